@@ -1,0 +1,127 @@
+"""How tokens are dealt into groups, and how latents move from one block's groups to the next one's.
+
+Source: "HiP", section 3.1, and the published JAX reference, whose dealing this reproduces.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Span:
+    """The groups of one modality inside a plan."""
+
+    num_tokens: int
+    """Tokens of the modality, M."""
+    num_groups: int
+    """Groups dealt to it."""
+    num_places: int
+    """Places in each of its groups, P: its tokens, then padding."""
+
+    @property
+    def tokens_per_group(self) -> int:
+        """Tokens in each group but the last, which may hold fewer."""
+        return math.ceil(self.num_tokens / self.num_groups)
+
+    @property
+    def has_padding(self) -> bool:
+        """Whether any place of any group holds no token."""
+        return self.num_groups * self.num_places != self.num_tokens
+
+    def is_padding(self, device: torch.device | None = None) -> Tensor:
+        """Which places hold no token: bool (groups, P), True = padding."""
+        place = torch.arange(self.num_places, device=device)
+        group = torch.arange(self.num_groups, device=device)[:, None]
+        token = group * self.tokens_per_group + place
+        return (place >= self.tokens_per_group) | (token >= self.num_tokens)
+
+    def split(self, x: Tensor) -> Tensor:
+        """Deal tokens (B, M, ...) to groups (B, groups, P, ...); padding is zero (False)."""
+        trailing = (0, 0) * (x.ndim - 2)
+        x = F.pad(x, (*trailing, 0, self.num_groups * self.tokens_per_group - self.num_tokens))
+        x = x.unflatten(1, (self.num_groups, self.tokens_per_group))
+        return F.pad(x, (*trailing, 0, self.num_places - self.tokens_per_group))
+
+    def join(self, x: Tensor) -> Tensor:
+        """The inverse of `split`: groups (B, groups, P, ...) to tokens (B, M, ...), padding dropped."""
+        return x[:, :, : self.tokens_per_group].flatten(1, 2)[:, : self.num_tokens]
+
+
+@dataclass(frozen=True)
+class GroupPlan:
+    """Which modality owns which groups: a value, computed from the sizes of what came in.
+
+    `deal` is HiP's plan: modalities never share a group, and lie one after the other along the groups.
+    `pool` is Perceiver IO's: all modalities share one group, and lie one after the other along its places.
+
+    >>> plan = GroupPlan.deal({"image": 50176, "audio": 6000}, num_groups=16)
+    >>> {name: span.num_groups for name, span in plan.spans.items()}
+    {'image': 14, 'audio': 2}
+    """
+
+    spans: Mapping[str, Span]
+    """The groups of each modality, in the order of the input mapping."""
+    is_pooled: bool
+    """Whether all modalities share one group."""
+
+    @classmethod
+    def deal(cls, num_tokens: Mapping[str, int], num_groups: int) -> GroupPlan:
+        """Deal `num_groups` groups to modalities with `num_tokens` tokens each.
+
+        Each modality starts with one group; each further group goes to the modality with the most tokens per group (the
+        first on a tie), so that the longest group is as short as possible.
+        """
+        if len(num_tokens) > num_groups:
+            raise ValueError(
+                f"modalities: {len(num_tokens)} came ({', '.join(num_tokens)}) but the first block has {num_groups} "
+                f"groups and modalities never share one; give at most {num_groups} or use a model with more groups"
+            )
+        groups = dict.fromkeys(num_tokens, 1)
+        for _ in range(num_groups - len(groups)):
+            crowded = max(groups, key=lambda name: num_tokens[name] / groups[name])
+            groups[crowded] += 1
+        num_places = max(math.ceil(num_tokens[name] / groups[name]) for name in groups)
+        return cls({name: Span(num_tokens[name], groups[name], num_places) for name in groups}, is_pooled=False)
+
+    @classmethod
+    def pool(cls, num_tokens: Mapping[str, int]) -> GroupPlan:
+        """Put all modalities in one group, without padding."""
+        return cls({name: Span(count, 1, count) for name, count in num_tokens.items()}, is_pooled=True)
+
+    @property
+    def has_padding(self) -> bool:
+        """Whether any place of any group holds no token."""
+        return any(span.has_padding for span in self.spans.values())
+
+    def merge(self, parts: Mapping[str, Tensor]) -> Tensor:
+        """Put the modalities' groups (B, groups, P, ...) together: (B, G, P, ...)."""
+        return torch.cat([parts[name] for name in self.spans], dim=2 if self.is_pooled else 1)
+
+    def separate(self, x: Tensor) -> dict[str, Tensor]:
+        """The inverse of `merge`: (B, G, P, ...) to each modality's own (B, groups, P, ...)."""
+        if self.is_pooled:
+            sizes, dim = [span.num_places for span in self.spans.values()], 2
+        else:
+            sizes, dim = [span.num_groups for span in self.spans.values()], 1
+        return dict(zip(self.spans, x.split(sizes, dim=dim), strict=True))
+
+    def ungroup(self, x: Tensor) -> dict[str, Tensor]:
+        """Groups (B, G, P, ...) back to tokens of each modality (B, M, ...)."""
+        return {name: self.spans[name].join(part) for name, part in self.separate(x).items()}
+
+
+def regroup(latents: Tensor, num_groups: int, *, transpose: bool = False) -> Tensor:
+    """Deal latents (B, G, N, D) to another number of groups: (B, G', G N / G', D).
+
+    Neighbouring groups merge; with `transpose` every new group takes latents from all old ones.
+    """
+    if transpose:
+        latents = latents.transpose(1, 2)
+    return latents.flatten(1, 2).unflatten(1, (num_groups, -1))

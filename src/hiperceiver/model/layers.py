@@ -1,0 +1,190 @@
+"""The layers that the blocks and the readout are made of: linear, feed-forward, cross- and self-attention.
+
+Source: "HiP", section 3, and the published JAX reference (initialisation, normalisation, residuals).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Activation = Literal["squared_relu", "gelu", "relu", "silu"]
+
+
+def squared_relu(x: Tensor) -> Tensor:
+    """max(x, 0)^2."""
+    return F.relu(x).square()
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "squared_relu": squared_relu,
+    "gelu": F.gelu,
+    "relu": F.relu,
+    "silu": F.silu,
+}
+
+
+def init_scaled(weight: Tensor, fan_in: int) -> Tensor:
+    """Fill with a normal of std 1/sqrt(fan_in), cut at two standard deviations and widened to keep that std."""
+    std = 1 / math.sqrt(fan_in) / 0.87962566103423978
+    return nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
+
+
+class Linear(nn.Linear):
+    """A linear layer with the reference's initialisation: truncated normal by fan-in, bias zero."""
+
+    def reset_parameters(self) -> None:
+        """Draw new weights."""
+        init_scaled(self.weight, self.in_features)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+
+def learned_table(num_rows: int, num_channels: int) -> nn.Parameter:
+    """A table of learned vectors (rows, channels), drawn with std 1/sqrt(rows) as the reference draws them."""
+    return nn.Parameter(init_scaled(torch.empty(num_rows, num_channels), num_rows))
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with an activation between: (..., D) to (..., D)."""
+
+    def __init__(self, num_channels: int, *, widening: int, activation: Activation, dropout: float = 0.0):
+        super().__init__()
+        self.hidden = Linear(num_channels, widening * num_channels)
+        self.output = Linear(widening * num_channels, num_channels)
+        self.activation = ACTIVATIONS[activation]
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dropout(self.output(self.activation(self.hidden(x))))
+
+
+def attend(queries: Tensor, keys: Tensor, values: Tensor, num_heads: int, is_hidden: Tensor | None = None) -> Tensor:
+    """Multi-head attention within each group; groups are folded into the batch.
+
+    Args:
+        queries: (B, G, N, C); B may be 1 where all examples ask the same.
+        keys: (B, G, M, C).
+        values: (B, G, M, C).
+        num_heads: heads H; C / H channels each, scaled by 1 / sqrt(C / H).
+        is_hidden: bool (B, G, M), True = no query sees this key. A query that sees no key gets zero.
+
+    Returns:
+        (B, G, N, C), heads joined.
+    """
+
+    batch, groups = keys.shape[:2]
+
+    def heads(x: Tensor) -> Tensor:
+        x = x.expand(batch, *x.shape[1:]).flatten(0, 1)  # (B G, N, C)
+        return x.unflatten(2, (num_heads, -1)).transpose(1, 2)  # (B G, H, N, C / H)
+
+    queries, keys, values = heads(queries), heads(keys), heads(values)
+    bias = None
+    if is_hidden is not None:
+        # A large finite number, not infinity: a group without any key must give zeros, not NaN, in every backend.
+        is_hidden = is_hidden.flatten(0, 1)[:, None, None]  # (B G, 1, 1, M)
+        lowest = torch.finfo(queries.dtype).min / 2
+        bias = torch.zeros_like(is_hidden, dtype=queries.dtype).masked_fill(is_hidden, lowest)
+    out = F.scaled_dot_product_attention(queries, keys, values, attn_mask=bias)
+    if is_hidden is not None:
+        out = out.masked_fill(is_hidden.all(-1, keepdim=True), 0.0)
+    return out.transpose(1, 2).flatten(2).unflatten(0, (batch, groups))
+
+
+class CrossAttention(nn.Module):
+    """Queries look at tokens, then a feed-forward layer: (B, G, N, D) and (B, G, M, C) to (B, G, N, D).
+
+    The attention is as wide as the tokens, C; its output is projected to the queries' width D. Latents keep themselves
+    (`residual=True`); readout queries do not.
+    """
+
+    def __init__(
+        self,
+        query_channels: int,
+        token_channels: int,
+        *,
+        num_heads: int,
+        widening: int,
+        activation: Activation,
+        residual: bool,
+    ):
+        super().__init__()
+        if token_channels % num_heads:
+            raise ValueError(
+                f"num_cross_attention_heads: expected a divisor of the {token_channels} channels of the tokens that "
+                f"are attended to, got {num_heads}"
+            )
+        self.num_heads = num_heads
+        self.residual = residual
+        self.query_norm = nn.LayerNorm(query_channels)
+        self.token_norm = nn.LayerNorm(token_channels)
+        self.query = Linear(query_channels, token_channels)
+        self.key_value = Linear(token_channels, 2 * token_channels)
+        self.output = Linear(token_channels, query_channels)
+        self.feed_forward_norm = nn.LayerNorm(query_channels)
+        self.feed_forward = FeedForward(query_channels, widening=widening, activation=activation)
+
+    def forward(self, queries: Tensor, tokens: Tensor, is_hidden: Tensor | None = None) -> Tensor:
+        """Attend.
+
+        Args:
+            queries: (B, G, N, D); B may be 1 where all examples ask the same.
+            tokens: (B, G, M, C).
+            is_hidden: bool (B, G, M), True = a token that no query sees.
+        """
+        keys, values = self.key_value(self.token_norm(tokens)).chunk(2, dim=-1)
+        x = attend(self.query(self.query_norm(queries)), keys, values, self.num_heads, is_hidden)
+        x = self.output(x)
+        if self.residual:
+            x = x + queries
+        return x + self.feed_forward(self.feed_forward_norm(x))
+
+
+class DropPath(nn.Module):
+    """Leave a residual branch out for whole examples while training, without rescaling (as the reference does)."""
+
+    def __init__(self, probability: float):
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or not self.probability:
+            return x
+        keep = torch.rand(x.shape[0], *[1] * (x.ndim - 1), device=x.device) >= self.probability
+        return x * keep
+
+
+class SelfAttention(nn.Module):
+    """One pre-normalised transformer layer over the latents of each group: (B, G, N, D) to (B, G, N, D)."""
+
+    def __init__(
+        self,
+        num_channels: int,
+        *,
+        num_heads: int,
+        widening: int,
+        activation: Activation,
+        dropout: float = 0.0,
+        drop_path: float = 0.0,
+    ):
+        super().__init__()
+        self.num_heads = num_heads
+        self.attention_norm = nn.LayerNorm(num_channels)
+        self.query_key_value = Linear(num_channels, 3 * num_channels)
+        self.output = Linear(num_channels, num_channels)
+        self.dropout = nn.Dropout(dropout)
+        self.feed_forward_norm = nn.LayerNorm(num_channels)
+        self.feed_forward = FeedForward(num_channels, widening=widening, activation=activation, dropout=dropout)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        queries, keys, values = self.query_key_value(self.attention_norm(x)).chunk(3, dim=-1)
+        attended = self.output(attend(queries, keys, values, self.num_heads))
+        x = x + self.drop_path(self.dropout(attended))
+        return x + self.drop_path(self.feed_forward(self.feed_forward_norm(x)))

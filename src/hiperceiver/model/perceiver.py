@@ -1,0 +1,485 @@
+"""What HiP and Perceiver IO share: embed, encode block by block, decode block by block, read out every token.
+
+Source: "HiP", section 3, and the published JAX reference. Shapes: B batch, M tokens, C raw channels, E embedding
+channels, G groups, P places in a group, K visible places in a group, N latents, D latent channels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Self, get_args
+
+import torch
+import torch.nn.functional as F
+from huggingface_hub import ModelHubMixin
+from torch import Tensor, nn
+
+from hiperceiver.modality import Modality
+from hiperceiver.model.block import BlockConfig, PerceiverBlock
+from hiperceiver.model.grouping import GroupPlan, regroup
+from hiperceiver.model.layers import Activation, CrossAttention, Linear
+from hiperceiver.model.positions import PositionKind, make_positions
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerceiverConfig:
+    """What every model is told beside its blocks."""
+
+    embedding_channels: int
+    """Channels that raw tokens are embedded to, E."""
+    positions: PositionKind = "learned"
+    """Position encoding of the tokens: a learned table, Fourier features of the grid, or none."""
+    position_channels: int | None = None
+    """Width of the learned tables of input modalities; projected to the embedding if it differs. None: the embedding's."""
+    fourier_bands: int = 64
+    """Frequencies per axis, for `positions="fourier"`."""
+    fourier_max_resolution: tuple[int, ...] | None = None
+    """Resolution per axis whose half is the highest frequency, for `positions="fourier"`. None: the modality's grid."""
+    activation: Activation = "squared_relu"
+    """Activation of every feed-forward layer."""
+    dropout: float = 0.0
+    """Probability of zeroing a value after self-attention and after its feed-forward, while training."""
+    drop_path: float = 0.0
+    """Probability of leaving out a self-attention branch for an example, while training."""
+    mask_padding: bool = True
+    """Hide the padding that fills groups. False: attend to it as zeros, as the published model does."""
+
+    @property
+    @abstractmethod
+    def all_blocks(self) -> tuple[BlockConfig, ...]:
+        """The blocks from encoder to decoder; the middle one is the processor."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.embedding_channels, int) or self.embedding_channels < 1:
+            raise ValueError(f"embedding_channels: expected a whole number >= 1, got {self.embedding_channels!r}")
+        if self.position_channels is not None and self.position_channels < 1:
+            raise ValueError(f"position_channels: expected a whole number >= 1 or None, got {self.position_channels!r}")
+        if self.fourier_bands < 1:
+            raise ValueError(f"fourier_bands: expected a whole number >= 1, got {self.fourier_bands!r}")
+        for name, choices in [("positions", get_args(PositionKind)), ("activation", get_args(Activation))]:
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {getattr(self, name)!r}")
+        if self.positions != "learned" and self.position_channels is not None:
+            raise ValueError(
+                f"position_channels: only learned positions have a width of their own, got "
+                f"{self.position_channels} with positions={self.positions!r}"
+            )
+        if self.fourier_max_resolution is not None:
+            if self.positions != "fourier":
+                raise ValueError(
+                    f"fourier_max_resolution: only for positions='fourier', got {self.fourier_max_resolution} with "
+                    f"positions={self.positions!r}"
+                )
+            object.__setattr__(self, "fourier_max_resolution", tuple(self.fourier_max_resolution))
+        for name in ("dropout", "drop_path"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected a probability from 0 to below 1, got {getattr(self, name)!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for `config.json`."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`; unknown names are refused."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ValueError(f"config: unknown field {unknown[0]!r} for {cls.__name__}; known: {', '.join(sorted(known))}")
+        return cls(**values)
+
+
+class HiPOutput(NamedTuple):
+    """What a model computes from a batch."""
+
+    reconstruction: dict[str, Tensor]
+    """Per modality: (B, M, C), for every token, visible or not."""
+    latents: Tensor
+    """Latents of the last block: (B, G, N, D)."""
+    processor_latents: Tensor
+    """Latents of the processor: (B, N, D)."""
+
+
+class Encoded(NamedTuple):
+    """What the encoder and the processor leave for the decoder and for tasks' own readouts."""
+
+    plan: GroupPlan
+    """Which modality owns which groups."""
+    tokens: Tensor
+    """Visible tokens, embedded, with positions: (B, G, K, E). K = P where nothing is masked."""
+    positions: Tensor
+    """Position encodings of all places, zero on padding: (1, G, P, E)."""
+    skips: list[Tensor]
+    """Latents of each encoder block, first to last: (B, G, N, D)."""
+    processor_latents: Tensor
+    """Latents of the processor: (B, 1, N, D)."""
+
+
+class Perceiver(nn.Module, ModelHubMixin, library_name="hiperceiver", license="apache-2.0", tags=["perceiver"]):
+    """Base of `HiP` and `PerceiverIO`: everything but how tokens are put into groups.
+
+    Args:
+        config: the blocks and what they share.
+        modalities: every modality that may come in a call, by name.
+    """
+
+    config_class: type[PerceiverConfig]
+
+    def __init__(self, config: PerceiverConfig, modalities: Mapping[str, Modality]):
+        super().__init__()
+        if not isinstance(config, self.config_class):
+            raise ValueError(
+                f"config: expected {self.config_class.__name__} for {type(self).__name__}, got {type(config).__name__}"
+            )
+        self.config = config
+        self.modalities = dict(modalities)
+        self.metadata: dict[str, Any] = {}  # plain values saved with the model: encoders (normalisation), classes
+        self._check_modalities()
+        blocks = config.all_blocks
+        self.processor_index = len(blocks) // 2
+
+        self.embedding = nn.ModuleDict()
+        self.unembedding = nn.ModuleDict()
+        self.positions = nn.ModuleDict()
+        processor_channels = blocks[self.processor_index - 1].num_channels if self.processor_index else None
+        for name, modality in self.modalities.items():
+            is_label = modality.role == "label"
+            width = processor_channels or config.embedding_channels if is_label else config.embedding_channels
+            self.embedding[name] = Linear(modality.channels, width)
+            self.unembedding[name] = Linear(width, modality.channels)
+            nn.init.zeros_(self.unembedding[name].weight)  # the first reconstruction is exactly zero
+            self.positions[name] = make_positions(
+                config.positions,
+                modality.grid,
+                width,
+                table_channels=None if is_label else config.position_channels,
+                fourier_bands=config.fourier_bands,
+                fourier_max_resolution=None if is_label else config.fourier_max_resolution,
+            )
+
+        self.blocks = nn.ModuleList()
+        token_channels = config.embedding_channels
+        for index, block in enumerate(blocks):
+            mirrored = blocks[len(blocks) - 1 - index]
+            self.blocks.append(
+                PerceiverBlock(
+                    block,
+                    token_channels,
+                    skip_channels=mirrored.num_channels if index > self.processor_index else None,
+                    activation=config.activation,
+                    dropout=config.dropout,
+                    drop_path=config.drop_path,
+                )
+            )
+            token_channels = block.num_channels
+        self.readout = self._make_readout(config.embedding_channels, blocks[-1].num_channels)
+        self.label_readout = None
+        if self.label_names:
+            processor_width = blocks[self.processor_index].num_channels
+            self.label_readout = self._make_readout(processor_channels or config.embedding_channels, processor_width)
+
+    def _make_readout(self, query_channels: int, latent_channels: int) -> CrossAttention:
+        return CrossAttention(
+            query_channels,
+            latent_channels,
+            num_heads=1,
+            widening=1,
+            activation=self.config.activation,
+            residual=False,
+        )
+
+    def _check_modalities(self) -> None:
+        for name, modality in self.modalities.items():
+            if not isinstance(modality, Modality):
+                raise ValueError(f"modalities: expected a Modality for {name!r}, got {type(modality).__name__}")
+            if not name or "." in name or hasattr(nn.ModuleDict, name):
+                raise ValueError(f"modalities: {name!r} cannot be a name; use another word, without dots")
+        if not self.input_names:
+            raise ValueError("modalities: expected at least one of role 'input', got none")
+        self.plan({name: self.modalities[name].num_tokens for name in self.input_names[:1]})
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Modalities that pass the encoder and the decoder."""
+        return tuple(name for name, modality in self.modalities.items() if modality.role == "input")
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Modalities that join at the bottleneck."""
+        return tuple(name for name, modality in self.modalities.items() if modality.role == "label")
+
+    @property
+    def processor(self) -> PerceiverBlock:
+        """The middle block, with one group."""
+        block = self.blocks[self.processor_index]
+        assert isinstance(block, PerceiverBlock)
+        return block
+
+    @abstractmethod
+    def plan(self, num_tokens: Mapping[str, int]) -> GroupPlan:
+        """Put modalities with these numbers of tokens into groups."""
+
+    # ------------------------------------------------------------------------------------------------------- forward
+
+    def forward(
+        self,
+        inputs: Mapping[str, Tensor],
+        *,
+        is_padding: Mapping[str, Tensor] | None = None,
+        visible: Mapping[str, Tensor] | None = None,
+        reconstruct: Iterable[str] | None = None,
+    ) -> HiPOutput:
+        """Encode, process, decode and reconstruct.
+
+        Args:
+            inputs: per modality, float (B, M, C). Any subset of the declared modalities that has an input; groups are
+                dealt among those that came, in their order.
+            is_padding: per modality, bool (B, M), True = absent. Absent tokens influence nothing.
+            visible: per modality, int64 (B, groups of the modality or 1, K): the places in each group that the encoder
+                sees, -1 = none. Other tokens are dropped before the embedding. See `hiperceiver.masking`.
+            reconstruct: modalities to reconstruct: any that came, and any label. None: those that came.
+
+        Raises:
+            ValueError: unknown modality, wrong shape or type, or more modalities than groups.
+        """
+        encoded = self.encode(inputs, is_padding=is_padding, visible=visible)
+        latents = self.decode(encoded)
+        names = tuple(inputs) if reconstruct is None else tuple(reconstruct)
+        return HiPOutput(
+            reconstruction=self.reconstruct(encoded, latents, names),
+            latents=latents,
+            processor_latents=encoded.processor_latents.squeeze(1),
+        )
+
+    def encode(
+        self,
+        inputs: Mapping[str, Tensor],
+        *,
+        is_padding: Mapping[str, Tensor] | None = None,
+        visible: Mapping[str, Tensor] | None = None,
+    ) -> Encoded:
+        """Everything up to the processor, included. Arguments as for `forward`."""
+        is_padding, visible = is_padding or {}, visible or {}
+        self._check_inputs(inputs, is_padding)
+        present = [name for name in inputs if self.modalities[name].role == "input"]
+        plan = self.plan({name: self.modalities[name].num_tokens for name in present})
+        self._check_visible(visible, plan)
+
+        positions = {name: span.split(self.positions[name]()[None]) for name, span in plan.spans.items()}
+        embedded, hidden = {}, {}
+        for name in present:
+            embedded[name], hidden[name] = self._embed(
+                name, inputs[name], positions[name], plan, is_padding.get(name), visible.get(name)
+            )
+        tokens = plan.merge(embedded)  # (B, G, K, E)
+        is_hidden = _merge_hidden(plan, embedded, hidden)
+
+        x, skips = tokens, []
+        for index in range(self.processor_index):
+            x = self._regroup(x, index)
+            x = self.blocks[index](x, is_hidden=is_hidden)  # (B, G, N, D)
+            is_hidden = None
+            skips.append(x)
+        x = self._regroup(x, self.processor_index)  # (B, 1, G N, D)
+        x, is_hidden = self._join_labels(x, is_hidden, inputs, is_padding)
+        x = self.processor(x, is_hidden=is_hidden)  # (B, 1, N, D)
+        return Encoded(plan, tokens, plan.merge(positions), skips, x)
+
+    def decode(self, encoded: Encoded) -> Tensor:
+        """From the processor back to the groups of the first block: latents (B, G, N, D)."""
+        x = encoded.processor_latents
+        for index, skip in zip(range(self.processor_index + 1, len(self.blocks)), reversed(encoded.skips), strict=True):
+            x = self._regroup(x, index)
+            x = self.blocks[index](x, skip=skip)
+        return x
+
+    def reconstruct(self, encoded: Encoded, latents: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
+        """Read the named modalities out of the latents: per modality (B, M, C)."""
+        names = tuple(names)
+        for name in names:
+            if name not in encoded.plan.spans and name not in self.label_names:
+                readable = (*encoded.plan.spans, *self.label_names)
+                raise ValueError(f"reconstruct: expected names among {', '.join(readable)}, got {name!r}")
+        read: dict[str, Tensor] = {}
+        if any(name in encoded.plan.spans for name in names):
+            read.update(encoded.plan.ungroup(self.readout(encoded.positions, latents)))
+        for name in self.label_names:
+            if name in names and self.label_readout is not None:
+                queries = self.positions[name]()[None, None]  # (1, 1, M, D)
+                read[name] = self.label_readout(queries, encoded.processor_latents).squeeze(1)
+        return {name: self.unembedding[name](read[name]) for name in names}
+
+    def resize_positions(self, grids: Mapping[str, tuple[int, ...]]) -> None:
+        """Move modalities to other grids, in place: learned tables are interpolated, Fourier features recomputed.
+
+        >>> from hiperceiver import Modality, create_model
+        >>> model = create_model("hip-nano", modalities={"image": Modality(grid=(32, 32), channels=3)})
+        >>> model.resize_positions({"image": (48, 48)})
+        >>> model.modalities["image"].num_tokens
+        2304
+        """
+        for name, grid in grids.items():
+            if name not in self.modalities:
+                raise ValueError(f"grids: expected names among {', '.join(self.modalities)}, got {name!r}")
+            modality = dataclasses.replace(self.modalities[name], grid=tuple(grid))
+            self.positions[name].resize(modality.grid)  # type: ignore[operator]
+            self.modalities[name] = modality
+
+    # --------------------------------------------------------------------------------------------------------- parts
+
+    def _embed(
+        self,
+        name: str,
+        x: Tensor,
+        positions: Tensor,
+        plan: GroupPlan,
+        is_padding: Tensor | None,
+        visible: Tensor | None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """One modality's visible tokens (B, groups, K, E) and which of them are hidden from attention, if any."""
+        span = plan.spans[name]
+        filler = span.is_padding(x.device)[None] if span.has_padding else None  # (1, g, P)
+        absent = None
+        if is_padding is not None:
+            x = x.masked_fill(is_padding[..., None], 0.0)  # whatever stands there, even NaN, must not matter
+            absent = span.split(is_padding)
+        x = span.split(x)
+        if visible is not None:
+            visible = visible.expand(x.shape[0], span.num_groups, -1)
+            x = _take(x, visible)
+            positions = _take(positions, visible)
+            filler = None if filler is None else _take(filler[..., None], visible).squeeze(-1)
+            absent = None if absent is None else _take(absent[..., None], visible).squeeze(-1)
+            nothing = visible < 0
+            absent = nothing if absent is None else absent | nothing
+        x = self.embedding[name](x) + positions
+        if filler is not None:
+            if self.config.mask_padding:
+                absent = filler if absent is None else absent | filler
+            else:
+                x = x.masked_fill(filler[..., None], 0.0)
+        return x, absent
+
+    def _regroup(self, x: Tensor, index: int) -> Tensor:
+        return x if index == 0 else regroup(x, self.config.all_blocks[index].num_groups, transpose=self._transposes)
+
+    @property
+    def _transposes(self) -> bool:
+        return False
+
+    def _join_labels(
+        self, x: Tensor, is_hidden: Tensor | None, inputs: Mapping[str, Tensor], is_padding: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
+        """Append label tokens to the processor's keys and values (B, 1, M, D)."""
+        parts, hidden = [x], [is_hidden]
+        for name in inputs:
+            if name in self.label_names:
+                absent = is_padding.get(name)
+                label = inputs[name] if absent is None else inputs[name].masked_fill(absent[..., None], 0.0)
+                parts.append((self.embedding[name](label) + self.positions[name]()).unsqueeze(1))
+                hidden.append(None if absent is None else absent.unsqueeze(1))
+        if all(h is None for h in hidden):
+            return torch.cat(parts, dim=2), None
+        shown = [x.new_zeros(part.shape[:3], dtype=torch.bool) for part in parts]
+        return torch.cat(parts, dim=2), torch.cat(
+            [s if h is None else h.expand_as(s) for s, h in zip(shown, hidden, strict=True)], dim=2
+        )
+
+    def _check_inputs(self, inputs: Mapping[str, Tensor], is_padding: Mapping[str, Tensor]) -> None:
+        declared = ", ".join(self.modalities)
+        if not any(name in self.input_names for name in inputs):
+            raise ValueError(f"inputs: expected at least one of {', '.join(self.input_names)}, got {list(inputs)}")
+        batch_size = None
+        for name, x in inputs.items():
+            if name not in self.modalities:
+                raise ValueError(f"inputs: expected modalities among {declared}, got {name!r}")
+            modality = self.modalities[name]
+            if x.ndim != 3 or x.shape[1:] != (modality.num_tokens, modality.channels):
+                raise ValueError(
+                    f"inputs: expected (batch, {modality.num_tokens}, {modality.channels}) for {name!r} with grid "
+                    f"{modality.grid}, got {tuple(x.shape)}"
+                )
+            if not x.is_floating_point():
+                raise ValueError(f"inputs: expected floating-point values for {name!r}, got {x.dtype}")
+            batch_size = x.shape[0] if batch_size is None else batch_size
+            if x.shape[0] != batch_size:
+                raise ValueError(f"inputs: expected batch size {batch_size} for {name!r}, got {x.shape[0]}")
+        for name, mask in is_padding.items():
+            if name not in inputs:
+                raise ValueError(f"is_padding: expected names among the inputs {', '.join(inputs)}, got {name!r}")
+            if mask.dtype != torch.bool or mask.shape != inputs[name].shape[:2]:
+                raise ValueError(
+                    f"is_padding: expected bool {tuple(inputs[name].shape[:2])} for {name!r}, got {mask.dtype} "
+                    f"{tuple(mask.shape)}"
+                )
+
+    def _check_visible(self, visible: Mapping[str, Tensor], plan: GroupPlan) -> None:
+        if not visible:
+            return
+        if set(visible) != set(plan.spans):
+            raise ValueError(f"visible: expected places for {', '.join(plan.spans)}, got {', '.join(visible)}")
+        for name, span in plan.spans.items():
+            shape = tuple(visible[name].shape)
+            if len(shape) != 3 or shape[1] not in (1, span.num_groups) or visible[name].dtype != torch.int64:
+                raise ValueError(
+                    f"visible: expected int64 (batch, {span.num_groups} or 1, places) for {name!r}, got "
+                    f"{visible[name].dtype} {shape}"
+                )
+        if not plan.is_pooled and len({visible[name].shape[2] for name in plan.spans}) > 1:
+            counts = {name: visible[name].shape[2] for name in plan.spans}
+            raise ValueError(f"visible: expected as many places in every group, got {counts}")
+
+    # -------------------------------------------------------------------------------------------------------- saving
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        from hiperceiver.model.saving import save_model
+
+        save_model(save_directory, self)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **download: Any) -> Self:  # type: ignore[override]
+        """Load a model from a folder that `save_pretrained` wrote, or from the Hugging Face hub, in evaluation mode.
+
+        Only `config.json` and `model.safetensors` are read; neither can execute code. A task's head in the same file is
+        left out.
+
+        Args:
+            pretrained_model_name_or_path: a folder, or a hub id such as "user/model".
+            download: for a hub id, passed on to `huggingface_hub.snapshot_download` (revision, token, cache_dir, ...).
+
+        Raises:
+            ValueError: not a saved model, another class of model, or weights that do not fit its config.
+        """
+        from hiperceiver.model.saving import read_model
+
+        model = read_model(pretrained_model_name_or_path, **download).build()
+        if not isinstance(model, cls):
+            raise ValueError(
+                f"{pretrained_model_name_or_path}: expected a {cls.__name__}, got a {type(model).__name__}; "
+                f"load it with {type(model).__name__}.from_pretrained"
+            )
+        return model
+
+
+def _take(x: Tensor, places: Tensor) -> Tensor:
+    """Rows of each group: x (B or 1, g, P, C) at places (B, g, K), -1 read as 0, gives (B, g, K, C)."""
+    rows = torch.arange(x.shape[0] * x.shape[1], device=x.device).view(x.shape[0], x.shape[1], 1) * x.shape[2]
+    rows = rows + places.clamp(min=0)
+    flat = x.flatten(0, 2)
+    return flat[rows] if x.dtype == torch.bool else F.embedding(rows, flat)
+
+
+def _merge_hidden(plan: GroupPlan, embedded: Mapping[str, Tensor], hidden: Mapping[str, Tensor | None]) -> Tensor | None:
+    """Which visible tokens no latent may see: bool (B, G, K), or None where all may be seen."""
+    if all(h is None for h in hidden.values()):
+        return None
+    parts = {}
+    for name, x in embedded.items():
+        h = hidden[name]
+        shown = x.new_zeros(x.shape[:3], dtype=torch.bool)
+        parts[name] = shown if h is None else h.expand_as(shown)
+    return plan.merge(parts)

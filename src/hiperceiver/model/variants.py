@@ -1,0 +1,165 @@
+"""The models by name: the published ones and small ones for a CPU.
+
+Source of the published shapes: "HiP", tables 1 and 8, as in the JAX reference.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hiperceiver.modality import Modality
+from hiperceiver.model.block import BlockConfig
+from hiperceiver.model.hip import HiP, HiPConfig
+from hiperceiver.model.perceiver import Perceiver, PerceiverConfig
+from hiperceiver.model.perceiver_io import PerceiverIO, PerceiverIOConfig
+
+
+def _hip(
+    *,
+    groups: Sequence[int],
+    layers: Sequence[int],
+    latents: Sequence[int],
+    channels: Sequence[int],
+    heads: Sequence[int],
+    embedding: int,
+) -> HiPConfig:
+    return HiPConfig(
+        embedding_channels=embedding,
+        blocks=tuple(
+            BlockConfig(
+                num_groups=g,
+                num_self_attention_layers=layer,
+                num_latents=n,
+                num_channels=d,
+                num_self_attention_heads=h,
+            )
+            for g, layer, n, d, h in zip(groups, layers, latents, channels, heads, strict=True)
+        ),
+    )
+
+
+def _perceiver_io(
+    *, layers: int, latents: int, channels: int, cross_heads: int, heads: int, cross_widening: int, widening: int
+) -> PerceiverIOConfig:
+    return PerceiverIOConfig(
+        embedding_channels=channels,
+        block=BlockConfig(
+            num_groups=1,
+            num_self_attention_layers=layers,
+            num_latents=latents,
+            num_channels=channels,
+            num_self_attention_heads=heads,
+            num_cross_attention_heads=cross_heads,
+            self_attention_widening=widening,
+            cross_attention_widening=cross_widening,
+        ),
+    )
+
+
+VARIANTS: dict[str, PerceiverConfig] = {
+    # Ours, for a CPU: pictures of up to about 64 x 64 in minutes.
+    "hip-nano": _hip(
+        groups=(16, 1, 16), layers=(1, 2, 1), latents=(16, 64, 16), channels=(64, 128, 64), heads=(2, 4, 2), embedding=32
+    ),
+    "hip-micro": _hip(
+        groups=(16, 4, 1, 4, 16),
+        layers=(1, 1, 4, 1, 1),
+        latents=(32, 64, 64, 64, 32),
+        channels=(64, 128, 256, 128, 64),
+        heads=(2, 4, 8, 4, 2),
+        embedding=32,
+    ),
+    # Published.
+    "hip-mini": _hip(
+        groups=(16, 1, 16),
+        layers=(2, 1, 1),
+        latents=(128, 64, 128),
+        channels=(128, 1024, 128),
+        heads=(4, 32, 4),
+        embedding=32,
+    ),
+    "hip-16": _hip(
+        groups=(16, 4, 1, 1, 1, 4, 16),
+        layers=(2, 2, 18, 2, 1, 1, 1),
+        latents=(128, 256, 256, 64, 256, 256, 128),
+        channels=(128, 256, 512, 1024, 512, 256, 128),
+        heads=(4, 8, 16, 32, 16, 8, 4),
+        embedding=32,
+    ),
+    "hip-256": _hip(
+        groups=(256, 64, 16, 4, 1, 1, 1, 4, 16, 64, 256),
+        layers=(1, 1, 2, 2, 18, 2, 1, 1, 1, 1, 1),
+        latents=(32, 64, 128, 256, 256, 64, 256, 256, 128, 64, 32),
+        channels=(64, 96, 128, 256, 512, 1024, 256, 128, 64, 32, 16),
+        heads=(1, 2, 4, 8, 16, 32, 16, 8, 4, 2, 1),
+        embedding=16,
+    ),
+    "hip-16x3": _hip(
+        groups=(16, 1, 16),
+        layers=(2, 18, 2),
+        latents=(128, 256, 128),
+        channels=(128, 1024, 128),
+        heads=(4, 32, 4),
+        embedding=32,
+    ),
+    "perceiver-io-mini": _perceiver_io(
+        layers=2, latents=128, channels=128, cross_heads=1, heads=2, cross_widening=1, widening=2
+    ),
+    "perceiver-io-50m": _perceiver_io(
+        layers=8, latents=1024, channels=512, cross_heads=8, heads=8, cross_widening=4, widening=4
+    ),
+    "perceiver-io-150m": _perceiver_io(
+        layers=12, latents=1024, channels=896, cross_heads=16, heads=16, cross_widening=4, widening=4
+    ),
+}
+
+ARCHITECTURES: dict[str, type[Perceiver]] = {"HiP": HiP, "PerceiverIO": PerceiverIO}
+
+
+def variant_config(name: str, **overrides: Any) -> PerceiverConfig:
+    """The config of a named variant, with fields replaced.
+
+    Raises:
+        ValueError: unknown name (the closest one is suggested) or field.
+    """
+    if name not in VARIANTS:
+        close = difflib.get_close_matches(name, VARIANTS, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"model: expected one of {', '.join(VARIANTS)}, got {name!r}{hint}")
+    config = VARIANTS[name]
+    known = {field.name for field in dataclasses.fields(config)}
+    for field in overrides:
+        if field not in known:
+            raise ValueError(f"{field}: not a setting of {name}; known: {', '.join(sorted(known))}")
+    return dataclasses.replace(config, **overrides)
+
+
+def create_model(name: str, modalities: Mapping[str, Modality], **overrides: Any) -> Perceiver:
+    """Build a model with new weights.
+
+    Args:
+        name: one of `VARIANTS`, such as "hip-16".
+        modalities: every modality that may come in a call, by name.
+        overrides: fields of its config (`HiPConfig` or `PerceiverIOConfig`) to replace.
+
+    Raises:
+        ValueError: unknown name or field, or modalities that do not fit.
+
+    >>> from hiperceiver import Modality
+    >>> model = create_model("hip-nano", modalities={"image": Modality(grid=(32, 32), channels=3)}, positions="fourier")
+    >>> type(model).__name__
+    'HiP'
+    """
+    config = variant_config(name, **overrides)
+    return build_model(config, modalities)
+
+
+def build_model(config: PerceiverConfig, modalities: Mapping[str, Modality]) -> Perceiver:
+    """Build the model that a config belongs to, with new weights."""
+    for architecture in ARCHITECTURES.values():
+        if isinstance(config, architecture.config_class):
+            return architecture(config, modalities)
+    raise ValueError(f"config: expected HiPConfig or PerceiverIOConfig, got {type(config).__name__}")
