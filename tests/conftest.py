@@ -1,0 +1,27 @@
+"""What holds for every test: one thread per worker, no network, the same random numbers in every run."""
+
+import os
+
+# Read by the libraries when they are imported, and handed down to the processes that tests start.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_DATASETS_OFFLINE"] = "1"
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+import random
+
+import hypothesis
+import numpy as np
+import pytest
+import torch
+
+# The same examples in every run; time limits per example only measure how busy the machine is.
+hypothesis.settings.register_profile("house", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("house")
+
+
+@pytest.fixture(autouse=True)
+def _same_random_numbers() -> None:
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 - libraries still draw from it
+    torch.manual_seed(0)
