@@ -1,0 +1,14 @@
+"""Pictures: reconstructions, position maps, curves, segmentations, comparisons.
+
+Every `draw_*` function takes plain arrays (NumPy, or tensors on any device) and returns a matplotlib `Figure` that
+belongs to no window and no pyplot state; `hiperceiver.plots.style.save_picture` writes it. A wrong shape is a one-line
+`ValueError`.
+
+| module | what it draws |
+| --- | --- |
+| `reconstructions` | what a masked auto-encoder saw and made of it: pictures, videos, signals |
+| `positions` | what a position table has learned: similarity maps and principal components |
+| `curves` | losses and metrics over training steps, of one run or several |
+| `segmentation` | input, label and prediction side by side; a prediction as a picture with a palette |
+| `comparison` | results beside each other, with their spread |
+"""
