@@ -44,13 +44,14 @@ class Span:
 
     def split(self, x: Tensor) -> Tensor:
         """Deal tokens (B, M, ...) to groups (B, groups, P, ...); padding is zero (False)."""
-        trailing = (0, 0) * (x.ndim - 2)
-        x = F.pad(x, (*trailing, 0, self.num_groups * self.tokens_per_group - self.num_tokens))
+        x = _pad(x, 1, self.num_groups * self.tokens_per_group)
         x = x.unflatten(1, (self.num_groups, self.tokens_per_group))
-        return F.pad(x, (*trailing, 0, self.num_places - self.tokens_per_group))
+        return _pad(x, 2, self.num_places)
 
     def join(self, x: Tensor) -> Tensor:
         """The inverse of `split`: groups (B, groups, P, ...) to tokens (B, M, ...), padding dropped."""
+        if not self.has_padding:
+            return x.flatten(1, 2)
         return x[:, :, : self.tokens_per_group].flatten(1, 2)[:, : self.num_tokens]
 
 
@@ -102,10 +103,13 @@ class GroupPlan:
 
     def merge(self, parts: Mapping[str, Tensor]) -> Tensor:
         """Put the modalities' groups (B, groups, P, ...) together: (B, G, P, ...)."""
-        return torch.cat([parts[name] for name in self.spans], dim=2 if self.is_pooled else 1)
+        ordered = [parts[name] for name in self.spans]
+        return ordered[0] if len(ordered) == 1 else torch.cat(ordered, dim=2 if self.is_pooled else 1)
 
     def separate(self, x: Tensor) -> dict[str, Tensor]:
         """The inverse of `merge`: (B, G, P, ...) to each modality's own (B, groups, P, ...)."""
+        if len(self.spans) == 1:
+            return {name: x for name in self.spans}
         if self.is_pooled:
             sizes, dim = [span.num_places for span in self.spans.values()], 2
         else:
@@ -115,6 +119,12 @@ class GroupPlan:
     def ungroup(self, x: Tensor) -> dict[str, Tensor]:
         """Groups (B, G, P, ...) back to tokens of each modality (B, M, ...)."""
         return {name: self.spans[name].join(part) for name, part in self.separate(x).items()}
+
+
+def _pad(x: Tensor, dim: int, length: int) -> Tensor:
+    """Fill up one dimension with zeros (False); no copy where it is long enough already."""
+    missing = length - x.shape[dim]
+    return F.pad(x, (*(0, 0) * (x.ndim - 1 - dim), 0, missing)) if missing else x
 
 
 def regroup(latents: Tensor, num_groups: int, *, transpose: bool = False) -> Tensor:

@@ -64,20 +64,37 @@ class FeedForward(nn.Module):
         return self.dropout(self.output(self.activation(self.hidden(x))))
 
 
-def attend(queries: Tensor, keys: Tensor, values: Tensor, num_heads: int, is_hidden: Tensor | None = None) -> Tensor:
+def split_linear(linear: nn.Linear, x: Tensor, parts: int) -> list[Tensor]:
+    """Apply a linear layer that holds several side by side, each output a tensor of its own: (..., C) to parts x (..., C').
+
+    Cutting the weight instead of the result spares a copy of all activations in the backward pass.
+    """
+    weights = linear.weight.chunk(parts)
+    biases = linear.bias.chunk(parts) if linear.bias is not None else [None] * parts
+    return [F.linear(x, weight, bias) for weight, bias in zip(weights, biases, strict=True)]
+
+
+def attend(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    num_heads: int,
+    is_hidden: Tensor | None = None,
+    scale: float | None = None,
+) -> Tensor:
     """Multi-head attention within each group; groups are folded into the batch.
 
     Args:
         queries: (B, G, N, C); B may be 1 where all examples ask the same.
         keys: (B, G, M, C).
         values: (B, G, M, C).
-        num_heads: heads H; C / H channels each, scaled by 1 / sqrt(C / H).
+        num_heads: heads H, of C / H channels each.
         is_hidden: bool (B, G, M), True = no query sees this key. A query that sees no key gets zero.
+        scale: what scores are multiplied with; None: 1 / sqrt(C / H).
 
     Returns:
         (B, G, N, C), heads joined.
     """
-
     batch, groups = keys.shape[:2]
 
     def heads(x: Tensor) -> Tensor:
@@ -91,7 +108,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, num_heads: int, is_hid
         is_hidden = is_hidden.flatten(0, 1)[:, None, None]  # (B G, 1, 1, M)
         lowest = torch.finfo(queries.dtype).min / 2
         bias = torch.zeros_like(is_hidden, dtype=queries.dtype).masked_fill(is_hidden, lowest)
-    out = F.scaled_dot_product_attention(queries, keys, values, attn_mask=bias)
+    out = F.scaled_dot_product_attention(queries, keys, values, attn_mask=bias, scale=scale)
     if is_hidden is not None:
         out = out.masked_fill(is_hidden.all(-1, keepdim=True), 0.0)
     return out.transpose(1, 2).flatten(2).unflatten(0, (batch, groups))
@@ -102,6 +119,9 @@ class CrossAttention(nn.Module):
 
     The attention is as wide as the tokens, C; its output is projected to the queries' width D. Latents keep themselves
     (`residual=True`); readout queries do not.
+
+    The projections of whichever side is longer need never be computed: being linear, they can be applied to the shorter
+    side instead, exactly. `forward` takes the order of computation that costs least for the shapes that came.
     """
 
     def __init__(
@@ -121,6 +141,7 @@ class CrossAttention(nn.Module):
                 f"are attended to, got {num_heads}"
             )
         self.num_heads = num_heads
+        self.scale = (token_channels / num_heads) ** -0.5
         self.residual = residual
         self.query_norm = nn.LayerNorm(query_channels)
         self.token_norm = nn.LayerNorm(token_channels)
@@ -138,12 +159,65 @@ class CrossAttention(nn.Module):
             tokens: (B, G, M, C).
             is_hidden: bool (B, G, M), True = a token that no query sees.
         """
-        keys, values = self.key_value(self.token_norm(tokens)).chunk(2, dim=-1)
-        x = attend(self.query(self.query_norm(queries)), keys, values, self.num_heads, is_hidden)
-        x = self.output(x)
+        x = self._cheapest_order(queries, tokens)(queries, tokens, is_hidden)
         if self.residual:
             x = x + queries
         return x + self.feed_forward(self.feed_forward_norm(x))
+
+    def _cheapest_order(self, queries: Tensor, tokens: Tensor) -> Callable[..., Tensor]:
+        """The order of computation with the fewest multiplications per group."""
+        n, d = queries.shape[2:]
+        m, c = tokens.shape[2:]
+        projected = n * queries.shape[0] / tokens.shape[0]  # queries that all examples share are projected once
+        as_written = projected * d * c + 2 * m * c * c + 2 * n * m * c + n * c * d
+        to_raw_tokens = projected * (d + c) * c + 2 * self.num_heads * n * m * c + n * c * (c + d)
+        with_raw_queries = 2 * m * c * (c + d) + 2 * n * m * d
+        if self.num_heads == 1 and with_raw_queries < min(as_written, to_raw_tokens):
+            return self._attend_with_raw_queries
+        return self._attend_to_raw_tokens if to_raw_tokens < as_written else self._attend_as_written
+
+    def _attend_as_written(self, queries: Tensor, tokens: Tensor, is_hidden: Tensor | None) -> Tensor:
+        """Project queries, keys and values, attend, project the output."""
+        keys, values = split_linear(self.key_value, self.token_norm(tokens), 2)
+        x = attend(self.query(self.query_norm(queries)), keys, values, self.num_heads, is_hidden)
+        return self.output(x)
+
+    def _attend_to_raw_tokens(self, queries: Tensor, tokens: Tensor, is_hidden: Tensor | None) -> Tensor:
+        """For many tokens: keys and values are the normalised tokens themselves.
+
+        With t a normalised token before the norm's own scale s and offset o, and W_k, b_k the key projection of a head,
+            q . (W_k (s t + o) + b_k) = (s W_k^T q) . t + constant of the query, which the softmax does not see;
+        and the value projection is applied to the weighted mean of the tokens instead of to each.
+        """
+        heads, channels = self.num_heads, tokens.shape[-1]
+        key_weight, value_weight = (w.unflatten(0, (heads, -1)) for w in self.key_value.weight.chunk(2))  # (H, C/H, C)
+        asked = self.query(self.query_norm(queries)).unflatten(-1, (heads, -1))  # (B, G, N, H, C / H)
+        asked = torch.einsum("bgnhk,hkc->bghnc", asked, key_weight) * self.token_norm.weight
+        seen = F.layer_norm(tokens, (channels,), eps=self.token_norm.eps)
+        x = attend(asked.flatten(2, 3), seen, seen, 1, is_hidden, scale=self.scale)  # (B, G, H N, C)
+        x = x.unflatten(2, (heads, -1)) * self.token_norm.weight + self.token_norm.bias
+        x = torch.einsum("bghnc,hkc->bgnhk", x, value_weight).flatten(-2) + self.key_value.bias.chunk(2)[1]
+        if is_hidden is not None:
+            x = x.masked_fill(is_hidden.all(-1)[..., None, None], 0.0)
+        return self.output(x)
+
+    def _attend_with_raw_queries(self, queries: Tensor, tokens: Tensor, is_hidden: Tensor | None) -> Tensor:
+        """For many queries and one head: queries are the normalised queries themselves.
+
+        With r a normalised query before the norm's own scale s and offset o, and k a key,
+            (W_q (s r + o) + b_q) . k = r . u + a,  where u = s W_q^T k and a = (W_q o + b_q) . k.
+        The channels of r sum to zero, so the mean of u is free to carry a: (r + 1) . (u - mean(u) + a / D) = r . u + a.
+        The output projection is applied to the values.
+        """
+        channels = queries.shape[-1]
+        keys, values = split_linear(self.key_value, self.token_norm(tokens), 2)
+        keys_as_queries = keys @ (self.query.weight * self.query_norm.weight)  # u: (B, G, M, D)
+        constant = keys @ F.linear(self.query_norm.bias, self.query.weight, self.query.bias)  # a: (B, G, M)
+        keys_as_queries = keys_as_queries - keys_as_queries.mean(-1, keepdim=True) + constant[..., None] / channels
+        ones = torch.ones_like(self.query_norm.bias)
+        raw = F.layer_norm(queries, (channels,), weight=ones, bias=ones, eps=self.query_norm.eps)  # r + 1
+        x = attend(raw, keys_as_queries, F.linear(values, self.output.weight), 1, is_hidden, scale=self.scale)
+        return x + self.output.bias
 
 
 class DropPath(nn.Module):
@@ -184,7 +258,7 @@ class SelfAttention(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
-        queries, keys, values = self.query_key_value(self.attention_norm(x)).chunk(3, dim=-1)
+        queries, keys, values = split_linear(self.query_key_value, self.attention_norm(x), 3)
         attended = self.output(attend(queries, keys, values, self.num_heads))
         x = x + self.drop_path(self.dropout(attended))
         return x + self.drop_path(self.feed_forward(self.feed_forward_norm(x)))
