@@ -1,0 +1,244 @@
+"""What each part of a model costs: parameters, operations and memory, measured without computing anything.
+
+The model is built and run on PyTorch's meta device, where tensors have shapes but no values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from hiperceiver.modality import Modality
+from hiperceiver.model.perceiver import Perceiver, PerceiverConfig
+from hiperceiver.model.variants import build_model
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageSummary:
+    """One stage of a model in one training step."""
+
+    name: str
+    """`embedding`, `encoder 1`, ..., `processor`, `decoder 1`, ..., `readout`, `label readout`."""
+    num_groups: int
+    """Groups, G; the group that labels make at the bottleneck is not counted."""
+    tokens_per_group: int
+    """Tokens (for later blocks: latents of the block before) in each group, padding included. In a readout: queries."""
+    num_latents: int | None
+    """Latents of each group, N; None outside the blocks."""
+    num_channels: int
+    """Channels of its latents, D; outside the blocks of its tokens."""
+    num_parameters: int
+    """Parameters that belong to it. The embedding owns the positions; a readout owns the unembeddings after it."""
+    flops: int
+    """Floating-point operations of its forward pass, for the whole batch. A multiply-add is two; only matrix products
+    and attention count. A backward pass takes about twice as many."""
+    activation_bytes: int
+    """Memory that it keeps for the backward pass, for the whole batch, in bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSummary:
+    """What a model costs in one training step, stage by stage."""
+
+    stages: tuple[StageSummary, ...]
+    """From the embedding to the readout."""
+    batch_size: int
+    """Examples in the step, B."""
+    mask_ratio: float
+    """Share of the places of each group that the encoder does not see."""
+
+    @property
+    def num_parameters(self) -> int:
+        """All parameters of the model."""
+        return sum(stage.num_parameters for stage in self.stages)
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of one forward pass of the whole batch."""
+        return sum(stage.flops for stage in self.stages)
+
+    @property
+    def activation_bytes(self) -> int:
+        """Memory kept for the backward pass of the whole batch, in bytes, float32."""
+        return sum(stage.activation_bytes for stage in self.stages)
+
+
+def summarise(
+    model: Perceiver | PerceiverConfig,
+    modalities: Mapping[str, Modality] | None = None,
+    *,
+    batch_size: int = 1,
+    mask_ratio: float = 0.0,
+) -> ModelSummary:
+    """Measure what each stage of a model costs in one training step in float32 with all modalities given.
+
+    Attention is counted as the fused kernels do it, which keep no attention matrix. Parameters, their gradients and the
+    optimizer's state are not part of the activation memory; the batch itself is.
+
+    Args:
+        model: a model, or the config of one.
+        modalities: what it is given, by name; may be left out for a model, which knows its own.
+        batch_size: examples in the step, B.
+        mask_ratio: share of the places of each group that the encoder does not see, from 0 to below 1.
+
+    Raises:
+        ValueError: modalities that do not fit the config, or arguments out of range.
+
+    >>> from hiperceiver import Modality
+    >>> from hiperceiver.model import variant_config
+    >>> summary = summarise(variant_config("hip-256"), {"image": Modality(grid=(2048, 2048), channels=3)})
+    >>> [stage.name for stage in summary.stages][:3]
+    ['embedding', 'encoder 1', 'encoder 2']
+    >>> summary.stages[0].tokens_per_group
+    16384
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size: expected a whole number >= 1, got {batch_size}")
+    if not 0 <= mask_ratio < 1:
+        raise ValueError(f"mask_ratio: expected a number from 0 to below 1, got {mask_ratio}")
+    if isinstance(model, Perceiver):
+        modalities = model.modalities if modalities is None else modalities
+        config = model.config
+    else:
+        config = model
+    if modalities is None:
+        raise ValueError("modalities: expected them beside a config, got None")
+    with torch.device("meta"):
+        measured = build_model(config, modalities).train()
+        inputs = {name: torch.zeros(batch_size, m.num_tokens, m.channels) for name, m in modalities.items()}
+        plan = measured.plan({name: modalities[name].num_tokens for name in measured.input_names})
+        visible = None
+        num_visible = dict.fromkeys(plan.spans, 0)
+        for name, span in plan.spans.items():
+            num_visible[name] = max(1, round(span.num_places * (1 - mask_ratio)))
+        if mask_ratio:
+            visible = {name: torch.zeros(batch_size, 1, k, dtype=torch.int64) for name, k in num_visible.items()}
+        meter = _Meter(measured)
+        with meter.measuring():
+            measured(inputs, visible=visible)
+
+    def stage(name: str, groups: int, tokens: int, latents: int | None, channels: int) -> StageSummary:
+        return StageSummary(
+            name=name,
+            num_groups=groups,
+            tokens_per_group=tokens,
+            num_latents=latents,
+            num_channels=channels,
+            num_parameters=meter.num_parameters[name],
+            flops=meter.flops[name],
+            activation_bytes=meter.activation_bytes[name],
+        )
+
+    tokens_of = sum if plan.is_pooled else max
+    groups = 1 if plan.is_pooled else sum(span.num_groups for span in plan.spans.values())
+    width = measured.config.embedding_channels
+    stages = [stage("embedding", groups, tokens_of(num_visible.values()), None, width)]
+    for name, (before, after) in meter.block_shapes.items():
+        stages.append(stage(name, before[1], before[2], after[2], after[3]))
+    places = tokens_of(span.num_places for span in plan.spans.values())
+    stages.append(stage("readout", groups, places, None, width))
+    if measured.label_readout is not None:
+        label_tokens = sum(modalities[name].num_tokens for name in measured.label_names)
+        label_width = measured.label_readout.query_norm.weight.shape[0]
+        stages.append(stage("label readout", 1, label_tokens, None, label_width))
+    return ModelSummary(stages=tuple(stages), batch_size=batch_size, mask_ratio=mask_ratio)
+
+
+class _Meter:
+    """Books parameters, operations and kept memory to the stage whose module began last."""
+
+    def __init__(self, model: Perceiver):
+        self.model = model
+        self.block_shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}  # of its input and its output
+        self._modules: dict[str, list[nn.Module]] = {
+            "embedding": [*model.embedding.values(), *model.positions.values()]
+        }
+        self._blocks: dict[str, nn.Module] = {}
+        for index, block in enumerate(model.blocks):
+            distance = index - model.processor_index
+            name = f"encoder {index + 1}" if distance < 0 else f"decoder {distance}" if distance else "processor"
+            self._modules[name] = [block]
+            self._blocks[name] = block
+        self._modules["readout"] = [model.readout, *(model.unembedding[name] for name in model.input_names)]
+        if model.label_readout is not None:
+            unembeddings = [model.unembedding[name] for name in model.label_names]
+            self._modules["label readout"] = [model.label_readout, *unembeddings]
+        self.num_parameters = {
+            name: sum(p.numel() for module in modules for p in module.parameters())
+            for name, modules in self._modules.items()
+        }
+        self.flops = dict.fromkeys(self._modules, 0)
+        self.activation_bytes = dict.fromkeys(self._modules, 0)
+        self._stage = "embedding"
+        self._flops_before = 0
+        self._kept: dict[int, Any] = {}  # storages, held so that none is freed and its place taken by another
+
+    @contextmanager
+    def measuring(self) -> Iterator[None]:
+        """Measure what runs inside."""
+        counter = FlopCounterMode(display=False)
+        for parameter in self.model.parameters():
+            storage = parameter.untyped_storage()
+            self._kept[storage._cdata] = storage
+        hooks = [
+            module.register_forward_pre_hook(self._begin(name, counter))
+            for name, modules in self._modules.items()
+            for module in modules
+        ]
+        hooks += [block.register_forward_hook(self._shapes(name)) for name, block in self._blocks.items()]
+        try:
+            with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(self._keep, lambda x: x):
+                with _FusedAttention(), counter:
+                    yield
+            self._book(counter)
+        finally:
+            for hook in hooks:
+                hook.remove()
+            self._kept.clear()
+
+    def _begin(self, name: str, counter: FlopCounterMode) -> Callable[..., None]:
+        def begin(module: nn.Module, arguments: tuple[Any, ...]) -> None:
+            self._book(counter)
+            self._stage = name
+
+        return begin
+
+    def _book(self, counter: FlopCounterMode) -> None:
+        total = counter.get_total_flops()
+        self.flops[self._stage] += total - self._flops_before
+        self._flops_before = total
+
+    def _shapes(self, name: str) -> Callable[..., None]:
+        def note(module: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> None:
+            self.block_shapes[name] = tuple(arguments[0].shape), tuple(output.shape)
+
+        return note
+
+    def _keep(self, x: Tensor) -> Tensor:
+        storage = x.untyped_storage()
+        if storage._cdata not in self._kept:
+            self._kept[storage._cdata] = storage
+            self.activation_bytes[self._stage] += storage.nbytes()
+        return x
+
+
+class _FusedAttention(TorchFunctionMode):
+    """On the meta device attention falls apart into products and a softmax; this keeps it whole, as on a CPU or GPU."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is not torch.nn.functional.scaled_dot_product_attention:
+            return func(*args, **kwargs)
+        queries, keys, values = args
+        bias = kwargs.get("attn_mask")
+        if bias is not None:
+            bias = bias.expand(*queries.shape[:3], keys.shape[2])
+        scale = kwargs.get("scale")
+        return torch.ops.aten._scaled_dot_product_efficient_attention(queries, keys, values, bias, True, scale=scale)[0]
