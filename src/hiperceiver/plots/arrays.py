@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+MOST_POINTS = 2000
+"""A line shows no more stretches than this: about one for each pixel of a wide picture."""
+
 
 def as_array(values: Any, name: str, *, ndim: int | tuple[int, ...], legend: str) -> np.ndarray:
     """The values as a NumPy array; tensors are detached and copied from their device, half types become float32.
@@ -57,3 +60,18 @@ def spread_indices(length: int, count: int) -> list[int]:
     """
     count = min(count, length)
     return [int((k + 0.5) * length / count) for k in range(count)]
+
+
+def envelope(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Places and values of a line that looks like `values` (M,) with few points: least and greatest of each stretch."""
+    num_tokens = len(values)
+    if num_tokens <= 2 * MOST_POINTS:
+        return np.arange(num_tokens), values
+    width = -(-num_tokens // MOST_POINTS)
+    full = np.full(-(-num_tokens // width) * width, np.nan)
+    full[:num_tokens] = values
+    stretches = full.reshape(-1, width)
+    places = (np.arange(len(stretches)) * width)[:, None] + np.array([0.25, 0.75]) * width
+    # fmin and fmax pass over NaN, and say NaN only where there is nothing else.
+    ends = np.stack([np.fmin.reduce(stretches, axis=1), np.fmax.reduce(stretches, axis=1)], axis=1)
+    return places.reshape(-1), ends.reshape(-1)

@@ -11,11 +11,10 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from hiperceiver.plots import style
-from hiperceiver.plots.arrays import as_array, as_mask, spread_indices
+from hiperceiver.plots.arrays import MOST_POINTS, as_array, as_mask, envelope, spread_indices
 
 _NOT_FINITE = (0.9, 0.0, 0.9)
 _ERROR_COLOURS = "magma_r"
-_MOST_POINTS = 2000
 
 
 def pasted(inputs: np.ndarray, reconstruction: np.ndarray, is_masked: np.ndarray) -> np.ndarray:
@@ -193,9 +192,9 @@ def _draw_signals(
         )
         for channel in range(num_channels):
             shift = offsets[channel] - middles[channel]
-            ax.plot(*_envelope(inputs[example, :, channel] + shift), color=style.SOFT, linewidth=0.7)
+            ax.plot(*envelope(inputs[example, :, channel] + shift), color=style.SOFT, linewidth=0.7)
             hidden = np.where(is_masked[example], reconstruction[example, :, channel], np.nan) + shift
-            ax.plot(*_envelope(hidden), color=style.LINES[1], linewidth=0.9, alpha=0.85)
+            ax.plot(*envelope(hidden), color=style.LINES[1], linewidth=0.9, alpha=0.85)
             lone = _is_lone(is_masked[example])  # a line through one point does not show
             ax.plot(np.flatnonzero(lone), hidden[lone], ".", color=style.LINES[1], markersize=1.5)
         ax.set_xlim(-0.5, num_tokens - 0.5)
@@ -214,8 +213,8 @@ def _draw_signals(
 
 
 def _coarse_share(is_masked: np.ndarray) -> np.ndarray:
-    """Share of hidden tokens, (M,), in at most `_MOST_POINTS` equal stretches."""
-    num_bins = min(len(is_masked), _MOST_POINTS)
+    """Share of hidden tokens, (M,), in at most `MOST_POINTS` equal stretches."""
+    num_bins = min(len(is_masked), MOST_POINTS)
     stretch = (np.arange(len(is_masked)) * num_bins) // len(is_masked)
     return np.bincount(stretch, weights=is_masked, minlength=num_bins) / np.bincount(stretch, minlength=num_bins)
 
@@ -224,18 +223,3 @@ def _is_lone(is_masked: np.ndarray) -> np.ndarray:
     """Hidden tokens between two visible ones, bool (M,)."""
     around = np.pad(is_masked, 1)
     return is_masked & ~around[:-2] & ~around[2:]
-
-
-def _envelope(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Places and values of a line that looks like `values` (M,) with few points: least and greatest of each stretch."""
-    num_tokens = len(values)
-    if num_tokens <= 2 * _MOST_POINTS:
-        return np.arange(num_tokens), values
-    width = -(-num_tokens // _MOST_POINTS)
-    full = np.full(-(-num_tokens // width) * width, np.nan)
-    full[:num_tokens] = values
-    stretches = full.reshape(-1, width)
-    places = (np.arange(len(stretches)) * width)[:, None] + np.array([0.25, 0.75]) * width
-    # fmin and fmax pass over NaN, and say NaN only where there is nothing else.
-    ends = np.stack([np.fmin.reduce(stretches, axis=1), np.fmax.reduce(stretches, axis=1)], axis=1)
-    return places.reshape(-1), ends.reshape(-1)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colorbar import Colorbar
@@ -80,6 +81,21 @@ def as_chart_axes(axes: Axes, *, title: str = "", x: str = "", y: str = "") -> N
 def grid_of_axes(figure: Figure, rows: int, columns: int) -> np.ndarray:
     """Axes (rows, columns), always two-dimensional."""
     return np.asarray(figure.subplots(rows, columns, squeeze=False))
+
+
+def add_legend(figure: Figure, handles: Sequence[Artist], labels: Sequence[str], *, columns: int = 0) -> None:
+    """A legend below all axes, in at most `columns` columns (0: as many as entries)."""
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=columns or max(len(labels), 1),
+        fontsize=CAPTION_SIZE,
+        labelcolor=INK,
+        frameon=False,
+        handlelength=1.4,
+        columnspacing=1.6,
+    )
 
 
 def without_outline(bar: Colorbar) -> None:

@@ -1,0 +1,255 @@
+"""What a table of positions has learned: which places are alike, and along which directions they vary."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from hiperceiver.plots import style
+from hiperceiver.plots.arrays import as_array, envelope, spread_indices
+
+_COLOURS = "RdBu_r"
+_PANELS = {1: (5,), 2: (3, 5), 3: (3, 1, 1)}
+"""Number of grid axes -> how many positions are compared along each."""
+_MOST_SLICES = 8
+
+
+def cosine_similarity(table: Any, positions: Sequence[int]) -> np.ndarray:
+    """Cosine of a few positions with all, float32 (K, M), from -1 to 1.
+
+    A row of zeros has no direction: its similarity with everything is 0.
+
+    >>> cosine_similarity([[1.0, 0.0], [0.0, 2.0], [-3.0, 0.0]], [0]).tolist()
+    [[1.0, 0.0, -1.0]]
+
+    Args:
+        table: (M, E), a row for each position.
+        positions: K rows of the table.
+
+    Raises:
+        ValueError: A position is no row of the table.
+    """
+    table = as_array(table, "table", ndim=2, legend="(M, E)").astype(np.float32)
+    outside = [k for k in positions if not 0 <= k < len(table)]
+    if outside:
+        raise ValueError(f"positions: expected rows from 0 to {len(table) - 1}, got {outside[0]}")
+    lengths = np.linalg.norm(table, axis=1, keepdims=True)
+    directions = np.divide(table, lengths, out=np.zeros_like(table), where=lengths > 0)
+    return np.clip(directions[list(positions)] @ directions.T, -1.0, 1.0)
+
+
+def principal_components(table: Any, num_components: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates of every position along the directions in which the table varies most.
+
+    Args:
+        table: (M, E), a row for each position.
+        num_components: How many directions; those that the table does not have are zero.
+
+    Returns:
+        Coordinates (M, num_components), and the share of the variance along each (num_components,). The sign of a
+        component is chosen so that its largest coordinate is positive.
+    """
+    table = as_array(table, "table", ndim=2, legend="(M, E)").astype(np.float32)
+    centred = table - table.mean(axis=0)
+    # E is small and M may be millions, hence the (E, E) covariance and not a decomposition of the table.
+    variances, directions = np.linalg.eigh((centred.T @ centred).astype(np.float64))
+    order = np.argsort(variances)[::-1][:num_components]
+    coordinates = np.zeros((len(table), num_components))
+    shares = np.zeros(num_components)
+    coordinates[:, : len(order)] = centred @ directions[:, order]
+    if variances.sum() > 0:
+        shares[: len(order)] = np.clip(variances[order], 0.0, None) / variances.sum()
+    largest = np.take_along_axis(coordinates, np.abs(coordinates).argmax(axis=0)[None], axis=0)
+    return coordinates * np.where(largest < 0, -1.0, 1.0), shares
+
+
+def spread_positions(grid: Sequence[int]) -> list[int]:
+    """A few positions, evenly spread over the grid, as rows of its table: 5 of a line, 3 x 5 of a plane, 3 of a volume.
+
+    >>> spread_positions((10,))
+    [1, 3, 5, 7, 9]
+    """
+    grid = _checked_grid(grid)
+    along = [spread_indices(length, count) for length, count in zip(grid, _PANELS[len(grid)], strict=True)]
+    return [
+        int(np.ravel_multi_index(place, grid))
+        for place in np.stack(np.meshgrid(*along, indexing="ij"), -1).reshape(-1, len(grid))
+    ]
+
+
+def draw_similarity(table: Any, grid: Sequence[int], *, positions: Sequence[int] = (), title: str = "") -> Figure:
+    """Cosine of a few positions with all others, on the grid; a ring or a line marks the position itself.
+
+    Along a line it is drawn as curves; in a plane as maps, laid out like the positions on the grid; of a volume (time,
+    rows, columns) one row of slices through time for each position.
+
+    >>> import numpy as np
+    >>> figure = draw_similarity(np.random.default_rng(0).normal(size=(64, 32)), (8, 8))
+
+    Args:
+        table: (M, E), a row for each position in row-major order.
+        grid: Extents of 1 to 3 axes, whose product is M.
+        positions: Rows of the table to compare with all others; by default those of `spread_positions`.
+        title: Above the figure.
+
+    Raises:
+        ValueError: Table, grid and positions do not fit each other.
+    """
+    table, grid = _checked_table(table, grid)
+    chosen = list(positions) or spread_positions(grid)
+    similarity = cosine_similarity(table, chosen).reshape(len(chosen), *grid)
+    if len(grid) == 1:
+        return _draw_similarity_lines(similarity, chosen, title)
+    if len(grid) == 3:
+        return _draw_similarity_slices(similarity, chosen, title)
+
+    columns = style.columns_for(len(chosen), most=5) if positions else min(5, grid[1])
+    rows = math.ceil(len(chosen) / columns)
+    figure, axes, norm = _picture_grid(rows, columns, grid, title, "cosine of the ringed position with every other")
+    for ax in axes.flat[len(chosen) :]:
+        ax.set_axis_off()
+    for ax, place, values in zip(axes.flat, chosen, similarity, strict=False):
+        row, column = np.unravel_index(place, grid)
+        ax.imshow(values, cmap=_COLOURS, norm=norm, interpolation="nearest")
+        _ring(ax, int(row), int(column))
+        style.as_picture_axes(ax, caption=f"row {row}, column {column}")
+    _add_bar(figure, axes, norm)
+    return figure
+
+
+def draw_components(table: Any, grid: Sequence[int], *, title: str = "") -> Figure:
+    """The first three principal components of a position table: lines along a line, colours in a plane or in slices.
+
+    In colours, red is the first component, green the second and blue the third, each from its least to its greatest
+    value. Neighbours of like colour are places that the table takes for neighbours.
+
+    >>> import numpy as np
+    >>> figure = draw_components(np.random.default_rng(0).normal(size=(64, 32)), (8, 8))
+
+    Args:
+        table: (M, E), a row for each position in row-major order.
+        grid: Extents of 1 to 3 axes, whose product is M.
+        title: Above the figure.
+
+    Raises:
+        ValueError: Table and grid do not fit each other.
+    """
+    table, grid = _checked_table(table, grid)
+    coordinates, shares = principal_components(table)
+    explained = ", ".join(f"{share:.0%}" for share in shares)
+    if len(grid) == 1:
+        figure = style.new_figure(7.0, 3.0)
+        ax = style.grid_of_axes(figure, 1, 1)[0, 0]
+        style.as_chart_axes(ax, x="position", y="coordinate")
+        for component, share in enumerate(shares):
+            label = f"component {component + 1}: {share:.0%} of the variance"
+            ax.plot(*envelope(coordinates[:, component]), color=style.LINES[component], linewidth=1.2, label=label)
+        style.add_legend(figure, *ax.get_legend_handles_labels())
+        style.add_title(figure, title)
+        return figure
+
+    colours = _as_colours(coordinates).reshape(*grid, 3)
+    note = f"red, green, blue: principal components 1, 2, 3, with {explained} of the variance"
+    if len(grid) == 2:
+        pictures = {"": colours}
+    else:
+        pictures = {f"slice {k}": colours[k] for k in spread_indices(grid[0], _MOST_SLICES)}
+    size = 4.0 if len(pictures) == 1 else 1.5
+    figure = style.new_figure(size * len(pictures) + 0.6, _height(size, grid) + 0.8, layout="compressed")
+    for ax, (name, picture) in zip(style.grid_of_axes(figure, 1, len(pictures))[0], pictures.items(), strict=True):
+        ax.imshow(picture, interpolation="nearest")
+        style.as_picture_axes(ax, caption=name)
+    style.add_title(figure, title, note)
+    return figure
+
+
+def _checked_grid(grid: Sequence[int]) -> tuple[int, ...]:
+    grid = tuple(int(n) for n in grid)
+    if len(grid) not in _PANELS or min(grid) < 1:
+        raise ValueError(f"grid: expected 1 to 3 extents >= 1, got {grid}")
+    return grid
+
+
+def _checked_table(table: Any, grid: Sequence[int]) -> tuple[np.ndarray, tuple[int, ...]]:
+    grid = _checked_grid(grid)
+    table = as_array(table, "table", ndim=2, legend="(M, E)")
+    if len(table) != math.prod(grid):
+        raise ValueError(f"table: expected {math.prod(grid)} rows for grid {grid}, got {len(table)}")
+    if not np.isfinite(table).all():
+        raise ValueError("table: expected finite values, got some that are NaN or infinite")
+    return table, grid
+
+
+def _height(width: float, grid: tuple[int, ...]) -> float:
+    """Inches of a panel's height, for the last two axes of the grid."""
+    return min(max(width * grid[-2] / grid[-1], 0.4), 3 * width)
+
+
+def _as_colours(coordinates: np.ndarray) -> np.ndarray:
+    """(M, 3) from 0 to 1; a component that does not vary is mid-grey."""
+    low, high = coordinates.min(axis=0), coordinates.max(axis=0)
+    varies = high - low > 1e-12
+    return np.where(varies, (coordinates - low) / np.where(varies, high - low, 1.0), 0.5)
+
+
+def _picture_grid(
+    rows: int, columns: int, grid: tuple[int, ...], title: str, note: str
+) -> tuple[Figure, np.ndarray, Normalize]:
+    figure = style.new_figure(1.6 * columns + 0.9, rows * (_height(1.6, grid) + 0.25) + 0.8, layout="compressed")
+    style.add_title(figure, title, note)
+    return figure, style.grid_of_axes(figure, rows, columns), Normalize(-1.0, 1.0)
+
+
+def _add_bar(figure: Figure, axes: np.ndarray, norm: Normalize) -> None:
+    bar = figure.colorbar(ScalarMappable(norm, _COLOURS), ax=list(axes.flat), pad=0.02, aspect=30, shrink=0.7)
+    bar.set_ticks([-1.0, 0.0, 1.0], labels=["−1", "0", "1"])
+    bar.ax.tick_params(labelsize=style.CAPTION_SIZE, colors=style.SOFT, length=0)
+    style.without_outline(bar)
+
+
+def _ring(ax: Axes, row: int, column: int) -> None:
+    for colour, width in (("white", 2.2), (style.INK, 1.0)):
+        ax.plot(column, row, "o", markersize=7, markerfacecolor="none", markeredgecolor=colour, markeredgewidth=width)
+
+
+def _draw_similarity_lines(similarity: np.ndarray, chosen: Sequence[int], title: str) -> Figure:
+    figure = style.new_figure(7.0, 1.15 * len(chosen) + 0.7)
+    axes = style.grid_of_axes(figure, len(chosen), 1)[:, 0]
+    for ax, place, values in zip(axes, chosen, similarity, strict=True):
+        style.as_chart_axes(ax, x="position" if ax is axes[-1] else "", y=f"with {place}")
+        ax.axvline(place, color=style.LINES[1], linewidth=1.0)
+        ax.plot(*envelope(values), color=style.ACCENT, linewidth=1.0)
+        ax.set_yticks([-1.0, -0.5, 0.0, 0.5, 1.0])
+        ax.set_ylim(min(-0.25, float(values.min()) - 0.05), 1.08)
+        ax.set_xlim(0, max(len(values) - 1, 1))
+        ax.label_outer()
+    style.add_title(figure, title, "cosine of the marked position with every other")
+    return figure
+
+
+def _draw_similarity_slices(similarity: np.ndarray, chosen: Sequence[int], title: str) -> Figure:
+    grid = similarity.shape[1:]
+    note = "cosine of the ringed position with every other, slice by slice"
+    slices = [
+        sorted({*spread_indices(grid[0], _MOST_SLICES)} | {int(place // (grid[1] * grid[2]))}) for place in chosen
+    ]
+    figure, axes, norm = _picture_grid(len(chosen), max(map(len, slices)), grid, title, note)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for row, (place, values) in enumerate(zip(chosen, similarity, strict=True)):
+        home = tuple(int(k) for k in np.unravel_index(place, grid))
+        for ax, k in zip(axes[row], slices[row], strict=False):
+            ax.set_axis_on()
+            ax.imshow(values[k], cmap=_COLOURS, norm=norm, interpolation="nearest")
+            if k == home[0]:
+                _ring(ax, home[1], home[2])
+            style.as_picture_axes(ax, caption=f"slice {k}", row=f"with {home}" if k == slices[row][0] else "")
+    _add_bar(figure, axes, norm)
+    return figure
