@@ -31,8 +31,8 @@ class BlockConfig:
     cross_attention_widening: int = 1
     """Hidden width of the cross-attention's feed-forward, as a multiple of `num_channels`."""
     num_train_latents: int | None = None
-    """Latents of each group used in a training step: a random subset, new for each example and group. Evaluation uses all
-    `num_latents`. None: always all. Only the processor may set it."""
+    """Latents of each group used in a training step: a random subset, new for each example and group. Evaluation uses
+    all `num_latents`. None: always all. Only the processor may set it."""
 
     def __post_init__(self) -> None:
         for name, lowest in [

@@ -109,7 +109,7 @@ class GroupPlan:
     def separate(self, x: Tensor) -> dict[str, Tensor]:
         """The inverse of `merge`: (B, G, P, ...) to each modality's own (B, groups, P, ...)."""
         if len(self.spans) == 1:
-            return {name: x for name in self.spans}
+            return dict.fromkeys(self.spans, x)
         if self.is_pooled:
             sizes, dim = [span.num_places for span in self.spans.values()], 2
         else:

@@ -39,8 +39,8 @@ class HiPConfig(PerceiverConfig):
             if index > middle and (block.num_groups, block.num_latents) != (mirrored.num_groups, mirrored.num_latents):
                 raise ValueError(
                     f"blocks: expected block {index} to have the {mirrored.num_groups} groups and "
-                    f"{mirrored.num_latents} latents of block {len(blocks) - 1 - index}, whose latents are added to its "
-                    f"own, got {block.num_groups} and {block.num_latents}"
+                    f"{mirrored.num_latents} latents of block {len(blocks) - 1 - index}, whose latents are added to "
+                    f"its own, got {block.num_groups} and {block.num_latents}"
                 )
             if index != middle and block.num_train_latents is not None:
                 raise ValueError(f"num_train_latents: expected on the middle block only, got it on block {index}")
@@ -55,6 +55,7 @@ class HiPConfig(PerceiverConfig):
 
     @property
     def all_blocks(self) -> tuple[BlockConfig, ...]:
+        """The blocks from encoder to decoder; the middle one is the processor."""
         return self.blocks
 
     @classmethod

@@ -61,11 +61,12 @@ class FeedForward(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply to the channels of each vector alone: (..., D) to (..., D)."""
         return self.dropout(self.output(self.activation(self.hidden(x))))
 
 
 def split_linear(linear: nn.Linear, x: Tensor, parts: int) -> list[Tensor]:
-    """Apply a linear layer that holds several side by side, each output a tensor of its own: (..., C) to parts x (..., C').
+    """Apply a linear layer that holds several side by side: (..., C) to one (..., C') for each part.
 
     Cutting the weight instead of the result spares a copy of all activations in the backward pass.
     """
@@ -228,6 +229,7 @@ class DropPath(nn.Module):
         self.probability = probability
 
     def forward(self, x: Tensor) -> Tensor:
+        """Zero the branch x (B, ...) for some examples."""
         if not self.training or not self.probability:
             return x
         keep = torch.rand(x.shape[0], *[1] * (x.ndim - 1), device=x.device) >= self.probability
@@ -258,6 +260,7 @@ class SelfAttention(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Let the latents (B, G, N, D) of each group look at each other."""
         queries, keys, values = split_linear(self.query_key_value, self.attention_norm(x), 3)
         attended = self.output(attend(queries, keys, values, self.num_heads))
         x = x + self.drop_path(self.dropout(attended))

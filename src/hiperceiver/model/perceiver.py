@@ -34,7 +34,7 @@ class PerceiverConfig:
     positions: PositionKind = "learned"
     """Position encoding of the tokens: a learned table, Fourier features of the grid, or none."""
     position_channels: int | None = None
-    """Width of the learned tables of input modalities; projected to the embedding if it differs. None: the embedding's."""
+    """Width of input modalities' learned tables; projected to the embedding if it differs. None: the embedding's."""
     fourier_bands: int = 64
     """Frequencies per axis, for `positions="fourier"`."""
     fourier_max_resolution: tuple[int, ...] | None = None
@@ -89,7 +89,9 @@ class PerceiverConfig:
         known = {field.name for field in dataclasses.fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
-            raise ValueError(f"config: unknown field {unknown[0]!r} for {cls.__name__}; known: {', '.join(sorted(known))}")
+            raise ValueError(
+                f"config: unknown field {unknown[0]!r} for {cls.__name__}; known: {', '.join(sorted(known))}"
+            )
         return cls(**values)
 
 
@@ -150,8 +152,8 @@ class Perceiver(nn.Module, ModelHubMixin, library_name="hiperceiver", license="a
             is_label = modality.role == "label"
             width = processor_channels or config.embedding_channels if is_label else config.embedding_channels
             self.embedding[name] = Linear(modality.channels, width)
-            self.unembedding[name] = Linear(width, modality.channels)
-            nn.init.zeros_(self.unembedding[name].weight)  # the first reconstruction is exactly zero
+            self.unembedding[name] = unembedding = Linear(width, modality.channels)
+            nn.init.zeros_(unembedding.weight)  # the first reconstruction is exactly zero
             self.positions[name] = make_positions(
                 config.positions,
                 modality.grid,
@@ -473,7 +475,9 @@ def _take(x: Tensor, places: Tensor) -> Tensor:
     return flat[rows] if x.dtype == torch.bool else F.embedding(rows, flat)
 
 
-def _merge_hidden(plan: GroupPlan, embedded: Mapping[str, Tensor], hidden: Mapping[str, Tensor | None]) -> Tensor | None:
+def _merge_hidden(
+    plan: GroupPlan, embedded: Mapping[str, Tensor], hidden: Mapping[str, Tensor | None]
+) -> Tensor | None:
     """Which visible tokens no latent may see: bool (B, G, K), or None where all may be seen."""
     if all(h is None for h in hidden.values()):
         return None

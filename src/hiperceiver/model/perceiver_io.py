@@ -25,6 +25,7 @@ class PerceiverIOConfig(PerceiverConfig):
 
     @property
     def all_blocks(self) -> tuple[BlockConfig, ...]:
+        """The only block, which is the processor."""
         return (self.block,)
 
     @classmethod

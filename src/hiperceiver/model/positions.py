@@ -23,6 +23,7 @@ class Positions(nn.Module):
     grid: tuple[int, ...]
 
     def forward(self) -> Tensor:
+        """Encodings of all tokens of the grid, in row-major order: (M, E)."""
         raise NotImplementedError(f"{type(self).__name__} must define forward()")
 
     def resize(self, grid: tuple[int, ...]) -> None:
@@ -45,6 +46,7 @@ class LearnedPositions(Positions):
         )
 
     def forward(self) -> Tensor:
+        """The table, projected: (M, E)."""
         return self.projection(self.table)
 
     def resize(self, grid: tuple[int, ...]) -> None:
@@ -91,6 +93,7 @@ class FourierPositions(Positions):
         return torch.cat([coordinate, phase.sin(), phase.cos()], dim=1).to(like.dtype)
 
     def forward(self) -> Tensor:
+        """Projected features of all tokens: (M, E)."""
         weights = self.projection.weight.chunk(len(self.grid), dim=1)
         total = weights[0].new_zeros(())
         for axis, weight in enumerate(weights):
@@ -110,6 +113,7 @@ class NoPositions(Positions):
         self.zero = nn.Buffer(torch.zeros(1, num_channels), persistent=False)
 
     def forward(self) -> Tensor:
+        """Zeros: (M, E)."""
         return self.zero.expand(math.prod(self.grid), -1)
 
 
@@ -142,8 +146,12 @@ def resize_table(table: Tensor, old_grid: Sequence[int], new_grid: Sequence[int]
     for axis, (old, new) in enumerate(zip(old_grid, new_grid, strict=True)):
         if old != new:
             weights = _interpolation_weights(old, new).to(table)
-            x = torch.movedim(torch.tensordot(weights, x, dims=([1], [axis])), 0, axis)
+            x = (weights @ x.movedim(axis, 0).flatten(1)).unflatten(1, _without(x.shape, axis)).movedim(0, axis)
     return x.flatten(0, len(new_grid) - 1)
+
+
+def _without(shape: Sequence[int], axis: int) -> tuple[int, ...]:
+    return (*shape[:axis], *shape[axis + 1 :])
 
 
 def _interpolation_weights(old: int, new: int) -> Tensor:

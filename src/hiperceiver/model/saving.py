@@ -1,4 +1,4 @@
-"""A saved model is a folder: `config.json` (what it is) and `model.safetensors` (its weights). Neither can execute code.
+"""A saved model is a folder: `config.json` says what it is, `model.safetensors` holds weights; neither executes code.
 
 `config.json` holds the architecture, its config and modalities, and what belongs to using it: each modality's encoder
 (with its normalisation), the class names, and the task whose head is saved with it, if any. `model.safetensors` holds

@@ -74,7 +74,11 @@ def transfer_weights(model: Perceiver, saved: SavedModel, *, part: Part = "model
         elif source.shape == target[name].shape and not _moved(model, saved, name, modality):
             values[name] = source
             loaded.append(name)
-        elif name == f"positions.{modality}.table" and source.shape[1:] == target[name].shape[1:]:
+        elif (
+            modality is not None
+            and name == f"positions.{modality}.table"
+            and source.shape[1:] == target[name].shape[1:]
+        ):
             old_grid, new_grid = saved.modalities[modality].grid, model.modalities[modality].grid
             if len(old_grid) != len(new_grid):
                 raise ValueError(_mismatch(saved, name, f"a grid {old_grid}", new_grid))

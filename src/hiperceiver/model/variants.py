@@ -62,7 +62,12 @@ def _perceiver_io(
 VARIANTS: dict[str, PerceiverConfig] = {
     # Ours, for a CPU: pictures of up to about 64 x 64 in minutes.
     "hip-nano": _hip(
-        groups=(16, 1, 16), layers=(1, 2, 1), latents=(16, 64, 16), channels=(64, 128, 64), heads=(2, 4, 2), embedding=32
+        groups=(16, 1, 16),
+        layers=(1, 2, 1),
+        latents=(16, 64, 16),
+        channels=(64, 128, 64),
+        heads=(2, 4, 2),
+        embedding=32,
     ),
     "hip-micro": _hip(
         groups=(16, 4, 1, 4, 16),
