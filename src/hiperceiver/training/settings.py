@@ -1,0 +1,173 @@
+"""How a run is trained: the numbers that a user may turn. No torch here: a command line must show them quickly."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Precision = Literal["32", "bf16"]
+Accelerator = Literal["auto", "cpu", "gpu", "cuda", "mps"]
+
+DEFAULT_STEPS = 10_000
+"""Length of a run for which neither `steps` nor `max_time` is given."""
+
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
+
+
+def parse_duration(text: str) -> float:
+    """Seconds in a length of time.
+
+    Args:
+        text: "HH:MM:SS", or numbers with units such as "90s", "4m", "1.5h", "1h30m".
+
+    Raises:
+        ValueError: it reads otherwise, or is not longer than nothing.
+
+    >>> parse_duration("00:04:00"), parse_duration("1h30m"), parse_duration("90s")
+    (240.0, 5400.0, 90.0)
+    """
+    wanted = f'expected a length of time such as "00:04:00", "90s", "4m" or "1h30m", got {text!r}'
+    if not isinstance(text, str):
+        raise ValueError(wanted)
+    stripped = text.strip()
+    if match := re.fullmatch(r"(\d+):([0-5]?\d):([0-5]?\d)", stripped):
+        hours, minutes, rest = (int(part) for part in match.groups())
+        seconds = 3600.0 * hours + 60.0 * minutes + rest
+    elif match := re.fullmatch(r"(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s)?", stripped):
+        try:
+            seconds = sum(float(part) * _UNITS[unit] for unit, part in zip("hms", match.groups(), strict=True) if part)
+        except ValueError:  # "1.2.3s"
+            raise ValueError(wanted) from None
+    else:
+        raise ValueError(wanted)
+    if seconds <= 0:
+        raise ValueError(wanted)
+    return seconds
+
+
+def format_duration(seconds: float) -> str:
+    """A length of time as a person reads it.
+
+    >>> format_duration(7), format_duration(3725)
+    ('0:07', '1:02:05')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """How a run is trained. A run ends after `steps` or after `max_time`, whichever comes first.
+
+    >>> TrainingSettings(max_time="4m", batch_size=16).max_seconds
+    240.0
+    """
+
+    steps: int | None = None
+    """Optimizer steps of the run; None: as many as fit into `max_time`, or 10,000 if that is not given either."""
+    max_time: str | None = None
+    """Time of the run as "HH:MM:SS", "90s", "4m" or "1h30m", a resumed run's earlier parts included; the last
+    validation comes on top."""
+    batch_size: int = 32
+    """Examples in a batch on one device."""
+    accumulate: int = 1
+    """Batches whose gradients are averaged for one optimizer step."""
+    learning_rate: float = 1e-3
+    """Highest learning rate of AdamW, reached after the warm-up."""
+    final_learning_rate: float = 0.01
+    """Learning rate at the end of the run, as a share of the highest; a cosine leads there."""
+    warmup: float = 0.05
+    """Share of the run during which the learning rate rises from zero."""
+    weight_decay: float = 0.05
+    """Decay of the weights of linear layers; biases, norms, positions and latents never decay."""
+    gradient_clip: float | None = 1.0
+    """Longest gradient (L2 norm over all weights) that is not shortened; None: never shortened."""
+    ema: float = 0.0
+    """Decay of the moving average of the weights that is validated and saved, such as 0.999; 0: no average."""
+    precision: Precision = "32"
+    """`32`: float32; `bf16`: bfloat16 where it is safe, float32 weights."""
+    compile: bool = False
+    """Compile the training step with torch.compile."""
+    seed: int = 0
+    """Seed of everything random: order of the data, masks, dropout."""
+    validate_every: int | None = None
+    """Optimizer steps between validations; None: ten times in the run, fewer in a run limited by time
+    where that would take more than a tenth of it. The last weights are always validated."""
+    log_every: int = 10
+    """Optimizer steps between rows in the logs."""
+    checkpoint_every: int | None = None
+    """Optimizer steps between checkpoints, beside those by time; None: by time alone."""
+    checkpoint_every_seconds: float = 30.0
+    """Seconds between checkpoints; longer if saving took more than a twentieth of that."""
+    num_workers: int | None = None
+    """Processes that load data; None: none beside a CPU, which they would take from training, up to 8 beside a GPU."""
+    max_bad_share: float = 0.1
+    """Largest share of examples that may be unreadable before the run fails."""
+    strict: bool = False
+    """Fail at the first unreadable example."""
+    accelerator: Accelerator = "auto"
+    """Kind of device; auto: a GPU if there is one."""
+    devices: int = 1
+    """Number of devices."""
+    strategy: str = "auto"
+    """How several devices share the work, by Lightning's name for it."""
+
+    def __post_init__(self) -> None:
+        for name, lowest in [
+            ("steps", 1),
+            ("batch_size", 1),
+            ("accumulate", 1),
+            ("seed", 0),
+            ("validate_every", 1),
+            ("log_every", 1),
+            ("checkpoint_every", 1),
+            ("num_workers", 0),
+            ("devices", 1),
+        ]:
+            value = getattr(self, name)
+            may_be_none = name in ("steps", "validate_every", "checkpoint_every", "num_workers")
+            if value is None and may_be_none:
+                continue
+            if not isinstance(value, int) or isinstance(value, bool) or value < lowest:
+                none = " or None" if may_be_none else ""
+                raise ValueError(f"{name}: expected a whole number >= {lowest}{none}, got {value!r}")
+        for name in ("learning_rate", "checkpoint_every_seconds"):
+            if not _is_number(getattr(self, name)) or getattr(self, name) <= 0:
+                raise ValueError(f"{name}: expected a number above 0, got {getattr(self, name)!r}")
+        if not _is_number(self.weight_decay) or self.weight_decay < 0:
+            raise ValueError(f"weight_decay: expected a number >= 0, got {self.weight_decay!r}")
+        if self.gradient_clip is not None and (not _is_number(self.gradient_clip) or self.gradient_clip <= 0):
+            raise ValueError(f"gradient_clip: expected a number above 0 or None, got {self.gradient_clip!r}")
+        for name in ("final_learning_rate", "max_bad_share"):
+            if not _is_number(getattr(self, name)) or not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}: expected a share from 0 to 1, got {getattr(self, name)!r}")
+        for name in ("warmup", "ema"):
+            if not _is_number(getattr(self, name)) or not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected a number from 0 to below 1, got {getattr(self, name)!r}")
+        for name, choices in [("precision", get_args(Precision)), ("accelerator", get_args(Accelerator))]:
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {getattr(self, name)!r}")
+        for name in ("compile", "strict"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name}: expected true or false, got {getattr(self, name)!r}")
+        if not isinstance(self.strategy, str) or not self.strategy:
+            raise ValueError(f"strategy: expected one of Lightning's names, such as auto, got {self.strategy!r}")
+        if self.max_time is not None:
+            try:
+                parse_duration(self.max_time)
+            except ValueError as error:
+                raise ValueError(f"max_time: {error}") from None
+        if self.steps is None and self.max_time is None:
+            object.__setattr__(self, "steps", DEFAULT_STEPS)
+
+    @property
+    def max_seconds(self) -> float | None:
+        """`max_time` in seconds."""
+        return None if self.max_time is None else parse_duration(self.max_time)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
