@@ -1,0 +1,97 @@
+"""What the tasks minimise, as functions of tensors. Sums are taken in float32 whatever the precision of the model."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+TargetNormalisation = Literal["none", "channel", "example"]
+
+IGNORE = -100
+"""The target of what has no label."""
+
+_EPSILON = 1e-6
+
+
+def squared_error(reconstruction: Tensor, target: Tensor, is_counted: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean squared error over the counted tokens of a batch, and their number.
+
+    Args:
+        reconstruction: (B, M, C).
+        target: (B, M, C).
+        is_counted: bool (B, M); other tokens give neither loss nor gradient, whatever they hold.
+
+    Returns:
+        The mean over counted tokens and their channels, zero where none is counted; and the number of counted tokens,
+        both float32 scalars.
+    """
+    error = (reconstruction.float() - target.float()).square().mean(dim=-1)  # (B, M)
+    count = is_counted.sum().float()
+    return error.masked_fill(~is_counted, 0.0).sum() / count.clamp(min=1), count
+
+
+def normalise(x: Tensor, normalisation: TargetNormalisation, is_counted: Tensor | None = None) -> Tensor:
+    """Bring each example to zero mean and unit variance.
+
+    Args:
+        x: (B, M, C).
+        normalisation: `channel`: each channel of each example. `example`: all channels of an example together.
+            `none`: nothing.
+        is_counted: bool (B, M), the tokens that mean and variance are taken over. None: all.
+    """
+    if normalisation == "none":
+        return x
+    mean, deviation = mean_and_deviation(x, normalisation, is_counted)
+    return (x.float() - mean) / deviation
+
+
+def mean_and_deviation(
+    x: Tensor, normalisation: TargetNormalisation, is_counted: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """What `normalise` subtracts and divides by: (B, 1, C) for `channel`, (B, 1, 1) for `example`, float32."""
+    x = x.float()
+    if is_counted is None:
+        is_counted = x.new_ones(x.shape[:2], dtype=torch.bool)
+    axes = (1,) if normalisation == "channel" else (1, 2)
+    count = is_counted.sum(dim=1).clamp(min=1)[:, None, None]
+    if normalisation == "example":
+        count = count * x.shape[2]
+    hidden = ~is_counted[..., None]
+    mean = x.masked_fill(hidden, 0.0).sum(dim=axes, keepdim=True) / count
+    variance = (x - mean).masked_fill(hidden, 0.0).square().sum(dim=axes, keepdim=True) / count
+    return mean, (variance + _EPSILON).sqrt()
+
+
+def cross_entropy(
+    logits: Tensor, target: Tensor, *, class_weights: Tensor | None = None, label_smoothing: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Mean cross-entropy over what has a label, and the weight of that mean.
+
+    Args:
+        logits: (..., K) for K classes.
+        target: int64 (...), -100 = no label.
+        class_weights: (K,). An example counts as much as its class.
+        label_smoothing: share of the target that is spread over all classes.
+
+    Returns:
+        The mean, zero where nothing has a label; and the sum of the weights of what has one (without class weights: its
+        number), both float32 scalars.
+    """
+    logits, target = logits.flatten(0, -2).float(), target.flatten()
+    total = F.cross_entropy(
+        logits,
+        target,
+        weight=class_weights,
+        label_smoothing=label_smoothing,
+        ignore_index=IGNORE,
+        reduction="sum",
+    )
+    is_labelled = target != IGNORE
+    if class_weights is None:
+        weight = is_labelled.sum().float()
+    else:
+        weight = class_weights[target.masked_fill(~is_labelled, 0)].masked_fill(~is_labelled, 0.0).sum()
+    return total / torch.where(weight > 0, weight, 1.0), weight

@@ -1,0 +1,287 @@
+"""Masked auto-encoding: hide most tokens, reconstruct them from the rest.
+
+Source: "HiP", the section on masked auto-encoding; target normalisation from "Masked Autoencoders Are Scalable Vision
+Learners", arXiv 2111.06377.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor
+
+from hiperceiver.masking import (
+    Generators,
+    MaskStrategy,
+    group_wise_places,
+    is_masked_place,
+    num_visible,
+    uniform_is_masked,
+    visible_places,
+)
+from hiperceiver.modality import Batch
+from hiperceiver.model import GroupPlan, Perceiver
+from hiperceiver.tasks.losses import TargetNormalisation, mean_and_deviation, normalise, squared_error
+from hiperceiver.tasks.task import Task, TaskConfig, is_number
+
+if TYPE_CHECKING:
+    from torchmetrics import MetricCollection
+
+CountedTokens = Literal["hidden", "all"]
+
+_EVALUATION_SEED = 20220222
+"""Example i of an evaluation is masked by a generator of its own, seeded with this plus i."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskedAutoencodingConfig(TaskConfig):
+    """What is hidden, and how its reconstruction is judged."""
+
+    ratio: float = 0.85
+    """Share of the tokens that is hidden."""
+    strategy: MaskStrategy = "group-wise"
+    """`group-wise`: the same places in each group; cost falls with the ratio. `uniform`: anywhere in the example."""
+    loss_on: CountedTokens = "hidden"
+    """Tokens that the loss counts: the `hidden` ones or `all`. Absent tokens never count."""
+    target_normalisation: TargetNormalisation = "none"
+    """What is brought to zero mean and unit variance before comparing: `none`, each `channel` of each example, or each
+    `example` whole."""
+    modality_weights: Mapping[str, float] | None = None
+    """Weight of each modality's loss in the mean over modalities; 1 for those not named. None: all 1."""
+
+    def __post_init__(self) -> None:
+        if not is_number(self.ratio) or not 0 <= self.ratio < 1:
+            raise ValueError(f"ratio: expected a share from 0 to below 1, got {self.ratio!r}")
+        for name, choices in [
+            ("strategy", get_args(MaskStrategy)),
+            ("loss_on", get_args(CountedTokens)),
+            ("target_normalisation", get_args(TargetNormalisation)),
+        ]:
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {getattr(self, name)!r}")
+        if self.loss_on == "hidden" and self.ratio == 0:
+            raise ValueError("ratio: expected above 0 with loss_on='hidden', got 0, which hides nothing")
+        if self.modality_weights is not None:
+            if not isinstance(self.modality_weights, Mapping):
+                raise ValueError(f"modality_weights: expected numbers by modality, got {self.modality_weights!r}")
+            for name, weight in self.modality_weights.items():
+                if not is_number(weight) or weight < 0:
+                    raise ValueError(f"modality_weights: expected a number >= 0 for {name!r}, got {weight!r}")
+            object.__setattr__(self, "modality_weights", dict(self.modality_weights))
+
+
+class Mask(NamedTuple):
+    """What is hidden in a batch, in the model's form and in the loss's."""
+
+    visible: dict[str, Tensor]
+    """Per modality: the places in each group that the encoder sees, int64 (B, groups or 1, K), -1 = none."""
+    is_masked: dict[str, Tensor]
+    """Per modality: bool (B, M), True = hidden."""
+
+
+class Reconstruction(NamedTuple):
+    """What a masked auto-encoder makes of a batch."""
+
+    reconstruction: dict[str, Tensor]
+    """Per modality: (B, M, C), of every token, hidden or not, in the units of the input."""
+    is_masked: dict[str, Tensor]
+    """Per modality: bool (B, M), True = was hidden from the model."""
+
+
+class MaskedAutoencoding(Task):
+    """Reconstruct hidden tokens from visible ones.
+
+    The loss is the weighted mean over modalities of the mean squared error over the counted tokens of the batch. Where
+    a target is normalised, mean and variance are those of all real tokens of the example, hidden ones included.
+
+    Metrics: `loss`, and `explained`, the share of the hidden values' variance that is explained: 1 - (squared error) /
+    (squared distance of each channel from its mean over all hidden tokens of the set). 1 is perfect; 0 is what always
+    saying the mean gives. It is taken in the units of the loss, so after target normalisation. With several modalities
+    also `loss_NAME` and `explained_NAME`, whose weighted means the two are.
+
+    Args:
+        model: the model to pretrain.
+        config: what is hidden, and how it is judged.
+
+    >>> from hiperceiver import Batch, Modality, create_model
+    >>> model = create_model("hip-nano", modalities={"image": Modality(grid=(32, 32), channels=3)})
+    >>> task = MaskedAutoencoding(model, MaskedAutoencodingConfig(ratio=0.75))
+    >>> loss, _ = task.loss(Batch(inputs={"image": torch.ones(2, 1024, 3)}))
+    >>> loss.item()  # a new model reconstructs zeros
+    1.0
+    """
+
+    kind: ClassVar[str] = "masked-autoencoding"
+    config_class = MaskedAutoencodingConfig
+    monitor = ("loss", "min")
+    config: MaskedAutoencodingConfig
+
+    def __init__(self, model: Perceiver, config: MaskedAutoencodingConfig | None = None):
+        super().__init__(model, config or MaskedAutoencodingConfig())
+        for name in self.config.modality_weights or ():
+            if name not in model.input_names:
+                raise ValueError(f"modality_weights: expected names among {', '.join(model.input_names)}, got {name!r}")
+        if not any(self.modality_weight(name) for name in model.input_names):
+            raise ValueError("modality_weights: expected at least one above 0, got none")
+
+    def modality_weight(self, name: str) -> float:
+        """Weight of a modality's loss in the mean over modalities."""
+        return float((self.config.modality_weights or {}).get(name, 1.0))
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mask, reconstruct, compare. Logs `loss_NAME` for each modality where there are several."""
+        mask = self.draw_mask(batch, None if self.training else _evaluation_generators(0, len(batch)))
+        reconstruction = self._reconstruct(batch, mask)
+        is_counted = self.is_counted(batch, mask)
+        total = weights = torch.zeros((), device=self.device)
+        logs = {}
+        for name, target in self.targets(batch).items():
+            error, count = squared_error(reconstruction[name], target, is_counted[name])
+            weight = self.modality_weight(name) * (count > 0)  # a modality without any real token has no say
+            total = total + weight * error
+            weights = weights + weight
+            logs[f"loss_{name}"] = error.detach()
+        return total / torch.where(weights > 0, weights, 1.0), logs if len(logs) > 1 else {}
+
+    def draw_mask(self, batch: Batch, generator: Generators | None = None) -> Mask:
+        """Draw what is hidden: each example its own mask.
+
+        Group-wise, the modalities share the pattern of places, for all their groups are padded to the same length;
+        where they share one group instead (Perceiver IO), each draws its own.
+
+        Args:
+            batch: only its sizes matter.
+            generator: where the random numbers come from. None: PyTorch's global one.
+        """
+        inputs, _ = self.input_tensors(batch)
+        if not inputs:
+            raise ValueError(f"inputs: expected at least one of {', '.join(self.model.input_names)}, got none")
+        plan = self.model.plan({name: x.shape[1] for name, x in inputs.items()})
+        device = next(iter(inputs.values())).device
+        if self.config.strategy == "uniform":
+            visible = self._uniform(plan, len(batch), generator, device)
+        else:
+            visible = self._group_wise(plan, len(batch), generator, device)
+        is_masked = {}
+        for name, span in plan.spans.items():
+            hidden = is_masked_place(visible[name], span.num_places)  # (B, groups or 1, P)
+            is_masked[name] = span.join(hidden.expand(-1, span.num_groups, -1))
+        return Mask(visible, is_masked)
+
+    def is_counted(self, batch: Batch, mask: Mask) -> dict[str, Tensor]:
+        """Per modality, which tokens the loss counts: bool (B, M)."""
+        _, is_padding = self.input_tensors(batch)
+        counted = {}
+        for name, is_masked in mask.is_masked.items():
+            counted[name] = is_masked if self.config.loss_on == "hidden" else torch.ones_like(is_masked)
+            if name in is_padding:
+                counted[name] = counted[name] & ~is_padding[name]
+        return counted
+
+    def targets(self, batch: Batch) -> dict[str, Tensor]:
+        """Per modality, what the reconstruction is compared with: (B, M, C), normalised as configured."""
+        inputs, is_padding = self.input_tensors(batch)
+        targets = {}
+        for name, x in inputs.items():
+            is_absent = is_padding.get(name)
+            if is_absent is not None:
+                x = x.masked_fill(is_absent[..., None], 0.0)  # whatever stands there, even NaN, must not matter
+                is_absent = ~is_absent
+            targets[name] = normalise(x, self.config.target_normalisation, is_absent)
+        return targets
+
+    def make_metrics(self) -> MetricCollection:
+        """`loss` and `explained`; with several modalities also `loss_NAME` and `explained_NAME`."""
+        from torchmetrics import MetricCollection
+
+        from hiperceiver.tasks.metrics import ReconstructionMetrics
+
+        metric = ReconstructionMetrics(
+            num_channels={name: self.model.modalities[name].channels for name in self.model.input_names},
+            weights={name: self.modality_weight(name) for name in self.model.input_names},
+        )
+        return MetricCollection({"reconstruction": metric}).to(self.device)
+
+    @torch.no_grad()
+    def update(self, metrics: MetricCollection, batch: Batch) -> None:
+        """Count a batch in. Example i since the last reset is always masked the same way."""
+        from hiperceiver.tasks.metrics import ReconstructionMetrics
+
+        metric = metrics["reconstruction"]
+        assert isinstance(metric, ReconstructionMetrics)
+        mask = self.draw_mask(batch, _evaluation_generators(int(metric.num_examples), len(batch)))
+        _, is_padding = self.input_tensors(batch)
+        is_hidden = {
+            name: hidden & ~is_padding[name] if name in is_padding else hidden
+            for name, hidden in mask.is_masked.items()
+        }
+        metrics.update(
+            reconstruction=self._reconstruct(batch, mask),
+            target=self.targets(batch),
+            is_counted=self.is_counted(batch, mask),
+            is_hidden=is_hidden,
+        )
+
+    @torch.no_grad()
+    def predict(self, batch: Batch, generator: Generators | None = None) -> Reconstruction:
+        """Hide, and reconstruct what was hidden.
+
+        With target normalisation the model speaks of normalised values, and the true mean and deviation belong to what
+        it cannot know. Its answer is then brought to the units of the input with those of the visible tokens: close
+        where many are visible, and a guess where few are.
+
+        Args:
+            batch: only visible tokens influence the reconstruction.
+            generator: draws the mask. None: example i of a batch is masked as example i of an evaluation.
+        """
+        mask = self.draw_mask(batch, generator or _evaluation_generators(0, len(batch)))
+        reconstruction = self._reconstruct(batch, mask)
+        if self.config.target_normalisation != "none":
+            inputs, is_padding = self.input_tensors(batch)
+            for name, x in inputs.items():
+                is_visible = ~mask.is_masked[name]
+                if name in is_padding:
+                    is_visible = is_visible & ~is_padding[name]
+                mean, deviation = mean_and_deviation(x, self.config.target_normalisation, is_visible)
+                reconstruction[name] = reconstruction[name] * deviation + mean
+        return Reconstruction(reconstruction, mask.is_masked)
+
+    def _reconstruct(self, batch: Batch, mask: Mask) -> dict[str, Tensor]:
+        inputs, is_padding = self.input_tensors(batch)
+        return self.model(inputs, is_padding=is_padding, visible=mask.visible).reconstruction
+
+    def _group_wise(
+        self, plan: GroupPlan, batch_size: int, generator: Generators | None, device: torch.device
+    ) -> dict[str, Tensor]:
+        def draw(num_places: int) -> Tensor:
+            self._check_hides(num_places)
+            return group_wise_places(batch_size, num_places, self.config.ratio, generator=generator, device=device)
+
+        if plan.is_pooled:
+            return {name: draw(span.num_places) for name, span in plan.spans.items()}
+        shared = draw(next(iter(plan.spans.values())).num_places)
+        return dict.fromkeys(plan.spans, shared)
+
+    def _uniform(
+        self, plan: GroupPlan, batch_size: int, generator: Generators | None, device: torch.device
+    ) -> dict[str, Tensor]:
+        sizes = [span.num_tokens for span in plan.spans.values()]
+        self._check_hides(sum(sizes))
+        drawn = uniform_is_masked(batch_size, sum(sizes), self.config.ratio, generator=generator, device=device)
+        hidden = {}
+        for (name, span), part in zip(plan.spans.items(), drawn.split(sizes, dim=1), strict=True):
+            hidden[name] = ~span.split(~part)  # padding counts as hidden
+        if plan.is_pooled:
+            return {name: visible_places(part) for name, part in hidden.items()}
+        return plan.separate(visible_places(plan.merge(hidden)))  # as many places in each group of each modality
+
+    def _check_hides(self, count: int) -> None:
+        if self.config.loss_on == "hidden" and num_visible(count, self.config.ratio) == count:
+            raise ValueError(f"ratio: expected one that hides something of {count} tokens, got {self.config.ratio}")
+
+
+def _evaluation_generators(first: int, count: int) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(_EVALUATION_SEED + index) for index in range(first, first + count)]

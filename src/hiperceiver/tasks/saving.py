@@ -1,0 +1,109 @@
+"""Tasks by name, and saved models that carry a task with its head."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hiperceiver.model import Perceiver, read_model, save_model
+from hiperceiver.tasks.classification import Classification
+from hiperceiver.tasks.masked_autoencoding import MaskedAutoencoding
+from hiperceiver.tasks.segmentation import Segmentation
+from hiperceiver.tasks.task import Task
+
+TASKS: dict[str, type[Task]] = {
+    "masked-autoencoding": MaskedAutoencoding,
+    "classification": Classification,
+    "segmentation": Segmentation,
+}
+"""Every task by its name in settings and on the command line."""
+
+
+def task_from_settings(settings: Mapping[str, Any], model: Perceiver) -> Task:
+    """Build a task on a model, with a new head.
+
+    Args:
+        settings: `kind`, a name in `TASKS`, and fields of that task's config.
+        model: the backbone; it becomes part of the task.
+
+    Raises:
+        ValueError: unknown task, unknown, missing or wrong setting, or a model that does not fit.
+
+    >>> from hiperceiver import Modality, create_model
+    >>> model = create_model("hip-nano", modalities={"image": Modality(grid=(32, 32), channels=3)})
+    >>> task_from_settings({"kind": "classification", "num_classes": 10}, model).settings()["readout"]
+    'query'
+    """
+    settings = dict(settings)
+    kind = settings.pop("kind", None)
+    if not isinstance(kind, str) or kind not in TASKS:
+        raise ValueError(f"task: expected one of {', '.join(TASKS)}, got {kind!r}")
+    task = TASKS[kind]
+    return task(model, task.config_class.from_dict(settings))
+
+
+def save_task(
+    folder: str | Path,
+    task: Task,
+    encoders: Mapping[str, Mapping[str, Any]] | None = None,
+    classes: Sequence[str] | None = None,
+) -> Path:
+    """Write a saved-model folder with the task's model, head and settings.
+
+    Args:
+        folder: made if missing.
+        task: its weights are saved as they are.
+        encoders: per modality, plain values of its encoder. None: the task's.
+        classes: names of the labels, one for each class. None: the task's.
+
+    Raises:
+        ValueError: another number of names than of classes.
+    """
+    classes = tuple(task.classes if classes is None else classes)
+    num_classes = getattr(task.config, "num_classes", len(classes))
+    if classes and len(classes) != num_classes:
+        raise ValueError(f"classes: expected {num_classes} names, one for each class, got {len(classes)}")
+    return save_model(
+        folder,
+        task.model,
+        encoders=task.encoders if encoders is None else encoders,
+        classes=classes,
+        task=task.settings(),
+        head=task.head.state_dict(),
+    )
+
+
+def load_task(folder_or_id: str | Path, **download: Any) -> Task:
+    """Load a model with its task and head, in evaluation mode.
+
+    Args:
+        folder_or_id: a folder that `save_task` wrote, or a hub id such as "user/model".
+        download: for a hub id, passed on to `huggingface_hub.snapshot_download` (revision, token, cache_dir, ...).
+
+    Raises:
+        ValueError: no saved model, one without a task, an unknown task, or a head that does not fit its settings.
+    """
+    saved = read_model(folder_or_id, **download)
+    if saved.task is None:
+        raise ValueError(f"{saved.source}: expected a model that was saved with a task, got one without")
+    if not isinstance(saved.task, Mapping):
+        raise ValueError(f"{saved.source}: config.json is not valid: task: expected settings, got {saved.task!r:.80}")
+    model = saved.build()
+    try:
+        task = task_from_settings(saved.task, model)
+    except ValueError as error:
+        raise ValueError(f"{saved.source}: config.json is not valid: {error}") from None
+    expected = task.head.state_dict()
+    for name in [*expected, *saved.head]:
+        if name not in saved.head:
+            raise ValueError(f"{saved.source}: model.safetensors lacks head.{name}, which config.json calls for")
+        if name not in expected:
+            raise ValueError(f"{saved.source}: model.safetensors holds head.{name}, which config.json has no place for")
+        if saved.head[name].shape != expected[name].shape:
+            raise ValueError(
+                f"{saved.source}: expected shape {tuple(expected[name].shape)} for head.{name} by config.json, got "
+                f"{tuple(saved.head[name].shape)} in model.safetensors"
+            )
+    task.head.load_state_dict(saved.head)
+    return task.eval()

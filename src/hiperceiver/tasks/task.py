@@ -1,0 +1,161 @@
+"""What every task offers the trainer: a loss, metrics, predictions, and plain settings to save."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+
+from hiperceiver.modality import Batch
+from hiperceiver.model import Perceiver
+from hiperceiver.tasks.losses import IGNORE
+
+if TYPE_CHECKING:
+    from torchmetrics import MetricCollection
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskConfig:
+    """Base of the tasks' configs: plain values, saved with the model."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for `config.json`."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`; unknown and missing names are refused."""
+        fields = dataclasses.fields(cls)
+        known = [field.name for field in fields]
+        for name in values:
+            if name not in known:
+                raise ValueError(f"{name}: not a setting of {cls.__name__}; known: {', '.join(known)}")
+        for field in fields:
+            is_required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+            if is_required and field.name not in values:
+                raise ValueError(f"{field.name}: required by {cls.__name__}, got nothing")
+        return cls(**values)
+
+
+class Task(nn.Module, ABC):
+    """A model with an objective.
+
+    Losses in training mode draw from PyTorch's global random numbers; in evaluation mode, and in `update` and
+    `predict`, nothing is random.
+    """
+
+    kind: ClassVar[str]
+    """Its name in `TASKS`, in settings and on the command line."""
+    config_class: ClassVar[type[TaskConfig]]
+    monitor: ClassVar[tuple[str, Literal["min", "max"]]]
+    """The metric that tells the best checkpoint, and which way is better."""
+
+    model: Perceiver
+    """The model that is trained."""
+    head: nn.Module
+    """What the task adds to the model; saved beside it. Its state is empty where nothing is added."""
+    encoders: dict[str, dict[str, Any]]
+    """Per modality: how raw values become tokens, as plain values. Empty where not known."""
+    classes: tuple[str, ...]
+    """Names of the labels. Empty where not known."""
+
+    def __init__(self, model: Perceiver, config: TaskConfig):
+        super().__init__()
+        if not isinstance(config, self.config_class):
+            raise ValueError(
+                f"config: expected {self.config_class.__name__} for {type(self).__name__}, got {type(config).__name__}"
+            )
+        self.config = config
+        self.model = model
+        self.head = nn.Identity()
+        self.encoders = dict(model.metadata.get("encoders", {}))
+        self.classes = tuple(model.metadata.get("classes", ()))
+
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The same as `loss`, for wrappers that replace `forward`."""
+        return self.loss(batch)
+
+    @abstractmethod
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """What a training step minimises.
+
+        Returns:
+            A float32 scalar, and scalars that are worth logging, by name, without gradient.
+        """
+
+    @abstractmethod
+    def make_metrics(self) -> MetricCollection:
+        """New metrics, on the model's device; `compute()` gives scalars by name, one of them `monitor[0]`."""
+
+    @abstractmethod
+    def update(self, metrics: MetricCollection, batch: Batch) -> None:
+        """Count a batch in. What `compute()` gives does not depend on how examples were put into batches."""
+
+    @abstractmethod
+    def predict(self, batch: Batch) -> NamedTuple:
+        """What the model says about a batch. Call `eval()` first."""
+
+    def head_parameters(self) -> Iterator[nn.Parameter]:
+        """What is trained where the rest of the model is frozen (a probe): the parameters that only this task uses."""
+        return self.head.parameters()
+
+    def settings(self) -> dict[str, Any]:
+        """Plain values for `config.json`, from which `task_from_settings` builds the task again."""
+        return {"kind": self.kind, **self.config.to_dict()}
+
+    def input_tensors(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """A batch's modalities of role `input`, and their padding: labels are never shown to the model."""
+        labels = self.model.label_names
+        inputs = {name: x for name, x in batch.inputs.items() if name not in labels}
+        is_padding = {name: x for name, x in batch.is_padding.items() if name not in labels}
+        return inputs, is_padding
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+
+def check_class_settings(
+    num_classes: int, class_weights: tuple[float, ...] | None, label_smoothing: float
+) -> tuple[float, ...] | None:
+    """Refuse contradictions in the settings that tasks with classes share; gives the class weights as a tuple."""
+    if not isinstance(num_classes, int) or isinstance(num_classes, bool) or num_classes < 2:
+        raise ValueError(f"num_classes: expected a whole number >= 2, got {num_classes!r}")
+    if not is_number(label_smoothing) or not 0 <= label_smoothing < 1:
+        raise ValueError(f"label_smoothing: expected a share from 0 to below 1, got {label_smoothing!r}")
+    if class_weights is None:
+        return None
+    if not isinstance(class_weights, list | tuple) or not all(is_number(each) and each >= 0 for each in class_weights):
+        raise ValueError(f"class_weights: expected numbers >= 0, got {class_weights!r}")
+    if len(class_weights) != num_classes or not any(class_weights):
+        raise ValueError(
+            f"class_weights: expected one for each of {num_classes} classes, not all zero, got {tuple(class_weights)}"
+        )
+    return tuple(float(each) for each in class_weights)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a setting is a finite int or float, and no bool."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
+
+
+def find_target(batch: Batch, name: str, shape: tuple[int, ...], num_classes: int) -> Tensor:
+    """The named target of a batch, checked: int64 of the given shape, with classes 0 to K - 1 or -100."""
+    if name not in batch.targets:
+        came = ", ".join(batch.targets) or "none"
+        raise ValueError(f"targets: expected {name!r} in the batch, got {came}")
+    target = batch.targets[name]
+    if target.dtype != torch.int64 or tuple(target.shape) != shape:
+        raise ValueError(f"targets: expected int64 {shape} for {name!r}, got {target.dtype} {tuple(target.shape)}")
+    # On a GPU looking would make it wait; there the loss kernel itself stops on a wrong class.
+    if target.device.type == "cpu" and not torch.compiler.is_compiling():
+        wrong = target[(target != IGNORE) & ((target < 0) | (target >= num_classes))]
+        if len(wrong):
+            raise ValueError(f"targets: expected {name!r} from 0 to {num_classes - 1} or {IGNORE}, got {int(wrong[0])}")
+    return target
