@@ -1,0 +1,252 @@
+"""Losses and metrics over training steps, of one run or of several beside each other."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from hiperceiver.plots import style
+from hiperceiver.plots.arrays import envelope
+
+Curve = tuple[np.ndarray, np.ndarray]
+"""Steps (K,) and values (K,), without gaps, in the order of the steps."""
+
+_SPLITS = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+}
+_NAME = re.compile(rf"^(?:({'|'.join(_SPLITS)})[/_.])?(.+?)(_step|_epoch)?$")
+_BOOKKEEPING = {"step", "epoch"}
+_SPLIT_COLOURS = {"validation": style.LINES[0], "train": style.LINES[1], "test": style.LINES[2], "": style.SOFT}
+"""In the order in which they are named; the last is for columns that say no split."""
+_FEW = 25
+"""A curve of at most so many points has a dot at each."""
+_NOISY = 60
+"""A curve of more points than this is also drawn smoothed."""
+_LOG_FACTOR = 30
+"""Positive values that span more than this factor get a logarithmic axis."""
+
+
+class _Place(NamedTuple):
+    """Where a column is drawn: which axes, and as what kind of line."""
+
+    metric: str
+    split: str
+    grain: str
+
+
+def read_metrics(path: str | Path) -> dict[str, Curve]:
+    """Curves of a run from the `metrics.csv` that Lightning's CSVLogger writes.
+
+    Left out are gaps, cells that are no numbers, columns without any value, and a last line that was cut off while it
+    was written.
+
+    Args:
+        path: The file, or the run folder that it is in.
+
+    Returns:
+        Column name -> (steps, values). Without a `step` column the line numbers are the steps.
+
+    Raises:
+        ValueError: The file has no metrics.
+        OSError: It cannot be read.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / "metrics.csv"
+    text = path.read_text(encoding="utf-8", errors="replace")
+    lines = text.splitlines()
+    if lines and not text.endswith(("\n", "\r")):
+        lines.pop()  # its last number may have lost digits
+    rows = list(csv.reader(line for line in lines if "\0" not in line))
+    header = rows[0] if rows else []
+    points: dict[str, dict[float, float]] = {name: {} for name in header if name and name not in _BOOKKEEPING}
+    for number, row in enumerate(rows[1:]):
+        if len(row) != len(header):
+            continue
+        cells = dict(zip(header, map(_number, row), strict=True))
+        step = cells.get("step", float(number))
+        for name in points:
+            if not math.isnan(step) and not math.isnan(cells[name]):
+                points[name][step] = cells[name]  # a resumed run writes a step again; what it wrote last counts
+    curves = {}
+    for name, values in points.items():
+        if values:
+            steps = np.array(sorted(values))
+            curves[name] = (steps, np.array([values[step] for step in steps]))
+    if not curves:
+        raise ValueError(f"path: expected metrics in {str(path)!r}, but it has no column with a value")
+    return curves
+
+
+def draw_curves(
+    runs: Mapping[str, str | Path | Mapping[str, Curve]] | str | Path, *, metrics: Sequence[str] = (), title: str = ""
+) -> Figure:
+    """One chart for each metric, with training and validation in the same axes, and all runs that have it.
+
+    A column's split is read off its beginning (`train/loss`, `val_loss`). Of a column that Lightning logs by step and
+    by epoch, the steps are drawn. Long curves are drawn faintly, with a smoothed line on top. Positive values that span
+    more than a factor of 30 get a logarithmic axis. Values that are not finite leave a gap.
+
+    >>> import numpy as np
+    >>> steps = np.arange(5)
+    >>> curves = {"train/loss": (steps, 1 / (1 + steps)), "val/loss": (steps, 1.2 / (1 + steps))}
+    >>> [ax.get_title(loc="left") for ax in draw_curves({"a run": curves}).axes]
+    ['loss']
+
+    Args:
+        runs: Name -> run folder, `metrics.csv`, or curves as `read_metrics` gives them; or one file or folder alone.
+        metrics: Names without the split (`loss`), in this order; by default all, losses first and learning rates last.
+        title: Above the figure.
+
+    Raises:
+        ValueError: There is no run, a run has no metrics, or none has a metric that was asked for.
+        OSError: A file cannot be read.
+    """
+    if isinstance(runs, str | Path):
+        runs = {Path(runs).stem if Path(runs).suffix else Path(runs).name: runs}
+    if not runs:
+        raise ValueError("runs: expected at least one, got none")
+    curves = {name: read_metrics(run) if isinstance(run, str | Path) else run for name, run in runs.items()}
+    panels = _panels(curves)
+    chosen = list(metrics) or sorted(panels, key=_rank)
+    missing = [name for name in chosen if name not in panels]
+    if missing:
+        raise ValueError(f"metrics: expected some of {', '.join(sorted(panels))}, got {missing[0]!r}")
+
+    columns = style.columns_for(len(chosen), most=3)
+    rows = math.ceil(len(chosen) / columns)
+    figure = style.new_figure(max(3.9 * columns, 5.5), 2.5 * rows + 0.7)
+    axes = style.grid_of_axes(figure, rows, columns)
+    for ax in axes.flat[len(chosen) :]:
+        ax.set_axis_off()
+    shown = {split for metric in chosen for _, split in panels[metric]}
+    look = _Look(list(runs), [split for split in _SPLIT_COLOURS if split in shown])
+    for k, (ax, metric) in enumerate(zip(axes.flat, chosen, strict=False)):
+        has_none_below = k + columns >= len(chosen)
+        style.as_chart_axes(ax, title=metric, x="step" if has_none_below else "")
+        _draw_panel(ax, panels[metric], look, is_measured=not _is_bookkeeping(metric))
+    if entries := look.legend():
+        style.add_legend(figure, list(entries.values()), list(entries), columns=min(len(entries), 2 * columns))
+    style.add_title(figure, title)
+    return figure
+
+
+def _number(cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        return math.nan
+
+
+def _place(column: str) -> _Place:
+    match = _NAME.match(column)
+    assert match is not None, "the pattern matches every name that is not empty"
+    split, metric, grain = match.groups()
+    return _Place(metric, _SPLITS.get(split or "", ""), grain or "")
+
+
+def _panels(curves: Mapping[str, Mapping[str, Curve]]) -> dict[str, dict[tuple[str, str], Curve]]:
+    """Metric -> (run, split) -> curve."""
+    panels: dict[str, dict[tuple[str, str], Curve]] = {}
+    for run, columns in curves.items():
+        places = {column: _place(column) for column in columns}
+        for column, place in places.items():
+            if place.grain == "_epoch" and place._replace(grain="_step") in places.values():
+                continue
+            panels.setdefault(place.metric, {})[run, place.split] = columns[column]
+    return panels
+
+
+def _is_bookkeeping(metric: str) -> bool:
+    return metric.startswith("lr") or any(word in metric for word in ("learning_rate", "second", "time", "norm"))
+
+
+def _rank(metric: str) -> tuple[int, str]:
+    """Losses first, then what is measured, then learning rates and the like."""
+    return (0 if "loss" in metric else 2 if _is_bookkeeping(metric) else 1), metric
+
+
+class _Look:
+    """Colour and dashes of every curve: with one run colours tell splits apart, with several they tell runs apart."""
+
+    def __init__(self, runs: Sequence[str], splits: Sequence[str]) -> None:
+        self.runs, self.splits = list(runs), list(splits)
+
+    def colour(self, run: str, split: str) -> str:
+        if len(self.runs) > 1:
+            return style.LINES[self.runs.index(run) % len(style.LINES)]
+        return _SPLIT_COLOURS[split] if len(self.splits) > 1 else style.ACCENT
+
+    def dashes(self, split: str) -> Literal["-", "--"]:
+        return "--" if split == "train" and len(self.runs) > 1 and len(self.splits) > 1 else "-"
+
+    def legend(self) -> dict[str, Line2D]:
+        entries = {}
+        if len(self.runs) > 1:
+            for run, name in zip(self.runs, style.legend_texts(self.runs), strict=True):
+                entries[name] = Line2D([], [], color=self.colour(run, self.splits[0]), linewidth=1.6)
+        named = [split for split in self.splits if split]
+        if len(named) > 1 or (named and len(self.runs) == 1):
+            for split in named:
+                colour = style.SOFT if len(self.runs) > 1 else self.colour(self.runs[0], split)
+                entries[split] = Line2D([], [], color=colour, linestyle=self.dashes(split), linewidth=1.4)
+        return entries
+
+
+def _draw_panel(ax: Axes, panel: Mapping[tuple[str, str], Curve], look: _Look, *, is_measured: bool) -> None:
+    for (run, split), (steps, values) in panel.items():
+        values = np.where(np.isfinite(values), values, np.nan)
+        colour, dashes = look.colour(run, split), look.dashes(split)
+        if is_measured and len(values) > _NOISY:
+            places, outline = envelope(values)
+            places = np.interp(places, np.arange(len(steps)), steps)
+            ax.plot(places, outline, color=colour, linewidth=0.6, alpha=0.25)
+            values = _smoothed(values)
+        ax.plot(
+            steps,
+            values,
+            color=colour,
+            linestyle=dashes,
+            linewidth=1.5 if dashes == "-" else 1.0,
+            marker="o" if len(values) <= _FEW else "",
+            markersize=2.6,
+        )
+    if is_measured and _spans_much(panel.values()):
+        ax.set_yscale("log")
+    else:
+        ax.yaxis.set_major_locator(MaxNLocator(5))
+    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    if len(look.runs) == 1:
+        (_, split), (_, values) = min(panel.items(), key=lambda entry: look.splits.index(entry[0][1]))
+        note = f"last {split} {values[-1]:.4g}".replace("  ", " ")
+        ax.set_title(note, fontsize=style.CAPTION_SIZE, color=style.SOFT, loc="right")
+
+
+def _spans_much(curves: Iterable[Curve]) -> bool:
+    values = np.concatenate([values[np.isfinite(values)] for _, values in curves])
+    return len(values) > 0 and values.min() > 0 and values.max() > _LOG_FACTOR * values.min()
+
+
+def _smoothed(values: np.ndarray) -> np.ndarray:
+    """Mean over a window of a thirtieth of the curve around each point, gaps left out."""
+    window = 2 * (len(values) // 60) + 1
+    is_there = np.isfinite(values)
+    ones = np.ones(window)
+    total = np.convolve(np.where(is_there, values, 0.0), ones, mode="same")
+    count = np.convolve(is_there, ones, mode="same").round()
+    return np.divide(total, count, out=np.full(len(values), np.nan), where=(count > 0) & is_there)
