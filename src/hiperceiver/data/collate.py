@@ -1,0 +1,58 @@
+"""Examples to a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from hiperceiver.data.example import BadExample, Example
+from hiperceiver.modality import Batch
+
+
+def collate(examples: Sequence[Example | BadExample]) -> Batch:
+    """Stacks examples; bad ones are left out and named in `Batch.skipped`.
+
+    If every example is bad, the batch has no inputs and its length is 0.
+
+    Args:
+        examples: B examples (or fewer good ones) with the same modalities, shapes and targets.
+
+    Raises:
+        ValueError: two examples differ in what they hold.
+
+    >>> x = Example(inputs={"image": torch.zeros(4, 3)}, targets={"label": torch.tensor(1)})
+    >>> batch = collate([x, BadExample("b.jpg", "is empty (0 bytes)"), x])
+    >>> len(batch), batch.inputs["image"].shape, batch.skipped
+    (2, torch.Size([2, 4, 3]), ('b.jpg: is empty (0 bytes)',))
+    """
+    good = [example for example in examples if isinstance(example, Example)]
+    skipped = tuple(str(example) for example in examples if isinstance(example, BadExample))
+    if not good:
+        return Batch(inputs={}, skipped=skipped)
+    inputs = _stack("inputs", good, [example.inputs for example in good])
+    # An example without a mark has no padding there; it meets others that have some.
+    padded = [name for name in inputs if any(name in example.is_padding for example in good)]
+    is_padding = {
+        name: torch.stack([x.is_padding.get(name, torch.zeros(len(x.inputs[name]), dtype=torch.bool)) for x in good])
+        for name in padded
+    }
+    targets = _stack("targets", good, [example.targets for example in good])
+    return Batch(inputs=inputs, is_padding=is_padding, targets=targets, skipped=skipped)
+
+
+def _stack(what: str, examples: Sequence[Example], values: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Tensors of the same name, stacked on a new first axis."""
+
+    def described(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+        return {name: tuple(x.shape) for name, x in tensors.items()}
+
+    first = described(values[0])
+    for example, tensors in zip(examples, values, strict=True):
+        if described(tensors) != first:
+            raise ValueError(
+                f"{what}: examples of a batch must have the same names and shapes, got {first} in "
+                f"{examples[0].name!r} and {described(tensors)} in {example.name!r}"
+            )
+    return {name: torch.stack([tensors[name] for tensors in values]) for name in first}

@@ -1,0 +1,32 @@
+"""Encoders: raw values to tokens and back, one modality a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hiperceiver.data.encoders.encoder import Encoder
+from hiperceiver.data.encoders.image import ImageEncoder
+
+ENCODERS: dict[str, type[Encoder]] = {
+    "image": ImageEncoder,
+}
+"""The `kind` in an encoder's saved form -> its class."""
+
+__all__ = ["ENCODERS", "Encoder", "ImageEncoder", "encoder_from_dict"]
+
+
+def encoder_from_dict(values: Mapping[str, Any]) -> Encoder:
+    """An encoder from what its `to_dict` gave.
+
+    Raises:
+        ValueError: the kind is unknown, or a value is missing or wrong.
+
+    >>> encoder = ImageEncoder(size=32)
+    >>> encoder_from_dict(encoder.to_dict()) == encoder
+    True
+    """
+    kind = values.get("kind")
+    if kind not in ENCODERS:
+        raise ValueError(f"kind: expected an encoder among {', '.join(ENCODERS)}, got {kind!r}")
+    return ENCODERS[kind].from_dict(values)

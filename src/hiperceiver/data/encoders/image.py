@@ -1,0 +1,438 @@
+"""Pictures to tokens and back: a token is a pixel, and its channels are the pixel's colours.
+
+Any size, colour mode and file format that Pillow reads comes in; what goes out has one size and one mode. A picture
+that cannot be read gives a `ValueError` of one line, never another exception, because files come from strangers.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from io import BytesIO
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hiperceiver.data.packages import import_extra
+from hiperceiver.modality import Modality
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Mode = Literal["L", "RGB", "RGBA"]
+Fit = Literal["crop", "squash", "pad"]
+Resample = Literal["lanczos", "bilinear"]
+RawImage: TypeAlias = "Image.Image | str | os.PathLike[str] | bytes | np.ndarray"
+"""What is accepted as a picture: a Pillow picture, a path, a file's bytes, or uint8 (H, W) or (H, W, 1, 3 or 4)."""
+
+CHANNELS: dict[str, int] = {"L": 1, "RGB": 3, "RGBA": 4}
+"""Colour mode -> channels of a token."""
+IGNORE = -100
+"""The label of a position that has none."""
+
+_ORIENTATION = 0x0112  # EXIF tag: how the camera was held
+_TURNS = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Which part of a picture goes to which part of the grid. Pixels; y down, x right."""
+
+    box: tuple[float, float, float, float]
+    """Left, top, right, bottom in the picture."""
+    top: int
+    """First row of the grid that the picture covers."""
+    left: int
+    """First column that it covers."""
+    height: int
+    """Rows that it covers."""
+    width: int
+    """Columns that it covers."""
+
+
+def place(height: int, width: int, size: tuple[int, int], fit: Fit) -> Placement:
+    """How a picture of `height` x `width` is laid on a grid of `size` (rows, columns).
+
+    >>> place(100, 200, (10, 10), "crop").box
+    (50.0, 0.0, 150.0, 100.0)
+    >>> placement = place(100, 200, (10, 10), "pad")
+    >>> placement.top, placement.left, placement.height, placement.width
+    (2, 0, 5, 10)
+    """
+    rows, columns = size
+    if fit == "squash":
+        return Placement((0.0, 0.0, float(width), float(height)), 0, 0, rows, columns)
+    if fit == "crop":
+        scale = max(rows / height, columns / width)
+        # The larger quotient gives the full side; min() keeps rounding from leaving the picture.
+        box_height, box_width = min(height, rows / scale), min(width, columns / scale)
+        x, y = (width - box_width) / 2, (height - box_height) / 2
+        return Placement((x, y, x + box_width, y + box_height), 0, 0, rows, columns)
+    scale = min(rows / height, columns / width)
+    shown_rows = min(rows, max(1, round(height * scale)))
+    shown_columns = min(columns, max(1, round(width * scale)))
+    return Placement(
+        (0.0, 0.0, float(width), float(height)),
+        (rows - shown_rows) // 2,
+        (columns - shown_columns) // 2,
+        shown_rows,
+        shown_columns,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageEncoder:
+    """Pictures of any size and colour mode as (H * W, C) tokens, and back.
+
+    Pixels are brought to 0..1, then normalised per channel: (value - mean) / std. Transparent pixels are laid on white
+    where the mode has no alpha; 16-bit grey is scaled to 8 bits; the camera's EXIF orientation is applied.
+
+    >>> encoder = ImageEncoder(size=(4, 6))
+    >>> tokens = encoder.encode(np.full((40, 60, 3), 255, dtype=np.uint8))
+    >>> tokens.shape, tokens.max().item(), encoder.decode(tokens).shape
+    (torch.Size([24, 3]), 1.0, (4, 6, 3))
+    """
+
+    size: tuple[int, int]
+    """Rows and columns of the grid, (H, W); one number for a square."""
+    mode: Mode = "RGB"
+    """Colours of a token: `L` (grey), `RGB` or `RGBA`."""
+    fit: Fit = "crop"
+    """Other shapes: `crop` keeps the middle, `squash` changes proportions, `pad` marks the rest as absent tokens."""
+    resample: Resample = "lanczos"
+    """The resizing filter; both are averaged over what a pixel covers, so that nothing aliases."""
+    mean: tuple[float, ...] = ()
+    """Per channel, of values in 0..1; 0.5 if not given."""
+    std: tuple[float, ...] = ()
+    """Per channel, of values in 0..1; 0.5 if not given."""
+
+    def __post_init__(self) -> None:
+        size = (self.size, self.size) if isinstance(self.size, int) else tuple(self.size)
+        if len(size) != 2 or any(not isinstance(n, int) or isinstance(n, bool) or n < 1 for n in size):
+            raise ValueError(f"size: expected rows and columns >= 1, for example (224, 224), got {self.size!r}")
+        object.__setattr__(self, "size", size)
+        for name, choices in [("mode", Mode), ("fit", Fit), ("resample", Resample)]:
+            if getattr(self, name) not in get_args(choices):
+                raise ValueError(f"{name}: expected one of {', '.join(get_args(choices))}, got {getattr(self, name)!r}")
+        channels = CHANNELS[self.mode]
+        for name in ("mean", "std"):
+            values = tuple(float(v) for v in getattr(self, name)) or (0.5,) * channels
+            if len(values) != channels or not all(math.isfinite(v) for v in values):
+                raise ValueError(
+                    f"{name}: expected {channels} finite numbers for mode {self.mode}, got {getattr(self, name)!r}"
+                )
+            object.__setattr__(self, name, values)
+        if min(self.std) <= 0:
+            raise ValueError(f"std: expected numbers > 0, got {self.std!r}")
+
+    @property
+    def modality(self) -> Modality:
+        """Grid (H, W) and channels of the tokens."""
+        return Modality(grid=self.size, channels=CHANNELS[self.mode])
+
+    def encode(self, raw: RawImage) -> Tensor:
+        """A picture as normalised tokens.
+
+        Args:
+            raw: a Pillow picture, a path, a file's bytes, or a uint8 array (H, W) or (H, W, 1, 3 or 4).
+
+        Returns:
+            float32 (M, C), M = H * W in reading order. Absent tokens (`pad`) are 0.
+
+        Raises:
+            ValueError: it cannot be read as a picture; a path is named.
+        """
+        return self.encode_with_padding(raw)[0]
+
+    def encode_with_padding(self, raw: RawImage) -> tuple[Tensor, Tensor | None]:
+        """As `encode`, with bool (M,), True = absent; None if the picture covers the whole grid."""
+        if isinstance(raw, np.ndarray) and raw.dtype == np.uint8 and raw.shape == (*self.size, CHANNELS[self.mode]):
+            return self._normalised(raw), None  # nothing to resize or convert
+        picture, (height, width) = _open(raw, wanted=self.size)
+        placement = place(height, width, self.size, self.fit)
+        pixels = self._resized(_in_mode(picture, self.mode, raw), placement, (height, width))
+        if pixels.shape[:2] == self.size:
+            return self._normalised(pixels), None
+        rows = slice(placement.top, placement.top + placement.height)
+        columns = slice(placement.left, placement.left + placement.width)
+        values = torch.zeros(*self.size, CHANNELS[self.mode])
+        values[rows, columns] = self._normalised(pixels).view(pixels.shape)
+        is_padding = torch.ones(self.size, dtype=torch.bool)
+        is_padding[rows, columns] = False
+        return values.flatten(0, 1), is_padding.flatten()
+
+    def encode_labels(self, raw: RawImage, *, ignore: int | None = 255) -> Tensor:
+        """A mask (a picture whose pixels are class numbers) on the same grid as its picture, without mixing classes.
+
+        Args:
+            raw: as in `encode`, in a palette, grey, 16-bit or 1-bit mode; palette masks give the colours' numbers.
+            ignore: the number that means 'no label' (255 by custom); None if all numbers are classes.
+
+        Returns:
+            int64 (M,); -100 where there is no label and outside the picture.
+
+        Raises:
+            ValueError: it cannot be read, or it is a colour picture.
+        """
+        labels = read_labels(raw)
+        height, width = labels.shape
+        placement = place(height, width, self.size, self.fit)
+        left, top, right, bottom = placement.box
+        # The nearest pixel to the middle of each cell.
+        y = top + (np.arange(placement.height) + 0.5) * (bottom - top) / placement.height
+        x = left + (np.arange(placement.width) + 0.5) * (right - left) / placement.width
+        rows = np.clip(y.astype(np.int64), 0, height - 1)
+        columns = np.clip(x.astype(np.int64), 0, width - 1)
+        grid = np.full(self.size, IGNORE, dtype=np.int64)
+        seen = labels[rows[:, None], columns[None]].astype(np.int64)
+        if ignore is not None:
+            seen[seen == ignore] = IGNORE
+        grid[placement.top : placement.top + placement.height, placement.left : placement.left + placement.width] = seen
+        return torch.from_numpy(grid.ravel())
+
+    def decode(self, tokens: Tensor) -> np.ndarray:
+        """Tokens as a picture: uint8 (H, W, C), values outside 0..255 cut.
+
+        Args:
+            tokens: (M, C), of any float type and device.
+
+        Raises:
+            ValueError: the shape is not this encoder's.
+        """
+        expected = (self.size[0] * self.size[1], CHANNELS[self.mode])
+        if tuple(tokens.shape) != expected:
+            raise ValueError(f"tokens: expected shape {expected}, got {tuple(tokens.shape)}")
+        values = tokens.detach().to("cpu", torch.float32) * torch.tensor(self.std) + torch.tensor(self.mean)
+        pixels = (torch.nan_to_num(values) * 255).round().clamp(0, 255).to(torch.uint8)
+        return pixels.view(*self.size, -1).numpy()
+
+    def fitted(self, raws: Iterable[RawImage], *, limit: int = 256) -> Self:
+        """The same encoder with mean and std per channel of these pictures, rounded to six digits.
+
+        Bad pictures are left out. A channel that hardly varies (less than one step of 255) keeps std 1.
+
+        Args:
+            raws: pictures as in `encode`, of training data only.
+            limit: how many are read at most.
+
+        Raises:
+            ValueError: none of them can be read; the first one's fault is given.
+        """
+        channels = CHANNELS[self.mode]
+        plain = replace(self, mean=(0.0,) * channels, std=(1.0,) * channels)
+        count, total, squares = (
+            0,
+            torch.zeros(channels, dtype=torch.float64),
+            torch.zeros(channels, dtype=torch.float64),
+        )
+        first_fault = "there is none"
+        for raw in islice(raws, limit):
+            try:
+                values, is_padding = plain.encode_with_padding(raw)
+            except ValueError as error:
+                first_fault = str(error) if first_fault == "there is none" else first_fault
+                continue
+            values = (values if is_padding is None else values[~is_padding]).double()
+            count += len(values)
+            total += values.sum(0)
+            squares += values.square().sum(0)
+        if count == 0:
+            raise ValueError(f"no picture to take mean and std from: {first_fault}")
+        mean = total / count
+        std = (squares / count - mean.square()).clamp(min=0).sqrt()
+        std = torch.where(std < 1 / 255, torch.ones_like(std), std)
+        return replace(
+            self,
+            mean=tuple(round(float(v), 6) for v in mean),
+            std=tuple(round(float(v), 6) for v in std),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for `config.json`."""
+        return {
+            "kind": "image",
+            "size": list(self.size),
+            "mode": self.mode,
+            "fit": self.fit,
+            "resample": self.resample,
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`.
+
+        Raises:
+            ValueError: a value is missing, unknown or wrong.
+        """
+        known = {"size", "mode", "fit", "resample", "mean", "std"}
+        given = {name: value for name, value in values.items() if name != "kind"}
+        if unknown := sorted(given.keys() - known):
+            raise ValueError(f"image encoder: expected the keys {', '.join(sorted(known))}, got {', '.join(unknown)}")
+        if "size" not in given:
+            raise ValueError("size: expected rows and columns, got nothing")
+        given["size"] = given["size"] if isinstance(given["size"], int) else tuple(given["size"])
+        return cls(**given)
+
+    def _resized(self, picture: Image.Image, placement: Placement, true_size: tuple[int, int]) -> np.ndarray:
+        """The placed part of the picture: uint8 (height, width, C) of the placement."""
+        # A JPEG may have been decoded smaller than it is: its box shrinks with it.
+        y, x = picture.height / true_size[0], picture.width / true_size[1]
+        left, top, right, bottom = placement.box
+        box = (left * x, top * y, min(right * x, picture.width), min(bottom * y, picture.height))
+        image = import_extra("PIL.Image", extra="data")
+        shape = (placement.width, placement.height)
+        if box != (0.0, 0.0, *shape) or shape != picture.size:
+            picture = picture.resize(shape, image.Resampling[self.resample.upper()], box=box, reducing_gap=3.0)
+        return np.asarray(picture).reshape(placement.height, placement.width, -1)
+
+    def _normalised(self, pixels: np.ndarray) -> Tensor:
+        """uint8 (H, W, C) -> float32 (H * W, C)."""
+        values = torch.from_numpy(np.array(pixels)).flatten(0, 1).float()
+        return values.sub_(torch.tensor(self.mean) * 255).div_(torch.tensor(self.std) * 255)
+
+
+def read_labels(raw: RawImage) -> np.ndarray:
+    """The class numbers of a mask, in its own size: integers (H, W).
+
+    Raises:
+        ValueError: it cannot be read, or it is a colour picture.
+    """
+    picture, _ = _open(raw)
+    if picture.mode not in ("P", "L", "1", "I") and not picture.mode.startswith("I;16"):
+        raise _fault(raw, f"a mask needs one class number per pixel (palette or grey), its mode is {picture.mode}")
+    return np.asarray(picture).astype(np.int64)
+
+
+def open_picture(raw: RawImage) -> Image.Image:
+    """A picture, decoded whole and turned as its EXIF orientation says, in its own size and mode.
+
+    Args:
+        raw: a Pillow picture, a path, a file's bytes, or a uint8 array (H, W) or (H, W, 1, 3 or 4).
+
+    Raises:
+        ValueError: it cannot be read; a path is named.
+    """
+    return _open(raw)[0]
+
+
+def _fault(raw: RawImage, reason: str) -> ValueError:
+    """The one line: a path is named; the owner of anything else knows what it is."""
+    return ValueError(f"{os.fspath(raw)}: {reason}" if isinstance(raw, str | os.PathLike) else reason)
+
+
+def _open(raw: RawImage, wanted: tuple[int, int] | None = None) -> tuple[Image.Image, tuple[int, int]]:
+    """A decoded, upright picture and its true (height, width).
+
+    Args:
+        raw: as in `open_picture`.
+        wanted: (rows, columns) that the caller will shrink it to. A JPEG several times as large is then decoded at
+            1/2, 1/4 or 1/8 of its size (never below twice what is wanted), which saves most of the time.
+    """
+    image = import_extra("PIL.Image", extra="data")
+    content = _read_file(raw) if isinstance(raw, str | os.PathLike) else raw
+    with warnings.catch_warnings():
+        # Pillow warns of odd metadata, which changes nothing here; a picture too large to decode is an error.
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", image.DecompressionBombWarning)
+        try:
+            picture = _identify(content)
+            height, width = picture.height, picture.width
+            if wanted is not None and isinstance(content, bytes) and picture.format == "JPEG":
+                picture.draft(None, (2 * max(wanted), 2 * max(wanted)))
+            picture.load()
+        except image.UnidentifiedImageError:
+            raise _fault(raw, "is not a picture in a format that Pillow knows") from None
+        except (image.DecompressionBombWarning, image.DecompressionBombError):
+            limit = round((image.MAX_IMAGE_PIXELS or 0) / 1e6)
+            raise _fault(raw, f"has more than {limit} million pixels (PIL.Image.MAX_IMAGE_PIXELS)") from None
+        except MemoryError:
+            raise
+        except Exception as error:  # decoders of strangers' bytes raise many kinds: OSError, SyntaxError, struct.error
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise _fault(raw, reason if type(error) is ValueError else f"cannot be decoded: {reason}") from error
+        turn = _turn(picture)
+    if picture.format == "TIFF":
+        height, width = picture.height, picture.width  # Pillow turns these while it decodes
+    if turn is None:
+        return picture, (height, width)
+    is_side = turn not in ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM")
+    return picture.transpose(image.Transpose[turn]), (width, height) if is_side else (height, width)
+
+
+def _read_file(path: str | os.PathLike[str]) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise _fault(path, (error.strerror or "cannot be read").lower()) from None
+
+
+def _identify(content: Image.Image | bytes | np.ndarray) -> Image.Image:
+    """A Pillow picture whose header is read."""
+    image = import_extra("PIL.Image", extra="data")
+    if isinstance(content, bytes):
+        if not content:
+            raise ValueError("is empty (0 bytes)")
+        return image.open(BytesIO(content))
+    if isinstance(content, np.ndarray):
+        is_shape = content.ndim == 2 or (content.ndim == 3 and content.shape[2] in (1, 3, 4))
+        if content.dtype != np.uint8 or not is_shape or content.size == 0:
+            expected = "uint8 of shape (H, W) or (H, W, 1, 3 or 4)"
+            raise ValueError(f"array: expected {expected}, got {content.dtype} of shape {content.shape}")
+        flat = content[..., 0] if content.ndim == 3 and content.shape[2] == 1 else content
+        return image.fromarray(np.ascontiguousarray(flat))
+    if not isinstance(content, image.Image):
+        raise ValueError(f"expected a picture, a path, bytes or a uint8 array, got {type(content).__name__}")
+    return content
+
+
+def _turn(picture: Image.Image) -> str | None:
+    """The name of Pillow's transposition that puts the picture upright, if it is not."""
+    try:
+        return _TURNS.get(picture.getexif().get(_ORIENTATION, 1))
+    except Exception:  # broken metadata of a good picture
+        return None
+
+
+def _in_mode(picture: Image.Image, mode: Mode, raw: RawImage) -> Image.Image:
+    """The picture in one of our modes."""
+    image = import_extra("PIL.Image", extra="data")
+    if picture.mode == mode:
+        return picture
+    if picture.mode == "I" or picture.mode.startswith("I;16"):
+        values = np.asarray(picture).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise _fault(raw, f"expected grey values in 0..65535, got {values.min()}..{values.max()}")
+        picture = image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
+    elif picture.mode == "F":
+        values = np.asarray(picture)
+        if not (values.min() >= 0 and values.max() <= 1):
+            raise _fault(raw, f"expected float grey values in 0..1, got {values.min():.4g}..{values.max():.4g}")
+        picture = image.fromarray((values * 255).round().astype(np.uint8))
+    has_alpha = picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if has_alpha and mode != "RGBA":
+                # Colours under transparent pixels are arbitrary: without this they would show.
+                picture = picture.convert("RGBA")
+                picture = image.alpha_composite(image.new("RGBA", picture.size, (255, 255, 255, 255)), picture)
+            return picture.convert(mode)
+    except (ValueError, OSError) as error:
+        raise _fault(raw, f"cannot be converted from mode {picture.mode} to {mode}") from error

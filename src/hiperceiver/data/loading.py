@@ -1,0 +1,216 @@
+"""Loaders: an endless training order that can be taken up at any batch, and one pass for evaluation.
+
+The training order is a function of (seed, epoch) alone: epoch after epoch, each a permutation of the dataset, written
+one after the other and cut into batches. Nothing of it depends on the number of workers or on where a run was stopped,
+so a run that is taken up again after k batches sees exactly what an uninterrupted one would have seen.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from hiperceiver.data.collate import collate
+from hiperceiver.data.example import AugmentedDataset, BadExample, Example, ExampleDataset
+from hiperceiver.modality import Batch
+
+Key = tuple[int, int]
+"""(epoch, index in the dataset)."""
+
+
+class TrainingOrder:
+    """Which records stand in which batch: an iterable of lists of (epoch, index).
+
+    >>> order = TrainingOrder(num_examples=3, batch_size=2, seed=0, num_batches=3)
+    >>> [[epoch for epoch, _ in batch] for batch in order]
+    [[0, 0], [0, 1], [1, 1]]
+    >>> list(TrainingOrder(num_examples=3, batch_size=2, seed=0, num_batches=1, start_batch=2)) == list(order)[2:]
+    True
+    """
+
+    def __init__(
+        self,
+        *,
+        num_examples: int,
+        batch_size: int,
+        seed: int,
+        start_batch: int = 0,
+        num_batches: int | None = None,
+        rank: int = 0,
+        num_ranks: int = 1,
+    ) -> None:
+        for name, value, least in [
+            ("num_examples", num_examples, 1),
+            ("batch_size", batch_size, 1),
+            ("seed", seed, 0),
+            ("start_batch", start_batch, 0),
+            ("num_batches", num_batches, 0),
+            ("num_ranks", num_ranks, 1),
+        ]:
+            if value is not None and value < least:
+                raise ValueError(f"{name}: expected a whole number >= {least}, got {value}")
+        if not 0 <= rank < num_ranks:
+            raise ValueError(f"rank: expected 0 to {num_ranks - 1}, got {rank}")
+        self.num_examples = num_examples
+        self.batch_size = batch_size
+        self.seed = seed
+        self.start_batch = start_batch
+        self.num_batches = num_batches
+        self.rank = rank
+        self.num_ranks = num_ranks
+
+    def __len__(self) -> int:
+        if self.num_batches is None:
+            raise TypeError("the training order has no end")
+        return self.num_batches
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        permutation, its_epoch = np.empty(0, dtype=np.int64), -1
+        number = self.start_batch
+        while self.num_batches is None or number < self.start_batch + self.num_batches:
+            # All ranks' batches of one step lie side by side in the order.
+            first = (number * self.num_ranks + self.rank) * self.batch_size
+            batch: list[Key] = []
+            for place in range(first, first + self.batch_size):
+                epoch, offset = divmod(place, self.num_examples)
+                if epoch != its_epoch:
+                    permutation = np.random.default_rng([self.seed, epoch]).permutation(self.num_examples)
+                    its_epoch = epoch
+                batch.append((epoch, int(permutation[offset])))
+            yield batch
+            number += 1
+
+
+class _AugmentedByKey(Dataset[Example | BadExample]):
+    """A dataset read by (epoch, index), with random changes that depend on (seed, epoch, index) alone."""
+
+    def __init__(self, dataset: ExampleDataset, seed: int) -> None:
+        self.dataset = dataset
+        self.seed = seed
+
+    def __getitem__(self, key: Key) -> Example | BadExample:
+        epoch, index = key
+        try:
+            if isinstance(self.dataset, AugmentedDataset):
+                return self.dataset.augmented(index, np.random.default_rng([self.seed, epoch, index]))
+            return self.dataset[index]
+        except Exception as error:
+            error.add_note(f"while reading example {index} of epoch {epoch}")
+            raise
+
+
+class ExampleLoader(DataLoader[Any]):
+    """A PyTorch data loader of `Batch`, which in `strict` mode raises at the first bad example."""
+
+    strict = False
+
+    def __iter__(self) -> Iterator[Batch]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The batches in their order.
+
+        Raises:
+            ValueError: an example is bad, and the loader is strict.
+        """
+        batches = super().__iter__()
+        return _without_skipped(batches) if self.strict else batches
+
+
+def train_loader(
+    dataset: ExampleDataset,
+    *,
+    batch_size: int,
+    seed: int,
+    num_workers: int = 0,
+    start_batch: int = 0,
+    num_batches: int | None = None,
+    strict: bool = False,
+    rank: int = 0,
+    num_ranks: int = 1,
+) -> ExampleLoader:
+    """Batches for training, without end, in an order that is a function of `seed`.
+
+    Every batch takes `batch_size` records, across the border of an epoch too; it holds fewer if some were bad.
+
+    Args:
+        dataset: the records; one with a method `augmented(index, rng)` is read through it.
+        batch_size: records a batch, B.
+        seed: of the order and of random changes.
+        num_workers: processes that read; 0 reads in this one. The batches are the same.
+        start_batch: batches that were seen already; the first one given is the next.
+        num_batches: how many to give; None never ends.
+        strict: raise `ValueError` at the first bad example instead of leaving it out.
+        rank: which of the processes that train together this is.
+        num_ranks: how many train together; each gets its own part of every `batch_size * num_ranks` records.
+
+    Raises:
+        ValueError: the dataset is empty, or a number is out of its range.
+
+    >>> x = [Example(inputs={"image": torch.full((1, 1), float(i))}) for i in range(4)]
+    >>> batch = next(iter(train_loader(x, batch_size=4, seed=0)))
+    >>> sorted(batch.inputs["image"].flatten().tolist())
+    [0.0, 1.0, 2.0, 3.0]
+    """
+    if len(dataset) == 0:
+        raise ValueError("dataset: expected at least one example to train on, got none")
+    order = TrainingOrder(
+        num_examples=len(dataset),
+        batch_size=batch_size,
+        seed=seed,
+        start_batch=start_batch,
+        num_batches=num_batches,
+        rank=rank,
+        num_ranks=num_ranks,
+    )
+    loader = ExampleLoader(_AugmentedByKey(dataset, seed), batch_sampler=order, **_settings(num_workers, seed))
+    loader.strict = strict
+    return loader
+
+
+def eval_loader(
+    dataset: ExampleDataset, *, batch_size: int, num_workers: int = 0, strict: bool = False
+) -> ExampleLoader:
+    """One pass over a dataset in its own order, without random changes; the last batch may be smaller.
+
+    Args:
+        dataset: the records.
+        batch_size: records a batch, B.
+        num_workers: processes that read; 0 reads in this one.
+        strict: raise `ValueError` at the first bad example instead of leaving it out.
+
+    Raises:
+        ValueError: `batch_size` or `num_workers` is out of its range.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size: expected a whole number >= 1, got {batch_size}")
+    loader = ExampleLoader(dataset, batch_size=batch_size, **_settings(num_workers, 0))  # pyright: ignore[reportArgumentType]
+    loader.strict = strict
+    return loader
+
+
+def _settings(num_workers: int, seed: int) -> dict[str, Any]:
+    if num_workers < 0:
+        raise ValueError(f"num_workers: expected a whole number >= 0, got {num_workers}")
+    return {
+        "num_workers": num_workers,
+        "collate_fn": collate,
+        "pin_memory": torch.cuda.is_available(),
+        "worker_init_fn": _leave_interrupts_to_the_main_process,
+        # Its own generator, so that making an iterator draws nothing from the global one.
+        "generator": torch.Generator().manual_seed(seed),
+    }
+
+
+def _leave_interrupts_to_the_main_process(worker: int) -> None:
+    """On Ctrl-C the main process stops its workers; without this each of them prints a traceback first."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _without_skipped(batches: Iterator[Batch]) -> Iterator[Batch]:
+    for batch in batches:
+        if batch.skipped:
+            raise ValueError(batch.skipped[0])
+        yield batch

@@ -1,0 +1,359 @@
+"""Pictures of every kind come in; tokens of one kind go out; what cannot be read says so in one line."""
+
+import contextlib
+import json
+import warnings
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hiperceiver.data.encoders import ENCODERS, ImageEncoder, encoder_from_dict
+from hiperceiver.data.encoders.image import open_picture, place
+from hiperceiver.modality import Modality
+
+from ..pictures import encoded, gradient, jpeg, write
+
+GREY = np.arange(24 * 36, dtype=np.uint16).reshape(24, 36) * 70
+NOISE = np.random.default_rng(0).integers(0, 256, (24, 36, 3), dtype=np.uint8)
+SQUASH = ImageEncoder(size=(24, 36), fit="squash", mean=(0, 0, 0), std=(1, 1, 1))
+
+
+def shown(raw: object, **settings: object) -> np.ndarray:
+    """What an encoder keeps of a picture, as a picture."""
+    encoder = ImageEncoder(**{"size": (24, 36), "fit": "squash", **settings})
+    return encoder.decode(encoder.encode(raw)).astype(int)
+
+
+def test_tokens_are_pixels_in_reading_order() -> None:
+    picture = gradient(3, 5)
+    tokens = ImageEncoder(size=(3, 5), mean=(0.1, 0.2, 0.3), std=(1, 2, 4)).encode(picture)
+    assert tokens.shape == (15, 3)
+    assert tokens.dtype == torch.float32
+    expected = (picture[1, 2] / 255 - [0.1, 0.2, 0.3]) / [1, 2, 4]
+    np.testing.assert_allclose(tokens[1 * 5 + 2], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("RGB", 3), ("RGBA", 4)])
+def test_decode_is_the_inverse(mode: str, channels: int) -> None:
+    encoder = ImageEncoder(size=(24, 36), mode=mode, mean=(0.3,) * channels, std=(0.2,) * channels)
+    assert encoder.modality == Modality(grid=(24, 36), channels=channels)
+    picture = np.asarray(Image.fromarray(gradient()).convert(mode)).reshape(24, 36, channels)
+    np.testing.assert_array_equal(encoder.decode(encoder.encode(picture)), picture)
+
+
+def test_decode_cuts_what_is_no_colour() -> None:
+    encoder = ImageEncoder(size=(1, 3), mode="L")
+    tokens = torch.tensor([[-9.0], [9.0], [float("nan")]], dtype=torch.float64, requires_grad=True)
+    assert encoder.decode(tokens).ravel().tolist() == [0, 255, 0]
+    with pytest.raises(ValueError, match=r"tokens: expected shape \(3, 1\), got \(4, 1\)"):
+        encoder.decode(torch.zeros(4, 1))
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        encoded(Image.fromarray(gradient()), "PNG"),
+        encoded(Image.fromarray(gradient()), "BMP"),
+        encoded(Image.fromarray(gradient()), "JPEG", quality=95),
+        encoded(Image.fromarray(gradient()), "WEBP", lossless=True),
+        encoded(Image.fromarray(gradient()).convert("CMYK"), "JPEG", quality=95),
+        encoded(Image.fromarray(gradient()).convert("CMYK"), "TIFF"),
+        encoded(Image.fromarray(gradient()).convert("YCbCr"), "TIFF"),
+        encoded(Image.fromarray(gradient()).convert("RGBA"), "PNG"),
+        encoded(Image.fromarray(gradient()).quantize(256), "PNG"),
+        Image.fromarray(gradient()),
+        gradient(),
+    ],
+    ids=["png", "bmp", "jpeg", "webp", "cmyk-jpeg", "cmyk-tiff", "ycbcr", "rgba", "palette", "pillow", "array"],
+)
+def test_the_same_picture_in_any_form(raw: object) -> None:
+    assert np.abs(shown(raw) - gradient()).max() <= 24  # palettes and JPEG lose a little
+    assert np.abs(shown(raw) - gradient()).mean() <= 5
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        encoded(Image.fromarray((GREY // 257).astype(np.uint8)), "JPEG", quality=95),
+        encoded(Image.fromarray(GREY), "PNG"),
+        encoded(Image.fromarray(GREY), "TIFF"),
+        encoded(Image.fromarray(GREY.astype(np.int32)), "TIFF"),
+        encoded(Image.fromarray((GREY / 65535).astype(np.float32)), "TIFF"),
+        (GREY // 257).astype(np.uint8),
+        (GREY // 257).astype(np.uint8)[..., None],
+    ],
+    ids=["grey-jpeg", "png-16", "tiff-16", "tiff-32", "tiff-float", "array", "array-1"],
+)
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_grey_of_any_depth(raw: object, mode: str) -> None:
+    expected = (GREY / 257)[..., None]
+    assert np.abs(shown(raw, mode=mode) - expected).max() <= 4
+
+
+def test_one_bit_picture_is_black_and_white() -> None:
+    bits = np.zeros((24, 36), dtype=bool)
+    bits[:12] = True
+    assert shown(encoded(Image.fromarray(bits), "PNG"))[..., 0].mean(1).tolist() == [255] * 12 + [0] * 12
+
+
+def test_transparent_pixels_are_laid_on_white() -> None:
+    picture = np.zeros((24, 36, 4), dtype=np.uint8)
+    picture[:12] = [255, 0, 0, 255]
+    for raw in [
+        encoded(Image.fromarray(picture), "PNG"),
+        encoded(Image.fromarray(picture).quantize(4), "PNG"),  # a palette with alpha
+        encoded(Image.fromarray(picture).convert("LA"), "PNG"),
+    ]:
+        assert (shown(raw)[12:] == 255).all()
+        assert (shown(raw)[:12, :, 1] < 90).all()
+    keyed = Image.fromarray(np.repeat([[0], [1]], [12, 12], axis=0).astype(np.uint8).repeat(36, 1), "P")
+    keyed.putpalette([10, 20, 30, 200, 100, 50])
+    with_key = shown(encoded(keyed, "GIF", transparency=1))
+    assert (with_key[:12] == [10, 20, 30]).all()
+    assert (with_key[12:] == 255).all()
+    assert (shown(Image.fromarray(picture), mode="RGBA")[12:, :, 3] == 0).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+def test_exif_orientation_is_applied(orientation: int, kind: str) -> None:
+    upright = Image.fromarray(gradient())
+    # What a camera would store: the inverse of the turn that the tag asks for.
+    stored = {
+        1: upright,
+        2: upright.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+        3: upright.transpose(Image.Transpose.ROTATE_180),
+        4: upright.transpose(Image.Transpose.FLIP_TOP_BOTTOM),
+        5: upright.transpose(Image.Transpose.TRANSPOSE),
+        6: upright.transpose(Image.Transpose.ROTATE_90),
+        7: upright.transpose(Image.Transpose.TRANSVERSE),
+        8: upright.transpose(Image.Transpose.ROTATE_270),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"quality": 95} if kind == "JPEG" else {}
+    raw = encoded(stored, kind, exif=exif, **options)
+    assert open_picture(raw).size == (36, 24)
+    assert np.abs(shown(raw) - gradient()).max() <= 12
+    # A large JPEG is decoded small: its box must be turned and shrunk with it.
+    if kind == "JPEG":
+        large = encoded(stored.resize((stored.width * 20, stored.height * 20)), kind, exif=exif, **options)
+        assert np.abs(shown(large, fit="crop") - gradient()).max() <= 24
+
+
+def test_broken_exif_does_not_lose_the_picture() -> None:
+    raw = encoded(Image.fromarray(gradient()), "JPEG", quality=95, exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xffgarbage")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.abs(shown(raw) - gradient()).max() <= 12
+
+
+@pytest.mark.parametrize("fit", ["crop", "squash", "pad"])
+def test_a_large_jpeg_is_as_its_own_pixels(fit: str) -> None:
+    """JPEGs are decoded at a fraction where that is enough; the result is that of the whole decoding."""
+    large = Image.fromarray(gradient(700, 1111))
+    raw = encoded(large, "JPEG", quality=95)
+    whole = Image.open(BytesIO(raw))
+    assert np.abs(shown(raw, fit=fit) - shown(whole, fit=fit)).max() <= 4
+
+
+def test_crop_keeps_the_middle_and_pad_keeps_all() -> None:
+    picture = np.zeros((10, 30, 3), dtype=np.uint8)
+    picture[:, 10:20] = 255
+    assert (shown(picture, size=10, fit="crop") == 255).all()
+    squashed = shown(picture, size=(10, 30), fit="squash")
+    np.testing.assert_array_equal(squashed, picture)
+
+    encoder = ImageEncoder(size=30, fit="pad", mean=(0.2, 0.2, 0.2), std=(0.1, 0.1, 0.1))
+    tokens, is_padding = encoder.encode_with_padding(picture)
+    assert is_padding is not None
+    absent = is_padding.view(30, 30)
+    assert absent[:10].all()
+    assert not absent[10:20].any()
+    assert absent[20:].all()
+    assert (tokens[is_padding] == 0).all()
+    np.testing.assert_array_equal(encoder.decode(tokens)[10:20], picture)
+    assert encoder.encode_with_padding(np.zeros((7, 7, 3), dtype=np.uint8))[1] is None
+
+
+@pytest.mark.parametrize("fit", ["crop", "squash", "pad"])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (5000, 1), (7, 3)])
+@pytest.mark.parametrize("size", [(1, 1), (8, 8), (3, 11)])
+def test_any_shape_fits(fit: str, shape: tuple[int, int], size: tuple[int, int]) -> None:
+    encoder = ImageEncoder(size=size, fit=fit, mode="L")
+    tokens, is_padding = encoder.encode_with_padding(np.full(shape, 200, dtype=np.uint8))
+    seen = tokens if is_padding is None else tokens[~is_padding]
+    assert len(seen) >= 1
+    torch.testing.assert_close(seen, torch.full_like(seen, 200 / 127.5 - 1), atol=1e-5, rtol=0)
+    left, top, right, bottom = place(*shape, size, fit).box
+    assert 0 <= left < right <= shape[1]
+    assert 0 <= top < bottom <= shape[0]
+
+
+@pytest.mark.parametrize("resample", ["lanczos", "bilinear"])
+def test_shrinking_does_not_alias(resample: str) -> None:
+    stripes = np.zeros((64, 64), dtype=np.uint8)
+    stripes[:, ::2] = 255
+    small = shown(stripes, size=8, mode="L", resample=resample)[:, 1:-1]
+    assert np.abs(small - 127.5).max() < 20
+
+
+def test_the_filters_differ() -> None:
+    step = np.repeat([[0, 255]], 12, axis=1).astype(np.uint8)
+    assert (shown(step, size=10, mode="L") != shown(step, size=10, mode="L", resample="bilinear")).any()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (jpeg(size=(60, 40))[:-200], "cannot be decoded: .*truncated"),
+        (jpeg(size=(900, 700))[:-9000], "cannot be decoded: .*truncated"),
+        (encoded(Image.fromarray(NOISE))[:900], "cannot be decoded: .*truncated"),
+        (b"", r"is empty \(0 bytes\)"),
+        (b"only words, no picture", "is not a picture in a format that Pillow knows"),
+        (jpeg()[:10], "cannot be decoded: Truncated File Read"),
+        (encoded(Image.fromarray(np.full((9, 9), 1e6, dtype=np.float32)), "TIFF"), r"expected float grey .* 0..1"),
+        (encoded(Image.fromarray(np.full((9, 9), -5, dtype=np.int32)), "TIFF"), r"expected grey values in 0..65535"),
+    ],
+    ids=[
+        "truncated-jpeg",
+        "large-truncated-jpeg",
+        "truncated-png",
+        "empty",
+        "words",
+        "header-only",
+        "float",
+        "negative",
+    ],
+)
+def test_a_bad_file_is_one_line_with_its_name(tmp_path: Path, content: bytes, reason: str) -> None:
+    path = write(tmp_path / "some picture.jpg", content)
+    for raw in (path, str(path)):
+        with pytest.raises(ValueError, match=reason) as caught:
+            SQUASH.encode(raw)
+        assert str(caught.value).startswith(f"{path}: ")
+        assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match=f"^{reason}"):
+        SQUASH.encode(content)
+
+
+def test_what_is_no_file_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"gone\.jpg: no such file or directory"):
+        SQUASH.encode(tmp_path / "gone.jpg")
+    with pytest.raises(ValueError, match="is a directory"):
+        SQUASH.encode(tmp_path)
+    with pytest.raises(ValueError, match="got NoneType"):
+        SQUASH.encode(None)
+    with pytest.raises(ValueError, match=r"array: expected uint8 .* got float64 of shape \(4, 4\)"):
+        SQUASH.encode(np.zeros((4, 4)))
+    with pytest.raises(ValueError, match=r"array: .* got uint8 of shape \(4, 4, 2\)"):
+        SQUASH.encode(np.zeros((4, 4, 2), dtype=np.uint8))
+
+
+def test_every_cut_of_a_file_is_read_or_refused() -> None:
+    for whole in (jpeg(), encoded(Image.fromarray(gradient()), "GIF"), encoded(Image.fromarray(gradient()), "TIFF")):
+        for end in range(0, len(whole), 37):
+            with contextlib.suppress(ValueError):
+                SQUASH.encode(whole[:end])
+
+
+@pytest.mark.parametrize("times", [1.5, 3])
+def test_a_picture_too_large_to_decode_is_refused(monkeypatch: pytest.MonkeyPatch, times: float) -> None:
+    raw = encoded(Image.fromarray(np.zeros((1000, int(1000 * times)), dtype=np.uint8)))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000_000)
+    with pytest.raises(ValueError, match="has more than 1 million pixels"):
+        SQUASH.encode(raw)
+
+
+def test_fitted_is_the_mean_and_deviation_of_the_pictures() -> None:
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, limit, (8, 8, 3), dtype=np.uint8) for limit in (50, 100, 250)]
+    fitted = ImageEncoder(size=8).fitted(pictures)
+    pixels = np.stack(pictures).reshape(-1, 3) / 255
+    np.testing.assert_allclose(fitted.mean, pixels.mean(0), atol=1e-6)
+    np.testing.assert_allclose(fitted.std, pixels.std(0), atol=1e-6)
+    tokens = torch.stack([fitted.encode(picture) for picture in pictures])
+    torch.testing.assert_close(tokens.mean((0, 1)), torch.zeros(3), atol=1e-4, rtol=0)
+    assert ImageEncoder(size=8).fitted(iter(pictures), limit=1).mean == ImageEncoder(size=8).fitted(pictures[:1]).mean
+
+
+def test_fitted_leaves_out_padding_and_bad_pictures() -> None:
+    bright = np.full((5, 20, 3), 255, dtype=np.uint8)
+    fitted = ImageEncoder(size=20, fit="pad").fitted([b"", bright, jpeg()[:300]])
+    assert fitted.mean == (1.0, 1.0, 1.0)
+    assert fitted.std == (1.0, 1.0, 1.0)  # a constant channel is not blown up
+    with pytest.raises(ValueError, match="no picture to take mean and std from: is empty"):
+        ImageEncoder(size=20).fitted([b""])
+    with pytest.raises(ValueError, match="no picture to take mean and std from: there is none"):
+        ImageEncoder(size=20).fitted([])
+
+
+def test_mask_is_laid_like_its_picture_and_never_mixed() -> None:
+    classes = np.zeros((20, 30), dtype=np.uint8)
+    classes[:, 15:] = 7
+    classes[0] = 255
+    colour_mask = Image.fromarray(classes, "P")
+    colour_mask.putpalette([3, 3, 3] * 256)
+    for raw in (classes, encoded(colour_mask), encoded(Image.fromarray(classes.astype(np.uint16)))):
+        labels = ImageEncoder(size=(20, 30)).encode_labels(raw).view(20, 30)
+        assert (labels[0] == -100).all()
+        assert (labels[1:, :15] == 0).all()
+        assert (labels[1:, 15:] == 7).all()
+    assert (ImageEncoder(size=(20, 30)).encode_labels(classes, ignore=None).view(20, 30)[0] == 255).all()
+    encoder = ImageEncoder(size=10, fit="pad")
+    labels = encoder.encode_labels(classes)
+    is_padding = encoder.encode_with_padding(classes)[1]
+    assert set(labels.tolist()) == {-100, 0, 7}
+    assert (labels[is_padding] == -100).all()
+    cropped = ImageEncoder(size=10, fit="crop").encode_labels(classes).view(10, 10)
+    assert (cropped[1:, :5] == 0).all()
+    assert (cropped[1:, 5:] == 7).all()
+    with pytest.raises(ValueError, match="its mode is RGB"):
+        encoder.encode_labels(gradient())
+
+
+def test_one_bit_mask_has_the_classes_0_and_1() -> None:
+    bits = np.eye(6, dtype=bool)
+    assert ImageEncoder(size=6).encode_labels(encoded(Image.fromarray(bits))).tolist() == bits.ravel().tolist()
+
+
+def test_saved_form_is_plain_and_comes_back() -> None:
+    encoder = ImageEncoder(size=(3, 5), mode="L", fit="pad", resample="bilinear", mean=(0.25,), std=(0.125,))
+    values = json.loads(json.dumps(encoder.to_dict()))
+    assert values["kind"] in ENCODERS
+    assert encoder_from_dict(values) == encoder
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"kind": "smell"}, "kind: expected an encoder among image, got 'smell'"),
+        ({}, "kind: expected an encoder among image, got None"),
+        ({"kind": "image"}, "size: expected rows and columns, got nothing"),
+        ({"kind": "image", "size": [2, 2], "colour": 1}, "image encoder: expected the keys .* got colour"),
+        ({"kind": "image", "size": [2]}, "size: expected rows and columns"),
+        ({"kind": "image", "size": [0, 4]}, "size: expected rows and columns >= 1"),
+        ({"kind": "image", "size": [2, 2], "mode": "HSV"}, "mode: expected one of L, RGB, RGBA, got 'HSV'"),
+        ({"kind": "image", "size": [2, 2], "fit": "zoom"}, "fit: expected one of crop, squash, pad, got 'zoom'"),
+        ({"kind": "image", "size": [2, 2], "resample": "box"}, "resample: expected one of lanczos, bilinear"),
+        ({"kind": "image", "size": [2, 2], "mean": [1.0]}, "mean: expected 3 finite numbers for mode RGB"),
+        ({"kind": "image", "size": [2, 2], "std": [1.0, 0.0, 1.0]}, "std: expected numbers > 0"),
+    ],
+)
+def test_wrong_settings_are_one_line(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{message}") as caught:
+        encoder_from_dict(values)
+    assert "\n" not in str(caught.value)
+
+
+def test_reading_leaves_a_given_picture_and_array_alone() -> None:
+    picture, array = Image.fromarray(gradient()), gradient()
+    tokens = SQUASH.encode(array)
+    tokens.zero_()
+    SQUASH.encode(picture)
+    np.testing.assert_array_equal(array, gradient())
+    np.testing.assert_array_equal(np.asarray(picture), gradient())

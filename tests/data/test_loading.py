@@ -1,0 +1,179 @@
+"""The training order can be taken up anywhere, does not depend on the workers, and one bad record ends nothing."""
+
+import os
+import pickle
+from collections import Counter
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+
+from hiperceiver.data.example import BadExample, Example
+from hiperceiver.data.loading import TrainingOrder, eval_loader, train_loader
+
+
+class Numbers:
+    """Record i holds i and, when augmented, a random number; multiples of `bad_every` are bad."""
+
+    def __init__(self, count: int, *, bad_every: int | None = None) -> None:
+        self.count = count
+        self.bad_every = bad_every
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Example | BadExample:
+        return self.read(index, 0.0)
+
+    def augmented(self, index: int, rng: np.random.Generator) -> Example | BadExample:
+        return self.read(index, float(rng.random()))
+
+    def read(self, index: int, change: float) -> Example | BadExample:
+        if self.bad_every and index % self.bad_every == 0:
+            return BadExample(f"number {index}", "is bad")
+        return Example(inputs={"x": torch.tensor([[float(index), change]])}, name=f"number {index}")
+
+
+class Deadly(Numbers):
+    """The process that reads record 3 dies at once, as if the system had killed it."""
+
+    def read(self, index: int, change: float) -> Example | BadExample:
+        if index == 3:
+            os._exit(9)
+        return super().read(index, change)
+
+
+class Faulty(Numbers):
+    """A mistake of ours in reading, which is not a bad record."""
+
+    def read(self, index: int, change: float) -> Example | BadExample:
+        raise RuntimeError("our own mistake")
+
+
+def taken(dataset: Numbers, count: int, **settings: object) -> list[list[list[float]]]:
+    """The first `count` batches, as [index, random change] of each record."""
+    loader = train_loader(dataset, **{"batch_size": 4, "seed": 3, **settings})
+    return [batch.inputs["x"][:, 0].tolist() for batch in islice(loader, count)]
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_run_taken_up_again_sees_the_same_batches(num_workers: int) -> None:
+    uninterrupted = taken(Numbers(11), 9)
+    # 11 records in fours: batch 3 is the first that holds records of two epochs.
+    for start in (0, 1, 2, 3, 5, 8):
+        again = taken(Numbers(11), 9 - start, start_batch=start, num_workers=num_workers)
+        assert again == uninterrupted[start:]
+
+
+def test_every_epoch_holds_every_record_once() -> None:
+    indices = [int(index) for batch in taken(Numbers(11), 11) for index, _ in batch]
+    for epoch in range(4):
+        assert sorted(indices[11 * epoch : 11 * (epoch + 1)]) == list(range(11))
+    assert indices[:11] != indices[11:22]
+    assert all(len(batch) == 4 for batch in taken(Numbers(11), 11))
+
+
+def test_a_batch_may_be_larger_than_the_dataset() -> None:
+    counts = Counter(int(index) for index, _ in taken(Numbers(3), 1, batch_size=9)[0])
+    assert counts == {0: 3, 1: 3, 2: 3}
+
+
+def test_order_and_changes_depend_on_the_seed() -> None:
+    first, second = taken(Numbers(50), 5), taken(Numbers(50), 5, seed=4)
+    assert [[i for i, _ in batch] for batch in first] != [[i for i, _ in batch] for batch in second]
+    changes = [change for batch in taken(Numbers(50), 25) for _, change in batch]
+    assert len(set(changes)) == len(changes)  # every record of every epoch has its own
+
+
+def test_making_a_loader_draws_nothing_from_the_global_generators() -> None:
+    torch_state, numpy_state = torch.random.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    taken(Numbers(11), 3)
+    list(eval_loader(Numbers(3), batch_size=2))
+    assert torch.equal(torch.random.get_rng_state(), torch_state)
+    assert (np.random.get_state()[1] == numpy_state).all()  # noqa: NPY002
+
+
+def test_ranks_share_the_order_of_one_large_batch() -> None:
+    together = taken(Numbers(11), 5, batch_size=4)
+    parts = [taken(Numbers(11), 5, batch_size=2, rank=rank, num_ranks=2) for rank in (0, 1)]
+    assert [first + second for first, second in zip(*parts, strict=True)] == together
+
+
+def test_number_of_batches() -> None:
+    loader = train_loader(Numbers(5), batch_size=2, seed=0, start_batch=4, num_batches=3)
+    assert len(loader) == len(list(loader)) == 3
+    endless = train_loader(Numbers(5), batch_size=2, seed=0)
+    with pytest.raises(TypeError, match="no end"):
+        len(endless)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_bad_records_are_skipped_counted_and_named(num_workers: int) -> None:
+    batches = list(eval_loader(Numbers(10, bad_every=3), batch_size=4, num_workers=num_workers))
+    assert [len(batch) for batch in batches] == [2, 3, 1]
+    assert [name for batch in batches for name in batch.skipped] == [f"number {i}: is bad" for i in (0, 3, 6, 9)]
+    training = train_loader(Numbers(10, bad_every=3), batch_size=5, seed=0, num_workers=num_workers, num_batches=4)
+    assert sum(len(batch) for batch in training) == 12
+    assert sum(len(batch.skipped) for batch in training) == 8
+
+
+def test_a_dataset_of_bad_records_gives_empty_batches() -> None:
+    batches = list(train_loader(Numbers(4, bad_every=1), batch_size=2, seed=0, num_batches=3))
+    assert [len(batch) for batch in batches] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_strict_raises_one_line_at_the_first_bad_record(num_workers: int) -> None:
+    with pytest.raises(ValueError, match=r"^number 0: is bad$"):
+        list(eval_loader(Numbers(4, bad_every=2), batch_size=4, num_workers=num_workers, strict=True))
+    with pytest.raises(ValueError, match=r"^number \d: is bad$"):
+        list(train_loader(Numbers(4, bad_every=2), batch_size=4, seed=0, num_workers=num_workers, strict=True))
+
+
+def test_a_worker_does_not_die_in_silence() -> None:
+    with pytest.raises(RuntimeError, match="worker"):
+        list(eval_loader(Deadly(8), batch_size=2, num_workers=1))
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_our_own_mistakes_are_not_skipped(num_workers: int) -> None:
+    with pytest.raises(RuntimeError, match="our own mistake") as caught:
+        next(iter(train_loader(Faulty(4), batch_size=2, seed=0, num_workers=num_workers)))
+    told = "".join([str(caught.value), *getattr(caught.value, "__notes__", [])])
+    assert "while reading example" in told
+
+
+def test_evaluation_reads_every_record_once_without_changes() -> None:
+    batches = list(eval_loader(Numbers(5), batch_size=2))
+    assert [batch.inputs["x"][:, 0, 0].tolist() for batch in batches] == [[0, 1], [2, 3], [4]]
+    assert all((batch.inputs["x"][..., 1] == 0).all() for batch in batches)
+    assert list(eval_loader(Numbers(0), batch_size=2)) == []
+
+
+def test_loaders_can_be_sent_to_another_process() -> None:
+    loader = train_loader(Numbers(5), batch_size=2, seed=0)
+    copy = pickle.loads(pickle.dumps(loader.dataset))  # noqa: S301 - our own bytes
+    assert copy[0, 1].name == "number 1"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"batch_size": 0}, "batch_size: expected a whole number >= 1, got 0"),
+        ({"seed": -1}, "seed: expected a whole number >= 0, got -1"),
+        ({"start_batch": -1}, "start_batch: expected a whole number >= 0, got -1"),
+        ({"num_workers": -1}, "num_workers: expected a whole number >= 0, got -1"),
+        ({"rank": 2, "num_ranks": 2}, "rank: expected 0 to 1, got 2"),
+    ],
+)
+def test_wrong_settings_are_one_line(settings: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        train_loader(Numbers(5), **{"batch_size": 2, "seed": 0, **settings})
+
+
+def test_an_empty_dataset_cannot_be_trained_on() -> None:
+    with pytest.raises(ValueError, match="dataset: expected at least one example"):
+        train_loader(Numbers(0), batch_size=2, seed=0)
+    with pytest.raises(ValueError, match="num_examples: expected a whole number >= 1, got 0"):
+        TrainingOrder(num_examples=0, batch_size=1, seed=0)
