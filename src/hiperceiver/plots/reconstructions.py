@@ -126,9 +126,8 @@ def _draw_pictures(
     most = max(float(np.quantile(finite, 0.99)), 1e-3) if len(finite) else 1.0
 
     num_examples, num_rows, num_columns = inputs.shape[:3]
-    width = 1.3 if num_examples > 3 else 1.8
-    height = min(max(width * num_rows / num_columns, 0.5), 4.0)
-    figure = style.new_figure(width * num_examples + 1.0, 4 * height + 1.4, layout="compressed")
+    width, height = style.panel_size(num_examples, num_rows, num_columns)
+    figure = style.new_figure(width * num_examples + 1.0, 4 * (height + 0.1) + 1.0, layout="compressed")
     axes = style.grid_of_axes(figure, 4, num_examples)
     rows = {"input": shown, "masked": seen, "output": pasted(shown, made, is_masked)}
     norm = Normalize(0.0, most)

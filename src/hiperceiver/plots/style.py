@@ -103,6 +103,12 @@ def without_outline(bar: Colorbar) -> None:
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue] - matplotlib declares a Spines, it is a Spine
 
 
+def panel_size(num_columns: int, height: float, width: float) -> tuple[float, float]:
+    """Inches (width, height) of a panel for a picture of the given shape; the fewer columns, the larger."""
+    inches = {1: 4.2, 2: 2.6, 3: 2.0}.get(num_columns, 1.35)
+    return inches, min(max(inches * height / width, 0.5), 2.0 * inches)
+
+
 def columns_for(count: int, *, most: int) -> int:
     """Number of columns for `count` equal panels: as square as can be, at most `most`."""
     return min(most, count, max(1, int(np.ceil(np.sqrt(count)))))

@@ -1,0 +1,105 @@
+"""Results beside each other: a bar for each, with the spread over its runs, and the floors that they must beat."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from hiperceiver.plots import style
+
+_PALE = "#8fbdd3"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What one way of doing it came to.
+
+    >>> Result(name="pretrained", values=(0.26, 0.28)).mean
+    0.27
+    """
+
+    name: str
+    """What the bar is called."""
+    values: tuple[float, ...]
+    """One value for each run (seed) of it."""
+    is_floor: bool = False
+    """Whether it is a cheap baseline that the others must beat."""
+
+    def __post_init__(self) -> None:
+        if not self.values or not all(math.isfinite(value) for value in self.values):
+            raise ValueError(f"values of {self.name!r}: expected at least one, all finite, got {self.values}")
+
+    @property
+    def mean(self) -> float:
+        """Mean over the runs."""
+        return statistics.fmean(self.values)
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation over the runs; None for a single run, of which nothing can be said."""
+        return statistics.stdev(self.values) if len(self.values) > 1 else None
+
+
+def draw_comparison(
+    results: Sequence[Result], *, metric: str, title: str = "", note: str = "", digits: int = 3, best: str = "highest"
+) -> Figure:
+    """A horizontal bar for each result, in the order given, from zero; dots are runs, whiskers a standard deviation.
+
+    The best result that is no floor is accented. Floors are grey, with a dashed line to compare the others with.
+
+    >>> results = [
+    ...     Result(name="colour lookup", values=(0.239,), is_floor=True),
+    ...     Result(name="pretrained", values=(0.262, 0.270)),
+    ... ]
+    >>> figure = draw_comparison(results, metric="mIoU")
+
+    Args:
+        results: From top to bottom.
+        metric: Name of what is measured, with its unit.
+        title: Above the figure.
+        note: Below the figure, in small type: where the numbers come from.
+        digits: Digits after the point.
+        best: Whether the `highest` or the `lowest` value is the best.
+
+    Raises:
+        ValueError: There is no result, or `best` is something else.
+    """
+    if not results:
+        raise ValueError("results: expected at least one, got none")
+    if best not in {"highest", "lowest"}:
+        raise ValueError(f"best: expected highest or lowest, got {best!r}")
+    contenders = [result for result in results if not result.is_floor]
+    winner = (max if best == "highest" else min)(contenders, key=lambda result: result.mean) if contenders else None
+
+    figure = style.new_figure(6.5, 0.48 * len(results) + 0.9)
+    ax = style.grid_of_axes(figure, 1, 1)[0, 0]
+    style.as_chart_axes(ax, x=metric)
+    ax.grid(False, axis="y")
+    ax.spines["left"].set_visible(False)
+    ax.tick_params(axis="y", length=0, labelsize=style.LABEL_SIZE, labelcolor=style.INK)
+    ax.set_yticks(range(len(results)), style.legend_texts([result.name for result in results], longest=44))
+    ax.set_ylim(len(results) - 0.4, -0.6)
+    for row, result in enumerate(results):
+        colour = style.ACCENT if result is winner else style.NEUTRAL if result.is_floor else _PALE
+        ax.barh(row, result.mean, height=0.62, color=colour)
+        reach = max(0.0, result.mean, *result.values)
+        text = f"{result.mean:.{digits}f}"
+        if result.spread is not None:
+            ax.errorbar(result.mean, row, xerr=result.spread, color=style.INK, linewidth=1.0, capsize=2.5)
+            ax.plot(result.values, [row + 0.2] * len(result.values), "o", color=style.INK, markersize=2)
+            reach = max(reach, result.mean + result.spread)
+            text += f" ± {result.spread:.{digits}f}"
+        weight = "bold" if result is winner else "normal"
+        offset = {"xytext": (5, 0), "textcoords": "offset points"}
+        ax.annotate(
+            text, (reach, row), **offset, va="center", fontsize=style.LABEL_SIZE, color=style.INK, weight=weight
+        )
+        if result.is_floor and contenders:
+            ax.axvline(result.mean, color=style.SOFT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=3)
+    ax.margins(x=0.02)
+    style.add_title(figure, title, note)
+    return figure

@@ -1,0 +1,217 @@
+"""Pictures of what is where: input, label and prediction side by side, and a prediction as a picture with a palette."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from hiperceiver.plots import style
+from hiperceiver.plots.arrays import as_array, as_classes
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+IGNORE = -100
+"""Label of a place that has none, as in `Batch.targets`."""
+_IGNORE_INDEX = 255
+_IGNORE_COLOUR = (0, 0, 0)
+
+_LAND_COVER = (
+    # Words that a name must hold -> colour, close to the customary ones for the 17 classes of the IGBP.
+    ("water", (43, 108, 163)),
+    ("evergreen needleleaf", (0, 60, 20)),
+    ("evergreen broadleaf", (20, 120, 28)),
+    ("deciduous needleleaf", (86, 148, 6)),
+    ("deciduous broadleaf", (132, 214, 40)),
+    ("mixed forest", (52, 150, 70)),
+    ("closed shrub", (170, 150, 90)),
+    ("open shrub", (231, 206, 122)),
+    ("woody savanna", (178, 196, 48)),
+    ("savanna", (250, 238, 60)),
+    ("grassland", (176, 240, 90)),
+    ("wetland", (64, 214, 180)),
+    ("mosaic", (190, 84, 92)),
+    ("cropland", (204, 126, 36)),
+    ("urban", (130, 130, 138)),
+    ("snow", (240, 246, 255)),
+    ("barren", (233, 216, 202)),
+)
+
+
+def palette(classes: Sequence[str]) -> np.ndarray:
+    """A colour for each class, uint8 (number of classes, 3).
+
+    The 17 land-cover classes of the IGBP are known by their names and have about their customary colours: blue water,
+    green forests, yellow savannas. Any other list of classes gets colours that differ as much as that many can.
+
+    >>> palette(["Water Bodies", "Barren"]).tolist()
+    [[43, 108, 163], [233, 216, 202]]
+    """
+    known = [_land_cover_colour(name) for name in classes]
+    if classes and None not in known and len(set(known)) == len(known):
+        return np.array(known, np.uint8)
+    if len(classes) <= 20:
+        colours = colormaps["tab10" if len(classes) <= 10 else "tab20"](np.arange(len(classes)))
+    else:
+        # Steps of the golden ratio around the circle of hues: neighbours in the list are far from each other.
+        colours = colormaps["hsv"]((np.arange(len(classes)) * 0.618034) % 1.0)
+        colours[:, :3] *= np.array([1.0, 0.75, 0.5])[np.arange(len(classes)) % 3, None]
+    return np.round(colours[:, :3] * 255).astype(np.uint8)
+
+
+def _land_cover_colour(name: str) -> tuple[int, int, int] | None:
+    words = name.lower().replace("_", " ").replace("-", " ")
+    return next((colour for key, colour in _LAND_COVER if key in words), None)
+
+
+def segmentation_picture(labels: Any, classes: Sequence[str]) -> Image:
+    """Class indices as a Pillow picture of mode P: its values are the indices, its palette the colours of `palette`.
+
+    Places to ignore have index 255 and are black.
+
+    Args:
+        labels: (H, W), whole numbers: class indices, -100 = ignore.
+        classes: Names of the classes, at most 255.
+
+    Raises:
+        ValueError: An index has no class, or there are more than 255 classes.
+    """
+    from PIL import Image
+
+    if len(classes) > _IGNORE_INDEX:
+        raise ValueError(f"classes: expected at most {_IGNORE_INDEX} for a picture with a palette, got {len(classes)}")
+    indices = _checked_labels(labels, "labels", classes, ndim=2, legend="(H, W)")
+    picture = Image.fromarray(np.where(indices == IGNORE, _IGNORE_INDEX, indices).astype(np.uint8), mode="L")
+    colours = np.zeros((256, 3), np.uint8)
+    colours[: len(classes)] = palette(classes)
+    colours[_IGNORE_INDEX] = _IGNORE_COLOUR
+    picture.putpalette(colours.tobytes())
+    return picture
+
+
+def draw_segmentation(
+    inputs: Any,
+    predictions: Any,
+    classes: Sequence[str],
+    *,
+    labels: Any = None,
+    names: Sequence[str] = (),
+    title: str = "",
+    max_columns: int = 8,
+) -> Figure:
+    """Input, label and prediction below each other for each example, with a legend of the classes that occur.
+
+    Places to ignore are black, in the prediction too where a label says so. With labels, a fourth row shows where it
+    is wrong, and under each example stands the share of its labelled places that are right.
+
+    >>> import numpy as np
+    >>> pictures = np.random.default_rng(0).random((2, 8, 8, 3))
+    >>> predictions = np.zeros((2, 8, 8), int)
+    >>> figure = draw_segmentation(pictures, predictions, ["sea", "land"], labels=predictions)
+
+    Args:
+        inputs: (B, H, W, C) with 1 or 3 channels; uint8, or float from 0 to 1.
+        predictions: (B, H, W), class indices.
+        classes: Names of the classes.
+        labels: (B, H, W), class indices, -100 = ignore; or None.
+        names: A name for each example, or none.
+        title: Above the figure.
+        max_columns: At most so many examples are drawn.
+
+    Raises:
+        ValueError: The shapes do not fit each other, or an index has no class.
+    """
+    inputs = as_array(inputs, "inputs", ndim=4, legend="(B, H, W, C)")
+    if inputs.shape[-1] not in {1, 3}:
+        raise ValueError(f"inputs: expected 1 or 3 channels, got {inputs.shape[-1]}")
+    predictions = _checked_labels(predictions, "predictions", classes, ndim=3, legend="(B, H, W)")
+    layers = {"prediction": predictions}
+    if labels is not None:
+        layers = {"label": _checked_labels(labels, "labels", classes, ndim=3, legend="(B, H, W)"), **layers}
+    for name, values in layers.items():
+        if values.shape != inputs.shape[:3]:
+            raise ValueError(f"{name}s: expected shape {inputs.shape[:3]} like inputs, got {values.shape}")
+    if names and len(names) != len(inputs):
+        raise ValueError(f"names: expected one for each of {len(inputs)} examples, got {len(names)}")
+    if max_columns < 1:
+        raise ValueError(f"max_columns: expected a whole number >= 1, got {max_columns!r}")
+    inputs, names = inputs[:max_columns], list(names)[:max_columns]
+    layers = {name: values[:max_columns] for name, values in layers.items()}
+
+    shown = inputs / 255.0 if inputs.dtype == np.uint8 else inputs
+    pictures = {"input": np.broadcast_to(np.clip(shown, 0.0, 1.0), (*inputs.shape[:3], 3))}
+    is_ignored = layers["label"] == IGNORE if "label" in layers else np.zeros(inputs.shape[:3], bool)
+    colours = np.vstack([palette(classes), _IGNORE_COLOUR])
+    for name, values in layers.items():
+        pictures[name] = colours[np.where(is_ignored | (values == IGNORE), len(classes), values)]
+    captions = [""] * len(inputs)
+    if "label" in layers:
+        is_right = layers["label"] == layers["prediction"]
+        pictures["wrong"] = _wrong(is_right, is_ignored)
+        captions = [_share_right(right[~ignored]) for right, ignored in zip(is_right, is_ignored, strict=True)]
+
+    num_examples, height, width = inputs.shape[:3]
+    legend = _class_legend(classes, colours, layers, is_ignored)
+    panel_width, panel_height = style.panel_size(num_examples, height, width)
+    figure_width = max(panel_width * num_examples + 0.4, 4.8)
+    legend_columns = max(1, min(len(legend), int(figure_width / (0.07 * max(map(len, legend)) + 0.45))))
+    legend_height = 0.19 * math.ceil(len(legend) / legend_columns)
+    figure_height = len(pictures) * (panel_height + 0.1) + legend_height + 0.9
+    figure = style.new_figure(figure_width, figure_height, layout="compressed")
+    axes = style.grid_of_axes(figure, len(pictures), num_examples)
+    for row, (label, stack) in enumerate(pictures.items()):
+        for column in range(num_examples):
+            axes[row, column].imshow(stack[column], interpolation="nearest")
+            style.as_picture_axes(
+                axes[row, column],
+                column=names[column] if names and row == 0 else "",
+                row=label if column == 0 else "",
+                caption=captions[column] if row == len(pictures) - 1 else "",
+            )
+    style.add_legend(figure, list(legend.values()), list(legend), columns=legend_columns)
+    style.add_title(figure, title)
+    return figure
+
+
+def _checked_labels(values: Any, name: str, classes: Sequence[str], *, ndim: int, legend: str) -> np.ndarray:
+    indices = as_classes(values, name, ndim=ndim, legend=legend)
+    outside = indices[((indices < 0) & (indices != IGNORE)) | (indices >= len(classes))]
+    if len(outside):
+        raise ValueError(f"{name}: expected class indices from 0 to {len(classes) - 1}, got {outside[0]}")
+    return indices
+
+
+def _wrong(is_right: np.ndarray, is_ignored: np.ndarray) -> np.ndarray:
+    """RGB: faint where the prediction is right, red where it is wrong, black where there is no label."""
+    colours = np.array([(190, 30, 45), (236, 239, 243), _IGNORE_COLOUR], np.uint8)
+    return colours[np.where(is_ignored, 2, is_right.astype(int))]
+
+
+def _share_right(is_right: np.ndarray) -> str:
+    return f"{is_right.mean():.1%} right" if len(is_right) else "no label"
+
+
+def _class_legend(
+    classes: Sequence[str], colours: np.ndarray, layers: dict[str, np.ndarray], is_ignored: np.ndarray
+) -> dict[str, Patch]:
+    """Only the classes that can be seen, in the order of the list."""
+    seen = np.unique(np.concatenate([values[~is_ignored & (values != IGNORE)] for values in layers.values()]))
+    texts = style.legend_texts([classes[int(k)] for k in seen], longest=27)
+    entries = {
+        text: Patch(facecolor=_as_floats(colours[k]), edgecolor=style.NEUTRAL, linewidth=0.5)
+        for text, k in zip(texts, seen, strict=True)
+    }
+    if is_ignored.any() or not entries:
+        entries["no label"] = Patch(facecolor=_as_floats(colours[-1]))
+    return entries
+
+
+def _as_floats(colour: np.ndarray) -> tuple[float, float, float]:
+    red, green, blue = (float(value) / 255 for value in colour)
+    return red, green, blue
