@@ -72,7 +72,7 @@ class TrainingSettings:
     """Time of the run as "HH:MM:SS", "90s", "4m" or "1h30m", a resumed run's earlier parts included; the last
     validation comes on top."""
     batch_size: int = 32
-    """Examples in a batch on one device."""
+    """Examples in a batch."""
     accumulate: int = 1
     """Batches whose gradients are averaged for one optimizer step."""
     learning_rate: float = 1e-3
@@ -110,10 +110,6 @@ class TrainingSettings:
     """Fail at the first unreadable example."""
     accelerator: Accelerator = "auto"
     """Kind of device; auto: a GPU if there is one."""
-    devices: int = 1
-    """Number of devices."""
-    strategy: str = "auto"
-    """How several devices share the work, by Lightning's name for it."""
 
     def __post_init__(self) -> None:
         for name, lowest in [
@@ -125,7 +121,6 @@ class TrainingSettings:
             ("log_every", 1),
             ("checkpoint_every", 1),
             ("num_workers", 0),
-            ("devices", 1),
         ]:
             value = getattr(self, name)
             may_be_none = name in ("steps", "validate_every", "checkpoint_every", "num_workers")
@@ -153,8 +148,6 @@ class TrainingSettings:
         for name in ("compile", "strict"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name}: expected true or false, got {getattr(self, name)!r}")
-        if not isinstance(self.strategy, str) or not self.strategy:
-            raise ValueError(f"strategy: expected one of Lightning's names, such as auto, got {self.strategy!r}")
         if self.max_time is not None:
             try:
                 parse_duration(self.max_time)

@@ -1,0 +1,51 @@
+"""Start a task from a pretrained model, and say what is trained."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Literal, get_args
+
+from hiperceiver.model import TransferReport, read_model, transfer_weights
+from hiperceiver.model.saving import SavedModel
+from hiperceiver.tasks.task import Task
+
+Start = Literal["all", "positions", "frozen-positions", "frozen-backbone"]
+
+
+def start_from(task: Task, pretrained: str | Path | SavedModel, *, mode: Start = "all") -> TransferReport:
+    """Copy a pretrained model's weights into a task's model, in place, and freeze what `mode` says. The head stays new.
+
+    Args:
+        task: new.
+        pretrained: a saved model's folder, a hub id, or what `read_model` made of one.
+        mode: `all`: take and train all weights. `positions`: take the position encodings only, train all.
+            `frozen-positions`: take all, train all but the position encodings that were taken. `frozen-backbone`: take
+            all, train only the task's own head (a linear probe); the rest stays in evaluation mode, without dropout.
+
+    Returns:
+        What became of the weights, by name; those of the task's head begin with `head.`.
+
+    Raises:
+        ValueError: no saved model; weights that do not fit; nothing to take, to freeze or to train.
+    """
+    if mode not in get_args(Start):
+        raise ValueError(f"mode: expected one of {', '.join(get_args(Start))}, got {mode!r}")
+    saved = pretrained if isinstance(pretrained, SavedModel) else read_model(pretrained)
+    report = transfer_weights(task.model, saved, part="positions" if mode == "positions" else "model")
+    if mode == "frozen-positions":
+        taken = {name for name in (*report.loaded, *report.resized) if name.startswith("positions.")}
+        frozen = [weight for name, weight in task.model.named_parameters() if name in taken]
+        if not frozen:
+            raise ValueError(f"mode: nothing to freeze, {saved.source} has no learned positions")
+        for weight in frozen:
+            weight.requires_grad_(False)
+    elif mode == "frozen-backbone":
+        probe = list(task.head_parameters())
+        if not probe:
+            raise ValueError(f"mode: frozen-backbone leaves nothing to train, the task {task.kind} has no head")
+        task.model.requires_grad_(False)
+        for weight in probe:
+            weight.requires_grad_(True)
+    head = tuple(f"head.{name}" for name in task.head.state_dict())
+    return dataclasses.replace(report, new=report.new + head)
