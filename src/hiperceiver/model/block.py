@@ -10,6 +10,12 @@ from torch import Tensor, nn
 from hiperceiver.model.layers import Activation, CrossAttention, Linear, SelfAttention, learned_table
 
 
+def check_whole(name: str, value: object, lowest: int = 1) -> None:
+    """Refuse whatever is not a whole number of at least `lowest`."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < lowest:
+        raise ValueError(f"{name}: expected a whole number >= {lowest}, got {value!r}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class BlockConfig:
     """The shape of one block ("HiP", table 1)."""
@@ -45,18 +51,18 @@ class BlockConfig:
             ("self_attention_widening", 1),
             ("cross_attention_widening", 1),
         ]:
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < lowest:
-                raise ValueError(f"{name}: expected a whole number >= {lowest}, got {value!r}")
+            check_whole(name, getattr(self, name), lowest)
         if self.num_channels % self.num_self_attention_heads:
             raise ValueError(
                 f"num_self_attention_heads: expected a divisor of num_channels={self.num_channels}, "
                 f"got {self.num_self_attention_heads}"
             )
-        if self.num_train_latents is not None and not 1 <= self.num_train_latents <= self.num_latents:
-            raise ValueError(
-                f"num_train_latents: expected 1 to num_latents={self.num_latents}, got {self.num_train_latents}"
-            )
+        if self.num_train_latents is not None:
+            check_whole("num_train_latents", self.num_train_latents)
+            if self.num_train_latents > self.num_latents:
+                raise ValueError(
+                    f"num_train_latents: expected 1 to num_latents={self.num_latents}, got {self.num_train_latents}"
+                )
 
 
 class PerceiverBlock(nn.Module):

@@ -27,6 +27,9 @@ class HiPConfig(PerceiverConfig):
         super().__post_init__()
         blocks = tuple(self.blocks)
         object.__setattr__(self, "blocks", blocks)
+        for block in blocks:
+            if not isinstance(block, BlockConfig):
+                raise ValueError(f"blocks: expected BlockConfig for every block, got {type(block).__name__}")
         if self.regrouping not in get_args(Regrouping):
             raise ValueError(f"regrouping: expected one of {', '.join(get_args(Regrouping))}, got {self.regrouping!r}")
         if len(blocks) < 3 or len(blocks) % 2 == 0:

@@ -166,10 +166,13 @@ class CrossAttention(nn.Module):
         return x + self.feed_forward(self.feed_forward_norm(x))
 
     def _cheapest_order(self, queries: Tensor, tokens: Tensor) -> Callable[..., Tensor]:
-        """The order of computation with the fewest multiplications per group."""
+        """The order of computation with the fewest multiplications per group.
+
+        It must not depend on the number of examples: an exported model serves any.
+        """
         n, d = queries.shape[2:]
         m, c = tokens.shape[2:]
-        projected = n * queries.shape[0] / tokens.shape[0]  # queries that all examples share are projected once
+        projected = n if queries.shape[0] > 1 else 0  # queries that all examples share are projected once
         as_written = projected * d * c + 2 * m * c * c + 2 * n * m * c + n * c * d
         to_raw_tokens = projected * (d + c) * c + 2 * self.num_heads * n * m * c + n * c * (c + d)
         with_raw_queries = 2 * m * c * (c + d) + 2 * n * m * d

@@ -19,7 +19,7 @@ from huggingface_hub import ModelHubMixin
 from torch import Tensor, nn
 
 from hiperceiver.modality import Modality
-from hiperceiver.model.block import BlockConfig, PerceiverBlock
+from hiperceiver.model.block import BlockConfig, PerceiverBlock, check_whole
 from hiperceiver.model.grouping import GroupPlan, regroup
 from hiperceiver.model.layers import Activation, CrossAttention, Linear
 from hiperceiver.model.positions import PositionKind, make_positions
@@ -54,12 +54,12 @@ class PerceiverConfig:
         """The blocks from encoder to decoder; the middle one is the processor."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.embedding_channels, int) or self.embedding_channels < 1:
-            raise ValueError(f"embedding_channels: expected a whole number >= 1, got {self.embedding_channels!r}")
-        if self.position_channels is not None and self.position_channels < 1:
-            raise ValueError(f"position_channels: expected a whole number >= 1 or None, got {self.position_channels!r}")
-        if self.fourier_bands < 1:
-            raise ValueError(f"fourier_bands: expected a whole number >= 1, got {self.fourier_bands!r}")
+        check_whole("embedding_channels", self.embedding_channels)
+        if self.position_channels is not None:
+            check_whole("position_channels", self.position_channels)
+        check_whole("fourier_bands", self.fourier_bands)
+        if not isinstance(self.mask_padding, bool):
+            raise ValueError(f"mask_padding: expected True or False, got {self.mask_padding!r}")
         for name, choices in [("positions", get_args(PositionKind)), ("activation", get_args(Activation))]:
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {getattr(self, name)!r}")
@@ -74,9 +74,11 @@ class PerceiverConfig:
                     f"fourier_max_resolution: only for positions='fourier', got {self.fourier_max_resolution} with "
                     f"positions={self.positions!r}"
                 )
+            for resolution in self.fourier_max_resolution:
+                check_whole("fourier_max_resolution", resolution)
             object.__setattr__(self, "fourier_max_resolution", tuple(self.fourier_max_resolution))
         for name in ("dropout", "drop_path"):
-            if not 0 <= getattr(self, name) < 1:
+            if not isinstance(getattr(self, name), (int, float)) or not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected a probability from 0 to below 1, got {getattr(self, name)!r}")
 
     def to_dict(self) -> dict[str, Any]:
@@ -198,7 +200,7 @@ class Perceiver(nn.Module, ModelHubMixin, library_name="hiperceiver", license="a
         for name, modality in self.modalities.items():
             if not isinstance(modality, Modality):
                 raise ValueError(f"modalities: expected a Modality for {name!r}, got {type(modality).__name__}")
-            if not name or "." in name or hasattr(nn.ModuleDict, name):
+            if not isinstance(name, str) or not name or "." in name or hasattr(nn.ModuleDict(), name):
                 raise ValueError(f"modalities: {name!r} cannot be a name; use another word, without dots")
         if not self.input_names:
             raise ValueError("modalities: expected at least one of role 'input', got none")
@@ -269,7 +271,7 @@ class Perceiver(nn.Module, ModelHubMixin, library_name="hiperceiver", license="a
         self._check_inputs(inputs, is_padding)
         present = [name for name in inputs if self.modalities[name].role == "input"]
         plan = self.plan({name: self.modalities[name].num_tokens for name in present})
-        self._check_visible(visible, plan)
+        self._check_visible(visible, plan, batch_size=inputs[present[0]].shape[0])
 
         positions = {name: span.split(self.positions[name]()[None]) for name, span in plan.spans.items()}
         embedded, hidden = {}, {}
@@ -352,11 +354,12 @@ class Perceiver(nn.Module, ModelHubMixin, library_name="hiperceiver", license="a
         x = span.split(x)
         if visible is not None:
             visible = visible.expand(x.shape[0], span.num_groups, -1)
-            x = _take(x, visible)
+            nothing = visible < 0
+            # What stands at a hidden place must not matter even where no place is read, be it NaN.
+            x = _take(x, visible).masked_fill(nothing[..., None], 0.0)
             positions = _take(positions, visible)
             filler = None if filler is None else _take(filler[..., None], visible).squeeze(-1)
             absent = None if absent is None else _take(absent[..., None], visible).squeeze(-1)
-            nothing = visible < 0
             absent = nothing if absent is None else absent | nothing
         x = self.embedding[name](x) + positions
         if filler is not None:
@@ -377,6 +380,8 @@ class Perceiver(nn.Module, ModelHubMixin, library_name="hiperceiver", license="a
         self, x: Tensor, is_hidden: Tensor | None, inputs: Mapping[str, Tensor], is_padding: Mapping[str, Tensor]
     ) -> tuple[Tensor, Tensor | None]:
         """Append label tokens to the processor's keys and values (B, 1, M, D)."""
+        if not any(name in self.label_names for name in inputs):
+            return x, is_hidden
         parts, hidden = [x], [is_hidden]
         for name in inputs:
             if name in self.label_names:
@@ -393,6 +398,8 @@ class Perceiver(nn.Module, ModelHubMixin, library_name="hiperceiver", license="a
 
     def _check_inputs(self, inputs: Mapping[str, Tensor], is_padding: Mapping[str, Tensor]) -> None:
         declared = ", ".join(self.modalities)
+        if not isinstance(inputs, Mapping):
+            raise ValueError(f"inputs: expected a tensor for each modality by name, got {type(inputs).__name__}")
         if not any(name in self.input_names for name in inputs):
             raise ValueError(f"inputs: expected at least one of {', '.join(self.input_names)}, got {list(inputs)}")
         batch_size = None
@@ -400,6 +407,8 @@ class Perceiver(nn.Module, ModelHubMixin, library_name="hiperceiver", license="a
             if name not in self.modalities:
                 raise ValueError(f"inputs: expected modalities among {declared}, got {name!r}")
             modality = self.modalities[name]
+            if not isinstance(x, Tensor):
+                raise ValueError(f"inputs: expected a tensor for {name!r}, got {type(x).__name__}")
             if x.ndim != 3 or x.shape[1:] != (modality.num_tokens, modality.channels):
                 raise ValueError(
                     f"inputs: expected (batch, {modality.num_tokens}, {modality.channels}) for {name!r} with grid "
@@ -419,16 +428,17 @@ class Perceiver(nn.Module, ModelHubMixin, library_name="hiperceiver", license="a
                     f"{tuple(mask.shape)}"
                 )
 
-    def _check_visible(self, visible: Mapping[str, Tensor], plan: GroupPlan) -> None:
+    def _check_visible(self, visible: Mapping[str, Tensor], plan: GroupPlan, *, batch_size: int) -> None:
         if not visible:
             return
         if set(visible) != set(plan.spans):
             raise ValueError(f"visible: expected places for {', '.join(plan.spans)}, got {', '.join(visible)}")
         for name, span in plan.spans.items():
             shape = tuple(visible[name].shape)
-            if len(shape) != 3 or shape[1] not in (1, span.num_groups) or visible[name].dtype != torch.int64:
+            is_fitting = len(shape) == 3 and shape[0] == batch_size and shape[1] in (1, span.num_groups)
+            if not is_fitting or visible[name].dtype != torch.int64:
                 raise ValueError(
-                    f"visible: expected int64 (batch, {span.num_groups} or 1, places) for {name!r}, got "
+                    f"visible: expected int64 ({batch_size}, {span.num_groups} or 1, places) for {name!r}, got "
                     f"{visible[name].dtype} {shape}"
                 )
         if not plan.is_pooled and len({visible[name].shape[2] for name in plan.spans}) > 1:
@@ -437,10 +447,42 @@ class Perceiver(nn.Module, ModelHubMixin, library_name="hiperceiver", license="a
 
     # -------------------------------------------------------------------------------------------------------- saving
 
-    def _save_pretrained(self, save_directory: Path) -> None:
+    def save_pretrained(  # type: ignore[override]
+        self,
+        save_directory: str | Path,
+        *,
+        config: None = None,
+        repo_id: str | None = None,
+        push_to_hub: bool = False,
+        model_card_kwargs: Mapping[str, Any] | None = None,
+        **push: Any,
+    ) -> str | None:
+        """Write a folder that `from_pretrained` reads, with a model card unless one is there.
+
+        Unlike the mixin's own, this keeps the old files until the new ones are written.
+
+        Args:
+            save_directory: the folder, made if missing.
+            config: nothing; the model knows its own. `push_to_hub` passes it.
+            repo_id: with `push_to_hub`, where to. None: the folder's name.
+            push_to_hub: whether to upload the folder to the Hugging Face hub as well.
+            model_card_kwargs: passed on to `generate_model_card`.
+            push: passed on to `push_to_hub`.
+
+        Returns:
+            The address of the commit on the hub, or None.
+        """
         from hiperceiver.model.saving import save_model
 
-        save_model(save_directory, self)
+        if config is not None:
+            raise ValueError(f"config: expected None, as the model knows its own, got {type(config).__name__}")
+        folder = save_model(save_directory, self)
+        card = folder / "README.md"
+        if not card.exists():
+            self.generate_model_card(**(model_card_kwargs or {})).save(card)
+        if not push_to_hub:
+            return None
+        return self.push_to_hub(repo_id or folder.name, model_card_kwargs=dict(model_card_kwargs or {}), **push)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **download: Any) -> Self:  # type: ignore[override]

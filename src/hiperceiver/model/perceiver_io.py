@@ -20,6 +20,8 @@ class PerceiverIOConfig(PerceiverConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not isinstance(self.block, BlockConfig):
+            raise ValueError(f"block: expected BlockConfig, got {type(self.block).__name__}")
         if self.block.num_groups != 1:
             raise ValueError(f"block: expected 1 group, got {self.block.num_groups}")
 

@@ -80,16 +80,17 @@ class FourierPositions(Positions):
             )
         self.grid = grid
         self.num_bands = num_bands
-        # Kept when the grid changes: a frequency must mean the same at another resolution.
-        self.max_resolution = max_resolution or grid
+        # Saved beside the weights and kept when the grid changes: a frequency must mean the same at another resolution.
+        self.max_resolution = nn.Buffer(torch.tensor(max_resolution or grid))
         self.projection = Linear(len(grid) * (2 * num_bands + 1), num_channels, bias=False)
 
     def axis_features(self, axis: int) -> Tensor:
         """Features along one axis: (extent of the axis, 2 bands + 1)."""
         like = self.projection.weight
         coordinate = torch.linspace(-1, 1, self.grid[axis], device=like.device)[:, None]
-        top = max(self.max_resolution[axis] / 2, 1)
-        phase = math.pi * coordinate * torch.linspace(1, top, self.num_bands, device=like.device)
+        top = (self.max_resolution[axis] / 2).clamp(min=1)
+        step = torch.arange(self.num_bands, device=like.device) / max(self.num_bands - 1, 1)
+        phase = math.pi * coordinate * (1 + (top - 1) * step)
         return torch.cat([coordinate, phase.sin(), phase.cos()], dim=1).to(like.dtype)
 
     def forward(self) -> Tensor:

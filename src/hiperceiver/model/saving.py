@@ -83,7 +83,7 @@ def save_model(
     task: Mapping[str, Any] | None = None,
     head: Mapping[str, Tensor] | None = None,
 ) -> Path:
-    """Write a model's folder; each file is replaced whole or not at all.
+    """Write a model's folder. What stood there before stays whole until everything new is on the disk.
 
     Args:
         folder: made if missing.
@@ -97,7 +97,7 @@ def save_model(
     folder.mkdir(parents=True, exist_ok=True)
     values = {
         "format": FORMAT,
-        "architecture": type(model).__name__,
+        "architecture": next(name for name, architecture in ARCHITECTURES.items() if isinstance(model, architecture)),
         "config": model.config.to_dict(),
         "modalities": {name: modality.to_dict() for name, modality in model.modalities.items()},
         "encoders": dict(model.metadata.get("encoders", {}) if encoders is None else encoders),
@@ -107,18 +107,21 @@ def save_model(
     tensors = dict(model.state_dict()) | {HEAD_PREFIX + name: tensor for name, tensor in (head or {}).items()}
     tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
     data = safetensors.torch.save(tensors, metadata={"format": "pt"})
-    _replace(folder / WEIGHTS_FILE, data)
-    _replace(folder / CONFIG_FILE, (json.dumps(values, indent=2) + "\n").encode())
+    description = (json.dumps(values, indent=2) + "\n").encode()
+    _replace({folder / WEIGHTS_FILE: data, folder / CONFIG_FILE: description})
     return folder
 
 
-def _replace(path: Path, data: bytes) -> None:
-    partial = path.with_name(path.name + ".partial")
+def _replace(files: Mapping[Path, bytes]) -> None:
+    partials = {path: path.with_name(path.name + ".partial") for path in files}
     try:
-        partial.write_bytes(data)
-        os.replace(partial, path)
+        for path, data in files.items():
+            partials[path].write_bytes(data)
+        for path, partial in partials.items():
+            os.replace(partial, path)
     finally:
-        partial.unlink(missing_ok=True)
+        for partial in partials.values():
+            partial.unlink(missing_ok=True)
 
 
 def read_model(folder_or_id: str | Path, **download: Any) -> SavedModel:
@@ -135,7 +138,7 @@ def read_model(folder_or_id: str | Path, **download: Any) -> SavedModel:
     folder = _locate(source, **download)
     try:
         values = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{source}: {CONFIG_FILE} cannot be read: {_one_line(error)}") from None
     if not isinstance(values, dict) or "architecture" not in values:
         raise ValueError(f"{source}: {CONFIG_FILE} does not describe a hiperceiver model")
@@ -143,13 +146,16 @@ def read_model(folder_or_id: str | Path, **download: Any) -> SavedModel:
         raise ValueError(
             f"{source}: expected format {FORMAT}, got {values.get('format')!r}; a newer hiperceiver may read it"
         )
-    if values["architecture"] not in ARCHITECTURES:
+    if values["architecture"] not in [*ARCHITECTURES]:
         raise ValueError(
             f"{source}: expected an architecture among {', '.join(ARCHITECTURES)}, got {values['architecture']!r}"
         )
     try:
         config = ARCHITECTURES[values["architecture"]].config_class.from_dict(values["config"])
         modalities = {name: Modality.from_dict(each) for name, each in values["modalities"].items()}
+        encoders = {name: dict(each) for name, each in (values.get("encoders") or {}).items()}
+        classes = tuple(str(name) for name in values.get("classes") or ())
+        task = None if values.get("task") is None else dict(values["task"])
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{source}: {CONFIG_FILE} is not valid: {_one_line(error)}") from None
     try:
@@ -161,9 +167,9 @@ def read_model(folder_or_id: str | Path, **download: Any) -> SavedModel:
         architecture=values["architecture"],
         config=config,
         modalities=modalities,
-        encoders=values.get("encoders") or {},
-        classes=tuple(values.get("classes") or ()),
-        task=values.get("task"),
+        encoders=encoders,
+        classes=classes,
+        task=task,
         weights={name: tensor for name, tensor in tensors.items() if not name.startswith(HEAD_PREFIX)},
         head={
             name.removeprefix(HEAD_PREFIX): tensor for name, tensor in tensors.items() if name.startswith(HEAD_PREFIX)

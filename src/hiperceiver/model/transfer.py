@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -54,9 +54,10 @@ def transfer_weights(model: Perceiver, saved: SavedModel, *, part: Part = "model
         part: `model`: everything that both have. `positions`: only the position encodings.
 
     Raises:
-        ValueError: a weight has another shape or is missing, and no difference in modalities explains it. Nothing has
-            been copied then.
+        ValueError: the models differ in a setting that gives the weights another meaning, or a weight has another shape,
+            is missing or would be left over, and no difference in modalities explains it. Nothing has been copied then.
     """
+    _check_settings(model, saved, part)
     loaded, resized, new = [], [], []
     values: dict[str, Tensor] = {}
     target = model.state_dict()
@@ -86,13 +87,61 @@ def transfer_weights(model: Perceiver, saved: SavedModel, *, part: Part = "model
             resized.append(name)
         else:
             raise ValueError(_mismatch(saved, name, f"shape {tuple(source.shape)}", tuple(target[name].shape)))
+    unused = tuple(name for name in saved.weights if name not in values)
+    for name in unused:
+        if part == "model" and not _belongs_to_unknown_modality(model, name):
+            raise ValueError(f"{saved.source}: {name} has no place in the new model; use the same model and settings")
     if not values:
         raise ValueError(f"{saved.source}: nothing to load: it shares no {part} weights with the new model")
     with torch.no_grad():
         for name, value in values.items():
             target[name].copy_(value)
-    unused = tuple(name for name in saved.weights if name not in values)
     return TransferReport(loaded=tuple(loaded), resized=tuple(resized), new=tuple(new), unused=unused)
+
+
+_FREE_SETTINGS = ("dropout", "drop_path", "mask_padding", "num_train_latents")
+"""Settings in which two models may differ and still share weights; they change how a model is run."""
+
+_POSITION_SETTINGS = ("positions", "position_channels", "fourier_bands", "fourier_max_resolution")
+
+
+def _check_settings(model: Perceiver, saved: SavedModel, part: Part) -> None:
+    if part == "model" and type(saved.config) is not type(model.config):
+        raise ValueError(
+            f"{saved.source}: expected the weights of a {type(model).__name__}, got those of a {saved.architecture}"
+        )
+    old, new = _settings(saved.config.to_dict()), _settings(model.config.to_dict())
+    for name in {**new, **old}:
+        if old.get(name) != new.get(name) and (part == "model" or name in _POSITION_SETTINGS):
+            raise ValueError(
+                f"{saved.source}: expected {name}={new.get(name)!r} as in the new model, got {old.get(name)!r}; use the "
+                f"same model and settings"
+            )
+    for name, modality in model.modalities.items():
+        role = saved.modalities[name].role if name in saved.modalities else modality.role
+        if role != modality.role:
+            raise ValueError(f"{saved.source}: expected role {modality.role!r} for modality {name!r}, got {role!r}")
+
+
+def _settings(values: Any, prefix: str = "") -> dict[str, Any]:
+    """All settings that weights depend on, flat, as {"blocks.0.num_groups": 16, ...}."""
+    if isinstance(values, tuple) and any(isinstance(each, dict) for each in values):
+        values = dict(enumerate(values))
+    if not isinstance(values, dict):
+        return {prefix.removesuffix("."): values}
+    return {
+        name: value
+        for key, each in values.items()
+        if key not in _FREE_SETTINGS
+        for name, value in _settings(each, f"{prefix}{key}.").items()
+    }
+
+
+def _belongs_to_unknown_modality(model: Perceiver, name: str) -> bool:
+    if name.startswith("label_readout."):
+        return not model.label_names
+    modality = _modality_of(name)
+    return modality is not None and modality not in model.modalities
 
 
 def _modality_of(name: str) -> str | None:
@@ -102,7 +151,7 @@ def _modality_of(name: str) -> str | None:
 
 def _moved(model: Perceiver, saved: SavedModel, name: str, modality: str | None) -> bool:
     """Whether a table of the same length lies on another grid."""
-    if modality is None or name != f"positions.{modality}.table":
+    if modality not in saved.modalities or name != f"positions.{modality}.table":
         return False
     return saved.modalities[modality].grid != model.modalities[modality].grid
 
