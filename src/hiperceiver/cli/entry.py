@@ -1,0 +1,134 @@
+"""`hip`: choose the command, read its options, run it, and turn mistakes into one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from hiperceiver.cli.errors import UserError, closest, describe
+
+USERS_MISTAKE = 2
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One word after `hip`."""
+
+    summary: str
+    """What it does, in one line."""
+    settings: str
+    """Name of its dataclass in `hiperceiver.cli.settings`."""
+    module: str
+    """Where its `run(settings) -> exit code` lives."""
+
+
+COMMANDS = {
+    "pretrain": Command(
+        summary="learn from unlabelled data by masked auto-encoding",
+        settings="PretrainSettings",
+        module="hiperceiver.cli.pretrain",
+    ),
+    "finetune": Command(
+        summary="learn classification or segmentation, from a pretrained model or from scratch",
+        settings="FinetuneSettings",
+        module="hiperceiver.cli.finetune",
+    ),
+    "evaluate": Command(
+        summary="measure a trained model on a split of a data set",
+        settings="EvaluateSettings",
+        module="hiperceiver.cli.evaluate",
+    ),
+    "predict": Command(
+        summary="label, segment or reconstruct files",
+        settings="PredictSettings",
+        module="hiperceiver.cli.predict",
+    ),
+    "plot": Command(
+        summary="draw reconstructions, position maps, curves and segmentations of a run",
+        settings="PlotSettings",
+        module="hiperceiver.cli.plot",
+    ),
+    "info": Command(
+        summary="list the models, or show what each block of one costs",
+        settings="InfoSettings",
+        module="hiperceiver.cli.info",
+    ),
+}
+"""Every command, in the order of the help. A new one costs a line here, its settings and its module."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `hip` with these arguments (None: those of the process).
+
+    Returns:
+        0: done. 1: done, but some of what was asked for failed, and was named. 2: a user's mistake, told in one line.
+        130: interrupted.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    options: dict[str, str] = {}
+    try:
+        code = _run(arguments, options)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        print("hip: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Who read our output has seen enough (`hip info | head`). Nothing may be flushed to them at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        message = describe(error, options)
+        if message is None:
+            raise
+        print(f"hip: {message}", file=sys.stderr)
+        return USERS_MISTAKE
+
+
+def _run(arguments: list[str], options: dict[str, str]) -> int:
+    """Run a command; `options` is filled with its options as the user spells them, by name."""
+    name = arguments[0] if arguments else "--help"
+    if name in ("--help", "-h", "help"):
+        print(_help(), flush=True)
+        if not arguments:
+            raise UserError("a command is missing")
+        return 0
+    if name in ("--version", "-V"):
+        from importlib.metadata import version
+
+        print(f"hip {version('hiperceiver')}")
+        return 0
+    if name not in COMMANDS:
+        raise UserError(f"expected a command among {', '.join(COMMANDS)}, got {name!r}{closest(name, COMMANDS)}")
+    from hiperceiver.cli import parser, settings
+
+    command = COMMANDS[name]
+    schema = parser.Schema.of(getattr(settings, command.settings), program=f"hip {name}", summary=command.summary)
+    options.update({name: option.spelled for name, option in schema.options.items()})
+    parsed = parser.parse(schema, arguments[1:])
+    if parsed is None:
+        return 0
+    run: Callable[[Any], int] = import_module(command.module).run
+    return run(parsed)
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}}  {command.summary}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: hip COMMAND [options]",
+            "",
+            "The Hierarchical Perceiver: one network for any raw signal.",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "`hip COMMAND --help` shows the options of a command, `hip --version` the version.",
+        ]
+    )

@@ -1,0 +1,86 @@
+"""Users' mistakes in one line, told apart from our own, which keep their traceback."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+PACKAGE = Path(__file__).parents[1]
+
+EXTRAS = {
+    "datasets": "data",
+    "docstring_parser": "train",
+    "jsonargparse": "train",
+    "lightning": "train",
+    "matplotlib": "plots",
+    "mpl_toolkits": "earth",
+    "PIL": "data",
+    "rich": "train",
+    "tensorboard": "train",
+    "torchmetrics": "train",
+    "yaml": "train",
+}
+"""A package that may be missing -> the extra of ours that installs it."""
+
+FOREIGN_MISTAKES = ("MisconfigurationException", "OutOfMemoryError")
+"""Exceptions of other packages that speak of what the user asked for."""
+
+
+class UserError(ValueError):
+    """A user's mistake: what was given, what was expected, in one line."""
+
+
+def one_line(text: object) -> str:
+    """The text without line breaks and runs of blanks."""
+    return " ".join(str(text).split())
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """A hint at the known name that is most like `name`, or nothing.
+
+    >>> closest("stesp", ["steps", "seed"])
+    '; did you mean steps?'
+    """
+    match = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {match[0]}?" if match else ""
+
+
+def describe(error: BaseException, options: Mapping[str, str] = MappingProxyType({})) -> str | None:
+    """A user's mistake in one line; None if it is none, but a fault of ours.
+
+    A `ValueError` is a user's mistake where our own code raised it: it checks what it is given. One that comes out of
+    the depths of another package is a fault of ours.
+
+    Args:
+        error: what came up from a command.
+        options: the command's options as the user spells them, by name; a message that starts with a name is about it.
+    """
+    if isinstance(error, ModuleNotFoundError):
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            return None
+        return f"the package {package!r} is missing; install it with: pip install 'hiperceiver[{EXTRAS[package]}]'"
+    if isinstance(error, OSError) and error.filename is not None:
+        return one_line(f"{error.filename}: {error.strerror or type(error).__name__}")
+    if type(error).__name__ == "OutOfMemoryError":
+        return f"out of memory; a smaller --batch-size or --size needs less: {one_line(error)[:200]}"
+    is_ours = isinstance(error, ValueError) and _comes_from_us(error)
+    if not is_ours and type(error).__name__ not in FOREIGN_MISTAKES:
+        return None
+    message = one_line(error)
+    name = re.match(r"(\w+): ", message)
+    if name and name[1] in options:
+        message = f"{options[name[1]]}{message[name.end(1) :]}"
+    return message
+
+
+def _comes_from_us(error: BaseException) -> bool:
+    traceback = error.__traceback__
+    if traceback is None:
+        return True
+    while traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return Path(traceback.tb_frame.f_code.co_filename).is_relative_to(PACKAGE) or isinstance(error, UserError)

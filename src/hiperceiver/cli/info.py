@@ -1,0 +1,113 @@
+"""`hip info`: the models by name, and what each block of one costs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+from hiperceiver.cli.errors import UserError
+from hiperceiver.cli.settings import InfoSettings
+from hiperceiver.cli.tables import memory, print_table, quantity
+from hiperceiver.modality import Modality
+from hiperceiver.model import VARIANTS, PerceiverConfig, variant_config
+from hiperceiver.model.summary import ModelSummary, summarise
+
+PICTURE = {"image": Modality(grid=(224, 224), channels=3)}
+"""What a model is measured with where nothing else is said."""
+
+
+def run(settings: InfoSettings) -> int:
+    """List the models, or print the block table of one."""
+    modalities = dict(_modality(text) for text in settings.modality)
+    if settings.model is None:
+        _list(modalities or PICTURE)
+        return 0
+    config, own_modalities = _config(settings)
+    summary = summarise(
+        config, modalities or own_modalities, batch_size=settings.batch_size, mask_ratio=settings.mask_ratio
+    )
+    _print(settings.model, summary, modalities or own_modalities)
+    if settings.json is not None:
+        values = dataclasses.asdict(summary) | {
+            name: getattr(summary, name) for name in ("num_parameters", "flops", "activation_bytes")
+        }
+        Path(settings.json).write_text(json.dumps(values, indent=2) + "\n")
+    return 0
+
+
+def _list(modalities: dict[str, Modality]) -> None:
+    rows = []
+    for name, config in VARIANTS.items():
+        blocks = config.all_blocks
+        try:
+            parameters = quantity(summarise(config, modalities).num_parameters)
+        except ValueError:  # more modalities than groups
+            parameters = "-"
+        groups = " ".join(str(block.num_groups) for block in blocks)
+        middle = blocks[len(blocks) // 2]
+        rows.append((name, groups, str(middle.num_latents), str(middle.num_channels), parameters))
+    print_table(("model", "groups", "latents*", "channels*", "params"), rows)
+    print(f"* of the processor. Parameters with {_described(modalities)}.")
+
+
+def _config(settings: InfoSettings) -> tuple[PerceiverConfig, dict[str, Modality]]:
+    name = settings.model
+    assert name is not None
+    if name in VARIANTS or not ("/" in name or Path(name).exists()):
+        return variant_config(name, **settings.model_settings), PICTURE
+    from hiperceiver.cli.models import read_saved
+
+    if settings.model_settings:
+        raise UserError(f"--model-settings: only for a model by name, {name} has its settings")
+    saved = read_saved(name)
+    return saved.config, saved.modalities
+
+
+def _modality(text: str) -> tuple[str, Modality]:
+    match = re.fullmatch(r"([A-Za-z]\w*)=(\d+(?:x\d+)+)(:label)?", text)
+    if match is None:
+        raise UserError(f"--modality: expected NAME=GRIDxCHANNELS such as image=224x224x3, got {text!r}")
+    *grid, channels = (int(number) for number in match[2].split("x"))
+    return match[1], Modality(grid=tuple(grid), channels=channels, role="label" if match[3] else "input")
+
+
+def _print(name: str, summary: ModelSummary, modalities: dict[str, Modality]) -> None:
+    rows = [
+        (
+            stage.name,
+            str(stage.num_groups),
+            str(stage.tokens_per_group),
+            "" if stage.num_latents is None else str(stage.num_latents),
+            str(stage.num_channels),
+            quantity(stage.num_parameters),
+            quantity(stage.flops),
+            memory(stage.activation_bytes),
+        )
+        for stage in summary.stages
+    ]
+    columns = (
+        "",
+        "groups",
+        "tokens/\ngroup",
+        "latents/\ngroup",
+        "channels",
+        "para-\nmeters",
+        "FLOPs",
+        "activation\nmemory",
+    )
+    total = (quantity(summary.num_parameters), quantity(summary.flops), memory(summary.activation_bytes))
+    print_table(columns, rows, title=f"{name} with {_described(modalities)}", footer=("total", "", "", "", "", *total))
+    hidden = f", {summary.mask_ratio:.0%} of each group hidden" if summary.mask_ratio else ""
+    print(f"Batch of {summary.batch_size}{hidden}. FLOPs: one forward pass; a training step takes about")
+    print("three times as many. Memory: float32, kept for the backward pass, beside")
+    print("parameters and optimizer.")
+
+
+def _described(modalities: dict[str, Modality]) -> str:
+    def one(name: str, modality: Modality) -> str:
+        role = " label" if modality.role == "label" else ""
+        return f"{name}{role} {' x '.join(str(n) for n in (*modality.grid, modality.channels))}"
+
+    return ", ".join(one(name, modality) for name, modality in modalities.items())

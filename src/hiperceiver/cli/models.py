@@ -1,0 +1,59 @@
+"""Saved models, however the user names them: a run folder, a saved model's folder, or a hub id."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hiperceiver.cli.errors import UserError
+from hiperceiver.model import SavedModel, read_model
+from hiperceiver.model.saving import CONFIG_FILE
+from hiperceiver.tasks import Task, load_task
+
+
+def locate(name: str) -> str:
+    """The folder or hub id that `read_model` and `load_task` understand.
+
+    Raises:
+        UserError: a run folder without a model, or no folder where one should be.
+    """
+    path = Path(name).expanduser()
+    if path.is_file():
+        raise UserError(f"{name}: expected a run folder, a saved model's folder or a hub id, got a file")
+    if path.is_dir():
+        if (path / CONFIG_FILE).is_file():
+            return str(path)
+        if (path / "model" / CONFIG_FILE).is_file():
+            return str(path / "model")
+        if (path / "settings.yaml").is_file():
+            raise UserError(f"{name}: this run has no model yet; go on with its training, or wait for a validation")
+        raise UserError(f"{name}: expected a run folder, a saved model's folder or a hub id, got another folder")
+    if name.startswith(("/", ".", "~")) or name.count("/") != 1 or path.parent.is_dir():
+        raise UserError(f"{name}: no such folder")
+    return name
+
+
+def run_folder(name: str) -> Path | None:
+    """The run folder that a model belongs to; None for a model that lies elsewhere."""
+    path = Path(name).expanduser()
+    for folder in (path, path.parent):
+        if (folder / "settings.yaml").is_file() and (folder == path or path.name == "model"):
+            return folder
+    return None
+
+
+def read_saved(name: str) -> SavedModel:
+    """The saved model that a user names.
+
+    Raises:
+        ValueError: there is none, or it is damaged.
+    """
+    return read_model(locate(name))
+
+
+def read_task(name: str) -> Task:
+    """The saved task that a user names, in evaluation mode.
+
+    Raises:
+        ValueError: there is none, it is damaged, or it was saved without a task.
+    """
+    return load_task(locate(name))

@@ -1,0 +1,387 @@
+"""From command-line arguments and YAML files to a command's settings, a frozen dataclass.
+
+jsonargparse checks types and reads YAML. What lies around it is ours: options may be spelled with `-` or `_`, may stand
+before or after positional arguments, and every mistake is one line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import inspect
+import json
+import re
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import jsonargparse
+import yaml
+
+from hiperceiver.cli.errors import UserError, closest, one_line
+
+_OURS = {"config": "FILE", "print_config": ""}
+_TRUE, _FALSE = ("true", "yes", "on"), ("false", "no", "off")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """One field of a settings class, as the command line shows it."""
+
+    name: str
+    """As in YAML files; with dashes instead of underscores as in help."""
+    field: str
+    """Its name in the settings class."""
+    hint: Any
+    """Its type."""
+    default: Any
+    """`dataclasses.MISSING` if it must be given."""
+    text: str
+    """What it means."""
+    is_positional: bool
+    """Whether it is given by its place."""
+    group: str
+    """Title of its group in the help."""
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it may be given several times."""
+        return get_origin(self.hint) in (list, tuple)
+
+    @property
+    def is_flag(self) -> bool:
+        """Whether it may stand without a value."""
+        return self.hint is bool
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The only values it may take; none if that is not limited."""
+        return tuple(
+            str(value) for part in _parts(self.hint) if get_origin(part) is Literal for value in get_args(part)
+        )
+
+    @property
+    def metavar(self) -> str:
+        """What stands for its value in the help."""
+        if self.choices:
+            return "{" + ",".join(self.choices) + "}"
+        return self.name.upper().replace("_", "-")
+
+    @property
+    def spelled(self) -> str:
+        """How a user writes it: `--max-time`, or `CHECKPOINT` for one that is given by its place."""
+        return self.metavar if self.is_positional else f"--{_dash(self.name)}"
+
+    def expected(self) -> str:
+        """Its type in words.
+
+        >>> from dataclasses import MISSING
+        >>> Option(name="n", field="n", hint=int | None, default=1, text="", is_positional=False, group="").expected()
+        'a whole number or null'
+        """
+        return " or ".join(dict.fromkeys(_in_words(part) for part in _parts(self.hint)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schema:
+    """What a command may be told."""
+
+    settings: type
+    """Its dataclass. A field's metadata may say `positional` (True) and `option` (its name, if that is no identifier)."""
+    program: str
+    """Such as `hip pretrain`."""
+    summary: str
+    """What the command does."""
+    options: Mapping[str, Option]
+    """By name."""
+
+    @classmethod
+    def of(cls, settings: type, *, program: str, summary: str) -> Schema:
+        """Read it off a dataclass, its types and the docstrings of its fields."""
+        hints = get_type_hints(settings)
+        fields = {field.name: field for field in dataclasses.fields(settings)}
+        options: dict[str, Option] = {}
+        for owner in settings.__mro__:
+            own = [name for name in inspect.get_annotations(owner) if name in fields]
+            texts = _field_texts(owner) if own else {}
+            for name in own:
+                field = fields[name]
+                option = field.metadata.get("option", name)
+                if option in options:
+                    continue
+                default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+                options[option] = Option(
+                    name=option,
+                    field=name,
+                    hint=hints[name],
+                    default=default,
+                    text=texts.get(name, ""),
+                    is_positional=field.metadata.get("positional", False),
+                    group=one_line((owner.__doc__ or "").split("\n\n")[0]).rstrip("."),
+                )
+        return cls(settings=settings, program=program, summary=summary, options=options)
+
+    @property
+    def positional(self) -> list[Option]:
+        """Options that are given by their place, in their order."""
+        return [option for option in self.options.values() if option.is_positional]
+
+
+def parse(schema: Schema, arguments: Sequence[str]) -> Any | None:
+    """The settings that these arguments and the YAML files among them make.
+
+    Returns:
+        An instance of the schema's settings; None if only help or the configuration was wanted, which is printed.
+
+    Raises:
+        UserError: an argument or a file that the command does not understand.
+    """
+    given = _split(schema, arguments)
+    if given.wants_help:
+        print(_help(schema))
+        return None
+    for path in given.configs:
+        _check_config(schema, path)
+    parser = _make_parser(schema)
+    normalised = [f"--config={path}" for path in given.configs] + [f"--{k}={v}" for k, v in given.values]
+    if given.print_config is not None:
+        normalised.append(f"--print_config{given.print_config}")
+    try:
+        namespace = parser.parse_args(normalised)
+    except argparse.ArgumentError as error:
+        raise UserError(_explain(schema, error)) from None
+    except SystemExit:  # after --print_config
+        return None
+    values = {option.field: getattr(namespace, name) for name, option in schema.options.items()}
+    for option in schema.options.values():
+        if get_origin(option.hint) is tuple:
+            values[option.field] = tuple(values[option.field])
+    return schema.settings(**values)
+
+
+def dump(settings: Any, *, without: Sequence[str] = ()) -> str:
+    """YAML from which `--config` makes the same settings again.
+
+    Args:
+        settings: an instance of a settings class.
+        without: fields to leave out.
+    """
+    values = {}
+    for field in dataclasses.fields(settings):
+        if field.name not in without:
+            values[field.metadata.get("option", field.name)] = getattr(settings, field.name)
+    return yaml.safe_dump(json.loads(json.dumps(values)), sort_keys=False, allow_unicode=True)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The settings in a YAML file.
+
+    Raises:
+        UserError: it cannot be read, or is no mapping.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"--config: {path}: {error.strerror}") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"--config: {path}: is not valid YAML: {one_line(error)[:200]}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"--config: {path}: expected lines of `name: value`, got {one_line(values)[:60]!r}")
+    return values
+
+
+@dataclass(kw_only=True)
+class _Given:
+    """Arguments, sorted by what they are."""
+
+    configs: list[Path] = dataclasses.field(default_factory=list)
+    values: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    print_config: str | None = None
+    wants_help: bool = False
+
+
+def _split(schema: Schema, arguments: Sequence[str]) -> _Given:
+    given = _Given()
+    lists: dict[str, list[str]] = {}
+    places: list[str] = []
+    rest = list(arguments)
+    while rest:
+        token = rest.pop(0)
+        if token == "--":
+            places += rest
+            break
+        if token in ("-h", "--help"):
+            given.wants_help = True
+        elif token.startswith("-") and len(token) > 1 and not _is_number(token):
+            name, equals, value = token.partition("=")
+            name = _option_name(schema, name)
+            if name == "print_config":
+                given.print_config = equals + value
+                continue
+            option = schema.options.get(name.removeprefix("no_")) if name.startswith("no_") else None
+            if option is not None and option.is_flag and name not in schema.options:
+                given.values.append((option.name, "false"))
+                continue
+            option = schema.options.get(name.partition(".")[0])
+            if not equals:
+                value = _next_value(option, name, rest)
+            if name == "config":
+                given.configs.append(Path(value))
+            elif option is not None and option.is_list:
+                lists.setdefault(name, []).append(value)
+            else:
+                given.values.append((name, value))
+        else:
+            places.append(token)
+    _place(schema, places, given, lists)
+    given.values += [(name, json.dumps(values)) for name, values in lists.items()]
+    return given
+
+
+def _option_name(schema: Schema, token: str) -> str:
+    """The name of an option as in YAML files."""
+    name = token.lstrip("-").replace("-", "_")
+    stem = name.partition(".")[0]
+    known = [name for name, option in schema.options.items() if not option.is_positional]
+    if token.startswith("--") and (stem in known or stem in _OURS):
+        option = schema.options.get(stem)
+        if stem == name or (option is not None and dict in [get_origin(part) for part in _parts(option.hint)]):
+            return name
+    if token.startswith("--no-") and stem.removeprefix("no_") in known and schema.options[stem[3:]].is_flag:
+        return name
+    hint = closest(_dashed(stem), [_dashed(name) for name in [*known, *_OURS]])
+    raise UserError(f"{token} is not an option of {schema.program}{hint}")
+
+
+def _next_value(option: Option | None, name: str, rest: list[str]) -> str:
+    if option is not None and option.is_flag:
+        return rest.pop(0) if rest and rest[0].lower() in (*_TRUE, *_FALSE) else "true"
+    if not rest or (rest[0].startswith("--") and len(rest[0]) > 2):
+        expected = option.expected() if option is not None else "a file"
+        raise UserError(f"{_dashed(name)}: expected {expected}, got nothing")
+    return rest.pop(0)
+
+
+def _place(schema: Schema, places: list[str], given: _Given, lists: dict[str, list[str]]) -> None:
+    """Deal out what stands without a name."""
+    for option in schema.positional:
+        if option.is_list and places:
+            lists[option.name], places = places, []
+        elif places:
+            given.values.append((option.name, places.pop(0)))
+    if places:
+        usage = " ".join(option.metavar for option in schema.positional) or "options alone"
+        raise UserError(f"{schema.program}: expected {usage}, got {places[0]!r} as well")
+    from_files = {name for path in given.configs for name in read_config(path)}
+    named = {name for name, _ in given.values} | set(lists) | from_files
+    for option in schema.options.values():
+        missing = option.default is dataclasses.MISSING and option.name not in named
+        if missing and not given.wants_help and given.print_config is None:
+            raise UserError(f"{schema.program}: {option.spelled} is missing; see {schema.program} --help")
+
+
+def _check_config(schema: Schema, path: Path) -> None:
+    for name in read_config(path):
+        if name not in schema.options:
+            hint = closest(str(name), schema.options)
+            raise UserError(f"--config: {path}: {name!r} is not a setting of {schema.program}{hint}")
+
+
+def _make_parser(schema: Schema) -> jsonargparse.ArgumentParser:
+    named = [option for option in schema.options.values() if not option.is_positional]
+    required = [f"--{_dash(o.name)} {o.metavar}" for o in named if o.default is dataclasses.MISSING]
+    usage = " ".join([schema.program, *(o.metavar + " ..." * o.is_list for o in schema.positional), *required])
+    parser = jsonargparse.ArgumentParser(
+        prog=schema.program,
+        usage=f"{usage} [options]",
+        description=schema.summary[0].upper() + schema.summary[1:] + ".",
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--config", action="config", metavar="FILE", help="A YAML file of settings; options on the command line win."
+    )
+    for action in parser._actions:
+        if action.dest == "print_config":
+            action.help = "Print all settings as YAML and exit; =skip_default leaves out what was not changed."
+    groups: dict[str, Any] = {}
+    for option in schema.options.values():
+        title = "arguments" if option.is_positional else option.group
+        group = groups.get(title) or groups.setdefault(title, parser.add_argument_group(title))
+        arguments: dict[str, Any] = {"type": option.hint, "help": option.text or None}
+        if option.default is dataclasses.MISSING:
+            arguments["required"] = True
+        else:
+            arguments["default"] = option.default
+        if not option.choices and not option.is_flag:
+            arguments["metavar"] = option.metavar
+        group.add_argument(f"--{option.name}", **arguments)
+    return parser
+
+
+def _help(schema: Schema) -> str:
+    text = _make_parser(schema).format_help()
+    for option in schema.positional:
+        text = re.sub(
+            rf"^  --{option.name} \S+", lambda match, o=option: f"  {o.metavar:{len(match[0]) - 2}}", text, flags=re.M
+        )
+    text = re.sub(r"--[a-z0-9_]+", lambda match: _dash(match[0]), text)
+    spelling = "Options may be written with - or _ between their words. A YAML file (--config) uses _."
+    return f"{text.rstrip()}\n\n{spelling}"
+
+
+def _field_texts(owner: type) -> dict[str, str]:
+    """What the docstrings below a dataclass's fields say."""
+    import docstring_parser
+
+    parsed = docstring_parser.parse_from_object(owner)
+    texts = {param.arg_name: one_line(param.description or "") for param in parsed.params}
+    return {name: re.sub(r"\bNone\b", "null", text) for name, text in texts.items()}
+
+
+def _explain(schema: Schema, error: argparse.ArgumentError) -> str:
+    """Say what jsonargparse says in our words."""
+    message = str(error)
+    key = re.search(r'Parser key "([\w.]+)"', message)
+    option = schema.options.get(key[1].partition(".")[0]) if key else None
+    value = re.search(r"(?:Got value|Given value): (.*)", message, flags=re.S)
+    if key is None or option is None or value is None:
+        return one_line(message)
+    name = option.spelled + _dash(key[1].removeprefix(option.name))
+    return f"{name}: expected {option.expected()}, got {one_line(value[1])[:80]}"
+
+
+def _parts(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+
+
+def _in_words(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        values = [str(value) for value in get_args(hint)]
+        return f"one of {', '.join(values)}" if len(values) > 1 else values[0]
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "null"}
+    if hint in words:
+        return words[hint]
+    if get_origin(hint) in (dict, Mapping):
+        return "a mapping such as '{\"dropout\": 0.1}'"
+    if get_origin(hint) in (list, tuple):
+        return f"a list of {_in_words(get_args(hint)[0]).removeprefix('a ')}s"
+    return getattr(hint, "__name__", str(hint))
+
+
+def _dash(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def _dashed(name: str) -> str:
+    return f"--{_dash(name)}"
+
+
+def _is_number(token: str) -> bool:
+    try:
+        float(token)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,81 @@
+"""Tables and numbers for people: readable on 80 columns, whole when piped."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+NARROW, WIDE = 80, 120
+
+
+def console() -> Console:
+    """Where results are printed. A pipe has no width: lines are then long enough not to be broken."""
+    is_terminal = sys.stdout.isatty()
+    return Console(file=sys.stdout, width=None if is_terminal else WIDE, highlight=False, soft_wrap=False)
+
+
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "", footer: Sequence[str] = ()
+) -> None:
+    """Print a table: the first column is left-aligned, the others are numbers."""
+    table = Table(
+        title=title or None,
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        show_footer=bool(footer),
+        show_edge=False,
+    )
+    for index, name in enumerate(columns):
+        table.add_column(
+            name,
+            justify="left" if index == 0 else "right",
+            no_wrap=index > 0,
+            overflow="fold",
+            footer=footer[index] if footer else "",
+        )
+    for row in rows:
+        table.add_row(*row)
+    console().print(table)
+
+
+def quantity(value: float, *, step: int = 1000, units: Sequence[str] = ("", " k", " M", " G", " T", " P")) -> str:
+    """A number with three digits and a unit.
+
+    >>> quantity(1789), quantity(99_222_948), quantity(12)
+    ('1.79 k', '99.2 M', '12')
+    """
+    index = 0
+    while abs(value) >= step * 0.9995 and index + 1 < len(units):
+        value /= step
+        index += 1
+    digits = 0 if index == 0 or value >= 99.95 else 1 if value >= 9.995 else 2
+    return f"{value:.{digits}f}{units[index]}"
+
+
+def memory(num_bytes: float) -> str:
+    """A number of bytes.
+
+    >>> memory(2_501_967_888)
+    '2.33 GiB'
+    """
+    return quantity(num_bytes, step=1024, units=(" B", " KiB", " MiB", " GiB", " TiB"))
+
+
+def metric(name: str, value: float) -> str:
+    """A metric's value: shares in percent, counts whole, others with four digits.
+
+    >>> metric("accuracy", 0.5132), metric("loss", 1.23456), metric("num_examples", 12.0)
+    ('51.3%', '1.235', '12')
+    """
+    if name.startswith("num_"):
+        return f"{value:.0f}"
+    if name.endswith("accuracy") or name.startswith("explained"):
+        return f"{100 * value:.1f}%"
+    return f"{value:.3f}" if 0.001 <= abs(value) < 1e4 or value == 0 else f"{value:.3g}"
