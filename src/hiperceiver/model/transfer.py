@@ -54,8 +54,9 @@ def transfer_weights(model: Perceiver, saved: SavedModel, *, part: Part = "model
         part: `model`: everything that both have. `positions`: only the position encodings.
 
     Raises:
-        ValueError: the models differ in a setting that gives the weights another meaning, or a weight has another shape,
-            is missing or would be left over, and no difference in modalities explains it. Nothing has been copied then.
+        ValueError: the models differ in a setting that gives the weights another meaning, or a weight has another
+            shape, is missing or would be left over, and no difference in modalities explains it. Nothing has been copied
+            then.
     """
     _check_settings(model, saved, part)
     loaded, resized, new = [], [], []
@@ -114,8 +115,8 @@ def _check_settings(model: Perceiver, saved: SavedModel, part: Part) -> None:
     for name in {**new, **old}:
         if old.get(name) != new.get(name) and (part == "model" or name in _POSITION_SETTINGS):
             raise ValueError(
-                f"{saved.source}: expected {name}={new.get(name)!r} as in the new model, got {old.get(name)!r}; use the "
-                f"same model and settings"
+                f"{saved.source}: expected {name}={new.get(name)!r} as in the new model, got {old.get(name)!r}; "
+                f"use the same model and settings"
             )
     for name, modality in model.modalities.items():
         role = saved.modalities[name].role if name in saved.modalities else modality.role
