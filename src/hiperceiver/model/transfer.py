@@ -55,8 +55,8 @@ def transfer_weights(model: Perceiver, saved: SavedModel, *, part: Part = "model
 
     Raises:
         ValueError: the models differ in a setting that gives the weights another meaning, or a weight has another
-            shape, is missing or would be left over, and no difference in modalities explains it. Nothing has been copied
-            then.
+            shape, is missing or would be left over, and no difference in modalities explains it. Then nothing has
+            been copied.
     """
     _check_settings(model, saved, part)
     loaded, resized, new = [], [], []
