@@ -143,14 +143,14 @@ class Classification(Task):
 
     def make_metrics(self) -> MetricCollection:
         """`loss`, `accuracy`, `balanced_accuracy`, and `top5_accuracy` where there are more than 5 classes."""
-        from torchmetrics import MeanMetric, Metric, MetricCollection
+        from torchmetrics import Metric, MetricCollection
         from torchmetrics.classification import MulticlassAccuracy
 
-        from hiperceiver.tasks.metrics import BalancedAccuracy
+        from hiperceiver.tasks.metrics import BalancedAccuracy, MeanLoss
 
         num_classes = self.config.num_classes
         metrics: dict[str, Metric | MetricCollection] = {
-            "loss": MeanMetric(nan_strategy="disable"),
+            "loss": MeanLoss(),
             "accuracy": MulticlassAccuracy(num_classes, average="micro", ignore_index=IGNORE),
             "balanced_accuracy": BalancedAccuracy(num_classes, ignore_index=IGNORE),
         }

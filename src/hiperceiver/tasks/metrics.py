@@ -13,6 +13,31 @@ from torchmetrics import Metric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 
+class MeanLoss(Metric):
+    """Weighted mean of losses. NaN stays NaN: torchmetrics' own mean either drops it or forgets the weights."""
+
+    is_differentiable = False
+    higher_is_better = False
+    full_state_update = False
+
+    total: Tensor
+    total_weight: Tensor
+
+    def __init__(self):
+        super().__init__()
+        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("total_weight", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, value: Tensor, weight: Tensor) -> None:
+        """Count the mean of a batch in, with the weight behind it; both scalars."""
+        self.total += value.double() * weight
+        self.total_weight += weight
+
+    def compute(self) -> Tensor:
+        """A scalar; NaN where nothing came."""
+        return (self.total / self.total_weight).float()
+
+
 class ReconstructionMetrics(Metric):
     """Loss and share of explained variance of reconstructions, per modality and in total.
 

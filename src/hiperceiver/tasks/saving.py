@@ -87,8 +87,6 @@ def load_task(folder_or_id: str | Path, **download: Any) -> Task:
     saved = read_model(folder_or_id, **download)
     if saved.task is None:
         raise ValueError(f"{saved.source}: expected a model that was saved with a task, got one without")
-    if not isinstance(saved.task, Mapping):
-        raise ValueError(f"{saved.source}: config.json is not valid: task: expected settings, got {saved.task!r:.80}")
     model = saved.build()
     try:
         task = task_from_settings(saved.task, model)

@@ -152,14 +152,14 @@ class Segmentation(Task):
 
     def make_metrics(self) -> MetricCollection:
         """`loss`, `miou`, `accuracy`, and `foreground_accuracy` where there is a background class."""
-        from torchmetrics import MeanMetric, Metric, MetricCollection
+        from torchmetrics import Metric, MetricCollection
         from torchmetrics.classification import MulticlassJaccardIndex
 
-        from hiperceiver.tasks.metrics import ConfusionAccuracy
+        from hiperceiver.tasks.metrics import ConfusionAccuracy, MeanLoss
 
         num_classes, background = self.config.num_classes, self.config.background_class
         metrics: dict[str, Metric | MetricCollection] = {
-            "loss": MeanMetric(nan_strategy="disable"),
+            "loss": MeanLoss(),
             "miou": MulticlassJaccardIndex(num_classes, average="macro", ignore_index=IGNORE),
             "accuracy": ConfusionAccuracy(num_classes, ignore_index=IGNORE),
         }

@@ -1,0 +1,111 @@
+"""Loss functions against literal NumPy, and what they need to be imported."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from hiperceiver.tasks.losses import cross_entropy, mean_and_deviation, normalise, squared_error
+
+
+def test_squared_error_counts_what_it_is_told() -> None:
+    reconstruction, target, is_counted = torch.randn(3, 10, 2), torch.randn(3, 10, 2), torch.rand(3, 10) < 0.5
+    total, tokens = 0.0, 0
+    for b in range(3):
+        for m in range(10):
+            if is_counted[b, m]:
+                tokens += 1
+                for c in range(2):
+                    total += float(reconstruction[b, m, c] - target[b, m, c]) ** 2 / 2
+    loss, count = squared_error(reconstruction, target, is_counted)
+    assert count == tokens
+    assert loss.item() == pytest.approx(total / tokens)
+
+
+def test_squared_error_of_nothing_is_zero_with_a_gradient() -> None:
+    reconstruction = torch.randn(2, 5, 1, requires_grad=True)
+    loss, count = squared_error(reconstruction, torch.zeros(2, 5, 1), torch.zeros(2, 5, dtype=torch.bool))
+    loss.backward()
+    assert loss == count == 0
+    assert (reconstruction.grad == 0).all()
+
+
+@pytest.mark.parametrize(("normalisation", "axes"), [("channel", (0,)), ("example", (0, 1))])
+@pytest.mark.parametrize("has_absent", [False, True])
+def test_normalised_examples_have_zero_mean_and_unit_variance(normalisation, axes, has_absent) -> None:
+    x = torch.randn(3, 40, 2) * torch.tensor([3.0, 0.5]) + torch.tensor([10.0, -2.0])
+    is_counted = torch.rand(3, 40) < 0.7 if has_absent else None
+    result = normalise(x, normalisation, is_counted).numpy()
+    mean, deviation = mean_and_deviation(x, normalisation, is_counted)
+    for b in range(3):
+        rows = slice(None) if is_counted is None else is_counted[b].numpy()
+        np.testing.assert_allclose(result[b][rows].mean(axis=axes), 0, atol=1e-5)
+        np.testing.assert_allclose(result[b][rows].var(axis=axes), 1, atol=1e-4)
+        np.testing.assert_allclose(mean[b].numpy().squeeze(), x[b][rows].numpy().mean(axis=axes), rtol=1e-4)
+        np.testing.assert_allclose(deviation[b].numpy().squeeze(), x[b][rows].numpy().std(axis=axes), rtol=1e-4)
+
+
+def test_normalisation_keeps_a_constant_finite_and_may_do_nothing() -> None:
+    assert (normalise(torch.full((1, 5, 2), 7.0), "channel") == 0).all()
+    x = torch.randn(1, 5, 2)
+    assert normalise(x, "none") is x
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("weights", [None, (1.0, 0.0, 3.0, 0.5)])
+def test_cross_entropy_is_the_weighted_mean_over_labels(smoothing: float, weights: tuple[float, ...] | None) -> None:
+    logits, target = torch.randn(2, 6, 4), torch.randint(0, 4, (2, 6))
+    target[0, 1] = target[1, 3] = -100
+    log_probabilities = logits - logits.exp().sum(dim=-1, keepdim=True).log()
+    total, weight_sum = 0.0, 0.0
+    for b in range(2):
+        for m in range(6):
+            label = int(target[b, m])
+            if label == -100:
+                continue
+            wanted = np.full(4, smoothing / 4)
+            wanted[label] += 1 - smoothing
+            w = np.ones(4) if weights is None else np.array(weights)
+            total -= float((wanted * w * log_probabilities[b, m].numpy()).sum())
+            weight_sum += w[label]
+    loss, weight = cross_entropy(
+        logits,
+        target,
+        class_weights=None if weights is None else torch.tensor(weights),
+        label_smoothing=smoothing,
+    )
+    assert weight.item() == pytest.approx(weight_sum)
+    assert loss.item() == pytest.approx(total / weight_sum, rel=1e-5)
+
+
+def test_cross_entropy_of_nothing_is_zero_with_a_gradient() -> None:
+    logits = torch.randn(3, 4, requires_grad=True)
+    loss, weight = cross_entropy(logits, torch.full((3,), -100))
+    loss.backward()
+    assert loss == weight == 0
+    assert (logits.grad == 0).all()
+
+
+def test_losses_need_no_extra() -> None:
+    program = """
+import sys
+for name in ("torchmetrics", "lightning", "PIL", "datasets", "matplotlib", "jsonargparse", "rich"):
+    sys.modules[name] = None  # importing it fails
+import torch
+from hiperceiver import Batch, Modality, create_model
+from hiperceiver.tasks import TASKS, task_from_settings
+settings = {"masked-autoencoding": {}, "classification": {"num_classes": 3}, "segmentation": {"num_classes": 3}}
+for kind in TASKS:
+    model = create_model("hip-nano", modalities={"image": Modality(grid=(8, 8), channels=3)})
+    targets = {"label": torch.tensor([1]), "segmentation": torch.ones(1, 64, dtype=torch.int64)}
+    batch = Batch(inputs={"image": torch.randn(1, 64, 3)}, targets=targets)
+    task = task_from_settings({"kind": kind, **settings[kind]}, model)
+    task.loss(batch)[0].backward()
+    task.predict(batch)
+    print(kind)
+"""
+    result = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True)
+    assert result.stderr == ""
+    assert result.stdout.split() == ["masked-autoencoding", "classification", "segmentation"]
