@@ -22,6 +22,8 @@ class HiPConfig(PerceiverConfig):
     regrouping: Regrouping = "reshape"
     """How a block's latents are dealt to the next block's groups: neighbouring groups merge (`reshape`), or every new
     group takes latents from all old ones (`transpose`)."""
+    mask_padding: bool = True
+    """Hide the padding that fills groups. False: attend to it as zeros, as the published model does."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -30,6 +32,8 @@ class HiPConfig(PerceiverConfig):
         for block in blocks:
             if not isinstance(block, BlockConfig):
                 raise ValueError(f"blocks: expected BlockConfig for every block, got {type(block).__name__}")
+        if not isinstance(self.mask_padding, bool):
+            raise ValueError(f"mask_padding: expected True or False, got {self.mask_padding!r}")
         if self.regrouping not in get_args(Regrouping):
             raise ValueError(f"regrouping: expected one of {', '.join(get_args(Regrouping))}, got {self.regrouping!r}")
         if len(blocks) < 3 or len(blocks) % 2 == 0:
@@ -95,3 +99,7 @@ class HiP(Perceiver):
     @property
     def _transposes(self) -> bool:
         return self.config.regrouping == "transpose"
+
+    @property
+    def _masks_padding(self) -> bool:
+        return self.config.mask_padding

@@ -45,8 +45,6 @@ class PerceiverConfig:
     """Probability of zeroing a value after self-attention and after its feed-forward, while training."""
     drop_path: float = 0.0
     """Probability of leaving out a self-attention branch for an example, while training."""
-    mask_padding: bool = True
-    """Hide the padding that fills groups. False: attend to it as zeros, as the published model does."""
 
     @property
     @abstractmethod
@@ -58,8 +56,6 @@ class PerceiverConfig:
         if self.position_channels is not None:
             check_whole("position_channels", self.position_channels)
         check_whole("fourier_bands", self.fourier_bands)
-        if not isinstance(self.mask_padding, bool):
-            raise ValueError(f"mask_padding: expected True or False, got {self.mask_padding!r}")
         for name, choices in [("positions", get_args(PositionKind)), ("activation", get_args(Activation))]:
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {getattr(self, name)!r}")
@@ -363,7 +359,7 @@ class Perceiver(nn.Module, ModelHubMixin, library_name="hiperceiver", license="a
             absent = nothing if absent is None else absent | nothing
         x = self.embedding[name](x) + positions
         if filler is not None:
-            if self.config.mask_padding:
+            if self._masks_padding:
                 absent = filler if absent is None else absent | filler
             else:
                 x = x.masked_fill(filler[..., None], 0.0)
@@ -375,6 +371,10 @@ class Perceiver(nn.Module, ModelHubMixin, library_name="hiperceiver", license="a
     @property
     def _transposes(self) -> bool:
         return False
+
+    @property
+    def _masks_padding(self) -> bool:
+        return True
 
     def _join_labels(
         self, x: Tensor, is_hidden: Tensor | None, inputs: Mapping[str, Tensor], is_padding: Mapping[str, Tensor]
