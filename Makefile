@@ -1,5 +1,6 @@
 # Every target makes the environment .venv if it is missing or older than what it is made from.
 # PYTHON=/path/to/python chooses another interpreter; PYTEST_FLAGS="-x -k masking" chooses tests.
+# --no-compile: Python compiles what is imported when it is imported; compiling everything takes a minute.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -50,5 +51,5 @@ $(READY): pyproject.toml constraints.txt
 		$$found -m venv --clear $(VENV); \
 	fi; \
 	echo "Installing what hiperceiver needs into $(VENV); the first time this takes some minutes"; \
-	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[all,dev]'; \
+	$(BIN)/python -m pip install -qq --no-compile --disable-pip-version-check -c constraints.txt -e '.[all,dev]'; \
 	touch $@
