@@ -1,0 +1,1 @@
+"""Documented runs: each module says its command, its cost and what it measured."""
