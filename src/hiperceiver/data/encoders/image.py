@@ -217,9 +217,9 @@ class ImageEncoder:
         expected = (self.size[0] * self.size[1], CHANNELS[self.mode])
         if tuple(tokens.shape) != expected:
             raise ValueError(f"tokens: expected shape {expected}, got {tuple(tokens.shape)}")
-        values = tokens.detach().to("cpu", torch.float32) * torch.tensor(self.std) + torch.tensor(self.mean)
-        pixels = (torch.nan_to_num(values) * 255).round().clamp(0, 255).to(torch.uint8)
-        return pixels.view(*self.size, -1).numpy()
+        values = tokens.detach().to("cpu", torch.float32).numpy() * np.array(self.std) + np.array(self.mean)
+        pixels = np.rint(np.nan_to_num(values) * 255).clip(0, 255).astype(np.uint8)
+        return pixels.reshape(*self.size, -1)
 
     def fitted(self, raws: Iterable[RawImage], *, limit: int = 256) -> Self:
         """The same encoder with mean and std per channel of these pictures, rounded to six digits.
@@ -235,27 +235,23 @@ class ImageEncoder:
         """
         channels = CHANNELS[self.mode]
         plain = replace(self, mean=(0.0,) * channels, std=(1.0,) * channels)
-        count, total, squares = (
-            0,
-            torch.zeros(channels, dtype=torch.float64),
-            torch.zeros(channels, dtype=torch.float64),
-        )
-        first_fault = "there is none"
+        count, first_fault = 0, "there is none"
+        total, squares = np.zeros((2, channels))
         for raw in islice(raws, limit):
             try:
                 values, is_padding = plain.encode_with_padding(raw)
             except ValueError as error:
                 first_fault = str(error) if first_fault == "there is none" else first_fault
                 continue
-            values = (values if is_padding is None else values[~is_padding]).double()
-            count += len(values)
-            total += values.sum(0)
-            squares += values.square().sum(0)
+            present = (values if is_padding is None else values[~is_padding]).numpy().astype(np.float64)
+            count += len(present)
+            total += present.sum(0)
+            squares += (present**2).sum(0)
         if count == 0:
             raise ValueError(f"no picture to take mean and std from: {first_fault}")
         mean = total / count
-        std = (squares / count - mean.square()).clamp(min=0).sqrt()
-        std = torch.where(std < 1 / 255, torch.ones_like(std), std)
+        std = np.sqrt(np.maximum(squares / count - mean**2, 0))
+        std = np.where(std < 1 / 255, 1.0, std)
         return replace(
             self,
             mean=tuple(round(float(v), 6) for v in mean),
@@ -304,8 +300,12 @@ class ImageEncoder:
 
     def _normalised(self, pixels: np.ndarray) -> Tensor:
         """uint8 (H, W, C) -> float32 (H * W, C)."""
-        values = torch.from_numpy(np.array(pixels)).flatten(0, 1).float()
-        return values.sub_(torch.tensor(self.mean) * 255).div_(torch.tensor(self.std) * 255)
+        # NumPy, because PyTorch's threads would fight over the cores with those of the training step.
+        mean, std = (np.array(values, dtype=np.float32) * 255 for values in (self.mean, self.std))
+        values = pixels.reshape(-1, pixels.shape[-1]).astype(np.float32)
+        values -= mean
+        values /= std
+        return torch.from_numpy(values)
 
 
 def read_labels(raw: RawImage) -> np.ndarray:

@@ -1,0 +1,248 @@
+"""Floors: what is reached without any network. A table that shows a model shows its floor beside it.
+
+Both floors have one setting (how finely they look), taken from the validation split as a model's would be.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hiperceiver.data.encoders.image import IGNORE, ImageEncoder
+from hiperceiver.data.example import Example, ExampleDataset
+from hiperceiver.data.sources.source import Source
+
+MAX_NEIGHBOUR_VALUES = 50_000_000
+"""Values of training pictures that the nearest neighbour compares with (200 MB); more are thinned out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentationScores:
+    """Scores of predicted positions. Class 0 is the background (in `earth`: water)."""
+
+    mean_iou: float
+    """Mean over classes of intersection / union; classes that are neither present nor predicted are left out."""
+    accuracy: float
+    """Share of all labelled positions that are right."""
+    land_accuracy: float
+    """Share of the positions whose label is not class 0 that are right."""
+    majority_share: float
+    """Share of the most frequent class among the positions whose label is not class 0: what naming it would reach."""
+    iou: tuple[float, ...]
+    """Per class; NaN where it is neither present nor predicted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColourLookup:
+    """The floor of segmentation on the test split."""
+
+    bits: int
+    """Bits per colour channel that were looked at."""
+    scores: SegmentationScores
+    """On the test split."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NearestNeighbour:
+    """The floor of classification on the test split."""
+
+    grid: int
+    """Pictures were averaged to at most so many rows and columns before they were compared."""
+    accuracy: float
+    """Share of the test pictures that are right."""
+    majority_share: float
+    """Share of the test pictures that have the most frequent training class: what naming it would reach."""
+
+
+def segmentation_scores(confusion: np.ndarray) -> SegmentationScores:
+    """Scores from counts of positions.
+
+    A class that is absent from the labels but predicted somewhere has IoU 0 and counts; one that is absent from both
+    has no IoU and is left out of the mean. Where all classes are present this is the mean over all of them.
+
+    Args:
+        confusion: (classes, classes), counts by [label, prediction].
+
+    Raises:
+        ValueError: there is no labelled position.
+
+    >>> segmentation_scores(np.array([[6, 0, 0], [1, 1, 0], [0, 0, 0]])).iou
+    (0.857..., 0.5, nan)
+    """
+    confusion = np.asarray(confusion, dtype=np.float64)
+    if confusion.sum() == 0:
+        raise ValueError("confusion: expected counts of labelled positions, got none")
+    right = np.diag(confusion)
+    union = confusion.sum(0) + confusion.sum(1) - right
+    iou = np.divide(right, union, out=np.full(len(right), np.nan), where=union > 0)
+    land = confusion[1:].sum(1)
+    return SegmentationScores(
+        mean_iou=float(np.nanmean(iou)),
+        accuracy=float(right.sum() / confusion.sum()),
+        land_accuracy=float(right[1:].sum() / land.sum()) if land.sum() else float("nan"),
+        majority_share=float(land.max() / land.sum()) if land.sum() else float("nan"),
+        iou=tuple(float(value) for value in iou),
+    )
+
+
+def colour_lookup_baseline(source: Source, *, bits: int | None = None, modality: str = "image") -> ColourLookup:
+    """Each pixel gets the class that its colour had most often in training: no neighbours, no place.
+
+    Colours are cut to `bits` per channel. A colour that was not seen in training is looked up with one bit less, and so
+    on, down to the most frequent class of all.
+
+    On `earth` with tiles of 64, `bits=4` gives the floor that is usually quoted (mIoU about 0.24); more bits are
+    better, and the best of them is the honest floor.
+
+    Args:
+        source: with segmentation targets.
+        bits: 1 to 6; None takes the best of 4, 5 and 6 on the validation split (6 if there is none).
+        modality: whose colours are looked at.
+
+    Raises:
+        ValueError: the source has another task, no pictures or no test split, or `bits` is out of its range.
+    """
+    most = 6
+    if source.task != "segmentation":
+        raise ValueError(f"source: expected the task segmentation, got {source.task}")
+    if bits is not None and not 1 <= bits <= most:
+        raise ValueError(f"bits: expected 1 to {most}, got {bits}")
+    test = _split(source, "test")
+    encoder = _image_encoder(source, modality)
+    num_classes, channels = len(source.classes), encoder.modality.channels
+
+    # counts[colour, class], at the finest look; the coarser ones are its sums.
+    counts = np.zeros(((1 << most) ** channels, num_classes), dtype=np.int64)
+    for colours, labels in _labelled_pixels(_split(source, "train"), encoder, modality):
+        np.add.at(counts, (_colour_number(colours, most), labels), 1)
+    answers: dict[int, np.ndarray] = {0: np.array([counts.sum(0).argmax()])}
+    for step in range(1, most + 1):
+        summed = counts.reshape(*((1 << step, 1 << (most - step)) * channels), num_classes)
+        summed = summed.sum(axis=tuple(range(1, 2 * channels, 2))).reshape(-1, num_classes)
+        colours = np.stack(np.unravel_index(np.arange(len(summed)), (1 << step,) * channels), axis=-1)
+        coarser = answers[step - 1][_colour_number(colours << (8 - step), step - 1)]
+        answers[step] = np.where(summed.sum(1) > 0, summed.argmax(1), coarser)
+
+    def scores(dataset: ExampleDataset, step: int) -> SegmentationScores:
+        confusion = np.zeros((num_classes, num_classes), dtype=np.int64)
+        for colours, labels in _labelled_pixels(dataset, encoder, modality):
+            np.add.at(confusion, (labels, answers[step][_colour_number(colours, step)]), 1)
+        return segmentation_scores(confusion)
+
+    if bits is None:
+        tried = (4, 5, 6)
+        validation = source.splits.get("validation")
+        bits = most if validation is None else max(tried, key=lambda step: scores(validation, step).mean_iou)
+    return ColourLookup(bits=bits, scores=scores(test, bits))
+
+
+def nearest_neighbour_baseline(source: Source, *, grid: int | None = None, modality: str = "image") -> NearestNeighbour:
+    """Each picture gets the class of the training picture that is nearest to it, pixel by pixel (Euclidean).
+
+    Args:
+        source: with classification targets.
+        grid: average pictures to at most so many rows and columns first; None takes the best of 1, 4, 8 and 24 on the
+            validation split (24 if there is none).
+        modality: which pictures.
+
+    Raises:
+        ValueError: the source has another task, no pictures or no test split, or `grid` is out of its range.
+    """
+    if source.task != "classification":
+        raise ValueError(f"source: expected the task classification, got {source.task}")
+    if grid is not None and grid < 1:
+        raise ValueError(f"grid: expected a whole number >= 1, got {grid}")
+    encoder = _image_encoder(source, modality)
+    tried = (grid,) if grid is not None else (1, 4, 8, 24)
+    test = _pooled(_split(source, "test"), encoder, modality, tried)
+    train = _pooled(_split(source, "train"), encoder, modality, tried)
+
+    def accuracy(step: int, seen: tuple[dict[int, np.ndarray], np.ndarray]) -> float:
+        return float((_nearest(train[0][step], train[1], seen[0][step]) == seen[1]).mean())
+
+    best = tried[-1]
+    if "validation" in source.splits and len(tried) > 1:
+        validation = _pooled(source.splits["validation"], encoder, modality, tried)
+        best = max(tried, key=lambda step: accuracy(step, validation))
+    majority = np.bincount(train[1]).argmax()
+    return NearestNeighbour(
+        grid=best, accuracy=accuracy(best, test), majority_share=float((test[1] == majority).mean())
+    )
+
+
+def _split(source: Source, name: str) -> ExampleDataset:
+    if name not in source.splits:
+        raise ValueError(f"source: expected a split {name!r}, got {', '.join(source.splits)}")
+    return source.splits[name]
+
+
+def _image_encoder(source: Source, modality: str) -> ImageEncoder:
+    encoder = source.encoders.get(modality)
+    if not isinstance(encoder, ImageEncoder):
+        raise ValueError(f"modality: expected pictures, among {', '.join(source.encoders)}, got {modality!r}")
+    return encoder
+
+
+def _good_examples(dataset: ExampleDataset):
+    for index in range(len(dataset)):
+        example = dataset[index]
+        if isinstance(example, Example):
+            yield example
+
+
+def _labelled_pixels(dataset: ExampleDataset, encoder: ImageEncoder, modality: str):
+    """Per example: colours uint8 (pixels, C) and labels int64 (pixels,) where there is a label."""
+    for example in _good_examples(dataset):
+        labels = example.targets["segmentation"].numpy()
+        colours = encoder.decode(example.inputs[modality]).reshape(len(labels), -1)
+        is_labelled = labels != IGNORE
+        yield colours[is_labelled], labels[is_labelled]
+
+
+def _colour_number(colours: np.ndarray, bits: int) -> np.ndarray:
+    """Colours (pixels, C) in 0..255, cut to `bits` a channel, as one number each (pixels,)."""
+    number = np.zeros(len(colours), dtype=np.int64)
+    for channel in range(colours.shape[1]):
+        number = (number << bits) | (colours[:, channel].astype(np.int64) >> (8 - bits))
+    return number
+
+
+def _pooled(
+    dataset: ExampleDataset, encoder: ImageEncoder, modality: str, grids: tuple[int, ...]
+) -> tuple[dict[int, np.ndarray], np.ndarray]:
+    """Per grid: averaged pictures (examples, values); and the labels (examples,)."""
+    values: dict[int, list[np.ndarray]] = {grid: [] for grid in grids}
+    labels = []
+    height, width = encoder.size
+    step = max(1, -(-len(dataset) * min(max(grids), height) * min(max(grids), width) * 3 // MAX_NEIGHBOUR_VALUES))
+    for index in range(0, len(dataset), step):
+        example = dataset[index]
+        if not isinstance(example, Example):
+            continue
+        picture = example.inputs[modality].numpy().reshape(height, width, -1)
+        for grid in grids:
+            values[grid].append(_averaged(picture, min(grid, height), min(grid, width)).ravel())
+        labels.append(int(example.targets["label"]))
+    if not labels:
+        raise ValueError("source: expected examples that can be read, got none")
+    return {grid: np.stack(rows) for grid, rows in values.items()}, np.array(labels)
+
+
+def _averaged(picture: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """A picture (H, W, C) averaged to (rows, columns, C), in areas as equal as whole pixels allow."""
+    height, width, _ = picture.shape
+    tops, lefts = np.arange(rows) * height // rows, np.arange(columns) * width // columns
+    sums = np.add.reduceat(np.add.reduceat(picture, tops, axis=0), lefts, axis=1)
+    areas = np.diff(tops, append=height)[:, None] * np.diff(lefts, append=width)[None]
+    return (sums / areas[..., None]).astype(np.float32)
+
+
+def _nearest(known: np.ndarray, labels: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """The label of the nearest known row for each asked row."""
+    found = []
+    squares = (known**2).sum(1)
+    for first in range(0, len(asked), 512):
+        part = asked[first : first + 512]
+        found.append(labels[(squares[None] - 2 * part @ known.T).argmin(1)])
+    return np.concatenate(found)

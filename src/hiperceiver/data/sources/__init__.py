@@ -1,0 +1,1 @@
+"""Sources: datasets that are ready for the loaders, one a file."""
