@@ -91,6 +91,13 @@ def test_everything_ignored_can_be_drawn(inputs: np.ndarray) -> None:
     figure.canvas.draw()
 
 
+def test_the_built_in_sets_classes_are_known() -> None:
+    """Their names stand in data/, which plots/ does not know: both must agree."""
+    from hiperceiver.data.sources.earth import LAND_COVER
+
+    assert (palette([name for name, *_ in LAND_COVER]) == palette(IGBP)).all()
+
+
 def test_land_cover_has_customary_and_different_colours() -> None:
     colours = palette(IGBP).astype(int)
     assert len(np.unique(colours, axis=0)) == 17

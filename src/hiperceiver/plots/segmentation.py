@@ -36,7 +36,7 @@ _LAND_COVER = (
     ("savanna", (250, 238, 60)),
     ("grassland", (176, 240, 90)),
     ("wetland", (64, 214, 180)),
-    ("mosaic", (190, 84, 92)),
+    ("natural vegetation", (190, 84, 92)),
     ("cropland", (204, 126, 36)),
     ("urban", (130, 130, 138)),
     ("snow", (240, 246, 255)),
