@@ -27,6 +27,26 @@ def test_import_does_not_load_torch(module: str) -> None:
     assert not loaded & {"torch", "lightning", "numpy", "datasets", "matplotlib"}
 
 
+def test_the_model_floor_trains_without_any_extra() -> None:
+    """As if only torch, numpy, safetensors and huggingface_hub were installed: a step of masked auto-encoding."""
+    program = """
+import sys
+for extra in ("lightning", "torchmetrics", "tensorboard", "jsonargparse", "rich", "datasets", "PIL", "matplotlib"):
+    sys.modules[extra] = None  # importing it is an ImportError
+import torch
+from hiperceiver import Batch, Modality, create_model
+from hiperceiver.tasks import MaskedAutoencoding, MaskedAutoencodingConfig
+import hiperceiver.interop.deepmind
+model = create_model("hip-nano", modalities={"image": Modality(grid=(32, 32), channels=3)})
+task = MaskedAutoencoding(model, MaskedAutoencodingConfig())
+loss, _ = task.loss(Batch(inputs={"image": torch.randn(1, 1024, 3)}))
+loss.backward()
+print("trained")
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert result.stdout == "trained\n", result.stderr
+
+
 def test_every_public_name_is_there() -> None:
     for name in hiperceiver.__all__:
         assert name in dir(hiperceiver)
