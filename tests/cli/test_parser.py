@@ -31,7 +31,7 @@ class Settings(Speed):
     """Which files."""
     data: str
     """Where from."""
-    start: str | None = field(default=None, metadata={"option": "from"})
+    start: str | None = field(default=None, metadata={"option": "from", "value": "FOLDER"})
     """What to start from."""
     steps: int | None = 10
     """How many."""
@@ -122,14 +122,18 @@ def test_help_names_every_option_its_default_and_meaning(capsys: pytest.CaptureF
     text = " ".join(capsys.readouterr().out.split())
     assert "usage: hip test MODEL FILES ... --data DATA [options]" in text
     for part in [
-        "MODEL Which model. (required, type: str)",
-        "--max-time MAX-TIME Longest time; null: none. (type: str | null, default: null)",
-        "--rate RATE Share from 0% to 100%. (type: float, default: 0.5)",
-        "--from FROM",
-        "--mode {whole,in-parts} Which way.",
-        "default: whole",
+        "MODEL Which model. FILES ... Which files.",
+        "--data DATA Where from. (required)",
+        "--max-time MAX-TIME Longest time; null: none. (default: null)",
+        "--rate X Share from 0% to 100%. (default: 0.5)",
+        "--from FOLDER What to start from. (default: null)",
+        "--steps N How many. (default: 10)",
+        "--mode {whole,in-parts} Which way. (default: whole)",
+        "--more MAPPING Anything. (default: {})",
+        "--tag TAG Any number of them. (default: none)",
+        "--resume Whether to go on. (default: false)",
         "A command of its own:",
-        "How fast. And nothing else:",
+        "How fast: And nothing else.",
     ]:
         assert part in text
     for option in SCHEMA.options.values():

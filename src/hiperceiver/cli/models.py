@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from hiperceiver.cli.errors import UserError
+from hiperceiver.cli.parser import read_config
 from hiperceiver.model import SavedModel, read_model
 from hiperceiver.model.saving import CONFIG_FILE
 from hiperceiver.tasks import Task, load_task
@@ -57,3 +59,9 @@ def read_task(name: str) -> Task:
         ValueError: there is none, it is damaged, or it was saved without a task.
     """
     return load_task(locate(name))
+
+
+def run_settings(name: str) -> dict[str, Any]:
+    """What the `settings.yaml` of a model's run says; empty for a model that lies elsewhere."""
+    folder = run_folder(name)
+    return {} if folder is None else read_config(folder / "settings.yaml")

@@ -43,7 +43,9 @@ class Option:
     is_positional: bool
     """Whether it is given by its place."""
     group: str
-    """Title of its group in the help."""
+    """Title of its group in the help, and after a full stop what is said below it."""
+    value_name: str = ""
+    """What stands for its value in the help, where its name and type do not say it."""
 
     @property
     def is_list(self) -> bool:
@@ -65,8 +67,14 @@ class Option:
     @property
     def metavar(self) -> str:
         """What stands for its value in the help."""
+        if self.value_name:
+            return self.value_name
         if self.choices:
             return "{" + ",".join(self.choices) + "}"
+        kinds = {int: "N", float: "X", dict: "MAPPING"}
+        for part in _parts(self.hint):
+            if (get_origin(part) or part) in kinds:
+                return kinds[get_origin(part) or part]
         return self.name.upper().replace("_", "-")
 
     @property
@@ -89,7 +97,8 @@ class Schema:
     """What a command may be told."""
 
     settings: type
-    """Its dataclass. A field's metadata may say `positional` (True) and `option` (its name, if that is no identifier)."""
+    """Its dataclass. A field's metadata may say `positional` (True), `option` (its name, if that is no identifier) and
+    `value` (what stands for its value in the help)."""
     program: str
     """Such as `hip pretrain`."""
     summary: str
@@ -119,6 +128,7 @@ class Schema:
                     default=default,
                     text=texts.get(name, ""),
                     is_positional=field.metadata.get("positional", False),
+                    value_name=field.metadata.get("value", ""),
                     group=one_line((owner.__doc__ or "").split("\n\n")[0]).rstrip("."),
                 )
         return cls(settings=settings, program=program, summary=summary, options=options)
@@ -168,10 +178,10 @@ def dump(settings: Any, *, without: Sequence[str] = ()) -> str:
         settings: an instance of a settings class.
         without: fields to leave out.
     """
-    values = {}
-    for field in dataclasses.fields(settings):
-        if field.name not in without:
-            values[field.metadata.get("option", field.name)] = getattr(settings, field.name)
+    schema = Schema.of(type(settings), program="", summary="")
+    values = {
+        name: getattr(settings, option.field) for name, option in schema.options.items() if option.field not in without
+    }
     return yaml.safe_dump(json.loads(json.dumps(values)), sort_keys=False, allow_unicode=True)
 
 
@@ -297,6 +307,7 @@ def _make_parser(schema: Schema) -> jsonargparse.ArgumentParser:
         prog=schema.program,
         usage=f"{usage} [options]",
         description=schema.summary[0].upper() + schema.summary[1:] + ".",
+        formatter_class=_HelpFormatter,
         exit_on_error=False,
         allow_abbrev=False,
     )
@@ -308,28 +319,44 @@ def _make_parser(schema: Schema) -> jsonargparse.ArgumentParser:
             action.help = "Print all settings as YAML and exit; =skip_default leaves out what was not changed."
     groups: dict[str, Any] = {}
     for option in schema.options.values():
-        title = "arguments" if option.is_positional else option.group
-        group = groups.get(title) or groups.setdefault(title, parser.add_argument_group(title))
-        arguments: dict[str, Any] = {"type": option.hint, "help": option.text or None}
-        if option.default is dataclasses.MISSING:
-            arguments["required"] = True
-        else:
-            arguments["default"] = option.default
-        if not option.choices and not option.is_flag:
-            arguments["metavar"] = option.metavar
-        group.add_argument(f"--{option.name}", **arguments)
+        title, _, description = ("arguments" if option.is_positional else option.group).partition(". ")
+        if title not in groups:
+            groups[title] = parser.add_argument_group(title, f"{description}." if description else None)
+        is_required = option.default is dataclasses.MISSING
+        note = "" if is_required and option.is_positional else f" ({_default(option)})"
+        arguments = {"required": True} if is_required else {"default": option.default}
+        text = (option.text + note).replace("%", "%%")
+        action = groups[title].add_argument(f"--{option.name}", type=option.hint, help=text, **arguments)
+        # Only for the help: what is given by its place is read as if it had been given by name.
+        action.metavar = None if option.is_flag else option.metavar + " ..." * (option.is_positional and option.is_list)
+        action.is_shown_as_place = option.is_positional
     return parser
 
 
+def _default(option: Option) -> str:
+    if option.default is dataclasses.MISSING:
+        return "required"
+    if option.is_list:
+        return f"default: {', '.join(option.default) or 'none'}"
+    return f"default: {json.dumps(option.default)}".replace('"', "")
+
+
+class _HelpFormatter(argparse.HelpFormatter):
+    """Argparse's, with dashes between words, and with arguments in the place of options where that is what they are."""
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if getattr(action, "is_shown_as_place", False):
+            return str(action.metavar)
+        name = _dash(max(action.option_strings, key=len))
+        short = "".join(f"{each}, " for each in action.option_strings if not each.startswith("--"))
+        if action.nargs == 0 or action.metavar is None:
+            return short + name
+        return f"{short}{name} {action.metavar}"
+
+
 def _help(schema: Schema) -> str:
-    text = _make_parser(schema).format_help()
-    for option in schema.positional:
-        text = re.sub(
-            rf"^  --{option.name} \S+", lambda match, o=option: f"  {o.metavar:{len(match[0]) - 2}}", text, flags=re.M
-        )
-    text = re.sub(r"--[a-z0-9_]+", lambda match: _dash(match[0]), text)
     spelling = "Options may be written with - or _ between their words. A YAML file (--config) uses _."
-    return f"{text.rstrip()}\n\n{spelling}"
+    return f"{_make_parser(schema).format_help().rstrip()}\n\n{spelling}"
 
 
 def _field_texts(owner: type) -> dict[str, str]:

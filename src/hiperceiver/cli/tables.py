@@ -23,9 +23,6 @@ def print_table(
 ) -> None:
     """Print a table: the first column is left-aligned, the others are numbers."""
     table = Table(
-        title=title or None,
-        title_justify="left",
-        title_style="bold",
         box=SIMPLE_HEAD,
         pad_edge=False,
         padding=(0, 1, 0, 0),
@@ -42,7 +39,10 @@ def print_table(
         )
     for row in rows:
         table.add_row(*row)
-    console().print(table)
+    output = console()
+    if title:
+        output.print(title, style="bold", markup=False, soft_wrap=True)
+    output.print(table)
 
 
 def quantity(value: float, *, step: int = 1000, units: Sequence[str] = ("", " k", " M", " G", " T", " P")) -> str:

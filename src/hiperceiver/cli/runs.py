@@ -1,0 +1,104 @@
+"""Run folders: where a new one goes, its training, and the settings from which it can be repeated."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hiperceiver.cli.errors import UserError
+from hiperceiver.cli.parser import dump
+from hiperceiver.cli.settings import FinetuneSettings, PretrainSettings
+from hiperceiver.cli.tables import metric, print_table
+from hiperceiver.data.sources.source import Source
+from hiperceiver.tasks import Task
+from hiperceiver.training import TrainingResult, check_run_folder, format_duration, train
+from hiperceiver.training.control import RunFolder
+
+AnySettings = PretrainSettings | FinetuneSettings
+
+
+def check_folder(settings: AnySettings) -> None:
+    """Refuse a folder that would be overwritten, or holds nothing to resume, before anything slow is done."""
+    if settings.out is not None:
+        check_run_folder(settings.out, resume=settings.resume)
+    elif settings.resume:
+        raise UserError("--resume: expected --out beside it, the folder of the run to go on with")
+
+
+def train_and_report(task: Task, source: Source, settings: AnySettings, *, command: str, model: str) -> int:
+    """Train, print what came of it, and give the exit code."""
+    task.encoders = {name: encoder.to_dict() for name, encoder in source.encoders.items()}
+    task.classes = source.classes
+    folder = _choose_folder(settings, command=command, model=model)
+    print(f"run folder: {folder}", flush=True)
+    with _recorded(settings, folder, command=command):
+        result = train(task, source, settings.training(), folder, resume=settings.resume)
+    _report(result, f"{command} {model} on {source.name}, {task.kind}", source.note)
+    if result.is_interrupted:
+        print(f"hip: interrupted; go on with: hip {command} --out {folder} --resume", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _report(result: TrainingResult, title: str, note: str) -> None:
+    length = f"{result.steps} steps in {format_duration(result.seconds)}"
+    if result.metrics:
+        best = f"validation\nbest, step {result.best_step}"
+        rows = [
+            (name, metric(name, value), metric(name, result.last_metrics[name]) if name in result.last_metrics else "")
+            for name, value in result.metrics.items()
+        ]
+        print_table(("metric", best, "last"), rows, title=f"{title}: {length}")
+    else:
+        rows = [] if result.loss is None else [("training loss", metric("loss", result.loss))]
+        print_table(("metric", "last"), rows, title=f"{title}: {length}")
+    if note and result.metrics:
+        print(note)
+    if result.num_skipped:
+        print(f"{result.num_skipped} unreadable examples were skipped; see {result.run_folder / 'skipped.log'}")
+    print(f"model: {result.model_folder}")
+
+
+def _choose_folder(settings: AnySettings, *, command: str, model: str) -> Path:
+    """The folder that was asked for, or a new `runs/COMMAND-DATA-MODEL-NUMBER`."""
+    if settings.out is not None:
+        return Path(settings.out)
+    stem = "-".join([command, _as_word(settings.data), _as_word(model)])
+    number = 1
+    while True:
+        folder = Path("runs", f"{stem}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        else:
+            return folder
+
+
+def _as_word(name: str) -> str:
+    """Part of a folder's name."""
+    return re.sub(r"[^\w.]+", "-", Path(name).resolve().name if Path(name).exists() else name).strip("-.") or "data"
+
+
+@contextmanager
+def _recorded(settings: AnySettings, folder: Path, *, command: str) -> Iterator[None]:
+    """Write `settings.yaml` for what runs inside. A run that fails before it has written anything leaves no folder."""
+    path = RunFolder(folder).settings
+    if not settings.resume:
+        from importlib.metadata import version
+
+        folder.mkdir(parents=True, exist_ok=True)
+        head = f"# hip {command} {version('hiperceiver')}; to repeat it: hip {command} --config {path.name} --out OTHER"
+        path.write_text(f"{head}\n{dump(settings.whole(), without=('out', 'resume'))}", encoding="utf-8")
+    try:
+        yield
+    except BaseException as error:
+        if not settings.resume and [each.name for each in folder.iterdir()] == [path.name]:
+            path.unlink()
+            folder.rmdir()
+        else:
+            error.add_note(f"The files of the run are in {folder}.")
+        raise
