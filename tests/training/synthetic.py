@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -37,7 +38,12 @@ class Stripes:
 
 @dataclass
 class Source:
+    """What training asks of data."""
+
     splits: dict[str, Stripes] = field(default_factory=lambda: {"train": Stripes(20), "validation": Stripes(6, seed=1)})
+    modalities: dict[str, Modality] = field(default_factory=lambda: {"image": Modality(grid=GRID, channels=3)})
+    encoders: dict[str, Any] = field(default_factory=dict)
+    classes: tuple[str, ...] = ("left", "right")
 
 
 def block(num_groups: int, num_latents: int, num_channels: int) -> BlockConfig:
@@ -52,9 +58,7 @@ def block(num_groups: int, num_latents: int, num_channels: int) -> BlockConfig:
 
 def make_model(*, dropout: float = 0.0, seed: int = 0) -> HiP:
     torch.manual_seed(seed)
-    config = HiPConfig(
-        blocks=(block(4, 4, 8), block(1, 4, 16), block(4, 4, 8)), embedding_channels=8, dropout=dropout
-    )
+    config = HiPConfig(blocks=(block(4, 4, 8), block(1, 4, 16), block(4, 4, 8)), embedding_channels=8, dropout=dropout)
     return HiP(config, {"image": Modality(grid=GRID, channels=3)})
 
 

@@ -6,16 +6,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hiperceiver.training.run import TrainingResult, check_run_folder, evaluate, train
+    from hiperceiver.training.evaluation import evaluate
+    from hiperceiver.training.finetune import start_from
+    from hiperceiver.training.folder import check_run_folder
+    from hiperceiver.training.randomness import seed_everything
+    from hiperceiver.training.run import TrainingResult, train
     from hiperceiver.training.settings import TrainingSettings, format_duration, parse_duration
 
 _HOMES = {
     "TrainingResult": "hiperceiver.training.run",
     "TrainingSettings": "hiperceiver.training.settings",
-    "check_run_folder": "hiperceiver.training.run",
-    "evaluate": "hiperceiver.training.run",
+    "check_run_folder": "hiperceiver.training.folder",
+    "evaluate": "hiperceiver.training.evaluation",
     "format_duration": "hiperceiver.training.settings",
     "parse_duration": "hiperceiver.training.settings",
+    "seed_everything": "hiperceiver.training.randomness",
+    "start_from": "hiperceiver.training.finetune",
     "train": "hiperceiver.training.run",
 }
 """Public name -> the module that it lives in. The settings must be had without loading PyTorch."""
@@ -27,6 +33,8 @@ __all__ = [
     "evaluate",
     "format_duration",
     "parse_duration",
+    "seed_everything",
+    "start_from",
     "train",
 ]
 

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,8 +19,9 @@ from hiperceiver.tasks import save_task
 from hiperceiver.training.checkpoints import FORMAT, RUN_KEY, copy_checkpoint
 from hiperceiver.training.ema import AverageWeights
 from hiperceiver.training.errors import TrainingError
+from hiperceiver.training.evaluation import measure
+from hiperceiver.training.folder import RunFolder
 from hiperceiver.training.logs import VALIDATION, SkippedExamples
-from hiperceiver.training.measure import measure
 from hiperceiver.training.module import TrainingModule
 from hiperceiver.training.progress import Display, describe_metrics
 from hiperceiver.training.randomness import random_state, restore_random_state, seed_everything
@@ -31,49 +31,6 @@ _VALIDATIONS = 10
 _LONGEST_SHARE_FOR_VALIDATION = 0.1
 _LONGEST_SHARE_FOR_SAVING = 0.05
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-@dataclass(frozen=True)
-class RunFolder:
-    """Where things lie in a run's folder."""
-
-    path: Path
-    """The folder."""
-
-    @property
-    def last_checkpoint(self) -> Path:
-        """To resume from."""
-        return self.path / "checkpoints" / "last.ckpt"
-
-    @property
-    def best_checkpoint(self) -> Path:
-        """Of the best weights."""
-        return self.path / "checkpoints" / "best.ckpt"
-
-    @property
-    def model(self) -> Path:
-        """Saved model's folder."""
-        return self.path / "model"
-
-    @property
-    def metrics(self) -> Path:
-        """Rows of numbers."""
-        return self.path / "metrics.csv"
-
-    @property
-    def tensorboard(self) -> Path:
-        """The same numbers for TensorBoard."""
-        return self.path / "tensorboard"
-
-    @property
-    def skipped(self) -> Path:
-        """Names of unreadable examples."""
-        return self.path / "skipped.log"
-
-    @property
-    def settings(self) -> Path:
-        """The command line's own settings."""
-        return self.path / "settings.yaml"
 
 
 class RunControl(Callback):
@@ -183,8 +140,8 @@ class RunControl(Callback):
             if is_best:
                 self._save(trainer, path=self.folder.best_checkpoint)
                 copy_checkpoint(self.folder.best_checkpoint, self.folder.last_checkpoint)
-            elif is_last and self.is_validated:
-                self._save(trainer)
+            elif is_last or self.is_interrupted:
+                self._save(trainer, is_validation_due=not self.is_validated)
         if is_last or self.is_interrupted:
             trainer.should_stop = True
 

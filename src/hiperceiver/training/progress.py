@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hiperceiver.training.schedule import RunClock
 from hiperceiver.training.settings import format_duration
@@ -178,3 +179,23 @@ def describe_metrics(metrics: Mapping[str, float]) -> str:
     'loss 0.5123, accuracy 0.75'
     """
     return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+
+
+@contextmanager
+def counting(what: str, total: int, *, is_shown: bool, stream: TextIO | None = None) -> Iterator[Callable[[int], None]]:
+    """A bar for work that is counted; what it gives is told how many are done. Only on a terminal.
+
+    Args:
+        what: the work, in a word.
+        total: how many there are.
+        is_shown: False: no bar.
+        stream: where to. None: standard error.
+    """
+    console = Console(file=stream or sys.stderr)
+    if not is_shown or not console.is_terminal or console.is_dumb_terminal:
+        yield lambda done: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, refresh_per_second=2) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda done: progress.update(task, completed=done)

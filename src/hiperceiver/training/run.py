@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,20 +14,25 @@ from typing import Any, Protocol
 import torch
 from lightning.pytorch import Trainer
 
+from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.example import ExampleDataset
 from hiperceiver.data.loading import eval_loader, train_loader
+from hiperceiver.modality import Modality
 from hiperceiver.model import read_model
 from hiperceiver.tasks.task import Task
 from hiperceiver.training.checkpoints import RUN_KEY, CheckpointFiles, read_checkpoint
-from hiperceiver.training.control import RunControl, RunFolder, save_model_folder
+from hiperceiver.training.control import RunControl, save_model_folder
 from hiperceiver.training.ema import AverageWeights
+from hiperceiver.training.evaluation import evaluate, find_device
+from hiperceiver.training.folder import RunFolder, check_run_folder
 from hiperceiver.training.logs import BoardLogger, CsvLogger, SkippedExamples
-from hiperceiver.training.measure import measure
 from hiperceiver.training.module import TrainingModule
 from hiperceiver.training.progress import make_display
 from hiperceiver.training.quiet import quiet_lightning
 from hiperceiver.training.schedule import RunClock
-from hiperceiver.training.settings import Accelerator, Precision, TrainingSettings
+from hiperceiver.training.settings import TrainingSettings
+
+__all__ = ["Source", "TrainingResult", "check_run_folder", "evaluate", "train"]
 
 _MAY_CHANGE = {
     "steps",
@@ -49,6 +55,21 @@ _MOST_WORKERS = 8
 
 class Source(Protocol):
     """What training asks of data; the sources in `hiperceiver.data.sources` have it."""
+
+    @property
+    def modalities(self) -> Mapping[str, Modality]:
+        """What an example holds, by name."""
+        ...
+
+    @property
+    def encoders(self) -> Mapping[str, Encoder]:
+        """How raw values become tokens, by modality."""
+        ...
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """Names of the labels; empty where there are none."""
+        ...
 
     @property
     def splits(self) -> Mapping[str, ExampleDataset]:
@@ -82,26 +103,6 @@ class TrainingResult:
     """Unreadable examples met while training; `skipped.log` in the run folder names them."""
 
 
-def check_run_folder(run_folder: str | Path, *, resume: bool) -> None:
-    """Refuse a run folder that a new run would overwrite, or that holds nothing to resume.
-
-    A new run may find `settings.yaml` there, which a command line writes before it starts the run.
-
-    Raises:
-        ValueError: one line saying which.
-    """
-    folder = RunFolder(Path(run_folder))
-    if folder.path.exists() and not folder.path.is_dir():
-        raise ValueError(f"run folder: expected a folder, got the file {folder.path}")
-    if resume:
-        if not folder.last_checkpoint.is_file():
-            raise ValueError(f"run folder: {folder.path} has no checkpoints/last.ckpt to resume from")
-    elif folder.path.exists() and any(each != folder.settings for each in folder.path.iterdir()):
-        raise ValueError(
-            f"run folder: {folder.path} is not empty; resume the run that it holds, or name another folder"
-        )
-
-
 def train(
     task: Task,
     source: Source,
@@ -118,7 +119,7 @@ def train(
     done, with a checkpoint.
 
     Args:
-        task: its model and head are trained in place. Its `encoders` and `classes` are saved with it.
+        task: its model and head are trained in place. It gets the source's encoders and class names, saved with it.
         source: its split `train` is trained on, `validation` (if there is one) tells the best weights.
         settings: how.
         run_folder: where to; made if missing.
@@ -131,12 +132,15 @@ def train(
     """
     check_run_folder(run_folder, resume=resume)
     folder = RunFolder(Path(run_folder))
+    device = find_device(settings.accelerator)
     training_set, validation_set = _splits(source)
+    _fit_to_source(task, source)
     identity = _identity(task, settings, training_set)
     resumed = None
     if resume:
         resumed = read_checkpoint(folder.last_checkpoint, is_mapped=True)[RUN_KEY]
         _check_same(folder.last_checkpoint, resumed["identity"], identity)
+    _make_folder(folder, is_new=not resume)
     clock = RunClock(
         steps=settings.steps,
         max_seconds=settings.max_seconds,
@@ -144,7 +148,7 @@ def train(
     )
     step = 0 if resumed is None else resumed["step"]
     module = TrainingModule(task, settings, clock)
-    workers = _num_workers(settings)
+    workers = _num_workers(device) if settings.num_workers is None else settings.num_workers
     batches = train_loader(
         training_set,
         batch_size=settings.batch_size,
@@ -170,7 +174,6 @@ def train(
         display=make_display(clock, step=step, is_shown=show_progress),
         resumed=resumed,
     )
-    _make_folder(folder.path)
     with quiet_lightning(), control.interruptible():
         trainer = Trainer(
             accelerator=settings.accelerator,
@@ -203,6 +206,10 @@ def train(
             trainer.fit(module, train_dataloaders=batches, ckpt_path=folder.last_checkpoint if resume else None)
         except SystemExit:  # how Lightning passes a KeyboardInterrupt on
             raise KeyboardInterrupt from None
+        except BaseException:
+            if not folder.last_checkpoint.exists():
+                _remove_traces(folder)
+            raise
     if control.best_step is None:
         with control.averaged():
             save_model_folder(folder.model, module)
@@ -221,43 +228,6 @@ def train(
     )
 
 
-def evaluate(
-    task: Task,
-    dataset: ExampleDataset,
-    *,
-    batch_size: int = 32,
-    num_workers: int = 0,
-    precision: Precision = "32",
-    accelerator: Accelerator = "auto",
-) -> dict[str, float]:
-    """Metrics of a task on one split of a source.
-
-    Args:
-        task: in evaluation mode afterwards, where it was before.
-        dataset: the examples.
-        batch_size: examples in a batch; the metrics do not depend on it.
-        num_workers: processes that load data; 0: none.
-        precision: "32" or "bf16".
-        accelerator: kind of device; "auto": a GPU if there is one.
-
-    Returns:
-        The task's metrics by name, `num_examples` that were counted, and `num_skipped` that could not be read.
-
-    Raises:
-        ValueError: there is no readable example.
-    """
-    before = task.device
-    task.eval().to(_device(accelerator))
-    try:
-        loader = eval_loader(dataset, batch_size=batch_size, num_workers=num_workers)
-        measured = measure(task, loader, precision=precision)
-    finally:
-        task.to(before)
-    assert measured is not None
-    counts = {"num_examples": float(measured.num_examples), "num_skipped": float(len(measured.skipped))}
-    return {**measured.metrics, **counts}
-
-
 def _splits(source: Source) -> tuple[ExampleDataset, ExampleDataset | None]:
     if "train" not in source.splits or len(source.splits["train"]) == 0:
         raise ValueError(f"source: expected examples in a split 'train', got {', '.join(source.splits) or 'no split'}")
@@ -265,11 +235,31 @@ def _splits(source: Source) -> tuple[ExampleDataset, ExampleDataset | None]:
     return source.splits["train"], validation if validation is not None and len(validation) > 0 else None
 
 
+def _fit_to_source(task: Task, source: Source) -> None:
+    """Refuse a source that the task's model was not made for; give the task what is saved with it."""
+    for name, modality in source.modalities.items():
+        known = task.model.modalities.get(name)
+        if known is None:
+            raise ValueError(f"source: expected modalities among {', '.join(task.model.modalities)}, got {name!r}")
+        if (known.grid, known.channels) != (modality.grid, modality.channels):
+            raise ValueError(
+                f"source: expected {name!r} with grid {known.grid} and {known.channels} channels, as the model has it, "
+                f"got {modality.grid} and {modality.channels}"
+            )
+    classes = tuple(source.classes)
+    num_classes = getattr(task.config, "num_classes", len(classes))
+    if classes and len(classes) != num_classes:
+        raise ValueError(f"source: expected {num_classes} classes, as the task has, got {len(classes)}")
+    task.encoders = {name: encoder.to_dict() for name, encoder in source.encoders.items()}
+    task.classes = classes
+
+
 def _identity(task: Task, settings: TrainingSettings, training_set: ExampleDataset) -> dict[str, str]:
     """What must be the same when a run is resumed: name -> JSON."""
     values: dict[str, Any] = {"task": task.settings(), "model": type(task.model).__name__}
     values |= {f"model.{name}": value for name, value in task.model.config.to_dict().items()}
     values |= {f"modality {name!r}": each.to_dict() for name, each in task.model.modalities.items()}
+    values |= {"encoders": task.encoders, "classes": task.classes}
     values["number of training examples"] = len(training_set)
     values["trained weights"] = [name for name, weight in task.named_parameters() if weight.requires_grad]
     values |= {
@@ -288,30 +278,24 @@ def _check_same(checkpoint: Path, before: Mapping[str, str], now: Mapping[str, s
             raise ValueError(f"{name}: {shown}; a run is resumed as it was begun, see {checkpoint}")
 
 
-def _num_workers(settings: TrainingSettings) -> int:
-    if settings.num_workers is not None:
-        return settings.num_workers
-    if _device(settings.accelerator).type == "cpu":
-        return 0
-    return min(_MOST_WORKERS, max(0, (os.cpu_count() or 1) - 1))
+def _num_workers(device: torch.device) -> int:
+    return 0 if device.type == "cpu" else min(_MOST_WORKERS, max(0, (os.cpu_count() or 1) - 1))
 
 
-def _device(accelerator: Accelerator) -> torch.device:
-    if accelerator == "auto":
-        found = torch.accelerator.current_accelerator(check_available=True)
-        return torch.device("cpu") if found is None else found
-    name = {"gpu": "cuda"}.get(accelerator, accelerator)
-    is_there = {"cpu": lambda: True, "cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}[name]
-    if not is_there():
-        raise ValueError(f"accelerator: this machine has no {accelerator}")
-    return torch.device(name)
-
-
-def _make_folder(path: Path) -> None:
+def _make_folder(folder: RunFolder, *, is_new: bool) -> None:
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        if is_new:
+            folder.skipped.unlink(missing_ok=True)
     except OSError as error:
-        raise ValueError(f"run folder: {path} cannot be made ({error.strerror})") from None
+        raise ValueError(f"run folder: {folder.path} cannot be written to ({error.strerror})") from None
+
+
+def _remove_traces(folder: RunFolder) -> None:
+    """Of a run that failed before its first checkpoint, so that it can be started again once its fault is mended."""
+    folder.metrics.unlink(missing_ok=True)
+    for path in (folder.tensorboard, folder.last_checkpoint.parent):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _load_weights(task: Task, folder: Path) -> None:

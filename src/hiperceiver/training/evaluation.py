@@ -8,8 +8,12 @@ from dataclasses import dataclass
 
 import torch
 
+from hiperceiver.data.example import ExampleDataset
+from hiperceiver.data.loading import eval_loader
 from hiperceiver.modality import Batch
 from hiperceiver.tasks.task import Task
+from hiperceiver.training.progress import counting
+from hiperceiver.training.settings import Accelerator, Precision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +32,7 @@ def measure(
     task: Task,
     batches: Iterable[Batch],
     *,
-    precision: str = "32",
+    precision: Precision = "32",
     is_stopped: Callable[[], bool] = lambda: False,
     after_batch: Callable[[int], None] = lambda num_examples: None,
 ) -> Measurement | None:
@@ -69,3 +73,59 @@ def measure(
         num_examples=num_examples,
         skipped=tuple(skipped),
     )
+
+
+def evaluate(
+    task: Task,
+    dataset: ExampleDataset,
+    *,
+    batch_size: int = 32,
+    num_workers: int = 0,
+    precision: Precision = "32",
+    accelerator: Accelerator = "auto",
+    show_progress: bool = False,
+) -> dict[str, float]:
+    """Metrics of a task on one split of a source.
+
+    Args:
+        task: in evaluation mode afterwards, where it was before.
+        dataset: the examples.
+        batch_size: examples in a batch; the metrics do not depend on it.
+        num_workers: processes that load data; 0: none.
+        precision: "32" or "bf16".
+        accelerator: kind of device; "auto": a GPU if there is one.
+        show_progress: a bar, if standard error is a terminal.
+
+    Returns:
+        The task's metrics by name, `num_examples` that were counted, and `num_skipped` that could not be read.
+
+    Raises:
+        ValueError: there is no readable example.
+    """
+    before = task.device
+    task.eval().to(find_device(accelerator))
+    try:
+        loader = eval_loader(dataset, batch_size=batch_size, num_workers=num_workers)
+        with counting("evaluating", len(dataset), is_shown=show_progress) as count:
+            measured = measure(task, loader, precision=precision, after_batch=count)
+    finally:
+        task.to(before)
+    assert measured is not None
+    counts = {"num_examples": float(measured.num_examples), "num_skipped": float(len(measured.skipped))}
+    return {**measured.metrics, **counts}
+
+
+def find_device(accelerator: Accelerator) -> torch.device:
+    """The device of that kind.
+
+    Raises:
+        ValueError: this machine has none.
+    """
+    if accelerator == "auto":
+        found = torch.accelerator.current_accelerator(check_available=True)
+        return torch.device("cpu") if found is None else found
+    name = {"gpu": "cuda"}.get(accelerator, accelerator)
+    is_there = {"cpu": lambda: True, "cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}[name]
+    if not is_there():
+        raise ValueError(f"accelerator: this machine has no {accelerator}")
+    return torch.device(name)

@@ -1,0 +1,302 @@
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from hiperceiver.data.example import BadExample, Example
+from hiperceiver.tasks import load_task
+from hiperceiver.training import TrainingSettings, train
+from hiperceiver.training.checkpoints import RUN_KEY, CheckpointFiles, read_checkpoint
+from hiperceiver.training.folder import RunFolder
+from hiperceiver.training.run import TrainingResult
+
+from .synthetic import Source, Stripes, autoencoding, classification
+from .test_run import column, rows
+
+DROPOUT = 0.2
+SETTINGS = TrainingSettings(
+    steps=12, batch_size=3, accumulate=2, ema=0.9, log_every=4, validate_every=5, checkpoint_every=3, seed=5
+)
+SPEEDS = {"examples_per_second", "tokens_per_second", "seconds"}
+
+
+class PowerCut(RuntimeError):
+    pass
+
+
+class Failing(Stripes):
+    """Fails when the n-th example is read."""
+
+    def __init__(self, count: int, *, at: int):
+        super().__init__(count)
+        self.at, self.reads = at, 0
+
+    def __getitem__(self, index: int) -> Example | BadExample:
+        self.reads += 1
+        if self.reads > self.at:
+            raise PowerCut
+        return super().__getitem__(index)
+
+
+class Interrupting(Stripes):
+    """Sends this process SIGINT when the n-th example is read."""
+
+    def __init__(self, count: int, *, seed: int, at: int):
+        super().__init__(count, seed=seed)
+        self.at, self.reads = at, 0
+
+    def __getitem__(self, index: int) -> Example | BadExample:
+        self.reads += 1
+        if self.reads == self.at:
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().__getitem__(index)
+
+
+class Failed:
+    """A validation set that fails when it is read."""
+
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, index: int) -> Example | BadExample:
+        raise PowerCut
+
+
+def failing(steps: int) -> Source:
+    """Data that are enough for so many steps."""
+    # A batch is read before it is needed.
+    count = SETTINGS.batch_size * (SETTINGS.accumulate * steps + 1)
+    return Source(splits={"train": Failing(20, at=count), "validation": Stripes(6, seed=1)})
+
+
+def history(result: TrainingResult) -> list[dict[str, str]]:
+    """The rows of the log, without speeds."""
+    return [{name: value for name, value in sorted(row.items()) if name not in SPEEDS} for row in rows(result)]
+
+
+def weights(result: TrainingResult) -> dict[str, torch.Tensor]:
+    """Last weights, averages and optimizer's moments."""
+    checkpoint = read_checkpoint(RunFolder(result.run_folder).last_checkpoint)
+    moments = checkpoint["optimizer_states"][0]["state"]
+    named = {f"moment {key}": each["exp_avg_sq"] for key, each in moments.items()}
+    return {
+        **checkpoint["current_model_state"],
+        **{f"average {n}": x for n, x in checkpoint["state_dict"].items()},
+        **named,
+    }
+
+
+def assert_same(result: TrainingResult, expected: TrainingResult) -> None:
+    found, wanted = weights(result), weights(expected)
+    assert found.keys() == wanted.keys()
+    for name, weight in found.items():
+        assert torch.equal(weight, wanted[name]), name
+    assert history(result) == history(expected)
+    for field in ("metrics", "last_metrics", "best_step", "steps", "loss", "num_skipped"):
+        assert getattr(result, field) == getattr(expected, field)
+    saved = load_task(expected.model_folder).state_dict()
+    for name, weight in load_task(result.model_folder).state_dict().items():
+        assert torch.equal(weight, saved[name])
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
+    """A run that nothing disturbed."""
+    run_folder = tmp_path_factory.mktemp("runs") / "straight"
+    return train(autoencoding(dropout=DROPOUT), Source(), SETTINGS, run_folder, show_progress=False)
+
+
+def test_the_undisturbed_run_is_what_the_others_are_compared_with(straight: TrainingResult) -> None:
+    assert list(column(straight, "train/loss")) == [4, 8, 12]
+    assert list(column(straight, "validation/loss")) == [5, 10, 12]
+
+
+# Cut off 2 steps after a checkpoint, right after a validation, and more than once.
+@pytest.mark.parametrize("cuts", [[8], [10], [4, 6, 7, 11]])
+def test_a_resumed_run_ends_exactly_as_an_undisturbed_one(
+    tmp_path: Path, straight: TrainingResult, cuts: list[int]
+) -> None:
+    run_folder, done = tmp_path / "run", 0
+    for number, cut in enumerate(cuts):
+        task = autoencoding(dropout=DROPOUT, seed=number)  # a resumed run replaces its weights, whatever they are
+        with pytest.raises(PowerCut):
+            train(task, failing(cut - done), SETTINGS, run_folder, resume=number > 0, show_progress=False)
+        done = read_checkpoint(RunFolder(run_folder).last_checkpoint)[RUN_KEY]["step"]
+        assert cut - 3 <= done <= cut
+    task = autoencoding(dropout=DROPOUT, seed=99)
+    assert_same(train(task, Source(), SETTINGS, run_folder, resume=True, show_progress=False), straight)
+
+
+@pytest.mark.parametrize("step", [5, 12])
+def test_a_run_that_died_while_validating_validates_first(tmp_path: Path, straight: TrainingResult, step: int) -> None:
+    """At the end the checkpoint is from right before the validation; in between it may be older."""
+    settings = dataclasses.replace(SETTINGS, validate_every=step, checkpoint_every=step)
+    source = Source(splits={"train": Stripes(20), "validation": Failed()})  # pyright: ignore[reportArgumentType]
+    with pytest.raises(PowerCut):
+        train(autoencoding(dropout=DROPOUT), source, settings, tmp_path / "run", show_progress=False)
+    state = read_checkpoint(RunFolder(tmp_path / "run").last_checkpoint)[RUN_KEY]
+    assert (state["step"], state["is_validation_due"]) == (step, True)
+    result = train(
+        autoencoding(dropout=DROPOUT), Source(), SETTINGS, tmp_path / "run", resume=True, show_progress=False
+    )
+    assert list(column(result, "validation/loss")) == ([5, 10, 12] if step == 5 else [12])
+    assert column(result, "validation/loss")[12] == column(straight, "validation/loss")[12]
+    assert result.last_metrics == straight.last_metrics
+    best = read_checkpoint(RunFolder(tmp_path / "run").best_checkpoint)[RUN_KEY]["step"]
+    assert best == result.best_step
+    # And once more: nothing is left to do.
+    again = train(autoencoding(dropout=DROPOUT), Source(), SETTINGS, tmp_path / "run", resume=True, show_progress=False)
+    assert history(again) == history(result)
+    assert dataclasses.replace(again, seconds=0) == dataclasses.replace(result, seconds=0)
+
+
+@pytest.mark.parametrize(
+    ("split", "at", "step"),
+    [
+        ("train", 6 * 6 + 4, 7),
+        ("train", 6 * 4 + 4, 5),  # a validation is due, and is made up for
+        ("validation", 2, 5),
+        ("validation", 6 + 6 + 2, 12),  # in the very last one
+    ],
+)
+def test_an_interrupted_run_goes_on_exactly(
+    tmp_path: Path, straight: TrainingResult, split: str, at: int, step: int
+) -> None:
+    splits = {"train": Stripes(20), "validation": Stripes(6, seed=1)}
+    splits[split] = Interrupting(len(splits[split]), seed=splits[split].seed, at=at)
+    first = train(autoencoding(dropout=DROPOUT), Source(splits), SETTINGS, tmp_path / "run", show_progress=False)
+    assert first.is_interrupted
+    assert first.steps == step
+    result = train(
+        autoencoding(dropout=DROPOUT), Source(), SETTINGS, tmp_path / "run", resume=True, show_progress=False
+    )
+    assert not result.is_interrupted
+    assert_same(result, straight)
+
+
+PROGRAM = """
+import sys, time
+import torch
+torch.set_num_threads(1)
+sys.path.insert(0, {tests!r})
+from training.synthetic import Source, Stripes, autoencoding
+from training.test_resume import DROPOUT, SETTINGS
+from hiperceiver.training import train
+
+class Slow(Stripes):
+    def __getitem__(self, index):
+        time.sleep(0.02)
+        return super().__getitem__(index)
+
+source = Source(splits={{"train": Slow(20), "validation": Stripes(6, seed=1)}})
+train(autoencoding(dropout=DROPOUT), source, SETTINGS, sys.argv[1])
+"""
+
+
+def test_killed_with_signal_9_and_resumed(tmp_path: Path, straight: TrainingResult) -> None:
+    folder = RunFolder(tmp_path / "run")
+    program = textwrap.dedent(PROGRAM).format(tests=str(Path(__file__).parents[1]))
+    process = subprocess.Popen([sys.executable, "-c", program, str(folder.path)], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        # Past the checkpoint of step 3.
+        if folder.metrics.exists() and "\n4," in folder.metrics.read_text():
+            break
+        time.sleep(0.005)
+    process.kill()
+    _, errors = process.communicate()
+    assert process.returncode == -signal.SIGKILL, errors
+    assert 3 <= read_checkpoint(folder.last_checkpoint)[RUN_KEY]["step"] < 12
+    result = train(autoencoding(dropout=DROPOUT), Source(), SETTINGS, folder.path, resume=True, show_progress=False)
+    assert_same(result, straight)
+
+
+def test_resuming_a_finished_run_changes_nothing(straight: TrainingResult) -> None:
+    task = autoencoding(dropout=DROPOUT, seed=3)
+    before = history(straight)
+    again = train(task, Source(), SETTINGS, straight.run_folder, resume=True, show_progress=False)
+    assert history(again) == before
+    assert dataclasses.replace(again, seconds=straight.seconds) == straight
+    for name, weight in load_task(straight.model_folder).state_dict().items():
+        assert torch.equal(task.state_dict()[name], weight)
+
+
+def test_a_finished_run_can_be_made_longer(tmp_path: Path) -> None:
+    settings = TrainingSettings(steps=2, batch_size=4)
+    train(autoencoding(), Source(), settings, tmp_path / "run", show_progress=False)
+    longer = dataclasses.replace(settings, steps=4, num_workers=0, log_every=1)
+    result = train(autoencoding(), Source(), longer, tmp_path / "run", resume=True, show_progress=False)
+    assert result.steps == 4
+    assert list(column(result, "train/loss")) == [2, 3, 4]
+
+
+def test_time_of_all_parts_counts(tmp_path: Path) -> None:
+    settings = TrainingSettings(steps=2, batch_size=4)
+    train(autoencoding(), Source(), settings, tmp_path / "run", show_progress=False)
+    path = RunFolder(tmp_path / "run").last_checkpoint
+    checkpoint = read_checkpoint(path)
+    checkpoint[RUN_KEY]["elapsed"] = 3600.0
+    CheckpointFiles().save_checkpoint(checkpoint, path)
+    longer = dataclasses.replace(settings, steps=4, max_time="2h")
+    result = train(autoencoding(), Source(), longer, tmp_path / "run", resume=True, show_progress=False)
+    assert 3600 < result.seconds < 3700
+    over = dataclasses.replace(settings, steps=None, max_time="30m")
+    again = train(autoencoding(), Source(), over, tmp_path / "run", resume=True, show_progress=False)
+    assert again.steps == 4
+
+
+def test_what_cannot_be_resumed(tmp_path: Path, straight: TrainingResult) -> None:
+    def resume(task=None, source=None, settings=SETTINGS, folder: Path = straight.run_folder) -> None:
+        train(
+            task or autoencoding(dropout=DROPOUT),
+            source or Source(),
+            settings,
+            folder,
+            resume=True,
+            show_progress=False,
+        )
+
+    before = read_checkpoint(RunFolder(straight.run_folder).last_checkpoint)[RUN_KEY]["step"]
+    for change, message in [
+        ({"batch_size": 4}, "^batch_size: expected 3, got 4; a run is resumed as it was begun"),
+        ({"seed": 6}, "^seed: expected 5, got 6"),
+        ({"ema": 0.0}, "^ema: expected 0.9, got 0.0"),
+        ({"learning_rate": 1.0}, "^learning_rate: "),
+    ]:
+        with pytest.raises(ValueError, match=message) as error:
+            resume(settings=dataclasses.replace(SETTINGS, **change))
+        assert "\n" not in str(error.value)
+    for task, message in [
+        (classification(dropout=DROPOUT), "^task: "),
+        (autoencoding(dropout=0.0), "^model.dropout: expected 0.2, got 0.0"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            resume(task)
+    frozen = autoencoding(dropout=DROPOUT)
+    frozen.model.positions.requires_grad_(False)
+    with pytest.raises(ValueError, match="^trained weights: it is another one now"):
+        resume(frozen)
+    with pytest.raises(ValueError, match="^number of training examples: expected 20, got 21"):
+        resume(source=Source(splits={"train": Stripes(21)}))
+    with pytest.raises(ValueError, match=r"^run folder: .* has no checkpoints/last.ckpt"):
+        resume(folder=tmp_path)
+    assert read_checkpoint(RunFolder(straight.run_folder).last_checkpoint)[RUN_KEY]["step"] == before
+
+
+def test_a_malicious_checkpoint_is_not_resumed_and_not_executed(tmp_path: Path) -> None:
+    from .test_checkpoints import Trap
+
+    folder = RunFolder(tmp_path / "run")
+    folder.last_checkpoint.parent.mkdir(parents=True)
+    torch.save({RUN_KEY: {"format": 1}, "state_dict": Trap(tmp_path / "sprung")}, folder.last_checkpoint)
+    with pytest.raises(ValueError, match=r"last\.ckpt: refused, it calls for posix.system") as error:
+        train(autoencoding(), Source(), SETTINGS, folder.path, resume=True)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "sprung").exists()
