@@ -186,6 +186,8 @@ def test_uniform_hides_an_exact_number_and_groups_keep_different_ones(make_model
         in_groups = (~mask.is_masked["image"]).unflatten(1, (2, 25)).sum(dim=2)
         assert (in_groups[:, 0] != in_groups[:, 1]).any()
         assert torch.equal((mask.visible["image"] >= 0).sum(dim=2), in_groups)
+    for name in two_modalities:  # only tokens are listed, not the padding of their groups
+        assert torch.equal((mask.visible[name] >= 0).sum(dim=(1, 2)), (~mask.is_masked[name]).sum(dim=1))
 
 
 def count_operations(run: Callable[[], object]) -> int:
