@@ -18,7 +18,7 @@ class FakeTrainer:
 def test_average_follows_the_definition_and_swaps_in_and_out() -> None:
     module, trainer, average = Module(), FakeTrainer(), AverageWeights(0.5)
     average.setup(trainer, module, "fit")  # pyright: ignore[reportArgumentType]
-    expected = None
+    expected = module.layer.weight.detach().clone()
     for step in range(1, 12):
         with torch.no_grad():
             for weight in module.parameters():
@@ -28,7 +28,8 @@ def test_average_follows_the_definition_and_swaps_in_and_out() -> None:
         now = module.layer.weight.detach().clone()
         count = step - 1
         decay = min(0.5, (1 + count) / (10 + count))
-        expected = now if expected is None else decay * expected + (1 - decay) * now
+        expected = decay * expected + (1 - decay) * now
+        average.on_train_batch_end(trainer, module, None, None, 0)  # pyright: ignore[reportArgumentType] - once a step
     last = module.layer.weight.detach().clone()
     with average.in_place(module):
         torch.testing.assert_close(module.layer.weight.detach(), expected)

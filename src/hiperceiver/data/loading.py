@@ -91,13 +91,15 @@ class _AugmentedByKey(Dataset[Example | BadExample]):
 
     def __init__(self, dataset: ExampleDataset, seed: int) -> None:
         self.dataset = dataset
+        # Asked once: a protocol takes its time to answer.
+        self.augmented_dataset = dataset if isinstance(dataset, AugmentedDataset) else None
         self.seed = seed
 
     def __getitem__(self, key: Key) -> Example | BadExample:
         epoch, index = key
         try:
-            if isinstance(self.dataset, AugmentedDataset):
-                return self.dataset.augmented(index, np.random.default_rng([self.seed, epoch, index]))
+            if self.augmented_dataset is not None:
+                return self.augmented_dataset.augmented(index, np.random.default_rng([self.seed, epoch, index]))
             return self.dataset[index]
         except Exception as error:
             error.add_note(f"while reading example {index} of epoch {epoch}")

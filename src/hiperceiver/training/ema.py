@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 
@@ -14,20 +15,30 @@ from torch import Tensor
 class AverageWeights(WeightAveraging):
     """Lightning's weight averaging with a decay that rises, so that short runs do not drag their start along.
 
-    After t updates the decay is min(decay, (1 + t) / (10 + t)).
+    After t steps the decay is min(decay, (1 + t) / (10 + t)). An update is one call over all weights: Lightning's own
+    goes through them one by one, which takes a few milliseconds on a CPU.
 
     Args:
         decay: share of the average that an update keeps, once the run is long enough.
     """
 
     def __init__(self, decay: float):
+        super().__init__(use_buffers=False)
         self.decay = decay
-        super().__init__(use_buffers=False, multi_avg_fn=self._average)
 
     @torch.no_grad()
-    def _average(self, averages: list[Tensor], weights: list[Tensor], num_averaged: Tensor | int) -> None:
-        count = float(num_averaged)
-        decay = min(self.decay, (1 + count) / (10 + count))
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Follow the weights after each optimizer step."""
+        step = trainer.global_step
+        if step == self._latest_update_step:
+            return
+        self._latest_update_step = step
+        assert self._average_model is not None
+        averages: list[Tensor] = list(self._average_model.module.parameters())
+        weights: list[Tensor] = list(pl_module.parameters())
+        decay = min(self.decay, step / (9 + step))
         torch._foreach_lerp_(averages, weights, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
 
     @contextmanager
