@@ -315,14 +315,14 @@ def test_overfits_four_examples(make_model):
     waves = [torch.outer((k * coordinates).sin(), (k * coordinates).cos()).flatten() for k in (1, 2, 3, 4)]
     batch = Batch(inputs={"image": torch.stack([torch.stack([w, -w, w * w], dim=-1) for w in waves])})
     task = MaskedAutoencoding(model, MaskedAutoencodingConfig(ratio=0.5))
-    optimizer = torch.optim.Adam(task.parameters(), lr=5e-3)
-    for _ in range(200):
+    optimizer = torch.optim.Adam(task.parameters(), lr=1e-2)
+    for _ in range(150):
         optimizer.zero_grad()
         task.loss(batch)[0].backward()
         optimizer.step()
     metrics = task.eval().make_metrics()
     task.update(metrics, batch)
-    assert metrics.compute()["explained"] > 0.9
+    assert metrics.compute()["explained"] > 0.85
 
 
 # ------------------------------------------------------------------------------------------------ metrics, predictions

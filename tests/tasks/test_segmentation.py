@@ -207,7 +207,7 @@ def test_overfits_four_examples(make_model, own_embedding):
     else:
         batch.targets["segmentation"] = (quarter + torch.arange(4)[:, None]) % 3
     optimizer = torch.optim.Adam(task.parameters(), lr=5e-3)
-    for _ in range(150):
+    for _ in range(80):
         optimizer.zero_grad()
         task.loss(batch)[0].backward()
         optimizer.step()
