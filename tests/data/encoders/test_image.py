@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from hiperceiver.data.encoders import ENCODERS, ImageEncoder, encoder_from_dict
-from hiperceiver.data.encoders.image import open_picture, place
+from hiperceiver.data.encoders.image import open_picture, picture_size, place
 from hiperceiver.modality import Modality
 
 from ..pictures import encoded, gradient, jpeg, write
@@ -357,3 +357,15 @@ def test_reading_leaves_a_given_picture_and_array_alone() -> None:
     SQUASH.encode(picture)
     np.testing.assert_array_equal(array, gradient())
     np.testing.assert_array_equal(np.asarray(picture), gradient())
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_size_in_the_header_is_that_of_the_upright_picture(orientation: int, kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    raw = encoded(Image.fromarray(gradient(24, 36)), kind, exif=exif)
+    width, height = open_picture(raw).size
+    assert picture_size(raw) == (height, width) == ((24, 36) if orientation < 5 else (36, 24))
+    with pytest.raises(ValueError, match="is not a picture"):
+        picture_size(b"words")

@@ -6,10 +6,11 @@ that cannot be read gives a `ValueError` of one line, never another exception, b
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from io import BytesIO
 from itertools import islice
@@ -47,6 +48,7 @@ _TURNS = {
     7: "TRANSVERSE",
     8: "ROTATE_90",
 }
+_SIDEWAYS = {"TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90"}
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,8 @@ class ImageEncoder:
         """A mask (a picture whose pixels are class numbers) on the same grid as its picture, without mixing classes.
 
         Args:
-            raw: as in `encode`, in a palette, grey, 16-bit or 1-bit mode; palette masks give the colours' numbers.
+            raw: as in `encode`, in a palette, grey, 16-bit or 1-bit mode (palette masks give the colours' numbers), or
+                what `read_labels` gave.
             ignore: the number that means 'no label' (255 by custom); None if all numbers are classes.
 
         Returns:
@@ -189,7 +192,7 @@ class ImageEncoder:
         Raises:
             ValueError: it cannot be read, or it is a colour picture.
         """
-        labels = read_labels(raw)
+        labels = raw if isinstance(raw, np.ndarray) and raw.dtype == np.int64 else read_labels(raw)
         height, width = labels.shape
         placement = place(height, width, self.size, self.fit)
         left, top, right, bottom = placement.box
@@ -320,6 +323,19 @@ def read_labels(raw: RawImage) -> np.ndarray:
     return np.asarray(picture).astype(np.int64)
 
 
+def picture_size(raw: RawImage) -> tuple[int, int]:
+    """Height and width of an upright picture, read from its header alone.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    with _one_line_faults(raw):
+        picture = _identify(raw)
+        height, width = picture.height, picture.width
+        is_side = _turn(picture) in _SIDEWAYS and picture.format != "TIFF"  # Pillow has turned the size of these
+    return (width, height) if is_side else (height, width)
+
+
 def open_picture(raw: RawImage) -> Image.Image:
     """A picture, decoded whole and turned as its EXIF orientation says, in its own size and mode.
 
@@ -346,17 +362,30 @@ def _open(raw: RawImage, wanted: tuple[int, int] | None = None) -> tuple[Image.I
             1/2, 1/4 or 1/8 of its size (never below twice what is wanted), which saves most of the time.
     """
     image = import_extra("PIL.Image", extra="data")
-    content = _read_file(raw) if isinstance(raw, str | os.PathLike) else raw
+    with _one_line_faults(raw):
+        picture = _identify(raw)
+        height, width = picture.height, picture.width
+        if wanted is not None and picture is not raw and picture.format == "JPEG":
+            picture.draft(None, (2 * max(wanted), 2 * max(wanted)))
+        picture.load()
+        turn = _turn(picture)
+    if turn is None:
+        return picture, (height, width)
+    return picture.transpose(image.Transpose[turn]), (width, height) if turn in _SIDEWAYS else (height, width)
+
+
+@contextlib.contextmanager
+def _one_line_faults(raw: RawImage) -> Iterator[None]:
+    """Whatever goes wrong in a decoder becomes a `ValueError` of one line."""
+    image = import_extra("PIL.Image", extra="data")
     with warnings.catch_warnings():
         # Pillow warns of odd metadata, which changes nothing here; a picture too large to decode is an error.
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", image.DecompressionBombWarning)
         try:
-            picture = _identify(content)
-            height, width = picture.height, picture.width
-            if wanted is not None and isinstance(content, bytes) and picture.format == "JPEG":
-                picture.draft(None, (2 * max(wanted), 2 * max(wanted)))
-            picture.load()
+            yield
+        except _Fault as fault:
+            raise _fault(raw, str(fault)) from None
         except image.UnidentifiedImageError:
             raise _fault(raw, "is not a picture in a format that Pillow knows") from None
         except (image.DecompressionBombWarning, image.DecompressionBombError):
@@ -366,40 +395,34 @@ def _open(raw: RawImage, wanted: tuple[int, int] | None = None) -> tuple[Image.I
             raise
         except Exception as error:  # decoders of strangers' bytes raise many kinds: OSError, SyntaxError, struct.error
             reason = " ".join(str(error).split()) or type(error).__name__
-            raise _fault(raw, reason if type(error) is ValueError else f"cannot be decoded: {reason}") from error
-        turn = _turn(picture)
-    if picture.format == "TIFF":
-        height, width = picture.height, picture.width  # Pillow turns these while it decodes
-    if turn is None:
-        return picture, (height, width)
-    is_side = turn not in ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM")
-    return picture.transpose(image.Transpose[turn]), (width, height) if is_side else (height, width)
+            raise _fault(raw, f"cannot be decoded: {reason}") from error
 
 
-def _read_file(path: str | os.PathLike[str]) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise _fault(path, (error.strerror or "cannot be read").lower()) from None
+class _Fault(ValueError):
+    """What we found wrong ourselves, before a decoder was asked."""
 
 
-def _identify(content: Image.Image | bytes | np.ndarray) -> Image.Image:
+def _identify(raw: RawImage) -> Image.Image:
     """A Pillow picture whose header is read."""
     image = import_extra("PIL.Image", extra="data")
-    if isinstance(content, bytes):
-        if not content:
-            raise ValueError("is empty (0 bytes)")
-        return image.open(BytesIO(content))
-    if isinstance(content, np.ndarray):
-        is_shape = content.ndim == 2 or (content.ndim == 3 and content.shape[2] in (1, 3, 4))
-        if content.dtype != np.uint8 or not is_shape or content.size == 0:
+    if isinstance(raw, str | os.PathLike):
+        try:
+            raw = Path(raw).read_bytes()
+        except OSError as error:
+            raise _Fault((error.strerror or "cannot be read").lower()) from error
+    if isinstance(raw, bytes):
+        if not raw:
+            raise _Fault("is empty (0 bytes)")
+        return image.open(BytesIO(raw))
+    if isinstance(raw, np.ndarray):
+        is_shape = raw.ndim == 2 or (raw.ndim == 3 and raw.shape[2] in (1, 3, 4))
+        if raw.dtype != np.uint8 or not is_shape or raw.size == 0:
             expected = "uint8 of shape (H, W) or (H, W, 1, 3 or 4)"
-            raise ValueError(f"array: expected {expected}, got {content.dtype} of shape {content.shape}")
-        flat = content[..., 0] if content.ndim == 3 and content.shape[2] == 1 else content
-        return image.fromarray(np.ascontiguousarray(flat))
-    if not isinstance(content, image.Image):
-        raise ValueError(f"expected a picture, a path, bytes or a uint8 array, got {type(content).__name__}")
-    return content
+            raise _Fault(f"array: expected {expected}, got {raw.dtype} of shape {raw.shape}")
+        return image.fromarray(np.ascontiguousarray(raw[..., 0] if raw.shape[2:] == (1,) else raw))
+    if not isinstance(raw, image.Image):
+        raise _Fault(f"expected a picture, a path, bytes or a uint8 array, got {type(raw).__name__}")
+    return raw
 
 
 def _turn(picture: Image.Image) -> str | None:
