@@ -151,8 +151,8 @@ def deal_blocks(num_blocks: int, seed: int) -> np.ndarray:
     Of every ten neighbours seven, one and two; a rest is dealt in these shares. Fewer than ten blocks give at least one
     to test and, from three on, one to validation; two give none to validation.
 
-    >>> deal_blocks(2, 0).tolist(), np.bincount(deal_blocks(3, 0)).tolist(), np.bincount(deal_blocks(40, 0)).tolist()
-    ([0, 2], [1, 1, 1], [28, 4, 8])
+    >>> [np.bincount(deal_blocks(n, seed=0)).tolist() for n in (2, 3, 40)]
+    [[1, 0, 1], [1, 1, 1], [28, 4, 8]]
     """
     rng = np.random.default_rng(seed)
     dealt = []
