@@ -16,6 +16,7 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from hiperceiver.modality import Modality
@@ -57,8 +58,9 @@ class SavedModel:
         Raises:
             ValueError: the weights do not fit the config.
         """
-        model = ARCHITECTURES[self.architecture](self.config, self.modalities)
-        expected = model.state_dict()
+        architecture = ARCHITECTURES[self.architecture]
+        with torch.device("meta"):  # shapes only: sizes that are wrong must not be allocated
+            expected = architecture(self.config, self.modalities).state_dict()
         for name in [*expected, *self.weights]:
             if name not in self.weights:
                 raise ValueError(f"{self.source}: {WEIGHTS_FILE} lacks {name}, which {CONFIG_FILE} calls for")
@@ -69,6 +71,7 @@ class SavedModel:
                     f"{self.source}: expected shape {tuple(expected[name].shape)} for {name} by {CONFIG_FILE}, got "
                     f"{tuple(self.weights[name].shape)} in {WEIGHTS_FILE}"
                 )
+        model = architecture(self.config, self.modalities)
         model.load_state_dict(self.weights)
         model.metadata = {"encoders": self.encoders, "classes": list(self.classes)}
         return model.eval()

@@ -1,0 +1,255 @@
+"""Linear, feed-forward and attention layers: against literal versions, and the random ones by their statistics."""
+
+import math
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from literal_hip import attend as literal_attend
+from literal_hip import cross_attention as literal_cross_attention
+from literal_hip import self_attention as literal_self_attention
+from torch import Tensor, nn
+
+from hiperceiver.model.layers import ACTIVATIONS, CrossAttention, DropPath, FeedForward, Linear, SelfAttention, attend
+
+
+def shaken(module: nn.Module) -> nn.Module:
+    """Double precision, with no bias or norm as it starts."""
+    module = module.double()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return module
+
+
+def weights_of(module: nn.Module) -> dict[str, np.ndarray]:
+    return {f"it.{name}": tensor.detach().numpy() for name, tensor in module.state_dict().items()}
+
+
+# -------------------------------------------------------------------------------------------------- linear
+
+
+def test_weights_are_drawn_by_fan_in_and_biases_are_zero() -> None:
+    layer = Linear(400, 300)
+    std = 400**-0.5
+    assert layer.weight.std().item() == pytest.approx(std, rel=0.02)
+    assert layer.weight.mean().item() == pytest.approx(0, abs=0.01 * std)
+    assert layer.weight.abs().max().item() <= 2 * std / 0.87962566103423978 + 1e-6  # cut at two standard deviations
+    assert layer.weight.abs().max().item() > 1.9 * std / 0.87962566103423978
+    assert not layer.bias.any()
+
+
+def test_activations() -> None:
+    x = torch.tensor([-2.0, -0.5, 0.0, 0.5, 2.0])
+    assert ACTIVATIONS["squared_relu"](x).tolist() == [0, 0, 0, 0.25, 4]
+    assert ACTIVATIONS["relu"](x).tolist() == [0, 0, 0, 0.5, 2]
+    torch.testing.assert_close(ACTIVATIONS["silu"](x), x * torch.sigmoid(x))
+    normal = torch.tensor([0.5 * (1 + math.erf(v / math.sqrt(2))) for v in x.tolist()])
+    torch.testing.assert_close(ACTIVATIONS["gelu"](x), x * normal)
+
+
+@pytest.mark.parametrize("activation", list(ACTIVATIONS))
+def test_feed_forward(activation: str) -> None:
+    layer = FeedForward(5, widening=3, activation=activation)  # type: ignore[arg-type]
+    assert layer.hidden.weight.shape == (15, 5)
+    x = torch.randn(2, 3, 4, 5)
+    expected = ACTIVATIONS[activation](x @ layer.hidden.weight.T + layer.hidden.bias) @ layer.output.weight.T
+    torch.testing.assert_close(layer(x), expected + layer.output.bias)
+
+
+# ----------------------------------------------------------------------------------------------- attention
+
+
+@given(
+    st.integers(1, 3),
+    st.integers(1, 3),
+    st.integers(1, 4),
+    st.integers(1, 5),
+    st.sampled_from([1, 2, 3]),
+    st.booleans(),
+)
+def test_attention_agrees_with_loops(batch: int, groups: int, n: int, m: int, heads: int, is_shared: bool) -> None:
+    queries = torch.randn(1 if is_shared else batch, groups, n, 6).double()
+    keys, values = torch.randn(2, batch, groups, m, 6).double()
+    is_hidden = torch.rand(batch, groups, m) < 0.4
+    result = attend(queries, keys, values, heads, is_hidden)
+    for b, g, i in product(range(batch), range(groups), range(n)):
+        seen = (~is_hidden[b, g]).nonzero().flatten().tolist()
+        query = queries[0 if is_shared else b, g, i].numpy()
+        expected = literal_attend(
+            query, [keys[b, g, k].numpy() for k in seen], [values[b, g, k].numpy() for k in seen], heads
+        )
+        np.testing.assert_allclose(result[b, g, i], expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_query_that_sees_no_key_gets_zero(dtype: torch.dtype) -> None:
+    queries, keys, values = torch.randn(3, 1, 2, 4, 6).to(dtype).requires_grad_().unbind()
+    is_hidden = torch.tensor([[[True] * 4, [True, False, True, True]]])
+    out = attend(queries, keys, values, 2, is_hidden)
+    assert not out[:, 0].any()
+    torch.testing.assert_close(out[:, 1], values[:, 1, [1]].expand(-1, 4, -1))
+    out.float().square().sum().backward()
+
+
+def test_scores_of_any_size_stay_finite() -> None:
+    queries, keys, values = torch.randn(3, 1, 1, 4, 6).unbind()
+    is_hidden = torch.tensor([[[True, False, False, True]]])
+    out = attend(1e4 * queries, 1e4 * keys, values, 1, is_hidden)
+    assert out.isfinite().all()
+    only_seen = attend(1e4 * queries, 1e4 * keys[:, :, 1:3], values[:, :, 1:3], 1)
+    torch.testing.assert_close(out, only_seen)
+
+
+# ------------------------------------------------------------------------------------------ cross-attention
+
+ORDERS = ("_attend_as_written", "_attend_to_raw_tokens", "_attend_with_raw_queries")
+
+
+def cross_attention(heads: int, *, residual: bool = True) -> CrossAttention:
+    layer = shaken(CrossAttention(4, 6, num_heads=heads, widening=2, activation="squared_relu", residual=residual))
+    assert isinstance(layer, CrossAttention)
+    return layer
+
+
+@pytest.mark.parametrize("residual", [True, False], ids=["latents", "readout"])
+@pytest.mark.parametrize("is_shared", [True, False], ids=["shared queries", "own queries"])
+@pytest.mark.parametrize(
+    ("order", "heads"), [(order, 1) for order in ORDERS] + [(order, 3) for order in ORDERS[:2]], ids=str
+)
+def test_every_order_of_computation_agrees_with_loops(
+    order: str, heads: int, is_shared: bool, residual: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = cross_attention(heads, residual=residual)
+    monkeypatch.setattr(layer, "_cheapest_order", lambda queries, tokens: getattr(layer, order))
+    queries = torch.randn(1 if is_shared else 2, 3, 5, 4).double()
+    tokens = torch.randn(2, 3, 4, 6).double()
+    is_hidden = torch.rand(2, 3, 4) < 0.4
+    is_hidden[1, 2] = True
+    result = layer(queries, tokens, is_hidden).detach()
+    without = layer(queries, tokens).detach()
+    for b, g in product(range(2), range(3)):
+        asked = list(queries[0 if is_shared else b, g].numpy())
+        seen = [tokens[b, g, m].numpy() for m in range(4) if not is_hidden[b, g, m]]
+        expected = literal_cross_attention(weights_of(layer), "it", asked, seen, heads, residual=residual)
+        np.testing.assert_allclose(result[b, g], expected, rtol=1e-9, atol=1e-12)
+        every = literal_cross_attention(
+            weights_of(layer), "it", asked, list(tokens[b, g].numpy()), heads, residual=residual
+        )
+        np.testing.assert_allclose(without[b, g], every, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("heads", [1, 2])
+def test_every_order_of_computation_has_the_same_gradients(heads: int) -> None:
+    layer = cross_attention(heads)
+    queries = torch.randn(1, 3, 5, 4).double().requires_grad_()
+    tokens = torch.randn(2, 3, 7, 6).double().requires_grad_()
+    is_hidden = torch.rand(2, 3, 7) < 0.4
+    is_hidden[0, 1] = True
+    weights = [p for name, p in layer.named_parameters() if not name.startswith("feed_forward")]
+
+    def gradients(order: str) -> list[Tensor]:
+        out = getattr(layer, order)(queries, tokens, is_hidden)
+        found = torch.autograd.grad(out.sin().sum(), [queries, tokens, *weights], allow_unused=True)
+        return [
+            torch.zeros_like(x) if g is None else g for g, x in zip(found, [queries, tokens, *weights], strict=True)
+        ]
+
+    expected = gradients(ORDERS[0])
+    for order in ORDERS[1:] if heads == 1 else ORDERS[1:2]:
+        for ours, theirs in zip(gradients(order), expected, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-10)
+
+
+def test_the_order_follows_the_shapes_and_not_the_batch() -> None:
+    def order(queries: tuple[int, ...], tokens: tuple[int, ...], heads: int = 1) -> str:
+        layer = CrossAttention(queries[-1], tokens[-1], num_heads=heads, widening=1, activation="relu", residual=True)
+        return layer._cheapest_order(torch.zeros(queries), torch.zeros(tokens)).__name__
+
+    for batch in (1, 2, 64):
+        assert order((1, 4, 8, 32), (batch, 4, 3000, 32)) == "_attend_to_raw_tokens"
+        assert order((1, 4, 3000, 16), (batch, 4, 8, 64)) == "_attend_with_raw_queries"
+        assert order((1, 1, 64, 64), (batch, 1, 64, 32), heads=32) == "_attend_as_written"
+
+
+def test_a_large_input_needs_no_matrix_of_scores_in_memory() -> None:
+    """The groups are a part of the batch: 4-D, so that the fused kernels take it."""
+    shapes = []
+    original = nn.functional.scaled_dot_product_attention
+
+    def spy(queries: Tensor, keys: Tensor, values: Tensor, **settings: object) -> Tensor:
+        shapes.append((queries.ndim, keys.ndim, values.ndim))
+        return original(queries, keys, values, **settings)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nn.functional, "scaled_dot_product_attention", spy)
+        layer = cross_attention(1)
+        for name in ORDERS:
+            getattr(layer, name)(torch.randn(1, 3, 5, 4).double(), torch.randn(2, 3, 7, 6).double(), None)
+    assert shapes == [(4, 4, 4)] * 3
+
+
+# ------------------------------------------------------------------------------- self-attention, dropping
+
+
+def test_self_attention_agrees_with_loops() -> None:
+    layer = shaken(SelfAttention(6, num_heads=3, widening=2, activation="squared_relu"))
+    x = torch.randn(2, 3, 5, 6).double()
+    result = layer(x).detach()
+    for b, g in product(range(2), range(3)):
+        expected = literal_self_attention(weights_of(layer), "it", list(x[b, g].numpy()), 3)
+        np.testing.assert_allclose(result[b, g], expected, rtol=1e-9, atol=1e-12)
+
+
+def test_drop_path_leaves_examples_out_and_does_not_rescale() -> None:
+    drop = DropPath(0.3).train()
+    x = torch.randn(4000, 2, 3, 4)
+    y = drop(x)
+    kept = (y != 0).flatten(1).any(dim=1)
+    assert torch.equal(y[kept], x[kept])  # not divided by the probability of keeping
+    assert not y[~kept].any()
+    assert kept.float().mean().item() == pytest.approx(0.7, abs=0.03)
+    assert torch.equal(drop.eval()(x), x)
+    assert torch.equal(DropPath(0.0).train()(x), x)
+
+
+def test_drop_path_draws_for_each_branch_alone() -> None:
+    layer = SelfAttention(8, num_heads=2, widening=2, activation="relu", drop_path=0.5).train()
+    nn.init.normal_(layer.feed_forward.output.bias)
+    nn.init.normal_(layer.output.bias)
+    x = torch.randn(1, 1, 3, 8).expand(2000, -1, -1, -1)
+    whole = layer.eval()(x[:1])
+    attended = layer.output(
+        attend(*layer.query_key_value(layer.attention_norm(x[:1])).chunk(3, dim=-1), layer.num_heads)
+    )
+    no_attention = x[:1] + layer.feed_forward(layer.feed_forward_norm(x[:1]))
+    outcomes = [x[:1], x[:1] + attended, no_attention, whole]
+    y = layer.train()(x)
+    counts = [torch.isclose(y, outcome, atol=1e-5).flatten(1).all(dim=1).sum().item() for outcome in outcomes]
+    assert sum(counts) == 2000
+    assert counts == pytest.approx([500] * 4, abs=80)
+
+
+def test_dropout_stands_after_the_attention_and_after_the_feed_forward() -> None:
+    layer = SelfAttention(8, num_heads=2, widening=2, activation="relu", dropout=0.4).train()
+    dropped: list[tuple[Tensor, Tensor]] = []
+    hooks = [
+        module.register_forward_hook(lambda _, inputs, out: dropped.append((inputs[0], out)))
+        for module in layer.modules()
+        if isinstance(module, nn.Dropout)
+    ]
+    layer(torch.randn(50, 2, 5, 8))
+    for hook in hooks:
+        hook.remove()
+    assert len(dropped) == 2
+    for before, after in dropped:
+        assert before.shape == after.shape == (50, 2, 5, 8)
+        kept = after != 0
+        assert kept.float().mean().item() == pytest.approx(0.6, abs=0.03)
+        torch.testing.assert_close(after[kept], before[kept] / 0.6)  # rescaled, as dropout is
+    layer.eval()
+    x = torch.randn(2, 2, 5, 8)
+    assert torch.equal(layer(x), layer(x))

@@ -1,0 +1,63 @@
+"""The shared words: what a modality may be, and moving a batch."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from hiperceiver.modality import Batch, Modality
+
+
+def test_tokens_are_the_product_of_the_grid() -> None:
+    assert Modality(grid=(224, 224), channels=3).num_tokens == 50176
+    assert Modality(grid=(8, 4, 2), channels=1).num_tokens == 64
+    assert Modality(grid=[5], channels=1).grid == (5,)  # type: ignore[arg-type]
+    assert Modality(grid=7, channels=1).grid == (7,)  # type: ignore[arg-type]
+
+
+def test_it_is_a_value() -> None:
+    assert Modality(grid=(3,), channels=1) == Modality(grid=(3,), channels=1, role="input")
+    assert len({Modality(grid=(3,), channels=1), Modality(grid=(3,), channels=1, role="label")}) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"grid": ()}, "grid: expected one or more whole numbers >= 1, for example (224, 224), got ()"),
+        ({"grid": (0, 3)}, "grid: expected one or more whole numbers >= 1, for example (224, 224), got (0, 3)"),
+        ({"grid": (2.0,)}, "grid: expected one or more whole numbers >= 1, for example (224, 224), got (2.0,)"),
+        ({"grid": (True,)}, "grid: expected one or more whole numbers >= 1, for example (224, 224), got (True,)"),
+        ({"channels": 0}, "channels: expected a whole number >= 1, got 0"),
+        ({"channels": "3"}, "channels: expected a whole number >= 1, got '3'"),
+        ({"channels": True}, "channels: expected a whole number >= 1, got True"),
+        ({"role": "output"}, "role: expected one of input, label, got 'output'"),
+    ],
+)
+def test_mistakes(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole message is compared
+        Modality(**{"grid": (4,), "channels": 3} | settings)
+    assert str(error.value) == message
+
+
+def test_plain_values_and_back() -> None:
+    modality = Modality(grid=(4, 5), channels=3, role="label")
+    assert modality.to_dict() == {"grid": [4, 5], "channels": 3, "role": "label"}
+    assert Modality.from_dict(modality.to_dict()) == modality
+    assert Modality.from_dict({"grid": [2], "channels": 1}).role == "input"
+
+
+def test_a_batch_moves_whole() -> None:
+    batch = Batch(
+        inputs={"image": torch.zeros(3, 4, 1)},
+        is_padding={"image": torch.zeros(3, 4, dtype=torch.bool)},
+        targets={"label": torch.zeros(3, dtype=torch.int64)},
+        skipped=("a.jpg: damaged",),
+    )
+    assert len(batch) == 3
+    assert len(Batch(inputs={})) == 0
+    moved = batch.to("meta", non_blocking=True)
+    assert moved.skipped == batch.skipped
+    assert len(moved) == 3
+    for tensors in (moved.inputs, moved.is_padding, moved.targets):
+        assert [x.device.type for x in tensors.values()] == ["meta"]
+    assert batch.inputs["image"].device.type == "cpu"
