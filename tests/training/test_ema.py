@@ -18,6 +18,7 @@ class FakeTrainer:
 def test_average_follows_the_definition_and_swaps_in_and_out() -> None:
     module, trainer, average = Module(), FakeTrainer(), AverageWeights(0.5)
     average.setup(trainer, module, "fit")  # pyright: ignore[reportArgumentType]
+    average.on_train_start(trainer, module)  # pyright: ignore[reportArgumentType]
     expected = module.layer.weight.detach().clone()
     for step in range(1, 12):
         with torch.no_grad():

@@ -25,6 +25,14 @@ class AverageWeights(WeightAveraging):
     def __init__(self, decay: float):
         super().__init__(use_buffers=False)
         self.decay = decay
+        self._averages: list[Tensor] = []
+        self._weights: list[Tensor] = []
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Collect the weights once; they are only ever changed in place."""
+        assert self._average_model is not None
+        self._averages = list(self._average_model.module.parameters())
+        self._weights = list(pl_module.parameters())
 
     @torch.no_grad()
     def on_train_batch_end(
@@ -35,11 +43,8 @@ class AverageWeights(WeightAveraging):
         if step == self._latest_update_step:
             return
         self._latest_update_step = step
-        assert self._average_model is not None
-        averages: list[Tensor] = list(self._average_model.module.parameters())
-        weights: list[Tensor] = list(pl_module.parameters())
         decay = min(self.decay, step / (9 + step))
-        torch._foreach_lerp_(averages, weights, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
+        torch._foreach_lerp_(self._averages, self._weights, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
 
     @contextmanager
     def in_place(self, module: LightningModule) -> Iterator[None]:

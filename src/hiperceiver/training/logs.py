@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
@@ -128,9 +129,28 @@ class BoardLogger(TensorBoardLogger):
         purge_step = None if last_step is None else last_step + 1
         super().__init__(folder.parent, name=folder.name, version="", default_hp_metric=False, purge_step=purge_step)
 
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Add a row.
+
+        Raises:
+            TrainingError: it, or one before it, cannot be written.
+        """
+        try:
+            super().log_metrics(metrics, step)
+        except (OSError, ValueError) as error:  # Lightning's ValueError has several lines
+            cause = error.__cause__ or error
+            reason = getattr(cause, "strerror", None) or cause
+            raise TrainingError(f"{self.log_dir}: the log for TensorBoard could not be written ({reason})") from None
+
     def save(self) -> None:
-        """Bring what was logged onto the disk."""
-        self.experiment.flush()
+        """Bring what was logged onto the disk, if possible: the same numbers are in the CSV file."""
+        with contextlib.suppress(OSError):
+            self.experiment.flush()
+
+    def finalize(self, status: str) -> None:
+        """Close the file."""
+        with contextlib.suppress(OSError):
+            super().finalize(status)
 
 
 class LossWindow:
