@@ -5,30 +5,83 @@ from __future__ import annotations
 import dataclasses
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from hiperceiver.cli.errors import UserError, closest
+from hiperceiver.cli.errors import UserError
+from hiperceiver.cli.settings import ColumnSettings, DataSettings
 from hiperceiver.data.encoders import encoder_from_dict
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.example import AugmentedDataset, BadExample, Example, ExampleDataset
 from hiperceiver.data.sources import open_source
 from hiperceiver.data.sources.source import Source
 
+OUR_NAMES = {
+    "source": "data",
+    "mode": "colours",
+    "config_name": "subset",
+    "columns": "columns",
+    "label_column": "label-column",
+    "mask_column": "mask-column",
+    "size": "size",
+    "fit": "fit",
+    "min_land": "min-land",
+}
+"""What `open_source` calls an option -> what the user does."""
 
-def open_data(name: str, **options: Any) -> Source:
-    """Open a source, and say what was odd about it.
+
+def open_data(settings: DataSettings, **options: Any) -> Source:
+    """The source that settings name.
 
     Args:
-        name: `earth`, a folder or a Hugging Face dataset's id.
-        options: as for `open_source`.
+        settings: where and how.
+        options: for `open_source`, beside and instead of what the settings say.
     """
-    source = open_source(name, **options)
+    given: dict[str, Any] = {
+        "size": settings.size,
+        "mode": settings.colours,
+        "fit": settings.fit,
+        "flip": settings.flip,
+        "min_land": settings.min_land or None,
+        "split_seed": settings.split_seed,
+    }
+    return open_named(settings.data, **{**given, **column_options(settings), **options})
+
+
+def open_named(name: str, **options: Any) -> Source:
+    """The source of this name; options as for `open_source`.
+
+    Given encoders bring their size with them.
+    """
+    encoders = options.get("encoders") or {}
+    grids = {encoder.modality.grid for encoder in encoders.values()}
+    if options.get("size") is None and len(grids) == 1:
+        options["size"] = grids.pop()
+    try:
+        return open_source(name, **options)
+    except ValueError as error:
+        argument, colon, rest = str(error).partition(": ")
+        if argument in OUR_NAMES:
+            raise UserError(f"--{OUR_NAMES[argument]}{colon}{rest}") from None
+        raise
+
+
+def say_oddities(source: Source) -> None:
+    """Say what was odd about the data; only once it is sure that nothing is wrong."""
     for warning in source.warnings:
-        print(f"hip: {warning}", file=sys.stderr)
-    return source
+        print(f"hip: note: {warning}", file=sys.stderr)
+
+
+def column_options(settings: ColumnSettings) -> dict[str, Any]:
+    """What settings say of columns, as `open_source` takes it."""
+    return {
+        "columns": settings.columns or None,
+        "label_column": settings.label_column,
+        "mask_column": settings.mask_column,
+        "config_name": settings.subset,
+    }
 
 
 def own_encoders(encoders: Mapping[str, Mapping[str, Any]]) -> dict[str, Encoder] | None:
@@ -37,16 +90,15 @@ def own_encoders(encoders: Mapping[str, Mapping[str, Any]]) -> dict[str, Encoder
 
 
 def choose_split(source: Source, name: str) -> ExampleDataset:
-    """One part of a source.
+    """One part of a source, or `all` of them.
 
     Raises:
         UserError: it has no such part.
     """
+    if name == "all":
+        return Joined(list(source.splits.values()))
     if name not in source.splits or len(source.splits[name]) == 0:
-        raise UserError(
-            f"--split: expected one of {', '.join(source.splits)} of {source.name}, got {name!r}"
-            f"{closest(name, source.splits)}"
-        )
+        raise UserError(f"--split: expected one of {', '.join(source.splits)}, all for {source.name}, got {name}")
     return source.splits[name]
 
 
@@ -81,3 +133,17 @@ class AugmentedPart(Part):
     def augmented(self, index: int, rng: np.random.Generator) -> Example | BadExample:
         """As the dataset does it."""
         return self.dataset.augmented(int(self.indices[index]), rng)
+
+
+class Joined:
+    """Several datasets, one after the other."""
+
+    def __init__(self, datasets: Sequence[ExampleDataset]):
+        self.places = [(dataset, index) for dataset in datasets for index in range(len(dataset))]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> Example | BadExample:
+        dataset, place = self.places[index]
+        return dataset[place]

@@ -25,7 +25,7 @@ EXTRAS = {
 }
 """A package that may be missing -> the extra of ours that installs it."""
 
-FOREIGN_MISTAKES = ("MisconfigurationException", "OutOfMemoryError")
+FOREIGN_MISTAKES = ("MisconfigurationException",)
 """Exceptions of other packages that speak of what the user asked for."""
 
 
@@ -65,7 +65,7 @@ def describe(error: BaseException, options: Mapping[str, str] = MappingProxyType
         return f"the package {package!r} is missing; install it with: pip install 'hiperceiver[{EXTRAS[package]}]'"
     if isinstance(error, OSError) and error.filename is not None:
         return one_line(f"{error.filename}: {error.strerror or type(error).__name__}")
-    if type(error).__name__ == "OutOfMemoryError":
+    if type(error).__name__ == "OutOfMemoryError" or (isinstance(error, RuntimeError) and "allocate mem" in str(error)):
         return f"out of memory; a smaller --batch-size or --size needs less: {one_line(error)[:200]}"
     is_ours = isinstance(error, ValueError) and _comes_from_us(error)
     if not is_ours and type(error).__name__ not in FOREIGN_MISTAKES:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from typing import get_args
 
-from hiperceiver.cli.data import choose_split, open_data, own_encoders
+from hiperceiver.cli.data import choose_split, column_options, open_named, own_encoders, say_oddities
 from hiperceiver.cli.errors import UserError
 from hiperceiver.cli.models import locate, read_task, run_settings
-from hiperceiver.cli.settings import EvaluateSettings
+from hiperceiver.cli.results import check_new, write_json
+from hiperceiver.cli.settings import EvaluateSettings, PlotSettings
 from hiperceiver.cli.tables import metric, print_table
 from hiperceiver.data.baselines import colour_lookup_baseline, nearest_neighbour_baseline
-from hiperceiver.data.sources.source import Source
+from hiperceiver.data.sources.source import Source, SourceTask
 from hiperceiver.tasks import Task
 from hiperceiver.training import evaluate
 
@@ -29,11 +29,11 @@ class Floor:
 
 def run(settings: EvaluateSettings) -> int:
     """Measure, print a table, and write the numbers to a file if asked."""
-    if settings.json is not None and Path(settings.json).exists():
-        raise UserError(f"--json: {settings.json} exists already")
+    check_new(settings.json, "--json")
     task = read_task(settings.checkpoint)
-    source = open_source_for(task, settings.checkpoint, data=settings.data, split_seed=settings.split_seed)
+    source = open_source_for(task, settings)
     dataset = choose_split(source, settings.split)
+    say_oddities(source)
     metrics = evaluate(
         task,
         dataset,
@@ -44,17 +44,16 @@ def run(settings: EvaluateSettings) -> int:
     )
     floor = floor_of(source) if settings.split == "test" else None
     _print(settings, source, metrics, floor)
-    if settings.json is not None:
-        values = {
-            "checkpoint": locate(settings.checkpoint),
-            "data": source.name,
-            "split": settings.split,
-            "task": task.kind,
-            "metrics": metrics,
-            "floor": None if floor is None else asdict(floor),
-            "note": source.note,
-        }
-        Path(settings.json).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    values = {
+        "checkpoint": locate(settings.checkpoint),
+        "data": source.name,
+        "split": settings.split,
+        "task": task.kind,
+        "metrics": metrics,
+        "floor": None if floor is None else asdict(floor),
+        "note": source.note,
+    }
+    write_json(settings.json, values)
     return 0
 
 
@@ -69,42 +68,50 @@ def floor_of(source: Source) -> Floor | None:
     return Floor(name="colour lookup", metrics=metrics)
 
 
-def open_source_for(task: Task, checkpoint: str, *, data: str | None, split_seed: int | None) -> Source:
+def open_source_for(task: Task, settings: EvaluateSettings | PlotSettings) -> Source:
     """The data that a model is measured or shown on: its run's own, if no other is named, read as the model reads.
 
     Raises:
-        UserError: nobody says what data, or its classes are others than the model's.
+        ValueError: nobody says what data, its classes are others than the model's, or the model does not take it.
     """
-    recorded = run_settings(checkpoint)
-    data = data or recorded.get("data")
-    if data is None:
-        raise UserError(f"--data is missing, and {checkpoint} does not say what it was trained on")
-    if split_seed is None:
-        split_seed = recorded.get("split_seed", 0)
-    kind = task.kind if task.kind in ("classification", "segmentation") else "none"
+    name = settings.checkpoint
+    recorded = run_settings(name)
+    options = column_options(settings)
+    if settings.data is None:
+        if "data" not in recorded:
+            raise UserError(f"--data is missing, and {name} does not say what it was trained on")
+        # A settings.yaml holds our names for the columns' options.
+        were = {
+            "columns": "columns",
+            "label_column": "label_column",
+            "mask_column": "mask_column",
+            "config_name": "subset",
+        }
+        options = {ours: given or recorded.get(were[ours]) or None for ours, given in options.items()}
+    split_seed = recorded.get("split_seed", 0) if settings.split_seed is None else settings.split_seed
     encoders = own_encoders(task.encoders)
-    grid = next(task.model.modalities[name].grid for name in task.model.input_names)
-    size = (grid[0], grid[1]) if len(grid) == 2 else None
-    source = open_data(data, task=kind, size=size, split_seed=split_seed, encoders=encoders)
-    if source.classes and task.classes and source.classes != task.classes:
-        missing = [name for name in source.classes if name not in task.classes] or ["in another order"]
-        raise UserError(
-            f"--data: expected the {len(task.classes)} classes of {checkpoint} ({', '.join(task.classes[:3])}, ...), "
-            f"got {len(source.classes)} in {source.name} ({', '.join(missing[:3])})"
-        )
-    for name, modality in source.modalities.items():
-        if task.model.modalities.get(name) != modality:
-            raise UserError(
-                f"--data: {source.name} gives {name!r} as {modality.grid} x {modality.channels}, which {checkpoint} "
-                f"does not take"
-            )
+    if encoders is None:
+        raise UserError(f"{name}: was saved without how its input is read, normalisation included")
+    source = open_named(
+        settings.data or recorded["data"],
+        task=task.kind if task.kind in get_args(SourceTask) else "none",
+        encoders=encoders,
+        classes=task.classes or None if task.kind in get_args(SourceTask) else None,
+        split_seed=split_seed,
+        **options,
+    )
+    for each, modality in source.modalities.items():
+        if task.model.modalities.get(each) != modality:
+            shape = " x ".join(str(n) for n in (*modality.grid, modality.channels))
+            raise UserError(f"--data: {source.name} gives {each!r} as {shape}, which {name} does not take")
     return source
 
 
 def _print(settings: EvaluateSettings, source: Source, metrics: dict[str, float], floor: Floor | None) -> None:
     counts = {name: int(metrics[name]) for name in ("num_examples", "num_skipped") if name in metrics}
     title = f"{settings.checkpoint} on {source.name}, {settings.split}: {counts['num_examples']} examples"
-    measured = [(name, value) for name, value in metrics.items() if name not in counts]
+    measured = sorted(each for each in metrics.items() if each[0] not in counts)
+    measured.sort(key=lambda each: each[0] != "loss")
     if floor is None:
         print_table(("metric", "value"), [(name, metric(name, value)) for name, value in measured], title=title)
     else:
@@ -114,6 +121,6 @@ def _print(settings: EvaluateSettings, source: Source, metrics: dict[str, float]
         ]
         print_table(("metric", "model", f"floor: {floor.name}"), rows, title=title)
     if counts.get("num_skipped"):
-        print(f"{counts['num_skipped']} unreadable examples were skipped.")
+        print(f"{counts['num_skipped']} more could not be read and were left out.")
     if source.note:
         print(source.note)

@@ -29,9 +29,10 @@ def run(settings: FinetuneSettings) -> int:
     kind = settings.task or DEFAULT_TASKS.get(settings.data, "classification")
     saved = None if settings.pretrained is None else read_saved(settings.pretrained)
     encoders = None if saved is None else own_encoders(saved.encoders)
-    source = open_data(
-        settings.data, task=kind, size=_size(settings, saved), split_seed=settings.split_seed, encoders=encoders
-    )
+    for name, encoder in (encoders or {}).items():
+        if settings.colours not in (None, getattr(encoder, "mode", None)):
+            raise UserError(f"--colours: {settings.pretrained} takes {name!r} otherwise, got {settings.colours}")
+    source = open_data(settings, task=kind, encoders=encoders)
     source = with_train_share(source, settings.train_share, seed=settings.split_seed)
     seed_everything(settings.seed)
     task = _make_task(kind, settings, source, _config(settings, saved))
@@ -49,14 +50,6 @@ def run(settings: FinetuneSettings) -> int:
     )
     name = settings.model or (DEFAULT_MODEL if settings.pretrained is None else _short(settings.pretrained))
     return train_and_report(task, source, settings, command="finetune", model=name)
-
-
-def _size(settings: FinetuneSettings, saved: SavedModel | None) -> int | tuple[int, int] | None:
-    """Rows and columns of a picture."""
-    if settings.size is not None or saved is None:
-        return settings.size
-    grids = [modality.grid for modality in saved.modalities.values() if modality.role == "input"]
-    return (grids[0][0], grids[0][1]) if len(grids) == 1 and len(grids[0]) == 2 else None
 
 
 def _config(settings: FinetuneSettings, saved: SavedModel | None) -> PerceiverConfig:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from pathlib import Path
 
 from hiperceiver.cli.errors import UserError
+from hiperceiver.cli.results import check_new, write_json
 from hiperceiver.cli.settings import InfoSettings
 from hiperceiver.cli.tables import memory, print_table, quantity
 from hiperceiver.modality import Modality
@@ -21,7 +21,10 @@ PICTURE = {"image": Modality(grid=(224, 224), channels=3)}
 def run(settings: InfoSettings) -> int:
     """List the models, or print the block table of one."""
     modalities = dict(_modality(text) for text in settings.modality)
+    check_new(settings.json, "--json")
     if settings.model is None:
+        if settings.json is not None:
+            raise UserError("--json: expected a MODEL beside it")
         _list(modalities or PICTURE)
         return 0
     config, own_modalities = _config(settings)
@@ -29,11 +32,8 @@ def run(settings: InfoSettings) -> int:
         config, modalities or own_modalities, batch_size=settings.batch_size, mask_ratio=settings.mask_ratio
     )
     _print(settings.model, summary, modalities or own_modalities)
-    if settings.json is not None:
-        values = dataclasses.asdict(summary) | {
-            name: getattr(summary, name) for name in ("num_parameters", "flops", "activation_bytes")
-        }
-        Path(settings.json).write_text(json.dumps(values, indent=2) + "\n")
+    totals = {name: getattr(summary, name) for name in ("num_parameters", "flops", "activation_bytes")}
+    write_json(settings.json, dataclasses.asdict(summary) | totals)
     return 0
 
 

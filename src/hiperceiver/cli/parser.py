@@ -245,9 +245,17 @@ def _split(schema: Schema, arguments: Sequence[str]) -> _Given:
                 given.values.append((name, value))
         else:
             places.append(token)
+    given.configs = _resumed(given) + given.configs
     _place(schema, places, given, lists)
     given.values += [(name, json.dumps(values)) for name, values in lists.items()]
     return given
+
+
+def _resumed(given: _Given) -> list[Path]:
+    """The settings of the run that is to go on: they need not be given again."""
+    values = dict(given.values)
+    path = Path(values.get("out", ""), "settings.yaml")
+    return [path] if values.get("resume") == "true" and "out" in values and path.is_file() else []
 
 
 def _option_name(schema: Schema, token: str) -> str:

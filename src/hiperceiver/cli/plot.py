@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -10,14 +11,13 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from hiperceiver.cli.errors import UserError
+from hiperceiver.cli.errors import UserError, describe, one_line
 from hiperceiver.cli.evaluate import open_source_for
 from hiperceiver.cli.models import locate, read_saved, read_task, run_folder
 from hiperceiver.cli.settings import PlotSettings
 from hiperceiver.data.collate import collate
 from hiperceiver.data.example import Example
 from hiperceiver.data.sources.source import Source
-from hiperceiver.model import SavedModel
 from hiperceiver.plots.arrays import spread_indices
 from hiperceiver.plots.curves import draw_curves
 from hiperceiver.plots.positions import draw_components, draw_similarity
@@ -36,19 +36,16 @@ class _Subject(NamedTuple):
     settings: PlotSettings
     folder: Path | None
     """The run's folder, if there is one."""
-    saved: SavedModel | None
-    """The model; None where a run has none yet."""
 
 
 def run(settings: PlotSettings) -> int:
     """Draw, write, and say where."""
     folder = run_folder(settings.checkpoint)
-    only_curves = settings.kind == "curves" and folder is not None
-    saved = None if only_curves else read_saved(settings.checkpoint)
-    subject = _Subject(settings, folder, saved)
+    subject = _Subject(settings, folder)
     target = _target(settings, folder)
     kinds = list(KINDS) if settings.kind == "all" else [settings.kind]
-    reasons = []
+    reasons: list[str] = []
+    failures: list[str] = []
     num_drawn = 0
     for kind in kinds:
         try:
@@ -58,13 +55,18 @@ def run(settings: PlotSettings) -> int:
                 save_picture(figure, path)
                 num_drawn += 1
                 print(f"{path}{' (replaced)' if existed else ''}", flush=True)
-        except _NothingToDraw as reason:
-            if settings.kind != "all":
+        except ValueError as error:
+            # What the others need may still be there.
+            if settings.kind != "all" or describe(error) is None:
                 raise
-            reasons.append(str(reason))
+            reasons.append(str(error))
+            if not isinstance(error, _NothingToDraw):
+                failures.append(f"no picture of kind {kind}: {one_line(error)}")
     if not num_drawn:
-        raise UserError(f"{settings.checkpoint}: nothing to draw: {'; '.join(reasons)}")
-    return 0
+        raise UserError(f"{settings.checkpoint}: nothing to draw: {reasons[0] if failures else '; '.join(reasons)}")
+    for failure in failures:
+        print(f"hip: {failure}", file=sys.stderr)
+    return 1 if failures else 0
 
 
 class _NothingToDraw(UserError):
@@ -89,17 +91,17 @@ def _curves(subject: _Subject) -> Pictures:
 
 
 def _positions(subject: _Subject) -> Pictures:
-    assert subject.saved is not None
-    if subject.saved.config.positions == "none":
-        raise _NothingToDraw(f"{subject.saved.source} has no position encodings to draw")
-    model = subject.saved.build()
+    saved = read_saved(subject.settings.checkpoint)
+    if saved.config.positions == "none":
+        raise _NothingToDraw(f"{saved.source} has no position encodings to draw")
+    model = saved.build()
     for name in model.input_names:
         grid = model.modalities[name].grid
         if len(grid) > 3:
             continue
         with torch.no_grad():
             table = model.positions[name]()
-        title = f"{subject.saved.config.positions} positions of {name!r}, {' x '.join(map(str, grid))}"
+        title = f"{saved.config.positions} positions of {name!r}, {' x '.join(map(str, grid))}"
         yield f"positions-{name}-similarity", draw_similarity(table, grid, title=title)
         yield f"positions-{name}-components", draw_components(table, grid, title=title)
 
@@ -157,7 +159,7 @@ def _source(subject: _Subject) -> Source:
     settings = subject.settings
     if settings.data is None and (subject.folder is None):
         raise _NothingToDraw(f"--data is missing, and {settings.checkpoint} does not say what it was trained on")
-    return open_source_for(read_task(settings.checkpoint), settings.checkpoint, data=settings.data, split_seed=None)
+    return open_source_for(read_task(settings.checkpoint), settings)
 
 
 def _examples(source: Source, settings: PlotSettings) -> list[Example]:

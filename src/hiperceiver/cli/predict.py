@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor
 from hiperceiver.cli.data import own_encoders
 from hiperceiver.cli.errors import UserError
 from hiperceiver.cli.models import read_task
+from hiperceiver.cli.results import check_new, write_json
 from hiperceiver.cli.settings import PredictSettings
 from hiperceiver.data.collate import collate
 from hiperceiver.data.encoders.encoder import Encoder
@@ -28,8 +28,7 @@ SOME_FAILED = 1
 
 def run(settings: PredictSettings) -> int:
     """Predict file by file; bad files are named and left out."""
-    if settings.json is not None and Path(settings.json).exists():
-        raise UserError(f"--json: {settings.json} exists already")
+    check_new(settings.json, "--json")
     task = read_task(settings.checkpoint)
     name, encoder = _only_encoder(task, settings.checkpoint)
     files = _expanded(settings.files)
@@ -58,9 +57,7 @@ def run(settings: PredictSettings) -> int:
             for file, result in zip(read, _predict(task, batch, encoder, settings, pictures, list(read)), strict=True):
                 results[file] = result
                 print(f"{file}: {_described(result)}", flush=True)
-    if settings.json is not None:
-        listed = [{"file": str(file), **results[file]} for file in files]
-        Path(settings.json).write_text(json.dumps(listed, indent=2) + "\n", encoding="utf-8")
+    write_json(settings.json, [{"file": str(file), **results[file]} for file in files])
     num_failed = sum("error" in result for result in results.values())
     if num_failed:
         print(f"hip: {num_failed} of {len(files)} files could not be read", file=sys.stderr)

@@ -19,7 +19,7 @@ def run(settings: PretrainSettings) -> int:
         loss_on=settings.loss_on,
         target_normalisation=settings.target_normalisation,
     )
-    source = open_data(settings.data, task="none", size=settings.size, split_seed=settings.split_seed)
+    source = open_data(settings, task="none")
     seed_everything(settings.seed)
     model = create_model(settings.model, source.modalities, **settings.model_settings)
     task = MaskedAutoencoding(model, mask)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from hiperceiver.cli.data import say_oddities
 from hiperceiver.cli.errors import UserError
 from hiperceiver.cli.parser import dump
 from hiperceiver.cli.settings import FinetuneSettings, PretrainSettings
@@ -23,7 +24,10 @@ AnySettings = PretrainSettings | FinetuneSettings
 def check_folder(settings: AnySettings) -> None:
     """Refuse a folder that would be overwritten, or holds nothing to resume, before anything slow is done."""
     if settings.out is not None:
-        check_run_folder(settings.out, resume=settings.resume)
+        try:
+            check_run_folder(settings.out, resume=settings.resume)
+        except ValueError as error:
+            raise UserError(f"--out: {str(error).removeprefix('run folder: ')}") from None
     elif settings.resume:
         raise UserError("--resume: expected --out beside it, the folder of the run to go on with")
 
@@ -33,6 +37,7 @@ def train_and_report(task: Task, source: Source, settings: AnySettings, *, comma
     task.encoders = {name: encoder.to_dict() for name, encoder in source.encoders.items()}
     task.classes = source.classes
     folder = _choose_folder(settings, command=command, model=model)
+    say_oddities(source)
     print(f"run folder: {folder}", flush=True)
     with _recorded(settings, folder, command=command):
         result = train(task, source, settings.training(), folder, resume=settings.resume)
@@ -58,7 +63,8 @@ def _report(result: TrainingResult, title: str, note: str) -> None:
     if note and result.metrics:
         print(note)
     if result.num_skipped:
-        print(f"{result.num_skipped} unreadable examples were skipped; see {result.run_folder / 'skipped.log'}")
+        times = "once" if result.num_skipped == 1 else f"{result.num_skipped} times"
+        print(f"unreadable examples were met and left out {times}; see {result.run_folder / 'skipped.log'}")
     print(f"model: {result.model_folder}")
 
 

@@ -19,13 +19,37 @@ def _positional(**arguments: Any) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataSettings:
+class ColumnSettings:
+    """Columns of the data. For data in tables; a folder of pictures has none."""
+
+    columns: dict[str, str] = field(default_factory=dict)
+    """Column of pictures for each modality, as --columns.image img. By default the modality image is the first one."""
+    label_column: str | None = None
+    """Column of the classes, for classification. None: the one that is marked as such, or has a usual name."""
+    mask_column: str | None = None
+    """Column of the masks, for segmentation. None: the second column of pictures."""
+    subset: str | None = None
+    """Name of a hub dataset's subset, where it has several."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings(ColumnSettings):
     """Data."""
 
     data: str
     """Where examples come from: earth (built in), a folder of pictures, or a Hugging Face dataset's id."""
     size: int | None = None
-    """Pixels along each side of a picture. None: those of the pretrained model, or what is usual for the data."""
+    """Pixels along each side of a picture. None: those of the pretrained model, or else 64 for earth (24 for
+    classification) and 224 for other pictures."""
+    colours: Literal["L", "RGB", "RGBA"] | None = None
+    """Colours of a pixel; L is grey. None: those of the pretrained model, or RGB."""
+    fit: Literal["crop", "squash", "pad"] | None = None
+    """What is done to pictures that are not square: crop keeps the middle, squash changes proportions, pad marks the
+    rest as absent. None: as the pretrained model, or crop."""
+    flip: bool = False
+    """Mirror training pictures at random; tiles of the earth are turned as well."""
+    min_land: float = 0.0
+    """Least share of land in a training tile of the earth."""
     split_seed: int = 0
     """Which examples are kept for validation and test where the data does not say. Leave it the same for pretraining,
     fine-tuning and evaluation."""
@@ -115,15 +139,15 @@ class FinetuneSettings(DataSettings, RunSettings, TrainingSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateSettings:
+class EvaluateSettings(ColumnSettings):
     """Evaluation."""
 
     checkpoint: str = _positional()
     """What is measured: a run folder, a saved model's folder or a hub id."""
     data: str | None = None
     """Where examples come from: earth, a folder of pictures, or a Hugging Face dataset's id. None: the run's data."""
-    split: str = "test"
-    """The part of the data: test, validation or train."""
+    split: Literal["test", "validation", "train", "all"] = "test"
+    """The part of the data."""
     split_seed: int | None = None
     """As in training. None: the run's, or 0."""
     batch_size: int = 32
@@ -164,7 +188,7 @@ class PredictSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlotSettings:
+class PlotSettings(ColumnSettings):
     """Pictures."""
 
     checkpoint: str = _positional()
@@ -173,8 +197,10 @@ class PlotSettings:
     """Which pictures. all: those that the run or model has something for."""
     data: str | None = None
     """Where examples come from. None: the run's data."""
-    split: str = "test"
-    """The part of the data that examples come from; validation or train where there is no test."""
+    split: Literal["test", "validation", "train"] = "test"
+    """The part of the data that examples come from; another one where there is no such part."""
+    split_seed: int | None = None
+    """As in training. None: the run's, or 0."""
     num_examples: int = 6
     """How many examples are drawn."""
     out: str | None = field(default=None, metadata={"value": "FOLDER"})
