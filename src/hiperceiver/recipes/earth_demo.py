@@ -34,7 +34,7 @@ import torch
 from hiperceiver.cli.tables import print_table
 from hiperceiver.data.baselines import colour_lookup_baseline
 from hiperceiver.data.collate import collate
-from hiperceiver.data.sources import open_source
+from hiperceiver.data.sources.earth import open_earth
 from hiperceiver.data.sources.source import Source
 from hiperceiver.model import create_model
 from hiperceiver.plots.arrays import spread_indices
@@ -64,7 +64,7 @@ class DemoSettings:
     """Time of pretraining."""
     finetune_time: str = "100s"
     """Time of each training with labels."""
-    batch_size: int = 16
+    batch_size: int = 8
     """Tiles in a batch."""
     learning_rate: float = 2e-3
     """Highest learning rate."""
@@ -78,9 +78,9 @@ def run_demo(settings: DemoSettings, out: Path) -> dict[str, Any]:
     """Run the demo and write its results under `out`; gives what report.json holds."""
     started = time.monotonic()
     check_run_folder(out, resume=False)
-    tiles = open_source("earth", task="none", size=settings.size, flip=True)
-    labelled = open_source(
-        "earth", task="segmentation", size=settings.size, flip=True, min_land=settings.min_land, encoders=tiles.encoders
+    tiles = open_earth(task="none", size=settings.size, flip=True)
+    labelled = open_earth(
+        task="segmentation", size=settings.size, flip=True, min_land=settings.min_land, encoders=tiles.encoders
     )
     print(
         f"earth: {len(tiles.splits['train'])} training tiles of {settings.size} x {settings.size} pixels, "
