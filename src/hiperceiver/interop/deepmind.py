@@ -145,25 +145,23 @@ def to_haiku(
         raise ValueError(
             "model: the reference attends to the padding of groups, got mask_padding=True and padded groups"
         )
+    parameters = model.state_dict() | {f"positions.{each}.table": model.positions[each]() for each in model.modalities}
     if values is None:
-        tables = {f"positions.{each}.table": model.positions[each]() for each in model.modalities}
-        values = model.state_dict() | tables
+        values = parameters
     elif any(_is_not_a_table(model.positions[each]) for each in model.modalities):
         raise ValueError(
             "values: expected a model whose positions are tables as wide as the embedding, got another kind"
         )
-    expected = {each: tensor.shape for each, tensor in model.state_dict().items()}
     params: defaultdict[str, dict[str, NDArray[np.float32]]] = defaultdict(dict)
     for weight in _layout(model, model_class, name):
-        value = values.get(weight.ours)
+        value, expected = values.get(weight.ours), tuple(parameters[weight.ours].shape)
         if value is None:
             raise ValueError(f"values: expected a tensor for {weight.ours}, got none")
-        if weight.ours in expected and value.shape != expected[weight.ours] and not weight.ours.endswith(".table"):
-            raise ValueError(
-                f"values: expected shape {tuple(expected[weight.ours])} for {weight.ours}, got {tuple(value.shape)}"
-            )
+        if value.shape != expected:
+            raise ValueError(f"values: expected shape {expected} for {weight.ours}, got {tuple(value.shape)}")
         value = value.detach().chunk(weight.of)[weight.part]
-        params[weight.module][weight.name] = np.array((value.mT if weight.is_transposed else value).cpu().float())
+        value = value.mT if weight.is_transposed else value
+        params[weight.module][weight.name] = value.cpu().float().numpy().copy(order="C")
     return dict(params)
 
 
