@@ -40,9 +40,9 @@ def few_queries_flops(batch: int, query_batch: int, groups: int, n: int, d: int,
 
 
 def many_queries_flops(batch: int, groups: int, n: int, d: int, m: int, c: int) -> int:
-    """The same with the queries as they are."""
+    """The same with the queries as they are; the query's bias is projected once."""
     keys_and_values = batch * m * (2 * c * c + 2 * c * d)
-    return 2 * groups * (keys_and_values + 2 * batch * n * m * d + 2 * batch * n * d * d)
+    return 2 * d * c + 2 * groups * (keys_and_values + 2 * batch * n * m * d + 2 * batch * n * d * d)
 
 
 def self_attention_flops(batch: int, groups: int, n: int, d: int) -> int:
@@ -82,13 +82,11 @@ def test_a_small_model_by_hand(mask_ratio: float, seen: int) -> None:
 
     assert {name: s["flops"] for name, s in stages.items()} == {
         "embedding": 2 * b * 4 * seen * 3 * 8,
-        "encoder 1": cross_attention_flops("to raw tokens", b, 4, 2, 12, seen, 8) + self_attention_flops(b, 4, 2, 12),
-        "processor": cross_attention_flops("to raw tokens", b, 1, 4, 16, 8, 12) + 2 * self_attention_flops(b, 1, 4, 16),
+        "encoder 1": few_queries_flops(b, 1, 4, 2, 12, seen, 8) + self_attention_flops(b, 4, 2, 12),
+        "processor": few_queries_flops(b, 1, 1, 4, 16, 8, 12) + 2 * self_attention_flops(b, 1, 4, 16),
         # the skip goes from 12 to 10 channels
-        "decoder 1": 2 * b * 8 * 12 * 10
-        + cross_attention_flops("with raw queries", b, 4, 2, 10, 1, 16)
-        + self_attention_flops(b, 4, 2, 10),
-        "readout": cross_attention_flops("with raw queries", b, 4, 8, 8, 2, 10) + 2 * b * 32 * 8 * 3,
+        "decoder 1": 2 * b * 8 * 12 * 10 + many_queries_flops(b, 4, 2, 10, 1, 16) + self_attention_flops(b, 4, 2, 10),
+        "readout": many_queries_flops(b, 4, 8, 8, 2, 10) + 2 * b * 32 * 8 * 3,
     }
 
     assert {name: s["num_parameters"] for name, s in stages.items()} == {
