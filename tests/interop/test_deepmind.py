@@ -3,6 +3,8 @@
 import copy
 import dataclasses
 import json
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -532,6 +534,8 @@ def test_values_must_fit_the_parameters(small: Golden) -> None:
 
 
 def test_names_are_loaded_when_first_used() -> None:
+    program = "import hiperceiver.interop as it, sys; dir(it); assert 'torch' not in sys.modules; it.load_haiku"
+    subprocess.run([sys.executable, "-c", program], check=True)
     assert hiperceiver.interop.load_haiku is load_haiku
     assert hiperceiver.interop.deepmind.load_haiku is load_haiku
     assert {"deepmind", "load_haiku", "to_haiku"} <= set(dir(hiperceiver.interop))
