@@ -119,7 +119,33 @@ class Encoded(NamedTuple):
     """Latents of the processor: (B, 1, N, D)."""
 
 
-class Perceiver(nn.Module, ModelHubMixin, library_name="hiperceiver", license="apache-2.0", tags=["perceiver"]):
+_MODEL_CARD = """---
+{{ card_data }}
+---
+
+A model of hiperceiver: raw signals in, without tokenizer, patches or hand-made positions. `config.json` says its shape,
+its modalities, how raw values become tokens, and the task whose head is in `model.safetensors` beside the model, if any.
+
+```python
+from hiperceiver import HiP  # PerceiverIO, if config.json says so
+
+model = HiP.from_pretrained("this repository or folder")
+```
+
+Architecture: {{ paper_url }}
+"""
+"""What a saved model's README.md says at first; nothing in it is measured."""
+
+
+class Perceiver(
+    nn.Module,
+    ModelHubMixin,
+    library_name="hiperceiver",
+    license="apache-2.0",
+    tags=["perceiver"],
+    paper_url="https://arxiv.org/abs/2202.10890",
+    model_card_template=_MODEL_CARD,
+):
     """Base of `HiP` and `PerceiverIO`: everything but how tokens are put into groups.
 
     Args:
