@@ -35,7 +35,9 @@ class Modality:
     def __post_init__(self) -> None:
         grid = (self.grid,) if isinstance(self.grid, int) else tuple(self.grid)
         if not grid or any(not isinstance(n, int) or isinstance(n, bool) or n < 1 for n in grid):
-            raise ValueError(f"grid: expected one or more whole numbers >= 1, for example (224, 224), got {self.grid!r}")
+            raise ValueError(
+                f"grid: expected one or more whole numbers >= 1, for example (224, 224), got {self.grid!r}"
+            )
         if not isinstance(self.channels, int) or isinstance(self.channels, bool) or self.channels < 1:
             raise ValueError(f"channels: expected a whole number >= 1, got {self.channels!r}")
         if self.role not in get_args(Role):

@@ -123,8 +123,8 @@ _MODEL_CARD = """---
 {{ card_data }}
 ---
 
-A model of hiperceiver: raw signals in, without tokenizer, patches or hand-made positions. `config.json` says its shape,
-its modalities, how raw values become tokens, and the task whose head is in `model.safetensors` beside the model, if any.
+A model of hiperceiver: raw signals in, without tokenizer, patches or hand-made positions. `config.json` says its
+shape, its modalities, how raw values become tokens, and the task whose head is in `model.safetensors`, if any.
 
 ```python
 from hiperceiver import HiP  # PerceiverIO, if config.json says so

@@ -34,6 +34,7 @@ import torch
 from hiperceiver.cli.tables import print_table
 from hiperceiver.data.baselines import colour_lookup_baseline
 from hiperceiver.data.collate import collate
+from hiperceiver.data.example import Example
 from hiperceiver.data.sources.earth import open_earth
 from hiperceiver.data.sources.source import Source
 from hiperceiver.model import create_model
@@ -203,7 +204,10 @@ def _draw(
 def _varied(source: Source, count: int = 6) -> list[int]:
     """Test tiles that show many classes, spread over the Earth."""
     test = source.splits["test"]
-    num_classes = [len(test[index].targets["segmentation"].unique()) for index in range(len(test))]
+    examples = (test[index] for index in range(len(test)))
+    num_classes = [
+        len(example.targets["segmentation"].unique()) if isinstance(example, Example) else 0 for example in examples
+    ]
     most = np.argsort(num_classes, kind="stable")[-8 * count :]
     return sorted(int(most[index]) for index in spread_indices(len(most), count))
 
