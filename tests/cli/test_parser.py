@@ -90,7 +90,8 @@ def test_lists_are_gathered() -> None:
 
 
 def test_mappings_whole_and_by_parts() -> None:
-    assert read("--more", '{"a": [1, 2]}', "--more.b-c", "0.5").more == {"a": [1, 2], "b_c": 0.5}
+    for arguments in (["--more", '{"a": [1, 2]}', "--more.b-c", "0.5"], ["--more.b_c=0.5", '--more={"a": [1, 2]}']):
+        assert read(*arguments).more == {"a": [1, 2], "b_c": 0.5}
 
 
 def test_a_file_and_what_overrides_it(tmp_path: Path) -> None:

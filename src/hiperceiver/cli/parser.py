@@ -248,6 +248,7 @@ def _split(schema: Schema, arguments: Sequence[str]) -> _Given:
     given.configs = _resumed(given) + given.configs
     _place(schema, places, given, lists)
     given.values += [(name, json.dumps(values)) for name, values in lists.items()]
+    given.values.sort(key=lambda each: "." in each[0])  # a mapping whole, then its parts
     return given
 
 

@@ -1,0 +1,408 @@
+"""From a folder of pictures to metrics, predictions and pictures, through the commands alone."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+from safetensors.torch import load_file
+from torch import equal
+
+from hiperceiver.cli import data as cli_data
+from hiperceiver.model import read_model
+from hiperceiver.plots.segmentation import palette
+
+from .conftest import TINY, Hip, picture
+
+
+def files_of(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def weights_of(run: Path) -> dict:
+    return load_file(run / "model" / "model.safetensors")
+
+
+def same_weights(one: Path, other: Path) -> bool:
+    a, b = weights_of(one), weights_of(other)
+    return a.keys() == b.keys() and all(equal(a[name], b[name]) for name in a)
+
+
+def hip_process(*arguments: object, folder: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "hiperceiver.cli", *map(str, arguments)]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    for _ in range(600):
+        if path.exists():
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    raise AssertionError(f"{path} did not appear")
+
+
+# ------------------------------------------------------------------------------------------------------------- pretrain
+
+
+def test_a_pretraining_run_leaves_its_files(pretrained: Path) -> None:
+    there = {path.name for path in pretrained.iterdir()}
+    assert {"settings.yaml", "metrics.csv", "checkpoints", "model", "tensorboard"} <= there
+    saved = read_model(pretrained / "model")
+    assert saved.task is not None
+    assert (saved.task["kind"], saved.task["ratio"]) == ("masked-autoencoding", 0.85)
+    assert saved.encoders["image"]["size"] == [16, 16]
+
+
+def test_a_run_is_repeated_from_its_settings(pretrained: Path, pictures: Path, hip: Hip) -> None:
+    recorded = yaml.safe_load((pretrained / "settings.yaml").read_text())
+    assert recorded["data"] == str(pictures)
+    assert not {"out", "resume"} & set(recorded)
+    outcome = hip("pretrain", "--config", pretrained / "settings.yaml", "--out", "again")
+    assert outcome.code == 0
+    assert same_weights(pretrained, Path("again"))
+    other = hip("pretrain", "--seed", "1", "--config", pretrained / "settings.yaml", "--out", "other")
+    assert other.code == 0
+    assert not same_weights(pretrained, Path("other"))
+
+
+def test_options_reach_the_model_and_the_task(pictures: Path, hip: Hip) -> None:
+    outcome = hip(
+        *("pretrain", "--data", pictures, *TINY, "--steps", 1, "--out", "run", "--mask_ratio", "0.5"),
+        *("--mask-strategy", "uniform", "--loss-on", "all", "--target-normalisation", "channel"),
+        *("--model-settings.positions", "fourier", "--model-settings", '{"fourier_bands": 4}', "--fit", "squash"),
+        *("--colours", "L", "--ema", "0.5"),
+    )
+    assert outcome.code == 0
+    saved = read_model("run/model")
+    assert saved.task == {
+        "kind": "masked-autoencoding",
+        "ratio": 0.5,
+        "strategy": "uniform",
+        "loss_on": "all",
+        "target_normalisation": "channel",
+        "modality_weights": None,
+    }
+    assert (saved.config.positions, saved.config.fourier_bands) == ("fourier", 4)
+    assert (saved.encoders["image"]["fit"], saved.encoders["image"]["mode"]) == ("squash", "L")
+
+
+def test_what_is_said_on_the_way(pictures: Path, hip: Hip) -> None:
+    outcome = hip("pretrain", "--data", pictures, *TINY, "--steps", 8, "--split-seed", 1)
+    run = Path("runs/pretrain-pictures-hip-nano-1")
+    assert outcome.code == 0
+    assert f"run folder: {run}\n" in outcome.out
+    assert f"pretrain hip-nano on {pictures}, masked-autoencoding: 8 steps in 0:0" in outcome.out
+    assert f"model: {run}/model\n" in outcome.out
+    assert "explained" in outcome.out
+    assert "unreadable examples were met and left out" in outcome.out
+    assert "truncated.jpg" in (run / "skipped.log").read_text()
+    assert "Traceback" not in outcome.err
+
+
+def test_the_folders_of_runs_are_numbered(pictures: Path, hip: Hip) -> None:
+    Path("runs/pretrain-pictures-hip-nano-1").mkdir(parents=True)
+    assert hip("pretrain", "--data", pictures, *TINY, "--steps", 1).code == 0
+    assert Path("runs/pretrain-pictures-hip-nano-2/model").is_dir()
+    assert not any(Path("runs/pretrain-pictures-hip-nano-1").iterdir())
+
+
+def test_nothing_is_overwritten(pretrained: Path, pictures: Path, hip: Hip) -> None:
+    before = files_of(pretrained)
+    outcome = hip("pretrain", "--data", pictures, *TINY, "--steps", 1, "--out", pretrained)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith(f"hip: --out: {pretrained} is not empty")
+    assert files_of(pretrained) == before
+
+
+def test_a_mistake_leaves_no_folder(pictures: Path, hip: Hip) -> None:
+    outcome = hip("pretrain", "--data", pictures, *TINY, "--model-settings.positions", "sinus", "--out", "run")
+    assert outcome.code == 2
+    outcome = hip("pretrain", "--data", pictures, *TINY, "--accelerator", "mps")
+    assert (outcome.code, outcome.err.splitlines()[-1]) == (2, "hip: --accelerator: this machine has no mps")
+    assert not Path("run").exists()
+    assert not any(Path("runs").iterdir())
+
+
+# ---------------------------------------------------------------------------------------------------------- interrupted
+
+
+def test_killed_and_resumed_is_as_never_killed(pictures: Path, hip: Hip, tmp_path: Path) -> None:
+    options = ["--data", pictures, *TINY, "--steps", 30, "--checkpoint-every", 5]
+    process = hip_process("pretrain", *options, "--out", "run", folder=tmp_path)
+    wait_for(tmp_path / "run/checkpoints/last.ckpt", process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert not Path("run/model").exists()
+    outcome = hip("plot", "run", "--kind", "positions")
+    assert outcome.err == "hip: run: this run has no model yet; go on with its training, or wait for a validation\n"
+
+    outcome = hip("pretrain", "--out", "run", "--resume")  # everything else is in its settings.yaml
+    assert (outcome.code, "30 steps" in outcome.out) == (0, True)
+    assert hip("pretrain", *options, "--out", "whole").code == 0
+    assert same_weights(Path("run"), Path("whole"))
+
+
+def test_interrupted_saves_and_says_how_to_go_on(pictures: Path, hip: Hip, tmp_path: Path) -> None:
+    options = ["--data", pictures, *TINY, "--steps", 100000, "--checkpoint-every", 1]
+    process = hip_process("pretrain", *options, "--out", "run", folder=tmp_path)
+    wait_for(tmp_path / "run/checkpoints/last.ckpt", process)
+    os.kill(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "hip: interrupted; go on with: hip pretrain --out run --resume"
+    assert "Traceback" not in err
+    outcome = hip("pretrain", "--resume", "--out", "run", "--max-time", "1s")
+    assert outcome.code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--resume"], "--resume: expected --out beside it, the folder of the run to go on with"),
+        (["--resume", "--out", "nowhere"], "--out: nowhere has no checkpoints/last.ckpt to resume from"),
+    ],
+)
+def test_nothing_to_resume(arguments: list[str], message: str, pictures: Path, hip: Hip) -> None:
+    assert hip("pretrain", "--data", pictures, *arguments) == (2, "", f"hip: {message}\n")
+    assert not Path("nowhere").exists()
+
+
+def test_another_model_is_not_resumed(pretrained: Path, hip: Hip) -> None:
+    outcome = hip("pretrain", "--resume", "--out", pretrained, "--model-settings.embedding_channels", 16)
+    assert outcome.code == 2
+    assert outcome.err.splitlines()[-1].startswith("hip: model.embedding_channels: expected 32, got 16")
+
+
+def test_a_checkpoint_that_would_execute_code_is_refused(pretrained: Path, hip: Hip) -> None:
+    """A pickle that would make a file if it were loaded."""
+    run = Path("run")
+    shutil.copytree(pretrained, run)
+    (run / "checkpoints/last.ckpt").write_bytes(b"cos\nsystem\n(S'touch owned'\ntR.")
+    outcome = hip("pretrain", "--out", run, "--resume")
+    assert outcome.code == 2
+    assert outcome.err.splitlines()[-1].startswith("hip: run/checkpoints/last.ckpt: ")
+    for command in (["evaluate"], ["predict", "x.jpg"], ["plot"], ["info"]):
+        outcome = hip(command[0], run / "checkpoints/last.ckpt", *command[1:])
+        assert (outcome.code, outcome.err.count("\n")) == (2, 1)
+    assert not Path("owned").exists()
+
+
+# ------------------------------------------------------------------------------------------------------------- finetune
+
+
+def test_finetuning_says_what_was_loaded_and_learns(pictures: Path, pretrained: Path, hip: Hip) -> None:
+    options = ["--batch-size", 4, "--steps", 2, "--size", 24, "--out", "run", "--train-share", "0.5"]
+    outcome = hip("finetune", "--data", pictures, "--from", pretrained, *options)
+    assert outcome.code == 0
+    assert (
+        f"from {pretrained}/model: 119 weights loaded, 1 resized (positions.image.table), 21 newly made" in outcome.out
+    )
+    assert " of 2 classes\n" in outcome.out
+    assert outcome.err.splitlines()[0] == "hip: note: class folder empty holds no pictures and is left out"
+    ours, theirs = read_model("run/model"), read_model(pretrained / "model")
+    assert ours.encoders["image"]["mean"] == theirs.encoders["image"]["mean"]
+    assert (ours.encoders["image"]["size"], ours.classes) == ([24, 24], ("checks", "stripes"))
+
+
+@pytest.mark.parametrize(
+    ("mode", "is_kept"),
+    [
+        ("all", lambda name: False),
+        ("positions", lambda name: False),
+        ("frozen-positions", lambda name: name.startswith("positions.")),
+        ("frozen-backbone", lambda name: not name.startswith("head.")),
+    ],
+)
+def test_modes_train_what_they_say(mode: str, is_kept, pictures: Path, pretrained: Path, hip: Hip) -> None:
+    options = ["--batch-size", 4, "--steps", 3, "--validate-every", 9, "--out", "run", "--mode", mode]
+    assert hip("finetune", "--data", pictures, "--from", pretrained, *options).code == 0
+    before, after = weights_of(pretrained), weights_of(Path("run"))
+    for name, weight in before.items():
+        if is_kept(name):
+            assert equal(weight, after[name])
+    assert equal(before["positions.image.table"], after["positions.image.table"]) == mode.startswith("frozen")
+
+
+def test_a_label_at_the_bottleneck(pictures: Path, hip: Hip) -> None:
+    options = [*TINY, "--steps", 1, "--out", "run", "--task-settings.readout", "label"]
+    assert hip("finetune", "--data", pictures, *options).code == 0
+    assert read_model("run/model").modalities["label"].channels == 2
+
+
+# ------------------------------------------------------------------------------------------------------------- evaluate
+
+
+def test_evaluation_prints_and_writes_the_same(finetuned: Path, pictures: Path, hip: Hip) -> None:
+    outcome = hip("evaluate", finetuned, "--json", "metrics.json")
+    assert outcome.code == 0
+    written = json.loads(Path("metrics.json").read_text())
+    assert (written["data"], written["split"], written["task"]) == (str(pictures), "test", "classification")
+    metrics = written["metrics"]
+    assert f"{finetuned} on {pictures}, test: {metrics['num_examples']:.0f} examples" in outcome.out
+    assert f"{100 * metrics['accuracy']:.1f}%" in outcome.out
+    assert metrics["accuracy"] > 0.8  # red stripes and blue checks
+    assert written["floor"] is None
+
+    outcome = hip("evaluate", finetuned / "model", "--data", pictures, "--split", "all", "--batch-size", 5)
+    assert outcome.code == 0
+    assert "all: 22 examples" in outcome.out
+    assert "1 more could not be read and were left out." in outcome.out
+
+
+def test_a_written_file_is_not_overwritten(finetuned: Path, hip: Hip) -> None:
+    Path("metrics.json").write_text("mine")
+    outcome = hip("evaluate", finetuned, "--json", "metrics.json")
+    assert (outcome.code, outcome.err) == (2, "hip: --json: metrics.json exists already\n")
+    assert Path("metrics.json").read_text() == "mine"
+
+
+def test_a_pretrained_model_is_measured_too(pretrained: Path, hip: Hip) -> None:
+    outcome = hip("evaluate", pretrained, "--split", "validation")
+    assert outcome.code == 0
+    assert "explained" in outcome.out
+
+
+# -------------------------------------------------------------------------------------------------------------- predict
+
+
+def test_labels_of_files_and_folders(finetuned: Path, pictures: Path, hip: Hip) -> None:
+    odd = [pictures / "stripes/grey.jpg", pictures / "checks/cmyk.jpg"]
+    outcome = hip("predict", finetuned, *odd, pictures / "stripes/1.jpg", "--top", 1, "--json", "labels.json")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.splitlines()[2].startswith(f"{pictures}/stripes/1.jpg: stripes ")
+    listed = json.loads(Path("labels.json").read_text())
+    assert [each["file"] for each in listed] == [str(path) for path in (*odd, pictures / "stripes/1.jpg")]
+    assert all(len(each["labels"]) == 1 for each in listed)
+    assert 0.5 <= listed[2]["labels"][0]["probability"] <= 1
+
+    outcome = hip("predict", finetuned, pictures / "stripes", "--batch-size", 3)
+    assert (outcome.code, len(outcome.out.splitlines())) == (0, 11)
+    shares = [part.rpartition(" ")[2] for part in outcome.out.splitlines()[0].partition(": ")[2].split(", ")]
+    assert sum(float(share.rstrip("%")) for share in shares) == pytest.approx(100, abs=0.2)
+
+
+def test_bad_files_are_named_and_the_rest_is_done(finetuned: Path, pictures: Path, hip: Hip) -> None:
+    Path("notes.txt").write_text("no picture")
+    Path("empty.jpg").touch()
+    good = pictures / "checks/1.jpg"
+    bad = ["nowhere.jpg", pictures / "checks/truncated.jpg", "notes.txt", "empty.jpg"]
+    outcome = hip("predict", finetuned, bad[0], bad[1], good, *bad[2:], "--json", "labels.json")
+    assert outcome.code == 1
+    assert outcome.out.startswith(f"{good}: ")
+    assert outcome.out.count("\n") == 1
+    lines = outcome.err.splitlines()
+    assert len(lines) == 5
+    for line, path in zip(lines, bad, strict=False):
+        assert line.startswith(f"hip: {path}: ")
+    assert lines[-1] == "hip: 4 of 5 files could not be read"
+    listed = json.loads(Path("labels.json").read_text())
+    assert ["error" in each for each in listed] == [True, True, False, True, True]
+
+
+def test_segmentations_are_pictures_with_a_palette(segmenter: Path, hip: Hip) -> None:
+    Path("a").mkdir()
+    picture("stripes", 20).save("a/x.png")
+    picture("stripes", 21).save("x.png")
+    outcome = hip("predict", segmenter, "a/x.png", "x.png", "--out", "labels")
+    assert outcome.code == 0
+    assert outcome.out.startswith("a/x.png: labels/x.png: ")
+    for name in ("labels/x.png", "labels/x-2.png"):
+        with Image.open(name) as written:
+            assert (written.mode, written.size) == ("P", (16, 16))
+            assert set(written.get_flattened_data()) <= {0, 1}
+            colours = written.getpalette()
+        assert colours is not None
+        assert colours[:6] == palette(["dark", "bright"]).ravel().tolist()
+    outcome = hip("predict", segmenter, "x.png", "--out", "labels")
+    assert outcome.err == "hip: --out: labels/x.png exists already; name another folder\n"
+
+
+def test_a_pretrained_model_reconstructs(pretrained: Path, pictures: Path, hip: Hip) -> None:
+    outcome = hip("predict", pretrained, pictures / "checks/1.jpg")
+    shown = f"{pictures}/checks/1.jpg: predictions/1.png: reconstructed with 88% hidden\n"
+    assert outcome == (0, shown, "")
+    assert Path("predictions/1.png").is_file()
+
+
+# ----------------------------------------------------------------------------------------------------------------- plot
+
+
+def test_all_that_a_run_has_is_drawn(pretrained: Path, hip: Hip) -> None:
+    outcome = hip("plot", pretrained, "--num-examples", 1)
+    names = ["curves", "positions-image-similarity", "positions-image-components", "reconstructions-image"]
+    assert outcome == (0, "".join(f"{pretrained}/pictures/{name}.png\n" for name in names), "")
+    outcome = hip("plot", pretrained, "--kind", "curves")
+    assert outcome.out == f"{pretrained}/pictures/curves.png (replaced)\n"
+
+
+def test_a_segmentation_is_drawn(segmenter: Path, hip: Hip) -> None:
+    outcome = hip("plot", segmenter, "--kind", "segmentation", "--num-examples", 2)
+    assert outcome == (0, f"{segmenter}/pictures/segmentations.png\n", "")
+
+
+def test_a_model_without_a_run_is_drawn_too(pretrained: Path, pictures: Path, hip: Hip) -> None:
+    shutil.copytree(pretrained / "model", "mine")
+    outcome = hip("plot", "mine", "--kind", "reconstruction", "--data", pictures, "--out", "drawn", "--num-examples", 1)
+    assert outcome.out == "drawn/reconstructions-image.png\n"
+    for kind, message in [
+        ("curves", "mine is no run with a metrics.csv to draw curves of"),
+        ("segmentation", "mine was trained for masked-autoencoding, it segments nothing"),
+        ("reconstruction", "--data is missing, and mine does not say what it was trained on"),
+    ]:
+        assert hip("plot", "mine", "--kind", kind) == (2, "", f"hip: {message}\n")
+
+
+def test_what_can_be_drawn_is_drawn_though_the_data_is_gone(pretrained: Path, hip: Hip) -> None:
+    shutil.copytree(pretrained, "run", ignore=shutil.ignore_patterns("checkpoints", "pictures"))
+    settings = Path("run/settings.yaml")
+    settings.write_text(settings.read_text().replace("data: ", "data: /gone"))
+    outcome = hip("plot", "run")
+    assert outcome.code == 1
+    assert outcome.out.splitlines()[0] == "run/pictures/curves.png"
+    assert outcome.err.startswith("hip: no picture of kind reconstruction: ")
+    assert outcome.err.count("\n") == 1
+
+
+# ---------------------------------------------------------------------------------------------------------------- earth
+
+
+def test_earth(hip: Hip, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The built-in set from pretraining to metrics beside the floor; few tiles are measured, to be quick."""
+    whole = cli_data.open_source
+
+    def shortened(name, **options):
+        source = whole(name, **options)
+        for split in ("validation", "test"):
+            source.splits[split] = cli_data.Part(source.splits[split], range(40))
+        return source
+
+    monkeypatch.setattr(cli_data, "open_source", shortened)
+    options = ["--data", "earth", "--model", "hip-nano", "--batch-size", 4, "--steps", 2]
+    outcome = hip("pretrain", *options, "--size", 32, "--mask-ratio", "0.75", "--flip", "--out", "pretrained")
+    assert outcome.code == 0
+    options = ["--data", "earth", "--from", "pretrained", "--batch-size", 4, "--steps", 2]
+    assert hip("finetune", *options, "--task", "classification", "--size", 24, "--out", "classes").code == 0
+    outcome = hip("finetune", *options, "--min-land", "0.1", "--out", "segments")
+    assert outcome.code == 0
+    assert "120 weights loaded, 0 resized" in outcome.out
+    assert "of 17 classes" in outcome.out
+
+    outcome = hip("evaluate", "segments", "--json", "metrics.json")
+    assert outcome.code == 0
+    assert "floor: colour lookup" in outcome.out
+    assert "satellite product" in outcome.out
+    written = json.loads(Path("metrics.json").read_text())
+    assert set(written["floor"]["metrics"]) == {"miou", "accuracy", "foreground_accuracy"}
+    assert 0 < written["metrics"]["miou"] < 1
+    outcome = hip("evaluate", "classes")
+    assert "floor: nearest neighbour" in outcome.out
+    assert hip("plot", "segments", "--kind", "segmentation", "--num-examples", 2).code == 0
