@@ -61,13 +61,13 @@ class DemoSettings:
     """Pixels along the side of a tile."""
     mask_ratio: float = 0.75
     """Share of the pixels that is hidden in pretraining."""
-    pretrain_time: str = "120s"
+    pretrain_time: str = "100s"
     """Time of pretraining."""
-    finetune_time: str = "100s"
+    finetune_time: str = "130s"
     """Time of each training with labels."""
     batch_size: int = 8
     """Tiles in a batch."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     """Highest learning rate."""
     min_land: float = 0.02
     """Least share of land of a training tile with labels; others are nearly all water and teach little."""

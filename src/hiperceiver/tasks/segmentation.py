@@ -29,7 +29,7 @@ class SegmentationConfig(TaskConfig):
     own_embedding: bool = True
     """Whether a token's own embedding joins its position in the readout's query, and what the readout says of it (as
     Perceiver IO does for optical flow). False: positions alone, as in masked auto-encoding."""
-    hidden_channels: int = 192
+    hidden_channels: int = 128
     """Width of the head's hidden layer. 0: none, the head is linear."""
     label_smoothing: float = 0.0
     """Share of the target that is spread over all classes."""

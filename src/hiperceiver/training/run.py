@@ -26,6 +26,7 @@ from hiperceiver.training.ema import AverageWeights
 from hiperceiver.training.evaluation import evaluate, find_device
 from hiperceiver.training.folder import RunFolder, check_run_folder
 from hiperceiver.training.logs import BoardLogger, CsvLogger, SkippedExamples
+from hiperceiver.training.memory import keep_freed_memory
 from hiperceiver.training.module import TrainingModule
 from hiperceiver.training.progress import make_display
 from hiperceiver.training.quiet import quiet_lightning
@@ -174,6 +175,7 @@ def train(
         display=make_display(clock, step=step, is_shown=show_progress),
         resumed=resumed,
     )
+    keep_freed_memory()
     with quiet_lightning(), control.interruptible():
         trainer = Trainer(
             accelerator=settings.accelerator,
