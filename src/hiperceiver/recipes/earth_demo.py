@@ -5,11 +5,12 @@ Command:
     (or: python -m hiperceiver.recipes.earth_demo --out runs/earth-demo)
 
 What it does, on the built-in set `earth` (64 x 64 tiles, split by place):
-    1. measures the floor: a lookup of the most frequent class of each colour;
+    1. measures the floor, a lookup of the most frequent class of each colour: at 4 bits a channel, which is the one
+       usually quoted, and at as many bits as are best on the validation tiles;
     2. pretrains `hip-nano` by masked auto-encoding on the training tiles, without labels;
     3. fine-tunes it to name the land cover of every pixel;
     4. trains the same model for the same time on the same labels, without pretraining;
-    5. measures all three on the test blocks, and writes report.md, report.json and pictures.
+    5. measures all of them on the test blocks, and writes report.md, report.json and pictures.
 
 Cost: COST.
 Result: RESULT.
@@ -87,7 +88,7 @@ def run_demo(settings: DemoSettings, out: Path) -> dict[str, Any]:
         f"earth: {len(tiles.splits['train'])} training tiles of {settings.size} x {settings.size} pixels, "
         f"{len(labelled.splits['train'])} of them with land; {len(labelled.splits['test'])} test tiles elsewhere"
     )
-    floor = colour_lookup_baseline(labelled)
+    floors = [colour_lookup_baseline(labelled, bits=4), colour_lookup_baseline(labelled)]
 
     print(f"\n1/3 pretraining {settings.model} by masked auto-encoding, without labels ({settings.pretrain_time})")
     seed_everything(settings.seed)
@@ -107,11 +108,12 @@ def run_demo(settings: DemoSettings, out: Path) -> dict[str, Any]:
 
     names = {"miou": "miou", "land_accuracy": "foreground_accuracy", "accuracy": "accuracy"}
     measured = {
-        "colour lookup (floor)": {
+        f"floor: colour lookup, {floor.bits} bits": {
             "miou": floor.scores.mean_iou,
             "land_accuracy": floor.scores.land_accuracy,
             "accuracy": floor.scores.accuracy,
         }
+        for floor in floors
     }
     for name, task in [("without pretraining", scratch), ("pretrained", finetuned)]:
         metrics = evaluate(task, labelled.splits["test"])
@@ -172,7 +174,7 @@ def _draw(
     figures = {
         "comparison": draw_comparison(
             [
-                Result(name=name, values=(values["miou"],), is_floor="floor" in name)
+                Result(name=name, values=(values["miou"],), is_floor=name.startswith("floor"))
                 for name, values in measured.items()
             ],
             metric="mIoU over 17 land-cover classes",
@@ -232,7 +234,9 @@ def _as_markdown(report: dict[str, Any]) -> str:
         *(f"| {' | '.join(row)} |" for row in _rows(report)),
         "",
         f"Test: {report['test_tiles']} tiles of {settings['size']} x {settings['size']} pixels in blocks of the Earth "
-        "that no training tile touches. mIoU is the mean over 17 classes; land accuracy leaves water out. One seed "
+        "apart from those of the training tiles. mIoU is the mean over 17 classes; land accuracy leaves water out. The "
+        "colour lookup gives each pixel the class that its colour, cut to so many bits a channel, most often has in "
+        "the training tiles; the larger number of bits is the best on the validation tiles. One seed "
         f"({settings['seed']}). {report['note']}",
         "",
         f"Model: {settings['model']}, {report['parameters']:,} parameters; pretrained for {settings['pretrain_time']} "
