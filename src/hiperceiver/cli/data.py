@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from hiperceiver.cli.errors import UserError
+from hiperceiver.cli.errors import UserError, renamed
 from hiperceiver.cli.models import run_settings
 from hiperceiver.cli.settings import ColumnSettings, DataSettings, EvaluateSettings, PlotSettings
 from hiperceiver.data.encoders import encoder_from_dict
@@ -25,6 +25,7 @@ OUR_NAMES = {
     "mode": "colours",
     "config_name": "subset",
     "columns": "columns",
+    "image_column": "columns",
     "label_column": "label-column",
     "mask_column": "mask-column",
     "size": "size",
@@ -61,13 +62,8 @@ def open_named(name: str, **options: Any) -> Source:
     grids = {encoder.modality.grid for encoder in encoders.values()}
     if options.get("size") is None and len(grids) == 1:
         options["size"] = grids.pop()
-    try:
+    with renamed(OUR_NAMES):
         return open_source(name, **options)
-    except ValueError as error:
-        argument, colon, rest = str(error).partition(": ")
-        if argument in OUR_NAMES:
-            raise UserError(f"--{OUR_NAMES[argument]}{colon}{rest}") from None
-        raise
 
 
 def open_source_for(task: Task, settings: EvaluateSettings | PlotSettings) -> Source:
@@ -85,6 +81,7 @@ def open_source_for(task: Task, settings: EvaluateSettings | PlotSettings) -> So
         # A settings.yaml holds our names for the columns' options.
         were = {
             "columns": "columns",
+            "image_column": "columns",
             "label_column": "label_column",
             "mask_column": "mask_column",
             "config_name": "subset",

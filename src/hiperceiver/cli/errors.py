@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
@@ -75,6 +76,22 @@ def describe(error: BaseException, options: Mapping[str, str] = MappingProxyType
     if name and name[1] in options:
         message = f"{options[name[1]]}{message[name.end(1) :]}"
     return message
+
+
+@contextmanager
+def renamed(names: Mapping[str, str]) -> Iterator[None]:
+    """Mistakes inside that begin with the name of an argument speak of the user's option instead.
+
+    Args:
+        names: argument -> option, with dashes.
+    """
+    try:
+        yield
+    except ValueError as error:
+        argument, _, rest = str(error).partition(": ")
+        if argument in names and _comes_from_us(error):
+            raise UserError(f"--{names[argument]}: {rest}") from None
+        raise
 
 
 def _comes_from_us(error: BaseException) -> bool:

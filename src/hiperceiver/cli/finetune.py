@@ -7,7 +7,7 @@ from typing import Any
 
 from hiperceiver.cli.data import open_data, own_encoders, with_train_share
 from hiperceiver.cli.errors import UserError
-from hiperceiver.cli.models import read_saved
+from hiperceiver.cli.models import read_saved, with_settings
 from hiperceiver.cli.runs import check_folder, train_and_report
 from hiperceiver.cli.settings import FinetuneSettings
 from hiperceiver.cli.tables import quantity
@@ -53,9 +53,8 @@ def run(settings: FinetuneSettings) -> int:
 
 
 def _config(settings: FinetuneSettings, saved: SavedModel | None) -> PerceiverConfig:
-    if saved is None:
-        return variant_config(settings.model or DEFAULT_MODEL, **settings.model_settings)
-    return type(saved.config).from_dict({**saved.config.to_dict(), **settings.model_settings})
+    config = variant_config(settings.model or DEFAULT_MODEL) if saved is None else saved.config
+    return with_settings(config, settings.model_settings)
 
 
 def _make_task(kind: str, settings: FinetuneSettings, source: Source, config: PerceiverConfig) -> Task:

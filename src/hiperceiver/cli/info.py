@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from hiperceiver.cli.errors import UserError
+from hiperceiver.cli.models import read_saved, with_settings
 from hiperceiver.cli.results import check_new, write_json
 from hiperceiver.cli.settings import InfoSettings
 from hiperceiver.cli.tables import memory, print_table, quantity
@@ -20,7 +21,11 @@ PICTURE = {"image": Modality(grid=(224, 224), channels=3)}
 
 def run(settings: InfoSettings) -> int:
     """List the models, or print the block table of one."""
-    modalities = dict(_modality(text) for text in settings.modality)
+    modalities: dict[str, Modality] = {}
+    for name, modality in map(_modality, settings.modality):
+        if name in modalities:
+            raise UserError(f"--modality: {name!r} is given twice")
+        modalities[name] = modality
     check_new(settings.json, "--json")
     if settings.model is None:
         if settings.json is not None:
@@ -56,9 +61,7 @@ def _config(settings: InfoSettings) -> tuple[PerceiverConfig, dict[str, Modality
     name = settings.model
     assert name is not None
     if name in VARIANTS or not ("/" in name or Path(name).exists()):
-        return variant_config(name, **settings.model_settings), PICTURE
-    from hiperceiver.cli.models import read_saved
-
+        return with_settings(variant_config(name), settings.model_settings), PICTURE
     if settings.model_settings:
         raise UserError(f"--model-settings: only for a model by name, {name} has its settings")
     saved = read_saved(name)
@@ -100,9 +103,9 @@ def _print(name: str, summary: ModelSummary, modalities: dict[str, Modality]) ->
     total = (quantity(summary.num_parameters), quantity(summary.flops), memory(summary.activation_bytes))
     print_table(columns, rows, title=f"{name} with {_described(modalities)}", footer=("total", "", "", "", "", *total))
     hidden = f", {summary.mask_ratio:.0%} of each group hidden" if summary.mask_ratio else ""
-    print(f"Batch of {summary.batch_size}{hidden}. FLOPs: one forward pass; a training step takes about")
-    print("three times as many. Memory: float32, kept for the backward pass, beside")
-    print("parameters and optimizer.")
+    print(f"Batch of {summary.batch_size}{hidden}. FLOPs: one forward pass; a training step")
+    print("takes about three times as many. Memory: float32, kept for the backward pass,")
+    print("beside parameters and optimizer.")
 
 
 def _described(modalities: dict[str, Modality]) -> str:

@@ -315,7 +315,7 @@ def _make_parser(schema: Schema) -> jsonargparse.ArgumentParser:
     parser = jsonargparse.ArgumentParser(
         prog=schema.program,
         usage=f"{usage} [options]",
-        description=schema.summary[0].upper() + schema.summary[1:] + ".",
+        description=schema.summary[:1].upper() + schema.summary[1:] + ".",
         formatter_class=_HelpFormatter,
         exit_on_error=False,
         allow_abbrev=False,

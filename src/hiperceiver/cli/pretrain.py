@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import torch
+
 from hiperceiver.cli.data import open_data
+from hiperceiver.cli.errors import renamed
+from hiperceiver.cli.models import with_settings
 from hiperceiver.cli.runs import check_folder, train_and_report
 from hiperceiver.cli.settings import PretrainSettings
-from hiperceiver.model import create_model
+from hiperceiver.modality import Batch
+from hiperceiver.model import build_model, variant_config
 from hiperceiver.tasks import MaskedAutoencoding, MaskedAutoencodingConfig
 from hiperceiver.training.randomness import seed_everything
+
+OUR_NAMES = {"ratio": "mask-ratio", "strategy": "mask-strategy"}
+"""What the task calls an option -> what the user does."""
 
 
 def run(settings: PretrainSettings) -> int:
     """Pretrain a new model, or go on with a run."""
-    check_folder(settings)
-    mask = MaskedAutoencodingConfig(
-        ratio=settings.mask_ratio,
-        strategy=settings.mask_strategy,
-        loss_on=settings.loss_on,
-        target_normalisation=settings.target_normalisation,
-    )
-    source = open_data(settings, task="none")
-    seed_everything(settings.seed)
-    model = create_model(settings.model, source.modalities, **settings.model_settings)
-    task = MaskedAutoencoding(model, mask)
-    return train_and_report(task, source, settings, command="pretrain", model=settings.model)
+    with renamed(OUR_NAMES):
+        check_folder(settings)
+        mask = MaskedAutoencodingConfig(
+            ratio=settings.mask_ratio,
+            strategy=settings.mask_strategy,
+            loss_on=settings.loss_on,
+            target_normalisation=settings.target_normalisation,
+        )
+        config = with_settings(variant_config(settings.model), settings.model_settings)
+        source = open_data(settings, task="none")
+        seed_everything(settings.seed)
+        task = MaskedAutoencoding(build_model(config, source.modalities), mask)
+        tokens = {name: torch.zeros(1, each.num_tokens, each.channels) for name, each in source.modalities.items()}
+        task.draw_mask(Batch(inputs=tokens))  # what would fail in the first step fails before there is a run
+        return train_and_report(task, source, settings, command="pretrain", model=settings.model)

@@ -161,6 +161,11 @@ class EvaluateSettings(ColumnSettings):
     json: str | None = field(default=None, metadata={"value": "FILE"})
     """File to write the metrics to."""
 
+    def __post_init__(self) -> None:
+        for name, lowest in (("batch_size", 1), ("num_workers", 0)):
+            if getattr(self, name) < lowest:
+                raise ValueError(f"{name}: expected a whole number >= {lowest}, got {getattr(self, name)}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class PredictSettings:

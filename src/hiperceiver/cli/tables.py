@@ -9,13 +9,14 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-NARROW, WIDE = 80, 120
+PIPED_WIDTH = 1000
+"""Columns where there is no terminal: nothing is broken or cut."""
 
 
 def console() -> Console:
-    """Where results are printed. A pipe has no width: lines are then long enough not to be broken."""
+    """Where results are printed."""
     is_terminal = sys.stdout.isatty()
-    return Console(file=sys.stdout, width=None if is_terminal else WIDE, highlight=False, soft_wrap=False)
+    return Console(file=sys.stdout, width=None if is_terminal else PIPED_WIDTH, highlight=False, soft_wrap=False)
 
 
 def print_table(

@@ -1,0 +1,211 @@
+"""What users get wrong: exit code 2, one line on stderr that names what is wrong, and nothing written."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from hiperceiver import Modality, create_model
+
+from .conftest import TINY, Hip
+
+
+def check(outcome, message: str) -> None:
+    assert outcome.code == 2
+    assert outcome.err.startswith("hip: ")
+    assert outcome.err.count("\n") == 1
+    assert outcome.err.endswith("\n")
+    assert message in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--steps", "0"], "--steps: expected a whole number >= 1 or None, got 0"),
+        (["--steps", "1.5"], "--steps: expected a whole number or null, got 1.5"),
+        (["--max-time", "0s"], '--max-time: expected a length of time such as "00:04:00"'),
+        (["--max_time", "soon"], '--max-time: expected a length of time such as "00:04:00"'),
+        (["--batch-size", "0"], "--batch-size: expected a whole number >= 1, got 0"),
+        (["--learning-rate", "-1"], "--learning-rate: expected a number above 0, got -1"),
+        (["--learning-rate", "nan"], "--learning-rate: expected a number"),
+        (["--precision", "16"], "--precision: expected one of 32, bf16, got 16"),
+        (["--num-workers", "-1"], "--num-workers: expected a whole number >= 0 or None, got -1"),
+        (["--mask-ratio", "1.5"], "--mask-ratio: expected a share from 0 to below 1, got 1.5"),
+        (["--mask-ratio", "0"], "--mask-ratio: expected above 0 with loss_on='hidden'"),
+        (["--mask-ratio", "0.01"], "--mask-ratio: expected one that hides something of 16 tokens, got 0.01"),
+        (["--mask-strategy", "groupwise"], "--mask-strategy: expected one of group-wise, uniform, got groupwise"),
+        (["--model", "hip-8"], "did you mean 'hip-16'?"),
+        (["--model-settings", "dropout"], "--model-settings: expected a mapping"),
+        (
+            ["--model-settings.drop_out", "0.1"],
+            "--model-settings: 'drop_out' is not a setting of the model; did you mean dropout?",
+        ),
+        (["--model-settings.dropout", "2"], "dropout: expected a probability from 0 to below 1, got 2"),
+        (["--model-settings.dropout", "much"], "--model-settings: "),
+        (["--model-settings.blocks", "[1]"], "--model-settings: "),
+        (["--model-settings.blocks", "[]"], "--model-settings: blocks: expected an odd number of blocks"),
+        (["--size", "0"], "--size: expected rows and columns >= 1"),
+        (["--size", "sixteen"], "--size: expected a whole number or null, got sixteen"),
+        (["--data", "nowhere"], "--data: expected earth, a folder that exists, or a hub id owner/name, got 'nowhere'"),
+        (["--data", "erth"], "did you mean 'earth'?"),
+        (["--data", "./nowhere"], "./nowhere: no such folder"),
+        (["--data", "no/where"], "no/where: no such folder, and cannot be read from the hub"),
+        (["--data", __file__], "expected a folder of pictures, got a file"),
+        (["--data", "earth", "--size", "7"], "--size: expected square tiles of 8 to 2048 pixels"),
+        (["--data", "earth", "--fit", "pad"], "--fit: the source 'earth' has no such setting, got 'pad'"),
+        (["--columns.image", "img"], "--columns: expected nothing for a folder of pictures without tables"),
+        (["--min-land", "0.1"], "--min-land: the source"),
+        (["--fit", "stretch"], "--fit: expected one of crop, squash, pad"),
+        (["--out", __file__], "expected a folder, got the file"),
+        (["--config", "missing.yaml"], "--config: missing.yaml: No such file or directory"),
+        (["--stepz", "3"], "--stepz is not an option of hip pretrain; did you mean --steps?"),
+        (["more"], "hip pretrain: expected options alone, got 'more' as well"),
+        (["--accelerator", "tpu"], "--accelerator: expected one of auto, cpu, gpu, cuda, mps, got tpu"),
+    ],
+)
+def test_pretrain(arguments: list[str], message: str, pictures: Path, hip: Hip) -> None:
+    before = set(Path.cwd().iterdir())
+    check(hip("pretrain", "--data", pictures, *TINY, *arguments), message)
+    assert set(Path.cwd().iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--from", "nowhere"], "nowhere: no such folder"),
+        (["--from", "no/where"], "no/where: no such folder, and it cannot be had from the Hugging Face hub"),
+        (["--from", "."], ".: expected a run folder, a saved model's folder or a hub id, got another folder"),
+        (["--task", "detection"], "--task: expected one of classification, segmentation"),
+        (["--task", "segmentation"], "for segmentation expected the folders images and masks"),
+        (["--mode", "frozen"], "--mode: expected one of all, positions, frozen-positions, frozen-backbone, got frozen"),
+        (["--mode", "positions"], "--mode: only together with --from, got 'positions'"),
+        (["--train-share", "0"], "--train-share: expected a share above 0, up to 1, got 0.0"),
+        (["--task-settings.num_classes", "3"], "--task-settings: num_classes is not to be set"),
+        (["--task-settings.label_smothing", "0.1"], "label_smothing: not a setting of ClassificationConfig"),
+        (["--task-settings.label_smoothing", "2"], "label_smoothing: expected a share from 0 to below 1, got 2"),
+    ],
+)
+def test_finetune(arguments: list[str], message: str, pictures: Path, hip: Hip) -> None:
+    check(hip("finetune", "--data", pictures, *TINY[:2] * ("--from" not in arguments), *arguments), message)
+    assert not any(Path.cwd().iterdir())
+
+
+def test_finetuning_with_what_does_not_fit(pretrained: Path, finetuned: Path, pictures: Path, hip: Hip) -> None:
+    arguments = ["finetune", "--data", pictures, "--from", pretrained]
+    check(hip(*arguments, "--model", "hip-nano"), "--model: not together with --from, which brings its model")
+    check(hip(*arguments, "--colours", "L"), "--colours: ")
+    check(
+        hip(*arguments, "--model-settings.embedding_channels", "16"),
+        "expected embedding_channels=16 as in the new model, got 32",
+    )
+    (Path.cwd() / "one/only").mkdir(parents=True)
+    shutil.copy(pictures / "checks/1.jpg", "one/only/1.jpg")
+    check(hip(*arguments[:1], "--data", "one", "--from", pretrained), "at least two classes")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "hip evaluate: CHECKPOINT is missing; see hip evaluate --help"),
+        (["nowhere"], "nowhere: no such folder"),
+        (["{finetuned}", "--split", "tests"], "--split: expected one of test, validation, train, all, got tests"),
+        (["{finetuned}", "--data", "nowhere"], "--data: expected earth, a folder that exists"),
+        (["{finetuned}", "--data", "earth"], "classes: the source 'earth' has"),
+        (["{finetuned}", "--json", "no/where.json"], "--json: no is no folder"),
+        (["{finetuned}", "--batch-size", "0"], "--batch-size: expected a whole number >= 1, got 0"),
+        (["{moved}"], "--data is missing, and"),
+        (["{finetuned}/checkpoints"], "expected a run folder, a saved model's folder or a hub id, got another folder"),
+        (["{bare}", "--data", "earth"], "expected a model that was saved with a task, got one without"),
+        (["{damaged}"], "model.safetensors cannot be read"),
+    ],
+)
+def test_evaluate(
+    arguments: list[str], message: str, finetuned: Path, bare: Path, damaged: Path, moved: Path, hip: Hip
+) -> None:
+    places = {"finetuned": finetuned, "bare": bare, "damaged": damaged, "moved": moved}
+    check(hip("evaluate", *(each.format(**places) for each in arguments)), message)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{finetuned}"], "hip predict: FILES is missing; see hip predict --help"),
+        (["{finetuned}", "x.jpg", "--top", "0"], "--top: expected a whole number >= 1, got 0"),
+        (["{finetuned}", "x.jpg", "--out", "there"], "it makes no pictures"),
+        (["{finetuned}", "."], ".: this folder holds no pictures"),
+        (["nowhere", "x.jpg"], "nowhere: no such folder"),
+        (["{bare}", "x.jpg"], "expected a model that was saved with a task, got one without"),
+    ],
+)
+def test_predict(arguments: list[str], message: str, finetuned: Path, bare: Path, hip: Hip) -> None:
+    check(hip("predict", *(each.format(finetuned=finetuned, bare=bare) for each in arguments)), message)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "nowhere: no such folder"),
+        (["{finetuned}", "--kind", "loss"], "--kind: expected one of all, reconstruction, positions, curves"),
+        (["{finetuned}", "--kind", "segmentation"], "was trained for classification, it segments nothing"),
+        (["{finetuned}", "--num-examples", "0"], "--num-examples: expected a whole number >= 1, got 0"),
+    ],
+)
+def test_plot(arguments: list[str], message: str, finetuned: Path, hip: Hip) -> None:
+    check(hip("plot", *(each.format(finetuned=finetuned) for each in arguments)), message)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["hip_16"], "MODEL: expected one of hip-nano, "),
+        (
+            ["hip-16", "--modality", "image"],
+            "--modality: expected NAME=GRIDxCHANNELS such as image=224x224x3, got 'image'",
+        ),
+        (["hip-16", "--modality", "image=0x3"], "grid: expected one or more whole numbers >= 1"),
+        (["hip-16", "--modality", "a=4x1", "--modality", "a=5x1"], "--modality: 'a' is given twice"),
+        (["hip-16", "--modality", "a=4x1:label"], "modalities: expected at least one of role 'input', got none"),
+        (["hip-16", "--mask-ratio", "1"], "--mask-ratio: expected a number from 0 to below 1, got 1"),
+        (["hip-16", "--batch-size", "-1"], "--batch-size: expected a whole number >= 1, got -1"),
+        (["hip-16", "--model-settings.blocks", "3"], "--model-settings: "),
+        (["{finetuned}", "--model-settings.dropout", "0"], "--model-settings: only for a model by name"),
+    ],
+)
+def test_info(arguments: list[str], message: str, finetuned: Path, hip: Hip) -> None:
+    check(hip("info", *(each.format(finetuned=finetuned) for each in arguments)), message)
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    """A model that was saved without a task."""
+    create_model("hip-nano", {"image": Modality(grid=(16, 16), channels=3)}).save_pretrained(tmp_path / "bare")
+    return tmp_path / "bare"
+
+
+@pytest.fixture
+def moved(finetuned: Path, tmp_path: Path) -> Path:
+    """A saved model without its run."""
+    return shutil.copytree(finetuned / "model", tmp_path / "moved")
+
+
+@pytest.fixture
+def damaged(finetuned: Path, tmp_path: Path) -> Path:
+    """A saved model whose weights were cut off."""
+    shutil.copytree(finetuned / "model", tmp_path / "damaged")
+    weights = tmp_path / "damaged/model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    return tmp_path / "damaged"
+
+
+def test_a_config_that_describes_nothing(finetuned: Path, hip: Hip) -> None:
+    shutil.copytree(finetuned / "model", "model")
+    config = Path("model/config.json")
+    values = json.loads(config.read_text())
+    for broken, message in [
+        ("{", "config.json cannot be read"),
+        (json.dumps({**values, "architecture": "GPT"}), "expected an architecture among HiP, PerceiverIO, got 'GPT'"),
+        (json.dumps({**values, "task": {"kind": "captions"}}), "config.json is not valid: task: expected one of"),
+    ]:
+        config.write_text(broken)
+        check(hip("evaluate", "model", "--data", "earth"), message)
