@@ -1,5 +1,6 @@
 """Loss functions against literal NumPy, and what they need to be imported."""
 
+import math
 import subprocess
 import sys
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from hiperceiver.tasks.losses import cross_entropy, mean_and_deviation, normalise, squared_error
+from hiperceiver.tasks.losses import balanced_weights, cross_entropy, mean_and_deviation, normalise, squared_error
 
 
 def test_squared_error_counts_what_it_is_told() -> None:
@@ -109,3 +110,23 @@ for kind in TASKS:
     result = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True)
     assert result.stderr == ""
     assert result.stdout.split() == ["masked-autoencoding", "classification", "segmentation"]
+
+
+def test_balanced_weights_lift_rare_classes_and_keep_the_mean() -> None:
+    counts = [700, 200, 100, 0]
+    plain, half, whole = (balanced_weights(counts, power=power) for power in (0, 0.5, 1))
+
+    assert plain == (1, 1, 1, 1)
+    assert np.allclose([weight * max(count, 1) for weight, count in zip(whole, counts, strict=True)], whole[3])
+    assert half[0] < half[1] < half[2] < half[3]
+    assert math.isclose(half[2] / half[0], (700 / 100) ** 0.5)
+    for weights in (half, whole):
+        assert math.isclose(np.average(weights, weights=[700, 200, 100, 1]), 1)
+
+
+@pytest.mark.parametrize("counts", [[], [0, 0], [1, -1]])
+def test_counts_that_say_nothing_are_refused(counts: list[int]) -> None:
+    with pytest.raises(ValueError, match="^counts: expected numbers >= 0, not all zero, got"):
+        balanced_weights(counts)
+    with pytest.raises(ValueError, match=r"^power: expected 0 to 1, got 2$"):
+        balanced_weights([1, 2], power=2)

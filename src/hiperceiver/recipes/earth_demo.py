@@ -9,7 +9,7 @@ What it does, on the built-in set `earth` (64 x 64 tiles, split by place):
        usually quoted, and at as many bits as are best on the validation tiles;
     2. pretrains `hip-nano` by masked auto-encoding on the training tiles, without labels;
     3. fine-tunes it to name the land cover of every pixel;
-    4. trains the same model for the same time on the same labels, without pretraining;
+    4. trains the same model for as many steps on the same labels, without pretraining;
     5. measures all of them on the test blocks, and writes report.md, report.json and pictures.
 
 Cost: COST.
@@ -47,6 +47,7 @@ from hiperceiver.plots.reconstructions import draw_reconstructions
 from hiperceiver.plots.segmentation import draw_segmentation
 from hiperceiver.plots.style import save_picture
 from hiperceiver.tasks import MaskedAutoencoding, MaskedAutoencodingConfig, Segmentation, SegmentationConfig
+from hiperceiver.tasks.losses import balanced_weights
 from hiperceiver.training import TrainingSettings, check_run_folder, evaluate, format_duration, train
 from hiperceiver.training.finetune import start_from
 from hiperceiver.training.randomness import seed_everything
@@ -100,11 +101,11 @@ def run_demo(settings: DemoSettings, out: Path) -> dict[str, Any]:
     print(f"\n2/3 fine-tuning it with labels ({settings.finetune_time})")
     finetuned = _segmentation(settings, labelled)
     print(start_from(finetuned, pretrained.model_folder).summary())
-    train(finetuned, labelled, _training(settings, settings.finetune_time), out / "finetune")
+    steps = train(finetuned, labelled, _training(settings, settings.finetune_time), out / "finetune").steps
 
-    print(f"\n3/3 the same model and labels, without pretraining ({settings.finetune_time})")
+    print(f"\n3/3 the same model, labels and {steps} steps, without pretraining")
     scratch = _segmentation(settings, labelled)
-    train(scratch, labelled, _training(settings, settings.finetune_time), out / "scratch")
+    train(scratch, labelled, _training(settings, steps=steps), out / "scratch")
 
     names = {"miou": "miou", "land_accuracy": "foreground_accuracy", "accuracy": "accuracy"}
     measured = {
@@ -124,6 +125,7 @@ def run_demo(settings: DemoSettings, out: Path) -> dict[str, Any]:
         "results": measured,
         "explained_variance_of_hidden_pixels": explained,
         "parameters": sum(weight.numel() for weight in model.parameters()),
+        "steps_with_labels": steps,
         "test_tiles": len(labelled.splits["test"]),
         "note": labelled.note,
         "seconds": time.monotonic() - started,
@@ -140,9 +142,10 @@ def run_demo(settings: DemoSettings, out: Path) -> dict[str, Any]:
     return report
 
 
-def _training(settings: DemoSettings, max_time: str) -> TrainingSettings:
+def _training(settings: DemoSettings, max_time: str | None = None, steps: int | None = None) -> TrainingSettings:
     return TrainingSettings(
         max_time=max_time,
+        steps=steps,
         batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,
         seed=settings.seed,
@@ -150,9 +153,25 @@ def _training(settings: DemoSettings, max_time: str) -> TrainingSettings:
 
 
 def _segmentation(settings: DemoSettings, source: Source) -> Segmentation:
+    """A new model with a new head; rare classes count more, for mIoU counts all classes the same."""
     seed_everything(settings.seed)
-    config = SegmentationConfig(num_classes=len(source.classes), background_class=source.classes.index("water"))
+    config = SegmentationConfig(
+        num_classes=len(source.classes),
+        background_class=source.classes.index("water"),
+        class_weights=balanced_weights(_class_counts(source)),
+    )
     return Segmentation(create_model(settings.model, source.modalities), config)
+
+
+def _class_counts(source: Source) -> list[int]:
+    """Pixels of each class in the training tiles."""
+    train = source.splits["train"]
+    counts = torch.zeros(len(source.classes), dtype=torch.int64)
+    for index in range(len(train)):
+        example = train[index]
+        if isinstance(example, Example):
+            counts += example.targets["segmentation"].bincount(minlength=len(counts))
+    return counts.tolist()
 
 
 def _draw(
@@ -196,9 +215,13 @@ def _draw(
         "position-similarity": draw_similarity(table, grid, title="Positions learned in pretraining"),
         "position-components": draw_components(table, grid, title="Positions learned in pretraining"),
         "curves": draw_curves(
-            {"pretrained": out / "finetune", "without pretraining": out / "scratch"}, title="Training with labels"
+            {"pretrained": out / "finetune", "without pretraining": out / "scratch"},
+            metrics=("loss", "miou", "foreground_accuracy", "accuracy"),
+            title="Training with labels",
         ),
-        "pretraining-curves": draw_curves(out / "pretrain", title="Masked auto-encoding"),
+        "pretraining-curves": draw_curves(
+            out / "pretrain", metrics=("loss", "explained"), title="Masked auto-encoding"
+        ),
     }
     return [save_picture(figure, out / "pictures" / f"{name}.png") for name, figure in figures.items()]
 
@@ -242,7 +265,8 @@ def _as_markdown(report: dict[str, Any]) -> str:
         f"Model: {settings['model']}, {report['parameters']:,} parameters; pretrained for {settings['pretrain_time']} "
         f"({settings['mask_ratio']:.0%} of the pixels hidden; it explains "
         f"{report['explained_variance_of_hidden_pixels']:.1%} of the variance of hidden pixels of test tiles), then "
-        f"{settings['finetune_time']} with labels; without pretraining {settings['finetune_time']} with labels alone. "
+        f"{settings['finetune_time']} ({report['steps_with_labels']} steps) with labels; without pretraining as many "
+        "steps with labels alone. "
         f"All in all {format_duration(report['seconds'])} on {report['machine']}.",
         "",
         *(f"![{Path(path).stem}]({path})" for path in report["pictures"]),

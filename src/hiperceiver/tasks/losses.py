@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -95,3 +96,23 @@ def cross_entropy(
     else:
         weight = class_weights[target.masked_fill(~is_labelled, 0)].masked_fill(~is_labelled, 0.0).sum()
     return total / torch.where(weight > 0, weight, 1.0), weight
+
+
+def balanced_weights(counts: Sequence[float], *, power: float = 0.5) -> tuple[float, ...]:
+    """Class weights that lift rare classes: each class counts (its share)^-power, with a mean of 1 over all labels.
+
+    Args:
+        counts: labels of each class in the training data. Classes without any count as one label.
+        power: 0: all labels count the same. 1: all classes count the same, however rare.
+
+    >>> balanced_weights([900, 100], power=1)
+    (0.555..., 5.0)
+    """
+    if not counts or min(counts) < 0 or sum(counts) <= 0:
+        raise ValueError(f"counts: expected numbers >= 0, not all zero, got {tuple(counts)}")
+    if not 0 <= power <= 1:
+        raise ValueError(f"power: expected 0 to 1, got {power!r}")
+    shares = [max(count, 1) / sum(counts) for count in counts]
+    raw = [share**-power for share in shares]
+    mean = sum(weight * share for weight, share in zip(raw, shares, strict=True)) / sum(shares)
+    return tuple(weight / mean for weight in raw)
