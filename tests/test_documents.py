@@ -39,6 +39,10 @@ def test_a_command_in_a_document_is_understood(command: str, tmp_path: Path, mon
         return
     if "--config" in words:
         Path(words[words.index("--config") + 1]).write_text("data: earth\n", encoding="utf-8")
+    if "--resume" in words:
+        run = Path(words[words.index("--out") + 1])
+        run.mkdir(parents=True)
+        (run / "settings.yaml").write_text("data: earth\n", encoding="utf-8")
     chosen = COMMANDS[words[0]]
     schema = parser.Schema.of(getattr(settings, chosen.settings), program=f"hip {words[0]}", summary=chosen.summary)
     parser.parse(schema, words[1:])  # raises for what it does not understand

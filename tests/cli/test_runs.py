@@ -107,7 +107,7 @@ def test_what_is_said_on_the_way(pictures: Path, hip: Hip) -> None:
     assert f"pretrain hip-nano on {pictures}, masked-autoencoding: 8 steps in " in outcome.out
     assert f"model: {run}/model\n" in outcome.out
     assert "explained" in outcome.out
-    assert "unreadable examples were met and left out" in outcome.out
+    assert f"1 unreadable example was left out; it is named in {run}/skipped.log\n" in outcome.out
     assert "truncated.jpg" in (run / "skipped.log").read_text()
     assert "Traceback" not in outcome.err
 
@@ -176,6 +176,8 @@ def test_interrupted_saves_and_says_how_to_go_on(pictures: Path, hip: Hip, tmp_p
 )
 def test_nothing_to_resume(arguments: list[str], message: str, pictures: Path, hip: Hip) -> None:
     assert hip("pretrain", "--data", pictures, *arguments) == (2, "", f"hip: {message}\n")
+    message = "--out: nowhere holds no run to go on with, it has no settings.yaml"
+    assert hip("pretrain", "--out", "nowhere", "--resume") == (2, "", f"hip: {message}\n")
     assert not Path("nowhere").exists()
 
 

@@ -13,7 +13,7 @@ from hiperceiver.cli.settings import InfoSettings
 from hiperceiver.cli.tables import memory, print_table, quantity
 from hiperceiver.modality import Modality
 from hiperceiver.model import VARIANTS, PerceiverConfig, variant_config
-from hiperceiver.model.summary import ModelSummary, summarise
+from hiperceiver.model.summary import ModelSummary, count_parameters, summarise
 
 PICTURE = {"image": Modality(grid=(224, 224), channels=3)}
 """What a model is measured with where nothing else is said."""
@@ -47,7 +47,7 @@ def _list(modalities: dict[str, Modality]) -> None:
     for name, config in VARIANTS.items():
         blocks = config.all_blocks
         try:
-            parameters = quantity(summarise(config, modalities).num_parameters)
+            parameters = quantity(count_parameters(config, modalities))
         except ValueError:  # more modalities than groups
             parameters = "-"
         groups = " ".join(str(block.num_groups) for block in blocks)

@@ -298,6 +298,9 @@ def _place(schema: Schema, places: list[str], given: _Given, lists: dict[str, li
     for option in schema.options.values():
         missing = option.default is dataclasses.MISSING and option.name not in named
         if missing and not given.wants_help and given.print_config is None:
+            values = dict(given.values)
+            if values.get("resume") == "true" and "out" in values:
+                raise UserError(f"--out: {values['out']} holds no run to go on with, it has no settings.yaml")
             raise UserError(f"{schema.program}: {option.spelled} is missing; see {schema.program} --help")
 
 

@@ -62,9 +62,11 @@ def _report(result: TrainingResult, title: str, note: str) -> None:
         print_table(("metric", "last"), rows, title=f"{title}: {length}")
     if note and result.metrics:
         print(note)
-    if result.num_skipped:
-        times = "once" if result.num_skipped == 1 else f"{result.num_skipped} times"
-        print(f"unreadable examples were met and left out {times}; see {result.run_folder / 'skipped.log'}")
+    skipped = RunFolder(result.run_folder).skipped
+    if skipped.exists():
+        count = len(skipped.read_text(encoding="utf-8").splitlines())
+        were = "example was left out; it is" if count == 1 else "examples were left out; they are"
+        print(f"{count} unreadable {were} named in {skipped}")
     print(f"model: {result.model_folder}")
 
 

@@ -151,6 +151,18 @@ def summarise(
     return ModelSummary(stages=tuple(stages), batch_size=batch_size, mask_ratio=mask_ratio)
 
 
+def count_parameters(config: PerceiverConfig, modalities: Mapping[str, Modality]) -> int:
+    """Parameters of the model that a config makes, without making them.
+
+    >>> from hiperceiver import Modality
+    >>> from hiperceiver.model import variant_config
+    >>> count_parameters(variant_config("hip-16"), {"image": Modality(grid=(224, 224), channels=3)})
+    100787939
+    """
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in build_model(config, modalities).parameters())
+
+
 class _Meter:
     """Books parameters, operations and kept memory to the stage whose module began last."""
 
