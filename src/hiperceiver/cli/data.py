@@ -87,7 +87,7 @@ def open_source_for(task: Task, settings: EvaluateSettings | PlotSettings) -> So
             "config_name": "subset",
         }
         options = {ours: given or recorded.get(were[ours]) or None for ours, given in options.items()}
-    split_seed = recorded.get("split_seed", 0) if settings.split_seed is None else settings.split_seed
+    split_seed = recorded.get("split_seed") if settings.split_seed is None else settings.split_seed
     encoders = own_encoders(task.encoders)
     if encoders is None:
         raise UserError(f"{name}: was saved without how its input is read, normalisation included")

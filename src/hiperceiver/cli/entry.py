@@ -118,6 +118,7 @@ def _run(arguments: list[str], options: dict[str, str]) -> int:
     if name not in COMMANDS:
         raise UserError(f"expected a command among {', '.join(COMMANDS)}, got {name!r}{closest(name, COMMANDS)}")
     from hiperceiver.cli import parser, settings
+    from hiperceiver.cli.results import check_folder
 
     command = COMMANDS[name]
     schema = parser.Schema.of(getattr(settings, command.settings), program=f"hip {name}", summary=command.summary)
@@ -125,6 +126,8 @@ def _run(arguments: list[str], options: dict[str, str]) -> int:
     parsed = parser.parse(schema, arguments[1:])
     if parsed is None:
         return 0
+    if isinstance(parsed, settings.RunSettings):
+        check_folder(parsed)
     for package in command.needs:
         if find_spec(package) is None:
             raise ModuleNotFoundError(name=package)

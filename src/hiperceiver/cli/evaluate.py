@@ -38,6 +38,7 @@ def run(settings: EvaluateSettings) -> int:
         num_workers=settings.num_workers,
         precision=settings.precision,
         accelerator=settings.accelerator,
+        show_progress=True,
     )
     floor = floor_of(source) if settings.split == "test" else None
     _print(settings, source, metrics, floor)

@@ -8,15 +8,14 @@ from typing import Any
 from hiperceiver.cli.data import open_data, own_encoders, with_train_share
 from hiperceiver.cli.errors import UserError
 from hiperceiver.cli.models import read_saved, with_settings
-from hiperceiver.cli.runs import check_folder, train_and_report
+from hiperceiver.cli.runs import train_and_report
 from hiperceiver.cli.settings import FinetuneSettings
 from hiperceiver.cli.tables import quantity
 from hiperceiver.data.sources.source import Source
 from hiperceiver.modality import Modality
 from hiperceiver.model import PerceiverConfig, SavedModel, build_model, variant_config
 from hiperceiver.tasks import Task, task_from_settings
-from hiperceiver.training.finetune import start_from
-from hiperceiver.training.randomness import seed_everything
+from hiperceiver.training import seed_everything, start_from
 
 DEFAULT_MODEL = "hip-micro"
 DEFAULT_TASKS = {"earth": "segmentation"}
@@ -25,7 +24,6 @@ DEFAULT_TASKS = {"earth": "segmentation"}
 
 def run(settings: FinetuneSettings) -> int:
     """Train a task, or go on with a run."""
-    check_folder(settings)
     kind = settings.task or DEFAULT_TASKS.get(settings.data, "classification")
     saved = None if settings.pretrained is None else read_saved(settings.pretrained)
     encoders = None if saved is None else own_encoders(saved.encoders)
@@ -33,7 +31,7 @@ def run(settings: FinetuneSettings) -> int:
         if settings.colours not in (None, getattr(encoder, "mode", None)):
             raise UserError(f"--colours: {settings.pretrained} takes {name!r} otherwise, got {settings.colours}")
     source = open_data(settings, task=kind, encoders=encoders)
-    source = with_train_share(source, settings.train_share, seed=settings.split_seed)
+    source = with_train_share(source, settings.train_share, seed=settings.split_seed or 0)
     seed_everything(settings.seed)
     task = _make_task(kind, settings, source, _config(settings, saved))
     if saved is not None:

@@ -20,6 +20,7 @@ from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.example import Example
 from hiperceiver.modality import Batch
 from hiperceiver.tasks import Classification, MaskedAutoencoding, Segmentation, Task
+from hiperceiver.training.evaluation import find_device
 
 PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 """Endings of the files that are taken from a folder."""
@@ -37,7 +38,7 @@ def run(settings: PredictSettings) -> int:
         pictures = _picture_names(files, Path(settings.out or "predictions"))
     elif settings.out is not None:
         raise UserError(f"--out: {settings.checkpoint} says labels, it makes no pictures")
-    task.to(torch.accelerator.current_accelerator(check_available=True) or "cpu")
+    task.to(find_device("auto"))
 
     results: dict[Path, dict[str, Any]] = {}
     for first in range(0, len(files), settings.batch_size):

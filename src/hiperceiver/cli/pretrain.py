@@ -7,12 +7,12 @@ import torch
 from hiperceiver.cli.data import open_data
 from hiperceiver.cli.errors import renamed
 from hiperceiver.cli.models import with_settings
-from hiperceiver.cli.runs import check_folder, train_and_report
+from hiperceiver.cli.runs import train_and_report
 from hiperceiver.cli.settings import PretrainSettings
 from hiperceiver.modality import Batch
 from hiperceiver.model import build_model, variant_config
 from hiperceiver.tasks import MaskedAutoencoding, MaskedAutoencodingConfig
-from hiperceiver.training.randomness import seed_everything
+from hiperceiver.training import seed_everything
 
 OUR_NAMES = {"ratio": "mask-ratio", "strategy": "mask-strategy"}
 """What the task calls an option -> what the user does."""
@@ -21,7 +21,6 @@ OUR_NAMES = {"ratio": "mask-ratio", "strategy": "mask-strategy"}
 def run(settings: PretrainSettings) -> int:
     """Pretrain a new model, or go on with a run."""
     with renamed(OUR_NAMES):
-        check_folder(settings)
         mask = MaskedAutoencodingConfig(
             ratio=settings.mask_ratio,
             strategy=settings.mask_strategy,

@@ -1,12 +1,15 @@
-"""Files that a command writes for other programs: never over something that is there."""
+"""What a command writes: never over something that is there. No torch here: mistakes are found before anything slow."""
 
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 from hiperceiver.cli.errors import UserError
+from hiperceiver.cli.settings import RunSettings
+from hiperceiver.training.folder import check_run_folder
 
 
 def check_new(path: str | None, option: str) -> None:
@@ -19,7 +22,27 @@ def check_new(path: str | None, option: str) -> None:
         raise UserError(f"{option}: {Path(path).parent} is no folder")
 
 
+def check_folder(settings: RunSettings) -> None:
+    """Refuse a run's folder that would be overwritten, or that holds nothing to resume."""
+    if settings.out is not None:
+        try:
+            check_run_folder(settings.out, resume=settings.resume)
+        except ValueError as error:
+            raise UserError(f"--out: {str(error).removeprefix('run folder: ')}") from None
+    elif settings.resume:
+        raise UserError("--resume: expected --out beside it, the folder of the run to go on with")
+
+
 def write_json(path: str | None, values: Any) -> None:
-    """Write plain values; nothing for no path."""
+    """Write plain values; nothing for no path. JSON knows no numbers that are not finite: they become null."""
     if path is not None:
-        Path(path).write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(_finite(values), indent=2, ensure_ascii=False, allow_nan=False)
+        Path(path).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+
+
+def _finite(values: Any) -> Any:
+    if isinstance(values, dict):
+        return {name: _finite(value) for name, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_finite(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values

@@ -9,27 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hiperceiver.cli.data import say_oddities
-from hiperceiver.cli.errors import UserError
 from hiperceiver.cli.parser import dump
 from hiperceiver.cli.settings import FinetuneSettings, PretrainSettings
 from hiperceiver.cli.tables import metric, print_table
 from hiperceiver.data.sources.source import Source
 from hiperceiver.tasks import Task
-from hiperceiver.training import TrainingResult, check_run_folder, format_duration, train
-from hiperceiver.training.control import RunFolder
+from hiperceiver.training import TrainingResult, format_duration, train
+from hiperceiver.training.folder import RunFolder
 
 AnySettings = PretrainSettings | FinetuneSettings
-
-
-def check_folder(settings: AnySettings) -> None:
-    """Refuse a folder that would be overwritten, or holds nothing to resume, before anything slow is done."""
-    if settings.out is not None:
-        try:
-            check_run_folder(settings.out, resume=settings.resume)
-        except ValueError as error:
-            raise UserError(f"--out: {str(error).removeprefix('run folder: ')}") from None
-    elif settings.resume:
-        raise UserError("--resume: expected --out beside it, the folder of the run to go on with")
 
 
 def train_and_report(task: Task, source: Source, settings: AnySettings, *, command: str, model: str) -> int:
@@ -95,7 +83,8 @@ def _as_word(name: str) -> str:
 def _recorded(settings: AnySettings, folder: Path, *, command: str) -> Iterator[None]:
     """Write `settings.yaml` for what runs inside. A run that fails before it has written anything leaves no folder."""
     path = RunFolder(folder).settings
-    if not settings.resume:
+    is_new = not settings.resume
+    if is_new:
         from importlib.metadata import version
 
         folder.mkdir(parents=True, exist_ok=True)
@@ -104,7 +93,7 @@ def _recorded(settings: AnySettings, folder: Path, *, command: str) -> Iterator[
     try:
         yield
     except BaseException as error:
-        if not settings.resume and [each.name for each in folder.iterdir()] == [path.name]:
+        if is_new and [each.name for each in folder.iterdir()] == [path.name]:
             path.unlink()
             folder.rmdir()
         else:

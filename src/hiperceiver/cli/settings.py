@@ -50,9 +50,9 @@ class DataSettings(ColumnSettings):
     """Mirror training pictures at random; tiles of the earth are turned as well."""
     min_land: float = 0.0
     """Least share of land in a training tile of the earth."""
-    split_seed: int = 0
+    split_seed: int | None = None
     """Which examples are kept for validation and test where the data does not say. Leave it the same for pretraining,
-    fine-tuning and evaluation."""
+    fine-tuning and evaluation. None: the data's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
