@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from hiperceiver.modality import Modality
 from hiperceiver.model.block import BlockConfig, PerceiverBlock, check_whole
 from hiperceiver.model.grouping import GroupPlan, regroup
+from hiperceiver.model.inputs import check_inputs, check_visible
 from hiperceiver.model.layers import Activation, CrossAttention, Linear
 from hiperceiver.model.positions import PositionKind, make_positions
 
@@ -290,10 +291,10 @@ class Perceiver(
     ) -> Encoded:
         """Everything up to the processor, included. Arguments as for `forward`."""
         is_padding, visible = is_padding or {}, visible or {}
-        self._check_inputs(inputs, is_padding)
+        check_inputs(inputs, is_padding, self.modalities)
         present = [name for name in inputs if self.modalities[name].role == "input"]
         plan = self.plan({name: self.modalities[name].num_tokens for name in present})
-        self._check_visible(visible, plan, batch_size=inputs[present[0]].shape[0])
+        check_visible(visible, plan, batch_size=inputs[present[0]].shape[0])
 
         positions = {name: span.split(self.positions[name]()[None]) for name, span in plan.spans.items()}
         embedded, hidden = {}, {}
@@ -421,55 +422,6 @@ class Perceiver(
         return torch.cat(parts, dim=2), torch.cat(
             [s if h is None else h.expand_as(s) for s, h in zip(shown, hidden, strict=True)], dim=2
         )
-
-    def _check_inputs(self, inputs: Mapping[str, Tensor], is_padding: Mapping[str, Tensor]) -> None:
-        declared = ", ".join(self.modalities)
-        if not isinstance(inputs, Mapping):
-            raise ValueError(f"inputs: expected a tensor for each modality by name, got {type(inputs).__name__}")
-        if not any(name in self.input_names for name in inputs):
-            raise ValueError(f"inputs: expected at least one of {', '.join(self.input_names)}, got {list(inputs)}")
-        batch_size = None
-        for name, x in inputs.items():
-            if name not in self.modalities:
-                raise ValueError(f"inputs: expected modalities among {declared}, got {name!r}")
-            modality = self.modalities[name]
-            if not isinstance(x, Tensor):
-                raise ValueError(f"inputs: expected a tensor for {name!r}, got {type(x).__name__}")
-            if x.ndim != 3 or x.shape[1:] != (modality.num_tokens, modality.channels):
-                raise ValueError(
-                    f"inputs: expected (batch, {modality.num_tokens}, {modality.channels}) for {name!r} with grid "
-                    f"{modality.grid}, got {tuple(x.shape)}"
-                )
-            if not x.is_floating_point():
-                raise ValueError(f"inputs: expected floating-point values for {name!r}, got {x.dtype}")
-            batch_size = x.shape[0] if batch_size is None else batch_size
-            if x.shape[0] != batch_size:
-                raise ValueError(f"inputs: expected batch size {batch_size} for {name!r}, got {x.shape[0]}")
-        for name, mask in is_padding.items():
-            if name not in inputs:
-                raise ValueError(f"is_padding: expected names among the inputs {', '.join(inputs)}, got {name!r}")
-            if mask.dtype != torch.bool or mask.shape != inputs[name].shape[:2]:
-                raise ValueError(
-                    f"is_padding: expected bool {tuple(inputs[name].shape[:2])} for {name!r}, got {mask.dtype} "
-                    f"{tuple(mask.shape)}"
-                )
-
-    def _check_visible(self, visible: Mapping[str, Tensor], plan: GroupPlan, *, batch_size: int) -> None:
-        if not visible:
-            return
-        if set(visible) != set(plan.spans):
-            raise ValueError(f"visible: expected places for {', '.join(plan.spans)}, got {', '.join(visible)}")
-        for name, span in plan.spans.items():
-            shape = tuple(visible[name].shape)
-            is_fitting = len(shape) == 3 and shape[0] == batch_size and shape[1] in (1, span.num_groups)
-            if not is_fitting or visible[name].dtype != torch.int64:
-                raise ValueError(
-                    f"visible: expected int64 ({batch_size}, {span.num_groups} or 1, places) for {name!r}, got "
-                    f"{visible[name].dtype} {shape}"
-                )
-        if not plan.is_pooled and len({visible[name].shape[2] for name in plan.spans}) > 1:
-            counts = {name: visible[name].shape[2] for name in plan.spans}
-            raise ValueError(f"visible: expected as many places in every group, got {counts}")
 
     # -------------------------------------------------------------------------------------------------------- saving
 

@@ -12,8 +12,9 @@ What it does, on the built-in set `earth` (64 x 64 tiles, split by place):
     4. trains the same model for as many steps on the same labels, without pretraining;
     5. measures all of them on the test blocks, and writes report.md, report.json and pictures.
 
-Cost: COST.
-Result: RESULT.
+Cost: about 6 minutes on 2 cores, beside making the environment.
+Result (seed 0, 536 test tiles), mIoU / land accuracy: lookup at 4 bits 0.241 / 50.8%, at 6 bits 0.286 / 54.6%;
+    without pretraining 0.286 / 53.7%, pretrained 0.284 / 53.0%.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ from hiperceiver.tasks.losses import balanced_weights
 from hiperceiver.training import TrainingSettings, check_run_folder, evaluate, format_duration, train
 from hiperceiver.training.finetune import start_from
 from hiperceiver.training.randomness import seed_everything
+from hiperceiver.training.settings import parse_duration
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +65,9 @@ class DemoSettings:
     """Pixels along the side of a tile."""
     mask_ratio: float = 0.75
     """Share of the pixels that is hidden in pretraining."""
-    pretrain_time: str = "100s"
+    pretrain_time: str = "90s"
     """Time of pretraining."""
-    finetune_time: str = "130s"
+    finetune_time: str = "110s"
     """Time of each training with labels."""
     batch_size: int = 8
     """Tiles in a batch."""
@@ -102,10 +104,11 @@ def run_demo(settings: DemoSettings, out: Path) -> dict[str, Any]:
     finetuned = _segmentation(settings, labelled)
     print(start_from(finetuned, pretrained.model_folder).summary())
     steps = train(finetuned, labelled, _training(settings, settings.finetune_time), out / "finetune").steps
+    patience = f"{1.3 * parse_duration(settings.finetune_time)}s"  # on a machine that has become busy meanwhile
 
     print(f"\n3/3 the same model, labels and {steps} steps, without pretraining")
     scratch = _segmentation(settings, labelled)
-    train(scratch, labelled, _training(settings, steps=steps), out / "scratch")
+    steps_without = train(scratch, labelled, _training(settings, patience, steps), out / "scratch").steps
 
     names = {"miou": "miou", "land_accuracy": "foreground_accuracy", "accuracy": "accuracy"}
     measured = {
@@ -125,7 +128,7 @@ def run_demo(settings: DemoSettings, out: Path) -> dict[str, Any]:
         "results": measured,
         "explained_variance_of_hidden_pixels": explained,
         "parameters": sum(weight.numel() for weight in model.parameters()),
-        "steps_with_labels": steps,
+        "steps_with_labels": {"pretrained": steps, "without pretraining": steps_without},
         "test_tiles": len(labelled.splits["test"]),
         "note": labelled.note,
         "seconds": time.monotonic() - started,
@@ -142,7 +145,7 @@ def run_demo(settings: DemoSettings, out: Path) -> dict[str, Any]:
     return report
 
 
-def _training(settings: DemoSettings, max_time: str | None = None, steps: int | None = None) -> TrainingSettings:
+def _training(settings: DemoSettings, max_time: str, steps: int | None = None) -> TrainingSettings:
     return TrainingSettings(
         max_time=max_time,
         steps=steps,
@@ -265,8 +268,8 @@ def _as_markdown(report: dict[str, Any]) -> str:
         f"Model: {settings['model']}, {report['parameters']:,} parameters; pretrained for {settings['pretrain_time']} "
         f"({settings['mask_ratio']:.0%} of the pixels hidden; it explains "
         f"{report['explained_variance_of_hidden_pixels']:.1%} of the variance of hidden pixels of test tiles), then "
-        f"{settings['finetune_time']} ({report['steps_with_labels']} steps) with labels; without pretraining as many "
-        "steps with labels alone. "
+        f"{settings['finetune_time']} ({report['steps_with_labels']['pretrained']} steps) with labels; without "
+        f"pretraining {report['steps_with_labels']['without pretraining']} steps with labels alone. "
         f"All in all {format_duration(report['seconds'])} on {report['machine']}.",
         "",
         *(f"![{Path(path).stem}]({path})" for path in report["pictures"]),
