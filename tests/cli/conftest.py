@@ -1,11 +1,13 @@
 """A small folder of pictures as people have them, and runs on it that several tests look at."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from hiperceiver.cli import main
@@ -23,6 +25,20 @@ class Outcome(NamedTuple):
 
 
 Hip = Callable[..., Outcome]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Here and in processes that tests start: models this small gain nothing from two, and both compute the same."""
+    before, own = torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    yield
+    torch.set_num_threads(before)
+    if own is None:
+        del os.environ["OMP_NUM_THREADS"]
+    else:
+        os.environ["OMP_NUM_THREADS"] = own
 
 
 @pytest.fixture
