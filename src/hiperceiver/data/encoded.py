@@ -1,0 +1,189 @@
+"""Records as examples: read, changed at random while training, encoded; whatever is wrong with one is said of it alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hiperceiver.data.augment import Augmentation
+from hiperceiver.data.encoders.encoder import Encoder
+from hiperceiver.data.encoders.image import IGNORE, ImageEncoder, picture_size, read_labels
+from hiperceiver.data.example import BadExample, Example
+from hiperceiver.data.record import Record, Records
+
+Missing = Literal["skip", "absent"]
+"""What is done with an example without one of the modalities: `skip`: it is bad. `absent`: its tokens are absent."""
+
+NO_LABEL = 255
+"""The number in a mask that by custom means 'no class'."""
+MASK = "segmentation"
+"""The name of the mask among an example's targets, and among the values that augmentations change."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EncodedRecords:
+    """Records that are encoded when they are read: an `AugmentedDataset`.
+
+    >>> encoder = ImageEncoder(size=2)
+    >>> records = [Record(name="1.png", raws={"image": np.zeros((2, 2, 3), dtype=np.uint8)}, targets={"label": 1})]
+    >>> example = EncodedRecords(records=records, encoders={"image": encoder}, targets=("label",), num_classes=2)[0]
+    >>> example.inputs["image"].shape, example.targets["label"].item()
+    (torch.Size([4, 3]), 1)
+    """
+
+    records: Records
+    """What is read."""
+    encoders: Mapping[str, Encoder]
+    """Per modality. What a record holds beside these is not looked at."""
+    targets: tuple[str, ...] = ()
+    """Which of the records' targets are given."""
+    num_classes: int = 0
+    """Classes that labels and masks may name; 0 where there are none."""
+    missing: Missing = "skip"
+    """What is done with an example without one of the modalities."""
+    augmentations: Sequence[Augmentation] = ()
+    """Random changes for training, in their order."""
+
+    def __post_init__(self) -> None:
+        if self.missing not in get_args(Missing):
+            raise ValueError(f"missing: expected one of {', '.join(get_args(Missing))}, got {self.missing!r}")
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> Example | BadExample:
+        return self._read(index, None)
+
+    def augmented(self, index: int, rng: np.random.Generator) -> Example | BadExample:
+        """The record, changed at random."""
+        return self._read(index, rng if self.augmentations else None)
+
+    def raws(self, modality: str, count: int) -> Iterator[Any]:
+        """A modality's raw values as they are stored, of at most so many records, evenly spread."""
+        for index in np.linspace(0, len(self) - 1, min(count, len(self))).astype(np.int64):
+            try:
+                raw = self.records[int(index)].raws.get(modality)
+            except ValueError:  # found again, and named, when it is read as an example
+                continue
+            if raw is not None:
+                yield raw
+
+    def _read(self, index: int, rng: np.random.Generator | None) -> Example | BadExample:
+        name = f"record {index}"
+        try:
+            record = self.records[index]
+            name = record.name
+            return encode_record(
+                record,
+                self.encoders,
+                targets=self.targets,
+                num_classes=self.num_classes,
+                missing=self.missing,
+                augmentations=self.augmentations if rng is not None else (),
+                rng=rng,
+            )
+        except ValueError as error:
+            # A path in front of the fault is said once.
+            return BadExample(name, str(error).removeprefix(f"{name}: "))
+
+
+def encode_record(
+    record: Record,
+    encoders: Mapping[str, Encoder],
+    *,
+    targets: Sequence[str] = (),
+    num_classes: int = 0,
+    missing: Missing = "skip",
+    augmentations: Sequence[Augmentation] = (),
+    rng: np.random.Generator | None = None,
+) -> Example:
+    """One record as an example; arguments as the fields of `EncodedRecords`.
+
+    Raises:
+        ValueError: it cannot be used, in one line.
+    """
+    values: dict[str, np.ndarray] = {}
+    for modality, encoder in encoders.items():
+        raw = record.raws.get(modality)
+        if raw is None:
+            if missing == "skip":
+                raise ValueError(f"has no {modality}")
+            continue
+        values[modality] = encoder.read(raw)
+    if not values:
+        raise ValueError(f"has none of the modalities {', '.join(encoders)}")
+    for target in targets:
+        if target not in record.targets:
+            raise ValueError(f"has no {target}")
+    kinds = {modality: encoder.kind for modality, encoder in encoders.items()}
+    masked = _masked_modality(record, encoders) if MASK in targets else None
+    if masked is not None:
+        values[MASK] = _read_mask(record, masked, encoders[masked], num_classes)
+        kinds[MASK] = "mask"
+    for augmentation in augmentations:
+        assert rng is not None
+        values = augmentation(values, kinds, rng)
+
+    inputs: dict[str, Tensor] = {}
+    is_padding: dict[str, Tensor] = {}
+    for modality, encoder in encoders.items():
+        if modality in values:
+            inputs[modality], absent = encoder.to_tokens(values[modality])
+        else:
+            shape = encoder.modality
+            inputs[modality] = torch.zeros(shape.num_tokens, shape.channels)
+            absent = torch.ones(shape.num_tokens, dtype=torch.bool)
+        if absent is not None:
+            is_padding[modality] = absent
+    tensors = {name: _target(name, record.targets[name], num_classes) for name in targets if name != MASK}
+    if masked is not None:
+        encoder = encoders[masked]
+        assert isinstance(encoder, ImageEncoder)
+        tensors[MASK] = encoder.mask_to_targets(values[MASK])
+    return Example(inputs=inputs, is_padding=is_padding, targets=tensors, name=record.name)
+
+
+def _masked_modality(record: Record, encoders: Mapping[str, Encoder]) -> str:
+    """The modality whose tokens a record's mask labels: the first picture."""
+    for modality, encoder in encoders.items():
+        if isinstance(encoder, ImageEncoder) and record.raws.get(modality) is not None:
+            return modality
+    raise ValueError("has a mask but no picture")
+
+
+def _read_mask(record: Record, modality: str, encoder: Encoder, num_classes: int) -> np.ndarray:
+    assert isinstance(encoder, ImageEncoder)
+    try:
+        labels = read_labels(record.targets[MASK])
+    except ValueError as error:
+        raise ValueError(f"its mask: {error}") from error
+    if labels.shape != (size := picture_size(record.raws[modality])):
+        raise ValueError(f"its mask has {_times(labels.shape)} pixels (height x width), the picture {_times(size)}")
+    numbers = labels[labels != NO_LABEL]
+    for number in (numbers.max(initial=0), numbers.min(initial=0)):
+        if not 0 <= number < num_classes:
+            raise ValueError(f"its mask holds the class {number}, expected 0 to {num_classes - 1}")
+    return encoder.read_mask(labels, ignore=NO_LABEL)
+
+
+def _target(name: str, value: Any, num_classes: int) -> Tensor:
+    """A target as a tensor; see `Record.targets` and `Batch.targets`."""
+    if name == "labels":
+        classes = torch.as_tensor(list(value), dtype=torch.int64)
+        if len(classes) and not 0 <= int(classes.min()) <= int(classes.max()) < num_classes:
+            raise ValueError(f"its labels are {classes.tolist()}, expected 0 to {num_classes - 1}")
+        return torch.zeros(num_classes).index_fill_(0, classes, 1.0)
+    if name == "values":
+        return torch.as_tensor(value, dtype=torch.float32).flatten()
+    if isinstance(value, float | np.floating):
+        return torch.tensor(float(value))
+    return torch.tensor(IGNORE if int(value) < 0 else int(value))
+
+
+def _times(size: Sequence[int]) -> str:
+    return " x ".join(str(n) for n in size)
