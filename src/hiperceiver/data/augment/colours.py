@@ -1,0 +1,212 @@
+"""Pictures and clips in other colours, and RandAugment, which moves them as well. The operations are kornia's.
+
+All pictures of an example change alike, and all frames of a clip: what an operation takes from the picture (its mean,
+its histogram) is taken from the whole clip, so that it does not flicker. Colours are uint8, or float in 0..1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hiperceiver.data.augment.augmentation import MASK, Augmentation, checked_number
+from hiperceiver.data.encoders.image import IGNORE
+from hiperceiver.data.packages import import_extra
+
+
+@dataclass(frozen=True, kw_only=True)
+class Colour(Augmentation):
+    """Other brightness, contrast, saturation and hue, each drawn evenly. Alpha is left alone; grey has no hue.
+
+    >>> picture = np.full((4, 4, 3), 100, dtype=np.uint8)
+    >>> Colour()({"image": picture}, {"image": "image"}, np.random.default_rng(0))["image"][0, 0]
+    array([111, 111, 111], dtype=uint8)
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("image", "video")
+
+    brightness: float = 0.4
+    """Values are multiplied by 1 - this to 1 + this, 0..1."""
+    contrast: float = 0.4
+    """So is the distance from the mean grey, 0..1."""
+    saturation: float = 0.4
+    """So is the distance from each pixel's grey, 0..1."""
+    hue: float = 0.1
+    """Largest turn of the colour circle either way, in turns, 0..0.5. It takes most of the time; 0 saves it."""
+
+    def __post_init__(self) -> None:
+        for name in ("brightness", "contrast", "saturation"):
+            checked_number(name, getattr(self, name), 0, 1)
+        checked_number("hue", self.hue, 0, 0.5)
+
+    def __call__(
+        self, values: dict[str, np.ndarray], kinds: Mapping[str, str], rng: np.random.Generator
+    ) -> dict[str, np.ndarray]:
+        """All of the example's pictures, changed alike."""
+        spans = (self.brightness, self.contrast, self.saturation)
+        brightness, contrast, saturation = (1 + float(rng.uniform(-span, span)) for span in spans)
+        hue = float(rng.uniform(-self.hue, self.hue))
+
+        def changed(colours: Tensor) -> Tensor:
+            colours = (colours * brightness).clamp(0, 1)
+            colours = _contrast(colours, contrast)
+            colours = _saturation(colours, saturation)
+            if hue and colours.shape[1] == 3:
+                colours = _enhance().adjust_hue(colours, 2 * np.pi * hue)
+            return colours
+
+        return values | {
+            name: _from_frames(_on_colours(changed, _to_frames(values[name])), values[name])
+            for name in self.names(values, kinds)
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandAugment(Augmentation):
+    """Some operations in a row, drawn with replacement from fifteen (Cubuk et al., RandAugment, 2019).
+
+    The defaults and the operations' strengths are those that the Perceiver was trained with, without its cutout:
+    at magnitude 5 a picture is turned by 15 degrees, sheared by 0.15 or moved by 22% of its side, keeps 2 bits of each
+    colour, is solarised above the middle, ... ; `colour`, `contrast`, `brightness` and `sharpness` multiply by
+    0.1 + 0.18 * magnitude, which is 1 and changes nothing at 5. What comes from outside is middle grey, and has no
+    label in a mask: a mask moves as its pictures do.
+
+    >>> picture = np.arange(75, dtype=np.uint8).reshape(5, 5, 3)
+    >>> changed = RandAugment()({"image": picture}, {"image": "image"}, np.random.default_rng(0))["image"]
+    >>> changed.shape, changed.dtype
+    ((5, 5, 3), dtype('uint8'))
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("image", "video", MASK)
+
+    operations: int = 4
+    """How many are done, one after the other."""
+    magnitude: float = 5.0
+    """How strongly, 0..10."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.operations, bool) or not isinstance(self.operations, int) or self.operations < 1:
+            raise ValueError(f"operations: expected a whole number >= 1, got {self.operations!r}")
+        checked_number("magnitude", self.magnitude, 0, 10)
+
+    def __call__(
+        self, values: dict[str, np.ndarray], kinds: Mapping[str, str], rng: np.random.Generator
+    ) -> dict[str, np.ndarray]:
+        """All of the example's pictures, changed alike, and its mask moved with them."""
+        names = [*COLOUR_OPERATIONS, *MOVES]
+        drawn = [names[index] for index in rng.integers(len(names), size=self.operations)]
+        signs = rng.choice([-1.0, 1.0], size=self.operations).tolist()
+        changed = {}
+        for name in self.names(values, kinds):
+            is_mask = kinds[name] == MASK
+            frames = _to_frames(values[name][..., None]) if is_mask else _to_frames(values[name])
+            for operation, sign in zip(drawn, signs, strict=True):
+                if operation in MOVES:
+                    frames = _moved(frames, MOVES[operation], sign * self.magnitude / 10, is_mask=is_mask)
+                elif not is_mask:
+                    level, colour_operation = self.magnitude / 10, COLOUR_OPERATIONS[operation]
+                    frames = _on_colours(lambda x, do=colour_operation, level=level: do(x, level), frames)
+            changed[name] = _from_frames(frames, values[name])
+        return values | changed
+
+
+def _enhance() -> Any:
+    return import_extra("kornia.enhance", extra="data")
+
+
+def _moving() -> Any:
+    return import_extra("kornia.geometry.transform", extra="data")
+
+
+def _to_frames(value: np.ndarray) -> Tensor:
+    """(h, w, C) or (T, h, w, C) as float32 (T, C, h, w), uint8 as 0..1."""
+    pixels = np.ascontiguousarray(np.moveaxis(value.reshape(-1, *value.shape[-3:]), -1, 1), dtype=np.float32)
+    return torch.from_numpy(pixels / 255 if value.dtype == np.uint8 else pixels)
+
+
+def _from_frames(frames: Tensor, like: np.ndarray) -> np.ndarray:
+    """The inverse of `_to_frames`, with the shape and type of the value that came."""
+    pixels = np.moveaxis(frames.numpy(), 1, -1)
+    if like.dtype == np.uint8:
+        pixels = np.rint(pixels * 255)
+    return np.ascontiguousarray(pixels.reshape(like.shape), dtype=like.dtype)
+
+
+def _on_colours(change: Callable[[Tensor], Tensor], frames: Tensor) -> Tensor:
+    """The frames with other colours, in 0..1, and the alpha that they had."""
+    if frames.shape[1] == 4:
+        return torch.cat([change(frames[:, :3]).clamp(0, 1), frames[:, 3:]], 1)
+    return change(frames).clamp(0, 1)
+
+
+def _moved(frames: Tensor, move: Callable[[Tensor, float, str], Tensor], amount: float, *, is_mask: bool) -> Tensor:
+    """The frames moved; kornia fills with 0, so that what shall come from outside is made 0 for a while."""
+    outside, mode = (IGNORE, "nearest") if is_mask else (0.5, "bilinear")
+    return move(frames - outside, amount, mode) + outside
+
+
+def _on_whole(change: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """A change of the frames (T, C, h, w) that sees all of them at once: below each other, as one picture."""
+    below = x.transpose(0, 1).flatten(1, 2)[None]
+    return change(below)[0].unflatten(1, (x.shape[0], x.shape[2])).transpose(0, 1)
+
+
+def _contrast(x: Tensor, factor: float) -> Tensor:
+    return _on_whole(lambda whole: _enhance().adjust_contrast_with_mean_subtraction(whole, factor), x)
+
+
+def _saturation(x: Tensor, factor: float) -> Tensor:
+    return _enhance().adjust_saturation_with_gray_subtraction(x, factor) if x.shape[1] == 3 else x
+
+
+def _auto_contrast(x: Tensor, level: float) -> Tensor:
+    low, high = (extreme((0, 2, 3), keepdim=True) for extreme in (x.amin, x.amax))
+    return torch.where(high > low, (x - low) / (high - low).clamp_min(1e-6), x)
+
+
+def _factor(level: float) -> float:
+    return 0.1 + 1.8 * level
+
+
+COLOUR_OPERATIONS: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "auto_contrast": _auto_contrast,
+    "equalise": lambda x, level: _on_whole(_enhance().equalize, x),
+    "invert": lambda x, level: 1 - x,
+    "posterise": lambda x, level: _enhance().posterize(x, int(4 * level)),
+    "solarise": lambda x, level: torch.where(x < level, x, 1 - x),
+    "solarise_add": lambda x, level: torch.where(x < 0.5, x + 110 / 255 * level, x),
+    "colour": lambda x, level: _saturation(x, _factor(level)),
+    "contrast": lambda x, level: _contrast(x, _factor(level)),
+    "brightness": lambda x, level: x * _factor(level),
+    "sharpness": lambda x, level: _enhance().sharpness(x, _factor(level)),
+}
+"""What RandAugment does to colours: name -> function of colours in 0..1 (T, C, h, w) and a level in 0..1."""
+
+
+def _rotated(x: Tensor, level: float, mode: str) -> Tensor:
+    return _moving().rotate(x, torch.tensor([30.0 * level]).expand(len(x)), mode=mode)
+
+
+def _sheared(x: Tensor, along: tuple[float, float], mode: str) -> Tensor:
+    return _moving().shear(x, torch.tensor([along]).expand(len(x), 2), mode=mode, align_corners=True)
+
+
+def _translated(x: Tensor, by: tuple[float, float], mode: str) -> Tensor:
+    """By shares of the width and the height; 100 of 224 pixels at most."""
+    shares = torch.tensor([by]) * torch.tensor([x.shape[-1], x.shape[-2]]) * 100 / 224
+    return _moving().translate(x, shares.expand(len(x), 2), mode=mode)
+
+
+MOVES: dict[str, Callable[[Tensor, float, str], Tensor]] = {
+    "rotate": _rotated,
+    "shear_x": lambda x, level, mode: _sheared(x, (0.3 * level, 0.0), mode),
+    "shear_y": lambda x, level, mode: _sheared(x, (0.0, 0.3 * level), mode),
+    "translate_x": lambda x, level, mode: _translated(x, (level, 0.0), mode),
+    "translate_y": lambda x, level, mode: _translated(x, (0.0, level), mode),
+}
+"""How RandAugment moves pictures: name -> function of (T, C, h, w), a level in -1..1 and the way to interpolate."""

@@ -1,0 +1,44 @@
+"""Examples of which a part is missing, so that a model learns to do without."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from hiperceiver.data.augment.augmentation import Augmentation, checked_number
+from hiperceiver.data.encoders import ENCODERS
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModalityDropout(Augmentation):
+    """Modalities are left out of an example at random, each on its own, but never all. Masks stay.
+
+    >>> values = {name: np.zeros((4, 4, 3), np.uint8) for name in ("left_eye", "right_eye")}
+    >>> kinds = {"left_eye": "image", "right_eye": "image"}
+    >>> list(ModalityDropout(probability=1)(values, kinds, np.random.default_rng(0)))
+    ['left_eye']
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = tuple(ENCODERS)
+    fewest: ClassVar[int] = 2
+
+    probability: float = 0.3
+    """How often each is left out, 0..1. Where all would be, one of them stays, all equally likely."""
+
+    def __post_init__(self) -> None:
+        checked_number("probability", self.probability, 0, 1)
+
+    def __call__(
+        self, values: dict[str, np.ndarray], kinds: Mapping[str, str], rng: np.random.Generator
+    ) -> dict[str, np.ndarray]:
+        """The modalities that are left, and the masks."""
+        names = self.names(values, kinds)
+        dropped = [
+            name for name, chance in zip(names, rng.random(len(names)), strict=True) if chance < self.probability
+        ]
+        if names and dropped == names:
+            dropped.pop(int(rng.integers(len(names))))
+        return {name: value for name, value in values.items() if name not in dropped}

@@ -1,0 +1,136 @@
+"""Sound and series: other loudness, noise, and other times. The first axis is time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from hiperceiver.data.augment.augmentation import Augmentation, checked_number
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropTime(Augmentation):
+    """A part of the recording, at a random time; the same part of all of an example's signals.
+
+    The encoder keeps the middle of what is longer than its window and marks what is missing as absent. The best share
+    is therefore the window's length divided by the recordings'.
+
+    >>> sound = np.arange(8, dtype=np.float32)[:, None]
+    >>> CropTime(share=0.5)({"sound": sound}, {"sound": "audio"}, np.random.default_rng(0))["sound"].ravel()
+    array([3., 4., 5., 6.], dtype=float32)
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("audio", "series")
+
+    share: float = 0.8
+    """How much of the recording is kept, above 0, at most 1."""
+
+    def __post_init__(self) -> None:
+        if checked_number("share", self.share, 0, 1) == 0:
+            raise ValueError("share: expected a number above 0, got 0")
+
+    def __call__(
+        self, values: dict[str, np.ndarray], kinds: Mapping[str, str], rng: np.random.Generator
+    ) -> dict[str, np.ndarray]:
+        """All of the example's signals, cut alike."""
+        place, changed = rng.random(), {}
+        for name in self.names(values, kinds):
+            steps = len(values[name])
+            kept = max(1, round(self.share * steps))
+            start = min(int(place * (steps - kept + 1)), steps - kept)
+            changed[name] = values[name][start : start + kept]
+        return values | changed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shift(Augmentation):
+    """The signal comes earlier or later; all of an example's signals by the same share of their length.
+
+    Sound is filled with silence; a series goes on with the value at its end, because its zero may mean something.
+
+    >>> sound = np.arange(1, 9, dtype=np.float32)[:, None]
+    >>> Shift(share=0.5)({"sound": sound}, {"sound": "audio"}, np.random.default_rng(0))["sound"].ravel()
+    array([0., 1., 2., 3., 4., 5., 6., 7.], dtype=float32)
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("audio", "series")
+
+    share: float = 0.1
+    """The largest shift either way, as a share of the length, 0..1; how much is drawn evenly."""
+
+    def __post_init__(self) -> None:
+        checked_number("share", self.share, 0, 1)
+
+    def __call__(
+        self, values: dict[str, np.ndarray], kinds: Mapping[str, str], rng: np.random.Generator
+    ) -> dict[str, np.ndarray]:
+        """All of the example's signals, shifted alike."""
+        share, changed = rng.uniform(-self.share, self.share), {}
+        for name in self.names(values, kinds):
+            value = values[name]
+            source = np.arange(len(value)) - round(share * len(value))
+            shifted = value.take(source, 0, mode="clip")
+            if kinds[name] == "audio":
+                shifted[(source < 0) | (source >= len(value))] = 0
+            changed[name] = shifted
+        return values | changed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gain(Augmentation):
+    """The signal is made louder or softer; each of an example's signals by its own factor. Nothing is cut.
+
+    >>> sound = np.ones((2, 1), dtype=np.float32)
+    >>> Gain(decibels=6)({"sound": sound}, {"sound": "audio"}, np.random.default_rng(0))["sound"].ravel()
+    array([1.208..., 1.208...], dtype=float32)
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("audio", "series")
+
+    decibels: float = 6.0
+    """The largest change either way; how much is drawn evenly. 6 dB doubles or halves."""
+
+    def __post_init__(self) -> None:
+        checked_number("decibels", self.decibels, 0, 120)
+
+    def __call__(
+        self, values: dict[str, np.ndarray], kinds: Mapping[str, str], rng: np.random.Generator
+    ) -> dict[str, np.ndarray]:
+        """Each of the example's signals, multiplied."""
+        return values | {
+            name: values[name] * np.float32(10 ** (rng.uniform(-self.decibels, self.decibels) / 20))
+            for name in self.names(values, kinds)
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noise(Augmentation):
+    """Gaussian noise is added, as strong in each channel as the channel's own changes ask for.
+
+    >>> sound = np.sin(np.arange(1000, dtype=np.float32))[:, None]
+    >>> noisy = Noise(snr=20)({"sound": sound}, {"sound": "audio"}, np.random.default_rng(0))["sound"]
+    >>> round(float(sound.std() / (noisy - sound).std()))
+    10
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("audio", "series")
+
+    snr: float = 20.0
+    """Signal to noise ratio in dB, of standard deviations: 20 is noise a tenth as strong as the signal."""
+
+    def __post_init__(self) -> None:
+        checked_number("snr", self.snr, -120, 120)
+
+    def __call__(
+        self, values: dict[str, np.ndarray], kinds: Mapping[str, str], rng: np.random.Generator
+    ) -> dict[str, np.ndarray]:
+        """Each of the example's signals, with noise. A channel that never changes stays as it is."""
+        changed = {}
+        for name in self.names(values, kinds):
+            value = values[name]
+            strength = value.std(0) * np.float32(10 ** (-self.snr / 20))
+            changed[name] = value + strength * rng.standard_normal(value.shape, dtype=np.float32)
+        return values | changed
