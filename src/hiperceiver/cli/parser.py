@@ -12,7 +12,7 @@ import inspect
 import json
 import re
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -139,8 +139,18 @@ class Schema:
         return [option for option in self.options.values() if option.is_positional]
 
 
-def parse(schema: Schema, arguments: Sequence[str]) -> Any | None:
+def parse(
+    schema: Schema,
+    arguments: Sequence[str],
+    *,
+    read_recipe: Callable[[str], dict[str, Any]] | None = None,
+) -> Any | None:
     """The settings that these arguments and the YAML files among them make.
+
+    Args:
+        schema: what may be given.
+        arguments: as on the command line.
+        read_recipe: gives the settings that `--recipe NAME` stands for; YAML files and other options win over them.
 
     Returns:
         An instance of the schema's settings; None if only help or the configuration was wanted, which is printed.
@@ -148,14 +158,15 @@ def parse(schema: Schema, arguments: Sequence[str]) -> Any | None:
     Raises:
         UserError: an argument or a file that the command does not understand.
     """
-    given = _split(schema, arguments)
+    given = _split(schema, arguments, read_recipe)
     if given.wants_help:
         print(_help(schema))
         return None
     for path in given.configs:
         _check_config(schema, path)
     parser = _make_parser(schema)
-    normalised = [f"--config={path}" for path in given.configs] + [f"--{k}={v}" for k, v in given.values]
+    normalised = [f"--config={json.dumps(given.recipe)}"] if given.recipe else []
+    normalised += [f"--config={path}" for path in given.configs] + [f"--{k}={v}" for k, v in given.values]
     if given.print_config is not None:
         normalised.append(f"--print_config{given.print_config}")
     try:
@@ -206,13 +217,16 @@ def read_config(path: Path) -> dict[str, Any]:
 class _Given:
     """Arguments, sorted by what they are."""
 
+    recipe: dict[str, Any] = dataclasses.field(default_factory=dict)
     configs: list[Path] = dataclasses.field(default_factory=list)
     values: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     print_config: str | None = None
     wants_help: bool = False
 
 
-def _split(schema: Schema, arguments: Sequence[str]) -> _Given:
+def _split(
+    schema: Schema, arguments: Sequence[str], read_recipe: Callable[[str], dict[str, Any]] | None
+) -> _Given:
     given = _Given()
     lists: dict[str, list[str]] = {}
     places: list[str] = []
@@ -245,11 +259,63 @@ def _split(schema: Schema, arguments: Sequence[str]) -> _Given:
                 given.values.append((name, value))
         else:
             places.append(token)
-    given.configs = _resumed(given) + given.configs
+    resumed = _resumed(given)
+    given.configs = resumed + given.configs
+    recipe = dict(given.values).get("recipe")
+    if recipe is not None and read_recipe is not None and not resumed:
+        given.recipe = {name: value for name, value in read_recipe(recipe).items() if name in schema.options}
     _place(schema, places, given, lists)
     given.values += [(name, json.dumps(values)) for name, values in lists.items()]
-    given.values.sort(key=lambda each: "." in each[0])  # a mapping whole, then its parts
+    given.values = _with_whole_mappings(schema, given)
     return given
+
+
+def _with_whole_mappings(schema: Schema, given: _Given) -> list[tuple[str, str]]:
+    """The values with mappings made whole: `--encoders.audio.rate 8000` changes one value of what files say."""
+    values: list[tuple[str, str]] = []
+    mappings: dict[str, Any] = {}
+    for name, text in sorted(given.values, key=lambda each: "." in each[0]):  # a mapping whole, then its parts
+        stem, _, path = name.partition(".")
+        option = schema.options.get(stem)
+        if option is None or dict not in [get_origin(part) for part in _parts(option.hint)]:
+            values.append((name, text))
+            continue
+        value = _plain_value(text)
+        if not path:
+            if not isinstance(value, dict):
+                values.append((name, text))  # refused by the parser, or null
+            mappings[stem] = value if isinstance(value, dict) else {}
+            continue
+        if stem not in mappings:
+            files = [given.recipe, *map(read_config, given.configs)]
+            from_files = [file[stem] for file in files if isinstance(file.get(stem), dict)]
+            mappings[stem] = from_files[-1] if from_files else {}
+        mappings[stem] = _with_value(mappings[stem], path.split("."), value)
+    return values + [(name, json.dumps(mapping)) for name, mapping in mappings.items()]
+
+
+def _with_value(mapping: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
+    """The mapping with a value deep inside.
+
+    >>> _with_value({"audio": {"rate": 16000, "seconds": 1}}, ["audio", "rate"], 8000)
+    {'audio': {'rate': 8000, 'seconds': 1}}
+    """
+    if len(path) == 1:
+        return {**mapping, path[0]: value}
+    inside = mapping.get(path[0])
+    return {**mapping, path[0]: _with_value(inside if isinstance(inside, dict) else {}, path[1:], value)}
+
+
+def _plain_value(text: str) -> Any:
+    """A number, text, list or mapping, as YAML has it; 1e-3 is a number too."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        pass
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
 
 
 def _resumed(given: _Given) -> list[Path]:
@@ -293,7 +359,7 @@ def _place(schema: Schema, places: list[str], given: _Given, lists: dict[str, li
     if places:
         usage = " ".join(option.metavar for option in schema.positional) or "options alone"
         raise UserError(f"{schema.program}: expected {usage}, got {places[0]!r} as well")
-    from_files = {name for path in given.configs for name in read_config(path)}
+    from_files = {name for path in given.configs for name in read_config(path)} | given.recipe.keys()
     named = {name for name, _ in given.values} | set(lists) | from_files
     for option in schema.options.values():
         missing = option.default is dataclasses.MISSING and option.name not in named

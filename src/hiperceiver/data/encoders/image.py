@@ -7,20 +7,20 @@ that cannot be read gives a `ValueError` of one line, never another exception, b
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from io import BytesIO
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal, Self, TypeAlias, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from hiperceiver.data.encoders.encoder import Encoder
+from hiperceiver.data.encoders.normalisation import channel_statistics, check_statistics
 from hiperceiver.data.packages import import_extra
 from hiperceiver.modality import Modality
 
@@ -53,18 +53,14 @@ _SIDEWAYS = {"TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90"}
 
 @dataclass(frozen=True)
 class Placement:
-    """Which part of a picture goes to which part of the grid. Pixels; y down, x right."""
+    """Which part of a picture is shown, and how large. Pixels; y down, x right."""
 
     box: tuple[float, float, float, float]
     """Left, top, right, bottom in the picture."""
-    top: int
-    """First row of the grid that the picture covers."""
-    left: int
-    """First column that it covers."""
     height: int
-    """Rows that it covers."""
+    """Rows of the grid that it covers; if these are not all, it lies in the middle."""
     width: int
-    """Columns that it covers."""
+    """Columns of the grid that it covers."""
 
 
 def place(height: int, width: int, size: tuple[int, int], fit: Fit) -> Placement:
@@ -73,32 +69,26 @@ def place(height: int, width: int, size: tuple[int, int], fit: Fit) -> Placement
     >>> place(100, 200, (10, 10), "crop").box
     (50.0, 0.0, 150.0, 100.0)
     >>> placement = place(100, 200, (10, 10), "pad")
-    >>> placement.top, placement.left, placement.height, placement.width
-    (2, 0, 5, 10)
+    >>> placement.height, placement.width
+    (5, 10)
     """
     rows, columns = size
     if fit == "squash":
-        return Placement((0.0, 0.0, float(width), float(height)), 0, 0, rows, columns)
+        return Placement((0.0, 0.0, float(width), float(height)), rows, columns)
     if fit == "crop":
         scale = max(rows / height, columns / width)
         # The larger quotient gives the full side; min() keeps rounding from leaving the picture.
         box_height, box_width = min(height, rows / scale), min(width, columns / scale)
         x, y = (width - box_width) / 2, (height - box_height) / 2
-        return Placement((x, y, x + box_width, y + box_height), 0, 0, rows, columns)
+        return Placement((x, y, x + box_width, y + box_height), rows, columns)
     scale = min(rows / height, columns / width)
     shown_rows = min(rows, max(1, round(height * scale)))
     shown_columns = min(columns, max(1, round(width * scale)))
-    return Placement(
-        (0.0, 0.0, float(width), float(height)),
-        (rows - shown_rows) // 2,
-        (columns - shown_columns) // 2,
-        shown_rows,
-        shown_columns,
-    )
+    return Placement((0.0, 0.0, float(width), float(height)), shown_rows, shown_columns)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageEncoder:
+class ImageEncoder(Encoder):
     """Pictures of any size and colour mode as (H * W, C) tokens, and back.
 
     Pixels are brought to 0..1, then normalised per channel: (value - mean) / std. Transparent pixels are laid on white
@@ -109,6 +99,8 @@ class ImageEncoder:
     >>> tokens.shape, tokens.max().item(), encoder.decode(tokens).shape
     (torch.Size([24, 3]), 1.0, (4, 6, 3))
     """
+
+    kind: ClassVar[str] = "image"
 
     size: tuple[int, int]
     """Rows and columns of the grid, (H, W); one number for a square."""
@@ -131,63 +123,53 @@ class ImageEncoder:
         for name, choices in [("mode", Mode), ("fit", Fit), ("resample", Resample)]:
             if getattr(self, name) not in get_args(choices):
                 raise ValueError(f"{name}: expected one of {', '.join(get_args(choices))}, got {getattr(self, name)!r}")
-        channels = CHANNELS[self.mode]
         for name in ("mean", "std"):
-            values = tuple(float(v) for v in getattr(self, name)) or (0.5,) * channels
-            if len(values) != channels or not all(math.isfinite(v) for v in values):
-                raise ValueError(
-                    f"{name}: expected {channels} finite numbers for mode {self.mode}, got {getattr(self, name)!r}"
-                )
+            values = check_statistics(name, getattr(self, name), CHANNELS[self.mode], default=0.5)
             object.__setattr__(self, name, values)
-        if min(self.std) <= 0:
-            raise ValueError(f"std: expected numbers > 0, got {self.std!r}")
 
     @property
     def modality(self) -> Modality:
-        """Grid (H, W) and channels of the tokens."""
+        """One token per pixel."""
         return Modality(grid=self.size, channels=CHANNELS[self.mode])
 
-    def encode(self, raw: RawImage) -> Tensor:
-        """A picture as normalised tokens.
+    def read(self, raw: RawImage) -> np.ndarray:
+        """A picture in the size at which it lies on the grid: uint8 (h, w, C).
 
         Args:
             raw: a Pillow picture, a path, a file's bytes, or a uint8 array (H, W) or (H, W, 1, 3 or 4).
 
-        Returns:
-            float32 (M, C), M = H * W in reading order. Absent tokens (`pad`) are 0.
-
         Raises:
             ValueError: it cannot be read as a picture; a path is named.
         """
-        return self.encode_with_padding(raw)[0]
-
-    def encode_with_padding(self, raw: RawImage) -> tuple[Tensor, Tensor | None]:
-        """As `encode`, with bool (M,), True = absent; None if the picture covers the whole grid."""
         if isinstance(raw, np.ndarray) and raw.dtype == np.uint8 and raw.shape == (*self.size, CHANNELS[self.mode]):
-            return self._normalised(raw), None  # nothing to resize or convert
+            return raw  # nothing to resize or convert
         picture, (height, width) = _open(raw, wanted=self.size)
         placement = place(height, width, self.size, self.fit)
-        pixels = self._resized(_in_mode(picture, self.mode, raw), placement, (height, width))
-        if pixels.shape[:2] == self.size:
-            return self._normalised(pixels), None
-        rows = slice(placement.top, placement.top + placement.height)
-        columns = slice(placement.left, placement.left + placement.width)
-        values = torch.zeros(*self.size, CHANNELS[self.mode])
-        values[rows, columns] = self._normalised(pixels).view(pixels.shape)
+        return self._resized(_in_mode(picture, self.mode, raw), placement, (height, width))
+
+    def to_tokens(self, value: np.ndarray) -> tuple[Tensor, Tensor | None]:
+        """Normalised tokens (M, C), M = H * W in reading order. A smaller picture lies in the middle; around it (`pad`)
+        tokens are 0 and absent."""
+        normalised = self._normalised(value)
+        if value.shape[:2] == self.size:
+            return normalised, None
+        rows, columns = self._place_of(value)
+        tokens = torch.zeros(*self.size, CHANNELS[self.mode])
+        tokens[rows, columns] = normalised.view(value.shape)
         is_padding = torch.ones(self.size, dtype=torch.bool)
         is_padding[rows, columns] = False
-        return values.flatten(0, 1), is_padding.flatten()
+        return tokens.flatten(0, 1), is_padding.flatten()
 
-    def encode_labels(self, raw: RawImage, *, ignore: int | None = 255) -> Tensor:
-        """A mask (a picture whose pixels are class numbers) on the same grid as its picture, without mixing classes.
+    def read_mask(self, raw: RawImage, *, ignore: int | None = 255) -> np.ndarray:
+        """A mask (a picture whose pixels are class numbers) in the size of its picture's value, without mixing classes.
 
         Args:
-            raw: as in `encode`, in a palette, grey, 16-bit or 1-bit mode (palette masks give the colours' numbers), or
+            raw: as in `read`, in a palette, grey, 16-bit or 1-bit mode (palette masks give the colours' numbers), or
                 what `read_labels` gave.
             ignore: the number that means 'no label' (255 by custom); None if all numbers are classes.
 
         Returns:
-            int64 (M,); -100 where there is no label and outside the picture.
+            int64 (h, w); -100 where there is no label.
 
         Raises:
             ValueError: it cannot be read, or it is a colour picture.
@@ -201,93 +183,52 @@ class ImageEncoder:
         x = left + (np.arange(placement.width) + 0.5) * (right - left) / placement.width
         rows = np.clip(y.astype(np.int64), 0, height - 1)
         columns = np.clip(x.astype(np.int64), 0, width - 1)
-        grid = np.full(self.size, IGNORE, dtype=np.int64)
         seen = labels[rows[:, None], columns[None]].astype(np.int64)
         if ignore is not None:
             seen[seen == ignore] = IGNORE
-        grid[placement.top : placement.top + placement.height, placement.left : placement.left + placement.width] = seen
+        return seen
+
+    def mask_to_targets(self, mask: np.ndarray) -> Tensor:
+        """What `read_mask` gave, on the same grid as the picture: int64 (M,), -100 outside the picture."""
+        if mask.shape == self.size:
+            return torch.from_numpy(np.ascontiguousarray(mask).ravel())
+        grid = np.full(self.size, IGNORE, dtype=np.int64)
+        grid[self._place_of(mask)] = mask
         return torch.from_numpy(grid.ravel())
 
-    def decode(self, tokens: Tensor) -> np.ndarray:
-        """Tokens as a picture: uint8 (H, W, C), values outside 0..255 cut.
+    def decode(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
+        """Tokens as a picture on the whole grid: uint8 (H, W, C), values outside 0..255 cut.
 
         Args:
             tokens: (M, C), of any float type and device.
+            is_padding: bool (M,); absent tokens become white.
 
         Raises:
             ValueError: the shape is not this encoder's.
         """
-        expected = (self.size[0] * self.size[1], CHANNELS[self.mode])
-        if tuple(tokens.shape) != expected:
-            raise ValueError(f"tokens: expected shape {expected}, got {tuple(tokens.shape)}")
+        self.check_tokens(tokens)
         values = tokens.detach().to("cpu", torch.float32).numpy() * np.array(self.std) + np.array(self.mean)
         pixels = np.rint(np.nan_to_num(values) * 255).clip(0, 255).astype(np.uint8)
+        if is_padding is not None:
+            pixels[is_padding.cpu().numpy()] = 255
         return pixels.reshape(*self.size, -1)
 
-    def fitted(self, raws: Iterable[RawImage], *, limit: int = 256) -> Self:
-        """The same encoder with mean and std per channel of these pictures, rounded to six digits.
+    def fitted(self, raws: Iterable[RawImage]) -> Self:
+        """The same encoder with mean and std per channel of these pictures, of training data only.
 
-        Bad pictures are left out. A channel that hardly varies (less than one step of 255) keeps std 1.
-
-        Args:
-            raws: pictures as in `encode`, of training data only.
-            limit: how many are read at most.
+        A channel that hardly varies (less than one step of 255) keeps std 1.
 
         Raises:
             ValueError: none of them can be read; the first one's fault is given.
         """
-        channels = CHANNELS[self.mode]
-        plain = replace(self, mean=(0.0,) * channels, std=(1.0,) * channels)
-        count, first_fault = 0, "there is none"
-        total, squares = np.zeros((2, channels))
-        for raw in islice(raws, limit):
-            try:
-                values, is_padding = plain.encode_with_padding(raw)
-            except ValueError as error:
-                first_fault = str(error) if first_fault == "there is none" else first_fault
-                continue
-            present = (values if is_padding is None else values[~is_padding]).numpy().astype(np.float64)
-            count += len(present)
-            total += present.sum(0)
-            squares += (present**2).sum(0)
-        if count == 0:
-            raise ValueError(f"no picture to take mean and std from: {first_fault}")
-        mean = total / count
-        std = np.sqrt(np.maximum(squares / count - mean**2, 0))
-        std = np.where(std < 1 / 255, 1.0, std)
-        return replace(
-            self,
-            mean=tuple(round(float(v), 6) for v in mean),
-            std=tuple(round(float(v), 6) for v in std),
-        )
+        mean, std = channel_statistics(self, raws, scale=1 / 255, least_std=1 / 255)
+        return replace(self, mean=mean, std=std)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for `config.json`."""
-        return {
-            "kind": "image",
-            "size": list(self.size),
-            "mode": self.mode,
-            "fit": self.fit,
-            "resample": self.resample,
-            "mean": list(self.mean),
-            "std": list(self.std),
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`.
-
-        Raises:
-            ValueError: a value is missing, unknown or wrong.
-        """
-        known = {"size", "mode", "fit", "resample", "mean", "std"}
-        given = {name: value for name, value in values.items() if name != "kind"}
-        if unknown := sorted(given.keys() - known):
-            raise ValueError(f"image encoder: expected the keys {', '.join(sorted(known))}, got {', '.join(unknown)}")
-        if "size" not in given:
-            raise ValueError("size: expected rows and columns, got nothing")
-        given["size"] = given["size"] if isinstance(given["size"], int) else tuple(given["size"])
-        return cls(**given)
+    def _place_of(self, value: np.ndarray) -> tuple[slice, slice]:
+        """Rows and columns of the grid that a smaller picture covers."""
+        height, width = value.shape[:2]
+        top, left = (self.size[0] - height) // 2, (self.size[1] - width) // 2
+        return slice(top, top + height), slice(left, left + width)
 
     def _resized(self, picture: Image.Image, placement: Placement, true_size: tuple[int, int]) -> np.ndarray:
         """The placed part of the picture: uint8 (height, width, C) of the placement."""
