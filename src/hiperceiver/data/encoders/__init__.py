@@ -5,15 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hiperceiver.data.encoders.bytes import BytesEncoder
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.encoders.image import ImageEncoder
+from hiperceiver.data.encoders.series import SeriesEncoder
+from hiperceiver.data.encoders.vector import VectorEncoder
+from hiperceiver.data.encoders.volume import VolumeEncoder
 
 ENCODERS: dict[str, type[Encoder]] = {
     "image": ImageEncoder,
+    "series": SeriesEncoder,
+    "volume": VolumeEncoder,
+    "bytes": BytesEncoder,
+    "vector": VectorEncoder,
 }
 """The `kind` in an encoder's saved form -> its class."""
 
-__all__ = ["ENCODERS", "Encoder", "ImageEncoder", "encoder_from_dict"]
+__all__ = [
+    "ENCODERS",
+    "BytesEncoder",
+    "Encoder",
+    "ImageEncoder",
+    "SeriesEncoder",
+    "VectorEncoder",
+    "VolumeEncoder",
+    "encoder_from_dict",
+]
 
 
 def encoder_from_dict(values: Mapping[str, Any]) -> Encoder:

@@ -1,0 +1,120 @@
+"""Bytes of any file, and text as its bytes: a token is a byte."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Self, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hiperceiver.data.encoders.arrays import faults_of, middle, num_present, read_file
+from hiperceiver.data.encoders.encoder import Encoder
+from hiperceiver.data.encoders.settings import check_choice, check_count
+from hiperceiver.modality import Modality
+
+Coding = Literal["onehot", "bits"]
+Keep = Literal["start", "middle"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BytesEncoder(Encoder):
+    """Bytes of any length as (length, 256 or 8) tokens, and back.
+
+    Text is its bytes in UTF-8. A shorter value has absent tokens at its end.
+
+    >>> encoder = BytesEncoder(length=8)
+    >>> tokens, is_padding = encoder.encode_with_padding("naïve")
+    >>> tokens.shape, is_padding.tolist()
+    (torch.Size([8, 256]), [False, False, False, False, False, False, True, True])
+    >>> BytesEncoder.text(encoder.decode(tokens, is_padding))
+    'naïve'
+    """
+
+    kind: ClassVar[str] = "bytes"
+
+    length: int
+    """Bytes of the grid."""
+    coding: Coding = "onehot"
+    """`onehot`: 256 channels, the byte's own is 1 and the others are 0. `bits`: 8 channels of -1 or 1, the highest bit
+    first."""
+    keep: Keep = "start"
+    """Of a longer value: `start` keeps the first bytes, for texts and files say at their start what they are; `middle`
+    keeps the middle, as encoders of signals do."""
+
+    def __post_init__(self) -> None:
+        check_count("length", self.length)
+        check_choice("coding", self.coding, get_args(Coding))
+        check_choice("keep", self.keep, get_args(Keep))
+
+    @property
+    def modality(self) -> Modality:
+        """Grid (length,) and channels of the tokens."""
+        return Modality(grid=(self.length,), channels=256 if self.coding == "onehot" else 8)
+
+    def read(self, raw: str | bytes | os.PathLike[str] | np.ndarray) -> np.ndarray:
+        """Bytes as uint8 (n,), n >= 1.
+
+        Args:
+            raw: bytes; a string, which is the text itself and never a path; a path object (`pathlib.Path`), for a
+                file's bytes; or what `decode` gives. Of a file whose start is kept, no more is read.
+
+        Raises:
+            ValueError: it is empty or cannot be read.
+        """
+        with faults_of(raw, is_path=isinstance(raw, os.PathLike)):
+            if isinstance(raw, os.PathLike):
+                raw = read_file(raw, self.length if self.keep == "start" else -1)
+            if isinstance(raw, str):
+                try:
+                    raw = raw.encode()
+                except UnicodeEncodeError:
+                    raise ValueError("expected text that UTF-8 can hold, got half of a surrogate pair") from None
+            if isinstance(raw, bytes | bytearray | memoryview):
+                raw = np.frombuffer(raw, dtype=np.uint8)
+            if not isinstance(raw, np.ndarray):
+                raise ValueError(f"expected bytes, text, a path object or uint8 (n,), got {type(raw).__name__}")
+            if raw.dtype != np.uint8 or raw.ndim != 1:
+                raise ValueError(f"array: expected uint8 of shape (n,), got {raw.dtype} of shape {raw.shape}")
+            if len(raw) == 0:
+                raise ValueError("is empty (0 bytes)")
+            return raw
+
+    def to_tokens(self, value: np.ndarray) -> tuple[Tensor, Tensor | None]:
+        """Uint8 (n,) as tokens (length, 256 or 8); and bool (length,), True = absent, or None."""
+        value = value[: self.length] if self.keep == "start" else value[middle(len(value), self.length)]
+        tokens = np.zeros((self.length, self.modality.channels), dtype=np.float32)
+        if self.coding == "onehot":
+            tokens[np.arange(len(value)), value] = 1
+        else:
+            tokens[: len(value)] = np.unpackbits(value).reshape(-1, 8) * np.float32(2) - 1
+        is_padding = None if len(value) == self.length else torch.arange(self.length) >= len(value)
+        return torch.from_numpy(tokens), is_padding
+
+    def decode(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
+        """The likeliest byte of each token: uint8 (n,).
+
+        Raises:
+            ValueError: the shape is not this encoder's.
+        """
+        self.check_tokens(tokens)
+        values = tokens[: num_present(is_padding, self.length)].detach().to("cpu", torch.float32).numpy()
+        if self.coding == "onehot":
+            return values.argmax(1).astype(np.uint8)
+        return np.packbits(values > 0, axis=1)[:, 0]
+
+    def fitted(self, raws: Iterable[object]) -> Self:
+        """The same encoder: bytes need no normalisation."""
+        return self
+
+    @staticmethod
+    def text(value: np.ndarray) -> str:
+        """What `decode` gave, as text: UTF-8, with � where it is not.
+
+        >>> BytesEncoder.text(np.array([104, 105, 255], dtype=np.uint8))
+        'hi�'
+        """
+        return value.tobytes().decode("utf-8", errors="replace")

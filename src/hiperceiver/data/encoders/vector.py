@@ -1,0 +1,129 @@
+"""Feature vectors: few positions with many channels each, dealt to more tokens with fewer channels.
+
+A hierarchical Perceiver deals a modality's tokens to groups, each of which sees only its own. A modality of one token
+with a thousand channels would give one group all the work and leave the others nothing. Features of a vector can as well
+lie side by side as tokens; the learned position of a token says which features it holds. The paper leaves this case open.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hiperceiver.data.encoders.arrays import (
+    RawArray,
+    as_float32,
+    faults_of,
+    mean_and_std,
+    normalised,
+    num_present,
+    physical,
+    read_array,
+)
+from hiperceiver.data.encoders.encoder import Encoder
+from hiperceiver.data.encoders.normalisation import check_statistics
+from hiperceiver.data.encoders.settings import check_count
+from hiperceiver.modality import Modality
+
+
+@dataclass(frozen=True, kw_only=True)
+class VectorEncoder(Encoder):
+    """One feature vector, or a few of the same features, as (positions * split, C) tokens, and back.
+
+    Token i of a position holds its features from i * C up to (i + 1) * C; the last one is filled up with zeros. Every
+    feature has a mean and a deviation of its own.
+
+    >>> encoder = VectorEncoder(features=5, split=3)
+    >>> tokens = encoder.encode([1, 2, 3, 4, 5])
+    >>> tokens.tolist()
+    [[1.0, 2.0], [3.0, 4.0], [5.0, 0.0]]
+    >>> encoder.decode(tokens)
+    array([[1., 2., 3., 4., 5.]], dtype=float32)
+    """
+
+    kind: ClassVar[str] = "vector"
+
+    features: int
+    """Values of each position."""
+    split: int
+    """Tokens that each position is cut into, of C = ceil(features / split) channels. Take as many as the model's first
+    block has groups, or more, so that each group sees a part."""
+    positions: int = 1
+    """Vectors of an example at most; of fewer, the rest is absent."""
+    mean: tuple[float, ...] = ()
+    """Per feature; 0 if not given."""
+    std: tuple[float, ...] = ()
+    """Per feature; 1 if not given."""
+    array_name: str = ""
+    """Which array of an .npz file; empty: the only one."""
+
+    def __post_init__(self) -> None:
+        for name in ("features", "split", "positions"):
+            check_count(name, getattr(self, name))
+        channels = math.ceil(self.features / self.split)
+        if (filled := math.ceil(self.features / channels)) != self.split:
+            expected = f"{filled}, for {self.features} features in tokens of {channels}"
+            raise ValueError(f"split: expected a number that leaves no token empty ({expected}), got {self.split}")
+        for name, default in [("mean", 0.0), ("std", 1.0)]:
+            values = check_statistics(name, getattr(self, name), self.features, default=default)
+            object.__setattr__(self, name, values)
+
+    @property
+    def modality(self) -> Modality:
+        """Grid (positions, split), or (split,) of one position; and channels of the tokens."""
+        grid = (self.split,) if self.positions == 1 else (self.positions, self.split)
+        return Modality(grid=grid, channels=math.ceil(self.features / self.split))
+
+    def read(self, raw: RawArray) -> np.ndarray:
+        """One or more vectors as float32 (n, features), n <= positions.
+
+        Args:
+            raw: numbers (features,), a column (features, 1) or (n, features), as an array, a tensor, lists, the path of
+                an .npy, .npz, .csv, .tsv or .txt file, or such a file's bytes.
+
+        Raises:
+            ValueError: it cannot be read, has another shape, or a number is infinite or NaN.
+        """
+        with faults_of(raw):
+            array = read_array(raw, array_name=self.array_name)
+            is_one = array.shape in [(self.features,), (self.features, 1)]
+            values = array.reshape(1, self.features) if is_one else array
+            if values.ndim != 2 or values.shape[1] != self.features or len(values) > self.positions:
+                count = "one vector" if self.positions == 1 else f"at most {self.positions} vectors"
+                raise ValueError(f"expected {count} of {self.features} features, got shape {array.shape}")
+            return as_float32(values)
+
+    def to_tokens(self, value: np.ndarray) -> tuple[Tensor, Tensor | None]:
+        """Float32 (n, features) as tokens (M, C), M = positions * split; and bool (M,), True = absent, or None."""
+        channels = self.modality.channels
+        tokens = np.zeros((self.positions, self.split * channels), dtype=np.float32)
+        tokens[: len(value), : self.features] = normalised(value, self.mean, self.std)
+        num_absent = self.positions - len(value)
+        is_padding = torch.arange(self.positions * self.split) >= len(value) * self.split if num_absent else None
+        return torch.from_numpy(tokens.reshape(-1, channels)), is_padding
+
+    def decode(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
+        """Tokens as float32 (n, features) in the features' units.
+
+        Raises:
+            ValueError: the shape is not this encoder's.
+        """
+        self.check_tokens(tokens)
+        vectors = tokens.reshape(self.positions, -1)[:, : self.features]
+        length = math.ceil(num_present(is_padding, self.positions * self.split) / self.split)
+        return physical(vectors[:length], self.mean, self.std)
+
+    def fitted(self, raws: Iterable[RawArray]) -> Self:
+        """The same encoder with the mean and deviation of each feature of these vectors.
+
+        Raises:
+            ValueError: none of them can be read; the first one's fault is given.
+        """
+        mean, std = mean_and_std(self, raws)
+        return replace(self, mean=mean, std=std)
