@@ -30,6 +30,13 @@ def test_it_is_a_value() -> None:
         ({"channels": 0}, "channels: expected a whole number >= 1, got 0"),
         ({"channels": "3"}, "channels: expected a whole number >= 1, got '3'"),
         ({"channels": True}, "channels: expected a whole number >= 1, got True"),
+        ({"num_coordinates": 4}, "num_coordinates: expected 0 to channels=3, got 4"),
+        ({"num_coordinates": -1}, "num_coordinates: expected 0 to channels=3, got -1"),
+        ({"num_coordinates": 1.0}, "num_coordinates: expected 0 to channels=3, got 1.0"),
+        (
+            {"num_coordinates": 1, "role": "label"},
+            "num_coordinates: expected 0 for a label, whose tokens lie nowhere, got 1",
+        ),
         ({"role": "output"}, "role: expected one of input, label, got 'output'"),
     ],
 )
@@ -41,9 +48,11 @@ def test_mistakes(settings: dict[str, Any], message: str) -> None:
 
 def test_plain_values_and_back() -> None:
     modality = Modality(grid=(4, 5), channels=3, role="label")
-    assert modality.to_dict() == {"grid": [4, 5], "channels": 3, "role": "label"}
+    assert modality.to_dict() == {"grid": [4, 5], "channels": 3, "role": "label", "num_coordinates": 0}
     assert Modality.from_dict(modality.to_dict()) == modality
-    assert Modality.from_dict({"grid": [2], "channels": 1}).role == "input"
+    assert Modality.from_dict({"grid": [2], "channels": 1}) == Modality(grid=(2,), channels=1)  # of an older version
+    points = Modality(grid=(9,), channels=6, num_coordinates=3)
+    assert Modality.from_dict(points.to_dict()) == points
 
 
 def test_a_batch_moves_whole() -> None:

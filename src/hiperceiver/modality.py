@@ -31,6 +31,9 @@ class Modality:
     """Raw values per token, C."""
     role: Role = "input"
     """`input` passes the encoder and the decoder; `label` joins at the bottleneck (the processor)."""
+    num_coordinates: int = 0
+    """The first channels of a token that say where it lies, such as 3 for a point's x, y and z; about -1 to 1. Only
+    `positions="coordinate"` reads them as a place; to everything else they are channels as any."""
 
     def __post_init__(self) -> None:
         grid = (self.grid,) if isinstance(self.grid, int) else tuple(self.grid)
@@ -42,6 +45,11 @@ class Modality:
             raise ValueError(f"channels: expected a whole number >= 1, got {self.channels!r}")
         if self.role not in get_args(Role):
             raise ValueError(f"role: expected one of {', '.join(get_args(Role))}, got {self.role!r}")
+        count = self.num_coordinates
+        if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= self.channels:
+            raise ValueError(f"num_coordinates: expected 0 to channels={self.channels}, got {count!r}")
+        if count and self.role == "label":
+            raise ValueError(f"num_coordinates: expected 0 for a label, whose tokens lie nowhere, got {count}")
         object.__setattr__(self, "grid", grid)
 
     @property
@@ -51,12 +59,22 @@ class Modality:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for `config.json`."""
-        return {"grid": list(self.grid), "channels": self.channels, "role": self.role}
+        return {
+            "grid": list(self.grid),
+            "channels": self.channels,
+            "role": self.role,
+            "num_coordinates": self.num_coordinates,
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """The inverse of `to_dict`."""
-        return cls(grid=tuple(values["grid"]), channels=values["channels"], role=values.get("role", "input"))
+        return cls(
+            grid=tuple(values["grid"]),
+            channels=values["channels"],
+            role=values.get("role", "input"),
+            num_coordinates=values.get("num_coordinates", 0),
+        )
 
 
 @dataclass(kw_only=True)

@@ -123,8 +123,12 @@ def test_a_group_does_not_see_another_before_they_merge() -> None:
         ({"embedding_channels": 0}, "embedding_channels: expected a whole number >= 1, got 0"),
         ({"embedding_channels": 8.0}, "embedding_channels: expected a whole number >= 1, got 8.0"),
         ({"position_channels": 0}, "position_channels: expected a whole number >= 1, got 0"),
-        ({"fourier_bands": 0}, "fourier_bands: expected a whole number >= 1, got 0"),
-        ({"positions": "sine"}, "positions: expected one of learned, fourier, none, got 'sine'"),
+        ({"positions": "fourier", "fourier_bands": 0}, "fourier_bands: expected a whole number >= 1, got 0"),
+        (
+            {"fourier_bands": 64},
+            "fourier_bands: only for positions='fourier' or 'coordinate', got 64 with positions='learned'",
+        ),
+        ({"positions": "sine"}, "positions: expected one of learned, fourier, coordinate, none, got 'sine'"),
         ({"activation": "tanh"}, "activation: expected one of squared_relu, gelu, relu, silu, got 'tanh'"),
         (
             {"positions": "fourier", "position_channels": 8},
@@ -132,7 +136,7 @@ def test_a_group_does_not_see_another_before_they_merge() -> None:
         ),
         (
             {"fourier_max_resolution": (8, 8)},
-            "fourier_max_resolution: only for positions='fourier', got (8, 8) with positions='learned'",
+            "fourier_max_resolution: only for positions='fourier' or 'coordinate', got (8, 8) with positions='learned'",
         ),
         (
             {"positions": "fourier", "fourier_max_resolution": (8, 0)},
@@ -155,6 +159,16 @@ def test_config_survives_plain_values() -> None:
     assert hash(again) == hash(config)
     with refusal("config: unknown field 'depth' for HiPConfig; known: activation, blocks, "):
         HiPConfig.from_dict(config.to_dict() | {"depth": 3})
+
+
+def test_a_saved_config_may_name_bands_that_have_no_effect() -> None:
+    """Configs were once saved with 64 bands whatever their positions."""
+    config = hip_config()
+    assert config.fourier_bands is None
+    assert HiPConfig.from_dict(config.to_dict() | {"fourier_bands": 64}) == config
+    with refusal("fourier_bands: only for positions='fourier' or 'coordinate', got 3 with positions='learned'"):
+        HiPConfig.from_dict(config.to_dict() | {"fourier_bands": 3})
+    assert hip_config(positions="fourier") == hip_config(positions="fourier", fourier_bands=64)
 
 
 def test_heads_must_divide_the_channels_that_they_share() -> None:

@@ -102,7 +102,12 @@ def test_the_config_is_plain_and_complete(saved: Path) -> None:
     values = json.loads((saved / "config.json").read_text())
     assert values["format"] == 1
     assert values["architecture"] == "HiP"
-    assert values["modalities"]["label"] == {"grid": [2], "channels": 4, "role": "label"}
+    assert values["modalities"]["label"] == {
+        "grid": [2],
+        "channels": 4,
+        "role": "label",
+        "num_coordinates": 0,
+    }
     assert values["config"]["blocks"][1]["num_latents"] == 8
     assert sorted(path.name for path in saved.iterdir()) == ["config.json", "model.safetensors"]
 

@@ -23,7 +23,11 @@ from hiperceiver.model.block import BlockConfig, PerceiverBlock, check_whole
 from hiperceiver.model.grouping import GroupPlan, regroup
 from hiperceiver.model.inputs import check_inputs, check_visible
 from hiperceiver.model.layers import Activation, CrossAttention, Linear
-from hiperceiver.model.positions import PositionKind, make_positions
+from hiperceiver.model.positions import CoordinatePositions, PositionKind, make_positions
+
+_WITH_FEATURES = ("fourier", "coordinate")
+"""Kinds of position that are made of Fourier features."""
+_DEFAULT_BANDS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,13 +37,15 @@ class PerceiverConfig:
     embedding_channels: int
     """Channels that raw tokens are embedded to, E."""
     positions: PositionKind = "learned"
-    """Position encoding of the tokens: a learned table, Fourier features of the grid, or none."""
+    """Position encoding of the tokens: a learned table, Fourier features of the grid, Fourier features of each token's
+    own `coordinate` channels (modalities without any have learned tables), or none."""
     position_channels: int | None = None
     """Width of input modalities' learned tables; projected to the embedding if it differs. None: the embedding's."""
-    fourier_bands: int = 64
-    """Frequencies per axis, for `positions="fourier"`."""
+    fourier_bands: int | None = None
+    """Frequencies per axis or coordinate, for `positions="fourier"` or `"coordinate"`. None: 64."""
     fourier_max_resolution: tuple[int, ...] | None = None
-    """Resolution per axis whose half is the highest frequency, for `positions="fourier"`. None: the modality's grid."""
+    """Resolution per axis or coordinate whose half is the highest frequency, for `positions="fourier"` or
+    `"coordinate"`. None: the modality's grid; 64 for a coordinate."""
     activation: Activation = "squared_relu"
     """Activation of every feed-forward layer."""
     dropout: float = 0.0
@@ -56,7 +62,6 @@ class PerceiverConfig:
         check_whole("embedding_channels", self.embedding_channels)
         if self.position_channels is not None:
             check_whole("position_channels", self.position_channels)
-        check_whole("fourier_bands", self.fourier_bands)
         for name, choices in [("positions", get_args(PositionKind)), ("activation", get_args(Activation))]:
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {getattr(self, name)!r}")
@@ -65,12 +70,18 @@ class PerceiverConfig:
                 f"position_channels: only learned positions have a width of their own, got "
                 f"{self.position_channels} with positions={self.positions!r}"
             )
-        if self.fourier_max_resolution is not None:
-            if self.positions != "fourier":
+        has_features = self.positions in _WITH_FEATURES
+        for name in ("fourier_bands", "fourier_max_resolution"):
+            if getattr(self, name) is not None and not has_features:
                 raise ValueError(
-                    f"fourier_max_resolution: only for positions='fourier', got {self.fourier_max_resolution} with "
+                    f"{name}: only for positions='fourier' or 'coordinate', got {getattr(self, name)} with "
                     f"positions={self.positions!r}"
                 )
+        if has_features:
+            bands = _DEFAULT_BANDS if self.fourier_bands is None else self.fourier_bands
+            check_whole("fourier_bands", bands)
+            object.__setattr__(self, "fourier_bands", bands)
+        if self.fourier_max_resolution is not None:
             for resolution in self.fourier_max_resolution:
                 check_whole("fourier_max_resolution", resolution)
             object.__setattr__(self, "fourier_max_resolution", tuple(self.fourier_max_resolution))
@@ -91,6 +102,8 @@ class PerceiverConfig:
             raise ValueError(
                 f"config: unknown field {unknown[0]!r} for {cls.__name__}; known: {', '.join(sorted(known))}"
             )
+        if values.get("positions", "learned") not in _WITH_FEATURES and values.get("fourier_bands") == _DEFAULT_BANDS:
+            values = {**values, "fourier_bands": None}  # was once written down for every kind of position
         return cls(**values)
 
 
@@ -113,7 +126,8 @@ class Encoded(NamedTuple):
     tokens: Tensor
     """Visible tokens, embedded, with positions: (B, G, K, E). K = P where nothing is masked."""
     positions: Tensor
-    """Position encodings of all places, zero on padding: (1, G, P, E)."""
+    """Position encodings of all places, zero on padding: (1, G, P, E); (B, G, P, E) where a modality that came has
+    `positions="coordinate"`."""
     skips: list[Tensor]
     """Latents of each encoder block, first to last: (B, G, N, D)."""
     processor_latents: Tensor
@@ -183,6 +197,7 @@ class Perceiver(
                 config.positions,
                 modality.grid,
                 width,
+                num_coordinates=modality.num_coordinates,
                 table_channels=None if is_label else config.position_channels,
                 fourier_bands=config.fourier_bands,
                 fourier_max_resolution=None if is_label else config.fourier_max_resolution,
@@ -227,6 +242,8 @@ class Perceiver(
                 raise ValueError(f"modalities: {name!r} cannot be a name; use another word, without dots")
         if not self.input_names:
             raise ValueError("modalities: expected at least one of role 'input', got none")
+        if self.config.positions == "coordinate" and not any(m.num_coordinates for m in self.modalities.values()):
+            raise ValueError("modalities: expected one with num_coordinates > 0 for positions='coordinate', got none")
         self.plan({name: self.modalities[name].num_tokens for name in self.input_names[:1]})
 
     @property
@@ -296,12 +313,13 @@ class Perceiver(
         plan = self.plan({name: self.modalities[name].num_tokens for name in present})
         check_visible(visible, plan, batch_size=inputs[present[0]].shape[0])
 
-        positions = {name: span.split(self.positions[name]()[None]) for name, span in plan.spans.items()}
-        embedded, hidden = {}, {}
+        positions, embedded, hidden = {}, {}, {}
         for name in present:
-            embedded[name], hidden[name] = self._embed(
-                name, inputs[name], positions[name], plan, is_padding.get(name), visible.get(name)
-            )
+            x, absent = inputs[name], is_padding.get(name)
+            if absent is not None:
+                x = x.masked_fill(absent[..., None], 0.0)  # whatever stands there, even NaN, must not matter
+            positions[name] = plan.spans[name].split(self._encode_positions(name, x))  # (1 or B, g, P, E)
+            embedded[name], hidden[name] = self._embed(name, x, positions[name], plan, absent, visible.get(name))
         tokens = plan.merge(embedded)  # (B, G, K, E)
         is_hidden = _merge_hidden(plan, embedded, hidden)
 
@@ -314,6 +332,9 @@ class Perceiver(
         x = self._regroup(x, self.processor_index)  # (B, 1, G N, D)
         x, is_hidden = self._join_labels(x, is_hidden, inputs, is_padding)
         x = self.processor(x, is_hidden=is_hidden)  # (B, 1, N, D)
+        if any(self._has_coordinates(name) for name in present):
+            batch_size = tokens.shape[0]
+            positions = {name: each.expand(batch_size, -1, -1, -1) for name, each in positions.items()}
         return Encoded(plan, tokens, plan.merge(positions), skips, x)
 
     def decode(self, encoded: Encoded) -> Tensor:
@@ -343,6 +364,8 @@ class Perceiver(
     def resize_positions(self, grids: Mapping[str, tuple[int, ...]]) -> None:
         """Move modalities to other grids, in place: learned tables are interpolated, Fourier features recomputed.
 
+        Positions from coordinates do not depend on the grid.
+
         >>> from hiperceiver import Modality, create_model
         >>> model = create_model("hip-nano", modalities={"image": Modality(grid=(32, 32), channels=3)})
         >>> model.resize_positions({"image": (48, 48)})
@@ -358,6 +381,13 @@ class Perceiver(
 
     # --------------------------------------------------------------------------------------------------------- parts
 
+    def _has_coordinates(self, name: str) -> bool:
+        return isinstance(self.positions[name], CoordinatePositions)
+
+    def _encode_positions(self, name: str, x: Tensor) -> Tensor:
+        """Position encodings of one modality's tokens x (B, M, C): (1, M, E), or (B, M, E) from their coordinates."""
+        return self.positions[name](x) if self._has_coordinates(name) else self.positions[name]()[None]
+
     def _embed(
         self,
         name: str,
@@ -370,10 +400,7 @@ class Perceiver(
         """One modality's visible tokens (B, groups, K, E) and which of them are hidden from attention, if any."""
         span = plan.spans[name]
         filler = span.is_padding(x.device)[None] if span.has_padding else None  # (1, g, P)
-        absent = None
-        if is_padding is not None:
-            x = x.masked_fill(is_padding[..., None], 0.0)  # whatever stands there, even NaN, must not matter
-            absent = span.split(is_padding)
+        absent = None if is_padding is None else span.split(is_padding)
         x = span.split(x)
         if visible is not None:
             visible = visible.expand(x.shape[0], span.num_groups, -1)

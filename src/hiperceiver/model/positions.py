@@ -1,4 +1,4 @@
-"""Position encodings of a modality's tokens: a learned table, Fourier features of the grid, or none.
+"""Position encodings of a modality's tokens: a learned table, Fourier features of the grid or of coordinates, or none.
 
 Source: "HiP", section 3.3 (learned tables); "Perceiver", section 3.2 (Fourier features).
 """
@@ -14,16 +14,22 @@ from torch import Tensor, nn
 
 from hiperceiver.model.layers import Linear, learned_table
 
-PositionKind = Literal["learned", "fourier", "none"]
+PositionKind = Literal["learned", "fourier", "coordinate", "none"]
+
+_COORDINATE_RESOLUTION = 64
+"""Default resolution along each coordinate: about what 2,048 points on a surface of that extent tell apart."""
 
 
 class Positions(nn.Module):
-    """What every kind of position encoding offers: `forward()` gives (M, E), one vector per token of the grid."""
+    """What every kind of position encoding offers: a vector per token of the grid.
+
+    `forward()` gives (M, E), the same for all examples; `CoordinatePositions` is given the tokens and gives (B, M, E).
+    """
 
     grid: tuple[int, ...]
 
-    def forward(self) -> Tensor:
-        """Encodings of all tokens of the grid, in row-major order: (M, E)."""
+    def forward(self, tokens: Tensor | None = None) -> Tensor:
+        """Encodings of all tokens of the grid, in row-major order: (M, E), or (B, M, E) if they depend on `tokens`."""
         raise NotImplementedError(f"{type(self).__name__} must define forward()")
 
     def resize(self, grid: tuple[int, ...]) -> None:
@@ -45,7 +51,7 @@ class LearnedPositions(Positions):
             nn.Identity() if table_channels == num_channels else Linear(table_channels, num_channels, bias=False)
         )
 
-    def forward(self) -> Tensor:
+    def forward(self, tokens: Tensor | None = None) -> Tensor:
         """The table, projected: (M, E)."""
         return self.projection(self.table)
 
@@ -89,11 +95,9 @@ class FourierPositions(Positions):
         like = self.projection.weight
         coordinate = torch.linspace(-1, 1, self.grid[axis], device=like.device)[:, None]
         top = (self.max_resolution[axis] / 2).clamp(min=1)
-        step = torch.arange(self.num_bands, device=like.device) / max(self.num_bands - 1, 1)
-        phase = math.pi * coordinate * (1 + (top - 1) * step)
-        return torch.cat([coordinate, phase.sin(), phase.cos()], dim=1).to(like.dtype)
+        return fourier_features(coordinate, self.num_bands, top).to(like.dtype)
 
-    def forward(self) -> Tensor:
+    def forward(self, tokens: Tensor | None = None) -> Tensor:
         """Projected features of all tokens: (M, E)."""
         weights = self.projection.weight.chunk(len(self.grid), dim=1)
         total = weights[0].new_zeros(())
@@ -105,6 +109,46 @@ class FourierPositions(Positions):
         return total.flatten(0, -2)
 
 
+class CoordinatePositions(Positions):
+    """Fourier features of the coordinates that the tokens bring along, projected linearly.
+
+    A token's first channels are its coordinates, about -1 to 1, and have the same features as `FourierPositions` gives
+    to a grid: so 3 coordinates with 64 bands give 3 (2 x 64 + 1) = 387. The encoding belongs to the point, wherever it
+    stands in the list.
+    """
+
+    def __init__(
+        self,
+        grid: tuple[int, ...],
+        num_channels: int,
+        *,
+        num_coordinates: int,
+        num_bands: int,
+        max_resolution: tuple[int, ...] | None = None,
+    ):
+        super().__init__()
+        if max_resolution is not None and len(max_resolution) != num_coordinates:
+            raise ValueError(
+                f"fourier_max_resolution: expected one number for each of the {num_coordinates} coordinates, "
+                f"got {max_resolution}"
+            )
+        self.grid = grid
+        self.num_coordinates = num_coordinates
+        self.num_bands = num_bands
+        self.max_resolution = nn.Buffer(torch.tensor(max_resolution or (_COORDINATE_RESOLUTION,) * num_coordinates))
+        self.projection = Linear(num_coordinates * (2 * num_bands + 1), num_channels, bias=False)
+
+    def forward(self, tokens: Tensor | None = None) -> Tensor:
+        """Projected features of the tokens' coordinates: (B, M, C) to (B, M, E)."""
+        if tokens is None:
+            raise ValueError("tokens: expected them, for their coordinates are their positions, got None")
+        # Not in half precision, where the phases of the high frequencies would be noise.
+        coordinates = tokens[..., : self.num_coordinates].float()
+        top = (self.max_resolution / 2).clamp(min=1)[:, None]
+        features = fourier_features(coordinates[..., None], self.num_bands, top)  # (B, M, n, 2 bands + 1)
+        return self.projection(features.flatten(-2).to(self.projection.weight.dtype))
+
+
 class NoPositions(Positions):
     """Zeros: tokens of a group are a set, and all readout queries of a modality ask the same."""
 
@@ -113,7 +157,7 @@ class NoPositions(Positions):
         self.grid = grid
         self.zero = nn.Buffer(torch.zeros(1, num_channels), persistent=False)
 
-    def forward(self) -> Tensor:
+    def forward(self, tokens: Tensor | None = None) -> Tensor:
         """Zeros: (M, E)."""
         return self.zero.expand(math.prod(self.grid), -1)
 
@@ -123,16 +167,49 @@ def make_positions(
     grid: tuple[int, ...],
     num_channels: int,
     *,
+    num_coordinates: int = 0,
     table_channels: int | None,
-    fourier_bands: int,
+    fourier_bands: int | None,
     fourier_max_resolution: tuple[int, ...] | None,
 ) -> Positions:
-    """Build the position encoding named by `kind` for tokens on `grid`, as vectors of `num_channels`."""
-    if kind == "learned":
+    """Build the position encoding named by `kind` for tokens on `grid`, as vectors of `num_channels`.
+
+    Tokens without coordinates have learned tables where `kind` is `coordinate`.
+    """
+    if kind == "learned" or (kind == "coordinate" and not num_coordinates):
         return LearnedPositions(grid, num_channels, table_channels)
+    if kind == "none":
+        return NoPositions(grid, num_channels)
+    assert fourier_bands is not None, "a config with Fourier features says how many"
     if kind == "fourier":
         return FourierPositions(grid, num_channels, num_bands=fourier_bands, max_resolution=fourier_max_resolution)
-    return NoPositions(grid, num_channels)
+    return CoordinatePositions(
+        grid,
+        num_channels,
+        num_coordinates=num_coordinates,
+        num_bands=fourier_bands,
+        max_resolution=fourier_max_resolution,
+    )
+
+
+def fourier_features(coordinate: Tensor, num_bands: int, top: Tensor) -> Tensor:
+    """A coordinate, and its sines and cosines at `num_bands` frequencies from 1 to `top`, in half turns per unit.
+
+    Args:
+        coordinate: (..., 1), about -1 to 1.
+        num_bands: evenly spaced frequencies.
+        top: the highest one; a number, or broadcast against `coordinate`.
+
+    Returns:
+        (..., 2 bands + 1).
+
+    >>> fourier_features(torch.tensor([[0.0], [0.5]]), 1, torch.tensor(1.0)).round(decimals=4) + 0.0
+    tensor([[0.0000, 0.0000, 1.0000],
+            [0.5000, 1.0000, 0.0000]])
+    """
+    step = torch.arange(num_bands, device=coordinate.device) / max(num_bands - 1, 1)
+    phase = math.pi * coordinate * (1 + (top - 1) * step)
+    return torch.cat([coordinate, phase.sin(), phase.cos()], dim=-1)
 
 
 def resize_table(table: Tensor, old_grid: Sequence[int], new_grid: Sequence[int]) -> Tensor:
