@@ -5,6 +5,8 @@ Source: Skilling, "Programming the Hilbert curve", AIP Conference Proceedings 70
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 
@@ -34,7 +36,7 @@ def hilbert_code(cells: np.ndarray, bits: int) -> np.ndarray:
             axes[0] ^= np.where(is_set, below, swapped).astype(np.uint64)
             axis ^= swapped
     # The way through a cube's halves is a Gray code.
-    for before, axis in zip(axes[:-1], axes[1:], strict=True):
+    for before, axis in pairwise(axes):
         axis ^= before
     turned = np.zeros_like(axes[0])
     for shift in range(bits - 1, 0, -1):
