@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hiperceiver.data.encoders.audio import AudioEncoder
 from hiperceiver.data.encoders.bytes import BytesEncoder
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.encoders.image import ImageEncoder
 from hiperceiver.data.encoders.series import SeriesEncoder
 from hiperceiver.data.encoders.vector import VectorEncoder
+from hiperceiver.data.encoders.video import VideoEncoder
 from hiperceiver.data.encoders.volume import VolumeEncoder
 
 ENCODERS: dict[str, type[Encoder]] = {
     "image": ImageEncoder,
+    "video": VideoEncoder,
+    "audio": AudioEncoder,
     "series": SeriesEncoder,
     "volume": VolumeEncoder,
     "bytes": BytesEncoder,
@@ -23,11 +27,13 @@ ENCODERS: dict[str, type[Encoder]] = {
 
 __all__ = [
     "ENCODERS",
+    "AudioEncoder",
     "BytesEncoder",
     "Encoder",
     "ImageEncoder",
     "SeriesEncoder",
     "VectorEncoder",
+    "VideoEncoder",
     "VolumeEncoder",
     "encoder_from_dict",
 ]

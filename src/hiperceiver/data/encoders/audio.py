@@ -1,0 +1,199 @@
+"""Sound to tokens and back: a token is a sample of the wave, or a few samples in a row."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hiperceiver.data.encoders.encoder import Encoder
+from hiperceiver.data.encoders.normalisation import channel_statistics, check_statistics
+from hiperceiver.data.media import Media, RawFile, read_audio, resampled, to_floats
+from hiperceiver.data.packages import import_extra
+from hiperceiver.modality import Modality
+
+RawAudio: TypeAlias = "RawFile | Media | tuple[np.ndarray, int]"
+"""What is accepted as sound: a path, a file's bytes, a part of a file, or (samples, rate), samples of shape (n,) or
+(n, channels)."""
+
+SILENT = 1e-4
+"""A recording whose loudest sample is below this (of 1) is silent: -80 dB, three steps of 16 bits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioEncoder(Encoder):
+    """Raw waves of any rate, as (samples / samples_per_token, samples_per_token * channels) tokens, and back.
+
+    A recording is brought to `rate` and `channels`; one that has both already is not altered. A longer one gives its
+    middle, a shorter one absent tokens at the end.
+
+    >>> encoder = AudioEncoder(rate=16000, seconds=0.5, samples_per_token=4)
+    >>> wave = np.sin(np.arange(16000) / 20)
+    >>> tokens = encoder.encode((wave, 16000))
+    >>> tokens.shape, encoder.decode(tokens).shape
+    (torch.Size([2000, 4]), (8000, 1))
+    """
+
+    kind: ClassVar[str] = "audio"
+
+    rate: int = 16000
+    """Samples per second."""
+    seconds: float = 1.0
+    """Length of the window."""
+    channels: int = 1
+    """1: channels of a recording are averaged. Others: it must have as many, or one, which is repeated."""
+    samples_per_token: int = 1
+    """How many samples in a row are the channels of one token; must divide the samples of the window."""
+    is_silence_bad: bool = True
+    """Refuse a recording that is silent throughout."""
+    mean: tuple[float, ...] = ()
+    """Per audio channel; 0 if not given."""
+    std: tuple[float, ...] = ()
+    """Per audio channel; 1 if not given."""
+
+    def __post_init__(self) -> None:
+        for name in ("rate", "channels", "samples_per_token"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"{name}: expected a whole number >= 1, got {value!r}")
+        is_number = isinstance(self.seconds, int | float) and not isinstance(self.seconds, bool)
+        if not is_number or not math.isfinite(self.seconds) or self.num_samples < 1:
+            raise ValueError(f"seconds: expected the length of at least one sample, got {self.seconds!r}")
+        if self.num_samples % self.samples_per_token:
+            raise ValueError(
+                f"samples_per_token: expected a divisor of the window's {self.num_samples} samples, "
+                f"got {self.samples_per_token}"
+            )
+        for name, default in [("mean", 0.0), ("std", 1.0)]:
+            values = check_statistics(name, getattr(self, name), self.channels, default=default)
+            object.__setattr__(self, name, values)
+
+    @property
+    def num_samples(self) -> int:
+        """Samples of the window."""
+        return round(self.rate * self.seconds)
+
+    @property
+    def modality(self) -> Modality:
+        """One token per `samples_per_token` samples; its channels are these samples, all audio channels of each."""
+        grid = (self.num_samples // self.samples_per_token,)
+        return Modality(grid=grid, channels=self.samples_per_token * self.channels)
+
+    def read(self, raw: RawAudio) -> np.ndarray:
+        """A whole recording at the encoder's rate: float32 (samples, channels).
+
+        Args:
+            raw: a path, a file's bytes, a `Media` part of a file, or (samples, rate): floats, or uint8, int16 or int32
+                that are scaled to -1..1, of shape (n,) or (n, channels).
+
+        Raises:
+            ValueError: it cannot be read as sound, is empty, silent or not finite, or has other channels.
+        """
+        if isinstance(raw, tuple):
+            return self._checked(*_samples_of(raw))
+        samples, rate = read_audio(raw)
+        try:
+            return self._checked(samples, rate)
+        except ValueError as error:
+            source = raw.source if isinstance(raw, Media) else raw
+            raise ValueError(str(error) if isinstance(source, bytes) else f"{os.fspath(source)}: {error}") from None
+
+    def to_tokens(self, value: np.ndarray) -> tuple[Tensor, Tensor | None]:
+        """Normalised tokens (M, C). Of a longer value the middle; after a shorter one tokens are 0 and absent."""
+        length = min(len(value), self.num_samples)
+        first = (len(value) - length) // 2
+        wave = np.zeros((self.num_samples, self.channels), dtype=np.float32)
+        np.subtract(value[first : first + length], np.array(self.mean, dtype=np.float32), out=wave[:length])
+        wave[:length] /= np.array(self.std, dtype=np.float32)
+        tokens = torch.from_numpy(wave.reshape(self.modality.num_tokens, -1))
+        present = math.ceil(length / self.samples_per_token)
+        if present == len(tokens):
+            return tokens, None
+        is_padding = torch.zeros(len(tokens), dtype=torch.bool)
+        is_padding[present:] = True
+        return tokens, is_padding
+
+    def decode(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
+        """Tokens as a wave that `write_wav` can write: float32 (samples, channels).
+
+        Args:
+            tokens: (M, C), of any float type and device.
+            is_padding: bool (M,); absent tokens at the end are cut off, others become 0.
+
+        Raises:
+            ValueError: the shape is not this encoder's.
+        """
+        self.check_tokens(tokens)
+        wave = tokens.detach().to("cpu", torch.float32).numpy().reshape(len(tokens), -1, self.channels)
+        wave = wave * np.array(self.std, dtype=np.float32) + np.array(self.mean, dtype=np.float32)
+        if is_padding is not None:
+            is_absent = is_padding.cpu().numpy()
+            wave[is_absent] = 0
+            wave = wave[: len(tokens) - int(np.logical_and.accumulate(is_absent[::-1]).sum())]
+        return wave.reshape(-1, self.channels)
+
+    def fitted(self, raws: Iterable[RawAudio]) -> Self:
+        """The same encoder with mean and std per channel of these recordings, of training data only.
+
+        Raises:
+            ValueError: none of them can be read; the first one's fault is given.
+        """
+        mean, std = channel_statistics(self, raws)
+        return replace(self, mean=mean, std=std)
+
+    def _checked(self, samples: np.ndarray, rate: int) -> np.ndarray:
+        """Samples (n, any) with the encoder's channels and rate, if nothing is wrong with them."""
+        if not len(samples):
+            raise ValueError("has no samples")
+        peak = np.abs(samples).max()
+        if not np.isfinite(peak):
+            raise ValueError("has samples that are NaN or infinite")
+        if self.is_silence_bad and peak < SILENT:
+            raise ValueError(f"is silent: its loudest sample is {peak:.2g} of 1")
+        if self.channels == 1:
+            samples = samples.mean(1, keepdims=True) if samples.shape[1] > 1 else samples
+        elif samples.shape[1] == 1:
+            samples = np.repeat(samples, self.channels, axis=1)
+        elif samples.shape[1] != self.channels:
+            raise ValueError(f"channels: expected 1 or {self.channels}, got {samples.shape[1]}")
+        return resampled(samples, rate, self.rate)
+
+
+def write_wav(path: str | os.PathLike[str], value: np.ndarray, rate: int) -> None:
+    """Sound as a WAV file of 16 bits; what is beyond -1..1 is cut.
+
+    Args:
+        path: where to.
+        value: float (samples, channels) or (samples,), as `AudioEncoder.decode` gives it.
+        rate: samples per second.
+
+    >>> write_wav("a.wav", np.sin(np.arange(800)), 8000)
+    >>> AudioEncoder(rate=8000).read("a.wav").shape
+    (800, 1)
+    """
+    soundfile = import_extra("soundfile", extra="data")
+    soundfile.write(os.fspath(path), np.nan_to_num(value).clip(-1, 1), rate, subtype="PCM_16", format="WAV")
+
+
+def _samples_of(raw: tuple[Any, ...]) -> tuple[np.ndarray, int]:
+    """Samples (n, channels) as float32, and their rate."""
+    if len(raw) != 2:
+        raise ValueError(f"expected samples and their rate, got {len(raw)} values")
+    try:
+        samples = np.asarray(raw[0])
+        rate = raw[1]
+        is_rate = not isinstance(rate, bool) and rate == int(rate) and 1 <= rate < 2**31
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError("expected an array of samples and their rate, a number") from None
+    if not is_rate:
+        raise ValueError(f"rate: expected a whole number of samples per second, got {rate!r}")
+    samples = samples[:, None] if samples.ndim == 1 else samples
+    if samples.ndim != 2 or not samples.size:
+        raise ValueError(f"samples: expected the shape (n,) or (n, channels), got {samples.shape}")
+    return to_floats(samples), int(rate)

@@ -1,0 +1,171 @@
+"""Video to tokens and back: a token is a pixel of a frame."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar, Literal, Self, TypeAlias, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hiperceiver.data.encoders.encoder import Encoder
+from hiperceiver.data.encoders.image import ImageEncoder, Resample
+from hiperceiver.data.encoders.normalisation import channel_statistics
+from hiperceiver.data.media import Media, RawFile, read_frames, times_of_frames
+from hiperceiver.modality import Modality
+
+VideoMode = Literal["L", "RGB"]
+VideoFit = Literal["crop", "squash"]
+RawVideo: TypeAlias = "RawFile | Media | np.ndarray"
+"""What is accepted as video: a path (a film, an animated GIF, or a folder of pictures), a file's bytes, a part of a
+file, or uint8 (T, h, w) or (T, h, w, 1 or 3)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoEncoder(Encoder):
+    """Clips of any size and length as (frames * H * W, C) tokens, and back.
+
+    Each frame is laid on the grid as `ImageEncoder` lays a picture.
+
+    >>> encoder = VideoEncoder(size=(4, 6), frames=2)
+    >>> tokens = encoder.encode(np.full((10, 40, 60, 3), 255, dtype=np.uint8))
+    >>> tokens.shape, encoder.decode(tokens).shape
+    (torch.Size([48, 3]), (2, 4, 6, 3))
+    """
+
+    kind: ClassVar[str] = "video"
+
+    size: tuple[int, int]
+    """Rows and columns of a frame, (H, W); one number for a square."""
+    frames: int = 8
+    """Frames of the grid."""
+    frames_per_second: float | None = None
+    """None: the frames are spread evenly over the clip, and repeated if it has fewer. A rate: frames at this rate, from
+    the middle of a longer clip; of a shorter one those at the end are absent. Arrays and folders have no times: their
+    frames are taken to be at this rate."""
+    mode: VideoMode = "RGB"
+    """Colours of a token: `L` (grey) or `RGB`."""
+    fit: VideoFit = "crop"
+    """Other shapes: `crop` keeps the middle, `squash` changes proportions."""
+    resample: Resample = "lanczos"
+    """The resizing filter: `lanczos` or `bilinear`."""
+    mean: tuple[float, ...] = ()
+    """Per colour, of values in 0..1; 0.5 if not given."""
+    std: tuple[float, ...] = ()
+    """Per colour, of values in 0..1; 0.5 if not given."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.frames, int) or isinstance(self.frames, bool) or self.frames < 1:
+            raise ValueError(f"frames: expected a whole number >= 1, got {self.frames!r}")
+        rate = self.frames_per_second
+        if rate is not None and not (
+            isinstance(rate, int | float) and not isinstance(rate, bool) and math.isfinite(rate) and rate > 0
+        ):
+            raise ValueError(f"frames_per_second: expected a number above 0 or None, got {rate!r}")
+        for name, choices in [("mode", VideoMode), ("fit", VideoFit)]:
+            if getattr(self, name) not in get_args(choices):
+                raise ValueError(f"{name}: expected one of {', '.join(get_args(choices))}, got {getattr(self, name)!r}")
+        picture = self._picture  # it checks the rest
+        for name in ("size", "mean", "std"):
+            object.__setattr__(self, name, getattr(picture, name))
+
+    @property
+    def modality(self) -> Modality:
+        """One token per pixel of each frame."""
+        return Modality(grid=(self.frames, *self.size), channels=self._picture.modality.channels)
+
+    def read(self, raw: RawVideo) -> np.ndarray:
+        """Frames in the size of the grid: uint8 (T, H, W, C), T <= frames.
+
+        Args:
+            raw: a path, a file's bytes, a `Media` part of a file, a folder of pictures in the order of their names
+                (numbers in names count as numbers), or uint8 (T, h, w) or (T, h, w, 1 or 3).
+
+        Raises:
+            ValueError: it cannot be read as video; a path is named.
+        """
+        picture = self._picture
+        if isinstance(raw, np.ndarray):
+            if raw.dtype != np.uint8 or not raw.size or not (raw.ndim == 3 or raw.shape[3:] in ((1,), (3,))):
+                expected = "uint8 of shape (T, H, W) or (T, H, W, 1 or 3)"
+                raise ValueError(f"array: expected {expected}, got {raw.dtype} of shape {raw.shape}")
+            return np.stack([picture.read(raw[index]) for index in self._chosen(len(raw))])
+        if isinstance(raw, str | os.PathLike) and os.path.isdir(raw):
+            paths = _pictures_of(Path(raw))
+            return np.stack([picture.read(paths[index]) for index in self._chosen(len(paths))])
+        return read_frames(raw, self.frames, self.frames_per_second, change=picture.read)
+
+    def to_tokens(self, value: np.ndarray) -> tuple[Tensor, Tensor | None]:
+        """Normalised tokens (M, C), frame by frame in reading order.
+
+        A longer value gives its middle frames; after a shorter one tokens are 0 and absent.
+        """
+        picture = self._picture
+        first = max(len(value) - self.frames, 0) // 2
+        shown = [picture.to_tokens(frame)[0] for frame in value[first : first + self.frames]]
+        missing = self.frames - len(shown)
+        if not missing:
+            return torch.cat(shown), None
+        is_padding = torch.zeros(self.frames, len(shown[0]), dtype=torch.bool)
+        is_padding[len(shown) :] = True
+        return torch.cat([*shown, *[torch.zeros_like(shown[0])] * missing]), is_padding.flatten()
+
+    def decode(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
+        """Tokens as frames: uint8 (T, H, W, C), values outside 0..255 cut.
+
+        Args:
+            tokens: (M, C), of any float type and device.
+            is_padding: bool (M,); wholly absent frames at the end are cut off, other absent tokens become white.
+
+        Raises:
+            ValueError: the shape is not this encoder's.
+        """
+        self.check_tokens(tokens)
+        picture = self._picture
+        parts = [None] * self.frames if is_padding is None else list(is_padding.cpu().chunk(self.frames))
+        while len(parts) > 1 and (last := parts[-1]) is not None and bool(last.all()):
+            parts.pop()
+        frames = tokens.chunk(self.frames)
+        return np.stack([picture.decode(frame, part) for frame, part in zip(frames, parts, strict=False)])
+
+    def fitted(self, raws: Iterable[RawVideo]) -> Self:
+        """The same encoder with mean and std per colour of these clips, of training data only.
+
+        A colour that hardly varies (less than one step of 255) keeps std 1.
+
+        Raises:
+            ValueError: none of them can be read; the first one's fault is given.
+        """
+        mean, std = channel_statistics(self, raws, scale=1 / 255, least_std=1 / 255)
+        return replace(self, mean=mean, std=std)
+
+    @property
+    def _picture(self) -> ImageEncoder:
+        """What lays a frame on the grid."""
+        return ImageEncoder(
+            size=self.size, mode=self.mode, fit=self.fit, resample=self.resample, mean=self.mean, std=self.std
+        )
+
+    def _chosen(self, count: int) -> np.ndarray:
+        """Which of so many frames without times are shown."""
+        rate = 1.0 if self.frames_per_second is None else self.frames_per_second
+        times = times_of_frames(count / rate, self.frames, self.frames_per_second)
+        return np.minimum((times * rate).astype(np.int64), count - 1)
+
+
+def _pictures_of(folder: Path) -> list[Path]:
+    """The files of a folder but hidden ones, in the order of their names."""
+    try:
+        paths = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+    except OSError as error:
+        raise ValueError(f"{folder}: {(error.strerror or 'cannot be read').lower()}") from None
+    if not paths:
+        raise ValueError(f"{folder}: has no pictures")
+    # Text and numbers stand at alternate places, so that only like is compared with like.
+    return sorted(paths, key=lambda path: [int(t) if t.isdecimal() else t for t in re.split(r"(\d+)", path.name)])

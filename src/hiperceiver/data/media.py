@@ -1,0 +1,464 @@
+"""Sound and video files: the one place that decodes them, with PyAV.
+
+Files come from strangers: whatever is wrong with one is a `ValueError` of one line that names its path. A decoder runs
+in one thread of its own process, so that it works in the forked workers of a data loader and leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, BinaryIO, Literal, TypeAlias
+
+import numpy as np
+
+from hiperceiver.data.packages import import_extra
+
+RawFile: TypeAlias = "str | os.PathLike[str] | bytes"
+"""A file's path, or its bytes."""
+
+FORMATS = (
+    "3gp aac ac3 aiff amr ape asf au avi caf dv eac3 flac flv gif ivf m4v matroska mov mp3 mp4 mpeg mpegts mpegvideo "
+    "nut ogg tta w64 wav webm wv yuv4mpegpipe"
+)
+"""What FFmpeg may take a file for. Its other formats are pictures, texts, lists of other files and addresses."""
+_ESTIMATED = ("mp3", "aac", "ac3", "eac3", "amr", "mpeg", "mpegts", "mpegvideo", "m4v")
+"""Formats that do not say how long they are: FFmpeg guesses, and such a guess is no sign of a truncated file."""
+_PREROLL = 0.5
+"""Seconds of sound that are decoded before the part that is wanted: codecs need a start."""
+_LONGEST_LEAD = 60.0
+"""Seconds of silence that may stand for a sound that begins later than its file; broken time stamps say more."""
+
+
+@dataclass(frozen=True)
+class Media:
+    """A part of a sound or video file. Times count from the file's beginning.
+
+    >>> Media("clip.mp4", start=30, seconds=2.56)
+    Media(source='clip.mp4', start=30, seconds=2.56)
+    """
+
+    source: RawFile
+    """The file's path, or its bytes."""
+    start: float = 0.0
+    """Seconds that are left out at the beginning."""
+    seconds: float | None = None
+    """Length of the part; None goes to the end. A file that ends earlier gives less."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.source, str | os.PathLike | bytes):
+            raise ValueError(f"source: expected a path or bytes, got {type(self.source).__name__}")
+        if not _is_number(self.start) or self.start < 0:
+            raise ValueError(f"start: expected seconds >= 0, got {self.start!r}")
+        if self.seconds is not None and (not _is_number(self.seconds) or self.seconds <= 0):
+            raise ValueError(f"seconds: expected a number above 0 or None, got {self.seconds!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MediaInfo:
+    """What the header of a file says of it."""
+
+    duration: float | None
+    """Seconds; None if it does not say."""
+    has_audio: bool
+    """There is sound."""
+    has_video: bool
+    """There is video; the cover of a record is none."""
+    rate: int | None
+    """Samples of the sound per second."""
+    frames_per_second: float | None
+    """Of the video, on average."""
+
+
+def media_info(source: RawFile) -> MediaInfo:
+    """What is in a file, without decoding it.
+
+    Raises:
+        ValueError: it cannot be read, or is neither sound nor video.
+    """
+    with _opened(Media(source)) as container:
+        audio, video = (_streams(container, kind) for kind in ("audio", "video"))
+        if not audio and not video:
+            raise _Fault("has neither sound nor video")
+        rate = video[0].average_rate if video else None
+        return MediaInfo(
+            duration=None if container.duration is None else container.duration / 1e6,
+            has_audio=bool(audio),
+            has_video=bool(video),
+            rate=audio[0].rate if audio else None,
+            frames_per_second=float(rate) if rate else None,
+        )
+
+
+def read_audio(media: Media | RawFile) -> tuple[np.ndarray, int]:
+    """The first sound track of a file.
+
+    Returns:
+        float32 (samples, channels), whole numbers scaled to -1..1; and samples per second. A track that begins later
+        than the file begins with silence.
+
+    Raises:
+        ValueError: it cannot be read, has no sound or none in this part, or ends before its own header says.
+    """
+    media = _as_media(media)
+    with _opened(media) as container:
+        stream = _stream(container, "audio")
+        rate = stream.rate
+        if not rate or rate < 1000:  # a broken header: to resample it would take all the memory there is
+            raise _Fault(f"expected sound of at least 1000 samples per second, got {rate}")
+        begin = round(media.start * rate)
+        stop = None if media.seconds is None else begin + round(media.seconds * rate)
+        for _ in _starts(container, stream, media.start - _PREROLL):
+            parts, first, end = _sound(container, stream, begin, stop)
+            if first <= begin:
+                break
+        if stop is None or end < stop:
+            _check_whole(container, stream, end / rate)
+            if not parts:
+                raise _Fault("has no sound in this part")
+            if end <= begin:
+                raise _Fault(_past_the_end(media, end / rate))
+        lead = first - begin
+        if lead > _LONGEST_LEAD * rate or (stop is not None and first >= stop):
+            raise _Fault(f"has no sound in this part: it begins after {first / rate:.2f} seconds")
+    samples = np.concatenate(parts)
+    if lead > 0:
+        samples = np.concatenate([np.zeros((lead, samples.shape[1]), dtype=np.float32), samples])
+    return np.ascontiguousarray(samples[max(-lead, 0) :][: None if stop is None else stop - begin]), rate
+
+
+def read_frames(
+    media: Media | RawFile,
+    num: int,
+    frames_per_second: float | None = None,
+    *,
+    change: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> np.ndarray:
+    """Some frames of the first video track, upright, each as it is on screen at its time (see `times_of_frames`).
+
+    Args:
+        media: a part of a file; its compressed video is held in memory.
+        num: how many frames at most.
+        frames_per_second: a rate, or None to spread them evenly.
+        change: what to do with each frame, uint8 (h, w, 3), or (h, w, 4) where it has transparent pixels, as soon as
+            it is decoded, so that many large frames need not be kept.
+
+    Returns:
+        uint8 (T, h, w, 3 or 4), or `change`'s results stacked; T <= num.
+
+    Raises:
+        ValueError: it cannot be read, has no video or none in this part.
+    """
+    media = _as_media(media)
+    with _opened(media) as container:
+        stream = _stream(container, "video")
+        stop = math.inf if media.seconds is None else media.start + media.seconds
+        packets: list[Any] = []
+        for _ in _starts(container, stream, media.start):
+            packets = _packets(container, stream, stop)
+            if packets and _seconds(container, stream, packets[0].pts) <= media.start:
+                break
+        if not packets:
+            raise _Fault("has no video in this part")
+        stamps = np.array(sorted(packet.pts for packet in packets))
+        times = np.array([_seconds(container, stream, int(stamp)) for stamp in stamps])
+        last = max(packets, key=lambda packet: packet.pts).duration or 0
+        end = times[-1] + (float(last * stream.time_base) or 1 / float(stream.average_rate or 25))
+        if end < stop:
+            _check_whole(container, stream, end)
+        if media.start >= end:
+            raise _Fault(_past_the_end(media, end))
+        wanted = media.start + times_of_frames(min(stop, end) - media.start, num, frames_per_second)
+        # The frame on screen is the last one that has begun.
+        chosen = stamps[np.maximum(np.searchsorted(times, wanted + 1e-6, side="right") - 1, 0)]
+        frames = {
+            stamp: change(pixels) if change else pixels for stamp, pixels in _decoded(stream, packets, set(chosen))
+        }
+    if len({frame.shape for frame in frames.values()}) > 1:
+        raise ValueError(_named(media.source, "its frames change their size"))
+    return np.stack([frames[stamp] for stamp in chosen])
+
+
+def times_of_frames(seconds: float, num: int, frames_per_second: float | None = None) -> np.ndarray:
+    """Which moments of a clip `num` frames show: float (T,), seconds.
+
+    Args:
+        seconds: how long the clip is.
+        num: frames at most.
+        frames_per_second: None: the middles of `num` equal parts. Otherwise frames at this rate, of the middle if the
+            clip is longer; a shorter clip gives fewer, but at least one.
+
+    >>> times_of_frames(2.0, 4).tolist()
+    [0.25, 0.75, 1.25, 1.75]
+    >>> times_of_frames(2.0, 4, frames_per_second=1).tolist(), times_of_frames(8.0, 2, frames_per_second=1).tolist()
+    ([0.5, 1.5], [3.5, 4.5])
+    """
+    if frames_per_second is None:
+        return (np.arange(num) + 0.5) * seconds / num
+    count = min(num, max(1, math.floor(seconds * frames_per_second + 1e-6)))
+    step = min(1 / frames_per_second, seconds)
+    return (seconds - count * step) / 2 + (np.arange(count) + 0.5) * step
+
+
+def resampled(samples: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
+    """Sound at another rate: float32 (samples, channels) to float32 (round(samples * new_rate / rate), channels).
+
+    What the new rate cannot hold is filtered out (more than 90 dB down from 1.1 times half the new rate on).
+
+    >>> resampled(np.zeros((44100, 2), dtype=np.float32), 44100, 16000).shape
+    (16000, 2)
+    """
+    if rate == new_rate:
+        return samples
+    av = import_extra("av", extra="data")
+    length = max(1, round(len(samples) * new_rate / rate))
+    result = np.zeros((length, samples.shape[1]), dtype=np.float32)
+    for channel in range(samples.shape[1]):
+        # Twice the taps of the default, which lets aliases through at -58 dB.
+        resampler = av.AudioResampler(format="fltp", layout="mono", rate=new_rate, options={"filter_size": "64"})
+        frame = av.AudioFrame.from_ndarray(
+            np.ascontiguousarray(samples[None, :, channel], dtype=np.float32), format="fltp", layout="mono"
+        )
+        frame.sample_rate = rate
+        new = [part.to_ndarray()[0] for part in (*resampler.resample(frame), *resampler.resample(None))]
+        values = np.concatenate(new)[:length] if new else np.zeros(0)
+        result[: len(values), channel] = values
+    return result
+
+
+def to_floats(samples: np.ndarray) -> np.ndarray:
+    """Samples of any usual type as float32, whole numbers scaled to -1..1.
+
+    Raises:
+        ValueError: the type is not uint8, int16, int32 or a float.
+
+    >>> to_floats(np.array([-32768, 16384], dtype=np.int16)).tolist()
+    [-1.0, 0.5]
+    """
+    if samples.dtype == np.uint8:
+        return (samples.astype(np.float32) - 128) / 128
+    if samples.dtype in (np.int16, np.int32):
+        return samples.astype(np.float32) / np.float32(-float(np.iinfo(samples.dtype).min))
+    if np.issubdtype(samples.dtype, np.floating):
+        with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which is refused where it is read
+            return samples.astype(np.float32, copy=False)
+    raise ValueError(f"samples: expected uint8, int16, int32 or floats, got {samples.dtype}")
+
+
+class _Fault(ValueError):
+    """What we found wrong ourselves."""
+
+
+def _named(source: RawFile, reason: str) -> str:
+    """A path is named; the owner of bytes knows what they are."""
+    return reason if isinstance(source, bytes) else f"{os.fspath(source)}: {reason}"
+
+
+def _past_the_end(media: Media, end: float) -> str:
+    return f"start: expected a time before the end at {end:.2f} seconds, got {media.start:g}"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and math.isfinite(value)
+
+
+def _as_media(raw: Media | RawFile) -> Media:
+    if isinstance(raw, Media):
+        return raw
+    if not isinstance(raw, str | os.PathLike | bytes):
+        raise ValueError(f"expected a path, bytes or Media, got {type(raw).__name__}")
+    return Media(raw)
+
+
+@contextlib.contextmanager
+def _opened(media: Media) -> Iterator[Any]:
+    """An open container. Whatever goes wrong inside becomes a `ValueError` of one line."""
+    av = import_extra("av", extra="data")
+    source = media.source
+    try:
+        with contextlib.ExitStack() as stack:
+            try:
+                file = stack.enter_context(_file(source))
+                options = {"format_whitelist": FORMATS.replace(" ", ",")}
+                container = stack.enter_context(av.open(file, metadata_errors="ignore", container_options=options))
+            except (av.error.InvalidDataError, av.error.ArgumentError, av.error.EOFError):
+                raise _Fault("is not a sound or video file in a known format, or is truncated") from None
+            yield container
+    except _Fault as fault:
+        raise ValueError(_named(source, str(fault))) from None
+    except MemoryError:
+        raise
+    except av.error.FFmpegError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise ValueError(_named(source, f"cannot be decoded: {reason}")) from None
+    except OSError as error:
+        raise ValueError(_named(source, (error.strerror or "cannot be read").lower())) from None
+    except Exception as error:  # strangers' bytes find every way to fail
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(_named(source, f"cannot be decoded: {reason}")) from error
+
+
+def _file(source: RawFile) -> BinaryIO:
+    """The file itself, never an address or a pipe that FFmpeg would make of its name."""
+    if not isinstance(source, bytes):
+        mode = os.stat(source).st_mode  # before it is opened: that would wait for ever at a pipe
+        if not stat.S_ISREG(mode):
+            raise _Fault("is a directory" if stat.S_ISDIR(mode) else "is not a file")
+    file = BytesIO(source) if isinstance(source, bytes) else open(source, "rb")  # noqa: SIM115 - the caller closes it
+    header = file.read(8)
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if not size:
+        file.close()
+        raise _Fault("is empty (0 bytes)")
+    # FFmpeg takes a cut WAV or AVI file for a short one. Those written to a pipe state no size: 0 or all ones.
+    stated = int.from_bytes(header[4:8], "little")
+    if header[:4] == b"RIFF" and stated not in (0, 0xFFFFFFFF) and stated > size:
+        file.close()
+        raise _Fault(f"is truncated: it has {size} of {stated + 8} bytes")
+    return file
+
+
+def _streams(container: Any, kind: Literal["audio", "video"]) -> list[Any]:
+    """The tracks of a kind; the cover of a record is no video."""
+    return [
+        stream
+        for stream in container.streams
+        if stream.type == kind and stream.codec_context is not None and "attached_pic" not in str(stream.disposition)
+    ]
+
+
+def _stream(container: Any, kind: Literal["audio", "video"]) -> Any:
+    """The first track of a kind, the only one that will be read, ready to be decoded in one thread."""
+    found = _streams(container, kind)
+    if not found:
+        raise _Fault("has no sound" if kind == "audio" else "has no video")
+    discard = import_extra("av.stream", extra="data").Discard.all
+    for stream in container.streams:
+        if stream is not found[0]:
+            stream.discard = discard
+    found[0].codec_context.thread_count = 1
+    found[0].codec_context.thread_type = "NONE"
+    return found[0]
+
+
+def _seconds(container: Any, stream: Any, stamp: int) -> float:
+    """A time stamp as seconds since the file's beginning."""
+    return float(stamp * stream.time_base) - (container.start_time or 0) / 1e6
+
+
+def _check_whole(container: Any, stream: Any, end: float) -> None:
+    """Refuse a track that ends, at so many seconds, clearly before its own header says."""
+    if not stream.duration or container.format.name in _ESTIMATED:
+        return
+    stated = _seconds(container, stream, (stream.start_time or 0) + stream.duration)
+    if end < stated - max(0.25, 0.01 * stated):
+        raise _Fault(f"is truncated: it ends after {max(end, 0):.2f} of {stated:.2f} seconds")
+
+
+def _starts(container: Any, stream: Any, start: float) -> Iterator[None]:
+    """Go to the last place before `start` at which decoding can begin; asked again, to the beginning of the file.
+
+    In some formats seeking is a guess, and may land too late.
+    """
+    if start > 0:
+        origin = (container.start_time or 0) / 1e6
+        with contextlib.suppress(import_extra("av", extra="data").error.FFmpegError):  # it cannot seek: read it all
+            container.seek(int((start + origin) / stream.time_base), stream=stream)
+        yield
+        container.seek(container.start_time or 0)
+    yield
+
+
+def _sound(container: Any, stream: Any, begin: int, stop: int | None) -> tuple[list[np.ndarray], int, int]:
+    """Decoded sound from where the container stands, up to `stop`.
+
+    Returns:
+        Parts (samples, channels), and the numbers of the first sample and of the one after the last, counted from the
+        file's beginning.
+    """
+    parts: list[np.ndarray] = []
+    first = end = 0
+    for frame in container.decode(stream):
+        values = frame.to_ndarray()
+        values = values.T if frame.format.is_planar else values.reshape(frame.samples, -1)
+        if not parts:
+            first = end = 0 if frame.pts is None else round(_seconds(container, stream, frame.pts) * stream.rate)
+        elif values.shape[1] != parts[0].shape[1] or frame.sample_rate != stream.rate:
+            raise _Fault("its sound changes the rate or the number of channels")
+        end += len(values)
+        if end <= begin:  # before the wanted part: only the decoder needed it
+            first = end
+            parts = [np.zeros((0, values.shape[1]), dtype=np.float32)]
+        else:
+            parts.append(to_floats(values))
+        if stop is not None and end >= stop:
+            break
+    return parts, first, end
+
+
+def _packets(container: Any, stream: Any, stop: float) -> list[Any]:
+    """The compressed frames from where the container stands, up to the time `stop`."""
+    packets = []
+    for packet in container.demux(stream):
+        if packet.pts is None:
+            packet.pts = packet.dts  # AVI files know no other
+        if packet.pts is None or packet.is_discard:
+            continue
+        if packet.dts is not None and _seconds(container, stream, packet.dts) >= stop:
+            break
+        if _seconds(container, stream, packet.pts) < stop:
+            packets.append(packet)
+    return packets
+
+
+def _decoded(stream: Any, packets: list[Any], wanted: set[int]) -> Iterator[tuple[int, np.ndarray]]:
+    """Frames by their time stamps. Only what they depend on is decoded.
+
+    Each is decoded from the last key frame before it on, and other frames only if something depends on them.
+    """
+    codec = stream.codec_context
+    position = {packet.pts: index for index, packet in enumerate(packets)}
+    keys = [index for index, packet in enumerate(packets) if packet.is_keyframe] or [0]
+    groups: dict[int, list[int]] = {}
+    for stamp in sorted(wanted):
+        key = max((key for key in keys if packets[key].pts <= stamp and key <= position[stamp]), default=0)
+        groups.setdefault(key, []).append(stamp)
+    for key, stamps in groups.items():
+        last = max(position[stamp] for stamp in stamps)
+        shown = None
+        for frame in _frames(codec, packets[key : last + 1], wanted):
+            while stamps and shown is not None and frame.pts > stamps[0]:  # a packet that shows nothing of its own
+                yield stamps.pop(0), _pixels(shown)
+            shown = frame
+            if stamps and frame.pts == stamps[0]:
+                yield stamps.pop(0), _pixels(frame)
+            if not stamps:
+                break
+        if stamps and shown is None:
+            raise _Fault("cannot be decoded: there is no frame")
+        for stamp in stamps:
+            yield stamp, _pixels(shown)
+        codec.flush_buffers()
+
+
+def _frames(codec: Any, packets: list[Any], wanted: set[int]) -> Iterator[Any]:
+    """What a decoder gives for these packets, in the order in which it is shown."""
+    for packet in packets:
+        codec.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
+        yield from (frame for frame in codec.decode(packet) if frame.pts is not None)
+    yield from (frame for frame in codec.decode(None) if frame.pts is not None)
+
+
+def _pixels(frame: Any) -> np.ndarray:
+    """An upright frame: uint8 (h, w, 3), or (h, w, 4) where it has transparent pixels."""
+    if frame.is_corrupt:
+        raise _Fault("cannot be decoded: a frame is corrupt")
+    has_alpha = any(component.is_alpha for component in frame.format.components)
+    pixels = frame.to_ndarray(format="rgba" if has_alpha else "rgb24")
+    return np.rot90(pixels, round(frame.rotation / 90)) if round(frame.rotation / 90) % 4 else pixels
