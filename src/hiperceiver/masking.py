@@ -7,6 +7,7 @@ bool, True = hidden. Source: "HiP", the section on masked auto-encoding.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -114,6 +115,23 @@ def is_masked_place(places: Tensor, num_places: int) -> Tensor:
     hidden = torch.ones(*places.shape[:-1], num_places + 1, dtype=torch.bool, device=places.device)
     places = torch.where(places < 0, num_places, places)  # "none" falls on one place more, which is then cut off
     return hidden.scatter(-1, places, False)[..., :num_places]
+
+
+def future_is_masked(grid: tuple[int, ...], horizon: int, *, device: torch.device | str | None = None) -> Tensor:
+    """Hide the last steps of a grid's first axis: bool (M,), True = hidden.
+
+    Args:
+        grid: extent along each axis; the first one is time.
+        horizon: steps that are hidden; at least one is left.
+        device: where the result lies.
+
+    >>> future_is_masked((3, 2), 1)
+    tensor([False, False, False, False,  True,  True])
+    """
+    if not 1 <= horizon < grid[0]:
+        raise ValueError(f"horizon: expected 1 to {grid[0] - 1} of {grid[0]} steps, got {horizon}")
+    step = torch.arange(grid[0], device=device)
+    return (step >= grid[0] - horizon).repeat_interleave(math.prod(grid[1:]))
 
 
 def _noise(batch_size: int, size: int, generator: Generators | None, device: torch.device | str | None) -> Tensor:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 TargetNormalisation = Literal["none", "channel", "example"]
+NumberLoss = Literal["squared", "absolute", "huber"]
 
 IGNORE = -100
 """The target of what has no label."""
@@ -30,8 +31,7 @@ def squared_error(reconstruction: Tensor, target: Tensor, is_counted: Tensor) ->
         both float32 scalars.
     """
     error = (reconstruction.float() - target.float()).square().mean(dim=-1)  # (B, M)
-    count = is_counted.sum().float()
-    return error.masked_fill(~is_counted, 0.0).sum() / count.clamp(min=1), count
+    return _mean_over(error, is_counted)
 
 
 def normalise(x: Tensor, normalisation: TargetNormalisation, is_counted: Tensor | None = None) -> Tensor:
@@ -67,7 +67,12 @@ def mean_and_deviation(
 
 
 def cross_entropy(
-    logits: Tensor, target: Tensor, *, class_weights: Tensor | None = None, label_smoothing: float = 0.0
+    logits: Tensor,
+    target: Tensor,
+    *,
+    class_weights: Tensor | None = None,
+    label_smoothing: float = 0.0,
+    share: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Mean cross-entropy over what has a label, and the weight of that mean.
 
@@ -76,26 +81,71 @@ def cross_entropy(
         target: int64 (...), -100 = no label.
         class_weights: (K,). An example counts as much as its class.
         label_smoothing: share of the target that is spread over all classes.
+        share: (...), how much each counts beside. None: all 1.
 
     Returns:
         The mean, zero where nothing has a label; and the sum of the weights of what has one (without class weights: its
         number), both float32 scalars.
     """
     logits, target = logits.flatten(0, -2).float(), target.flatten()
-    total = F.cross_entropy(
+    each = F.cross_entropy(
         logits,
         target,
         weight=class_weights,
         label_smoothing=label_smoothing,
         ignore_index=IGNORE,
-        reduction="sum",
+        reduction="none",
     )
     is_labelled = target != IGNORE
-    if class_weights is None:
-        weight = is_labelled.sum().float()
-    else:
-        weight = class_weights[target.masked_fill(~is_labelled, 0)].masked_fill(~is_labelled, 0.0).sum()
-    return total / torch.where(weight > 0, weight, 1.0), weight
+    weight = torch.ones_like(each)
+    if class_weights is not None:
+        weight = class_weights[target.masked_fill(~is_labelled, 0)]
+    if share is not None:
+        each, weight = each * share.flatten(), weight * share.flatten()
+    weight = weight.masked_fill(~is_labelled, 0.0).sum()
+    return each.sum() / torch.where(weight > 0, weight, 1.0), weight
+
+
+def binary_cross_entropy(
+    logits: Tensor, target: Tensor, *, class_weights: Tensor | None = None, label_smoothing: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Mean binary cross-entropy over what is known, and how much that is.
+
+    Args:
+        logits: (B, K) for K classes, each decided for itself.
+        target: float (B, K), 0 to 1, NaN = unknown.
+        class_weights: (K,). What a member of each class counts; others count 1.
+        label_smoothing: share of the target that is spread over yes and no.
+
+    Returns:
+        The mean, zero where nothing is known; and the number of known targets, both float32 scalars.
+    """
+    is_known = ~target.isnan()
+    target = target.masked_fill(~is_known, 0.0) * (1 - label_smoothing) + label_smoothing / 2
+    each = F.binary_cross_entropy_with_logits(logits.float(), target, pos_weight=class_weights, reduction="none")
+    return _mean_over(each, is_known)
+
+
+def number_error(prediction: Tensor, target: Tensor, kind: NumberLoss = "squared") -> tuple[Tensor, Tensor]:
+    """Mean error of numbers over what is known, and how much that is.
+
+    Args:
+        prediction: (...).
+        target: (...), NaN = unknown.
+        kind: `squared`; `absolute`; `huber`: half the square up to 1, from there the absolute error less a half.
+
+    Returns:
+        The mean, zero where nothing is known; and the number of known targets, both float32 scalars.
+    """
+    is_known = ~target.isnan()
+    measure = {"squared": F.mse_loss, "absolute": F.l1_loss, "huber": F.huber_loss}[kind]
+    each = measure(prediction.float(), target.float().masked_fill(~is_known, 0.0), reduction="none")
+    return _mean_over(each, is_known)
+
+
+def _mean_over(each: Tensor, is_counted: Tensor) -> tuple[Tensor, Tensor]:
+    count = is_counted.sum().float()
+    return each.masked_fill(~is_counted, 0.0).sum() / count.clamp(min=1), count
 
 
 def balanced_weights(counts: Sequence[float], *, power: float = 0.5) -> tuple[float, ...]:

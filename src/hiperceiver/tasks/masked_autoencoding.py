@@ -25,7 +25,7 @@ from hiperceiver.masking import (
 from hiperceiver.modality import Batch
 from hiperceiver.model import GroupPlan, Perceiver
 from hiperceiver.tasks.losses import TargetNormalisation, mean_and_deviation, normalise, squared_error
-from hiperceiver.tasks.task import Task, TaskConfig, is_number
+from hiperceiver.tasks.task import Task, TaskConfig, is_number, num_told_channels, numbers_by_name
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
@@ -64,13 +64,8 @@ class MaskedAutoencodingConfig(TaskConfig):
                 raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {getattr(self, name)!r}")
         if self.loss_on == "hidden" and self.ratio == 0:
             raise ValueError("ratio: expected above 0 with loss_on='hidden', got 0, which hides nothing")
-        if self.modality_weights is not None:
-            if not isinstance(self.modality_weights, Mapping):
-                raise ValueError(f"modality_weights: expected numbers by modality, got {self.modality_weights!r}")
-            for name, weight in self.modality_weights.items():
-                if not is_number(weight) or weight < 0:
-                    raise ValueError(f"modality_weights: expected a number >= 0 for {name!r}, got {weight!r}")
-            object.__setattr__(self, "modality_weights", dict(self.modality_weights))
+        weights = numbers_by_name("modality_weights", self.modality_weights, "modality", lowest=0)
+        object.__setattr__(self, "modality_weights", weights)
 
 
 class Mask(NamedTuple):
@@ -126,6 +121,13 @@ class MaskedAutoencoding(Task):
                 raise ValueError(f"modality_weights: expected names among {', '.join(model.input_names)}, got {name!r}")
         if not any(self.modality_weight(name) for name in model.input_names):
             raise ValueError("modality_weights: expected at least one above 0, got none")
+        self.num_told = {name: num_told_channels(model, name) for name in model.input_names}
+        for name, count in self.num_told.items():
+            if count == model.modalities[name].channels:
+                raise ValueError(
+                    f"modalities: expected more channels of {name!r} than its coordinates, which are told and not "
+                    f"reconstructed with positions='coordinate', got {count}"
+                )
 
     def modality_weight(self, name: str) -> float:
         """Weight of a modality's loss in the mean over modalities."""
@@ -139,7 +141,7 @@ class MaskedAutoencoding(Task):
         total = weights = torch.zeros((), device=self.device)
         logs = {}
         for name, target in self.targets(batch).items():
-            error, count = squared_error(reconstruction[name], target, is_counted[name])
+            error, count = squared_error(self._judged(name, reconstruction[name]), target, is_counted[name])
             weight = self.modality_weight(name) * (count > 0)  # a modality without any real token has no say
             total = total + weight * error
             weights = weights + weight
@@ -182,7 +184,10 @@ class MaskedAutoencoding(Task):
         return counted
 
     def targets(self, batch: Batch) -> dict[str, Tensor]:
-        """Per modality, what the reconstruction is compared with: (B, M, C), normalised as configured."""
+        """Per modality, what the reconstruction is compared with: (B, M, C), normalised as configured.
+
+        Coordinates are left out where they are the positions: they are told, not reconstructed.
+        """
         inputs, is_padding = self.input_tensors(batch)
         targets = {}
         for name, x in inputs.items():
@@ -190,7 +195,7 @@ class MaskedAutoencoding(Task):
             if is_absent is not None:
                 x = x.masked_fill(is_absent[..., None], 0.0)  # whatever stands there, even NaN, must not matter
                 is_absent = ~is_absent
-            targets[name] = normalise(x, self.config.target_normalisation, is_absent)
+            targets[name] = normalise(self._judged(name, x), self.config.target_normalisation, is_absent)
         return targets
 
     def make_metrics(self) -> MetricCollection:
@@ -200,7 +205,7 @@ class MaskedAutoencoding(Task):
         from hiperceiver.tasks.metrics import ReconstructionMetrics
 
         metric = ReconstructionMetrics(
-            num_channels={name: self.model.modalities[name].channels for name in self.model.input_names},
+            num_channels={name: self.model.modalities[name].channels - told for name, told in self.num_told.items()},
             weights={name: self.modality_weight(name) for name in self.model.input_names},
         )
         return MetricCollection({"reconstruction": metric}).to(self.device)
@@ -219,7 +224,7 @@ class MaskedAutoencoding(Task):
             for name, hidden in mask.is_masked.items()
         }
         metrics.update(
-            reconstruction=self._reconstruct(batch, mask),
+            reconstruction={name: self._judged(name, x) for name, x in self._reconstruct(batch, mask).items()},
             target=self.targets(batch),
             is_counted=self.is_counted(batch, mask),
             is_hidden=is_hidden,
@@ -231,7 +236,8 @@ class MaskedAutoencoding(Task):
 
         With target normalisation the model speaks of normalised values, and the true mean and deviation belong to what
         it cannot know. Its answer is then brought to the units of the input with those of the visible tokens: close
-        where many are visible, and a guess where few are.
+        where many are visible, and a guess where few are. Coordinates that are the positions are given back as they
+        came.
 
         Args:
             batch: only visible tokens influence the reconstruction.
@@ -239,19 +245,30 @@ class MaskedAutoencoding(Task):
         """
         mask = self.draw_mask(batch, generator or _evaluation_generators(0, len(batch)))
         reconstruction = self._reconstruct(batch, mask)
-        if self.config.target_normalisation != "none":
-            inputs, is_padding = self.input_tensors(batch)
-            for name, x in inputs.items():
+        inputs, is_padding = self.input_tensors(batch)
+        for name, x in inputs.items():
+            is_absent, answer = is_padding.get(name), self._judged(name, reconstruction[name])
+            if is_absent is not None:
+                x = x.masked_fill(is_absent[..., None], 0.0)
+            if self.config.target_normalisation != "none":
                 is_visible = ~mask.is_masked[name]
-                if name in is_padding:
-                    is_visible = is_visible & ~is_padding[name]
-                mean, deviation = mean_and_deviation(x, self.config.target_normalisation, is_visible)
-                reconstruction[name] = reconstruction[name] * deviation + mean
+                if is_absent is not None:
+                    is_visible = is_visible & ~is_absent
+                judged = self._judged(name, x)
+                mean, deviation = mean_and_deviation(judged, self.config.target_normalisation, is_visible)
+                answer = answer * deviation + mean
+            if self.num_told[name]:
+                answer = torch.cat([x[..., : self.num_told[name]].to(answer.dtype), answer], dim=-1)
+            reconstruction[name] = answer
         return Reconstruction(reconstruction, mask.is_masked)
 
     def _reconstruct(self, batch: Batch, mask: Mask) -> dict[str, Tensor]:
         inputs, is_padding = self.input_tensors(batch)
         return self.model(inputs, is_padding=is_padding, visible=mask.visible).reconstruction
+
+    def _judged(self, name: str, x: Tensor) -> Tensor:
+        """The channels that are reconstructed: all but coordinates that are the positions."""
+        return x[..., self.num_told[name] :]
 
     def _group_wise(
         self, plan: GroupPlan, batch_size: int, generator: Generators | None, device: torch.device

@@ -8,14 +8,22 @@ from typing import Any
 
 from hiperceiver.model import Perceiver, read_model, save_model
 from hiperceiver.tasks.classification import Classification
+from hiperceiver.tasks.forecasting import Forecasting
+from hiperceiver.tasks.joint import Joint
 from hiperceiver.tasks.masked_autoencoding import MaskedAutoencoding
+from hiperceiver.tasks.multilabel import Multilabel
+from hiperceiver.tasks.regression import Regression
 from hiperceiver.tasks.segmentation import Segmentation
 from hiperceiver.tasks.task import Task
 
 TASKS: dict[str, type[Task]] = {
     "masked-autoencoding": MaskedAutoencoding,
     "classification": Classification,
+    "multilabel": Multilabel,
     "segmentation": Segmentation,
+    "regression": Regression,
+    "forecasting": Forecasting,
+    "joint": Joint,
 }
 """Every task by its name in settings and on the command line."""
 

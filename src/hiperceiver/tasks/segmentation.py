@@ -12,7 +12,7 @@ from hiperceiver.modality import Batch
 from hiperceiver.model import Perceiver
 from hiperceiver.model.layers import ACTIVATIONS, Activation, Linear
 from hiperceiver.tasks.losses import IGNORE, cross_entropy
-from hiperceiver.tasks.task import Task, TaskConfig, check_class_settings, find_target
+from hiperceiver.tasks.task import Task, TaskConfig, check_class_settings, find_input_modality, find_target
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
@@ -104,19 +104,14 @@ class Segmentation(Task):
 
     kind: ClassVar[str] = "segmentation"
     config_class = SegmentationConfig
+    source_task: ClassVar[str] = "segmentation"
     monitor = ("miou", "max")
     config: SegmentationConfig
     class_weights: Tensor | None
 
     def __init__(self, model: Perceiver, config: SegmentationConfig):
         super().__init__(model, config)
-        names = model.input_names
-        name = config.input_modality
-        if name is None and len(names) == 1:
-            name = names[0]
-        if name is None or name not in names:
-            raise ValueError(f"input_modality: expected one of {', '.join(names)}, got {name!r}")
-        self.input_modality: str = name
+        self.input_modality = find_input_modality(model, config.input_modality)
         weights = config.class_weights
         self.register_buffer("class_weights", None if weights is None else torch.tensor(weights), persistent=False)
         self.head = SegmentationHead(

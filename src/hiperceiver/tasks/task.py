@@ -52,6 +52,9 @@ class Task(nn.Module, ABC):
     kind: ClassVar[str]
     """Its name in `TASKS`, in settings and on the command line."""
     config_class: ClassVar[type[TaskConfig]]
+    source_task: ClassVar[str] = "none"
+    """What targets a source must give: `none`, `classification`, `multilabel`, `regression`, `segmentation` or
+    `joint`."""
     monitor: ClassVar[tuple[str, Literal["min", "max"]]]
     """The metric that tells the best checkpoint, and which way is better."""
 
@@ -145,17 +148,85 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
 
 
+def numbers_by_name(
+    setting: str, values: Any, by: str, *, lowest: float | None = None, is_above: bool = False
+) -> dict[str, float] | None:
+    """Refuse what is no mapping of names to numbers; gives a plain one, or None for None.
+
+    Args:
+        setting: its name, for the message.
+        values: what came.
+        by: what the names are of, for the message.
+        lowest: no number may be below it. None: any.
+        is_above: nor equal to it.
+    """
+    if values is None:
+        return None
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{setting}: expected numbers by {by}, got {values!r}")
+    for name, value in values.items():
+        is_low = is_number(value) and lowest is not None and (value < lowest or (is_above and value == lowest))
+        if not is_number(value) or is_low:
+            bound = "" if lowest is None else f" {'>' if is_above else '>='} {lowest}"
+            raise ValueError(f"{setting}: expected a number{bound} for {name!r}, got {value!r}")
+    return dict(values)
+
+
+def find_input_modality(model: Perceiver, name: str | None) -> str:
+    """The named modality of a model's inputs; None: the only one."""
+    names = model.input_names
+    if name is None and len(names) == 1:
+        name = names[0]
+    if name is None or name not in names:
+        raise ValueError(f"input_modality: expected one of {', '.join(names)}, got {name!r}")
+    return name
+
+
+def num_told_channels(model: Perceiver, name: str) -> int:
+    """A modality's first channels that the model is told even of hidden tokens: coordinates that are positions."""
+    return model.modalities[name].num_coordinates if model.config.positions == "coordinate" else 0
+
+
 def find_target(batch: Batch, name: str, shape: tuple[int, ...], num_classes: int) -> Tensor:
     """The named target of a batch, checked: int64 of the given shape, with classes 0 to K - 1 or -100."""
-    if name not in batch.targets:
-        came = ", ".join(batch.targets) or "none"
-        raise ValueError(f"targets: expected {name!r} in the batch, got {came}")
-    target = batch.targets[name]
+    target = _target(batch, name)
     if target.dtype != torch.int64 or tuple(target.shape) != shape:
         raise ValueError(f"targets: expected int64 {shape} for {name!r}, got {target.dtype} {tuple(target.shape)}")
-    # On a GPU looking would make it wait; there the loss kernel itself stops on a wrong class.
-    if target.device.type == "cpu" and not torch.compiler.is_compiling():
+    if _can_look_at(target):
         wrong = target[(target != IGNORE) & ((target < 0) | (target >= num_classes))]
         if len(wrong):
             raise ValueError(f"targets: expected {name!r} from 0 to {num_classes - 1} or {IGNORE}, got {int(wrong[0])}")
     return target
+
+
+def find_numbers(batch: Batch, name: str, shape: tuple[int, ...]) -> Tensor:
+    """The named target of a batch, checked: float32 of the given shape, finite or NaN = unknown."""
+    target = _target(batch, name)
+    if not target.is_floating_point() or tuple(target.shape) != shape:
+        raise ValueError(f"targets: expected float32 {shape} for {name!r}, got {target.dtype} {tuple(target.shape)}")
+    target = target.float()  # half precision turns whole batches into its own
+    if _can_look_at(target) and target.isinf().any():
+        raise ValueError(f"targets: expected finite numbers or NaN for {name!r}, got infinity")
+    return target
+
+
+def find_label_set(batch: Batch, name: str, shape: tuple[int, ...]) -> Tensor:
+    """The named target of a batch, checked: float32 of the given shape, 0, 1 or NaN = unknown."""
+    target = find_numbers(batch, name, shape)
+    if _can_look_at(target):
+        wrong = target[(target != 0) & (target != 1) & ~target.isnan()]
+        if len(wrong):
+            raise ValueError(f"targets: expected 0, 1 or NaN for {name!r}, got {wrong[0].item():g}")
+    return target
+
+
+def _target(batch: Batch, name: str) -> Tensor:
+    if name not in batch.targets:
+        came = ", ".join(batch.targets) or "none"
+        raise ValueError(f"targets: expected {name!r} in the batch, got {came}")
+    return batch.targets[name]
+
+
+def _can_look_at(target: Tensor) -> bool:
+    """On a GPU looking would make it wait; there the loss kernel itself stops on a wrong class."""
+    return target.device.type == "cpu" and not torch.compiler.is_compiling()

@@ -1,0 +1,244 @@
+"""Several labels of an example at once, as tokens at the bottleneck of which some are hidden.
+
+Source: "HiP", where labels join the processor as one more masked modality.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hiperceiver.modality import Batch, Modality
+from hiperceiver.model import Perceiver
+from hiperceiver.tasks.losses import IGNORE, cross_entropy, number_error
+from hiperceiver.tasks.readout import label_parameters
+from hiperceiver.tasks.task import Task, TaskConfig, find_numbers, find_target, is_number, numbers_by_name
+
+if TYPE_CHECKING:
+    from torchmetrics import MetricCollection
+
+
+@dataclass(frozen=True, kw_only=True)
+class JointConfig(TaskConfig):
+    """Which labels there are, how many are shown while training, and how they are judged."""
+
+    labels: Mapping[str, int]
+    """Each label's number of classes; 0 = it is a number."""
+    shown: float = 0.25
+    """Share of the labels that training shows to the model, drawn for each label of each example by itself. The others
+    are foretold, from the inputs and the labels shown. Evaluation shows none."""
+    weights: Mapping[str, float] | None = None
+    """Weight of each label's loss in the mean over labels; 1 for those not named. None: all 1."""
+    target_mean: Mapping[str, float] | None = None
+    """Mean of each label that is a number over the training data; 0 for those not named. None: all 0."""
+    target_std: Mapping[str, float] | None = None
+    """Standard deviation of each label that is a number; 1 for those not named. None: all 1."""
+
+    def __post_init__(self) -> None:
+        check_labels(self.labels)
+        object.__setattr__(self, "labels", dict(self.labels))
+        if not is_number(self.shown) or not 0 <= self.shown < 1:
+            raise ValueError(f"shown: expected a share from 0 to below 1, got {self.shown!r}")
+        numbers = [name for name, num_classes in self.labels.items() if not num_classes]
+        bounds: dict[str, dict[str, Any]] = {
+            "weights": {"lowest": 0},
+            "target_mean": {},
+            "target_std": {"lowest": 0, "is_above": True},
+        }
+        for setting, bound in bounds.items():
+            values = numbers_by_name(setting, getattr(self, setting), "label", **bound)
+            known = list(self.labels) if setting == "weights" else numbers
+            for name in values or ():
+                if name not in known:
+                    what = "labels" if setting == "weights" else "labels that are numbers"
+                    raise ValueError(f"{setting}: expected {what}: {', '.join(known) or 'none'}, got {name!r}")
+            object.__setattr__(self, setting, values)
+        if not any((self.weights or {}).get(name, 1) for name in self.labels):
+            raise ValueError("weights: expected at least one above 0, got none")
+
+
+class JointLabels(NamedTuple):
+    """What a model says about all labels of a batch."""
+
+    labels: dict[str, Tensor]
+    """Per label, the most probable class, int64 (B,), or the number in its own units, float32 (B,)."""
+    probabilities: dict[str, Tensor]
+    """Per label that has classes, of each class: float32 (B, K)."""
+
+
+def check_labels(labels: Mapping[str, int]) -> None:
+    """Refuse what does not say how many classes each label has."""
+    if not isinstance(labels, Mapping) or not labels:
+        raise ValueError(f"labels: expected the number of classes of one label or more by name, got {labels!r}")
+    for name, count in labels.items():
+        if not isinstance(count, int) or isinstance(count, bool) or count < 0 or count == 1:
+            raise ValueError(f"labels: expected a whole number >= 2, or 0 for a number, for {name!r}, got {count!r}")
+
+
+def label_modalities(labels: Mapping[str, int]) -> dict[str, Modality]:
+    """The modalities that a model must have for these labels: one token, a channel for each class or for the number.
+
+    Args:
+        labels: each label's number of classes; 0 = it is a number.
+
+    >>> label_modalities({"pitch": 12, "loudness": 0})["pitch"]
+    Modality(grid=(1,), channels=12, role='label', num_coordinates=0)
+    """
+    check_labels(labels)
+    return {name: Modality(grid=(1,), channels=count or 1, role="label") for name, count in labels.items()}
+
+
+class Joint(Task):
+    """Several labels for each example, as tokens that join the processor.
+
+    `batch.targets[NAME]` is int64 (B,), -100 = no label, or for a number float32 (B,), NaN = none. While training, some
+    labels are shown to the model and the hidden ones are foretold, so that it learns what they say of each other; the
+    loss is the weighted mean over labels of the cross-entropy, or of the squared error in standard deviations, over the
+    hidden labels of the batch. The decoder is neither run nor trained.
+
+    Metrics, over the whole set with all labels hidden: `loss`, and `loss_NAME`; `NAME_accuracy` for classes;
+    `NAME_mae`, in its own units, and `NAME_r2`, the share of its variance that is explained, for numbers; and `score`,
+    the mean over labels of accuracy and r2, the latter not below 0.
+
+    Args:
+        model: the backbone, with `label_modalities` of these labels among its modalities.
+        config: the labels, and how many are shown.
+
+    >>> from hiperceiver import Batch, Modality, create_model
+    >>> labels = {"pitch": 12, "loudness": 0}
+    >>> modalities = {"sound": Modality(grid=(256,), channels=16), **label_modalities(labels)}
+    >>> task = Joint(create_model("hip-nano", modalities=modalities), JointConfig(labels=labels)).eval()
+    >>> prediction = task.predict(Batch(inputs={"sound": torch.randn(2, 256, 16)}))
+    >>> {name: tuple(x.shape) for name, x in prediction.labels.items()}
+    {'pitch': (2,), 'loudness': (2,)}
+    """
+
+    kind: ClassVar[str] = "joint"
+    config_class = JointConfig
+    source_task: ClassVar[str] = "joint"
+    monitor = ("score", "max")
+    config: JointConfig
+
+    def __init__(self, model: Perceiver, config: JointConfig):
+        super().__init__(model, config)
+        for name, expected in label_modalities(config.labels).items():
+            if model.modalities.get(name) != expected:
+                raise ValueError(
+                    f"labels: expected a model with a modality {name!r} of role 'label', grid (1,) and "
+                    f"{expected.channels} channels, got {model.modalities.get(name, 'none')}"
+                )
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Show some labels, compare the hidden ones. Logs `loss_NAME` for each label."""
+        targets = self._targets(batch)
+        is_shown: dict[str, Tensor] = {}
+        if self.training and self.config.shown:
+            for name, target in targets.items():
+                is_drawn = torch.rand(len(target), device=target.device) < self.config.shown
+                is_shown[name] = is_drawn & self._is_known(name, target)
+        read = self._read(batch, targets, is_shown)
+        total = weights = torch.zeros((), device=self.device)
+        logs = {}
+        for name, target in targets.items():
+            if is_shown:
+                target = target.masked_fill(is_shown[name], IGNORE if self.config.labels[name] else torch.nan)
+            error, count = self._error(name, read[name], target)
+            weight = self._weight(name) * (count > 0)  # a label that nothing in the batch has, has no say
+            total = total + weight * error
+            weights = weights + weight
+            logs[f"loss_{name}"] = error.detach()
+        return total / torch.where(weights > 0, weights, 1.0), logs
+
+    def make_metrics(self) -> MetricCollection:
+        """`loss`, `score`, and those of each label."""
+        from torchmetrics import MetricCollection
+
+        from hiperceiver.tasks.metrics import JointErrors
+
+        errors = JointErrors(self.config.labels, {name: self._weight(name) for name in self.config.labels})
+        return MetricCollection({"errors": errors}).to(self.device)
+
+    @torch.no_grad()
+    def update(self, metrics: MetricCollection, batch: Batch) -> None:
+        """Count a batch in, all labels hidden."""
+        targets = self._targets(batch)
+        read = self._read(batch, targets, {})
+        errors = {name: self._error(name, read[name], target) for name, target in targets.items()}
+        metrics.update(
+            error={name: error for name, (error, _) in errors.items()},
+            count={name: count for name, (_, count) in errors.items()},
+            prediction=self._say(read).labels,
+            target=targets,
+        )
+
+    @torch.no_grad()
+    def predict(self, batch: Batch) -> JointLabels:
+        """All labels of each example, from its inputs alone."""
+        return self._say(self._read(batch, {}, {}))
+
+    def head_parameters(self) -> Iterator[nn.Parameter]:
+        """What the model has for these labels alone."""
+        yield from label_parameters(self.model, self.config.labels)
+        if self.config.shown:
+            for name in self.config.labels:
+                yield from self.model.embedding[name].parameters()
+
+    def _targets(self, batch: Batch) -> dict[str, Tensor]:
+        shape = (len(batch),)
+        return {
+            name: find_target(batch, name, shape, num_classes) if num_classes else find_numbers(batch, name, shape)
+            for name, num_classes in self.config.labels.items()
+        }
+
+    def _read(self, batch: Batch, targets: Mapping[str, Tensor], is_shown: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Logits (B, K) or numbers in standard deviations (B, 1) of all labels, told those that are shown."""
+        inputs, is_padding = self.input_tensors(batch)
+        like = next(iter(inputs.values()), torch.zeros(()))
+        for name, shown in is_shown.items():
+            inputs[name] = self._token(name, targets[name].where(shown, 0)).to(like.dtype)
+            is_padding[name] = ~shown[:, None]
+        encoded = self.model.encode(inputs, is_padding=is_padding)
+        # Labels are read from the processor, so that the decoder's latents are not needed.
+        read = self.model.reconstruct(encoded, encoded.processor_latents, self.config.labels)
+        return {name: x.squeeze(1) for name, x in read.items()}
+
+    def _token(self, name: str, target: Tensor) -> Tensor:
+        """A label as a token: (B,) to (B, 1, K), one for the class, or (B, 1, 1), in standard deviations."""
+        num_classes = self.config.labels[name]
+        if num_classes:
+            return F.one_hot(target, num_classes)[:, None]
+        return self._in_deviations(name, target)[:, None, None]
+
+    def _is_known(self, name: str, target: Tensor) -> Tensor:
+        return target != IGNORE if self.config.labels[name] else ~target.isnan()
+
+    def _error(self, name: str, read: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        if self.config.labels[name]:
+            return cross_entropy(read, target)
+        return number_error(read.squeeze(1), self._in_deviations(name, target))
+
+    def _say(self, read: Mapping[str, Tensor]) -> JointLabels:
+        labels, probabilities = {}, {}
+        for name, x in read.items():
+            if self.config.labels[name]:
+                probabilities[name] = x.float().softmax(dim=-1)
+                labels[name] = probabilities[name].argmax(dim=-1)
+            else:
+                mean, std = self._mean_and_std(name)
+                labels[name] = x.squeeze(1).float() * std + mean
+        return JointLabels(labels, probabilities)
+
+    def _in_deviations(self, name: str, target: Tensor) -> Tensor:
+        mean, std = self._mean_and_std(name)
+        return (target - mean) / std
+
+    def _mean_and_std(self, name: str) -> tuple[float, float]:
+        return (self.config.target_mean or {}).get(name, 0.0), (self.config.target_std or {}).get(name, 1.0)
+
+    def _weight(self, name: str) -> float:
+        return float((self.config.weights or {}).get(name, 1.0))

@@ -1,0 +1,152 @@
+"""What is said about a whole example, read from the processor. The decoder is never run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from hiperceiver.modality import Batch
+from hiperceiver.model import Perceiver
+from hiperceiver.model.layers import Activation, CrossAttention, Linear, learned_table
+from hiperceiver.tasks.mixing import Mixed, mix
+from hiperceiver.tasks.task import Task, TaskConfig, check_class_settings, is_number
+
+ClassReadout = Literal["query", "label"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelConfig(TaskConfig):
+    """What the tasks share that say which classes a whole example is of."""
+
+    num_classes: int
+    """Classes, K."""
+    readout: ClassReadout = "query"
+    """`query`: a learned query looks at the processor's latents, then a linear layer. `label`: the model's label
+    modality at the bottleneck is reconstructed."""
+    label_modality: str | None = None
+    """Which label modality, for `readout="label"`: grid (1,), a channel per class. None: the only one."""
+    label_smoothing: float = 0.0
+    """Share of the target that is spread over all classes; over yes and no where an example may have several."""
+    class_weights: tuple[float, ...] | None = None
+    """Weight of each class in the loss; of its members alone where an example may have several. None: all count the
+    same."""
+    mixup: float = 0.0
+    """Whole examples are mixed in pairs while training, with a share drawn from Beta(mixup, mixup). 0: never."""
+    cutmix: float = 0.0
+    """A box of each training example is cut out of another, with a share drawn from Beta(cutmix, cutmix). 0: never.
+    With `mixup` too, either is done in half of the batches."""
+
+    def __post_init__(self) -> None:
+        weights = check_class_settings(self.num_classes, self.class_weights, self.label_smoothing)
+        object.__setattr__(self, "class_weights", weights)
+        if self.readout not in get_args(ClassReadout):
+            raise ValueError(f"readout: expected one of {', '.join(get_args(ClassReadout))}, got {self.readout!r}")
+        if self.readout != "label" and self.label_modality is not None:
+            raise ValueError(f"label_modality: only for readout='label', got {self.label_modality!r} with 'query'")
+        for name in ("mixup", "cutmix"):
+            if not is_number(getattr(self, name)) or getattr(self, name) < 0:
+                raise ValueError(f"{name}: expected a number >= 0, got {getattr(self, name)!r}")
+
+
+class QueryHead(nn.Module):
+    """A learned query looks at the processor's latents: (B, 1, N, D) to K numbers (B, K), zero at first."""
+
+    def __init__(self, latent_channels: int, num_outputs: int, *, activation: Activation):
+        super().__init__()
+        self.query = learned_table(1, latent_channels)
+        self.readout = CrossAttention(
+            latent_channels, latent_channels, num_heads=1, widening=1, activation=activation, residual=False
+        )
+        self.norm = nn.LayerNorm(latent_channels)
+        self.output = Linear(latent_channels, num_outputs)
+        nn.init.zeros_(self.output.weight)  # at first all classes are as probable
+
+    def forward(self, processor_latents: Tensor) -> Tensor:
+        """(B, 1, N, D) to (B, K)."""
+        x = self.readout(self.query[None, None], processor_latents)  # (B, 1, 1, D)
+        return self.output(self.norm(x)).flatten(0, 2)
+
+
+class ExampleTask(Task):
+    """Base of the tasks that read K numbers for each example. The decoder is neither run nor trained."""
+
+    label_modality: str | None = None
+    """The label modality that is read. None: the head's query."""
+
+    def _make_readout(
+        self, num_outputs: int, readout: ClassReadout = "query", label_modality: str | None = None
+    ) -> None:
+        """For the subclass's `__init__`: what K numbers are read with, a `QueryHead` or a label modality."""
+        if readout == "query":
+            width = self.model.processor.config.num_channels
+            self.head = QueryHead(width, num_outputs, activation=self.model.config.activation)
+        else:
+            self.label_modality = _find_label_modality(self.model, label_modality, num_outputs)
+
+    def read(self, batch: Batch) -> Tensor:
+        """K numbers for each example: (B, K)."""
+        inputs, is_padding = self.input_tensors(batch)
+        encoded = self.model.encode(inputs, is_padding=is_padding)
+        if self.label_modality is None:
+            return self.head(encoded.processor_latents)
+        # A label is read from the processor, so that the decoder's latents are not needed.
+        read = self.model.reconstruct(encoded, encoded.processor_latents, [self.label_modality])
+        return read[self.label_modality].squeeze(1)
+
+    def head_parameters(self) -> Iterator[nn.Parameter]:
+        """The head's; for `readout="label"`, what the model has for labels alone."""
+        yield from super().head_parameters()
+        if self.label_modality is not None:
+            yield from label_parameters(self.model, [self.label_modality])
+
+
+class LabelTask(ExampleTask):
+    """Base of the tasks that say which classes a whole example is of."""
+
+    config: LabelConfig
+    class_weights: Tensor | None
+
+    def __init__(self, model: Perceiver, config: LabelConfig):
+        super().__init__(model, config)
+        self._make_readout(config.num_classes, config.readout, config.label_modality)
+        weights = config.class_weights
+        self.register_buffer("class_weights", None if weights is None else torch.tensor(weights), persistent=False)
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Unnormalised log-probabilities of the classes: (B, K)."""
+        return self.read(batch)
+
+    def mixed(self, batch: Batch, is_labelled: Tensor) -> Mixed | None:
+        """A training batch with its examples mixed as the config says; None where nothing is mixed."""
+        if not self.training or not (self.config.mixup or self.config.cutmix):
+            return None
+        return mix(batch, self.model.modalities, is_labelled, mixup=self.config.mixup, cutmix=self.config.cutmix)
+
+
+def label_parameters(model: Perceiver, names: Iterable[str]) -> Iterator[nn.Parameter]:
+    """What a model has for reading these label modalities alone."""
+    assert model.label_readout is not None
+    yield from model.label_readout.parameters()
+    for name in names:
+        yield from model.positions[name].parameters()
+        yield from model.unembedding[name].parameters()
+
+
+def _find_label_modality(model: Perceiver, name: str | None, num_outputs: int) -> str:
+    names = model.label_names
+    if name is None and len(names) == 1:
+        name = names[0]
+    if name is None or name not in names:
+        expected = f"one of {', '.join(names)}" if names else "a model with a modality of role 'label'"
+        raise ValueError(f"label_modality: expected {expected} for readout='label', got {name!r}")
+    modality = model.modalities[name]
+    if modality.grid != (1,) or modality.channels != num_outputs:
+        raise ValueError(
+            f"label_modality: expected grid (1,) and {num_outputs} channels, one for each class, for {name!r}, got "
+            f"{modality.grid} and {modality.channels}"
+        )
+    return name
