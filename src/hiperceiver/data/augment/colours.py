@@ -177,7 +177,7 @@ COLOUR_OPERATIONS: dict[str, Callable[[Tensor, float], Tensor]] = {
     "auto_contrast": _auto_contrast,
     "equalise": lambda x, level: _on_whole(_enhance().equalize, x),
     "invert": lambda x, level: 1 - x,
-    "posterise": lambda x, level: _enhance().posterize(x, int(4 * level)),
+    "posterise": lambda x, level: _enhance().posterize(x, max(1, int(4 * level))),
     "solarise": lambda x, level: torch.where(x < level, x, 1 - x),
     "solarise_add": lambda x, level: torch.where(x < 0.5, x + 110 / 255 * level, x),
     "colour": lambda x, level: _saturation(x, _factor(level)),

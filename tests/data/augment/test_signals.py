@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+
+from hiperceiver.data.augment.signals import CropTime, Gain, Noise, Shift
+
+KINDS = {"sound": "audio", "watch": "series"}
+
+
+def ramps() -> dict[str, np.ndarray]:
+    """Two signals of the same time at different rates; values are times, from 1 to 2."""
+    return {
+        "sound": np.linspace(1, 2, 1000, dtype=np.float32)[:, None],
+        "watch": np.linspace(1, 2, 100, dtype=np.float32)[:, None].repeat(3, 1),
+    }
+
+
+def test_crop_time_cuts_the_same_part_of_all_signals_anywhere() -> None:
+    starts = []
+    for seed in range(300):
+        changed = CropTime(share=0.25)(ramps(), KINDS, np.random.default_rng(seed))
+        assert changed["sound"].shape == (250, 1)
+        assert changed["watch"].shape == (25, 3)
+        np.testing.assert_allclose(np.diff(changed["sound"][:, 0]), 1 / 999, atol=1e-5)
+        assert abs(changed["sound"][0, 0] - changed["watch"][0, 0]) < 0.02
+        starts.append(changed["sound"][0, 0] - 1)
+    assert min(starts) == pytest.approx(0, abs=0.02)
+    assert max(starts) == pytest.approx(0.75, abs=0.02)
+    assert np.mean(starts) == pytest.approx(0.375, abs=0.05)
+
+
+def test_crop_time_keeps_everything_or_a_single_step() -> None:
+    everything = CropTime(share=1)(ramps(), KINDS, np.random.default_rng(0))
+    np.testing.assert_array_equal(everything["sound"], ramps()["sound"])
+    assert CropTime(share=1e-9)(ramps(), KINDS, np.random.default_rng(0))["watch"].shape == (1, 3)
+
+
+def test_shift_moves_all_signals_alike_and_fills_each_kind_its_own_way() -> None:
+    shifts = []
+    for seed in range(200):
+        changed = Shift(share=0.3)(ramps(), KINDS, np.random.default_rng(seed))
+        sound, watch = changed["sound"][:, 0], changed["watch"][:, 0]
+        num_silent = int((sound == 0).sum())
+        is_later = sound[0] == 0 and num_silent > 0
+        steps = num_silent if is_later else -num_silent
+        kept = ramps()["sound"][:, 0]
+        np.testing.assert_array_equal(sound[sound > 0], kept[: 1000 - steps] if is_later else kept[-steps:])
+        num_held = int((watch == watch[0 if is_later else -1]).sum()) - 1
+        assert abs(num_held - num_silent / 10) <= 1
+        assert watch.min() >= 1  # a series is not filled with zeros
+        shifts.append(steps / 1000)
+    assert min(shifts) == pytest.approx(-0.3, abs=0.02)
+    assert max(shifts) == pytest.approx(0.3, abs=0.02)
+    assert np.mean(shifts) == pytest.approx(0, abs=0.05)
+
+
+def test_gain_multiplies_by_decibels() -> None:
+    decibels = {name: [] for name in KINDS}
+    for seed in range(300):
+        changed = Gain(decibels=6)(ramps(), KINDS, np.random.default_rng(seed))
+        for name, value in changed.items():
+            factors = value / ramps()[name]
+            assert np.ptp(factors) < 1e-5
+            decibels[name].append(20 * np.log10(factors.mean()))
+    for each in decibels.values():
+        assert min(each) == pytest.approx(-6, abs=0.2)
+        assert max(each) == pytest.approx(6, abs=0.2)
+        assert np.mean(each) == pytest.approx(0, abs=0.8)
+    assert abs(np.corrcoef(*decibels.values())[0, 1]) < 0.2  # each signal has its own
+
+
+@pytest.mark.parametrize("snr", [0, 10, 30])
+def test_noise_is_as_strong_as_it_says_in_each_channel(snr: float) -> None:
+    times = np.arange(20000)[:, None]
+    units = np.array([1.0, 0.001, 300.0])
+    value = (np.sin(times * [0.1, 0.2, 0.3]) * units + 7 * units).astype(np.float32)
+    noisy = Noise(snr=snr)({"watch": value}, KINDS, np.random.default_rng(0))["watch"]
+    noise = noisy.astype(np.float64) - value
+    np.testing.assert_allclose(20 * np.log10(value.std(0) / noise.std(0)), snr, atol=0.3)
+    np.testing.assert_allclose(noise.mean(0) / noise.std(0), 0, atol=0.03)
+
+
+def test_silence_stays_silent() -> None:
+    silence = {"sound": np.zeros((10, 1), np.float32)}
+    for augmentation in (Noise(), Gain(), Shift(), CropTime()):
+        assert not augmentation(silence, KINDS, np.random.default_rng(0))["sound"].any()
