@@ -231,7 +231,10 @@ def _from_npz(content: bytes, array_name: str) -> np.ndarray:
 
 def _from_npy(content: bytes) -> np.ndarray:
     file = BytesIO(content)
-    version = np.lib.format.read_magic(file)
+    try:
+        version = np.lib.format.read_magic(file)
+    except ValueError:
+        raise ValueError("is no .npy file") from None
     if version not in ((1, 0), (2, 0)):
         raise ValueError(f"expected an .npy file of version 1.0 or 2.0, got {'.'.join(map(str, version))}")
     is_first = version == (1, 0)

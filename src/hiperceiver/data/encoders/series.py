@@ -53,8 +53,8 @@ class SeriesEncoder(Encoder):
     channels: int = 1
     """Readings of each step."""
     normalise: NormaliseBy = "dataset"
-    """`dataset`: with `mean` and `std`. `example`: with the mean and deviation of each channel of the example itself (of
-    what is kept of it). Its level and size are lost: `decode` then gives normalised values."""
+    """`dataset`: with `mean` and `std`. `example`: with the mean and deviation of each channel in what is kept of the
+    example. Its level and size are lost: `decode` then gives normalised values."""
     missing: Missing = "refuse"
     """What NaN, None or an empty cell means. `refuse`: the example is bad. `mean`: a reading is missing; it becomes the
     mean of its channel, in the data set or the example as `normalise` says, which is 0 in a token."""

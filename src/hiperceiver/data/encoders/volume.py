@@ -47,8 +47,8 @@ class VolumeEncoder(Encoder):
     channels: int = 1
     """Values of each cell."""
     fit: VolumeFit = "resize"
-    """Other sizes: `resize` stretches each axis, averaging where it shrinks and interpolating where it grows. `crop` keeps
-    the scale: of a longer axis the middle, and absent tokens at the end of a shorter one."""
+    """Other sizes: `resize` stretches each axis, averaging where it shrinks and interpolating where it grows. `crop`
+    keeps the scale: of a longer axis the middle, and absent tokens at the end of a shorter one."""
     mean: tuple[float, ...] = ()
     """Per channel; 0 if not given."""
     std: tuple[float, ...] = ()
@@ -57,7 +57,7 @@ class VolumeEncoder(Encoder):
     """Which array of an .npz file; empty: the only one."""
 
     def __post_init__(self) -> None:
-        size = (self.size,) * 3 if isinstance(self.size, int) else tuple(self.size)
+        size = tuple(self.size) if isinstance(self.size, list | tuple) else (self.size,) * 3
         if len(size) != 3 or any(not isinstance(n, int) or isinstance(n, bool) or n < 1 for n in size):
             raise ValueError(f"size: expected three whole numbers >= 1, for example (16, 32, 32), got {self.size!r}")
         object.__setattr__(self, "size", size)

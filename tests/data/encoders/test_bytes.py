@@ -1,0 +1,107 @@
+"""Bytes and texts of any length come in; tokens of one length go out."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hiperceiver.data.encoders import ENCODERS, BytesEncoder, encoder_from_dict
+from hiperceiver.modality import Modality
+
+CODINGS = ["onehot", "bits"]
+
+
+@given(st.binary(min_size=1, max_size=40), st.sampled_from(CODINGS), st.integers(0, 3))
+def test_decode_is_the_inverse(raw: bytes, coding: str, more: int) -> None:
+    encoder = BytesEncoder(length=len(raw) + more, coding=coding)
+    assert encoder_from_dict(json.loads(json.dumps(encoder.to_dict()))) == encoder
+    tokens, is_padding = encoder.encode_with_padding(raw)
+    assert (is_padding is None) == (more == 0)
+    assert encoder.decode(tokens, is_padding).tobytes() == raw
+    assert (tokens[len(raw) :] == 0).all()
+
+
+@given(st.text(st.characters(codec="utf-8"), min_size=1))
+def test_text_comes_back(text: str) -> None:
+    encoder = BytesEncoder(length=len(text.encode()))
+    assert BytesEncoder.text(encoder.decode(encoder.encode(text))) == text
+
+
+def test_codings() -> None:
+    onehot, bits = (BytesEncoder(length=2, coding=coding) for coding in CODINGS)
+    assert onehot.modality == Modality(grid=(2,), channels=256)
+    assert bits.modality == Modality(grid=(2,), channels=8)
+    assert onehot.encode(b"\x00\x05").nonzero().tolist() == [[0, 0], [1, 5]]
+    assert bits.encode(b"\x00\x85").tolist() == [[-1] * 8, [1, -1, -1, -1, -1, 1, -1, 1]]
+
+
+def test_decode_takes_the_likeliest() -> None:
+    tokens = torch.zeros(1, 256, dtype=torch.float64, requires_grad=True)
+    tokens.data[0, 65] = 0.2
+    assert BytesEncoder(length=1).decode(tokens).tobytes() == b"A"
+    near = torch.tensor([[-0.1, 0.2, -3, -1, -1, -1, -1, 0.9]])
+    assert BytesEncoder(length=1, coding="bits").decode(near).tobytes() == b"A"
+    with pytest.raises(ValueError, match=r"tokens: expected shape \(1, 256\), got \(1, 8\)"):
+        BytesEncoder(length=1).decode(near)
+
+
+def test_what_is_kept_of_a_longer_value(tmp_path: Path) -> None:
+    path = tmp_path / "letters"
+    path.write_bytes(b"abcdefgh")
+    for keep, kept in [("start", b"abcd"), ("middle", b"cdef")]:
+        encoder = BytesEncoder(length=4, keep=keep)
+        for raw in (b"abcdefgh", path):
+            tokens, is_padding = encoder.encode_with_padding(raw)
+            assert is_padding is None
+            assert encoder.decode(tokens).tobytes() == kept
+    assert len(BytesEncoder(length=4).read(path)) == 4  # no more is read of a file
+
+
+def test_only_path_objects_are_files(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"inside")
+    encoder = BytesEncoder(length=300)
+    assert encoder.read(path).tobytes() == b"inside"
+    assert encoder.read(str(path)).tobytes() == str(path).encode()
+    for raw in (bytearray(b"hi"), memoryview(b"hi"), np.frombuffer(b"hi", dtype=np.uint8), "hi"):
+        assert encoder.read(raw).tobytes() == b"hi"
+    assert encoder.fitted([b"", None]) == encoder
+
+
+def test_bad_values_are_one_line(tmp_path: Path) -> None:
+    encoder = BytesEncoder(length=4)
+    (tmp_path / "empty").touch()
+    for raw, reason in [
+        (b"", r"^is empty \(0 bytes\)$"),
+        ("", r"^is empty \(0 bytes\)$"),
+        ("\ud800", "^expected text that UTF-8 can hold, got half of a surrogate pair$"),
+        (tmp_path / "empty", r"empty: is empty \(0 bytes\)$"),
+        (tmp_path / "gone", "gone: no such file or directory$"),
+        (tmp_path, ": is a directory$"),
+        (None, r"^expected bytes, text, a path object or uint8 \(n,\), got NoneType$"),
+        ([1, 2], "got list$"),
+        (np.zeros(3), r"^array: expected uint8 of shape \(n,\), got float64 of shape \(3,\)$"),
+        (np.zeros((3, 3), dtype=np.uint8), r"got uint8 of shape \(3, 3\)$"),
+    ]:
+        with pytest.raises(ValueError, match=reason) as caught:
+            encoder.encode(raw)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "length: required by the bytes encoder, got nothing"),
+        ({"length": -1}, "length: expected a whole number >= 1, got -1"),
+        ({"length": 4, "coding": "words"}, "coding: expected one of onehot, bits, got 'words'"),
+        ({"length": 4, "keep": "end"}, "keep: expected one of start, middle, got 'end'"),
+    ],
+)
+def test_wrong_settings_are_one_line(settings: dict[str, object], message: str) -> None:
+    assert ENCODERS["bytes"] is BytesEncoder
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        encoder_from_dict({"kind": "bytes", **settings})

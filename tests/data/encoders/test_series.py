@@ -1,0 +1,185 @@
+"""Series of any length come in; tokens of one length go out; what cannot be read says so in one line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays_of
+
+from hiperceiver.data.encoders import ENCODERS, SeriesEncoder, encoder_from_dict
+from hiperceiver.modality import Modality
+
+RAMP = np.arange(20, dtype=np.float32).reshape(10, 2)
+NUMBERS = st.floats(-1e3, 1e3, width=32)
+
+
+def test_tokens_are_steps() -> None:
+    encoder = SeriesEncoder(length=10, channels=2, mean=(1, 2), std=(2, 4))
+    assert encoder.modality == Modality(grid=(10,), channels=2)
+    tokens, is_padding = encoder.encode_with_padding(RAMP)
+    assert is_padding is None
+    assert tokens.dtype == torch.float32
+    np.testing.assert_allclose(tokens[3], (RAMP[3] - [1, 2]) / [2, 4])
+
+
+def test_the_middle_of_a_longer_series_is_kept() -> None:
+    tokens, is_padding = SeriesEncoder(length=4, channels=2).encode_with_padding(RAMP)
+    assert is_padding is None
+    np.testing.assert_array_equal(tokens, RAMP[3:7])
+
+
+def test_a_shorter_series_has_absent_tokens_at_its_end() -> None:
+    encoder = SeriesEncoder(length=12, channels=2, mean=(9, 9))
+    tokens, is_padding = encoder.encode_with_padding(RAMP)
+    assert is_padding is not None
+    assert is_padding.tolist() == [False] * 10 + [True] * 2
+    assert (tokens[10:] == 0).all()
+    np.testing.assert_allclose(encoder.decode(tokens, is_padding), RAMP)
+    assert encoder.decode(tokens).shape == (12, 2)
+
+
+@given(arrays_of.arrays(np.float32, st.tuples(st.integers(1, 9), st.integers(1, 3)), elements=NUMBERS), st.data())
+def test_decode_is_the_inverse(series: np.ndarray, data: st.DataObject) -> None:
+    channels = series.shape[1]
+    encoder = SeriesEncoder(
+        length=data.draw(st.integers(len(series), 12)),
+        channels=channels,
+        mean=data.draw(st.tuples(*[st.floats(-100, 100)] * channels)),
+        std=data.draw(st.tuples(*[st.floats(0.1, 100)] * channels)),
+    )
+    assert encoder_from_dict(json.loads(json.dumps(encoder.to_dict()))) == encoder
+    np.testing.assert_allclose(encoder.decode(*encoder.encode_with_padding(series)), series, rtol=1e-4, atol=1e-3)
+
+
+def test_every_way_in_gives_the_same_tokens(tmp_path: Path) -> None:
+    encoder = SeriesEncoder(length=10, channels=2, array_name="")
+    np.save(tmp_path / "a.npy", RAMP.astype(int))
+    np.savez(tmp_path / "a.npz", RAMP, RAMP + 1)
+    np.savetxt(tmp_path / "a.csv", RAMP, delimiter=",", header="left,right", comments="")
+    expected = encoder.encode(RAMP)
+    for raw in (RAMP.tolist(), torch.tensor(RAMP), tmp_path / "a.npy", str(tmp_path / "a.csv")):
+        torch.testing.assert_close(encoder.encode(raw), expected, rtol=0, atol=0)
+    named = SeriesEncoder(length=10, channels=2, array_name="arr_1").encode(tmp_path / "a.npz")
+    torch.testing.assert_close(named, expected + 1)
+    assert SeriesEncoder(length=3).encode([1, 2, 3]).tolist() == [[1], [2], [3]]
+    assert SeriesEncoder(length=3).encode([[1], [2], [3]]).tolist() == [[1], [2], [3]]
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (RAMP.T, r"expected a series of shape \(steps, 2\), got \(2, 10\)"),
+        (RAMP[:, 0], r"expected a series of shape \(steps, 2\), got \(10,\)"),
+        (RAMP[None], r"got \(1, 10, 2\)"),
+        (np.float32(1), r"got \(\)"),
+        (RAMP[:0], r"is empty \(shape \(0, 2\)\)"),
+        ([[1.0, None]], r"got nan at \(0, 1\)"),
+        ([[1.0, np.inf]], r"got inf at \(0, 1\)"),
+        (RAMP + 1j, "expected real numbers, got complex"),
+        (None, "expected an array, .* got NoneType"),
+    ],
+)
+def test_a_bad_series_is_one_line(raw: object, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason) as caught:
+        SeriesEncoder(length=4, channels=2).encode(raw)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bad_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "three columns.csv"
+    path.write_text("1,2,3\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"three columns\.csv: expected a series of shape \(steps, 2\), got \(1, 3\)"):
+        SeriesEncoder(length=4, channels=2).encode(path)
+
+
+def test_missing_readings_become_the_mean() -> None:
+    holes = RAMP.copy()
+    holes[2, 0] = holes[5] = np.nan
+    encoder = SeriesEncoder(length=10, channels=2, missing="mean", mean=(7, 8), std=(2, 3))
+    tokens = encoder.encode(holes)
+    assert tokens[2, 0] == 0
+    assert (tokens[5] == 0).all()
+    assert np.isfinite(encoder.read(holes)).all()
+    is_there = ~torch.from_numpy(np.isnan(holes))
+    torch.testing.assert_close(tokens[is_there], encoder.encode(RAMP)[is_there])
+    of_itself = SeriesEncoder(length=10, channels=2, missing="mean", normalise="example").encode(holes)
+    assert (of_itself[~is_there].abs() < 1e-6).all()
+    lone = SeriesEncoder(length=2, channels=2, missing="mean", normalise="example").encode([[1, None], [3, None]])
+    assert lone.tolist() == [[-1, 0], [1, 0]]
+    with pytest.raises(ValueError, match="^holds no number, only NaN$"):
+        encoder.encode(holes * np.nan)
+    with pytest.raises(ValueError, match=r"got nan at \(2, 0\)"):
+        SeriesEncoder(length=10, channels=2).encode(holes)
+
+
+def test_missing_readings_say_nothing_of_the_normalisation() -> None:
+    holes = RAMP.copy()
+    holes[::2, 0] = np.nan
+    fitted = SeriesEncoder(length=10, channels=2, missing="mean").fitted([holes, holes[:1]])
+    np.testing.assert_allclose(fitted.mean, RAMP[1::2].mean(0))
+    np.testing.assert_allclose(fitted.std, RAMP[1::2].std(0), rtol=1e-5)
+    with pytest.raises(ValueError, match="has no step in which nothing is missing"):
+        SeriesEncoder(length=10, channels=2, missing="mean").fitted([holes[:1]])
+
+
+def test_normalised_by_the_example() -> None:
+    encoder = SeriesEncoder(length=6, channels=2, normalise="example")
+    assert encoder.fitted([RAMP]) == encoder
+    series = np.stack([RAMP[:, 0] ** 2, np.full(10, 5e3)], 1)
+    for scale in (1e-6, 1, 1e6):
+        tokens = encoder.encode(series * scale)
+        torch.testing.assert_close(tokens[:, 0].mean(), torch.tensor(0.0), atol=1e-5, rtol=0)
+        torch.testing.assert_close(tokens[:, 0].std(correction=0), torch.tensor(1.0), atol=1e-5, rtol=0)
+        assert (tokens[:, 1].abs() < 1e-3).all()  # a constant channel is not blown up
+    short, is_padding = encoder.encode_with_padding(series[:3])
+    np.testing.assert_allclose(encoder.decode(short, is_padding).mean(0), 0, atol=1e-6)
+    assert encoder.decode(short, is_padding).shape == (3, 2)
+
+
+def test_fitted_is_the_mean_and_deviation_of_the_series() -> None:
+    rng = np.random.default_rng(0)
+    raws = [rng.normal((3, -50), (2, 9), (steps, 2)) for steps in (5, 40, 300)]
+    fitted = SeriesEncoder(length=8, channels=2).fitted([None, *raws, RAMP * np.nan])
+    every = np.concatenate(raws)
+    np.testing.assert_allclose(fitted.mean, every.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(fitted.std, every.std(0), rtol=1e-5)
+    with pytest.raises(ValueError, match="nothing to take mean and std from: expected an array"):
+        SeriesEncoder(length=8).fitted([None])
+
+
+def test_decode_refuses_other_shapes() -> None:
+    with pytest.raises(ValueError, match=r"tokens: expected shape \(4, 2\), got \(2, 4\)"):
+        SeriesEncoder(length=4, channels=2).decode(torch.zeros(2, 4))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "length: required by the series encoder, got nothing"),
+        ({"length": 0}, "length: expected a whole number >= 1, got 0"),
+        ({"length": 4.0}, "length: expected a whole number >= 1, got 4.0"),
+        ({"length": 4, "channels": True}, "channels: expected a whole number >= 1, got True"),
+        ({"length": 4, "normalise": "both"}, "normalise: expected one of dataset, example, got 'both'"),
+        ({"length": 4, "missing": "zero"}, "missing: expected one of refuse, mean, got 'zero'"),
+        ({"length": 4, "mean": [1, 2]}, "mean: expected 1 finite numbers"),
+        ({"length": 4, "std": [0]}, "std: expected 1 finite numbers above 0"),
+        ({"length": 4, "normalise": "example", "std": [2]}, "std: expected none with normalise='example', got"),
+        ({"length": 4, "rate": 2}, "rate: not a setting of the series encoder"),
+    ],
+)
+def test_wrong_settings_are_one_line(settings: dict[str, object], message: str) -> None:
+    assert ENCODERS["series"] is SeriesEncoder
+    with pytest.raises(ValueError, match=f"^{message}") as caught:
+        encoder_from_dict({"kind": "series", **settings})
+    assert "\n" not in str(caught.value)
+
+
+def test_encoding_leaves_the_raw_array_alone() -> None:
+    raw = RAMP.copy()
+    for settings in ({}, {"normalise": "example"}):
+        SeriesEncoder(length=10, channels=2, **settings).encode(raw).zero_()
+        np.testing.assert_array_equal(raw, RAMP)

@@ -1,0 +1,129 @@
+"""Feature vectors are cut into tokens that groups can share, and come back whole."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays_of
+
+from hiperceiver.data.encoders import ENCODERS, VectorEncoder, encoder_from_dict
+from hiperceiver.modality import Modality
+
+
+def test_features_lie_in_order_and_the_last_token_is_filled_up() -> None:
+    encoder = VectorEncoder(features=7, split=3, mean=range(7), std=range(1, 8))
+    assert encoder.modality == Modality(grid=(3,), channels=3)
+    tokens, is_padding = encoder.encode_with_padding(np.arange(7) * 10)
+    assert is_padding is None
+    assert tokens.dtype == torch.float32
+    expected = [*((np.arange(7) * 10 - np.arange(7)) / np.arange(1, 8)), 0, 0]
+    np.testing.assert_allclose(tokens.flatten(), expected, rtol=1e-6)
+
+
+def test_each_position_is_cut_alike() -> None:
+    encoder = VectorEncoder(features=4, split=2, positions=3)
+    assert encoder.modality == Modality(grid=(3, 2), channels=2)
+    tokens, is_padding = encoder.encode_with_padding([[1, 2, 3, 4], [5, 6, 7, 8]])
+    assert tokens.tolist() == [[1, 2], [3, 4], [5, 6], [7, 8], [0, 0], [0, 0]]
+    assert is_padding is not None
+    assert is_padding.tolist() == [False] * 4 + [True] * 2
+    assert encoder.encode_with_padding(np.ones((3, 4)))[1] is None
+
+
+@given(st.integers(1, 4), st.integers(1, 9), st.integers(1, 9), st.data())
+def test_decode_is_the_inverse(positions: int, features: int, split: int, data: st.DataObject) -> None:
+    channels = math.ceil(features / split)
+    assume(math.ceil(features / channels) == split)
+    encoder = VectorEncoder(
+        features=features,
+        split=split,
+        positions=positions,
+        mean=data.draw(st.tuples(*[st.floats(-100, 100)] * features)),
+        std=data.draw(st.tuples(*[st.floats(0.1, 100)] * features)),
+    )
+    assert encoder_from_dict(json.loads(json.dumps(encoder.to_dict()))) == encoder
+    shape = (data.draw(st.integers(1, positions)), features)
+    vectors = data.draw(arrays_of.arrays(np.float32, shape, elements=st.floats(-1e3, 1e3, width=32)))
+    tokens, is_padding = encoder.encode_with_padding(vectors)
+    assert tokens.shape == (positions * split, channels)
+    np.testing.assert_allclose(encoder.decode(tokens, is_padding), vectors, rtol=1e-4, atol=1e-3)
+    assert encoder.decode(tokens).shape == (positions, features)
+
+
+def test_every_way_in_gives_the_same_tokens(tmp_path: Path) -> None:
+    encoder = VectorEncoder(features=4, split=2)
+    np.save(tmp_path / "a.npy", np.arange(4))
+    np.savez(tmp_path / "a.npz", x=np.arange(4), y=np.arange(4) + 1)
+    (tmp_path / "row.csv").write_text("a,b,c,d\n0,1,2,3\n", encoding="utf-8")
+    (tmp_path / "column.txt").write_text("0\n1\n2\n3\n", encoding="utf-8")
+    expected = encoder.encode(range_list := [0, 1, 2, 3])
+    for raw in (torch.tensor(range_list), *(tmp_path / name for name in ("a.npy", "row.csv", "column.txt"))):
+        torch.testing.assert_close(encoder.encode(raw), expected)
+    named = VectorEncoder(features=4, split=2, array_name="y")
+    torch.testing.assert_close(named.encode(tmp_path / "a.npz"), expected + 1)
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        ([1, 2], r"expected at most 2 vectors of 3 features, got shape \(2,\)"),
+        (np.zeros((3, 3)), r"expected at most 2 vectors of 3 features, got shape \(3, 3\)"),
+        (np.zeros((2, 4)), r"got shape \(2, 4\)"),
+        (np.zeros((1, 1, 3)), r"got shape \(1, 1, 3\)"),
+        (5.0, "expected an array, .* got float"),
+        ([1, 2, np.nan], r"expected finite numbers, got nan at \(0, 2\)"),
+        ([1, 2, "3"], "expected real numbers"),
+        ("gone.npy", "gone.npy: no such file or directory"),
+    ],
+)
+def test_a_bad_vector_is_one_line(raw: object, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason) as caught:
+        VectorEncoder(features=3, split=1, positions=2).encode(raw)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match=r"^expected one vector of 3 features, got shape \(2, 3\)$"):
+        VectorEncoder(features=3, split=1).encode(np.zeros((2, 3)))
+
+
+def test_each_feature_has_a_normalisation_of_its_own() -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.normal((0, 1e6, 1e-7), (1, 1e5, 1e-8), (200, 3))
+    fitted = VectorEncoder(features=3, split=3).fitted([*vectors, None, [1, 2]])
+    np.testing.assert_allclose(fitted.mean, vectors.mean(0), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(fitted.std, vectors.std(0), rtol=1e-4)
+    tokens = torch.stack([fitted.encode(vector) for vector in vectors])
+    torch.testing.assert_close(tokens.std(0, correction=0), torch.ones(3, 1), rtol=1e-3, atol=0)
+    several = VectorEncoder(features=3, split=3, positions=5).fitted(vectors.reshape(40, 5, 3))
+    np.testing.assert_allclose(several.mean, fitted.mean, rtol=1e-5)
+
+
+def test_decode_refuses_other_shapes() -> None:
+    with pytest.raises(ValueError, match=r"tokens: expected shape \(2, 2\), got \(1, 4\)"):
+        VectorEncoder(features=4, split=2).decode(torch.zeros(1, 4))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"features": 4}, "split: required by the vector encoder, got nothing"),
+        ({"features": 0, "split": 1}, "features: expected a whole number >= 1, got 0"),
+        ({"features": 4, "split": 0}, "split: expected a whole number >= 1, got 0"),
+        ({"features": 4, "split": 2, "positions": 0.5}, "positions: expected a whole number >= 1, got 0.5"),
+        (
+            {"features": 5, "split": 4},
+            r"split: expected a number that leaves no token empty \(3, for 5 features in tokens of 2\), got 4",
+        ),
+        ({"features": 2, "split": 3}, r"split: expected a number .* \(2, for 2 features in tokens of 1\), got 3"),
+        ({"features": 2, "split": 1, "mean": [1]}, "mean: expected 2 finite numbers"),
+        ({"features": 2, "split": 1, "std": [1, 0]}, "std: expected 2 finite numbers above 0"),
+    ],
+)
+def test_wrong_settings_are_one_line(settings: dict[str, object], message: str) -> None:
+    assert ENCODERS["vector"] is VectorEncoder
+    with pytest.raises(ValueError, match=f"^{message}") as caught:
+        encoder_from_dict({"kind": "vector", **settings})
+    assert "\n" not in str(caught.value)
