@@ -156,7 +156,7 @@ def test_moves_against_literal_ones(level: float) -> None:
                 column, row = np.rint(at).astype(int)
                 is_inside = 0 <= row < height and 0 <= column < width
                 num_right += moved[y, x] == (places[row, column] if is_inside else 0)
-        assert num_right >= 0.97 * height * width, name  # halves are rounded either way
+        assert num_right >= 0.95 * height * width, name  # halves are rounded either way
 
 
 def test_a_mask_moves_with_its_picture() -> None:
