@@ -6,18 +6,21 @@ import dataclasses
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
 from hiperceiver.cli.errors import UserError, renamed
 from hiperceiver.cli.models import run_settings
-from hiperceiver.cli.settings import ColumnSettings, DataSettings, EvaluateSettings, PlotSettings
+from hiperceiver.cli.settings import DataSettings, EvaluateSettings, PlotSettings, SourceSettings
+from hiperceiver.data.augment import augmentations_from_settings
+from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.encoders import encoder_from_dict
 from hiperceiver.data.encoders.encoder import Encoder
-from hiperceiver.data.example import AugmentedDataset, BadExample, Example, ExampleDataset
+from hiperceiver.data.example import ExampleDataset
 from hiperceiver.data.sources import open_source
-from hiperceiver.data.sources.source import Source, SourceTask
+from hiperceiver.data.sources.source import Chosen, Source
+from hiperceiver.data.subsets import Joined, WithAbsent
 from hiperceiver.tasks import Task
 
 OUR_NAMES = {
@@ -25,43 +28,51 @@ OUR_NAMES = {
     "mode": "colours",
     "config_name": "subset",
     "columns": "columns",
-    "image_column": "columns",
     "label_column": "label-column",
     "mask_column": "mask-column",
     "size": "size",
     "fit": "fit",
-    "min_land": "min-land",
+    "layout": "layout",
+    "modalities": "modalities",
+    "encoders": "encoders",
+    "missing": "missing",
+    "augment": "augment",
+    "task": "task",
 }
 """What `open_source` calls an option -> what the user does."""
 
 
-def open_data(settings: DataSettings, **options: Any) -> Source:
+def open_data(settings: DataSettings, *, task: str, encoders: Mapping[str, Encoder] | None = None) -> Source:
     """The source that settings name.
 
     Args:
         settings: where and how.
-        options: for `open_source`, beside and instead of what the settings say.
+        task: what the examples' targets are.
+        encoders: a trained model's own, to read as it does.
     """
-    given: dict[str, Any] = {
-        "size": settings.size,
-        "mode": settings.colours,
-        "fit": settings.fit,
-        "flip": settings.flip,
-        "min_land": settings.min_land or None,
-        "split_seed": settings.split_seed,
-    }
-    return open_named(settings.data, **{**given, **column_options(settings), **options})
+    with renamed(OUR_NAMES):
+        augmentations = augmentations_from_settings(settings.augment)
+    return open_named(
+        settings.data,
+        task=task,
+        encoders=encoders,
+        size=settings.size,
+        mode=settings.colours,
+        fit=settings.fit,
+        augmentations=augmentations or None,
+        **source_options(settings),
+    )
 
 
 def open_named(name: str, **options: Any) -> Source:
-    """The source of this name; options as for `open_source`.
+    """The source of this name; options as for `open_source`, None where nothing is said.
 
     Given encoders bring their size with them.
     """
     encoders = options.get("encoders") or {}
-    grids = {encoder.modality.grid for encoder in encoders.values()}
-    if options.get("size") is None and len(grids) == 1:
-        options["size"] = grids.pop()
+    sizes = {encoder.size for encoder in encoders.values() if hasattr(encoder, "size")}
+    if options.get("size") is None and len(sizes) == 1:
+        options["size"] = sizes.pop()
     with renamed(OUR_NAMES):
         return open_source(name, **options)
 
@@ -69,57 +80,88 @@ def open_named(name: str, **options: Any) -> Source:
 def open_source_for(task: Task, settings: EvaluateSettings | PlotSettings) -> Source:
     """The data that a model is measured or shown on: its run's own, if no other is named, read as the model reads.
 
+    Modalities of the model that are not asked for, or that the data has not, are absent from every example.
+
     Raises:
         ValueError: nobody says what data, its classes are others than the model's, or the model does not take it.
     """
     name = settings.checkpoint
     recorded = run_settings(name)
-    options = column_options(settings)
     if settings.data is None:
         if "data" not in recorded:
             raise UserError(f"--data is missing, and {name} does not say what it was trained on")
-        # A settings.yaml holds our names for the columns' options.
-        were = {
-            "columns": "columns",
-            "image_column": "columns",
-            "label_column": "label_column",
-            "mask_column": "mask_column",
-            "config_name": "subset",
-        }
-        options = {ours: given or recorded.get(were[ours]) or None for ours, given in options.items()}
-    split_seed = recorded.get("split_seed") if settings.split_seed is None else settings.split_seed
+        were = {each.name: recorded.get(each.name) for each in dataclasses.fields(SourceSettings)}
+        options = {**source_options(SourceSettings(**{k: v for k, v in were.items() if v})), **said(settings)}
+    else:
+        options = source_options(settings)
+        if settings.split_seed is None:
+            options["split_seed"] = recorded.get("split_seed")
     encoders = own_encoders(task.encoders)
     if encoders is None:
         raise UserError(f"{name}: was saved without how its input is read, normalisation included")
+    for modality in settings.modalities:
+        if modality not in encoders:
+            raise UserError(f"--modalities: {name} takes {', '.join(encoders)}; got {modality!r}")
+    options["modalities"] = settings.modalities or options.get("modalities") or tuple(encoders)
+    has_classes = task.source_task in ("classification", "multilabel", "segmentation")
     source = open_named(
         settings.data or recorded["data"],
-        task=task.kind if task.kind in get_args(SourceTask) else "none",
+        task=task.source_task,
         encoders=encoders,
-        classes=task.classes or None if task.kind in get_args(SourceTask) else None,
-        split_seed=split_seed,
-        **options,
+        classes=(task.classes or None) if has_classes else None,
+        **{**options, "encoder_settings": None},
     )
     for each, modality in source.modalities.items():
         if task.model.modalities.get(each) != modality:
             shape = " x ".join(str(n) for n in (*modality.grid, modality.channels))
             raise UserError(f"--data: {source.name} gives {each!r} as {shape}, which {name} does not take")
-    return source
+    return with_absent(source, task)
+
+
+def with_absent(source: Source, task: Task) -> Source:
+    """The source with all input modalities of a task's model; those that it has not are absent."""
+    absent = {each: task.model.modalities[each] for each in task.model.input_names if each not in source.encoders}
+    if not absent:
+        return source
+    splits: dict[str, ExampleDataset] = {
+        split: WithAbsent(dataset=dataset, modalities=absent) for split, dataset in source.splits.items()
+    }
+    return dataclasses.replace(source, splits=splits)
+
+
+def source_options(settings: SourceSettings) -> dict[str, Any]:
+    """What settings say of reading, as `open_source` takes it; None where they say nothing.
+
+    Raises:
+        UserError: `--data-settings` says what has an option of its own.
+    """
+    options = {
+        "layout": settings.layout,
+        "modalities": settings.modalities or None,
+        "encoder_settings": settings.encoders or None,
+        "missing": settings.missing,
+        "columns": settings.columns or None,
+        "label_column": settings.label_column,
+        "mask_column": settings.mask_column,
+        "config_name": settings.subset,
+        "split_seed": settings.split_seed,
+    }
+    for name in settings.data_settings:
+        if name in options or name in ("task", "encoders", "augmentations", "size", "mode", "fit", "classes"):
+            raise UserError(f"--data-settings: {name} has an option of its own; see --help")
+    return {**options, **settings.data_settings}
+
+
+def said(settings: SourceSettings) -> dict[str, Any]:
+    """The options of `source_options` that differ from what is said where nothing is said."""
+    plain = source_options(SourceSettings())
+    return {name: value for name, value in source_options(settings).items() if value != plain.get(name)}
 
 
 def say_oddities(source: Source) -> None:
     """Say what was odd about the data; only once it is sure that nothing is wrong."""
     for warning in source.warnings:
         print(f"hip: note: {warning}", file=sys.stderr)
-
-
-def column_options(settings: ColumnSettings) -> dict[str, Any]:
-    """What settings say of columns, as `open_source` takes it."""
-    return {
-        "columns": settings.columns or None,
-        "label_column": settings.label_column,
-        "mask_column": settings.mask_column,
-        "config_name": settings.subset,
-    }
 
 
 def own_encoders(encoders: Mapping[str, Mapping[str, Any]]) -> dict[str, Encoder] | None:
@@ -145,43 +187,21 @@ def with_train_share(source: Source, share: float, *, seed: int) -> Source:
     if share == 1:
         return source
     whole = source.splits["train"]
+    if not isinstance(whole, EncodedRecords):
+        raise UserError(f"--train-share: not for a stream, whose examples are not counted, got {share}")
     count = math.ceil(share * len(whole))
     chosen = np.sort(np.random.default_rng(seed).permutation(len(whole))[:count])
-    part = AugmentedPart(whole, chosen) if isinstance(whole, AugmentedDataset) else Part(whole, chosen)
+    part = dataclasses.replace(whole, records=Chosen(whole.records, chosen))
     return dataclasses.replace(source, splits={**source.splits, "train": part})
 
 
-class Part:
-    """Some of a dataset's examples."""
-
-    def __init__(self, dataset: Any, indices: np.ndarray):
-        self.dataset = dataset
-        self.indices = indices
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> Example | BadExample:
-        return self.dataset[int(self.indices[index])]
+def describe_modalities(source: Source) -> str:
+    """What an example holds, for people: `audio 16000 x 1 and image 64 x 64 x 3`."""
+    parts = [
+        f"{name} {' x '.join(str(n) for n in (*each.grid, each.channels))}" for name, each in source.modalities.items()
+    ]
+    return _listed(parts)
 
 
-class AugmentedPart(Part):
-    """Some of the examples of a dataset that changes them at random for training."""
-
-    def augmented(self, index: int, rng: np.random.Generator) -> Example | BadExample:
-        """As the dataset does it."""
-        return self.dataset.augmented(int(self.indices[index]), rng)
-
-
-class Joined:
-    """Several datasets, one after the other."""
-
-    def __init__(self, datasets: Sequence[ExampleDataset]):
-        self.places = [(dataset, index) for dataset in datasets for index in range(len(dataset))]
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def __getitem__(self, index: int) -> Example | BadExample:
-        dataset, place = self.places[index]
-        return dataset[place]
+def _listed(parts: Sequence[str]) -> str:
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)

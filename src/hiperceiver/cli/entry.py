@@ -39,7 +39,7 @@ COMMANDS = {
         needs=("lightning", "torchmetrics", "rich", "PIL"),
     ),
     "finetune": Command(
-        summary="learn classification or segmentation, pretrained or from scratch",
+        summary="learn a task from labels, pretrained or from scratch",
         settings="FinetuneSettings",
         module="hiperceiver.cli.finetune",
         needs=("lightning", "torchmetrics", "rich", "PIL"),
@@ -51,13 +51,13 @@ COMMANDS = {
         needs=("lightning", "torchmetrics", "rich", "PIL"),
     ),
     "predict": Command(
-        summary="label, segment or reconstruct files",
+        summary="label, segment, forecast or reconstruct files",
         settings="PredictSettings",
         module="hiperceiver.cli.predict",
         needs=("PIL",),
     ),
     "plot": Command(
-        summary="draw reconstructions, position maps, curves and segmentations",
+        summary="draw reconstructions, position maps, curves, segmentations and forecasts",
         settings="PlotSettings",
         module="hiperceiver.cli.plot",
         needs=("matplotlib", "PIL"),
@@ -119,11 +119,12 @@ def _run(arguments: list[str], options: dict[str, str]) -> int:
         raise UserError(f"expected a command among {', '.join(COMMANDS)}, got {name!r}{closest(name, COMMANDS)}")
     from hiperceiver.cli import parser, settings
     from hiperceiver.cli.results import check_folder
+    from hiperceiver.recipes import read_recipe
 
     command = COMMANDS[name]
     schema = parser.Schema.of(getattr(settings, command.settings), program=f"hip {name}", summary=command.summary)
     options.update({name: option.spelled for name, option in schema.options.items()})
-    parsed = parser.parse(schema, arguments[1:])
+    parsed = parser.parse(schema, arguments[1:], read_recipe=lambda recipe: read_recipe(recipe, name))
     if parsed is None:
         return 0
     if isinstance(parsed, settings.RunSettings):

@@ -3,25 +3,60 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Any, Protocol
 
 from hiperceiver.cli.data import choose_split, open_source_for, say_oddities
+from hiperceiver.cli.errors import UserError
 from hiperceiver.cli.models import locate, read_task
 from hiperceiver.cli.results import check_new, write_json
 from hiperceiver.cli.settings import EvaluateSettings
 from hiperceiver.cli.tables import metric, print_table
-from hiperceiver.data.baselines import colour_lookup_baseline, nearest_neighbour_baseline
-from hiperceiver.data.sources.source import Source
+from hiperceiver.data.example import ExampleDataset
+from hiperceiver.data.sources.source import Floor, Source
+from hiperceiver.data.subsets import WithAbsent
+from hiperceiver.tasks import Task
 from hiperceiver.training import evaluate
+from hiperceiver.training.settings import Accelerator, Precision
+
+
+class HowToMeasure(Protocol):
+    """What measuring wants of a command's settings."""
+
+    @property
+    def precision(self) -> Precision:
+        """`32` or `bf16`."""
+        ...
+
+    @property
+    def accelerator(self) -> Accelerator:
+        """Kind of device."""
+        ...
+
+    @property
+    def max_bad_share(self) -> float:
+        """Largest share of unreadable examples."""
+        ...
+
+    @property
+    def strict(self) -> bool:
+        """Whether one of them is too many."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
-class Floor:
-    """What a cheap baseline reaches; a trained model must beat it."""
+class Report:
+    """What is measured."""
 
-    name: str
-    """How it works, in two words."""
-    metrics: dict[str, float]
-    """Its metrics, by the names that the task gives them."""
+    subject: str
+    """The model, as the user named it."""
+    split: str
+    """The part of the data."""
+    batch_size: int = 32
+    """Examples in a batch."""
+    num_workers: int = 0
+    """Processes that load data."""
+    each_modality: bool = False
+    """Whether each modality is measured alone as well."""
 
 
 def run(settings: EvaluateSettings) -> int:
@@ -29,56 +64,78 @@ def run(settings: EvaluateSettings) -> int:
     check_new(settings.json, "--json")
     task = read_task(settings.checkpoint)
     source = open_source_for(task, settings)
-    dataset = choose_split(source, settings.split)
-    say_oddities(source)
-    metrics = evaluate(
-        task,
-        dataset,
+    if settings.each_modality and len(source.encoders) < 2:
+        raise UserError(f"--each-modality: expected several modalities, got {', '.join(source.encoders)} alone")
+    report = Report(
+        subject=settings.checkpoint,
+        split=settings.split,
         batch_size=settings.batch_size,
         num_workers=settings.num_workers,
-        precision=settings.precision,
-        accelerator=settings.accelerator,
-        show_progress=True,
+        each_modality=settings.each_modality,
     )
-    floor = floor_of(source) if settings.split == "test" else None
-    _print(settings, source, metrics, floor)
-    values = {
-        "checkpoint": locate(settings.checkpoint),
-        "data": source.name,
-        "split": settings.split,
-        "task": task.kind,
-        "metrics": metrics,
-        "floor": None if floor is None else asdict(floor),
-        "note": source.note,
-    }
-    write_json(settings.json, values)
+    choose_split(source, settings.split)
+    say_oddities(source)
+    measured = measure_and_print(task, source, report, settings)
+    write_json(settings.json, {"checkpoint": locate(settings.checkpoint), **measured})
     return 0
 
 
-def floor_of(source: Source) -> Floor | None:
-    """The floor on a source's test split; None for data of the user's and where there are no labels."""
-    if source.name != "earth" or source.task == "none":
-        return None
-    if source.task == "classification":
-        return Floor(name="nearest neighbour", metrics={"accuracy": nearest_neighbour_baseline(source).accuracy})
-    scores = colour_lookup_baseline(source).scores
-    metrics = {"miou": scores.mean_iou, "accuracy": scores.accuracy, "foreground_accuracy": scores.land_accuracy}
-    return Floor(name="colour lookup", metrics=metrics)
+def measure_and_print(task: Task, source: Source, report: Report, how: HowToMeasure) -> dict[str, Any]:
+    """Measure a task on a part of a source, print a table with the floor, and give the numbers."""
+    dataset = choose_split(source, report.split)
+
+    def measured(shown: ExampleDataset) -> dict[str, float]:
+        return evaluate(
+            task,
+            shown,
+            batch_size=report.batch_size,
+            num_workers=report.num_workers,
+            precision=how.precision,
+            accelerator=how.accelerator,
+            max_bad_share=how.max_bad_share,
+            strict=how.strict,
+            show_progress=True,
+        )
+
+    metrics = measured(dataset)
+    alone: dict[str, dict[str, float]] = {}
+    if report.each_modality:
+        for name in source.encoders:
+            others = {other: each for other, each in source.modalities.items() if other != name}
+            alone[name] = measured(WithAbsent(dataset=dataset, modalities=others))
+    floor = source.floor() if source.floor is not None and report.split == "test" else None
+    _print(source, report, metrics, alone, floor)
+    return {
+        "data": source.name,
+        "split": report.split,
+        "task": task.kind,
+        "metrics": metrics,
+        **({"alone": alone} if alone else {}),
+        "floor": None if floor is None else asdict(floor),
+        "note": source.note,
+    }
 
 
-def _print(settings: EvaluateSettings, source: Source, metrics: dict[str, float], floor: Floor | None) -> None:
+def _print(
+    source: Source,
+    report: Report,
+    metrics: dict[str, float],
+    alone: dict[str, dict[str, float]],
+    floor: Floor | None,
+) -> None:
     counts = {name: int(metrics[name]) for name in ("num_examples", "num_skipped") if name in metrics}
-    title = f"{settings.checkpoint} on {source.name}, {settings.split}: {counts['num_examples']} examples"
-    measured = sorted(each for each in metrics.items() if each[0] not in counts)
-    measured.sort(key=lambda each: each[0] != "loss")
-    if floor is None:
-        print_table(("metric", "value"), [(name, metric(name, value)) for name, value in measured], title=title)
-    else:
-        rows = [
-            (name, metric(name, value), metric(name, floor.metrics[name]) if name in floor.metrics else "")
-            for name, value in measured
-        ]
-        print_table(("metric", "model", f"floor: {floor.name}"), rows, title=title)
+    title = f"{report.subject} on {source.name}, {report.split}: {counts['num_examples']} examples"
+    names = sorted((name for name in metrics if name not in counts), key=lambda name: (name != "loss", name))
+    columns = {"model" if floor is not None else "value": metrics}
+    if alone:
+        columns = {f"all of {len(alone)}": metrics, **{f"{name} alone": values for name, values in alone.items()}}
+    if floor is not None:
+        columns[f"floor: {floor.name}"] = floor.metrics
+    rows = [
+        (name, *(metric(name, values[name]) if name in values else "" for values in columns.values()))
+        for name in names
+    ]
+    print_table(("metric", *columns), rows, title=title)
     if counts.get("num_skipped"):
         print(f"{counts['num_skipped']} more could not be read and were left out.")
     if source.note:

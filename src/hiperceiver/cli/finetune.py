@@ -1,4 +1,4 @@
-"""`hip finetune`: classification or segmentation, from a pretrained model or from scratch."""
+"""`hip finetune`: a task with labels (or a forecast), from a pretrained model or from scratch."""
 
 from __future__ import annotations
 
@@ -6,31 +6,36 @@ from pathlib import Path
 from typing import Any
 
 from hiperceiver.cli.data import open_data, own_encoders, with_train_share
-from hiperceiver.cli.errors import UserError
+from hiperceiver.cli.errors import UserError, renamed
+from hiperceiver.cli.evaluate import Report, measure_and_print
 from hiperceiver.cli.models import read_saved, with_settings
+from hiperceiver.cli.results import write_json
 from hiperceiver.cli.runs import train_and_report
 from hiperceiver.cli.settings import FinetuneSettings
 from hiperceiver.cli.tables import quantity
+from hiperceiver.data.sources import default_task
 from hiperceiver.data.sources.source import Source
+from hiperceiver.data.targets import class_counts, value_statistics
 from hiperceiver.modality import Modality
 from hiperceiver.model import PerceiverConfig, SavedModel, build_model, variant_config
-from hiperceiver.tasks import Task, task_from_settings
+from hiperceiver.tasks import TASKS, Task, task_from_settings
+from hiperceiver.tasks.joint import label_modalities
+from hiperceiver.tasks.losses import balanced_weights
 from hiperceiver.training import seed_everything, start_from
 
 DEFAULT_MODEL = "hip-micro"
-DEFAULT_TASKS = {"earth": "segmentation"}
-"""What is learned on a source with labels for several tasks, where the user does not say."""
+_WITH_CLASSES = ("classification", "multilabel", "segmentation")
 
 
 def run(settings: FinetuneSettings) -> int:
     """Train a task, or go on with a run."""
-    kind = settings.task or DEFAULT_TASKS.get(settings.data, "classification")
+    kind = settings.task or _default_kind(settings)
     saved = None if settings.pretrained is None else read_saved(settings.pretrained)
     encoders = None if saved is None else own_encoders(saved.encoders)
     for name, encoder in (encoders or {}).items():
-        if settings.colours not in (None, getattr(encoder, "mode", None)):
+        if settings.colours not in (None, getattr(encoder, "mode", settings.colours)):
             raise UserError(f"--colours: {settings.pretrained} takes {name!r} otherwise, got {settings.colours}")
-    source = open_data(settings, task=kind, encoders=encoders)
+    source = open_data(settings, task=TASKS[kind].source_task, encoders=encoders)
     source = with_train_share(source, settings.train_share, seed=settings.split_seed or 0)
     seed_everything(settings.seed)
     task = _make_task(kind, settings, source, _config(settings, saved))
@@ -41,13 +46,22 @@ def run(settings: FinetuneSettings) -> int:
             print(f"{saved.source} was saved without its normalisation; it was taken from the training data instead")
     trained = sum(weight.numel() for weight in task.parameters() if weight.requires_grad)
     everything = sum(weight.numel() for weight in task.parameters())
-    print(
-        f"training {quantity(trained)} of {quantity(everything)} parameters on {len(source.splits['train'])} examples "
-        f"of {len(source.classes)} classes",
-        flush=True,
-    )
+    print(f"training {quantity(trained)} of {quantity(everything)} parameters on {_described(source)}", flush=True)
     name = settings.model or (DEFAULT_MODEL if settings.pretrained is None else _short(settings.pretrained))
-    return train_and_report(task, source, settings, command="finetune", model=name)
+    code, folder = train_and_report(task, source, settings, command="finetune", model=name)
+    if settings.test and code == 0:
+        print()
+        report = measure_and_print(task, source, Report(subject=str(folder), split="test"), settings)
+        write_json(str(folder / "test.json"), report)
+    return code
+
+
+def _default_kind(settings: FinetuneSettings) -> str:
+    with renamed({"source": "data", "layout": "layout"}):
+        task = default_task(settings.data, settings.layout)
+    if task == "none":
+        raise UserError(f"--task is missing: {settings.data} has no labels to learn")
+    return task
 
 
 def _config(settings: FinetuneSettings, saved: SavedModel | None) -> PerceiverConfig:
@@ -56,18 +70,64 @@ def _config(settings: FinetuneSettings, saved: SavedModel | None) -> PerceiverCo
 
 
 def _make_task(kind: str, settings: FinetuneSettings, source: Source, config: PerceiverConfig) -> Task:
-    if len(source.classes) < 2:
-        raise UserError(f"--data: expected at least 2 classes in {source.name}, got {len(source.classes)}")
-    values: dict[str, Any] = {"kind": kind, "num_classes": len(source.classes)}
-    if kind == "segmentation" and source.name == "earth":
-        values["background_class"] = source.classes.index("water")
+    values: dict[str, Any] = {"kind": kind, **_from_data(kind, source)}
     for name in values.keys() & settings.task_settings.keys() - {"background_class"}:
         raise UserError(f"--task-settings: {name} is not to be set, the data and --task say it")
+    if settings.balance:
+        values["class_weights"] = _class_weights(kind, settings, source)
     values |= settings.task_settings
     modalities = dict(source.modalities)
-    if values.get("readout") == "label":
+    if kind == "joint":
+        modalities |= label_modalities(values["labels"])
+    elif values.get("readout") == "label":
         modalities["label"] = Modality(grid=(1,), channels=len(source.classes), role="label")
     return task_from_settings(values, build_model(config, modalities))
+
+
+def _from_data(kind: str, source: Source) -> dict[str, Any]:
+    """Settings of the task that the data says."""
+    if kind in _WITH_CLASSES:
+        if len(source.classes) < 2:
+            raise UserError(f"--data: expected at least 2 classes in {source.name}, got {len(source.classes)}")
+        values: dict[str, Any] = {"num_classes": len(source.classes)}
+        if kind == "segmentation" and source.name == "earth":
+            values["background_class"] = source.classes.index("water")
+        return values
+    if kind == "regression":
+        mean, std = value_statistics(source.splits["train"], "values")
+        return {"num_values": len(mean), "target_mean": mean, "target_std": std}
+    if kind == "joint":
+        return _joint_from_data(source)
+    return {}
+
+
+def _joint_from_data(source: Source) -> dict[str, Any]:
+    numbers = [name for name, classes in source.labels.items() if not classes]
+    statistics = {name: value_statistics(source.splits["train"], name) for name in numbers}
+    return {
+        "labels": {name: len(classes) for name, classes in source.labels.items()},
+        "class_names": {name: list(classes) for name, classes in source.labels.items() if classes},
+        "target_mean": {name: mean[0] for name, (mean, _) in statistics.items()},
+        "target_std": {name: std[0] for name, (_, std) in statistics.items()},
+    }
+
+
+def _class_weights(kind: str, settings: FinetuneSettings, source: Source) -> tuple[float, ...]:
+    if kind not in ("classification", "segmentation"):
+        raise UserError(f"--balance: only for classification and segmentation, got {settings.balance} for {kind}")
+    if "class_weights" in settings.task_settings:
+        raise UserError("--balance: not together with --task-settings.class_weights")
+    counts = class_counts(source.splits["train"], len(source.classes))
+    return balanced_weights(counts, power=settings.balance)
+
+
+def _described(source: Source) -> str:
+    """Of how much data, for people."""
+    train = source.splits["train"]
+    count = f"{len(train)} examples" if hasattr(train, "__len__") else "a stream of examples"
+    if source.labels:
+        return f"{count} with the labels {', '.join(source.labels)}"
+    return f"{count} of {len(source.classes)} classes" if source.classes else count
 
 
 def _short(name: str) -> str:

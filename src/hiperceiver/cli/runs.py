@@ -20,10 +20,10 @@ from hiperceiver.training.folder import RunFolder
 AnySettings = PretrainSettings | FinetuneSettings
 
 
-def train_and_report(task: Task, source: Source, settings: AnySettings, *, command: str, model: str) -> int:
-    """Train, print what came of it, and give the exit code."""
-    task.encoders = {name: encoder.to_dict() for name, encoder in source.encoders.items()}
-    task.classes = source.classes
+def train_and_report(
+    task: Task, source: Source, settings: AnySettings, *, command: str, model: str
+) -> tuple[int, Path]:
+    """Train, print what came of it, and give the exit code and the run's folder."""
     folder = _choose_folder(settings, command=command, model=model)
     say_oddities(source)
     print(f"run folder: {folder}", flush=True)
@@ -32,8 +32,8 @@ def train_and_report(task: Task, source: Source, settings: AnySettings, *, comma
     _report(result, f"{command} {model} on {source.name}, {task.kind}", source.note)
     if result.is_interrupted:
         print(f"hip: interrupted; go on with: hip {command} --out {folder} --resume", file=sys.stderr)
-        return 130
-    return 0
+        return 130, folder
+    return 0, folder
 
 
 def _report(result: TrainingResult, title: str, note: str) -> None:

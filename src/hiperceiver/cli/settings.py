@@ -13,46 +13,68 @@ from typing import Any, Literal, Self
 
 from hiperceiver.training.settings import TrainingSettings
 
+Layout = Literal["voc", "audioset", "kinetics", "modelnet40", "imagenet", "webdataset"]
+
 
 def _positional(**arguments: Any) -> Any:
     return field(metadata={"positional": True}, **arguments)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ColumnSettings:
-    """Columns of the data. For data in tables; a folder of pictures has none."""
+class SourceSettings:
+    """Reading. How examples are found and read."""
 
+    layout: Layout | None = None
+    """Layout of a folder in which a published set lies. None: the one that it looks like, if any."""
+    modalities: tuple[str, ...] = ()
+    """Which modalities are read, each by its name; several times for several. None given: all that the data has, or
+    those of the model."""
+    encoders: dict[str, Any] = field(default_factory=dict)
+    """How modalities are read: fields of their encoders, as --encoders.audio.rate 8000 or
+    '{"audio": {"rate": 8000, "seconds": 2}}'. A trained model brings its own."""
+    missing: Literal["skip", "absent"] = "skip"
+    """What is done with an example without one of the modalities. skip: it is bad; absent: it is used without it."""
     columns: dict[str, str] = field(default_factory=dict)
-    """Column of pictures for each modality, as --columns.image img. By default the modality image is the first one."""
+    """Column of a table for each modality, as --columns.image img. By default found by type and usual names."""
     label_column: str | None = None
     """Column of the classes, for classification. None: the one that is marked as such, or has a usual name."""
     mask_column: str | None = None
     """Column of the masks, for segmentation. None: the second column of pictures."""
     subset: str | None = None
     """Name of a hub dataset's subset, where it has several."""
+    data_settings: dict[str, Any] = field(default_factory=dict)
+    """Settings of the data set itself, as --data-settings.min-land 0.02 for earth. docs/data.md lists them."""
+    split_seed: int | None = None
+    """Which examples are kept for validation and test where the data does not say. Leave it the same for pretraining,
+    fine-tuning and evaluation. None: the run's, or the data's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataSettings(ColumnSettings):
+class DataSettings(SourceSettings):
     """Data."""
 
     data: str
-    """Where examples come from: earth (built in), a folder of pictures, or a Hugging Face dataset's id."""
+    """Where examples come from: a built-in set (earth, watch, instruments, languages, clip), a folder, or a Hugging
+    Face dataset's id."""
     size: int | None = None
-    """Pixels along each side of a picture. None: those of the pretrained model, or else 64 for earth (24 for
-    classification) and 224 for other pictures."""
+    """Pixels along each side of a picture. None: those of the pretrained model, or the data's own."""
     colours: Literal["L", "RGB", "RGBA"] | None = None
     """Colours of a pixel; L is grey. None: those of the pretrained model, or RGB."""
     fit: Literal["crop", "squash", "pad"] | None = None
     """What is done to pictures that are not square: crop keeps the middle, squash changes proportions, pad marks the
-    rest as absent. None: as the pretrained model, or crop."""
-    flip: bool = False
-    """Mirror training pictures at random; tiles of the earth are turned as well."""
-    min_land: float = 0.0
-    """Least share of land in a training tile of the earth."""
-    split_seed: int | None = None
-    """Which examples are kept for validation and test where the data does not say. Leave it the same for pretraining,
-    fine-tuning and evaluation. None: the data's own."""
+    rest as absent. None: as the pretrained model, or the data's own."""
+    augment: dict[str, Any] = field(default_factory=dict)
+    """Random changes of training examples, as --augment.flip true or '{"randaugment": {"magnitude": 5}}'.
+    docs/data.md lists them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeSettings:
+    """Recipe."""
+
+    recipe: str | None = None
+    """A documented run whose settings are taken where no others are given: earth, watch, instruments, languages, clip,
+    imagenet, audioset, voc, modelnet40 or kinetics."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +104,8 @@ class MaskSettings:
     target_normalisation: Literal["none", "channel", "example"] = "none"
     """What is brought to zero mean and unit variance before comparing: nothing, each channel of each example, or each
     example whole."""
+    modality_weights: dict[str, float] = field(default_factory=dict)
+    """Weight of a modality's reconstruction in the loss, as --modality-weights.audio 0.5; 1 where not said."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +119,7 @@ class ModelSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainSettings(DataSettings, ModelSettings, MaskSettings, RunSettings, TrainingSettings):
+class PretrainSettings(RecipeSettings, DataSettings, ModelSettings, MaskSettings, RunSettings, TrainingSettings):
     """Pretraining."""
 
     def whole(self) -> Self:
@@ -104,10 +128,10 @@ class PretrainSettings(DataSettings, ModelSettings, MaskSettings, RunSettings, T
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneSettings(DataSettings, RunSettings, TrainingSettings):
+class FinetuneSettings(RecipeSettings, DataSettings, RunSettings, TrainingSettings):
     """Fine-tuning."""
 
-    task: Literal["classification", "segmentation"] | None = None
+    task: Literal["classification", "multilabel", "segmentation", "regression", "forecasting", "joint"] | None = None
     """What is learned. None: what the data has labels for."""
     pretrained: str | None = field(default=None, metadata={"option": "from", "value": "MODEL"})
     """Pretrained model to start from: a run folder, a saved model's folder or a hub id. None: start from scratch."""
@@ -121,6 +145,10 @@ class FinetuneSettings(DataSettings, RunSettings, TrainingSettings):
     """Fields of the model's config to replace, as '{"drop_path": 0.1}' or --model-settings.drop-path 0.1."""
     task_settings: dict[str, Any] = field(default_factory=dict)
     """Fields of the task's config to replace, as '{"label_smoothing": 0.1}' or --task-settings.readout label."""
+    balance: float = 0.0
+    """How much rare classes count more in the loss. 0: all examples count the same; 1: all classes do; 0.5: between."""
+    test: bool = False
+    """Measure the trained model on the test split at the end, with the floor beside it where there is one."""
     train_share: float = 1.0
     """Share of the training examples that is used, chosen by --split-seed; a smaller share is part of a larger one."""
 
@@ -128,6 +156,8 @@ class FinetuneSettings(DataSettings, RunSettings, TrainingSettings):
         super().__post_init__()
         if not 0 < self.train_share <= 1:
             raise ValueError(f"train_share: expected a share above 0, up to 1, got {self.train_share!r}")
+        if not 0 <= self.balance <= 1:
+            raise ValueError(f"balance: expected a number from 0 to 1, got {self.balance!r}")
         if self.pretrained is not None and self.model is not None:
             raise ValueError(f"model: not together with --from, which brings its model, got {self.model!r}")
         if self.pretrained is None and self.mode != "all":
@@ -139,17 +169,21 @@ class FinetuneSettings(DataSettings, RunSettings, TrainingSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateSettings(ColumnSettings):
+class EvaluateSettings(SourceSettings):
     """Evaluation."""
 
     checkpoint: str = _positional()
     """What is measured: a run folder, a saved model's folder or a hub id."""
     data: str | None = None
-    """Where examples come from: earth, a folder of pictures, or a Hugging Face dataset's id. None: the run's data."""
+    """Where examples come from, as in training. None: the run's data."""
     split: Literal["test", "validation", "train", "all"] = "test"
     """The part of the data."""
-    split_seed: int | None = None
-    """As in training. None: the run's, or 0."""
+    each_modality: bool = False
+    """Also measure the model with each of its modalities alone."""
+    strict: bool = False
+    """Fail at the first unreadable example."""
+    max_bad_share: float = 0.1
+    """Largest share of examples that may be unreadable before the measurement fails."""
     batch_size: int = 32
     """Examples in a batch; the metrics do not depend on it."""
     num_workers: int = 0
@@ -174,13 +208,13 @@ class PredictSettings:
     checkpoint: str = _positional()
     """What predicts: a run folder, a saved model's folder or a hub id."""
     files: tuple[str, ...] = _positional()
-    """Pictures, or folders of pictures."""
+    """Files of what the model takes (pictures, sounds, clips, point clouds, series, texts), or folders of them."""
     top: int = 5
     """How many labels are named, the most probable first."""
     out: str | None = field(default=None, metadata={"value": "FOLDER"})
-    """Folder for the pictures that a segmenter writes, or a model that is pretrained only. None: predictions/."""
+    """Folder for what a segmenter, a forecaster or a model that is pretrained only draws. None: predictions/."""
     batch_size: int = 16
-    """Pictures in a batch."""
+    """Files in a batch."""
     json: str | None = field(default=None, metadata={"value": "FILE"})
     """File to write the predictions to."""
 
@@ -193,19 +227,17 @@ class PredictSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlotSettings(ColumnSettings):
+class PlotSettings(SourceSettings):
     """Pictures."""
 
     checkpoint: str = _positional()
     """What is drawn: a run folder, a saved model's folder or a hub id."""
-    kind: Literal["all", "reconstruction", "positions", "curves", "segmentation"] = "all"
+    kind: Literal["all", "reconstruction", "positions", "curves", "segmentation", "forecast"] = "all"
     """Which pictures. all: those that the run or model has something for."""
     data: str | None = None
     """Where examples come from. None: the run's data."""
     split: Literal["test", "validation", "train"] = "test"
     """The part of the data that examples come from; another one where there is no such part."""
-    split_seed: int | None = None
-    """As in training. None: the run's, or 0."""
     num_examples: int = 6
     """How many examples are drawn."""
     out: str | None = field(default=None, metadata={"value": "FOLDER"})

@@ -63,6 +63,15 @@ class EncodedRecords:
         """The record, changed at random."""
         return self._read(index, rng if self.augmentations else None)
 
+    def targets_of(self, index: int) -> dict[str, Tensor] | None:
+        """A record's targets, without reading the rest of it; None if they cannot be read."""
+        try:
+            record = self.records[index]
+            masks = _masks(record, self.encoders, self.targets, self.num_classes)
+            return _tensors(record, self.encoders, self.targets, self.num_classes, masks)
+        except ValueError:
+            return None
+
     def raws(self, modality: str, count: int) -> Iterator[Any]:
         """A modality's raw values as they are stored, of at most so many records, evenly spread."""
         for index in np.linspace(0, len(self) - 1, min(count, len(self))).astype(np.int64):
@@ -117,13 +126,9 @@ def encode_record(
         values[modality] = encoder.read(raw)
     if not values:
         raise ValueError(f"has none of the modalities {', '.join(encoders)}")
-    for target in targets:
-        if target not in record.targets:
-            raise ValueError(f"has no {target}")
     kinds = {modality: encoder.kind for modality, encoder in encoders.items()}
-    masked = _masked_modality(record, encoders) if MASK in targets else None
-    if masked is not None:
-        values[MASK] = _read_mask(record, masked, encoders[masked], num_classes)
+    if masks := _masks(record, encoders, targets, num_classes):
+        values |= masks
         kinds[MASK] = "mask"
     for augmentation in augmentations:
         assert rng is not None
@@ -140,12 +145,37 @@ def encode_record(
             absent = torch.ones(shape.num_tokens, dtype=torch.bool)
         if absent is not None:
             is_padding[modality] = absent
+    tensors = _tensors(record, encoders, targets, num_classes, values)
+    return Example(inputs=inputs, is_padding=is_padding, targets=tensors, name=record.name)
+
+
+def _masks(
+    record: Record, encoders: Mapping[str, Encoder], targets: Sequence[str], num_classes: int
+) -> dict[str, np.ndarray]:
+    """The mask of a record as a value that augmentations may change, if one is wanted."""
+    for target in targets:
+        if target not in record.targets:
+            raise ValueError(f"has no {target}")
+    if MASK not in targets:
+        return {}
+    modality = _masked_modality(record, encoders)
+    return {MASK: _read_mask(record, modality, encoders[modality], num_classes)}
+
+
+def _tensors(
+    record: Record,
+    encoders: Mapping[str, Encoder],
+    targets: Sequence[str],
+    num_classes: int,
+    values: Mapping[str, np.ndarray],
+) -> dict[str, Tensor]:
+    """A record's targets as tensors; its mask is among the values."""
     tensors = {name: _target(name, record.targets[name], num_classes) for name in targets if name != MASK}
-    if masked is not None:
-        encoder = encoders[masked]
+    if MASK in targets:
+        encoder = encoders[_masked_modality(record, encoders)]
         assert isinstance(encoder, ImageEncoder)
         tensors[MASK] = encoder.mask_to_targets(values[MASK])
-    return Example(inputs=inputs, is_padding=is_padding, targets=tensors, name=record.name)
+    return tensors
 
 
 def _masked_modality(record: Record, encoders: Mapping[str, Encoder]) -> str:

@@ -1,1 +1,48 @@
-"""Documented runs: each module says its command, its cost and what it measured."""
+"""Documented runs: each module says its commands, their cost and what they measured.
+
+A recipe is a module with `PRETRAIN` and `FINETUNE`: settings of `hip pretrain` and `hip finetune`, by option name, that hold
+where the user says nothing else. `hip pretrain --recipe watch`, then `hip finetune --recipe watch`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from importlib import import_module
+from typing import Any
+
+RECIPES = (
+    "earth",
+    "watch",
+    "instruments",
+    "languages",
+    "clip",
+    "imagenet",
+    "audioset",
+    "voc",
+    "modelnet40",
+    "kinetics",
+)
+"""Each is the module of that name."""
+
+
+def read_recipe(name: str, command: str) -> dict[str, Any]:
+    """The settings of a recipe for a command.
+
+    Args:
+        name: one of `RECIPES`.
+        command: `pretrain` or `finetune`.
+
+    Raises:
+        ValueError: there is no such recipe, or it has nothing for the command.
+
+    >>> read_recipe("watch", "pretrain")["data"]
+    'watch'
+    """
+    if name not in RECIPES:
+        close = difflib.get_close_matches(name, RECIPES, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"recipe: expected one of {', '.join(RECIPES)}, got {name!r}{hint}")
+    settings = getattr(import_module(f"hiperceiver.recipes.{name}"), command.upper(), None)
+    if settings is None:
+        raise ValueError(f"recipe: {name!r} has nothing for this command, it is for hip pretrain")
+    return {**settings, "recipe": name}

@@ -83,6 +83,8 @@ def evaluate(
     num_workers: int = 0,
     precision: Precision = "32",
     accelerator: Accelerator = "auto",
+    max_bad_share: float = 1.0,
+    strict: bool = False,
     show_progress: bool = False,
 ) -> dict[str, float]:
     """Metrics of a task on one split of a source.
@@ -94,23 +96,31 @@ def evaluate(
         num_workers: processes that load data; 0: none.
         precision: "32" or "bf16".
         accelerator: kind of device; "auto": a GPU if there is one.
+        max_bad_share: largest share of examples that may be unreadable.
+        strict: fail at the first unreadable example.
         show_progress: a bar, if standard error is a terminal.
 
     Returns:
         The task's metrics by name, `num_examples` that were counted, and `num_skipped` that could not be read.
 
     Raises:
-        ValueError: there is no readable example.
+        ValueError: there is no readable example, or too many are unreadable.
     """
     before = task.device
     task.eval().to(find_device(accelerator))
     try:
-        loader = eval_loader(dataset, batch_size=batch_size, num_workers=num_workers)
+        loader = eval_loader(dataset, batch_size=batch_size, num_workers=num_workers, strict=strict)
         with counting("evaluating", len(dataset), is_shown=show_progress) as count:
             measured = measure(task, loader, precision=precision, after_batch=count)
     finally:
         task.to(before)
     assert measured is not None
+    num_bad, num_met = len(measured.skipped), len(measured.skipped) + measured.num_examples
+    if num_bad > max_bad_share * num_met:
+        raise ValueError(
+            f"max_bad_share: {num_bad} of {num_met} examples could not be read, expected at most {max_bad_share:.0%}; "
+            f"the first: {measured.skipped[0]}"
+        )
     counts = {"num_examples": float(measured.num_examples), "num_skipped": float(len(measured.skipped))}
     return {**measured.metrics, **counts}
 

@@ -231,10 +231,15 @@ def train(
 
 
 def _splits(source: Source) -> tuple[ExampleDataset, ExampleDataset | None]:
-    if "train" not in source.splits or len(source.splits["train"]) == 0:
+    if "train" not in source.splits or _num_examples(source.splits["train"]) == 0:
         raise ValueError(f"source: expected examples in a split 'train', got {', '.join(source.splits) or 'no split'}")
     validation = source.splits.get("validation")
     return source.splits["train"], validation if validation is not None and len(validation) > 0 else None
+
+
+def _num_examples(dataset: ExampleDataset) -> int | None:
+    """None for a stream, which does not know."""
+    return len(dataset) if hasattr(dataset, "__len__") else None
 
 
 def _fit_to_source(task: Task, source: Source) -> None:
@@ -262,7 +267,7 @@ def _identity(task: Task, settings: TrainingSettings, training_set: ExampleDatas
     values |= {f"model.{name}": value for name, value in task.model.config.to_dict().items()}
     values |= {f"modality {name!r}": each.to_dict() for name, each in task.model.modalities.items()}
     values |= {"encoders": task.encoders, "classes": task.classes}
-    values["number of training examples"] = len(training_set)
+    values["number of training examples"] = _num_examples(training_set)
     values["trained weights"] = [name for name, weight in task.named_parameters() if weight.requires_grad]
     values |= {
         field.name: getattr(settings, field.name)
