@@ -264,12 +264,13 @@ def _from_table(content: bytes) -> np.ndarray:
     }
     first = next(iter(lines.values()), "")
     delimiter = next((each for each in "\t;," if each in first), None)
-    cells = csv.reader(lines.values(), delimiter=delimiter) if delimiter else (line.split() for line in lines.values())
-    rows = list(zip(lines, cells, strict=False))  # a quoted cell over several lines leaves fewer rows than lines
-    if rows and not all(_is_number(cell) for cell in rows[0][1]):
-        del rows[0]  # names
-    if not rows:
+    has_names = bool(first) and not all(_is_number(cell) for cell in next(_cells([first], delimiter)))
+    if len(lines) == has_names:
         raise ValueError("has no line of numbers")
+    with contextlib.suppress(ValueError):  # by far the fastest, if no cell is missing
+        return np.loadtxt([*lines.values()][has_names:], delimiter=delimiter, comments=None, quotechar='"', ndmin=2)
+    # A quoted cell over several lines leaves fewer rows than lines.
+    rows = [*zip(lines, _cells(lines.values(), delimiter), strict=False)][has_names:]
     values = []
     for number, row in rows:
         if len(row) != len(rows[0][1]):
@@ -284,6 +285,10 @@ def _from_table(content: bytes) -> np.ndarray:
                     raise ValueError(f"line {number}, cell {column}: expected a number, got {cell[:40]!r}") from None
             values.append([float("nan") if cell.strip().lower() in _MISSING else float(cell) for cell in row])
     return np.array(values, dtype=np.float64)
+
+
+def _cells(lines: Iterable[str], delimiter: str | None) -> Iterator[list[str]]:
+    return csv.reader(lines, delimiter=delimiter) if delimiter else (line.split() for line in lines)
 
 
 def _is_number(cell: str) -> bool:
