@@ -6,12 +6,15 @@ Both floors have one setting (how finely they look), taken from the validation s
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hiperceiver.data.encoders.image import IGNORE, ImageEncoder
 from hiperceiver.data.example import Example, ExampleDataset
-from hiperceiver.data.sources.source import Source
+
+if TYPE_CHECKING:
+    from hiperceiver.data.sources.source import Source
 
 MAX_NEIGHBOUR_VALUES = 50_000_000
 """Values of training pictures that the nearest neighbour compares with (200 MB); more are thinned out."""

