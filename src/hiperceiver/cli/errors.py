@@ -12,16 +12,24 @@ from types import MappingProxyType
 PACKAGE = Path(__file__).parents[1]
 
 EXTRAS = {
+    "av": "data",
     "datasets": "data",
     "docstring_parser": "train",
+    "h5py": "data",
     "jsonargparse": "train",
+    "kornia": "data",
     "lightning": "train",
     "matplotlib": "plots",
     "mpl_toolkits": "earth",
+    "midirenderer": "instruments",
+    "mido": "instruments",
     "PIL": "data",
     "rich": "train",
+    "sklearn": "data",
+    "soundfile": "data",
     "tensorboard": "train",
     "torchmetrics": "train",
+    "trimesh": "data",
     "yaml": "train",
 }
 """A package that may be missing -> the extra of ours that installs it."""
@@ -68,6 +76,8 @@ def describe(error: BaseException, options: Mapping[str, str] = MappingProxyType
         return one_line(f"{error.filename}: {error.strerror or type(error).__name__}")
     if type(error).__name__ == "OutOfMemoryError" or (isinstance(error, RuntimeError) and "allocate mem" in str(error)):
         return f"out of memory; a smaller --batch-size or --size needs less: {one_line(error)[:200]}"
+    if isinstance(error, RuntimeError) and (found := re.search(r"DataLoader worker .*", one_line(error))):
+        return f"--num-workers: a process that loads data ended by itself: {found[0][:200]}"
     is_ours = isinstance(error, ValueError) and _comes_from_us(error)
     if not is_ours and type(error).__name__ not in FOREIGN_MISTAKES:
         return None
