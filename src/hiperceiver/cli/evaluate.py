@@ -132,8 +132,7 @@ def _print(
     if floor is not None:
         columns[f"floor: {floor.name}"] = floor.metrics
     rows = [
-        (name, *(metric(name, values[name]) if name in values else "" for values in columns.values()))
-        for name in names
+        (name, *(metric(name, values[name]) if name in values else "" for values in columns.values())) for name in names
     ]
     print_table(("metric", *columns), rows, title=title)
     if counts.get("num_skipped"):

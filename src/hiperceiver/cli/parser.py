@@ -224,9 +224,7 @@ class _Given:
     wants_help: bool = False
 
 
-def _split(
-    schema: Schema, arguments: Sequence[str], read_recipe: Callable[[str], dict[str, Any]] | None
-) -> _Given:
+def _split(schema: Schema, arguments: Sequence[str], read_recipe: Callable[[str], dict[str, Any]] | None) -> _Given:
     given = _Given()
     lists: dict[str, list[str]] = {}
     places: list[str] = []

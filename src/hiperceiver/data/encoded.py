@@ -1,4 +1,4 @@
-"""Records as examples: read, changed at random while training, encoded; whatever is wrong with one is said of it alone."""
+"""Records as examples: read, changed at random while training, encoded; what is wrong with one is said of it alone."""
 
 from __future__ import annotations
 

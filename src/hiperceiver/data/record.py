@@ -24,7 +24,8 @@ class Record:
 class Records(Protocol):
     """A list of records or anything that is read like one. Its order never changes.
 
-    `records[index]` may raise a `ValueError` of one line for a record that cannot be read."""
+    `records[index]` may raise a `ValueError` of one line for a record that cannot be read.
+    """
 
     def __len__(self) -> int:
         """Number of records."""

@@ -280,9 +280,7 @@ def _complete_splits(name: str, given: Mapping[str, Records], seed: int, warning
     return {split: splits[split] for split in SPLITS if split in splits}
 
 
-def _labelled(
-    name: str, splits: dict[str, Records], classes: Sequence[str], warnings: list[str]
-) -> dict[str, Records]:
+def _labelled(name: str, splits: dict[str, Records], classes: Sequence[str], warnings: list[str]) -> dict[str, Records]:
     """The records that have a label, and what is odd about the classes."""
     kept: dict[str, Records] = {}
     for split, part in splits.items():
@@ -297,7 +295,9 @@ def _labelled(
                 more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
                 warnings.append(f"classes without training examples: {', '.join(absent[:5])}{more}")
         if len(rows) < len(part):
-            warnings.append(f"{len(part) - len(rows)} of {len(part)} examples of {split} have no label and are left out")
+            warnings.append(
+                f"{len(part) - len(rows)} of {len(part)} examples of {split} have no label and are left out"
+            )
         if len(rows):
             kept[split] = part if len(rows) == len(part) else Chosen(part, rows)
     return kept
