@@ -9,6 +9,7 @@ from hiperceiver.data.encoders.audio import AudioEncoder
 from hiperceiver.data.encoders.bytes import BytesEncoder
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.encoders.image import ImageEncoder
+from hiperceiver.data.encoders.points import PointsEncoder
 from hiperceiver.data.encoders.series import SeriesEncoder
 from hiperceiver.data.encoders.vector import VectorEncoder
 from hiperceiver.data.encoders.video import VideoEncoder
@@ -18,6 +19,7 @@ ENCODERS: dict[str, type[Encoder]] = {
     "image": ImageEncoder,
     "video": VideoEncoder,
     "audio": AudioEncoder,
+    "points": PointsEncoder,
     "series": SeriesEncoder,
     "volume": VolumeEncoder,
     "bytes": BytesEncoder,
@@ -31,6 +33,7 @@ __all__ = [
     "BytesEncoder",
     "Encoder",
     "ImageEncoder",
+    "PointsEncoder",
     "SeriesEncoder",
     "VectorEncoder",
     "VideoEncoder",

@@ -1,0 +1,310 @@
+"""Point clouds and meshes: a token is a point, its first channels are x, y and z, and the rest are its features.
+
+A cloud is a set, but tokens stand in a line. Points are laid along a space-filling curve, so that whatever order a file
+has them in, they come out in one order, and a run of tokens (which is what a group holds) is a place in space.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self, TypeAlias, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hiperceiver.data.curves import hilbert_code, morton_code
+from hiperceiver.data.encoders.arrays import (
+    RawArray,
+    as_float32,
+    faults_of,
+    mean_and_std,
+    normalised,
+    physical,
+    read_array,
+    read_file,
+)
+from hiperceiver.data.encoders.encoder import Encoder
+from hiperceiver.data.encoders.normalisation import check_statistics
+from hiperceiver.data.encoders.settings import check_choice, check_count
+from hiperceiver.data.packages import import_extra
+from hiperceiver.modality import Modality
+
+PointOrder = Literal["hilbert", "morton", "index"]
+PointScale = Literal["sphere", "box", "none"]
+RawPoints: TypeAlias = RawArray
+"""What is accepted as points: an array or tensor (N, 3 + features), lists, a path, or a file's bytes."""
+
+MESH_STARTS = {".glb": b"glTF", ".obj": None, ".off": b"OFF", ".ply": b"ply", ".stl": None}
+"""Endings of files that trimesh reads -> how such a file begins, where that tells it from others."""
+TABLE_ENDINGS = (".csv", ".npy", ".npz", ".pts", ".tsv", ".txt", ".xyz")
+"""Endings of files that hold a row of numbers for each point."""
+
+_CURVES = {"hilbert": hilbert_code, "morton": morton_code}
+_BITS = 16
+"""Bits of a cell along each axis, whose points are then told apart by their numbers alone."""
+_QUIET = logging.NullHandler()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointsEncoder(Encoder):
+    """Clouds of any number of points, and meshes, as (num_points, 3 + num_features) tokens, and back.
+
+    Of more points some are kept, evenly spaced in the chosen order; fewer have absent tokens at the end. A mesh is
+    sampled evenly over its surface. With `hilbert` and `morton` a shuffled cloud gives the same tokens, bit for bit.
+
+    >>> rng = np.random.default_rng(0)
+    >>> cloud = rng.normal(size=(1000, 3))
+    >>> encoder = PointsEncoder(num_points=512)
+    >>> tokens = encoder.encode(cloud)
+    >>> tokens.shape, torch.equal(tokens, encoder.encode(rng.permutation(cloud)))
+    (torch.Size([512, 3]), True)
+    >>> round(tokens.norm(dim=1).max().item(), 4)  # the farthest point lies on the unit sphere
+    1.0
+    """
+
+    kind: ClassVar[str] = "points"
+
+    num_points: int = 2048
+    """Tokens of the grid; also how many points of a mesh's surface are taken."""
+    num_features: int = 0
+    """Channels of a point beside x, y and z, such as 3 for a normal or a colour. Meshes have none."""
+    order: PointOrder = "hilbert"
+    """Order of the tokens: along the `hilbert` curve or the `morton` curve, or as in the file (`index`, which is the
+    published model's)."""
+    normalise: PointScale = "sphere"
+    """`sphere`: each cloud's centroid becomes 0 and its farthest point lies at distance 1. `box`: the centre of its
+    bounding box becomes 0 and its longest half side 1. `none`: coordinates are normalised with `mean` and `std`."""
+    mean: tuple[float, ...] = ()
+    """Per feature; with normalise="none" of x, y and z too, which come first. 0 if not given."""
+    std: tuple[float, ...] = ()
+    """As `mean`. 1 if not given."""
+
+    def __post_init__(self) -> None:
+        check_count("num_points", self.num_points)
+        if not isinstance(self.num_features, int) or isinstance(self.num_features, bool) or self.num_features < 0:
+            raise ValueError(f"num_features: expected a whole number >= 0, got {self.num_features!r}")
+        check_choice("order", self.order, get_args(PointOrder))
+        check_choice("normalise", self.normalise, get_args(PointScale))
+        channels = 3 + self.num_features - self._num_scaled
+        for name, default in [("mean", 0.0), ("std", 1.0)]:
+            values = getattr(self, name)
+            if not channels and values:
+                raise ValueError(f"{name}: expected none, for there are no features, got {values!r}")
+            values = check_statistics(name, values, channels, default=default) if channels else ()
+            object.__setattr__(self, name, values)
+
+    @property
+    def modality(self) -> Modality:
+        """Grid (num_points,) and channels of the tokens, of which 3 are coordinates."""
+        return Modality(grid=(self.num_points,), channels=3 + self.num_features, num_coordinates=3)
+
+    def read(self, raw: RawPoints) -> np.ndarray:
+        """Points as they are in the file, or points of a mesh's surface: float32 (N, 3 + num_features).
+
+        Args:
+            raw: numbers (N, 3 + num_features) as an array, a tensor or lists; a path of one of `TABLE_ENDINGS` or
+                `MESH_STARTS`; or the bytes of an .npy, .npz, .off, .ply or .glb file or of a table as text.
+
+        Raises:
+            ValueError: it cannot be read, has other columns, a number is not finite, or there are not two different
+                points.
+        """
+        with faults_of(raw):
+            array = self._points(raw)
+            if array.ndim != 2 or array.shape[1] != 3 + self.num_features:
+                raise ValueError(
+                    f"expected points of shape (N, {3 + self.num_features}) with num_features={self.num_features}, "
+                    f"got {array.shape}"
+                )
+            points = as_float32(array)
+            if (points[:, :3] == points[0, :3]).all():
+                raise ValueError(f"expected points in different places, got {len(points)} in one")
+            return points
+
+    def to_tokens(self, value: np.ndarray) -> tuple[Tensor, Tensor | None]:
+        """Points (N, 3 + num_features) as tokens (num_points, 3 + num_features); bool (num_points,), True = absent."""
+        points = self._ordered(value.astype(np.float32) + np.float32(0))  # -0 becomes 0: they compare equal
+        if len(points) > self.num_points:
+            points = points[np.arange(self.num_points) * len(points) // self.num_points]
+        # Sums depend on the order of what is summed: so the size is taken of points that are in order.
+        values = normalised(self._scaled(points), *self._statistics)
+        if len(values) == self.num_points:
+            return torch.from_numpy(values), None
+        tokens = np.zeros((self.num_points, values.shape[1]), dtype=np.float32)
+        tokens[: len(values)] = values
+        return torch.from_numpy(tokens), torch.arange(self.num_points) >= len(values)
+
+    def decode(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
+        """Tokens as points, float32 (n, 3 + num_features), without the absent ones.
+
+        Features are in their units again, and with normalise="none" coordinates too; otherwise a cloud's own place and
+        size are lost.
+
+        Raises:
+            ValueError: the shape is not this encoder's.
+        """
+        self.check_tokens(tokens)
+        return physical(tokens if is_padding is None else tokens[~is_padding], *self._statistics)
+
+    def fitted(self, raws: Iterable[RawPoints]) -> Self:
+        """The same encoder with mean and deviation of each feature; with normalise="none" of x, y and z too.
+
+        Raises:
+            ValueError: none of the clouds can be read; the first one's fault is given.
+        """
+        if not self.mean:
+            return self
+        mean, std = mean_and_std(self, raws)
+        return replace(self, mean=mean[self._num_scaled :], std=std[self._num_scaled :])
+
+    @property
+    def _num_scaled(self) -> int:
+        """Channels that are normalised by the cloud's own size."""
+        return 0 if self.normalise == "none" else 3
+
+    @property
+    def _statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and deviation of every channel of what `_scaled` gives."""
+        return (0.0,) * self._num_scaled + self.mean, (1.0,) * self._num_scaled + self.std
+
+    def _points(self, raw: RawPoints) -> np.ndarray:
+        """Numbers of points, not yet checked."""
+        if isinstance(raw, str | os.PathLike):
+            ending = Path(raw).suffix.lower()
+            if ending not in MESH_STARTS and ending not in TABLE_ENDINGS:
+                known = ", ".join(sorted((*MESH_STARTS, *TABLE_ENDINGS)))
+                raise ValueError(f"expected a file of points or a mesh ({known}), got {ending or 'no ending'!r}")
+            if ending in (".pts", ".xyz"):
+                return read_array(_without_count(read_file(raw)))
+            content = read_file(raw) if ending in MESH_STARTS else b""
+        else:
+            starts = ((ending, start) for ending, start in MESH_STARTS.items() if start is not None)
+            content = raw if isinstance(raw, bytes) else b""
+            ending = next((ending for ending, start in starts if content.startswith(start)), "")
+        return _points_of_mesh(content, ending, self.num_points) if ending in MESH_STARTS else read_array(raw)
+
+    def _ordered(self, points: np.ndarray) -> np.ndarray:
+        """The points along the curve, whatever order they come in."""
+        if self.order == "index":
+            return points
+        coordinates = points[:, :3].astype(np.float64)
+        coordinates -= coordinates.min(0)
+        extent = coordinates.max() or 1.0
+        cells = (coordinates * ((2**_BITS - 1) / extent)).astype(np.uint64)
+        # In one cell all numbers of the points decide in turn; where they are equal too, the points are the same.
+        return points[np.lexsort((*points.T[::-1], _CURVES[self.order](cells, _BITS)))]
+
+    def _scaled(self, points: np.ndarray) -> np.ndarray:
+        """The cloud brought to its place and size: float64 (n, 3 + num_features)."""
+        scaled = points.astype(np.float64)
+        coordinates = scaled[:, :3]  # a view
+        if self.normalise == "sphere":
+            coordinates -= coordinates.mean(0)
+            coordinates /= np.sqrt(np.square(coordinates).sum(1).max()) or 1.0
+        elif self.normalise == "box":
+            coordinates -= (coordinates.min(0) + coordinates.max(0)) / 2
+            coordinates /= np.abs(coordinates).max() or 1.0
+        return scaled
+
+
+def sample_surface(triangles: np.ndarray, count: int) -> np.ndarray:
+    """Points spread evenly over triangles: float64 (count, 3). The same triangles always give the same points.
+
+    Every point stands for the same area; where in its share of the surface it lies is drawn at random.
+
+    Args:
+        triangles: corners (T, 3, 3).
+        count: how many points.
+
+    Raises:
+        ValueError: a corner is not finite, or the triangles have no area.
+
+    >>> square = np.array([[[0, 0, 0], [1, 0, 0], [1, 1, 0]], [[0, 0, 0], [1, 1, 0], [0, 1, 0]]])
+    >>> points = sample_surface(square, 1000)
+    >>> points.shape, points.mean(0).round(1).tolist()
+    ((1000, 3), [0.5, 0.5, 0.0])
+    """
+    corners = np.ascontiguousarray(triangles, dtype=np.float64)
+    if not np.isfinite(corners).all():
+        raise ValueError("expected finite numbers, got corners that are not")
+    a, ab, ac = corners[:, 0], corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    with np.errstate(over="ignore", invalid="ignore"):
+        ends = np.cumsum(np.linalg.norm(np.cross(ab, ac), axis=1))  # of each triangle's share of twice the area
+    if not (ends[-1] > 0 and np.isfinite(ends[-1])):
+        raise ValueError(f"expected a surface, got {len(corners)} triangles without area")
+    rng = np.random.default_rng(zlib.crc32(corners.tobytes()))
+    at = (np.arange(count) + rng.random(count)) / count * ends[-1]
+    chosen = np.minimum(np.searchsorted(ends, at, side="right"), len(corners) - 1)
+    u, v = rng.random((2, count, 1))
+    is_outside = u + v > 1  # in the other half of the parallelogram
+    u, v = np.where(is_outside, 1 - u, u), np.where(is_outside, 1 - v, v)
+    return a[chosen] + u * ab[chosen] + v * ac[chosen]
+
+
+def _points_of_mesh(content: bytes, ending: str, count: int) -> np.ndarray:
+    """Points of a mesh's surface, or all points of a file that has no faces: (N, 3)."""
+    trimesh = import_extra("trimesh", extra="data")
+    logging.getLogger("trimesh").addHandler(_QUIET)  # its warnings would be printed where nobody set up logging
+    if ending in (".off", ".obj"):
+        content = content.decode("utf-8", errors="replace").encode()  # comments may be in any encoding
+    if ending == ".off":
+        _check_off(content)
+    if ending == ".ply":
+        _check_ply(content)
+    try:
+        scene: Any = trimesh.load_scene(BytesIO(content), file_type=ending[1:], process=False)
+    except (ImportError, MemoryError):  # of a package that guesses the encoding of text; of a size that is damaged
+        raise ValueError(f"is damaged, or is no {ending} file") from None
+    parts = scene.dump()  # each where the scene has it
+    surfaces = [part.triangles for part in parts if len(getattr(part, "faces", ()))]
+    if surfaces:
+        return sample_surface(np.concatenate(surfaces), count)
+    points = [np.asarray(part.vertices) for part in parts if len(getattr(part, "vertices", ()))]
+    if not points:
+        raise ValueError("holds no points")
+    return np.concatenate(points)
+
+
+def _check_off(content: bytes) -> None:
+    """Refuse an OFF file that is cut off, of which trimesh would read the rest."""
+    lines = [line for line in (each.partition(b"#")[0].strip() for each in content.splitlines()) if line]
+    _, is_off, rest = b"\n".join(lines).partition(b"OFF")
+    lines = rest.split(b"\n")
+    lines = [line for line in lines if line]  # the counts stand on the first line or are glued to its OFF
+    counts = lines[0].split()[:2] if lines else []
+    if not is_off or len(counts) < 2 or not all(each.isdigit() for each in counts):
+        raise ValueError("is damaged, or is no .off file: expected OFF and the numbers of vertices and faces")
+    num_vertices, num_faces = map(int, counts)
+    if len(lines) - 1 < num_vertices + num_faces:
+        raise ValueError(
+            f"is cut off: expected {num_vertices} vertices and {num_faces} faces, got {len(lines) - 1} lines of them"
+        )
+    for face in lines[1 + num_vertices : 1 + num_vertices + num_faces]:
+        corners = face.split()
+        if not corners[0].isdigit() or len(corners) <= int(corners[0]):
+            raise ValueError(f"is cut off: expected a face, got {face.decode(errors='replace')[:40]!r}")
+
+
+def _check_ply(content: bytes) -> None:
+    """Refuse a PLY file of text that is cut off, of which trimesh would read the rest."""
+    header, _, body = content.partition(b"end_header")
+    words = [line.split() for line in header.splitlines()]
+    if [b"format", b"ascii", b"1.0"] not in words:
+        return  # a binary one has one length only, which trimesh checks
+    counts = [int(each[2]) for each in words if each[:1] == [b"element"] and len(each) == 3 and each[2].isdigit()]
+    num_lines = len([line for line in body.splitlines() if line.strip()])
+    if num_lines != sum(counts):
+        raise ValueError(f"is cut off or damaged: expected {sum(counts)} lines after its header, got {num_lines}")
+
+
+def _without_count(content: bytes) -> bytes:
+    """A table without the number of its points, which may stand alone in the first line."""
+    first, _, rest = content.lstrip().partition(b"\n")
+    return rest if first.strip().isdigit() else content
