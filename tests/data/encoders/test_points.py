@@ -362,11 +362,13 @@ def test_mistakes_in_settings(settings: dict[str, Any], message: str) -> None:
         (None, "expected an array, lists of numbers, a path or bytes, got NoneType"),
         (b"", "is empty (0 bytes)"),
         (SQUARE[:-12], "is cut off: expected 4 vertices and 2 faces, got 5 lines of them"),
-        (SQUARE[:-3], "is cut off: expected a face, got '3 0 2'"),
+        (SQUARE[:-3], "is damaged: expected 3 numbers in each of the 2 lines of triangles"),
+        (SQUARE.replace(b"1 1 0", b"1 1"), "is damaged: expected 3 numbers in each of the 4 lines of vertices"),
+        (SQUARE.replace(b"3 0 2 3", b"4 0 2 3"), "is damaged: expected the 4 corners of a face, got '4 0 2 3'"),
         (b"OFF\n3 1 0\n0 0 0\n1 1 1\n2 2 2\n3 0 1 2\n", "expected a surface, got 1 triangles without area"),
         (b"OFF\n0 0 0\n", "holds no points"),
         (SQUARE.replace(b"1 1 0", b"1 nan 0"), "expected finite numbers, got corners that are not"),
-        (SQUARE.replace(b"3 0 2 3", b"3 0 2 9"), "OFF file has a face index outside the range of its vertices"),
+        (SQUARE.replace(b"3 0 2 3", b"3 0 2 9"), "expected faces of vertices 0 to 3, got 0 to 9"),
     ],
 )
 def test_bad_clouds(raw: Any, message: str) -> None:

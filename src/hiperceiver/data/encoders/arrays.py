@@ -22,9 +22,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hiperceiver.data.encoders.encoder import Encoder
-from hiperceiver.data.encoders.normalisation import channel_statistics
-
 RawArray: TypeAlias = "np.ndarray | Tensor | Sequence[Any] | str | os.PathLike[str] | bytes"
 """What is accepted as an array: an array, a tensor, nested lists, a path, or a file's bytes."""
 
@@ -163,15 +160,6 @@ def physical(tokens: Tensor, mean: Sequence[float], std: Sequence[float]) -> np.
     """
     values = tokens.detach().to("cpu", torch.float32).numpy()
     return values * np.array(std, dtype=np.float32) + np.array(mean, dtype=np.float32)
-
-
-def mean_and_std(encoder: Encoder, raws: Iterable[Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """As `channel_statistics`, of channels of any scale: microvolts in volts are brought to 1 as well.
-
-    A channel whose deviation is lost in the rounding of its mean is a constant: it keeps the deviation 1.
-    """
-    mean, std = channel_statistics(encoder, raws, least_std=0.0)
-    return mean, tuple(1.0 if s <= 1e-6 * abs(m) else s for m, s in zip(mean, std, strict=True))
 
 
 def middle(length: int, wanted: int) -> slice:

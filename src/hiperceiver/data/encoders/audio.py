@@ -144,7 +144,7 @@ class AudioEncoder(Encoder):
         Raises:
             ValueError: none of them can be read; the first one's fault is given.
         """
-        mean, std = channel_statistics(self, raws)
+        mean, std = channel_statistics(self.read, raws)
         return replace(self, mean=mean, std=std)
 
     def _checked(self, samples: np.ndarray, rate: int) -> np.ndarray:

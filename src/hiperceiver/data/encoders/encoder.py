@@ -13,7 +13,7 @@ values, between the two.
 | `points` | float32 (N, 3 + features) |
 | `volume` | float32 (D, H, W, C) |
 | `bytes` | uint8 (n,) |
-| `vector` | float32 (n,) |
+| `vector` | float32 (n, features) |
 """
 
 from __future__ import annotations
@@ -52,8 +52,11 @@ class Encoder(ABC):
 
     @abstractmethod
     def to_tokens(self, value: np.ndarray) -> tuple[Tensor, Tensor | None]:
-        """What `read` gave, changed or not, as normalised tokens: float32 (M, C); and bool (M,), True = absent, or None
-        if no token is absent."""
+        """What `read` gave, changed or not, as normalised tokens.
+
+        Returns:
+            float32 (M, C); and bool (M,), True = absent, or None if no token is absent.
+        """
 
     @abstractmethod
     def decode(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:

@@ -148,8 +148,10 @@ class ImageEncoder(Encoder):
         return self._resized(_in_mode(picture, self.mode, raw), placement, (height, width))
 
     def to_tokens(self, value: np.ndarray) -> tuple[Tensor, Tensor | None]:
-        """Normalised tokens (M, C), M = H * W in reading order. A smaller picture lies in the middle; around it (`pad`)
-        tokens are 0 and absent."""
+        """Normalised tokens (M, C), M = H * W in reading order.
+
+        A smaller picture lies in the middle; around it (`pad`) tokens are 0 and absent.
+        """
         normalised = self._normalised(value)
         if value.shape[:2] == self.size:
             return normalised, None
@@ -221,7 +223,7 @@ class ImageEncoder(Encoder):
         Raises:
             ValueError: none of them can be read; the first one's fault is given.
         """
-        mean, std = channel_statistics(self, raws, scale=1 / 255, least_std=1 / 255)
+        mean, std = channel_statistics(self.read, raws, scale=1 / 255, least_std=1 / 255)
         return replace(self, mean=mean, std=std)
 
     def _place_of(self, value: np.ndarray) -> tuple[slice, slice]:

@@ -3,50 +3,51 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any
 
 import numpy as np
-
-from hiperceiver.data.encoders.encoder import Encoder
 
 FITTED_TO = 256
 """How many raw values normalisation is taken from at most."""
 
 
 def channel_statistics(
-    encoder: Encoder, raws: Iterable[Any], *, scale: float = 1.0, least_std: float = 1e-6, limit: int = FITTED_TO
+    read: Callable[[Any], np.ndarray], raws: Iterable[Any], *, scale: float = 1.0, least_std: float = 0.0
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel (the last axis of the encoder's values), of six digits.
+    """Mean and standard deviation per channel (the last axis of what `read` gives), of six digits. NaN is left out.
 
     Args:
-        encoder: reads the raw values. Those that it cannot read are left out.
-        raws: of training data only.
+        read: an encoder's; what it cannot read is left out.
+        raws: of training data only; the first `FITTED_TO` are read.
         scale: values are multiplied with it first.
-        least_std: a channel that varies less keeps the deviation 1.
-        limit: how many raw values are read at most.
+        least_std: a channel that varies less, or so little that it is lost in the rounding of its mean, keeps the
+            deviation 1.
 
     Raises:
-        ValueError: none of them can be read; the first one's fault is given.
+        ValueError: nothing can be read; the first fault is given.
     """
-    count, total, squares = 0, np.zeros(1), np.zeros(1)
+    count, total, squares = np.zeros(1), np.zeros(1), np.zeros(1)
     first_fault = None
-    for raw in islice(raws, limit):
+    for raw in islice(raws, FITTED_TO):
         try:
-            value = encoder.read(raw)
+            value = read(raw)
         except ValueError as error:
             first_fault = first_fault or str(error)
             continue
         channels = value.reshape(-1, value.shape[-1]).astype(np.float64) * scale
-        count += len(channels)
+        is_there = ~np.isnan(channels)
+        channels = np.where(is_there, channels, 0)
+        count = count + is_there.sum(0)
         total = total + channels.sum(0)
         squares = squares + np.square(channels).sum(0)
-    if count == 0:
+    if not count.any():
         raise ValueError(f"nothing to take mean and std from: {first_fault or 'there is no training example'}")
+    count = np.maximum(count, 1)
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 0))
-    std = np.where(std < least_std, 1.0, std)
+    std = np.where(std <= np.maximum(least_std, 1e-6 * np.abs(mean)), 1.0, std)
     return tuple(_rounded(value) for value in mean), tuple(_rounded(value) for value in std)
 
 
@@ -56,8 +57,11 @@ def check_statistics(name: str, values: Iterable[float], channels: int, *, defau
     Raises:
         ValueError: the number of values or one of them is wrong.
     """
-    given = tuple(values)
-    numbers = tuple(float(value) for value in given) or (default,) * channels
+    given = tuple(values) if isinstance(values, Iterable) else (values,)
+    try:
+        numbers = tuple(float(value) for value in given) or (default,) * channels
+    except (TypeError, ValueError):
+        numbers = ()
     is_good = len(numbers) == channels and all(math.isfinite(value) for value in numbers)
     if not is_good or (name == "std" and min(numbers) <= 0):
         above = " above 0" if name == "std" else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self, get_args
 
 import numpy as np
@@ -14,7 +14,6 @@ from hiperceiver.data.encoders.arrays import (
     RawArray,
     as_float32,
     faults_of,
-    mean_and_std,
     middle,
     normalised,
     num_present,
@@ -22,7 +21,7 @@ from hiperceiver.data.encoders.arrays import (
     read_array,
 )
 from hiperceiver.data.encoders.encoder import Encoder
-from hiperceiver.data.encoders.normalisation import check_statistics
+from hiperceiver.data.encoders.normalisation import channel_statistics, check_statistics
 from hiperceiver.data.encoders.settings import check_choice, check_count
 from hiperceiver.modality import Modality
 
@@ -137,7 +136,7 @@ class SeriesEncoder(Encoder):
         """
         if self.normalise == "example":
             return self
-        mean, std = mean_and_std(_CompleteSteps(**asdict(self)), raws)
+        mean, std = channel_statistics(self._readings, raws)
         return replace(self, mean=mean, std=std)
 
     def _readings(self, raw: RawArray) -> np.ndarray:
@@ -148,14 +147,3 @@ class SeriesEncoder(Encoder):
             if values.ndim != 2 or values.shape[1] != self.channels:
                 raise ValueError(f"expected a series of shape (steps, {self.channels}), got {array.shape}")
             return as_float32(values, may_miss=self.missing == "mean")
-
-
-class _CompleteSteps(SeriesEncoder):
-    """What normalisation is taken from: missing readings say nothing of it."""
-
-    def read(self, raw: RawArray) -> np.ndarray:
-        values = self._readings(raw)
-        complete = values[~np.isnan(values).any(1)]
-        if len(complete) == 0:
-            raise ValueError("has no step in which nothing is missing")
-        return complete

@@ -21,14 +21,13 @@ from hiperceiver.data.encoders.arrays import (
     RawArray,
     as_float32,
     faults_of,
-    mean_and_std,
     normalised,
     num_present,
     physical,
     read_array,
 )
 from hiperceiver.data.encoders.encoder import Encoder
-from hiperceiver.data.encoders.normalisation import check_statistics
+from hiperceiver.data.encoders.normalisation import channel_statistics, check_statistics
 from hiperceiver.data.encoders.settings import check_count
 from hiperceiver.modality import Modality
 
@@ -126,5 +125,5 @@ class VectorEncoder(Encoder):
         Raises:
             ValueError: none of them can be read; the first one's fault is given.
         """
-        mean, std = mean_and_std(self, raws)
+        mean, std = channel_statistics(self.read, raws)
         return replace(self, mean=mean, std=std)

@@ -142,7 +142,7 @@ class VideoEncoder(Encoder):
         Raises:
             ValueError: none of them can be read; the first one's fault is given.
         """
-        mean, std = channel_statistics(self, raws, scale=1 / 255, least_std=1 / 255)
+        mean, std = channel_statistics(self.read, raws, scale=1 / 255, least_std=1 / 255)
         return replace(self, mean=mean, std=std)
 
     @property

@@ -15,7 +15,6 @@ from hiperceiver.data.encoders.arrays import (
     RawArray,
     as_float32,
     faults_of,
-    mean_and_std,
     middle,
     normalised,
     num_present,
@@ -23,7 +22,7 @@ from hiperceiver.data.encoders.arrays import (
     read_array,
 )
 from hiperceiver.data.encoders.encoder import Encoder
-from hiperceiver.data.encoders.normalisation import check_statistics
+from hiperceiver.data.encoders.normalisation import channel_statistics, check_statistics
 from hiperceiver.data.encoders.settings import check_choice, check_count
 from hiperceiver.modality import Modality
 
@@ -124,7 +123,7 @@ class VolumeEncoder(Encoder):
         Raises:
             ValueError: none of them can be read; the first one's fault is given.
         """
-        mean, std = mean_and_std(self, raws)
+        mean, std = channel_statistics(self.read, raws)
         return replace(self, mean=mean, std=std)
 
 
