@@ -17,26 +17,53 @@ SETTINGS = [
     {"kind": "masked-autoencoding", "loss_on": "all", "target_normalisation": "channel"},
     {"kind": "classification", "num_classes": 4, "class_weights": [1.0, 2.0, 3.0, 4.0], "label_smoothing": 0.1},
     {"kind": "classification", "num_classes": 4, "readout": "label", "label_modality": "label"},
+    {"kind": "classification", "num_classes": 4, "mixup": 0.8, "cutmix": 1},
     {"kind": "segmentation", "num_classes": 4, "background_class": 0, "input_modality": "image"},
     {"kind": "segmentation", "num_classes": 4, "own_embedding": False, "hidden_channels": 0},
+    {"kind": "multilabel", "num_classes": 4, "class_weights": [1.0, 2.0, 3.0, 4.0], "mixup": 0.5, "cutmix": 1.0},
+    {"kind": "multilabel", "num_classes": 4, "readout": "label", "label_modality": "label"},
+    {"kind": "regression", "num_values": 2, "target_mean": [1.0, 2.0], "target_std": [0.5, 3.0], "loss": "huber"},
+    {"kind": "forecasting", "horizon": 2, "input_modality": "image"},
+    {
+        "kind": "joint",
+        "labels": {"label": 4, "size": 0},
+        "shown": 0.5,
+        "weights": {"size": 2.0},
+        "target_mean": {"size": 7.0},
+        "target_std": {"size": 3.0},
+    },
 ]
 
 
 @pytest.fixture
 def model(make_model):
     image = Modality(grid=(8, 8), channels=3)
-    return make_model(image=image, label=Modality(grid=(1,), channels=4, role="label"))
+    labels = {
+        "label": Modality(grid=(1,), channels=4, role="label"),
+        "size": Modality(grid=(1,), channels=1, role="label"),
+    }
+    return make_model(image=image, **labels)
 
 
 @pytest.fixture
 def batch() -> Batch:
-    targets = {"label": torch.tensor([0, 3]), "segmentation": torch.randint(0, 4, (2, 64))}
+    targets = {
+        "label": torch.tensor([0, 3]),
+        "labels": torch.tensor([[0.0, 1, 1, 0], [0, 0, 0, 0]]),
+        "segmentation": torch.randint(0, 4, (2, 64)),
+        "values": torch.tensor([[0.0, 1], [2, torch.nan]]),
+        "size": torch.tensor([3.0, 9]),
+    }
     return Batch(inputs={"image": torch.randn(2, 64, 3)}, targets=targets)
 
 
 def test_every_task_is_in_the_table_under_its_name() -> None:
     assert {kind: task.kind for kind, task in TASKS.items()} == {kind: kind for kind in TASKS}
     assert {settings["kind"] for settings in SETTINGS} == set(TASKS)
+    expected = {"masked-autoencoding": "none", "forecasting": "none"}
+    assert {kind: task.source_task for kind, task in TASKS.items()} == {
+        kind: expected.get(kind, kind) for kind in TASKS
+    }
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
@@ -73,9 +100,9 @@ def test_settings_of_a_task_are_plain_values_that_build_it(model) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "task: expected one of masked-autoencoding, classification, segmentation, got None"),
-        ({"kind": "detection"}, "task: expected one of masked-autoencoding, classification, segmentation, got 'det"),
-        ({"kind": ["segmentation"]}, "task: expected one of masked-autoencoding, classification, segmentation, got ["),
+        ({}, f"task: expected one of {', '.join(TASKS)}, got None"),
+        ({"kind": "detection"}, f"task: expected one of {', '.join(TASKS)}, got 'det"),
+        ({"kind": ["segmentation"]}, f"task: expected one of {', '.join(TASKS)}, got ["),
         ({"kind": "segmentation"}, "num_classes: required by SegmentationConfig, got nothing"),
         (
             {"kind": "classification", "num_classes": 4, "head": 1},
@@ -96,7 +123,7 @@ def test_a_task_wants_its_own_config(model) -> None:
         Segmentation(model, config)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("settings", SETTINGS[2:])
+@pytest.mark.parametrize("settings", [each for each in SETTINGS if "num_classes" in each])
 def test_as_many_names_as_classes(tmp_path: Path, model, settings) -> None:
     task = task_from_settings(settings, model)
     with pytest.raises(ValueError, match="classes: expected 4 names, one for each class, got 3"):

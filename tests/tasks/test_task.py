@@ -10,8 +10,13 @@ SETTINGS = [
     {"kind": "masked-autoencoding", "ratio": 0.5},
     {"kind": "masked-autoencoding", "ratio": 0.5, "strategy": "uniform", "target_normalisation": "channel"},
     {"kind": "classification", "num_classes": 6, "class_weights": [1, 2, 3, 4, 5, 6]},
-    {"kind": "classification", "num_classes": 6, "readout": "label"},
+    {"kind": "classification", "num_classes": 6, "readout": "label", "label_modality": "label"},
     {"kind": "segmentation", "num_classes": 6, "label_smoothing": 0.1},
+    {"kind": "multilabel", "num_classes": 6, "class_weights": [1, 2, 3, 4, 5, 6], "mixup": 1.0},
+    {"kind": "multilabel", "num_classes": 6, "readout": "label", "label_modality": "label"},
+    {"kind": "regression", "num_values": 2, "target_std": [2, 3], "loss": "huber"},
+    {"kind": "forecasting", "horizon": 2},
+    {"kind": "joint", "labels": {"label": 6, "size": 0}, "weights": {"size": 3.0}},
 ]
 
 
@@ -20,6 +25,7 @@ def task(request: pytest.FixtureRequest, make_model) -> Task:
     modalities = {
         "image": Modality(grid=(5, 10), channels=3),
         "label": Modality(grid=(1,), channels=6, role="label"),
+        "size": Modality(grid=(1,), channels=1, role="label"),
     }
     task = task_from_settings(request.param, make_model(**modalities))
     with torch.no_grad():
@@ -30,7 +36,13 @@ def task(request: pytest.FixtureRequest, make_model) -> Task:
 
 @pytest.fixture
 def batch() -> Batch:
-    targets = {"label": torch.randint(0, 6, (4,)), "segmentation": torch.randint(0, 6, (4, 50))}
+    targets = {
+        "label": torch.randint(0, 6, (4,)),
+        "labels": torch.randint(0, 2, (4, 6)).float(),
+        "segmentation": torch.randint(0, 6, (4, 50)),
+        "values": torch.randn(4, 2),
+        "size": torch.randn(4),
+    }
     is_padding = {"image": torch.rand(4, 50) < 0.2}
     return Batch(inputs={"image": torch.randn(4, 50, 3)}, is_padding=is_padding, targets=targets)
 
@@ -44,10 +56,10 @@ def test_half_precision_sums_in_single(task: Task, batch: Batch) -> None:
         prediction = task.predict(batch)
     loss.backward()
     assert loss.dtype == torch.float32
-    assert loss.item() == pytest.approx(expected.item(), rel=0.02)
-    assert metrics.compute()["loss"].item() == pytest.approx(expected.item(), rel=0.02)
-    if "probabilities" in prediction._fields:
-        assert prediction.probabilities.dtype == torch.float32
+    assert loss.item() == pytest.approx(expected.item(), rel=0.05)
+    assert metrics.compute()["loss"].item() == pytest.approx(loss.item(), rel=1e-5)
+    if task.kind != "masked-autoencoding":  # reconstructions are as the model made them
+        assert {x.dtype for x in tensors(prediction)} <= {torch.float32, torch.int64}
 
 
 def test_metrics_in_inference_mode_are_reset_to_nothing(task: Task, batch: Batch) -> None:
@@ -76,9 +88,66 @@ def test_a_call_is_the_loss(task: Task, batch: Batch) -> None:
 
 
 def test_where_nothing_counts_the_loss_is_zero_and_the_gradient_finite(task: Task, batch: Batch) -> None:
-    batch.targets = {name: torch.full_like(x, -100) for name, x in batch.targets.items()}
+    for x in batch.targets.values():
+        x.fill_(torch.nan if x.is_floating_point() else -100)
     batch.is_padding["image"] = torch.ones(4, 50, dtype=torch.bool)
     loss, _ = task.loss(batch)
     loss.backward()
     assert loss == 0
     assert all(p.grad is None or p.grad.isfinite().all() for p in task.parameters())
+
+
+def test_an_example_that_lacks_a_modality_has_finite_numbers_and_does_not_change_the_others(make_model) -> None:
+    modalities = {
+        "image": Modality(grid=(5, 10), channels=3),
+        "sound": Modality(grid=(41,), channels=2),
+        "label": Modality(grid=(1,), channels=6, role="label"),
+        "size": Modality(grid=(1,), channels=1, role="label"),
+    }
+    inputs = {"image": torch.randn(4, 50, 3), "sound": torch.randn(4, 41, 2)}
+    targets = {
+        "label": torch.randint(0, 6, (4,)),
+        "labels": torch.randint(0, 2, (4, 6)).float(),
+        "segmentation": torch.randint(0, 6, (4, 50)),
+        "values": torch.randn(4, 2),
+        "size": torch.randn(4),
+    }
+    is_absent = torch.zeros(4, 41, dtype=torch.bool)
+    lacking = is_absent.clone()
+    lacking[0] = True  # no sound
+    no_image = torch.zeros(4, 50, dtype=torch.bool)
+    no_image[1] = True
+    for settings in SETTINGS:
+        if settings["kind"] in ("segmentation", "forecasting"):
+            settings = {**settings, "input_modality": "image"}
+        task = task_from_settings(settings, make_model(**modalities)).eval()
+        with torch.no_grad():
+            for parameter in task.head.parameters():
+                parameter.add_(0.1 * torch.randn_like(parameter))
+        whole = Batch(inputs=inputs, is_padding={"sound": is_absent}, targets=targets)
+        partly = Batch(inputs=dict(inputs), is_padding={"sound": lacking, "image": no_image}, targets=targets)
+        said = [tensors(task.predict(batch)) for batch in (whole, partly)]
+        changes = False
+        for before, after in zip(*said, strict=True):
+            assert after.isfinite().all()
+            if before.is_floating_point():
+                torch.testing.assert_close(before[2:], after[2:], rtol=1e-4, atol=1e-5)
+                changes |= not torch.isclose(before[0], after[0]).all()
+        assert changes
+        partly.inputs["sound"] = inputs["sound"].masked_fill(lacking[..., None], torch.nan)
+        partly.inputs["image"] = inputs["image"].masked_fill(no_image[..., None], torch.nan)
+        for first, second in zip(said[1], tensors(task.predict(partly)), strict=True):
+            assert torch.equal(first, second)
+        metrics = task.make_metrics()
+        task.update(metrics, partly)
+        results = metrics.compute()
+        assert all(value.isfinite() for value in results.values()), results
+        loss, _ = task.train().loss(partly)
+        loss.backward()
+        assert loss.isfinite()
+        assert all(p.grad is None or p.grad.isfinite().all() for p in task.parameters())
+
+
+def tensors(prediction) -> list[torch.Tensor]:
+    flat = [list(each.values()) if isinstance(each, dict) else [each] for each in prediction]
+    return [x for group in flat for x in group]

@@ -78,8 +78,9 @@ class Forecasting(Task):
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean squared error over the present tokens of the horizon. Logs nothing beside."""
+        forecast = self._foretell(batch)
         _, future, is_counted = self._past_and_future(batch)
-        loss, _ = squared_error(self._foretell(batch), future, is_counted)
+        loss, _ = squared_error(forecast, future, is_counted)
         return loss, {}
 
     def persistence(self, batch: Batch) -> Tensor:
@@ -109,9 +110,10 @@ class Forecasting(Task):
     @torch.no_grad()
     def update(self, metrics: MetricCollection, batch: Batch) -> None:
         """Count a batch in."""
+        forecast = self._foretell(batch)
         _, future, is_counted = self._past_and_future(batch)
         metrics.update(
-            forecast=self._foretell(batch)[is_counted],
+            forecast=forecast[is_counted],
             target=future[is_counted],
             persistence=self.persistence(batch)[is_counted],
         )

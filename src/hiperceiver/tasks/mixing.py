@@ -7,7 +7,7 @@ Classifiers with Localizable Features", arXiv 1905.04899.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -54,8 +54,7 @@ def mix(
     """
     partner = _draw_partners(is_labelled)
     is_cut = bool(torch.rand(()) < 0.5) if mixup and cutmix else not mixup
-    alpha = torch.tensor(float(cutmix if is_cut else mixup))
-    share = torch.distributions.Beta(alpha, alpha, validate_args=False).sample()
+    share = _draw_share(cutmix if is_cut else mixup)
     inputs, is_padding = dict(batch.inputs), dict(batch.is_padding)
     own = num_present = torch.zeros(len(partner), device=partner.device)
     for name, x in batch.inputs.items():
@@ -83,6 +82,16 @@ def mix(
     else:
         shares = share.to(partner.device).expand(len(partner))
     return Mixed(dataclasses.replace(batch, inputs=inputs, is_padding=is_padding), partner, shares)
+
+
+def _beta(alpha: float) -> Tensor:
+    """A number from Beta(alpha, alpha), on the CPU."""
+    parameter = torch.tensor(float(alpha))
+    return torch.distributions.Beta(parameter, parameter).sample()
+
+
+# The compiler cannot look into distributions, and would say so in warnings.
+_draw_share: Callable[[float], Tensor] = torch.compiler.disable(_beta)  # type: ignore[assignment]
 
 
 def _draw_partners(is_labelled: Tensor) -> Tensor:
