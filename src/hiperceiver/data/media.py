@@ -100,7 +100,8 @@ def read_audio(media: Media | RawFile) -> tuple[np.ndarray, int]:
 
     Returns:
         float32 (samples, channels), whole numbers scaled to -1..1; and samples per second. A track that begins later
-        than the file begins with silence.
+        than the file begins with silence. A part lies where the file's time stamps say, which some formats round to
+        milliseconds (Matroska, WebM, FLV).
 
     Raises:
         ValueError: it cannot be read, has no sound or none in this part, or ends before its own header says.
@@ -163,12 +164,15 @@ def read_frames(
             packets = _packets(container, stream, stop)
             if packets and _seconds(container, stream, packets[0].pts) <= media.start:
                 break
+        seen = sorted((p for p in packets if _seconds(container, stream, p.pts) < stop), key=lambda packet: packet.pts)
         if not packets:
+            _check_whole(container, stream, 0.0)
+        if not seen:
             raise _Fault("has no video in this part")
-        stamps = np.array(sorted(packet.pts for packet in packets))
-        times = np.array([_seconds(container, stream, int(stamp)) for stamp in stamps])
-        last = max(packets, key=lambda packet: packet.pts).duration or 0
-        end = times[-1] + (float(last * stream.time_base) or 1 / float(stream.average_rate or 25))
+        stamps = np.array([packet.pts for packet in seen])
+        times = np.array([_seconds(container, stream, packet.pts) for packet in seen])
+        lasts = float((seen[-1].duration or 0) * stream.time_base) or 1 / float(stream.average_rate or 25)
+        end = stop if len(packets) > len(seen) else times[-1] + lasts
         if end < stop:
             _check_whole(container, stream, end)
         if media.start >= end:
@@ -291,11 +295,11 @@ def _opened(media: Media) -> Iterator[Any]:
             yield container
     except _Fault as fault:
         raise ValueError(_named(source, str(fault))) from None
-    except MemoryError:
-        raise
-    except av.error.FFmpegError as error:
+    except av.error.FFmpegError as error:  # one of them is a MemoryError: what a broken header asks for
         reason = (error.strerror or type(error).__name__).lower()
         raise ValueError(_named(source, f"cannot be decoded: {reason}")) from None
+    except MemoryError:
+        raise
     except OSError as error:
         raise ValueError(_named(source, (error.strerror or "cannot be read").lower())) from None
     except Exception as error:  # strangers' bytes find every way to fail
@@ -326,10 +330,11 @@ def _file(source: RawFile) -> BinaryIO:
 
 def _streams(container: Any, kind: Literal["audio", "video"]) -> list[Any]:
     """The tracks of a kind; the cover of a record is no video."""
+    cover = import_extra("av.stream", extra="data").Disposition.attached_pic
     return [
         stream
         for stream in container.streams
-        if stream.type == kind and stream.codec_context is not None and "attached_pic" not in str(stream.disposition)
+        if stream.type == kind and stream.codec_context is not None and not stream.disposition & cover
     ]
 
 
@@ -354,9 +359,14 @@ def _seconds(container: Any, stream: Any, stamp: int) -> float:
 
 def _check_whole(container: Any, stream: Any, end: float) -> None:
     """Refuse a track that ends, at so many seconds, clearly before its own header says."""
-    if not stream.duration or container.format.name in _ESTIMATED:
+    if container.format.name in _ESTIMATED:
         return
-    stated = _seconds(container, stream, (stream.start_time or 0) + stream.duration)
+    if stream.duration:
+        stated = _seconds(container, stream, (stream.start_time or 0) + stream.duration)
+    elif container.duration and len(container.streams) == 1:
+        stated = container.duration / 1e6
+    else:
+        return
     if end < stated - max(0.25, 0.01 * stated):
         raise _Fault(f"is truncated: it ends after {max(end, 0):.2f} of {stated:.2f} seconds")
 
@@ -403,17 +413,19 @@ def _sound(container: Any, stream: Any, begin: int, stop: int | None) -> tuple[l
 
 
 def _packets(container: Any, stream: Any, stop: float) -> list[Any]:
-    """The compressed frames from where the container stands, up to the time `stop`."""
+    """The compressed frames from where the container stands that are shown before `stop`, and what they depend on.
+
+    They are in the order of decoding, and all have a time stamp. If there are later ones, there is at least one of them.
+    """
     packets = []
     for packet in container.demux(stream):
         if packet.pts is None:
             packet.pts = packet.dts  # AVI files know no other
         if packet.pts is None or packet.is_discard:
             continue
+        packets.append(packet)
         if packet.dts is not None and _seconds(container, stream, packet.dts) >= stop:
             break
-        if _seconds(container, stream, packet.pts) < stop:
-            packets.append(packet)
     return packets
 
 
@@ -460,5 +472,5 @@ def _pixels(frame: Any) -> np.ndarray:
     if frame.is_corrupt:
         raise _Fault("cannot be decoded: a frame is corrupt")
     has_alpha = any(component.is_alpha for component in frame.format.components)
-    pixels = frame.to_ndarray(format="rgba" if has_alpha else "rgb24")
+    pixels = frame.reformat(format="rgba" if has_alpha else "rgb24", threads=1).to_ndarray()
     return np.rot90(pixels, round(frame.rotation / 90)) if round(frame.rotation / 90) % 4 else pixels
