@@ -415,7 +415,7 @@ def _sound(container: Any, stream: Any, begin: int, stop: int | None) -> tuple[l
 def _packets(container: Any, stream: Any, stop: float) -> list[Any]:
     """The compressed frames from where the container stands that are shown before `stop`, and what they depend on.
 
-    They are in the order of decoding, and all have a time stamp. If there are later ones, there is at least one of them.
+    They are in the order of decoding, and all have a time stamp. Of later ones, if there are any, the first is there.
     """
     packets = []
     for packet in container.demux(stream):

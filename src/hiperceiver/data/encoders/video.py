@@ -156,7 +156,7 @@ class VideoEncoder(Encoder):
         """Which of so many frames without times are shown."""
         rate = 1.0 if self.frames_per_second is None else self.frames_per_second
         times = times_of_frames(count / rate, self.frames, self.frames_per_second)
-        return np.minimum((times * rate).astype(np.int64), count - 1)
+        return np.minimum((times * rate + 1e-6).astype(np.int64), count - 1)
 
 
 def _pictures_of(folder: Path) -> list[Path]:

@@ -1,0 +1,249 @@
+"""Sound of any file comes in, waves of one rate go out and back; what cannot be heard says so in one line."""
+
+import json
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from hiperceiver.data.encoders import ENCODERS, AudioEncoder, encoder_from_dict
+from hiperceiver.data.encoders.audio import write_wav
+from hiperceiver.data.media import Media
+from hiperceiver.modality import Modality
+
+from ..media import clip, sine, write_media
+
+ENCODER = AudioEncoder(rate=8000, seconds=0.5)
+TONE = sine(1, 8000)
+
+
+def refused(raw: object, encoder: AudioEncoder = ENCODER) -> str:
+    with pytest.raises(ValueError, match=r"^.+$") as caught:
+        encoder.encode(raw)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("samples_per_token", [1, 4, 4000])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_tokens_are_samples_in_a_row(samples_per_token: int, channels: int) -> None:
+    encoder = AudioEncoder(
+        rate=8000,
+        seconds=0.5,
+        channels=channels,
+        samples_per_token=samples_per_token,
+        mean=(0.1, 0.2)[:channels],
+        std=(0.5, 0.25)[:channels],
+    )
+    assert encoder.modality == Modality(grid=(4000 // samples_per_token,), channels=samples_per_token * channels)
+    samples = sine(0.5, 8000, channels=channels)
+    tokens, is_padding = encoder.encode_with_padding((samples, 8000))
+    assert is_padding is None
+    assert tokens.dtype == torch.float32
+    expected = (samples - np.array([0.1, 0.2])[:channels]) / np.array([0.5, 0.25])[:channels]
+    np.testing.assert_allclose(tokens.numpy().ravel(), expected.ravel(), atol=1e-6)
+    np.testing.assert_allclose(encoder.decode(tokens), samples, atol=1e-6)
+
+
+def test_the_window_of_the_paper() -> None:
+    assert AudioEncoder(rate=48000, seconds=2.56).modality == Modality(grid=(122880,), channels=1)
+
+
+def test_of_a_longer_recording_the_middle() -> None:
+    ramp = np.arange(1, 10001, dtype=np.float32) / 10000
+    value = ENCODER.read((ramp, 8000))
+    assert value.shape == (10000, 1)
+    tokens, is_padding = ENCODER.to_tokens(value)
+    np.testing.assert_array_equal(tokens[:, 0], ramp[3000:7000])
+    assert is_padding is None
+
+
+def test_a_shorter_recording_ends_in_absent_tokens() -> None:
+    encoder = AudioEncoder(rate=8000, seconds=0.5, samples_per_token=8, mean=(0.5,), std=(2.0,))
+    samples = TONE[:1001]  # the last sample shares its token with seven that are not there
+    tokens, is_padding = encoder.encode_with_padding((samples, 8000))
+    assert is_padding is not None
+    assert is_padding.tolist() == [False] * 126 + [True] * 374
+    assert (tokens[126:] == 0).all()
+    assert (tokens[125, 1:] == 0).all()
+    decoded = encoder.decode(tokens, is_padding)
+    assert decoded.shape == (1008, 1)
+    np.testing.assert_allclose(decoded[:1001], samples, atol=1e-6)
+    assert encoder.decode(tokens).shape == (4000, 1)
+    is_padding[3] = True  # inside
+    assert (encoder.decode(tokens, is_padding)[24:32] == 0).all()
+
+
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT"])
+def test_a_file_at_the_rate_is_not_altered(tmp_path: Path, subtype: str) -> None:
+    exact = (np.rint(TONE * 64) / 64).astype(np.float32)  # 7 bits: every format holds it
+    soundfile.write(tmp_path / "a.wav", exact, 8000, subtype=subtype)
+    for raw in (tmp_path / "a.wav", str(tmp_path / "a.wav"), (tmp_path / "a.wav").read_bytes()):
+        np.testing.assert_array_equal(ENCODER.read(raw), exact)
+    np.testing.assert_array_equal(ENCODER.read(Media(tmp_path / "a.wav", 0.25, 0.5)), exact[2000:6000])
+
+
+def test_a_file_of_the_standard_library(tmp_path: Path) -> None:
+    with wave.open(str(tmp_path / "a.wav"), "wb") as file:
+        file.setparams((2, 2, 8000, 0, "NONE", ""))
+        file.writeframes((np.array([[100, 300]] * 4000) * 100).astype("<i2").tobytes())
+    np.testing.assert_allclose(ENCODER.read(tmp_path / "a.wav"), 20000 / 32768)
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        TONE,
+        TONE[:, 0],
+        TONE.astype(np.float64),
+        (TONE * 32768).astype(np.int16),
+        (TONE.astype(np.float64) * 2**31).astype(np.int32),
+        np.rint(TONE * 128 + 128).astype(np.uint8),
+        TONE[:, 0].tolist(),
+    ],
+    ids=["float32", "flat", "float64", "int16", "int32", "uint8", "list"],
+)
+def test_arrays_of_any_type(samples: object) -> None:
+    value = ENCODER.read((samples, 8000))
+    assert value.dtype == np.float32
+    np.testing.assert_allclose(value, TONE, atol=1 / 128)
+
+
+@pytest.mark.parametrize("rate", [4000, 11025, 16000, 44100, 48000])
+def test_any_rate_is_brought_to_ours(tmp_path: Path, rate: int) -> None:
+    soundfile.write(tmp_path / "a.flac", sine(1, rate), rate)
+    for raw in (tmp_path / "a.flac", (sine(1, rate), rate), (sine(1, rate), float(rate))):
+        value = ENCODER.read(raw)
+        assert value.shape == (8000, 1)
+        np.testing.assert_allclose(value[500:-500], TONE[500:-500], atol=0.005)
+
+
+def test_channels_are_averaged_repeated_or_refused(tmp_path: Path) -> None:
+    stereo, surround = sine(1, 8000, channels=2), sine(1, 8000, channels=6)
+    soundfile.write(tmp_path / "a.wav", surround, 8000, subtype="FLOAT")
+    two, six = (AudioEncoder(rate=8000, channels=channels) for channels in (2, 6))
+    np.testing.assert_allclose(ENCODER.read((stereo, 8000)), stereo.mean(1, keepdims=True), atol=1e-6)
+    np.testing.assert_allclose(ENCODER.read(tmp_path / "a.wav"), surround.mean(1, keepdims=True), atol=1e-6)
+    np.testing.assert_array_equal(two.read((TONE, 8000)), np.repeat(TONE, 2, axis=1))
+    np.testing.assert_array_equal(six.read(tmp_path / "a.wav"), surround)
+    assert refused(tmp_path / "a.wav", two) == f"{tmp_path / 'a.wav'}: channels: expected 1 or 2, got 6"
+    assert refused((stereo, 8000), six) == "channels: expected 1 or 6, got 2"
+
+
+def test_the_sound_of_a_film(tmp_path: Path) -> None:
+    path = write_media(tmp_path / "a.mp4", video=clip(), audio=sine(2))
+    value = ENCODER.read(Media(path, 0.5, 1.0))
+    assert value.shape == (8000, 1)
+    assert np.argmax(np.abs(np.fft.rfft(value[:, 0]))) == 440
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        ((np.zeros((0, 1)), 8000), r"samples: expected the shape \(n,\) or \(n, channels\), got \(0, 1\)"),
+        ((np.zeros((2, 3, 4)), 8000), r"samples: expected the shape .* got \(2, 3, 4\)"),
+        ((np.float32(3), 8000), r"samples: expected the shape .* got \(\)"),
+        ((np.array([0.5, np.nan]), 8000), "has samples that are NaN or infinite"),
+        ((np.array([0.5, -np.inf]), 16000), "has samples that are NaN or infinite"),
+        ((np.array([0.5, 1e300]), 8000), "has samples that are NaN or infinite"),
+        ((np.full(100, 5e-5), 8000), "is silent: its loudest sample is 5e-05 of 1"),
+        ((np.array(["a"]), 8000), "samples: expected uint8, int16, int32 or floats, got <U1"),
+        ((np.zeros(4, dtype=np.int64), 8000), "samples: expected uint8, int16, int32 or floats, got int64"),
+        ((np.zeros(4, dtype=complex), 8000), "samples: expected uint8, int16, int32 or floats, got complex128"),
+        (([[1.0], [1.0, 2.0]], 8000), "expected an array of samples and their rate, a number"),
+        ((TONE, 0), "rate: expected a whole number of samples per second, got 0"),
+        ((TONE, 22050.5), "rate: expected a whole number of samples per second, got 22050.5"),
+        ((TONE, float("nan")), "expected an array of samples and their rate, a number"),
+        ((TONE, None), "expected an array of samples and their rate, a number"),
+        ((TONE, 8000, 1), "expected samples and their rate, got 3 values"),
+        (TONE, "expected a path, bytes or Media, got ndarray"),
+        (None, "expected a path, bytes or Media, got NoneType"),
+        (b"", r"is empty \(0 bytes\)"),
+    ],
+)
+def test_what_is_no_sound_is_one_line(raw: object, reason: str) -> None:
+    with pytest.raises(ValueError, match=f"^{reason}$"):
+        ENCODER.encode(raw)
+
+
+def test_a_bad_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "some sound.wav"
+    for samples, reason in [
+        (np.zeros(800), "is silent: its loudest sample is 0 of 1"),
+        (np.full(800, np.nan), "has samples that are NaN or infinite"),
+    ]:
+        soundfile.write(path, samples, 8000, subtype="FLOAT")
+        assert refused(path) == refused(Media(path)) == f"{path}: {reason}"
+        assert refused(path.read_bytes()) == reason
+    soundfile.write(path, np.zeros(0), 8000)
+    assert refused(path).startswith(f"{path}: ")
+    soundfile.write(path, TONE, 8000)
+    path.write_bytes(path.read_bytes()[:-100])
+    assert refused(path) == f"{path}: is truncated: it has 15944 of 16044 bytes"
+
+
+def test_silence_may_be_wanted() -> None:
+    quiet = AudioEncoder(rate=8000, seconds=0.1, is_silence_bad=False)
+    assert not quiet.encode((np.zeros(800), 8000)).any()
+
+
+def test_fitted_is_the_mean_and_deviation_of_the_recordings() -> None:
+    rng = np.random.default_rng(0)
+    raws = [(rng.normal([0.1, -0.2], [0.2, 0.05], (4000, 2)), 8000) for _ in range(3)]
+    fitted = AudioEncoder(rate=8000, seconds=0.5, channels=2).fitted([b"", *raws])
+    assert fitted.mean == pytest.approx((0.1, -0.2), abs=0.01)
+    assert fitted.std == pytest.approx((0.2, 0.05), abs=0.01)
+    tokens = torch.cat([fitted.encode(raw) for raw in raws])
+    torch.testing.assert_close(tokens.std(0), torch.ones(2), atol=1e-3, rtol=0)
+    with pytest.raises(ValueError, match="is empty"):
+        ENCODER.fitted([b""])
+
+
+def test_what_is_decoded_can_be_heard(tmp_path: Path) -> None:
+    decoded = ENCODER.decode(ENCODER.encode((TONE, 8000)))
+    write_wav(tmp_path / "a.wav", decoded, 8000)
+    np.testing.assert_allclose(ENCODER.read(tmp_path / "a.wav"), decoded, atol=1 / 32768)
+    assert soundfile.info(tmp_path / "a.wav").subtype == "PCM_16"
+    write_wav(tmp_path / "b.wav", np.array([2.0, -2.0, np.nan, 0.5]), 8000)  # a model may say anything
+    np.testing.assert_allclose(ENCODER.read(tmp_path / "b.wav")[:, 0], [1, -1, 0, 0.5], atol=1e-4)
+
+
+def test_reading_leaves_a_given_array_alone() -> None:
+    samples = TONE.copy()
+    value = ENCODER.read((samples, 8000))
+    ENCODER.to_tokens(value)[0].zero_()
+    np.testing.assert_array_equal(samples, TONE)
+    np.testing.assert_array_equal(value, TONE)
+
+
+def test_saved_form_is_plain_and_comes_back() -> None:
+    encoder = AudioEncoder(
+        rate=8000, seconds=0.25, channels=2, samples_per_token=5, is_silence_bad=False, mean=(0.1, 0.2), std=(0.5, 1)
+    )
+    values = json.loads(json.dumps(encoder.to_dict()))
+    assert values["kind"] in ENCODERS
+    assert encoder_from_dict(values) == encoder
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"rate": 0}, "rate: expected a whole number >= 1, got 0"),
+        ({"rate": 16000.0}, "rate: expected a whole number >= 1, got 16000.0"),
+        ({"channels": True}, "channels: expected a whole number >= 1, got True"),
+        ({"seconds": 0}, "seconds: expected the length of at least one sample, got 0"),
+        ({"seconds": float("inf")}, "seconds: expected the length of at least one sample, got inf"),
+        ({"seconds": "1"}, "seconds: expected the length of at least one sample, got '1'"),
+        ({"samples_per_token": 3}, "samples_per_token: expected a divisor of the window's 16000 samples, got 3"),
+        ({"mean": (0.0, 0.0)}, "mean: expected 1 finite numbers"),
+        ({"std": (0.0,)}, "std: expected 1 finite numbers above 0"),
+        ({"volume": 3}, "volume: not a setting of the audio encoder"),
+    ],
+)
+def test_wrong_settings_are_one_line(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{message}") as caught:
+        encoder_from_dict({"kind": "audio", **settings})
+    assert "\n" not in str(caught.value)
