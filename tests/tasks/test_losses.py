@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from hiperceiver.tasks.losses import balanced_weights, cross_entropy, mean_and_deviation, normalise, squared_error
+from hiperceiver.tasks.losses import (
+    balanced_weights,
+    binary_cross_entropy,
+    cross_entropy,
+    mean_and_deviation,
+    normalise,
+    number_error,
+    squared_error,
+)
 
 
 def test_squared_error_counts_what_it_is_told() -> None:
@@ -31,6 +39,36 @@ def test_squared_error_of_nothing_is_zero_with_a_gradient() -> None:
     loss.backward()
     assert loss == count == 0
     assert (reconstruction.grad == 0).all()
+
+
+def test_where_nothing_is_known_losses_are_zero_with_a_gradient() -> None:
+    for measure in (binary_cross_entropy, number_error):
+        x = torch.randn(2, 3, requires_grad=True)
+        loss, count = measure(x, torch.full((2, 3), torch.nan))
+        loss.backward()
+        assert loss == count == 0
+        assert (x.grad == 0).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_losses_are_in_single_precision(dtype: torch.dtype) -> None:
+    x, target = torch.randn(2, 3, dtype=dtype), torch.rand(2, 3).round()
+    target[0, 0] = torch.nan
+    for loss, count in (
+        binary_cross_entropy(x, target, class_weights=torch.rand(3), label_smoothing=0.1),
+        number_error(x, target, "huber"),
+        cross_entropy(x, torch.tensor([0, -100]), share=torch.tensor([0.3, 0.5])),
+    ):
+        assert loss.dtype == count.dtype == torch.float32
+        assert loss.isfinite()
+
+
+def test_a_share_is_a_weight() -> None:
+    logits, target = torch.randn(3, 4), torch.tensor([0, 2, -100])
+    each = [cross_entropy(logits[i : i + 1], target[i : i + 1])[0] for i in range(3)]
+    loss, weight = cross_entropy(logits, target, share=torch.tensor([0.25, 0.5, 0.9]))
+    assert weight == 0.75
+    assert loss.item() == pytest.approx((each[0] + 2 * each[1]).item() / 3)
 
 
 @pytest.mark.parametrize(("normalisation", "axes"), [("channel", (0,)), ("example", (0, 1))])
@@ -96,11 +134,21 @@ for name in ("torchmetrics", "lightning", "PIL", "datasets", "matplotlib", "json
     sys.modules[name] = None  # importing it fails
 import torch
 from hiperceiver import Batch, Modality, create_model
-from hiperceiver.tasks import TASKS, task_from_settings
-settings = {"masked-autoencoding": {}, "classification": {"num_classes": 3}, "segmentation": {"num_classes": 3}}
+from hiperceiver.tasks import TASKS, label_modalities, task_from_settings
+settings = {
+    "masked-autoencoding": {},
+    "classification": {"num_classes": 3, "mixup": 1.0, "cutmix": 1.0},
+    "multilabel": {"num_classes": 3},
+    "segmentation": {"num_classes": 3},
+    "regression": {"num_values": 2},
+    "forecasting": {"horizon": 2},
+    "joint": {"labels": {"label": 3}},
+}
 for kind in TASKS:
-    model = create_model("hip-nano", modalities={"image": Modality(grid=(8, 8), channels=3)})
+    modalities = {"image": Modality(grid=(8, 8), channels=3), **label_modalities({"label": 3})}
+    model = create_model("hip-nano", modalities=modalities)
     targets = {"label": torch.tensor([1]), "segmentation": torch.ones(1, 64, dtype=torch.int64)}
+    targets |= {"labels": torch.ones(1, 3), "values": torch.ones(1, 2)}
     batch = Batch(inputs={"image": torch.randn(1, 64, 3)}, targets=targets)
     task = task_from_settings({"kind": kind, **settings[kind]}, model)
     task.loss(batch)[0].backward()

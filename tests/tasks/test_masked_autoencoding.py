@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from hiperceiver import create_model
 from hiperceiver.masking import num_visible
 from hiperceiver.modality import Batch, Modality
 from hiperceiver.model import GroupPlan
@@ -421,6 +422,89 @@ def test_predictions_are_in_the_units_of_the_input_and_know_only_what_is_visible
     batch.inputs["image"] = torch.where(hidden, 1e6, batch.inputs["image"])
     again = task.predict(batch, generator())
     assert torch.equal(again.reconstruction["image"], prediction.reconstruction["image"])
+
+
+# ------------------------------------------------------------------------------------------- coordinates that are told
+
+
+def make_cloud_task(**settings) -> MaskedAutoencoding:
+    cloud = Modality(grid=(40,), channels=5, num_coordinates=3)
+    model = create_model("hip-nano", modalities={"cloud": cloud}, positions="coordinate")
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return MaskedAutoencoding(model, MaskedAutoencodingConfig(ratio=0.5, **settings)).eval()
+
+
+@pytest.mark.parametrize("normalisation", ["none", "channel", "example"])
+def test_coordinates_that_are_positions_are_told_and_not_judged(normalisation):
+    task = make_cloud_task(target_normalisation=normalisation)
+    batch = make_batch(task.model, 4, has_absent=True)
+    is_masked = task.predict(batch).is_masked["cloud"].numpy()
+    is_real = ~batch.is_padding["cloud"].numpy()
+    mask = task.draw_mask(batch, [torch.Generator().manual_seed(20220222 + i) for i in range(4)])
+    y = task.model(batch.inputs, is_padding=batch.is_padding, visible=mask.visible).reconstruction["cloud"]
+    y = y[..., 3:].detach().double().numpy()
+    x = batch.inputs["cloud"][..., 3:].double().numpy()
+    if normalisation != "none":
+        axis = 0 if normalisation == "channel" else None
+        x = np.stack([(x[b] - x[b][is_real[b]].mean(axis)) / x[b][is_real[b]].std(axis) for b in range(4)])
+    is_counted = is_masked & is_real
+    loss = ((x - y)[is_counted] ** 2).mean()
+    explained = 1 - loss / x[is_counted].var(axis=0).mean()
+    assert task.loss(batch)[0].item() == pytest.approx(loss, rel=1e-4)
+    metrics = task.make_metrics()
+    task.update(metrics, batch)
+    results = {name: value.item() for name, value in metrics.compute().items()}
+    assert results == pytest.approx({"loss": loss, "explained": explained}, rel=1e-4)
+    batch.inputs["cloud"] = batch.inputs["cloud"].masked_fill(batch.is_padding["cloud"][..., None], torch.nan)
+    said = task.predict(batch).reconstruction["cloud"]
+    assert said.isfinite().all()
+    assert torch.equal(said[..., :3][is_real], batch.inputs["cloud"][..., :3][is_real])
+
+
+def test_coordinates_are_channels_as_any_where_positions_are_a_table(make_model):
+    task = MaskedAutoencoding(make_model(cloud=Modality(grid=(40,), channels=5, num_coordinates=3))).eval()
+    batch = make_batch(task.model)
+    assert task.targets(batch)["cloud"].shape == (3, 40, 5)
+    assert make_cloud_task().targets(batch)["cloud"].shape == (3, 40, 2)
+
+
+def test_a_cloud_of_nothing_but_coordinates_is_refused():
+    cloud = Modality(grid=(40,), channels=3, num_coordinates=3)
+    model = create_model("hip-nano", modalities={"cloud": cloud}, positions="coordinate")
+    with pytest.raises(
+        ValueError, match="modalities: expected more channels of 'cloud' than its coordinates, .* got 3"
+    ):
+        MaskedAutoencoding(model)
+
+
+def test_examples_may_each_lack_another_modality(make_model, two_modalities):
+    """The loss is that of the modalities that came, token by token, as if the others were not there."""
+    model = make_model(**two_modalities)
+    task = MaskedAutoencoding(model, MaskedAutoencodingConfig(ratio=0.6, modality_weights={"image": 2.0})).eval()
+    batch = make_batch(model, 4)
+    for name, lacking in [("image", 0), ("sound", 1)]:
+        batch.is_padding[name] = torch.zeros(batch.inputs[name].shape[:2], dtype=torch.bool)
+        batch.is_padding[name][lacking] = True
+        batch.inputs[name][lacking] = torch.nan
+    prediction = task.predict(batch)
+    errors = {}
+    for name, lacking in [("image", 0), ("sound", 1)]:
+        assert prediction.reconstruction[name].isfinite().all()
+        each = []
+        for b in range(4):
+            if b != lacking:
+                is_masked = prediction.is_masked[name][b]
+                each.append((prediction.reconstruction[name][b] - batch.inputs[name][b])[is_masked].square())
+        errors[name] = torch.cat(each).mean().item()
+    expected = (2 * errors["image"] + errors["sound"]) / 3
+    assert task.loss(batch)[0].item() == pytest.approx(expected, rel=1e-4)
+    metrics = task.make_metrics()
+    task.update(metrics, batch)
+    results = metrics.compute()
+    assert results["loss"].item() == pytest.approx(expected, rel=1e-4)
+    assert all(value.isfinite() for value in results.values())
 
 
 # --------------------------------------------------------------------------------------------------------------- errors
