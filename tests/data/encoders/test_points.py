@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from hiperceiver import Modality, create_model
 from hiperceiver.data.encoders import ENCODERS, PointsEncoder, encoder_from_dict
-from hiperceiver.data.encoders.points import MESH_STARTS, TABLE_ENDINGS, sample_surface
+from hiperceiver.data.encoders.meshes import MESH_STARTS, sample_surface
+from hiperceiver.data.encoders.points import TABLE_ENDINGS
 
 trimesh: Any = pytest.importorskip("trimesh")
 
@@ -119,6 +120,7 @@ def test_parts_of_a_scene_lie_where_it_has_them() -> None:
         SQUARE.replace(b"\n", b"\r\n"),
         b"# \xe9 in Latin-1\n" + SQUARE.replace(b"4 2 0", b"\n# counts\n4 2 0 # so many"),
         SQUARE.replace(b"4 2 0", b"4 1 0").replace(b"3 0 1 2\n3 0 2 3", b"4 0 1 2 3"),
+        SQUARE.replace(b"4 2 0", b"4 1 0").replace(b"3 0 1 2\n3 0 2 3", b"4 0 1 2 3 0.5 0.5 0.5"),
         SQUARE.replace(b"3 0 1 2\n", b"3 0 1 2 255 0 0\n"),
     ],
 )
@@ -364,7 +366,10 @@ def test_mistakes_in_settings(settings: dict[str, Any], message: str) -> None:
         (SQUARE[:-12], "is cut off: expected 4 vertices and 2 faces, got 5 lines of them"),
         (SQUARE[:-3], "is damaged: expected 3 numbers in each of the 2 lines of triangles"),
         (SQUARE.replace(b"1 1 0", b"1 1"), "is damaged: expected 3 numbers in each of the 4 lines of vertices"),
-        (SQUARE.replace(b"3 0 2 3", b"4 0 2 3"), "is damaged: expected the 4 corners of a face, got '4 0 2 3'"),
+        (
+            SQUARE.replace(b"3 0 2 3", b"4 0 2 3"),
+            "is damaged: expected a number of corners and the corners, got '4 0 2 3'",
+        ),
         (b"OFF\n3 1 0\n0 0 0\n1 1 1\n2 2 2\n3 0 1 2\n", "expected a surface, got 1 triangles without area"),
         (b"OFF\n0 0 0\n", "holds no points"),
         (SQUARE.replace(b"1 1 0", b"1 nan 0"), "expected finite numbers, got corners that are not"),

@@ -6,15 +6,11 @@ has them in, they come out in one order, and a run of tokens (which is what a gr
 
 from __future__ import annotations
 
-import logging
 import os
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from io import BytesIO
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, TypeAlias, get_args
+from typing import ClassVar, Literal, Self, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -31,9 +27,9 @@ from hiperceiver.data.encoders.arrays import (
     read_file,
 )
 from hiperceiver.data.encoders.encoder import Encoder
+from hiperceiver.data.encoders.meshes import MESH_STARTS, points_of_mesh
 from hiperceiver.data.encoders.normalisation import channel_statistics, check_statistics
 from hiperceiver.data.encoders.settings import check_choice, check_count
-from hiperceiver.data.packages import import_extra
 from hiperceiver.modality import Modality
 
 PointOrder = Literal["hilbert", "morton", "index"]
@@ -41,15 +37,12 @@ PointScale = Literal["sphere", "box", "none"]
 RawPoints: TypeAlias = RawArray
 """What is accepted as points: an array or tensor (N, 3 + features), lists, a path, or a file's bytes."""
 
-MESH_STARTS = {".glb": b"glTF", ".obj": None, ".off": b"OFF", ".ply": b"ply", ".stl": None}
-"""Endings of files that trimesh reads -> how such a file begins, where that tells it from others."""
 TABLE_ENDINGS = (".csv", ".npy", ".npz", ".pts", ".tsv", ".txt", ".xyz")
 """Endings of files that hold a row of numbers for each point."""
 
 _CURVES = {"hilbert": hilbert_code, "morton": morton_code}
 _BITS = 16
 """Bits of a cell along each axis, whose points are then told apart by their numbers alone."""
-_QUIET = logging.NullHandler()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +181,7 @@ class PointsEncoder(Encoder):
             starts = ((ending, start) for ending, start in MESH_STARTS.items() if start is not None)
             content = raw if isinstance(raw, bytes) else b""
             ending = next((ending for ending, start in starts if content.startswith(start)), "")
-        return _points_of_mesh(content, ending, self.num_points) if ending in MESH_STARTS else read_array(raw)
+        return points_of_mesh(content, ending, self.num_points) if ending in MESH_STARTS else read_array(raw)
 
     def _ordered(self, points: np.ndarray) -> np.ndarray:
         """The points along the curve, whatever order they come in."""
@@ -212,129 +205,6 @@ class PointsEncoder(Encoder):
             coordinates -= (coordinates.min(0) + coordinates.max(0)) / 2
             coordinates /= np.abs(coordinates).max() or 1.0
         return scaled
-
-
-def sample_surface(triangles: np.ndarray, count: int) -> np.ndarray:
-    """Points spread evenly over triangles: float64 (count, 3). The same triangles always give the same points.
-
-    Every point stands for the same area; where in its share of the surface it lies is drawn at random.
-
-    Args:
-        triangles: corners (T, 3, 3).
-        count: how many points.
-
-    Raises:
-        ValueError: a corner is not finite, or the triangles have no area.
-
-    >>> square = np.array([[[0, 0, 0], [1, 0, 0], [1, 1, 0]], [[0, 0, 0], [1, 1, 0], [0, 1, 0]]])
-    >>> points = sample_surface(square, 1000)
-    >>> points.shape, points.mean(0).round(1).tolist()
-    ((1000, 3), [0.5, 0.5, 0.0])
-    """
-    corners = np.ascontiguousarray(triangles, dtype=np.float64)
-    if not np.isfinite(corners).all():
-        raise ValueError("expected finite numbers, got corners that are not")
-    a, ab, ac = corners[:, 0], corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    with np.errstate(over="ignore", invalid="ignore"):
-        ends = np.cumsum(np.linalg.norm(np.cross(ab, ac), axis=1))  # of each triangle's share of twice the area
-    if not (ends[-1] > 0 and np.isfinite(ends[-1])):
-        raise ValueError(f"expected a surface, got {len(corners)} triangles without area")
-    rng = np.random.default_rng(zlib.crc32(corners.tobytes()))
-    at = (np.arange(count) + rng.random(count)) / count * ends[-1]
-    chosen = np.minimum(np.searchsorted(ends, at, side="right"), len(corners) - 1)
-    u, v = rng.random((2, count, 1))
-    is_outside = u + v > 1  # in the other half of the parallelogram
-    u, v = np.where(is_outside, 1 - u, u), np.where(is_outside, 1 - v, v)
-    return a[chosen] + u * ab[chosen] + v * ac[chosen]
-
-
-def _points_of_mesh(content: bytes, ending: str, count: int) -> np.ndarray:
-    """Points of a mesh's surface, or all points of a file that has no faces: (N, 3)."""
-    if ending == ".off":
-        vertices, faces = _read_off(content)
-        surfaces, clouds = ([vertices[faces]] if len(faces) else []), [vertices]
-    else:
-        parts = _read_with_trimesh(content, ending)
-        surfaces = [part.triangles for part in parts if len(getattr(part, "faces", ()))]
-        clouds = [np.asarray(part.vertices) for part in parts if len(getattr(part, "vertices", ()))]
-    if surfaces:
-        return sample_surface(np.concatenate(surfaces), count)
-    if sum(map(len, clouds)) == 0:
-        raise ValueError("holds no points")
-    return np.concatenate(clouds)
-
-
-def _read_with_trimesh(content: bytes, ending: str) -> list[Any]:
-    """The parts of a file's scene, each where the scene has it."""
-    trimesh = import_extra("trimesh", extra="data")
-    logging.getLogger("trimesh").addHandler(_QUIET)  # its warnings would be printed where nobody set up logging
-    if ending == ".obj":
-        content = content.decode("utf-8", errors="replace").encode()  # comments may be in any encoding
-    if ending == ".ply":
-        _check_ply(content)
-    try:
-        return trimesh.load_scene(BytesIO(content), file_type=ending[1:], process=False).dump()
-    except (ImportError, MemoryError):  # of a package that guesses the encoding of text; of a size that is damaged
-        raise ValueError(f"is damaged, or is no {ending} file") from None
-
-
-def _read_off(content: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices (V, 3) and triangles (T, 3) of an OFF file.
-
-    Not with trimesh, which reads what is left of a file that is cut off, and takes five times as long.
-    """
-    text = content.decode("utf-8", errors="replace")  # comments may be in any encoding
-    lines = [line for each in text.splitlines() if (line := each.partition("#")[0].strip())]
-    _, is_off, counts = lines.pop(0).partition("OFF") if lines else ("", "", "")
-    if not counts.strip() and lines:  # some files of ModelNet40 have the counts glued to the OFF
-        counts = lines.pop(0)
-    sizes = [int(each) for each in counts.split()[:2] if each.isdecimal()]
-    if not is_off or len(sizes) < 2:
-        raise ValueError("is damaged, or is no .off file: expected OFF and the numbers of vertices and faces")
-    num_vertices, num_faces = sizes
-    if len(lines) < num_vertices + num_faces:
-        raise ValueError(
-            f"is cut off: expected {num_vertices} vertices and {num_faces} faces, got {len(lines)} lines of them"
-        )
-    vertices = _columns(lines[:num_vertices], (0, 1, 2), np.float64, "vertices")
-    faces = _triangles(lines[num_vertices : num_vertices + num_faces])
-    if len(faces) and (faces.min() < 0 or faces.max() >= num_vertices):
-        raise ValueError(f"expected faces of vertices 0 to {num_vertices - 1}, got {faces.min()} to {faces.max()}")
-    return vertices, faces
-
-
-def _triangles(lines: list[str]) -> np.ndarray:
-    """Lines of "3 a b c", or of polygons with more corners, which become fans: (T, 3)."""
-    if all(line.startswith("3 ") for line in lines):
-        return _columns(lines, (1, 2, 3), np.int64, "triangles")
-    triangles = []
-    for line in lines:
-        corners = [int(each) for each in line.split()]
-        if len(corners) <= corners[0]:
-            raise ValueError(f"is damaged: expected the {corners[0]} corners of a face, got {line[:40]!r}")
-        fan = corners[1 : corners[0] + 1]
-        triangles += [(fan[0], b, c) for b, c in pairwise(fan[1:])]
-    return np.array(triangles, dtype=np.int64).reshape(-1, 3)
-
-
-def _columns(lines: list[str], columns: tuple[int, int, int], dtype: type, name: str) -> np.ndarray:
-    """Three columns of a table: (L, 3)."""
-    try:
-        return np.loadtxt(lines, dtype=dtype, usecols=columns, ndmin=2).reshape(-1, 3)
-    except ValueError:
-        raise ValueError(f"is damaged: expected 3 numbers in each of the {len(lines)} lines of {name}") from None
-
-
-def _check_ply(content: bytes) -> None:
-    """Refuse a PLY file of text that is cut off, of which trimesh would read the rest."""
-    header, _, body = content.partition(b"end_header")
-    words = [line.split() for line in header.splitlines()]
-    if [b"format", b"ascii", b"1.0"] not in words:
-        return  # a binary one has one length only, which trimesh checks
-    counts = [int(each[2]) for each in words if each[:1] == [b"element"] and len(each) == 3 and each[2].isdigit()]
-    num_lines = len([line for line in body.splitlines() if line.strip()])
-    if num_lines != sum(counts):
-        raise ValueError(f"is cut off or damaged: expected {sum(counts)} lines after its header, got {num_lines}")
 
 
 def _without_count(content: bytes) -> bytes:
