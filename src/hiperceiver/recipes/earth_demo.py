@@ -34,11 +34,13 @@ import numpy as np
 import torch
 
 from hiperceiver.cli.tables import print_table
+from hiperceiver.data.augment import augmentations_from_settings
 from hiperceiver.data.baselines import colour_lookup_baseline
 from hiperceiver.data.collate import collate
 from hiperceiver.data.example import Example
 from hiperceiver.data.sources.earth import open_earth
 from hiperceiver.data.sources.source import Source
+from hiperceiver.data.targets import class_counts
 from hiperceiver.model import create_model
 from hiperceiver.plots.arrays import spread_indices
 from hiperceiver.plots.comparison import Result, draw_comparison
@@ -83,9 +85,14 @@ def run_demo(settings: DemoSettings, out: Path) -> dict[str, Any]:
     """Run the demo and write its results under `out`; gives what report.json holds."""
     started = time.monotonic()
     check_run_folder(out, resume=False)
-    tiles = open_earth(task="none", size=settings.size, flip=True)
+    moved = augmentations_from_settings({"flip": True, "turn": True})
+    tiles = open_earth(task="none", size=settings.size, augmentations=moved)
     labelled = open_earth(
-        task="segmentation", size=settings.size, flip=True, min_land=settings.min_land, encoders=tiles.encoders
+        task="segmentation",
+        size=settings.size,
+        augmentations=moved,
+        min_land=settings.min_land,
+        encoders=tiles.encoders,
     )
     print(
         f"earth: {len(tiles.splits['train'])} training tiles of {settings.size} x {settings.size} pixels, "
@@ -161,20 +168,9 @@ def _segmentation(settings: DemoSettings, source: Source) -> Segmentation:
     config = SegmentationConfig(
         num_classes=len(source.classes),
         background_class=source.classes.index("water"),
-        class_weights=balanced_weights(_class_counts(source)),
+        class_weights=balanced_weights(class_counts(source.splits["train"], len(source.classes))),
     )
     return Segmentation(create_model(settings.model, source.modalities), config)
-
-
-def _class_counts(source: Source) -> list[int]:
-    """Pixels of each class in the training tiles."""
-    train = source.splits["train"]
-    counts = torch.zeros(len(source.classes), dtype=torch.int64)
-    for index in range(len(train)):
-        example = train[index]
-        if isinstance(example, Example):
-            counts += example.targets["segmentation"].bincount(minlength=len(counts))
-    return counts.tolist()
 
 
 def _draw(
