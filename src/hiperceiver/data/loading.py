@@ -2,25 +2,67 @@
 
 The training order is a function of (seed, epoch) alone: epoch after epoch, each a permutation of the dataset, written
 one after the other and cut into batches. Nothing of it depends on the number of workers or on where a run was stopped,
-so a run that is taken up again after k batches sees exactly what an uninterrupted one would have seen.
+so a run that is taken up again after k batches sees exactly what an uninterrupted one would have seen. The same holds
+for a stream, whose epochs are shuffled by a buffer; what was seen is then read once more and thrown away.
 """
 
 from __future__ import annotations
 
+import itertools
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from hiperceiver.data.collate import collate
 from hiperceiver.data.example import AugmentedDataset, BadExample, Example, ExampleDataset
+from hiperceiver.data.record import Record
+from hiperceiver.data.streamed import StreamedExamples
 from hiperceiver.modality import Batch
 
 Key = tuple[int, int]
 """(epoch, index in the dataset)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """How an endless order of records is cut into batches."""
+
+    batch_size: int
+    """Records a batch, B."""
+    seed: int
+    """Of the order and of random changes."""
+    start_batch: int = 0
+    """Batches that were seen already."""
+    num_batches: int | None = None
+    """How many to give; None never ends."""
+    rank: int = 0
+    """Which of the processes that train together this is."""
+    num_ranks: int = 1
+    """How many train together. All ranks' batches of one step lie side by side in the order."""
+
+    def __post_init__(self) -> None:
+        for name, least in [("batch_size", 1), ("seed", 0), ("start_batch", 0), ("num_batches", 0), ("num_ranks", 1)]:
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name}: expected a whole number >= {least}, got {value}")
+        if not 0 <= self.rank < self.num_ranks:
+            raise ValueError(f"rank: expected 0 to {self.num_ranks - 1}, got {self.rank}")
+
+    def numbers(self) -> Iterator[int]:
+        """The batches' numbers, from 0 at the beginning of the order."""
+        for number in itertools.count(self.start_batch):
+            if self.num_batches is not None and number >= self.start_batch + self.num_batches:
+                return
+            yield number
+
+    def first(self, number: int) -> int:
+        """The place in the order of the first record of a batch."""
+        return (number * self.num_ranks + self.rank) * self.batch_size
 
 
 class TrainingOrder:
@@ -33,57 +75,30 @@ class TrainingOrder:
     True
     """
 
-    def __init__(
-        self,
-        *,
-        num_examples: int,
-        batch_size: int,
-        seed: int,
-        start_batch: int = 0,
-        num_batches: int | None = None,
-        rank: int = 0,
-        num_ranks: int = 1,
-    ) -> None:
-        for name, value, least in [
-            ("num_examples", num_examples, 1),
-            ("batch_size", batch_size, 1),
-            ("seed", seed, 0),
-            ("start_batch", start_batch, 0),
-            ("num_batches", num_batches, 0),
-            ("num_ranks", num_ranks, 1),
-        ]:
-            if value is not None and value < least:
-                raise ValueError(f"{name}: expected a whole number >= {least}, got {value}")
-        if not 0 <= rank < num_ranks:
-            raise ValueError(f"rank: expected 0 to {num_ranks - 1}, got {rank}")
+    def __init__(self, *, num_examples: int, **cut: Any) -> None:
+        """Args: number of records; and fields of `Cut`."""
+        if num_examples < 1:
+            raise ValueError(f"num_examples: expected a whole number >= 1, got {num_examples}")
         self.num_examples = num_examples
-        self.batch_size = batch_size
-        self.seed = seed
-        self.start_batch = start_batch
-        self.num_batches = num_batches
-        self.rank = rank
-        self.num_ranks = num_ranks
+        self.cut = Cut(**cut)
 
     def __len__(self) -> int:
-        if self.num_batches is None:
+        if self.cut.num_batches is None:
             raise TypeError("the training order has no end")
-        return self.num_batches
+        return self.cut.num_batches
 
     def __iter__(self) -> Iterator[list[Key]]:
         permutation, its_epoch = np.empty(0, dtype=np.int64), -1
-        number = self.start_batch
-        while self.num_batches is None or number < self.start_batch + self.num_batches:
-            # All ranks' batches of one step lie side by side in the order.
-            first = (number * self.num_ranks + self.rank) * self.batch_size
+        for number in self.cut.numbers():
             batch: list[Key] = []
-            for place in range(first, first + self.batch_size):
+            first = self.cut.first(number)
+            for place in range(first, first + self.cut.batch_size):
                 epoch, offset = divmod(place, self.num_examples)
                 if epoch != its_epoch:
-                    permutation = np.random.default_rng([self.seed, epoch]).permutation(self.num_examples)
+                    permutation = np.random.default_rng([self.cut.seed, epoch]).permutation(self.num_examples)
                     its_epoch = epoch
                 batch.append((epoch, int(permutation[offset])))
             yield batch
-            number += 1
 
 
 class _AugmentedByKey(Dataset[Example | BadExample]):
@@ -106,6 +121,37 @@ class _AugmentedByKey(Dataset[Example | BadExample]):
             raise
 
 
+class _StreamedBatches(IterableDataset[Any]):
+    """The batches of a stream, as lists of examples; a fault of the stream itself is the last thing that it gives."""
+
+    def __init__(self, stream: StreamedExamples, cut: Cut) -> None:
+        self.stream = stream
+        self.cut = cut
+
+    def __iter__(self) -> Iterator[list[Example | BadExample] | ValueError]:
+        places = enumerate(self._order())
+        try:
+            for number in self.cut.numbers():
+                first = self.cut.first(number)
+                its_places = itertools.dropwhile(lambda each, first=first: each[0] < first, places)
+                taken = itertools.islice(its_places, self.cut.batch_size)
+                yield [self.stream.example(*record, seed=self.cut.seed) for _, record in taken]
+        except ValueError as error:
+            yield error  # raised in the main process: what a worker raises arrives as many lines
+
+    def _order(self) -> Iterator[tuple[int, int, Record | BadExample]]:
+        for epoch in itertools.count():
+            record = None
+            for record in self.stream.shuffled(seed=self.cut.seed, epoch=epoch):
+                yield record
+            if record is None:
+                raise ValueError("dataset: expected at least one example to train on, got none")
+
+
+def _collated(examples: Sequence[Example | BadExample] | ValueError) -> Batch | ValueError:
+    return examples if isinstance(examples, ValueError) else collate(examples)
+
+
 class ExampleLoader(DataLoader[Any]):
     """A PyTorch data loader of `Batch`, which in `strict` mode raises at the first bad example."""
 
@@ -115,14 +161,16 @@ class ExampleLoader(DataLoader[Any]):
         """The batches in their order.
 
         Raises:
-            ValueError: an example is bad, and the loader is strict.
+            ValueError: an example is bad, and the loader is strict; or a stream breaks off.
         """
         batches = super().__iter__()
-        return _without_skipped(batches) if self.strict else batches
+        if self.strict or isinstance(self.dataset, _StreamedBatches):
+            return _without_faults(batches, strict=self.strict)
+        return batches
 
 
 def train_loader(
-    dataset: ExampleDataset,
+    dataset: ExampleDataset | StreamedExamples,
     *,
     batch_size: int,
     seed: int,
@@ -138,10 +186,11 @@ def train_loader(
     Every batch takes `batch_size` records, across the border of an epoch too; it holds fewer if some were bad.
 
     Args:
-        dataset: the records; one with a method `augmented(index, rng)` is read through it.
+        dataset: the records; one with a method `augmented(index, rng)` is read through it. Or a stream of them; its
+            loader has no length.
         batch_size: records a batch, B.
         seed: of the order and of random changes.
-        num_workers: processes that read; 0 reads in this one. The batches are the same.
+        num_workers: processes that read; 0 reads in this one. The batches are the same. At most one reads a stream.
         start_batch: batches that were seen already; the first one given is the next.
         num_batches: how many to give; None never ends.
         strict: raise `ValueError` at the first bad example instead of leaving it out.
@@ -156,18 +205,22 @@ def train_loader(
     >>> sorted(batch.inputs["image"].flatten().tolist())
     [0.0, 1.0, 2.0, 3.0]
     """
-    if len(dataset) == 0:
+    cut = {
+        "batch_size": batch_size,
+        "seed": seed,
+        "start_batch": start_batch,
+        "num_batches": num_batches,
+        "rank": rank,
+        "num_ranks": num_ranks,
+    }
+    if isinstance(dataset, StreamedExamples):
+        settings = {**_settings(min(num_workers, 1), seed), "collate_fn": _collated}
+        loader = ExampleLoader(_StreamedBatches(dataset, Cut(**cut)), batch_size=None, **settings)
+    elif len(dataset) == 0:
         raise ValueError("dataset: expected at least one example to train on, got none")
-    order = TrainingOrder(
-        num_examples=len(dataset),
-        batch_size=batch_size,
-        seed=seed,
-        start_batch=start_batch,
-        num_batches=num_batches,
-        rank=rank,
-        num_ranks=num_ranks,
-    )
-    loader = ExampleLoader(_AugmentedByKey(dataset, seed), batch_sampler=order, **_settings(num_workers, seed))
+    else:
+        order = TrainingOrder(num_examples=len(dataset), **cut)
+        loader = ExampleLoader(_AugmentedByKey(dataset, seed), batch_sampler=order, **_settings(num_workers, seed))
     loader.strict = strict
     return loader
 
@@ -211,8 +264,10 @@ def _leave_interrupts_to_the_main_process(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _without_skipped(batches: Iterator[Batch]) -> Iterator[Batch]:
+def _without_faults(batches: Iterator[Batch | ValueError], *, strict: bool) -> Iterator[Batch]:
     for batch in batches:
-        if batch.skipped:
+        if isinstance(batch, ValueError):
+            raise batch
+        if strict and batch.skipped:
             raise ValueError(batch.skipped[0])
         yield batch

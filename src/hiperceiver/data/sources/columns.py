@@ -1,146 +1,250 @@
-"""Which column of a table is a picture, a label or a mask, and what its classes are."""
+"""Which column of a table is which modality and which target."""
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
+from dataclasses import dataclass, field
+from typing import Any, get_args
 
 from hiperceiver.data.packages import import_extra
+from hiperceiver.data.sources.kinds import Kind
+from hiperceiver.data.sources.source import SourceTask
+
+_LABEL_NAMES = ("label", "labels", "class", "target")
+_USUAL_NAMES = {
+    "image": ("image", "img", "picture", "pixels"),
+    "audio": ("audio", "sound"),
+    "video": ("video", "clip"),
+    "bytes": ("text", "sentence", "content", "document", "bytes"),
+}
+_MASK_NAMES = ("mask", "annotation", "segmentation")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Columns:
-    """Which columns to read; None where it is to be found out."""
+class AskedColumns:
+    """Which columns the user named; None or nothing where it is to be found out."""
 
-    images: dict[str, str] | None = None
-    """Modality -> column of pictures."""
+    modalities: Mapping[str, str] | None = None
+    """Modality -> column, or `column:kind`."""
     label: str | None = None
-    """Column of classes."""
+    """Column of a class, or of a list of classes."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """For joint labels: name -> column."""
+    values: Sequence[str] = ()
+    """Columns of numbers."""
     mask: str | None = None
     """Column of masks."""
 
 
-def check_column(table: Any, column: str, *, argument: str) -> str:
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Which columns are read."""
+
+    modalities: Mapping[str, str]
+    """Modality -> column."""
+    kinds: Mapping[str, str]
+    """Modality -> the kind of its encoder."""
+    label: str | None
+    """Column of a class, or of a list of classes; None if there is none."""
+    labels: Mapping[str, str]
+    """For joint labels: name -> column."""
+    values: Sequence[str]
+    """Columns of numbers."""
+    mask: str | None
+    """Column of masks, if masks are needed."""
+
+
+def find_columns(features: Mapping[str, Any], asked: AskedColumns, task: SourceTask) -> Columns:
+    """Columns by what was asked for, by their types and by usual names.
+
+    A column of classes is found whatever the task, so that the splits are the same for each.
+
+    Args:
+        features: column -> its type, of `datasets`.
+        asked: what the user named.
+        task: what must be there.
+
+    Raises:
+        ValueError: a column is missing; the message gives the columns that there are.
+    """
+    for argument, columns in {
+        "label_column": [asked.label] if asked.label is not None else [],
+        "label_columns": list(asked.labels.values()),
+        "value_columns": list(asked.values),
+        "mask_column": [asked.mask] if asked.mask is not None else [],
+    }.items():
+        for column in columns:
+            check_column(features, column, argument=argument)
+    modalities, kinds = _find_modalities(features, asked)
+    others = {name: feature for name, feature in features.items() if name not in modalities.values()}
+    label = asked.label if asked.label is not None else _find_label(others)
+    if task in ("classification", "multilabel"):
+        if label is None:
+            raise _missing("label_column", "classes", features)
+        if is_list(features[label]) != (task == "multilabel"):
+            expected, got = ("a class", "lists") if task == "classification" else ("a list of classes", "single ones")
+            raise ValueError(f"label_column: for {task} expected {expected} in each row of {label!r}, got {got}")
+    if task == "joint" and not asked.labels:
+        raise ValueError("label_columns: expected columns of labels for the task joint, got none")
+    for name in asked.labels:
+        if name in modalities:
+            raise ValueError(f"label_columns: expected names that no modality has, got {name!r}")
+    values = tuple(asked.values)
+    if not values and asked.label is None:
+        values = tuple(name for name in (*_LABEL_NAMES, "value", "y") if is_value(others.get(name), "float"))[:1]
+    if task == "regression" and not values:
+        raise _missing("value_columns", "numbers", features)
+    mask = None
+    if task == "segmentation":
+        mask = asked.mask if asked.mask is not None else _find_mask(others)
+        if mask is None:
+            raise _missing("mask_column", "masks", features)
+    return Columns(modalities=modalities, kinds=kinds, label=label, labels=asked.labels, values=values, mask=mask)
+
+
+def check_column(features: Mapping[str, Any], column: str, *, argument: str) -> str:
     """The column's name, if the table has it.
 
     Raises:
         ValueError: it has not; the message gives the columns that it has.
+
+    >>> check_column({"a": None, "b": None}, "c", argument="label_column")
+    Traceback (most recent call last):
+    ValueError: label_column: expected one of the columns a, b, got 'c'
     """
-    if column not in table.column_names:
-        raise ValueError(f"{argument}: expected one of the columns {', '.join(table.column_names)}, got {column!r}")
+    if column not in features:
+        close = difflib.get_close_matches(column, features, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"{argument}: expected one of the columns {', '.join(features)}, got {column!r}{hint}")
     return column
 
 
-def find_images(table: Any, asked: Mapping[str, str] | None) -> dict[str, str]:
-    """Modality -> column; by default `image` is the first column of pictures, or one of a usual name.
-
-    Raises:
-        ValueError: the table has no such column.
-    """
-    if asked is not None:
-        if not asked:
-            raise ValueError("columns: expected at least one modality, got none")
-        return {modality: check_column(table, column, argument="image_column") for modality, column in asked.items()}
-    found = [name for name, feature in table.features.items() if _is_of_pictures(feature)]
-    found += [name for name in ("image", "img", "picture", "pixels") if name in table.column_names]
-    return {"image": _first(found, table, "image_column", "pictures")}
+def is_value(feature: Any, *beginnings: str) -> bool:
+    """Whether a column holds single values of a type whose name begins so, such as `int` or `float`."""
+    datasets = import_extra("datasets", extra="data")
+    return type(feature) is datasets.Value and feature.dtype.startswith(beginnings)
 
 
-def find_label(table: Any, asked: str | None) -> str:
-    """The column of classes; by default the only one of the kind `ClassLabel`, or one of a usual name.
-
-    Raises:
-        ValueError: the table has no such column.
-    """
-    if asked is not None:
-        return check_column(table, asked, argument="label_column")
-    found = [name for name, feature in table.features.items() if _is_of_classes(feature)]
-    if len(found) != 1:
-        found = [name for name in ("label", "labels", "class", "target") if name in table.column_names]
-    return _first(found, table, "label_column", "classes")
+def is_list(feature: Any) -> bool:
+    """Whether a column holds lists."""
+    datasets = import_extra("datasets", extra="data")
+    return isinstance(feature, datasets.List | datasets.LargeList)
 
 
-def find_mask(table: Any, asked: str | None, images: Mapping[str, str]) -> str:
-    """The column of masks; by default the first other column of pictures, or one of a usual name.
-
-    Raises:
-        ValueError: the table has no such column.
-    """
-    if asked is not None:
-        return check_column(table, asked, argument="mask_column")
-    others = {name: feature for name, feature in table.features.items() if name not in images.values()}
-    found = [name for name, feature in others.items() if _is_of_pictures(feature)]
-    found += [name for name in ("mask", "annotation", "segmentation") if name in others]
-    return _first(found, table, "mask_column", "masks")
-
-
-def _first(found: Sequence[str], table: Any, argument: str, what: str) -> str:
-    if not found:
-        raise ValueError(f"{argument}: expected the name of a column of {what} among {', '.join(table.column_names)}")
-    return found[0]
-
-
-def _is_of_pictures(feature: Any) -> bool:
-    return isinstance(feature, import_extra("datasets", extra="data").Image)
-
-
-def _is_of_classes(feature: Any) -> bool:
+def is_of_classes(feature: Any) -> bool:
+    """Whether a column holds numbers of classes whose names are known."""
     return isinstance(feature, import_extra("datasets", extra="data").ClassLabel)
 
 
-def undecoded(table: Any) -> Any:
-    """The table with pictures as stored bytes or paths."""
+def undecoded(table: Any, features: Mapping[str, Any]) -> Any:
+    """The table with pictures, sounds and clips as stored bytes or paths."""
     datasets = import_extra("datasets", extra="data")
-    for name, feature in table.features.items():
-        if _is_of_pictures(feature):
-            table = table.cast_column(name, datasets.Image(decode=False))
+    for name, feature in features.items():
+        for media in (datasets.Image, datasets.Audio, datasets.Video):
+            if isinstance(feature, media):
+                table = table.cast_column(name, media(decode=False))
     return table
 
 
-def read_labels_of(
-    tables: Mapping[str, Any], column: str, classes: Sequence[str] | None, *, source: str
-) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
-    """Names of the classes, and per split the class number of every row.
+def _find_modalities(features: Mapping[str, Any], asked: AskedColumns) -> tuple[dict[str, str], dict[str, str]]:
+    """Modality -> column, and -> kind."""
+    if asked.modalities is not None:
+        if not asked.modalities:
+            raise ValueError("columns: expected at least one modality, got none")
+        found = {modality: _parsed(features, modality, text) for modality, text in asked.modalities.items()}
+        return {each: column for each, (column, _) in found.items()}, {each: kind for each, (_, kind) in found.items()}
+    targets = {asked.label, asked.mask, *asked.labels.values(), *asked.values}
+    free = {name: feature for name, feature in features.items() if name not in targets}
+    columns: dict[str, str] = {}
+    for kind in ("image", "audio", "video"):
+        names = [name for name, feature in free.items() if _kind_of(feature) == kind and not is_list(feature)]
+        if name := next(iter([*names, *(name for name in _USUAL_NAMES[kind] if name in free)]), None):
+            columns.setdefault(kind, name)
+    if not columns:
+        arrays = [(name, _kind_of(feature)) for name, feature in free.items() if _is_array(feature)]
+        columns = {kind: name for name, kind in arrays[:1] if kind is not None}
+    texts = [name for name in _USUAL_NAMES["bytes"] if _kind_of(free.get(name)) == "bytes"]
+    if not columns and texts:
+        columns = {"bytes": texts[0]}
+    if not columns:
+        raise ValueError(
+            f"columns: expected {{modality: column}}, for example {{'image': 'photo'}}, because no column's type says "
+            f"what it is; columns: {', '.join(features)}"
+        )
+    return columns, {kind: kind for kind in columns}
 
-    Args:
-        tables: split -> table.
-        column: of class labels, names or numbers; -1 and None mean that a row has none.
-        classes: the names in their order; by default those of the column, sorted.
-        source: for messages.
 
-    Returns:
-        The names, and int64 (rows,) per split, -1 for none.
+def _parsed(features: Mapping[str, Any], modality: str, text: str) -> tuple[str, str]:
+    """Column and kind of what the user wrote for a modality: `column` or `column:kind`."""
+    column, _, kind = text.rpartition(":")
+    if column and kind in get_args(Kind) and text not in features:
+        return check_column(features, column, argument="columns"), kind
+    check_column(features, text, argument="columns")
+    # A modality that is named like a kind is of this kind.
+    found = modality if modality in get_args(Kind) else _kind_of(features[text])
+    if found is None:
+        expected = f"its kind, for example '{text}:series' (one of {', '.join(get_args(Kind))})"
+        raise ValueError(f"columns: expected {expected}, got {text!r} of type {features[text]}")
+    return text, found
 
-    Raises:
-        ValueError: the column holds something else, fewer than two classes, or one that is not among `classes`.
-    """
-    words: dict[str, list[str | None]] = {}
-    names: Sequence[str] | None = classes
-    for split, table in tables.items():
-        feature, values = table.features[check_column(table, column, argument="label_column")], table[column][:]
-        if _is_of_classes(feature):
-            names = names or feature.names
-            words[split] = [None if value is None or value < 0 else feature.names[value] for value in values]
-            continue
-        for value in values:
-            if value is not None and not isinstance(value, str | int):
-                kind = type(value).__name__
-                raise ValueError(f"label_column: expected class names or numbers in {column!r}, got {kind}")
-        words[split] = [None if value is None or value == -1 else str(value) for value in values]
-    present = {word for split_words in words.values() for word in split_words if word is not None}
-    if names is None:
-        # Numbers in their own order: 2 before 10.
-        names = sorted(present, key=lambda word: (0, int(word), word) if word.isdecimal() else (1, 0, word))
-    if classes is None and len(present) < 2:
-        found = f"only {present.pop()!r}" if present else "none"
-        raise ValueError(f"{source}: expected at least two classes with pictures, found {found}")
-    if unknown := sorted(present - set(names)):
-        raise ValueError(f"classes: expected only {', '.join(names)}, found {', '.join(unknown[:5])} in {source}")
-    number = {name: index for index, name in enumerate(names)}
-    return tuple(names), {
-        split: np.array([-1 if word is None else number[word] for word in split_words], dtype=np.int64)
-        for split, split_words in words.items()
-    }
+
+def _kind_of(feature: Any) -> str | None:
+    """The kind of signal that a column's type tells."""
+    datasets = import_extra("datasets", extra="data")
+    for kind, media in (("image", datasets.Image), ("audio", datasets.Audio), ("video", datasets.Video)):
+        if isinstance(feature, media):
+            return kind
+    if isinstance(feature, Mapping) and {"array", "sampling_rate"} <= set(feature):
+        return "audio"
+    if is_value(feature, "string", "large_string", "binary", "large_binary"):
+        return "bytes"
+    depth, leaf = _depth(feature)
+    if leaf is None or not is_value(leaf, "int", "uint", "float", "bool", "double"):
+        return None
+    if depth == 3:
+        return "image" if is_value(leaf, "int", "uint") else "volume"
+    return {1: "series", 2: "series", 4: "volume"}.get(depth)
+
+
+def _is_array(feature: Any) -> bool:
+    """Whether a column holds arrays that are a signal; a single list of whole numbers may as well be labels."""
+    depth, leaf = _depth(feature)
+    return _kind_of(feature) not in (None, "bytes") and (depth > 1 or is_value(leaf, "float"))
+
+
+def _depth(feature: Any) -> tuple[int, Any]:
+    """How many dimensions a column's arrays have, and the type of their numbers."""
+    datasets = import_extra("datasets", extra="data")
+    arrays = {1 + n: getattr(datasets, f"Array{1 + n}D") for n in range(1, 5)}
+    for depth, array in arrays.items():
+        if isinstance(feature, array):
+            return depth, datasets.Value(feature.dtype)
+    if is_list(feature):
+        depth, leaf = _depth(feature.feature)
+        return depth + 1, leaf
+    return 0, feature
+
+
+def _find_label(features: Mapping[str, Any]) -> str | None:
+    """The only column of the kind `ClassLabel`, or one of a usual name that holds classes."""
+    found = [name for name, feature in features.items() if is_of_classes(feature)]
+    if len(found) != 1:
+        found = [name for name in _LABEL_NAMES if name in features and _may_be_label(features[name])]
+    return found[0] if found else None
+
+
+def _may_be_label(feature: Any) -> bool:
+    leaf = feature.feature if is_list(feature) else feature
+    return is_of_classes(leaf) or is_value(leaf, "int", "uint", "string", "large_string", "bool")
+
+
+def _find_mask(features: Mapping[str, Any]) -> str | None:
+    """The first other column of pictures, or one of a usual name."""
+    found = [name for name, feature in features.items() if _kind_of(feature) == "image" and not is_list(feature)]
+    found += [name for name in _MASK_NAMES if name in features]
+    return found[0] if found else None
+
+
+def _missing(argument: str, what: str, features: Mapping[str, Any]) -> ValueError:
+    return ValueError(f"{argument}: expected the name of a column of {what} among {', '.join(features)}")

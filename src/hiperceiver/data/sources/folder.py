@@ -1,33 +1,55 @@
-"""What lies in a local folder of pictures: which files, of which class or with which mask, in which split.
+"""Folders of any files: pictures, sounds, clips, clouds and meshes, series, texts; of classes, with masks or a list.
 
 Layouts, each with or without split folders (`train`, `validation`, `test`) around it:
 
-    FOLDER/cat/1.jpg FOLDER/dog/2.png         a folder per class (pictures may lie deeper)
-    FOLDER/1.jpg FOLDER/more/2.jpg            pictures without classes
+    FOLDER/cat/1.jpg FOLDER/dog/2.png         a folder per class (files may lie deeper)
+    FOLDER/1.wav FOLDER/more/2.wav            files without classes
+    FOLDER/1.npy FOLDER/labels.csv            files and a list of what is known of them (see `label_list`)
     FOLDER/images/1.jpg FOLDER/masks/1.png    pictures and their masks, paired by name
 
 Masks may also lie in `annotations` or `labels`, and these layouts may have the split folders inside:
 FOLDER/images/train/1.jpg.
 
-Only names are looked at; files are opened when they are read. Hidden files and files that are no pictures by name are
-passed over.
+What the files hold follows from the endings of their names: the most frequent kind is read, and gives the modality its
+name; files of other kinds are passed over with one warning. `kind` says it instead, and must for volumes and feature
+vectors. With several kinds, as in `image+audio`, files of the same name but for the ending are one example, and one
+that lacks some is an example without these modalities; `audio+video` reads both from each clip.
+
+Only names are looked at; files are opened when they are read. Hidden files are passed over.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path, PurePath
+from typing import Any, Unpack, get_args
 
-from hiperceiver.data.sources.source import SourceTask
-
-SUFFIXES = frozenset(
-    f".{ending}"
-    for endings in ("avif bmp dib gif jfif jp2 jpe jpeg jpg", "pbm pgm png pnm ppm tga tif tiff webp")
-    for ending in endings.split()
+from hiperceiver.data.encoded import EncodedRecords
+from hiperceiver.data.record import Record
+from hiperceiver.data.sources.classes import (
+    TARGET_OF_TASK,
+    mask_classes,
+    number_classes,
+    read_class_names,
+    with_unlabelled,
 )
-"""Endings of file names that are taken for pictures."""
+from hiperceiver.data.sources.kinds import (
+    ENDINGS,
+    LOOKED_AT,
+    OTHER_ENDINGS,
+    Kind,
+    ending_of,
+    kind_of,
+    offered_encoders,
+    split_kinds,
+)
+from hiperceiver.data.sources.label_list import LABEL_LIST, read_label_list
+from hiperceiver.data.sources.source import SPLITS, Common, CommonOptions, Source, make_source
+
 SPLIT_NAMES = {
     "train": "train",
     "training": "train",
@@ -43,42 +65,235 @@ IMAGE_FOLDER = "images"
 MASK_FOLDERS = ("masks", "annotations", "labels")
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class Files:
-    """The pictures of one split. Paths are relative to the folder."""
+    """The files of one example. Paths are relative to the folder, with `/`."""
 
-    pictures: list[str] = field(default_factory=list)
-    """Every picture."""
-    classes: list[str] = field(default_factory=list)
-    """The name of each picture's class, for classification."""
-    masks: list[str] = field(default_factory=list)
-    """Each picture's mask, for segmentation."""
+    name: str
+    """The first file."""
+    paths: Mapping[str, str]
+    """Modality -> file."""
+    group: str | None = None
+    """The name of its class folder; None if it lies in none."""
+    mask: str | None = None
+    """Its mask."""
 
 
-def list_folder(folder: Path, task: SourceTask) -> tuple[dict[str, Files], list[str]]:
-    """The pictures of each split, and what was odd. Without split folders the only split is `train`.
+@dataclass(kw_only=True)
+class Listing:
+    """What lies in a folder."""
+
+    kinds: tuple[str, ...]
+    """Kinds of the files, which are the modalities' names."""
+    splits: dict[str, list[Files]]
+    """Our name of each split -> its examples; only `train` without split folders."""
+    warnings: list[str] = field(default_factory=list)
+    """What was odd."""
+
+
+def open_folder(
+    folder: str | Path, *, kind: str | None = None, classes: Sequence[str] | None = None, **common: Unpack[Common]
+) -> Source:
+    """The files of a local folder; see the module for layouts.
+
+    Args:
+        folder: where they lie.
+        kind: what the files hold, such as `audio`, `volume`, `audio+video` or `image+audio`; by default the kind of
+            most of them.
+        classes: names of the classes in their order, for example a trained model's. By default the names of the class
+            folders, sorted; for masks, of the file `classes.txt`, or their numbers.
+        **common: see `CommonOptions`.
 
     Raises:
-        ValueError: the folder holds no pictures, or none of the layouts that the task needs.
+        ValueError: the folder cannot be read, or has not what the task needs.
+    """
+    options = CommonOptions(**common)
+    options.check_task(str(folder), ("classification", "multilabel", "segmentation", "regression"))
+    root = Path(folder).expanduser()
+    if not root.is_dir():
+        raise ValueError(f"{root}: {'expected a folder, got a file' if root.exists() else 'no such folder'}")
+    try:
+        listing = list_folder(root, kind, is_mask_needed=options.task == "segmentation")
+    except OSError as error:
+        raise ValueError(f"{error.filename or root}: {(error.strerror or 'cannot be read').lower()}") from error
+    records, names = _records(root, listing, options, classes)
+    train = records["train"]
+    encoders = offered_encoders(
+        str(folder),
+        {modality: modality for modality in listing.kinds},
+        lambda modality: EncodedRecords(records=train, encoders={}).raws(modality, LOOKED_AT),
+        options,
+    )
+    return make_source(
+        name=str(folder), records=records, encoders=encoders, options=options, classes=names, warnings=listing.warnings
+    )
+
+
+def list_folder(folder: Path, kind: str | None = None, *, is_mask_needed: bool = False) -> Listing:
+    """The examples of each split.
+
+    Args:
+        folder: where they lie.
+        kind: as in `open_folder`.
+        is_mask_needed: refuse a folder without masks.
+
+    Raises:
+        ValueError: the folder holds no files of these kinds, or none of the layouts.
+        OSError: the folder cannot be read.
     """
     warnings: list[str] = []
-    if task == "segmentation":
-        splits = _pairs(folder, warnings)
-    elif task == "classification":
-        splits = {split: _classified(folder, part, warnings) for split, part in _split_folders(folder).items()}
+    kinds = None if kind is None else split_kinds(kind)
+    pairs = _pairs(folder, warnings, is_mask_needed) if kinds in (None, ("image",)) else {}
+    if pairs:
+        listing = Listing(kinds=("image",), splits=pairs, warnings=warnings)
+    elif is_mask_needed:
+        expected = f"the folders {IMAGE_FOLDER} and {MASK_FOLDERS[0]} (or {' or '.join(MASK_FOLDERS[1:])})"
+        found = ", ".join(part.name for part in _folders(folder)) or "no folder"
+        raise ValueError(f"{folder}: for segmentation expected {expected}, found {found}")
     else:
-        parts = _split_folders(_without_masks(folder))
-        splits = {
-            split: Files(list(_pictures(folder, _without_masks(part), warnings))) for split, part in parts.items()
+        listing = _listing(folder, kinds, warnings)
+    if not any(listing.splits.values()):
+        kinds = kinds or tuple(ENDINGS)
+        endings = [ending for each in kinds for ending in ENDINGS.get(each, OTHER_ENDINGS.get(each, ()))]
+        what = f"{kind or 'pictures, sounds, clips, clouds, series or texts'} ({', '.join(endings)})"
+        raise ValueError(f"{folder}: expected {what}, found none")
+    for split in [split for split, found in listing.splits.items() if not found]:
+        warnings.append(f"the split folder of {split} holds no files that can be used")
+        del listing.splits[split]
+    if "train" not in listing.splits:
+        raise ValueError(f"{folder}: expected files for training, found only {', '.join(listing.splits)}")
+    return listing
+
+
+def _listing(folder: Path, kinds: tuple[str, ...] | None, warnings: list[str]) -> Listing:
+    """Files in class folders, or in none."""
+    parts = _split_folders(folder)
+    files = {split: list(_files(folder, part, warnings)) for split, part in parts.items()}
+    if kinds is None:
+        counts = Counter(
+            kind for paths in files.values() for path in paths for kind in ENDINGS if ending_of(path) in ENDINGS[kind]
+        )
+        kinds = (max((kind for kind in get_args(Kind)), key=lambda kind: counts[kind]),)
+        is_taken = {path: ending_of(path) in ENDINGS[kinds[0]] for paths in files.values() for path in paths}
+    else:
+        is_taken = {path: kind_of(path, among=kinds) is not None for paths in files.values() for path in paths}
+    splits: dict[str, list[Files]] = {}
+    used: set[str] = set()
+    for split, part in parts.items():
+        prefix = len(part.relative_to(folder).parts)
+        splits[split] = list(_grouped([path for path in files[split] if is_taken[path]], kinds, prefix))
+        used.update(path for found in splits[split] for path in found.paths.values())
+        groups = {found.group for found in splits[split]} - {None}
+        if groups:
+            for empty in [each for each in _folders(part) if each.name not in groups]:
+                warnings.append(f"class folder {empty.relative_to(folder)} holds no {'+'.join(kinds)} and is left out")
+    if used and (left := [path for paths in files.values() for path in paths if path not in used]):
+        warnings.append(f"{len(left)} files are passed over, because {'+'.join(kinds)} is read; for example {left[0]}")
+    return Listing(kinds=kinds, splits=splits, warnings=warnings)
+
+
+def _grouped(paths: Sequence[str], kinds: tuple[str, ...], prefix: int) -> Iterator[Files]:
+    """Files as examples: each of its own, or those of a name if there are several kinds."""
+    stems: dict[str, list[str]] = {}
+    for path in paths:
+        stems.setdefault(path if len(kinds) == 1 else str(PurePath(path).with_suffix("")), []).append(path)
+    for together in stems.values():
+        chosen: dict[str, str] = {}
+        for kind in kinds:
+            endings = (*ENDINGS.get(kind, ()), *OTHER_ENDINGS.get(kind, ()))
+            order = {ending: place for place, ending in enumerate(endings)}
+            fitting = [path for path in together if kind == "bytes" or ending_of(path) in order]
+            if fitting:
+                chosen[kind] = min(fitting, key=lambda path: order.get(ending_of(path), len(order)))
+        folders = PurePath(together[0]).parts[prefix:-1]
+        yield Files(name=min(chosen.values()), paths=chosen, group=folders[0] if folders else None)
+
+
+def _records(
+    root: Path, listing: Listing, options: CommonOptions, classes: Sequence[str] | None
+) -> tuple[dict[str, Sequence[Record]], tuple[str, ...]]:
+    """Records with all targets that are known, by split; and the names of the task's classes."""
+    task = options.task
+    targets, names = _targets(root, listing, options, classes)
+    with_target: dict[str, Sequence[Record]] = {}
+    without: dict[str, Sequence[Record]] = {}
+    needed = TARGET_OF_TASK.get(task)
+    are_known = any(targets.values())
+    for split, found in listing.splits.items():
+        records = [
+            Record(
+                name=files.name,
+                raws={kind: _raw(root, kind, path) for kind, path in files.paths.items()},
+                targets=targets.get(files.name, {}),
+            )
+            for files in found
+        ]
+        is_complete = [
+            not are_known or (bool(record.targets) if needed is None else needed in record.targets)
+            for record in records
+        ]
+        if any(is_complete):
+            with_target[split] = list(compress(records, is_complete))
+        if not all(is_complete):
+            without[split] = [record for record, is_good in zip(records, is_complete, strict=True) if not is_good]
+            if task != "none":
+                listing.warnings.append(
+                    f"{len(without[split])} of {len(records)} files of {split} have no {needed or 'label'} and are "
+                    f"left out, for example {without[split][0].name}"
+                )
+    if "train" not in with_target:
+        raise ValueError(f"{root}: expected {needed or 'labelled'} training files, found none")
+    if task == "segmentation":
+        names = mask_classes(with_target["train"], classes, root, listing.warnings)
+    return with_unlabelled(with_target, without, options), names
+
+
+def _targets(
+    root: Path, listing: Listing, options: CommonOptions, classes: Sequence[str] | None
+) -> tuple[dict[str, dict[str, Any]], tuple[str, ...]]:
+    """What is known of each example by its name, and the names of the task's classes."""
+    task, source = options.task, str(root)
+    everything = [files for found in listing.splits.values() for files in found]
+    if any(files.mask for files in everything):
+        if task not in ("none", "segmentation"):
+            raise ValueError(f"task: {source} holds pictures and masks, for segmentation; got {task!r}")
+        return {files.name: {"segmentation": str(root / files.mask)} for files in everything if files.mask}, ()
+    given = classes or read_class_names(root)
+    if (table := read_label_list(root)) is not None:
+        by_file, single, several = table.targets(
+            given if task == "classification" else None, given if task == "multilabel" else None, source=source
+        )
+        targets = {
+            files.name: known
+            for files in everything
+            if (known := next((by_file.pop(path) for path in _names(files) if path in by_file), None)) is not None
         }
-    if not any(files.pictures for files in splits.values()):
-        raise ValueError(f"{folder}: expected pictures ({', '.join(sorted(SUFFIXES))}), found none")
-    for split in [split for split, files in splits.items() if not files.pictures]:
-        warnings.append(f"the split folder of {split} holds no pictures")
-        del splits[split]
-    if "train" not in splits:
-        raise ValueError(f"{folder}: expected pictures for training, found only {', '.join(splits)}")
-    return splits, warnings
+        if by_file:
+            listing.warnings.append(
+                f"{LABEL_LIST}: {len(by_file)} files are not there, for example {next(iter(by_file))}"
+            )
+        names = {"classification": single, "multilabel": several, "regression": table.value_names}.get(task, ())
+        if task != "none" and not names:
+            column = {"classification": "label", "multilabel": "labels"}.get(task, "of numbers")
+            raise ValueError(f"{root / LABEL_LIST}: expected a column {column}, found {', '.join(table.columns)}")
+        return targets, names
+    if task in ("multilabel", "regression"):
+        raise ValueError(f"{root}: for {task} expected the file {LABEL_LIST} beside the files, found none")
+    groups = sorted({files.group for files in everything if files.group is not None})
+    if task == "classification" and not groups:
+        place = root if len(listing.splits) == 1 else root / next(iter(listing.splits))
+        raise ValueError(f"{place}: expected a folder of files per class, found {len(everything)} files in no folder")
+    names, number = number_classes(groups, given if task == "classification" else None, source=source)
+    return {files.name: {"label": number[files.group]} for files in everything if files.group is not None}, names
+
+
+def _names(files: Files) -> tuple[str, ...]:
+    """By which a list may call an example: its files, or these without their endings."""
+    return *files.paths.values(), str(PurePath(files.name).with_suffix(""))
+
+
+def _raw(root: Path, kind: str, path: str) -> str | Path:
+    return root / path if kind == "bytes" else os.path.join(root, path)  # to the encoder of bytes, a string is a text
 
 
 def _split_folders(folder: Path) -> dict[str, Path]:
@@ -89,29 +304,12 @@ def _split_folders(folder: Path) -> dict[str, Path]:
         if len(splits) < len(inside):
             raise ValueError(f"{folder}: expected one folder per split, got {', '.join(p.name for p in inside)}")
         if "train" in splits:
-            return {split: splits[split] for split in ("train", "validation", "test") if split in splits}
+            return {split: splits[split] for split in SPLITS if split in splits}
     return {"train": folder}
 
 
-def _classified(folder: Path, part: Path, warnings: list[str]) -> Files:
-    """Pictures of the class folders in one split's folder."""
-    files = Files()
-    for class_folder in _folders(part):
-        pictures = list(_pictures(folder, class_folder, warnings))
-        if not pictures:
-            warnings.append(f"class folder {class_folder.relative_to(folder)} holds no pictures and is left out")
-        files.pictures += pictures
-        files.classes += [class_folder.name] * len(pictures)
-    loose = sum(_is_picture(path) for path in part.iterdir())
-    if not files.pictures and loose:
-        raise ValueError(f"{part}: expected a folder of pictures per class, found {loose} pictures in no folder")
-    if loose:
-        warnings.append(f"{loose} pictures in no class folder are left out ({part})")
-    return files
-
-
-def _pairs(folder: Path, warnings: list[str]) -> dict[str, Files]:
-    """Pictures with masks of the same name."""
+def _pairs(folder: Path, warnings: list[str], is_mask_needed: bool) -> dict[str, list[Files]]:
+    """Pictures with masks of the same name, and pictures without; nothing if the folder has no such layout."""
     places: dict[str, tuple[Path, Path]] = {}
     if mask_folder := _mask_folder(folder):
         in_images, in_masks = _split_folders(folder / IMAGE_FOLDER), _split_folders(mask_folder)
@@ -120,27 +318,21 @@ def _pairs(folder: Path, warnings: list[str]) -> dict[str, Files]:
         for split, part in _split_folders(folder).items():
             if mask_folder := _mask_folder(part):
                 places[split] = (part / IMAGE_FOLDER, mask_folder)
-    if not places:
-        expected = f"the folders {IMAGE_FOLDER} and {MASK_FOLDERS[0]} (or {' or '.join(MASK_FOLDERS[1:])})"
-        found = ", ".join(part.name for part in _folders(folder)) or "no folder"
-        raise ValueError(f"{folder}: for segmentation expected {expected}, found {found}")
-    splits = {}
+    splits: dict[str, list[Files]] = {}
     for split, (image_part, mask_part) in places.items():
         masks = {_stem(path, mask_part, folder): path for path in _pictures(folder, mask_part, warnings)}
-        files, without = Files(), []
-        for path in _pictures(folder, image_part, warnings):
-            mask = masks.pop(_stem(path, image_part, folder), None)
-            if mask is None:
-                without.append(path)
-            else:
-                files.pictures.append(path)
-                files.masks.append(mask)
-        for what, left in (("pictures without a mask", without), ("masks without a picture", list(masks.values()))):
-            if left:
-                warnings.append(f"{len(left)} {what} of the same name are left out, for example {left[0]}")
-        if not files.pictures and (without or masks):
+        num_masks = len(masks)
+        splits[split] = [
+            Files(name=path, paths={"image": path}, mask=masks.pop(_stem(path, image_part, folder), None))
+            for path in _pictures(folder, image_part, warnings)
+        ]
+        if masks:
+            example = next(iter(masks.values()))
+            warnings.append(
+                f"{len(masks)} masks without a picture of the same name are left out, for example {example}"
+            )
+        if is_mask_needed and splits[split] and num_masks == len(masks):
             raise ValueError(f"{folder}: expected masks with the names of the pictures, found no pair in {image_part}")
-        splits[split] = files
     return splits
 
 
@@ -152,50 +344,65 @@ def _mask_folder(folder: Path) -> Path | None:
     return None
 
 
-def _without_masks(folder: Path) -> Path:
-    """The folder of pictures beside one of masks, which are no pictures to look at; else the folder itself."""
-    return folder / IMAGE_FOLDER if _mask_folder(folder) else folder
-
-
 def _stem(path: str, part: Path, folder: Path) -> PurePath:
     """The path without the part's folder and without the ending: what a picture and its mask have in common."""
     return PurePath(path).relative_to(part.relative_to(folder)).with_suffix("")
 
 
-def _folders(folder: Path) -> Sequence[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path.name))
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
-
-
-def _is_picture(path: Path | PurePath) -> bool:
-    return path.suffix.lower() in SUFFIXES and not _is_hidden(path.name)
-
-
 def _pictures(folder: Path, part: Path, warnings: list[str]) -> Iterator[str]:
-    """All pictures below `part`, in order, relative to `folder`. Links to folders are followed, each once."""
-    seen, unreadable = set(), 0
-    for place, inside, names in os.walk(part, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen:
-            inside.clear()
+    return (path for path in _files(folder, part, warnings) if ending_of(path) in ENDINGS["image"])
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not is_hidden(path.name) and path.is_dir())
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is not for people.
+
+    >>> is_hidden(".DS_Store"), is_hidden("1.jpg")
+    (True, False)
+    """
+    return name.startswith(".") or name in ("__MACOSX", "Thumbs.db", "desktop.ini")
+
+
+def _files(folder: Path, part: Path, warnings: list[str]) -> Iterator[str]:
+    """All files below `part`, in order, relative to `folder`. Links to folders are followed, each once.
+
+    Only files: to open a pipe would wait for ever.
+    """
+    seen: set[str] = set()
+    odd: dict[str, list[str]] = {}
+    waiting = [part]
+    while waiting:
+        place = waiting.pop()
+        if (real := os.path.realpath(place)) in seen:
             continue
         seen.add(real)
-        inside[:] = sorted(name for name in inside if not _is_hidden(name))
-        for path in (str(Path(place, name).relative_to(folder)) for name in sorted(names) if _is_picture(Path(name))):
-            if _is_text(path):
+        try:
+            entries = sorted(os.scandir(place), key=lambda entry: entry.name)
+        except OSError as error:
+            odd.setdefault(f"folders cannot be listed ({(error.strerror or 'unknown').lower()})", []).append(str(place))
+            continue
+        inside: list[Path] = []
+        prefix = place.relative_to(folder).as_posix()
+        for entry in entries:
+            if is_hidden(entry.name) or (place == folder and entry.name in (LABEL_LIST, "classes.txt")):
+                continue
+            path = entry.name if prefix == "." else f"{prefix}/{entry.name}"
+            try:
+                path.encode()
+                is_folder, is_file = entry.is_dir(), entry.is_file()
+            except UnicodeEncodeError:
+                odd.setdefault("files whose names are not UTF-8 are left out", []).append(ascii(path))
+                continue
+            except OSError:  # a link to itself
+                is_folder = is_file = False
+            if is_folder:
+                inside.append(place / entry.name)
+            elif is_file:
                 yield path
             else:
-                unreadable += 1
-    if unreadable:
-        warnings.append(f"{unreadable} files whose names are not UTF-8 are left out ({part})")
-
-
-def _is_text(path: str) -> bool:
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+                odd.setdefault("broken links, pipes or other things that are no files are left out", []).append(path)
+        waiting.extend(reversed(inside))
+    warnings.extend(f"{len(paths)} {what}, for example {paths[0]}" for what, paths in odd.items())
