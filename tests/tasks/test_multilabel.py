@@ -124,7 +124,7 @@ def test_what_has_no_rank_is_no_number():
     assert ranking_quality(scores, torch.ones_like(is_member))[1].isnan()
     assert all(value.isnan() for value in ranking_quality(scores * torch.nan, is_member))
     assert all(value.isnan() for value in ranking_quality(scores[:0], is_member[:0]))
-    metric = LabelRanking()
+    metric = LabelRanking(1)
     metric.update(scores[:, None] * torch.nan, is_member[:, None].float())
     assert all(value.isnan() for value in metric.compute().values())
     metric.reset()

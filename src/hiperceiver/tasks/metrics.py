@@ -294,7 +294,11 @@ class JointErrors(Metric):
 
 
 class LabelRanking(Metric):
-    """How well each class ranks its members before other examples. Keeps all scores of the set: exact, without bins."""
+    """How well each class ranks its members before other examples. Keeps all scores of the set: exact, without bins.
+
+    Args:
+        num_classes: K.
+    """
 
     is_differentiable = False
     higher_is_better = True
@@ -303,23 +307,29 @@ class LabelRanking(Metric):
     scores: list[Tensor]
     targets: list[Tensor]
 
-    def __init__(self):
+    def __init__(self, num_classes: int):
         super().__init__()
+        self.num_classes = num_classes
+        # Flat, and of one type: a process that was given no example takes part with an empty list of numbers.
         self.add_state("scores", [], dist_reduce_fx="cat")
         self.add_state("targets", [], dist_reduce_fx="cat")
 
     def update(self, scores: Tensor, target: Tensor) -> None:
         """Count a batch in: scores (B, K); target (B, K), 1, 0 or NaN = unknown."""
-        self.scores.append(scores.float())
-        self.targets.append(target.nan_to_num(-1.0).to(torch.int8))
+        self.scores.append(scores.float().flatten())
+        self.targets.append(target.float().flatten())
 
     def compute(self) -> dict[str, Tensor]:
         """`map` and `auc`, means over the classes for which they exist; NaN where there is none."""
         nothing = torch.full((1,), torch.nan, device=self.device)
         precision, area = [nothing], [nothing]
         if len(self.scores):
-            for score, target in zip(dim_zero_cat(self.scores).T, dim_zero_cat(self.targets).T, strict=True):
-                ap, auc = ranking_quality(score[target >= 0], target[target >= 0] == 1)
+            scores, targets = (
+                dim_zero_cat(x).unflatten(0, (-1, self.num_classes)) for x in (self.scores, self.targets)
+            )
+            for score, target in zip(scores.T, targets.T, strict=True):
+                is_known = ~target.isnan()
+                ap, auc = ranking_quality(score[is_known], target[is_known] == 1)
                 precision.append(ap[None])
                 area.append(auc[None])
         return {"map": torch.cat(precision).nanmean(), "auc": torch.cat(area).nanmean()}

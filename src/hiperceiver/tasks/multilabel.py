@@ -72,7 +72,8 @@ class Multilabel(LabelTask):
 
         from hiperceiver.tasks.metrics import LabelRanking, MeanLoss
 
-        return MetricCollection({"loss": MeanLoss(), "ranking": LabelRanking()}, compute_groups=False).to(self.device)
+        ranking = LabelRanking(self.config.num_classes)
+        return MetricCollection({"loss": MeanLoss(), "ranking": ranking}, compute_groups=False).to(self.device)
 
     @torch.no_grad()
     def update(self, metrics: MetricCollection, batch: Batch) -> None:
