@@ -1,0 +1,35 @@
+"""What the tests of sources ask of them."""
+
+from __future__ import annotations
+
+from hiperceiver.data.example import BadExample, Example
+from hiperceiver.data.sources.source import Source
+
+
+def everything(source: Source, split: str) -> list[Example | BadExample]:
+    """All examples of a split, good and bad."""
+    return [source.splits[split][index] for index in range(len(source.splits[split]))]
+
+
+def examples(source: Source, split: str) -> list[Example]:
+    """All examples of a split, none of them bad."""
+    found = everything(source, split)
+    assert [str(example) for example in found if isinstance(example, BadExample)] == []
+    return [example for example in found if isinstance(example, Example)]
+
+
+def bad(source: Source, split: str) -> list[str]:
+    """What is said of the bad examples of a split, each in one line."""
+    found = [str(example) for example in everything(source, split) if isinstance(example, BadExample)]
+    assert not any("\n" in line for line in found)
+    return found
+
+
+def counts(source: Source) -> dict[str, int]:
+    """Examples by split."""
+    return {split: len(part) for split, part in source.splits.items()}
+
+
+def labels(source: Source, split: str) -> dict[str, str]:
+    """Name of each example -> name of its class."""
+    return {example.name: source.classes[int(example.targets["label"])] for example in examples(source, split)}
