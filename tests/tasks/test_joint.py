@@ -268,3 +268,13 @@ def test_wrong_targets_are_refused(make_model):
     batch.targets["weight"][0] = torch.inf
     with pytest.raises(ValueError, match="targets: expected finite numbers or NaN for 'weight', got infinity"):
         task.loss(batch)
+
+
+def test_loss_compiles_without_graph_breaks(make_model):
+    task = make_task(make_model).train()
+    batch = make_batch(num_unlabelled=1)
+    compiled = torch.compile(task.loss, backend="eager", fullgraph=True)
+    torch.manual_seed(5)
+    expected, _ = task.loss(batch)
+    torch.manual_seed(5)
+    torch.testing.assert_close(compiled(batch)[0], expected)

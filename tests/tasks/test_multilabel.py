@@ -175,3 +175,11 @@ def test_wrong_targets_are_refused(make_model, labels, message):
     batch.targets = {} if labels is None else {"labels": labels}
     with pytest.raises(ValueError, match=message):
         make_task(make_model).loss(batch)
+
+
+@pytest.mark.parametrize("readout", READOUTS)
+def test_loss_compiles_without_graph_breaks(make_model, readout):
+    task = make_task(make_model, readout)
+    batch = make_batch(num_unlabelled=1)
+    loss, _ = torch.compile(task.loss, backend="eager", fullgraph=True)(batch)
+    torch.testing.assert_close(loss, task.loss(batch)[0])

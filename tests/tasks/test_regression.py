@@ -128,3 +128,11 @@ def test_wrong_settings_are_refused_in_one_line(settings, message):
     with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole message is compared
         RegressionConfig(**{"num_values": 2, **settings})
     assert str(error.value) == message
+
+
+def test_loss_compiles_without_graph_breaks(make_model):
+    task = make_task(make_model)
+    batch = make_batch()
+    batch.targets["values"][0] = torch.nan
+    loss, _ = torch.compile(task.loss, backend="eager", fullgraph=True)(batch)
+    torch.testing.assert_close(loss, task.loss(batch)[0])

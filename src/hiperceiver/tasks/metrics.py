@@ -327,7 +327,7 @@ class LabelRanking(Metric):
             scores, targets = (
                 dim_zero_cat(x).unflatten(0, (-1, self.num_classes)) for x in (self.scores, self.targets)
             )
-            for score, target in zip(scores.T, targets.T, strict=True):
+            for score, target in zip(scores.T.contiguous(), targets.T.contiguous(), strict=True):
                 is_known = ~target.isnan()
                 ap, auc = ranking_quality(score[is_known], target[is_known] == 1)
                 precision.append(ap[None])

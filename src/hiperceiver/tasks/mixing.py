@@ -32,11 +32,12 @@ def mix(
 ) -> Mixed:
     """Mix labelled examples in pairs. Random numbers come from PyTorch's global generator.
 
-    Mixup adds all tokens of two examples, a share of one and the rest of the other. An absent token adds nothing, and a
-    token is absent only where it is absent in both. Cutmix replaces a box by the partner's tokens, present or absent:
-    in the last two axes of a grid, so in all frames the same, or a stretch of a grid of one axis. How much an example
-    is still itself is then counted: the share of its present tokens that are its own, averaged over the modalities that
-    have any.
+    Mixup adds all tokens of two examples, a share of one and the rest of the other; a point's coordinates too, so that
+    clouds are better cut. An absent token adds nothing, and a token is absent only where it is absent in both.
+
+    Cutmix replaces a box by the partner's tokens, present or absent: in the last two axes of a grid, so in all frames
+    the same, or a stretch of a grid of one axis. How much an example is still itself is then counted: the share of its
+    present tokens that are its own, averaged over the modalities that have any.
 
     Args:
         batch: modalities of role `label` are left as they are.
