@@ -44,6 +44,7 @@ from hiperceiver.data.sources.lists import (
     as_paths,
     example_list,
     existing_folder,
+    file_stem,
     files_below,
     read_lines,
     read_table,
@@ -179,10 +180,10 @@ class Windows:
     """Where the clip begins in its file, in seconds: (clips,)."""
     lengths: np.ndarray
     """Seconds of the clip: (clips,)."""
-    labels: np.ndarray
-    """Class numbers of all clips, one after the other: int64 (labels,)."""
+    numbers: np.ndarray
+    """Class numbers of all clips, one after the other: int64 (numbers,)."""
     ends: np.ndarray
-    """Where each clip's labels end in `labels`: (clips,)."""
+    """Where each clip's numbers end in `numbers`: (clips,)."""
     seconds: float
     """Of a window."""
     per_clip: int
@@ -208,7 +209,7 @@ class Windows:
         return Record(
             name=name if self.per_clip == 1 else f"{name} from {start:.2f} s",
             raws=Streams(parts),
-            targets={"labels": self.labels[first : self.ends[clip]].tolist()},
+            targets={"labels": self.numbers[first : self.ends[clip]].tolist()},
         )
 
 
@@ -236,23 +237,19 @@ def _read_segments(path: Path) -> list[Segment]:
     Raises:
         ValueError: it cannot be read, holds none, or one is of another form.
     """
-    lines = read_lines(path)
+    lines = [line for line in read_lines(path) if not line.startswith("#")]
     segments = []
-    for number, line in enumerate(lines, 1):
-        if line.startswith("#"):
-            continue
-        cells = next(csv.reader([line], skipinitialspace=True))
-        try:
-            video, start, end, labels = cells
-            segment = Segment(
-                video.strip(), float(start), float(end), tuple(mid.strip() for mid in labels.split(",") if mid.strip())
-            )
-        except ValueError:
-            expected = 'YTID, start_seconds, end_seconds, "labels"'
-            raise ValueError(f"{path}: line {number}: expected {expected}, got {line[:80]!r}") from None
-        if not (0 <= segment.start < segment.end < math.inf):
-            raise ValueError(f"{path}: line {number}: expected a start before an end, got {start} and {end}")
-        segments.append(segment)
+    with faults_of(path):
+        for cells in csv.reader(lines, skipinitialspace=True):
+            try:
+                video, start, end, labels = cells
+                segment = Segment(video, float(start), float(end), tuple(labels.replace(",", " ").split()))
+            except ValueError:
+                expected = 'YTID, start_seconds, end_seconds, "labels"'
+                raise ValueError(f"expected {expected}, got {', '.join(cells)[:80]!r}") from None
+            if not 0 <= segment.start < segment.end < math.inf:
+                raise ValueError(f"{video}: expected a start before an end, got {start} and {end}")
+            segments.append(segment)
     if not segments:
         raise ValueError(f"{path}: has no segment")
     return segments
@@ -283,7 +280,7 @@ class _MediaFiles:
     def __init__(self, base: Path, wanted: set[str]) -> None:
         self.of_video: dict[str, list[tuple[float | None, str]]] = {}
         for path in files_below(base, VIDEO_SUFFIXES + AUDIO_SUFFIXES):
-            stem = Path(path).stem
+            stem = file_stem(path)
             for begin in (0, 1) if stem.startswith("Y") else (0,):
                 name, rest = stem[begin : begin + _ID_LENGTH], stem[begin + _ID_LENGTH :]
                 if name in wanted and (times := _TIMES.fullmatch(rest)):
@@ -316,15 +313,15 @@ def _as_windows(
     is_trimmed: bool,
 ) -> Windows:
     number_of = {mid: number for number, mid in enumerate(classes)}
-    labels = [[number_of[mid] for mid in clip.segment.labels if mid in number_of] for clip in clips]
+    numbers = [[number_of[mid] for mid in clip.segment.labels if mid in number_of] for clip in clips]
     return Windows(
         folder=folder,
         videos=as_paths([clip.video for clip in clips]),
         audios=as_paths([clip.audio for clip in clips]),
         starts=np.array([0.0 if is_trimmed else clip.segment.start for clip in clips]),
         lengths=np.array([clip.segment.end - clip.segment.start for clip in clips]),
-        labels=np.array([number for numbers in labels for number in numbers], dtype=np.int64),
-        ends=np.cumsum([len(numbers) for numbers in labels], dtype=np.int64),
+        numbers=np.array([number for each in numbers for number in each], dtype=np.int64),
+        ends=np.cumsum([len(each) for each in numbers], dtype=np.int64),
         seconds=seconds,
         per_clip=per_clip,
     )

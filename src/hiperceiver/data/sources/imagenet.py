@@ -39,6 +39,7 @@ from hiperceiver.data.sources.lists import (
     example_list,
     existing_folder,
     file_names,
+    file_stem,
     folder_names,
     read_lines,
     read_table,
@@ -150,7 +151,7 @@ def _flat(base: Path, val: Path, classes: Sequence[str], places: Sequence[Path],
         warnings.append(f"{val.name} has neither class folders nor a list of classes: its pictures have no label")
         listed = {}
     number_of = {name: number for number, name in enumerate(classes)}
-    stems = [Path(picture).stem for picture in pictures]
+    stems = [file_stem(picture) for picture in pictures]
     labels = [number_of.get(listed.get(stem, ""), NO_CLASS) for stem in stems]
     if lost := sorted(listed.keys() - set(stems)):
         warnings.append(f"{len(lost)} listed pictures of {val.name} are not there: {example_list(lost)}")
@@ -191,7 +192,7 @@ def _pair(line: str, numbered: Sequence[str], path: Path) -> tuple[str, str]:
     if len(words) != 2:
         raise ValueError(f"{path}: expected a picture and its class in each line, got {line!r}")
     picture, name = words
-    return Path(picture).stem, name if _CLASS.fullmatch(name) else _at(numbered, name, path, first=0)
+    return file_stem(picture), name if _CLASS.fullmatch(name) else _at(numbered, name, path, first=0)
 
 
 def _at(numbered: Sequence[str], number: str, path: Path, *, first: int) -> str:

@@ -34,6 +34,7 @@ from hiperceiver.data.sources.lists import (
     example_list,
     existing_folder,
     file_names,
+    file_stem,
     files_below,
     read_table,
 )
@@ -139,7 +140,7 @@ def _places(base: Path) -> dict[str, list[str]]:
     """Name of each clip without ending -> its paths relative to the folder."""
     where: dict[str, list[str]] = {}
     for path in files_below(base, VIDEO_SUFFIXES):
-        where.setdefault(Path(path).stem, []).append(path)
+        where.setdefault(file_stem(path), []).append(path)
     return where
 
 

@@ -192,6 +192,15 @@ class Streams(Mapping[str, Media]):
         return sum(1 for _ in self)
 
 
+def file_stem(path: str) -> str:
+    """The file's name without its ending.
+
+    >>> file_stem("clips/-a_30.000.mp4")
+    '-a_30.000'
+    """
+    return os.path.splitext(os.path.basename(path))[0]
+
+
 def as_paths(paths: Sequence[str]) -> np.ndarray:
     """Paths as an array of bytes, (paths,): one block of memory, which processes that read share.
 

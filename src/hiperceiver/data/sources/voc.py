@@ -29,7 +29,7 @@ import numpy as np
 
 from hiperceiver.data.encoders.image import ImageEncoder
 from hiperceiver.data.record import Record
-from hiperceiver.data.sources.lists import existing_folder, file_names, read_lines
+from hiperceiver.data.sources.lists import existing_folder, file_names, file_stem, read_lines
 from hiperceiver.data.sources.source import VALIDATION_SHARE, Common, CommonOptions, Source, make_source
 
 CLASSES = (
@@ -146,7 +146,7 @@ def _segmentation(base: Path, extended: bool | None) -> dict[str, Part]:
 
 def _masked(path: Path, masks: Path) -> Part:
     """The pictures of a list, each with its mask. Some extended lists give the paths of both."""
-    pictures = [Path(line.split()[0]).stem for line in read_lines(path)]
+    pictures = [file_stem(line.split()[0]) for line in read_lines(path)]
     return {picture: {"segmentation": str(masks / f"{picture}.png")} for picture in pictures}
 
 
@@ -177,7 +177,7 @@ def _pictures(base: Path) -> dict[str, Part]:
 
 
 def _names(base: Path) -> list[str]:
-    return [Path(name).stem for name in file_names(base / "JPEGImages", (".jpg",))]
+    return [file_stem(name) for name in file_names(base / "JPEGImages", (".jpg",))]
 
 
 def _drawn(base: Path, seed: int) -> set[str]:
