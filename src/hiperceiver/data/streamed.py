@@ -55,7 +55,7 @@ class StreamedExamples:
         rng = np.random.default_rng([seed, epoch])
         last = None if self.max_examples is None else self.num_left_out + self.max_examples
         buffer: list[tuple[int, int, Record | BadExample]] = []
-        for number, record in enumerate(islice(self.records, self.num_left_out, last)):
+        for number, record in enumerate(islice(self.records, self.num_left_out, last), self.num_left_out):
             if len(buffer) < self.buffer_size:
                 buffer.append((epoch, number, record))
                 continue

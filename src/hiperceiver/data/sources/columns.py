@@ -80,6 +80,7 @@ def find_columns(features: Mapping[str, Any], asked: AskedColumns, task: SourceT
     others = {name: feature for name, feature in features.items() if name not in modalities.values()}
     label = asked.label if asked.label is not None else _find_label(others)
     if task in ("classification", "multilabel"):
+        label = label or next((name for name in _LABEL_NAMES if name in others), None)
         if label is None:
             raise _missing("label_column", "classes", features)
         if is_list(features[label]) != (task == "multilabel"):

@@ -7,8 +7,8 @@ column's name, or that the modality is named like, or that the column's type tel
 class or a list of classes (`label_column`), several labels (`label_columns`), numbers (`value_columns`), or a picture
 whose pixels are class numbers (`mask_column`).
 
-Pictures, sounds and clips are decoded when they are read, by our encoders, so
-that a bad file is one bad example and nothing more. A cell without a value is a missing modality.
+Pictures, sounds and clips are decoded when they are read, by our encoders, so that a bad file is one bad example and
+nothing more. A cell without a value is a missing modality.
 
 Splits that exist are used (`train`, `validation`, `test` and their usual abbreviations); missing ones are taken out of
 `train`. With `stream=True` nothing is downloaded or read before it is needed: see `stream`.
@@ -29,7 +29,15 @@ from hiperceiver.data.sources.kinds import LOOKED_AT, offered_encoders
 from hiperceiver.data.sources.rows import ClassCells, RowReader, class_cells
 from hiperceiver.data.sources.source import Common, CommonOptions, Source, make_source
 from hiperceiver.data.sources.stream import StreamedRows, open_stream
-from hiperceiver.data.sources.tables import TableRecords, is_table_folder, named_splits, one_line, read_hub, read_tables
+from hiperceiver.data.sources.tables import (
+    TableRecords,
+    is_table_folder,
+    named_splits,
+    one_line,
+    quiet,
+    read_hub,
+    read_tables,
+)
 
 TASKS = ("classification", "multilabel", "segmentation", "regression", "joint")
 
@@ -145,6 +153,12 @@ def open_huggingface(
     records = {split: TableRecords(table, reader, split) for split, table in tables.items() if len(table)}
     if "train" not in records:
         raise ValueError(f"{name}: expected examples for training, found none that can be used")
+    for split in [each for each, part in records.items() if part.labels is not None and (part.labels < 0).all()]:
+        if split != "train":  # labels of some published data sets are kept back
+            warnings.append(
+                f"{len(records[split])} of {len(records[split])} examples of {split} have no label and are left out"
+            )
+            del records[split]
     if options.task == "segmentation":
         names = mask_classes(records["train"], classes, folder if is_folder else None, warnings)
     train = EncodedRecords(records=records["train"], encoders={})
@@ -165,7 +179,8 @@ def _features(name: str, table: Any) -> dict[str, Any]:
     if table.features is not None:
         return dict(table.features)
     try:
-        rows = list(table.take(16))
+        with quiet(datasets):
+            rows = list(table.take(16))
     except Exception as error:  # network, damaged files: many kinds
         raise ValueError(f"{name}: cannot be read: {one_line(error)}") from error
     if not rows:

@@ -9,11 +9,12 @@ from typing import Any
 from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.encoders.normalisation import FITTED_TO
 from hiperceiver.data.example import BadExample
+from hiperceiver.data.packages import import_extra
 from hiperceiver.data.record import Record
 from hiperceiver.data.sources.kinds import LOOKED_AT, offered_encoders
 from hiperceiver.data.sources.rows import RowReader
 from hiperceiver.data.sources.source import TARGETS, CommonOptions, Source, make_source
-from hiperceiver.data.sources.tables import one_line
+from hiperceiver.data.sources.tables import one_line, quiet
 from hiperceiver.data.streamed import Head, StreamedExamples
 
 
@@ -32,11 +33,13 @@ class StreamedRows:
         Raises:
             ValueError: the stream breaks off, which is more than one bad example.
         """
+        datasets = import_extra("datasets", extra="data")
         rows = iter(self.table)
         number = 0
         while True:
             try:
-                cells = next(rows)
+                with quiet(datasets):
+                    cells = next(rows)
             except StopIteration:
                 return
             except Exception as error:  # network, damaged files: many kinds

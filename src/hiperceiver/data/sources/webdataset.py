@@ -5,8 +5,8 @@
 
 Files whose names are the same up to the first dot are one example. The rest of the name says what a file is: `jpg`,
 `png`, `flac`, `wav`, `mp4`, `npy`, `ply`, ... are signals of a kind (see `kinds`), and give the modality its name;
-`txt` is one if there is no other. `cls` is a class, by number or name. `json` may hold a field `label` (a class), `labels` (a
-list of classes) and numbers.
+`txt` is one if there is no other. `cls` is a class, by number or name. `json` may hold a field `label` (a class),
+`labels` (a list of classes) and numbers.
 
 Shards are plain local files. Their headers are read once, when the folder is opened; examples are then read where they
 lie, in any order. Splits are told by a word in a shard's name or by its folder: `train-0000.tar`, `imagenet-val-0.tar`,
