@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hiperceiver.data.media import Media
+from hiperceiver.data.sources import audioset, imagenet, kinetics, modelnet40, voc
 from hiperceiver.data.sources.lists import (
     Files,
     Streams,
@@ -70,6 +71,8 @@ def test_streams_say_what_a_file_has(tmp_path: Path) -> None:
     assert found["silent"].get("points") is None
     assert found["silent"]["video"] == Media(silent)
     assert len(found["silent"]) == 1
+    alone = Streams({"audio": Media(silent)})
+    assert alone["audio"] == Media(silent)  # there is nothing to do without
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
@@ -86,3 +89,23 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
 def test_examples_of_many() -> None:
     assert example_list(["a", "b", "c"]) == "a, b, c"
     assert len(as_paths([])) == 0
+
+
+def test_no_layout_matches_another_one(tmp_path: Path) -> None:
+    """Each is told by a few names; what has none of them, or cannot be listed, is none of them."""
+    found = {
+        "imagenet": ["train/n01440764/1.JPEG"],
+        "voc": ["JPEGImages/1.jpg", "ImageSets/Main/train.txt"],
+        "modelnet40": ["lamp/train/lamp_0001.off"],
+        "kinetics": ["train.csv"],
+        "audioset": ["eval_segments.csv"],
+        "other": ["train/cat/1.jpg", "test/cat/1.jpg", "series.csv", "train/n01440764/images/1.JPEG", "lamp/lamp.off"],
+    }
+    for layout, paths in found.items():
+        for path in paths:
+            write(tmp_path / layout / path, b"label,youtube_id,time_start\n" if layout == "kinetics" else b"x")
+    (tmp_path / "file").write_bytes(b"x")
+    modules = {"imagenet": imagenet, "voc": voc, "modelnet40": modelnet40, "kinetics": kinetics, "audioset": audioset}
+    for layout in (*found, "file", "gone"):
+        matching = [name for name, module in modules.items() if module.matches(tmp_path / layout)]
+        assert matching == ([layout] if layout in modules else [])

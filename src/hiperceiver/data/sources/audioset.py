@@ -14,7 +14,8 @@ counted in one line for each list, and left out.
 
 `eval` is the test split; validation is 10% of the training clips. An example is a window of a clip: by default the
 middle 2.56 seconds, as 8 frames of 224 x 224 and 122,880 samples at 48 kHz. A clip whose file has no sound, or no
-video, lacks that modality: what becomes of it is the option `missing`.
+video, lacks that modality: what becomes of it is the option `missing`. A window that is silent throughout is a bad
+example; for the class Silence set `is_silence_bad` of the audio encoder to False.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ def open_audioset(
         window: seconds of an example.
         windows_per_clip: how many windows of a clip are examples, evenly spread over it, in all splits.
         is_trimmed: a media file holds the clip alone. False: it is the whole video.
-        common: see `CommonOptions`.
+        **common: see `CommonOptions`.
 
     Raises:
         ValueError: the folder is not as described above, or an option does not fit; in one line.
@@ -130,9 +131,17 @@ def open_audioset(
     if not train:
         raise ValueError(f"{base}: expected media files such as YTID.mp4, found none of the training segments")
 
+    encoders = _encoders([*train, *test], window)
+
     def windows(chosen: Sequence[_Clip]) -> Windows:
         return _as_windows(
-            chosen, classes, folder=base, seconds=window, per_clip=windows_per_clip, is_trimmed=is_trimmed
+            chosen,
+            classes,
+            folder=base,
+            modalities=tuple(options.modalities or encoders),
+            seconds=window,
+            per_clip=windows_per_clip,
+            is_trimmed=is_trimmed,
         )
 
     if options.task == "multilabel" and classes.keys().isdisjoint(mid for clip in train for mid in clip.segment.labels):
@@ -148,7 +157,7 @@ def open_audioset(
     return make_source(
         name=str(folder),
         records=records,
-        encoders=_encoders([*train, *test], window),
+        encoders=encoders,
         options=options,
         split_seed=DEFAULT_SPLIT_SEED,
         classes=list(classes.values()),
@@ -172,6 +181,8 @@ class Windows:
 
     folder: Path
     """Where the files lie."""
+    modalities: tuple[str, ...]
+    """Which streams are read."""
     videos: np.ndarray
     """Paths of files of video relative to the folder, of `as_paths`; empty where there is none: (clips,)."""
     audios: np.ndarray
@@ -202,7 +213,7 @@ class Windows:
         parts = {
             modality: Media(os.path.join(self.folder, os.fsdecode(path)), start=begin, seconds=seconds)
             for modality, path in (("audio", audio or video), ("video", video))
-            if path
+            if path and modality in self.modalities
         }
         name = (video or audio).decode("utf-8", errors="replace")
         first = self.ends[clip - 1] if clip else 0
@@ -308,6 +319,7 @@ def _as_windows(
     classes: Mapping[str, str],
     *,
     folder: Path,
+    modalities: tuple[str, ...],
     seconds: float,
     per_clip: int,
     is_trimmed: bool,
@@ -316,6 +328,7 @@ def _as_windows(
     numbers = [[number_of[mid] for mid in clip.segment.labels if mid in number_of] for clip in clips]
     return Windows(
         folder=folder,
+        modalities=modalities,
         videos=as_paths([clip.video for clip in clips]),
         audios=as_paths([clip.audio for clip in clips]),
         starts=np.array([0.0 if is_trimmed else clip.segment.start for clip in clips]),

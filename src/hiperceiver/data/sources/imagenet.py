@@ -68,7 +68,8 @@ def matches(folder: str | Path) -> bool:
     False
     """
     try:
-        return bool(_class_names(_find(Path(folder).expanduser())[1]))
+        train = _find(Path(folder).expanduser())[1]
+        return any(file_names(train / name, SUFFIXES) for name in _class_names(train))
     except ValueError:
         return False
 
@@ -78,7 +79,7 @@ def open_imagenet(folder: str | Path, **common: Unpack[Common]) -> Source:
 
     Args:
         folder: holds `train` and `val`; see above.
-        common: see `CommonOptions`.
+        **common: see `CommonOptions`.
 
     Raises:
         ValueError: the folder is not as described above, or an option does not fit; in one line.

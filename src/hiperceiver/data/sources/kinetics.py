@@ -52,7 +52,10 @@ def matches(folder: str | Path) -> bool:
     >>> matches("no/such/folder")
     False
     """
-    return bool(_lists(Path(folder).expanduser()))
+    try:
+        return bool(_lists(Path(folder).expanduser()))
+    except ValueError:
+        return False
 
 
 def open_kinetics(folder: str | Path, **common: Unpack[Common]) -> Source:
@@ -60,7 +63,7 @@ def open_kinetics(folder: str | Path, **common: Unpack[Common]) -> Source:
 
     Args:
         folder: holds lists and clips; see above.
-        common: see `CommonOptions`.
+        **common: see `CommonOptions`.
 
     Raises:
         ValueError: the folder is not as described above, or an option does not fit; in one line.
@@ -91,7 +94,7 @@ def open_kinetics(folder: str | Path, **common: Unpack[Common]) -> Source:
             folder=base,
             paths=as_paths([_of_split(where[stem], split) for stem in stems]),
             labels=np.array([number_of[listed[stem]] for stem in stems], dtype=np.int64),
-            modalities=tuple(offered),
+            modalities=tuple(options.modalities or offered),
         )
     if not any(len(files) for files in found.values()):
         raise ValueError(f"{base}: expected clips such as ID_000012_000022.mp4, found none of those in the lists")

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from hiperceiver.data.encoders.arrays import faults_of, read_file
-from hiperceiver.data.media import Media, media_info
+from hiperceiver.data.media import Media, MediaInfo, RawFile, media_info
 from hiperceiver.data.record import Record
 from hiperceiver.data.sources.kinds import ENDINGS
 
@@ -166,22 +166,27 @@ class Files:
 
 
 class Streams(Mapping[str, Media]):
-    """Modality -> the part of a media file that holds it.
+    """Modality (`audio` or `video`) -> the part of a media file that holds it.
 
-    A file is asked whether it has sound or video when the modality is looked up, and lacks the modality if not. A file
-    that cannot even be asked is given as it is: the encoder says what is wrong with it.
+    Of several, a file is asked whether it has sound or video when the first is looked up, and lacks the modality if
+    not. One alone, or a file that cannot even be asked, is given as it is: the encoder says what is wrong with it.
     """
 
     def __init__(self, parts: Mapping[str, Media]) -> None:
         self.parts = parts
+        self.infos: dict[RawFile, MediaInfo | None] = {}
 
     def __getitem__(self, modality: str) -> Media:
         part = self.parts[modality]
-        try:
-            info = media_info(part.source)
-        except ValueError:
+        if len(self.parts) == 1:
             return part
-        if not (info.has_audio if modality == "audio" else info.has_video):
+        if part.source not in self.infos:
+            try:
+                self.infos[part.source] = media_info(part.source)
+            except ValueError:
+                self.infos[part.source] = None
+        info = self.infos[part.source]
+        if info is not None and not (info.has_audio if modality == "audio" else info.has_video):
             raise KeyError(modality)
         return part
 

@@ -52,7 +52,10 @@ def matches(folder: str | Path) -> bool:
     >>> matches("no/such/folder")
     False
     """
-    return _find(Path(folder).expanduser()) is not None
+    try:
+        return _find(Path(folder).expanduser()) is not None
+    except ValueError:
+        return False
 
 
 def open_modelnet40(folder: str | Path, *, normals: bool = False, **common: Unpack[Common]) -> Source:
@@ -61,7 +64,7 @@ def open_modelnet40(folder: str | Path, *, normals: bool = False, **common: Unpa
     Args:
         folder: holds folders of classes or HDF5 files; see above.
         normals: give each point its normal as three more values. HDF5 only.
-        common: see `CommonOptions`.
+        **common: see `CommonOptions`.
 
     Raises:
         ValueError: the folder is not as described above, or an option does not fit; in one line.

@@ -82,7 +82,7 @@ def open_voc(folder: str | Path, *, extended: bool | None = None, **common: Unpa
     Args:
         folder: holds `JPEGImages` and `ImageSets`; see above.
         extended: train segmentation on the extended list. None: where it is there.
-        common: see `CommonOptions`.
+        **common: see `CommonOptions`.
 
     Raises:
         ValueError: the folder is not as described above, or an option does not fit; in one line.
