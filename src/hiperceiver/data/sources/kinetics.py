@@ -120,7 +120,7 @@ def _is_list(path: Path) -> bool:
             first = file.readline(1000)
     except (OSError, UnicodeDecodeError):
         return False
-    return {"youtube_id", "time_start"} <= {name.strip(' "\\n') for name in first.split(",")}
+    return {"youtube_id", "time_start"} <= {name.strip().strip('"') for name in first.split(",")}
 
 
 def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
