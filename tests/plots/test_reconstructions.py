@@ -8,11 +8,13 @@ from hiperceiver.plots.reconstructions import draw_reconstructions, hidden_error
 
 
 def pictures_of(figure: Figure) -> dict[tuple[str, int], np.ndarray]:
-    """What is painted in the axes of each named row and each column."""
+    """What is painted in the axes of each named row and each column; of one example rows are columns."""
     found, row, column = {}, "", 0
+    labels = ("input", "masked", "output", "error")
     for ax in figure.axes:
         if ax.images:
-            row, column = (ax.get_ylabel(), 0) if ax.get_ylabel() else (row, column + 1)
+            label = next((each for each in (ax.get_ylabel(), ax.get_title()) if each in labels), "")
+            row, column = (label, 0) if label else (row, column + 1)
             found[row, column] = np.ma.filled(ax.images[0].get_array(), np.nan)
     return found
 
@@ -100,31 +102,38 @@ def test_a_video_shows_frames_of_its_first_example() -> None:
     assert pictures_of(figure)["input", 2][0, 0, 0] == pytest.approx(10 / 19)
 
 
-def test_signals_shade_hidden_spans_and_draw_the_reconstruction_only_there() -> None:
-    signal = np.sin(np.arange(100) / 5)[None, :, None] * np.ones(2)
-    is_masked = np.zeros((1, 100), bool)
-    is_masked[0, 20:50] = is_masked[0, 70] = True
-    figure = draw_reconstructions(signal, signal + 0.1, is_masked)
-    (ax,) = figure.axes
-    assert ax.images[0].get_array().ravel().tolist() == is_masked[0].tolist()
-    inputs, span, lone = ax.lines[:3]
-    made = np.asarray(span.get_ydata())
-    assert np.array_equal(np.isfinite(made), is_masked[0])
-    np.testing.assert_allclose((made - np.asarray(inputs.get_ydata()))[is_masked[0]], 0.1)
-    assert list(lone.get_xdata()) == [70]
-    assert len(ax.get_yticks()) == 2
-    assert ax.get_title(loc="left") == "31% hidden · error 0.1"
+def test_frames_may_have_names() -> None:
+    video = np.zeros((1, 3, 4, 4, 1))
+    figure = draw_reconstructions(video, video, video[..., 0] > 0, frame_names=["0.0 s", "0.5 s", "1.0 s"])
+    assert [ax.get_title() for ax in figure.axes if ax.get_title()] == ["0.0 s", "0.5 s", "1.0 s"]
 
 
-def test_a_long_waveform_is_drawn_with_few_points() -> None:
-    signal = np.random.default_rng(0).normal(size=(1, 120_000, 1))
-    figure = draw_reconstructions(signal, signal, np.random.default_rng(1).random((1, 120_000)) < 0.9)
-    (ax,) = figure.axes
-    assert len(ax.lines[0].get_xdata()) <= 4_000
-    shares = ax.images[0].get_array()
-    assert shares.shape[1] == 2_000
-    assert shares.mean() == pytest.approx(0.9, abs=0.01)
-    figure.canvas.draw()
+def test_what_is_absent_is_neither_hidden_nor_counted() -> None:
+    pictures = np.full((2, 4, 4, 1), 0.25)
+    is_absent = np.zeros((2, 4, 4), bool)
+    is_absent[:, 2:] = True
+    is_masked = np.ones((2, 4, 4), bool)
+    is_masked[:, 0] = False
+    figure = draw_reconstructions(pictures, pictures + 0.5, is_masked, is_absent=is_absent)
+    painted = pictures_of(figure)
+    assert (painted["masked", 0][:, 0, 0] == [0.25, style.HIDDEN_GREY, 0.25, 0.25]).all()
+    assert np.isnan(painted["error", 0][is_absent[0]]).all()
+    assert [ax.get_xlabel() for ax in figure.axes if ax.get_xlabel()] == ["50% hidden\nerror 0.5"] * 2
+
+
+def test_one_example_lies_in_a_row() -> None:
+    pictures = np.zeros((1, 4, 4, 1))
+    figure = draw_reconstructions(pictures, pictures, np.ones((1, 4, 4), bool), names=["a.png"])
+    assert [ax.get_title() for ax in figure.axes[:4]] == ["input", "masked", "output", "error"]
+    assert figure.axes[0].get_ylabel() == "a.png"
+    width, height = figure.get_size_inches()
+    assert width > 2 * height
+
+
+def test_long_names_are_shortened() -> None:
+    pictures = np.zeros((2, 4, 4, 1))
+    figure = draw_reconstructions(pictures, pictures, pictures[..., 0] > 0, names=["x" * 99, "b"])
+    assert [len(ax.get_title()) for ax in figure.axes[:2]] == [21, 1]
 
 
 def test_error_of_nothing_hidden_is_not_a_number() -> None:
@@ -141,6 +150,8 @@ def test_error_of_nothing_hidden_is_not_a_number() -> None:
         ),
         ({"is_masked": np.zeros((3, 6, 7), bool)}, r"is_masked: expected bool \(B, \*grid\) = \(3, 6, 8\), got bool"),
         ({"is_masked": np.zeros((3, 6, 8))}, r"is_masked: expected bool .* got float64"),
+        ({"is_absent": np.zeros((3, 6, 7), bool)}, r"is_absent: expected bool \(B, \*grid\) = \(3, 6, 8\), got bool"),
+        ({"frame_names": ["one"]}, "frame_names: expected one for each of no frame, got 1"),
         ({"names": ["one"]}, "names: expected one for each of 3 examples, got 1"),
         ({"max_columns": 0}, "max_columns: expected a whole number >= 1, got 0"),
     ],

@@ -83,9 +83,11 @@ def grid_of_axes(figure: Figure, rows: int, columns: int) -> np.ndarray:
     return np.asarray(figure.subplots(rows, columns, squeeze=False))
 
 
-def add_legend(figure: Figure, handles: Sequence[Artist], labels: Sequence[str], *, columns: int = 0) -> None:
-    """A legend below all axes, in at most `columns` columns (0: as many as entries)."""
-    figure.legend(
+def add_legend(
+    figure: Figure, handles: Sequence[Artist], labels: Sequence[str], *, columns: int = 0, note: str = ""
+) -> None:
+    """A legend below all axes, in at most `columns` columns (0: as many as entries), with a note in small type."""
+    legend = figure.legend(
         handles,
         labels,
         loc="outside lower center",
@@ -95,7 +97,10 @@ def add_legend(figure: Figure, handles: Sequence[Artist], labels: Sequence[str],
         frameon=False,
         handlelength=1.4,
         columnspacing=1.6,
+        title=note or None,
+        title_fontsize=CAPTION_SIZE,
     )
+    legend.get_title().set_color(SOFT)
 
 
 def without_outline(bar: Colorbar) -> None:

@@ -1,0 +1,224 @@
+"""Signals along a line (sound, series, feature vectors): what was hidden of them, and what a model made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from hiperceiver.plots import style
+from hiperceiver.plots.arrays import MOST_POINTS, as_array, envelope
+from hiperceiver.plots.reconstructions import caption, hidden_error
+
+MOST_LANES = 12
+"""Channels of an example that are drawn."""
+_WINDOW = 240
+"""Steps of the part that is drawn enlarged, where a signal has so many more that single steps do not show."""
+_INPUT, _SEEN, _MADE = style.SOFT, style.LINES[0], style.LINES[1]
+_SHADE = "#e9ebef"
+
+
+def draw_signals(
+    inputs: Sequence[Any],
+    reconstructions: Sequence[Any],
+    is_masked: Sequence[Any],
+    *,
+    rate: float | None = None,
+    step: str = "step",
+    names: Sequence[str] = (),
+    channels: Sequence[str] = (),
+    title: str = "",
+) -> Figure:
+    """Input and reconstruction over each other, hidden spans shaded, a row for each example.
+
+    A signal of many steps is drawn whole, as far as a line can show it, and beside it a part in which single steps can
+    be seen: there, where the signal varies most. Channels lie above each other, each as high as its own values need,
+    which stand at its side. The reconstruction is drawn where the signal was hidden; what leaves its lane is cut.
+
+    >>> import numpy as np
+    >>> signal = np.sin(np.arange(100) / 5)[:, None]
+    >>> figure = draw_signals([signal], [signal * 0.9], [np.arange(100) > 50], names=["a sine"])
+
+    Args:
+        inputs: For each example (T, C), in its own units; T may differ.
+        reconstructions: Like `inputs`.
+        is_masked: For each example bool (T,), or (T, C), True = hidden.
+        rate: Steps per second; None: the axis counts steps.
+        step: What a step is called.
+        names: A name for each example, or none.
+        channels: A name for each channel, or none: they are numbered.
+        title: Above the figure.
+
+    Raises:
+        ValueError: There is no example, or the shapes do not fit each other.
+    """
+    if not len(inputs) or not len(inputs) == len(reconstructions) == len(is_masked):
+        counts = f"{len(inputs)}, {len(reconstructions)} and {len(is_masked)}"
+        raise ValueError(f"inputs: expected as many as reconstructions and masks, at least one, got {counts}")
+    if names and len(names) != len(inputs):
+        raise ValueError(f"names: expected one for each of {len(inputs)} examples, got {len(names)}")
+    rows = [_Row(*each, number) for number, each in enumerate(zip(inputs, reconstructions, is_masked, strict=True))]
+    num_channels = max(row.num_channels for row in rows)
+    if channels and len(channels) != num_channels:
+        raise ValueError(f"channels: expected a name for each of {num_channels}, got {len(channels)}")
+    lanes = min(num_channels, MOST_LANES)
+    labels = [channels[k] if channels else f"channel {k}" for k in range(lanes)]
+
+    is_long = any(row.length > 2 * _WINDOW for row in rows)
+    height = (1.25 if lanes == 1 else 0.7 + 0.4 * lanes) * len(rows) + 1.0 + (0.3 if title else 0.0)
+    figure = style.new_figure(11.0 if is_long else 9.0, height)
+    axes = np.asarray(
+        figure.subplots(len(rows), 1 + is_long, squeeze=False, gridspec_kw={"width_ratios": [1.5, 1][: 1 + is_long]})
+    )
+    for number, (row, pair) in enumerate(zip(rows, axes, strict=True)):
+        x = "" if number < len(rows) - 1 else "seconds" if rate else step
+        name = f"{style.legend_texts([names[number]], longest=50)[0]} · " if names else ""
+        for ax in pair:
+            style.as_chart_axes(ax, x=x)
+            ax.grid(False)
+        part = slice(0, row.length)
+        if row.length > 2 * _WINDOW:
+            part = row.liveliest(_WINDOW)
+            _mark(pair[0], row, part, rate)
+            _write(pair[1], f"enlarged, {part.stop - part.start} {step}s")
+        elif is_long:
+            pair[1].set_axis_off()
+        row.draw(pair[0], slice(0, row.length), labels, rate)
+        if part.stop - part.start < row.length:
+            row.draw(pair[1], part, labels, rate, is_labelled=False)
+        _write(pair[0], name + caption(float(row.is_masked.mean()), row.error(), " · "))
+    note = "error: root mean square over hidden values"
+    if num_channels > lanes:
+        note += f"; the first {lanes} of {num_channels} channels are drawn"
+    handles = [
+        Line2D([], [], color=_INPUT, linewidth=1.2),
+        Line2D([], [], color=_SEEN, marker=".", markersize=5, linestyle=""),
+        Line2D([], [], color=_MADE, linewidth=1.2),
+        Patch(facecolor=_SHADE),
+    ]
+    texts = ["input", "what the model saw", "reconstruction of the rest", "hidden"]
+    style.add_legend(figure, handles, texts, note=note)
+    style.add_title(figure, title)
+    return figure
+
+
+class _Row:
+    """One example, checked."""
+
+    def __init__(self, inputs: Any, reconstruction: Any, is_masked: Any, number: int):
+        name = f"example {number}"
+        self.inputs = as_array(inputs, f"inputs, {name}", ndim=2, legend="(T, C)").astype(np.float64)
+        made = as_array(reconstruction, f"reconstructions, {name}", ndim=2, legend="(T, C)")
+        if made.shape != self.inputs.shape:
+            raise ValueError(f"reconstructions, {name}: expected shape {self.inputs.shape}, got {made.shape}")
+        hidden = as_array(is_masked, f"is_masked, {name}", ndim=(1, 2), legend="(T,) or (T, C)")
+        hidden = hidden[:, None] if hidden.ndim == 1 else hidden
+        if hidden.dtype != bool or hidden.shape not in [self.inputs.shape, (len(self.inputs), 1)]:
+            expected = f"bool ({len(self.inputs)},) or {self.inputs.shape}"
+            raise ValueError(f"is_masked, {name}: expected {expected}, got {hidden.dtype} {hidden.shape}")
+        self.made = made.astype(np.float64)
+        self.is_masked = np.broadcast_to(hidden, self.inputs.shape)
+        self.length, self.num_channels = self.inputs.shape
+
+    def error(self) -> float:
+        return hidden_error(self.inputs, self.made, self.is_masked)
+
+    def liveliest(self, width: int) -> slice:
+        """The part of so many steps in which the channels vary most, each measured by its own deviation."""
+        deviation = self.inputs - self.inputs.mean(axis=0)
+        power = np.nan_to_num(deviation**2 / np.maximum(deviation.var(axis=0), 1e-24)).sum(axis=1)
+        total = np.concatenate([[0.0], np.cumsum(power)])
+        inside = total[width:] - total[:-width]
+        lively = np.flatnonzero(inside >= 0.95 * inside.max())
+        start = int(lively[len(lively) // 2])
+        return slice(start, start + width)
+
+    def draw(
+        self, ax: Axes, part: slice, labels: Sequence[str], rate: float | None, *, is_labelled: bool = True
+    ) -> None:
+        """A part of it, in lanes."""
+        lanes, scale = min(self.num_channels, len(labels)), 1.0 / (rate or 1.0)
+        is_close = part.stop - part.start <= 2 * _WINDOW
+        hidden = self.is_masked[part, :lanes]
+        begin, end = (part.start - 0.5) * scale, (part.stop - 0.5) * scale
+        ranges = [_range(self.inputs[:, lane], self.made[:, lane]) for lane in range(lanes)]
+        bottom, top = ranges[0] if lanes == 1 else (0.5 - lanes, 0.5)
+        ax.imshow(
+            np.stack([_coarse_share(hidden[:, lane]) for lane in range(lanes)]),
+            extent=(begin, end, bottom, top),
+            aspect="auto",
+            cmap="Greys",
+            vmin=0.0,
+            vmax=6.0,
+            interpolation="nearest",
+        )
+        for lane, (low, high) in enumerate(ranges):
+
+            def placed(values: np.ndarray, lane: int = lane, low: float = low, high: float = high) -> np.ndarray:
+                if lanes == 1:
+                    return values
+                return np.clip((values - low) / (high - low), 0.01, 0.99) - 0.5 - lane
+
+            def plot(values: np.ndarray, *style_: str, **how: Any) -> None:
+                at, seen = envelope(values)
+                ax.plot((part.start + at) * scale, seen, *style_, **how)
+
+            true, made = placed(self.inputs[part, lane]), placed(self.made[part, lane])
+            plot(true, color=_INPUT, linewidth=0.9 if is_close else 0.6)
+            plot(np.where(hidden[:, lane], made, np.nan), color=_MADE, linewidth=1.1 if is_close else 0.6, alpha=0.85)
+            if is_close:
+                steps = (part.start + np.arange(part.stop - part.start)) * scale
+                lone = _is_lone(hidden[:, lane])  # a line through one point does not show
+                ax.plot(steps[lone], made[lone], ".", color=_MADE, markersize=2.5)
+                shown = ~hidden[:, lane]
+                ax.plot(steps[shown], true[shown], ".", color=_SEEN, markersize=3.5)
+        ax.set_xlim(begin, end)
+        ax.set_ylim(bottom, top)
+        if lanes == 1:
+            ax.tick_params(labelleft=is_labelled)
+            ax.locator_params(axis="y", nbins=4)
+        elif is_labelled:
+            texts = [f"{label}\n{low:.3g} to {high:.3g}" for label, (low, high) in zip(labels, ranges, strict=False)]
+            ax.set_yticks(-np.arange(lanes), texts, fontsize=6.5, linespacing=1.0)
+        else:
+            ax.set_yticks([])
+
+
+def _range(inputs: np.ndarray, made: np.ndarray) -> tuple[float, float]:
+    """The values at the edges of a channel's lane."""
+    finite = inputs[np.isfinite(inputs)]
+    if not len(finite) or np.ptp(finite) < 1e-12:  # a constant: what was made of it says what is large
+        finite = np.concatenate([finite, made[np.isfinite(made)]])
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
+    margin = 0.12 * (high - low) or 0.5
+    return low - margin, high + margin
+
+
+def _write(ax: Axes, text: str) -> None:
+    ax.set_title(text, fontsize=style.CAPTION_SIZE, color=style.SOFT, loc="left", pad=4)
+
+
+def _mark(ax: Axes, row: _Row, part: slice, rate: float | None) -> None:
+    """A bar below the part that is drawn enlarged beside."""
+    scale = 1.0 / (rate or 1.0)
+    ends = [part.start * scale, part.stop * scale]
+    how = {"transform": ax.get_xaxis_transform(), "solid_capstyle": "butt", "clip_on": False}
+    ax.plot(ends, [0.0, 0.0], color=style.INK, linewidth=4.0, zorder=5, **how)
+
+
+def _coarse_share(is_masked: np.ndarray) -> np.ndarray:
+    """Share of hidden tokens, (M,), in at most `MOST_POINTS` equal stretches."""
+    num_bins = min(len(is_masked), MOST_POINTS)
+    stretch = (np.arange(len(is_masked)) * num_bins) // len(is_masked)
+    return np.bincount(stretch, weights=is_masked, minlength=num_bins) / np.bincount(stretch, minlength=num_bins)
+
+
+def _is_lone(is_masked: np.ndarray) -> np.ndarray:
+    """Hidden tokens between two visible ones, bool (M,)."""
+    around = np.pad(is_masked, 1)
+    return is_masked & ~around[:-2] & ~around[2:]

@@ -1,0 +1,188 @@
+"""Texts and other bytes: what was hidden of them, and what a model made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.patches import Patch
+
+from hiperceiver.plots import style
+from hiperceiver.plots.arrays import as_array
+
+HIDDEN = "█"
+"""Stands for a byte that was hidden."""
+LINE, MOST_LINES = 96, 6
+"""Bytes in a line, and lines of an example that are drawn."""
+_RIGHT, _WRONG = style.LINES[2], style.LINES[1]
+_FONT = "DejaVu Sans Mono"
+_CELL = 0.0669
+"""Inches of a character, at `style.CAPTION_SIZE`."""
+_INDENT, _LEAST_CELLS = 9, 80
+"""Characters that the name of a row takes, and of the narrowest figure."""
+
+
+def cells(values: np.ndarray, is_hidden: np.ndarray | None = None) -> list[str]:
+    """A character for each byte: UTF-8 where it is, and empty after the first byte of a longer character.
+
+    Args:
+        values: uint8 (n,).
+        is_hidden: bool (n,), shown as blocks; what is left of a character around them is no character.
+
+    >>> cells(np.frombuffer("naïve".encode(), np.uint8))
+    ['n', 'a', 'ï', '', 'v', 'e']
+    >>> "".join(cells(np.frombuffer(b"abc", np.uint8), np.array([False, True, False])))
+    'a█c'
+    """
+    found: list[str] = []
+    content = values.tobytes()
+    hidden = np.zeros(len(content), bool) if is_hidden is None else is_hidden
+    while len(found) < len(content):
+        start = len(found)
+        if hidden[start]:
+            found.append(HIDDEN)
+            continue
+        character = "�"
+        length = 1
+        for count in range(1, 5):
+            try:
+                character, length = content[start : start + count].decode(), count
+            except UnicodeDecodeError:
+                continue
+            break
+        if hidden[start : start + length].any():
+            character, length = "�", 1
+        found += [character, *[""] * (length - 1)]
+    return found
+
+
+def draw_texts(
+    inputs: Sequence[Any],
+    reconstructions: Sequence[Any],
+    is_masked: Sequence[Any],
+    *,
+    names: Sequence[str] = (),
+    title: str = "",
+    max_examples: int = 4,
+) -> Figure:
+    """Input, what the model was shown of it, and that with its reconstruction, line below line, for each example.
+
+    Hidden bytes are blocks. In the output, visible bytes are black, and reconstructed ones green where they are right
+    and orange where they are not. A byte is as wide as a letter, whatever it takes to make a character. Line breaks are
+    shown as ↵, other bytes without a picture as dots.
+
+    >>> import numpy as np
+    >>> text = np.frombuffer(b"to be, or not to be", np.uint8)
+    >>> figure = draw_texts([text], [text], [np.arange(19) % 3 > 0])
+
+    Args:
+        inputs: For each example uint8 (n,); n may differ.
+        reconstructions: Like `inputs`.
+        is_masked: For each example bool (n,), True = hidden.
+        names: A name for each example, or none.
+        title: Above the figure.
+        max_examples: At most so many are drawn.
+
+    Raises:
+        ValueError: There is no example, or the shapes do not fit each other.
+    """
+    if not len(inputs) or not len(inputs) == len(reconstructions) == len(is_masked):
+        counts = f"{len(inputs)}, {len(reconstructions)} and {len(is_masked)}"
+        raise ValueError(f"inputs: expected as many as reconstructions and masks, at least one, got {counts}")
+    if names and len(names) != len(inputs):
+        raise ValueError(f"names: expected one for each of {len(inputs)} examples, got {len(names)}")
+    if max_examples < 1:
+        raise ValueError(f"max_examples: expected a whole number >= 1, got {max_examples!r}")
+    texts = [
+        _checked(*each, number) for number, each in enumerate(zip(inputs, reconstructions, is_masked, strict=True))
+    ]
+    texts, names = texts[:max_examples], style.legend_texts(list(names)[:max_examples], longest=60)
+
+    width = min(LINE, max(len(values) for values, _, _ in texts))
+    lines = [min(-(-len(values) // LINE), MOST_LINES) for values, _, _ in texts]
+    heights = [3 * count + 1.0 for count in lines]
+    across = max(_INDENT + width, _LEAST_CELLS)
+    figure = style.new_figure(across * _CELL + 0.2, 0.155 * sum(heights) + 0.3 * len(texts) + 0.8)
+    axes = figure.subplots(len(texts), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
+    for number, (ax, count, (values, made, hidden)) in enumerate(zip(axes, lines, texts, strict=True)):
+        ax.set_axis_off()
+        ax.set_xlim(-_INDENT, across - _INDENT)
+        ax.set_ylim(3 * count + 0.8, -0.6)
+        right = int((made == values)[hidden].sum())
+        text = f"{hidden.mean():.0%} hidden"
+        if hidden.any():
+            text += f" · {right / hidden.sum():.0%} of them right"
+        if len(values) > (drawn := count * LINE):
+            text += f" · the first {drawn} of {len(values)} bytes are drawn"
+        text = f"{names[number]} · {text}" if names else text
+        ax.set_title(text, fontsize=style.CAPTION_SIZE, color=style.SOFT, loc="left", pad=3)
+        output = np.where(hidden, made, values)
+        rows = {
+            "input": [(cells(values), np.ones(len(values), bool), style.INK)],
+            "masked": [
+                (cells(values, hidden), ~hidden, style.INK),
+                (cells(values, hidden), hidden, style.NEUTRAL),
+            ],
+            "output": [
+                (cells(output), ~hidden, style.INK),
+                (cells(output), hidden & (made == values), _RIGHT),
+                (cells(output), hidden & (made != values), _WRONG),
+            ],
+        }
+        for row, (label, layers) in enumerate(rows.items()):
+            top = row * (count + 0.35)
+            _write(ax, -_INDENT, top, label, style.SOFT, is_mono=False)
+            for characters, is_shown, colour in layers:
+                for line in range(count):
+                    part = slice(line * LINE, (line + 1) * LINE)
+                    shown = [
+                        _visible(each) if is_here else " "
+                        for each, is_here in zip(characters[part], is_shown[part], strict=True)
+                    ]
+                    _write(ax, 0.0, top + line, "".join(shown).rstrip(), colour)
+    colours = {"seen": style.INK, "hidden": style.NEUTRAL, "made, right": _RIGHT, "made, wrong": _WRONG}
+    style.add_legend(figure, [Patch(facecolor=colour) for colour in colours.values()], list(colours))
+    style.add_title(figure, title)
+    return figure
+
+
+def _write(ax: Axes, x: float, y: float, text: str, colour: str, *, is_mono: bool = True) -> None:
+    if text:
+        font = {"fontfamily": _FONT} if is_mono else {}
+        how = {"fontsize": style.CAPTION_SIZE, "va": "center", "ha": "left", "parse_math": False}
+        ax.text(x, y, text, color=colour, **font, **how)
+
+
+def _checked(
+    inputs: Any, reconstruction: Any, is_masked: Any, number: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    name = f"example {number}"
+    values = as_array(inputs, f"inputs, {name}", ndim=1, legend="(n,)")
+    made = as_array(reconstruction, f"reconstructions, {name}", ndim=1, legend="(n,)")
+    hidden = as_array(is_masked, f"is_masked, {name}", ndim=1, legend="(n,)")
+    for what, array in (("inputs", values), ("reconstructions", made)):
+        if array.dtype != np.uint8 or array.shape != values.shape:
+            raise ValueError(f"{what}, {name}: expected uint8 ({len(values)},), got {array.dtype} {array.shape}")
+    if hidden.dtype != bool or hidden.shape != values.shape:
+        raise ValueError(f"is_masked, {name}: expected bool ({len(values)},), got {hidden.dtype} {hidden.shape}")
+    return values, made, hidden
+
+
+def _visible(character: str) -> str:
+    """A character as one that the font has."""
+    if character == "\n":
+        return "↵"
+    if not character:
+        return " "
+    return character if character.isprintable() and ord(character) in _glyphs() else "·"
+
+
+@cache
+def _glyphs() -> frozenset[int]:
+    """What the font, which comes with matplotlib, can show."""
+    return frozenset(get_font(findfont(FontProperties(family=_FONT))).get_charmap())
