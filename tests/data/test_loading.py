@@ -3,14 +3,20 @@
 import os
 import pickle
 from collections import Counter
+from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from hiperceiver.data.encoded import EncodedRecords
+from hiperceiver.data.encoders.series import SeriesEncoder
 from hiperceiver.data.example import BadExample, Example
 from hiperceiver.data.loading import TrainingOrder, eval_loader, train_loader
+from hiperceiver.data.record import Record
+from hiperceiver.data.streamed import Head, StreamedExamples
 
 
 class Numbers:
@@ -177,3 +183,99 @@ def test_an_empty_dataset_cannot_be_trained_on() -> None:
         train_loader(Numbers(0), batch_size=2, seed=0)
     with pytest.raises(ValueError, match="num_examples: expected a whole number >= 1, got 0"):
         TrainingOrder(num_examples=0, batch_size=1, seed=0)
+
+
+# ---- streams
+
+
+class Stream:
+    """Records 0, 1, 2, ...; the one of number `bad` cannot be read, and at `broken` the stream itself breaks off."""
+
+    def __init__(self, count: int, *, bad: int | None = None, broken: int | None = None) -> None:
+        self.count = count
+        self.bad = bad
+        self.broken = broken
+        self.num_read = 0
+
+    def __iter__(self) -> Iterator[Record | BadExample]:
+        for number in range(self.count):
+            if number == self.broken:
+                raise ValueError("the stream breaks off")
+            self.num_read += 1
+            if number == self.bad:
+                yield BadExample(f"number {number}", "is bad")
+            else:
+                yield Record(name=f"number {number}", raws={"x": np.array([float(number)])})
+
+
+def streamed(stream: Stream, **settings: Any) -> StreamedExamples:
+    encoded = EncodedRecords(records=[], encoders={"x": SeriesEncoder(length=1)})
+    return StreamedExamples(records=stream, encoded=encoded, **{"buffer_size": 4, **settings})
+
+
+def numbers_of(stream: StreamedExamples, count: int, **settings: Any) -> list[list[int]]:
+    loader = train_loader(stream, **{"batch_size": 4, "seed": 3, **settings})
+    return [batch.inputs["x"].flatten().int().tolist() for batch in islice(loader, count)]
+
+
+@pytest.mark.parametrize("num_workers", [0, 1, 3])
+def test_a_streamed_run_taken_up_again_sees_the_same_batches(num_workers: int) -> None:
+    uninterrupted = numbers_of(streamed(Stream(11)), 9)
+    for start in (0, 1, 3, 8):
+        again = numbers_of(streamed(Stream(11)), 9 - start, start_batch=start, num_workers=num_workers)
+        assert again == uninterrupted[start:]
+    assert numbers_of(streamed(Stream(11)), 99, num_batches=5, num_workers=num_workers) == uninterrupted[:5]
+
+
+def test_an_epoch_of_a_stream_holds_every_record_once() -> None:
+    numbers = [number for batch in numbers_of(streamed(Stream(11)), 11) for number in batch]
+    for epoch in range(4):
+        assert sorted(numbers[11 * epoch : 11 * (epoch + 1)]) == list(range(11))
+    assert numbers[:11] != numbers[11:22]
+    assert numbers[:11] != list(range(11))
+    assert numbers_of(streamed(Stream(11), buffer_size=1), 2) == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert numbers_of(streamed(Stream(50)), 5) != numbers_of(streamed(Stream(50)), 5, seed=4)
+
+
+def test_a_stream_is_read_no_further_than_needed() -> None:
+    stream = Stream(10**9)
+    numbers_of(streamed(stream, num_left_out=5), 2)
+    assert stream.num_read <= 5 + 2 * 4 + 4 + 1
+
+
+def test_parts_of_a_stream() -> None:
+    few = [number for batch in numbers_of(streamed(Stream(20), num_left_out=3, max_examples=6), 3) for number in batch]
+    assert set(few) == set(range(3, 9))
+    head = Head(Stream(20), 4, start=2)
+    assert [head[n].name for n in range(len(head))] == [f"number {n}" for n in (2, 3, 4, 5)]
+    with pytest.raises(ValueError, match="number 2: is bad"):
+        Head(Stream(20, bad=2), 4)[2]
+    for name in ("buffer_size", "max_examples"):
+        with pytest.raises(ValueError, match=f"{name}: expected a whole number >= 1, got 0"):
+            streamed(Stream(3), **{name: 0})
+    with pytest.raises(ValueError, match="num_left_out: expected a whole number >= 0, got -1"):
+        streamed(Stream(3), num_left_out=-1)
+
+
+def test_ranks_share_the_order_of_a_stream() -> None:
+    together = numbers_of(streamed(Stream(11)), 5)
+    parts = [numbers_of(streamed(Stream(11)), 5, batch_size=2, rank=rank, num_ranks=2) for rank in (0, 1)]
+    assert [first + second for first, second in zip(*parts, strict=True)] == together
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_faults_of_streams(num_workers: int) -> None:
+    settings: dict[str, Any] = {"batch_size": 5, "seed": 0, "num_workers": num_workers}
+    batches = list(train_loader(streamed(Stream(10, bad=3)), num_batches=2, **settings))
+    assert sum(len(batch) for batch in batches) == 9
+    assert [name for batch in batches for name in batch.skipped] == ["number 3: is bad"]
+    with pytest.raises(ValueError, match=r"^number 3: is bad$"):
+        list(train_loader(streamed(Stream(10, bad=3)), num_batches=2, strict=True, **settings))
+    with pytest.raises(ValueError, match=r"^the stream breaks off$"):
+        list(train_loader(streamed(Stream(10, broken=7)), **settings))
+    with pytest.raises(ValueError, match=r"^dataset: expected at least one example to train on, got none$"):
+        list(train_loader(streamed(Stream(0)), **settings))
+    with pytest.raises(TypeError):
+        len(train_loader(streamed(Stream(9)), num_batches=2, **settings))
+    with pytest.raises(ValueError, match="batch_size: expected a whole number >= 1, got 0"):
+        train_loader(streamed(Stream(9)), batch_size=0, seed=0)

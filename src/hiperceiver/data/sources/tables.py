@@ -42,7 +42,10 @@ class TableRecords:
             cells = self.table[index]
         except Exception as error:  # damaged files: many kinds
             raise ValueError(f"{self.split} row {index}: cannot be read: {one_line(error)}") from error
-        return self.reader.record(cells, self.split, index)
+        try:
+            return self.reader.record(cells, self.split, index)
+        except ValueError as error:
+            raise ValueError(f"{self.split} row {index}: {error}") from error
 
 
 def is_table_folder(folder: Path) -> bool:

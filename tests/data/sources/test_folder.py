@@ -1,0 +1,321 @@
+"""Folders of files of every kind: what they hold is told by their names, and every fault is a line."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hiperceiver.data.example import BadExample, Example
+from hiperceiver.data.loading import eval_loader
+from hiperceiver.data.sources.folder import open_folder
+from hiperceiver.data.sources.kinds import ENDINGS, kind_of
+from hiperceiver.data.sources.source import Source
+from hiperceiver.modality import Modality
+
+from ..media import clip, sine, write_media
+from ..pictures import encoded, gradient, jpeg, write
+from ..signals import npy, off, wav
+
+SMALL: dict[str, Any] = {"encoder_settings": {"*": {"size": 8}}}
+
+
+def read(source: Source) -> list[Example | BadExample]:
+    return [dataset[n] for dataset in source.splits.values() for n in range(len(dataset))]
+
+
+def bad(source: Source) -> dict[str, str]:
+    return {example.name: example.reason for example in read(source) if isinstance(example, BadExample)}
+
+
+def good(source: Source) -> list[Example]:
+    found = [example for example in read(source) if isinstance(example, Example)]
+    assert len(found) == len(read(source))
+    return found
+
+
+def refused(message: str, folder: Path, **settings: Any) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        open_folder(folder, **settings)
+    assert "\n" not in str(caught.value)
+
+
+def gif(seed: int = 0) -> bytes:
+    frames = [Image.fromarray(np.roll(gradient(12, 16), 2 * n + seed, axis=1)) for n in range(4)]
+    return encoded(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=100)
+
+
+def cloud(seed: int, count: int = 30) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(count, 3))
+
+
+CONTENT = {
+    "image": ("jpg", lambda n: jpeg()),
+    "audio": ("wav", lambda n: wav(100 + 20 * n)),
+    "video": ("gif", gif),
+    "points": ("off", lambda n: off(cloud(n))),
+    "series": ("npy", lambda n: npy(cloud(n, 20 + n))),
+    "bytes": ("txt", lambda n: f"text number {n}".encode()),
+}
+
+
+def class_folder(root: Path, kind: str, count: int = 10) -> Path:
+    ending, content = CONTENT[kind]
+    for n in range(count):
+        write(root / ("one", "two")[n % 2] / f"{n}.{ending}", content(n))
+    return root
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("image", Modality(grid=(8, 8), channels=3)),
+        ("audio", Modality(grid=(1600,), channels=1)),
+        ("video", Modality(grid=(8, 8, 8), channels=3)),
+        ("points", Modality(grid=(2048,), channels=3, num_coordinates=3)),
+        ("series", Modality(grid=(29,), channels=3)),
+        ("bytes", Modality(grid=(13,), channels=256)),
+    ],
+)
+def test_the_kind_follows_from_the_endings(tmp_path: Path, kind: str, expected: Modality) -> None:
+    class_folder(tmp_path, kind)
+    write(tmp_path / "one" / "readme.xyzzy", b"of no kind")
+    settings = SMALL if kind in ("image", "video") else {}
+    source = open_folder(tmp_path, task="classification", **settings)
+    assert source.modalities == {kind: expected}
+    assert source.classes == ("one", "two")
+    assert source.warnings == (f"1 files are passed over, because {kind} is read; for example one/readme.xyzzy",)
+    for example in good(source):
+        number = int(Path(example.name).stem)
+        assert example.targets["label"].item() == number % 2
+    batches = list(eval_loader(source.splits["train"], batch_size=4, num_workers=1))
+    assert sum(len(batch) for batch in batches) == len(source.splits["train"])
+    (tmp_path / "one" / "readme.xyzzy").unlink()  # asked for, it would be bytes as well
+    plain = open_folder(tmp_path, kind=kind, **settings)
+    assert [len(part) for part in plain.splits.values()] == [len(part) for part in source.splits.values()]
+    assert [each.name for each in good(plain)] == [each.name for each in good(source)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "grid"),
+    [
+        ("volume", (2, 3, 4), (2, 3, 4)),
+        ("vector", (40,), (14,)),
+        ("vector", (2, 40), (2, 14)),
+        ("points", (50, 4), (2048,)),
+        ("series", (50, 4), (50,)),
+    ],
+)
+def test_what_arrays_hold_can_be_said(tmp_path: Path, kind: str, shape: tuple[int, ...], grid: tuple[int, ...]) -> None:
+    for n in range(6):
+        write(tmp_path / f"{n}.npy", npy(np.random.default_rng(n).normal(size=shape)))
+    source = open_folder(tmp_path, kind=kind)
+    assert source.encoders[kind].kind == kind
+    assert source.modalities[kind].grid == grid
+    assert good(source)[0].inputs[kind].isfinite().all()
+
+
+def test_settings_that_were_told_are_not_chosen(tmp_path: Path) -> None:
+    class_folder(tmp_path, "series")
+    source = open_folder(tmp_path, encoder_settings={"series": {"length": 5}})
+    assert source.modalities["series"] == Modality(grid=(5,), channels=3)
+    again = open_folder(tmp_path, encoders=source.encoders)
+    assert again.encoders == source.encoders
+    for n in range(10):
+        write(tmp_path / "named" / f"{n}.npz", b"")
+        np.savez(tmp_path / "named" / f"{n}.npz", x=cloud(n), y=np.zeros(3))
+    refused("series: nothing to choose its grid by: .*array_name", tmp_path / "named")
+    named = open_folder(tmp_path / "named", encoder_settings={"series": {"array_name": "x"}})
+    assert named.modalities["series"] == Modality(grid=(30,), channels=3)
+
+
+def test_csv_files_are_series(tmp_path: Path) -> None:
+    for n in range(6):
+        write(tmp_path / ("up", "down")[n % 2] / f"{n}.csv", f"x,y\n1,{n}\n2,3\n".encode())
+    source = open_folder(tmp_path, task="classification")
+    assert source.modalities["series"] == Modality(grid=(2,), channels=2)
+    assert source.classes == ("down", "up")
+
+
+def test_files_of_one_name_are_one_example(tmp_path: Path) -> None:
+    for n in range(10):
+        write(tmp_path / "cat" / f"{n}.jpg", jpeg())
+        if n != 3:
+            write(tmp_path / "cat" / f"{n}.wav", wav())
+    write(tmp_path / "cat" / "10.wav", wav())
+    write(tmp_path / "dog" / "0.jpg", jpeg())
+    write(tmp_path / "dog" / "0.wav", wav())
+    source = open_folder(tmp_path, kind="image+audio", task="classification", **SMALL)
+    assert list(source.modalities) == ["image", "audio"]
+    assert len(read(source)) == 12
+    assert bad(source) == {"cat/3.jpg": "has no audio", "cat/10.wav": "has no image"}
+    absent = open_folder(tmp_path, kind="image+audio", missing="absent", **SMALL)
+    found = {example.name: example for example in good(absent)}
+    assert found["cat/3.jpg"].is_padding["audio"].all()
+    assert found["cat/10.wav"].is_padding["image"].all()
+    alone = open_folder(tmp_path, kind="image+audio", modalities=["audio"])
+    assert list(alone.modalities) == ["audio"]
+    refused(
+        "modalities: the source .* has image, audio; got 'video'", tmp_path, kind="image+audio", modalities=["video"]
+    )
+
+
+def test_sound_and_pictures_of_one_clip(tmp_path: Path) -> None:
+    for n in range(4):
+        write_media(tmp_path / f"{n}.mp4", video=clip(), audio=sine(2.0))
+    source = open_folder(tmp_path, kind="audio+video", **SMALL)
+    assert list(source.modalities) == ["audio", "video"]
+    assert not bad(source)
+    assert list(open_folder(tmp_path, **SMALL).modalities) == ["video"]
+    assert list(open_folder(tmp_path, kind="audio").modalities) == ["audio"]
+
+
+def test_a_list_of_labels(tmp_path: Path) -> None:
+    rows = ["file,label,labels,age,size"]
+    for n in range(20):
+        write(tmp_path / "data" / f"{n}.wav", wav())
+        label, labels = ("cat", "dog", "")[n % 3], ("", "old", "old;red")[n % 3]
+        rows.append(f"data/{n}.wav,{label},{labels},{n},{'' if n % 5 == 0 else n / 2}")
+    write(tmp_path / "data" / "unknown.wav", wav())
+    write(tmp_path / "labels.csv", "\n".join([*rows, "gone.wav,cat,,1,1"]).encode())
+    by_class = open_folder(tmp_path, task="classification")
+    assert by_class.classes == ("cat", "dog")
+    assert "labels.csv: 1 files are not there, for example gone.wav" in by_class.warnings
+    assert any("for example data/unknown.wav" in warning for warning in by_class.warnings)
+    assert len(good(by_class)) == 14
+    several = open_folder(tmp_path, task="multilabel")
+    assert several.classes == ("old", "red")
+    numbers = open_folder(tmp_path, task="regression")
+    assert numbers.classes == ("age", "size")
+    for example in good(several):
+        n = int(Path(example.name).stem)
+        assert example.targets["labels"].tolist() == [[0, 0], [1, 0], [1, 1]][n % 3]
+    for example in good(numbers):
+        n = int(Path(example.name).stem)
+        age, size = example.targets["values"].tolist()
+        assert age == n
+        assert np.isnan(size) if n % 5 == 0 else size == n / 2
+    plain = open_folder(tmp_path)
+    assert len(read(plain)) == 21
+    for split in ("validation", "test"):
+        tested = [[example.name for example in _all(source, split)] for source in (plain, several, numbers)]
+        assert tested[0] == tested[1] == tested[2]
+    assert "data/unknown.wav" in {example.name for example in _all(plain, "train")}
+
+
+def _all(source: Source, split: str) -> list[Any]:
+    return [source.splits[split][n] for n in range(len(source.splits[split]))]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "expected the columns file and label, labels or numbers, found none"),
+        (b"name,label\na,b\n", "expected the columns file and .*, found name, label"),
+        (b"file,label\n1.wav,a,b\n", "line 2: expected 2 cells"),
+        (b"file,age\n1.wav,old\n", "line 2: expected a number in column 'age', got 'old'"),
+        (b"file,age\n1.wav,inf\n", "line 2: expected a number in column 'age', got 'inf'"),
+        (b"file,label\n1.wav,a\n1.wav,b\n", "line 3: expected each file once"),
+        (b"file,label\n\xff,a\n", "expected a table with commas as text in UTF-8"),
+        (b"file,size\n1.wav,2\n", "expected a column label, found size"),
+    ],
+)
+def test_a_list_that_is_wrong_is_one_line(tmp_path: Path, content: bytes, message: str) -> None:
+    write(tmp_path / "1.wav", wav())
+    write(tmp_path / "labels.csv", content)
+    refused(rf"labels\.csv: {message}", tmp_path, task="classification")
+
+
+def test_unlabelled_pictures_are_only_trained_on_without_a_task(tmp_path: Path) -> None:
+    for n in range(20):
+        write(tmp_path / "images" / f"{n}.jpg", jpeg())
+        if n < 10:
+            write(tmp_path / "masks" / f"{n}.png", encoded(Image.fromarray(np.eye(16, 20, dtype=np.uint8))))
+    plain, masked = open_folder(tmp_path, **SMALL), open_folder(tmp_path, task="segmentation", **SMALL)
+    for split in ("validation", "test"):
+        assert [x.name for x in _all(plain, split)] == [x.name for x in _all(masked, split)]
+    assert len(plain.splits["train"]) == len(masked.splits["train"]) + 10
+
+
+@pytest.mark.parametrize("kind", list(CONTENT))
+def test_damaged_files_are_bad_examples(tmp_path: Path, kind: str) -> None:
+    class_folder(tmp_path, kind)
+    ending, content = CONTENT[kind]
+    damaged = {
+        "empty": b"",
+        "words": b"these are words, and nothing else at all",
+        "zeros": bytes(500),
+        "truncated": content(0)[: len(content(0)) // 3],
+    }
+    if kind == "series":
+        damaged |= {
+            "nan": npy(np.full((20, 3), np.nan)),
+            "wide": npy(cloud(0) @ np.ones((3, 5))),
+            "flat": npy(np.float32(1)),
+        }
+    if kind == "points":
+        damaged |= {"none": b"OFF\n0 0 0\n", "nan": off(np.full((30, 3), np.nan)), "same": off(np.ones((30, 3)))}
+    if kind == "audio":
+        damaged |= {"silent": wav(0.0), "nothing": wav(seconds=0.0)}
+    for name, each in damaged.items():
+        write(tmp_path / "one" / f"{name}.{ending}", each)
+    if kind == "bytes":
+        damaged = {"empty": b""}
+    source = open_folder(tmp_path, task="classification", **(SMALL if kind in ("image", "video") else {}))
+    found = bad(source)
+    assert {Path(name).stem for name in found} == set(damaged)
+    assert all("\n" not in reason and reason for reason in found.values())
+    batches = [batch for part in source.splits.values() for batch in eval_loader(part, batch_size=3, num_workers=1)]
+    assert sum(len(batch.skipped) for batch in batches) == len(damaged)
+
+
+def test_links_pipes_and_closed_files_do_not_hang(tmp_path: Path) -> None:
+    class_folder(tmp_path / "data", "audio")
+    os.mkfifo(tmp_path / "data" / "one" / "pipe.wav")
+    os.symlink("itself.wav", tmp_path / "data" / "one" / "itself.wav")
+    os.symlink("gone.wav", tmp_path / "data" / "one" / "broken.wav")
+    os.symlink(tmp_path / "data", tmp_path / "data" / "two" / "round")
+    write(tmp_path / "data" / "one" / "closed.wav", wav()).chmod(0)
+    write(tmp_path / "data" / "two" / "locked" / "1.wav", wav()).parent.chmod(0)
+    source = open_folder(tmp_path / "data", task="classification")
+    (tmp_path / "data" / "two" / "locked").chmod(0o700)
+    odd = [warning for warning in source.warnings if "no files are left out" in warning]
+    assert len(odd) == 1
+    assert odd[0].startswith("3 broken links, pipes or other things")
+    if os.geteuid() != 0:
+        assert bad(source).keys() == {"one/closed.wav"}
+        assert any("folders cannot be listed (permission denied)" in warning for warning in source.warnings)
+    else:
+        assert not bad(source)
+
+
+def test_mistakes_are_one_line(tmp_path: Path) -> None:
+    refused("gone: no such folder", tmp_path / "gone")
+    class_folder(tmp_path / "sounds", "audio")
+    refused("kind: expected one of video, image, .*, got 'noise'", tmp_path / "sounds", kind="noise")
+    refused("kind: expected one of .*, got 'audio\\+audio'", tmp_path / "sounds", kind="audio+audio")
+    refused(r"expected volume \(npy, npz\), found none", tmp_path / "sounds", kind="volume")
+    refused("for multilabel expected the file labels.csv", tmp_path / "sounds", task="multilabel")
+    refused("task: the source .* has targets for .*; got 'joint'", tmp_path / "sounds", task="joint")
+    refused(
+        "rates: the audio encoder of 'audio' has no such setting",
+        tmp_path / "sounds",
+        encoder_settings={"audio": {"rates": 1}},
+    )
+    write(tmp_path / "bad" / "1.wav", b"")
+    refused(r"audio: nothing to choose its grid by: .*is empty \(0 bytes\)", tmp_path / "bad")
+    write(tmp_path / "masks" / "images" / "1.jpg", jpeg())
+    write(tmp_path / "masks" / "masks" / "1.png", encoded(Image.fromarray(np.eye(16, 20, dtype=np.uint8))))
+    refused(
+        "holds pictures and masks, for segmentation; got 'classification'", tmp_path / "masks", task="classification"
+    )
+
+
+def test_the_endings_of_kinds_are_told_apart() -> None:
+    several = {ending for kind in ENDINGS for ending in ENDINGS[kind] if sum(ending in e for e in ENDINGS.values()) > 1}
+    assert several == {"gif"}
+    assert kind_of("a.gif") == "video"
+    assert kind_of("a.gif", among=["image"]) == "image"
+    assert kind_of(".npy") is None

@@ -1,0 +1,232 @@
+"""Shards as strangers write them: examples are found by headers alone, and damage costs no more than what it hit."""
+
+import json
+import pickle
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hiperceiver.data.example import BadExample, Example
+from hiperceiver.data.loading import train_loader
+from hiperceiver.data.sources.source import Source
+from hiperceiver.data.sources.webdataset import matches, open_webdataset, read_shard
+
+from ..pictures import jpeg, write
+from ..signals import npy, off, tar, wav
+
+SMALL: dict[str, Any] = {"encoder_settings": {"*": {"size": 8}}}
+RED, GREEN = (220, 30, 30), (30, 200, 30)
+
+
+def shard(path: Path, count: int = 10, *, start: int = 0, names: bool = False) -> Path:
+    """Pictures with classes: even ones are red and of class 0 (`cat`)."""
+    files: dict[str, bytes] = {}
+    for n in range(start, start + count):
+        files[f"{n:04}.jpg"] = jpeg(RED if n % 2 == 0 else GREEN)
+        files[f"{n:04}.cls"] = (("cat", "dog")[n % 2] if names else str(n % 2)).encode()
+    return tar(path, files)
+
+
+def read(source: Source) -> list[Example | BadExample]:
+    return [dataset[n] for dataset in source.splits.values() for n in range(len(dataset))]
+
+
+def bad(source: Source) -> dict[str, str]:
+    return {example.name: example.reason for example in read(source) if isinstance(example, BadExample)}
+
+
+def refused(message: str, folder: Path, **settings: Any) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        open_webdataset(folder, **settings)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("names", [False, True])
+def test_pictures_with_classes(tmp_path: Path, names: bool) -> None:
+    shard(tmp_path / "train-000000.tar", names=names)
+    shard(tmp_path / "train-000001.tar", start=10, names=names)
+    shard(tmp_path / "validation-000000.tar", 4, names=names)
+    shard(tmp_path / "test" / "000000.tar", 6, names=names)
+    assert matches(tmp_path)
+    source = open_webdataset(tmp_path, task="classification", **SMALL)
+    assert {split: len(part) for split, part in source.splits.items()} == {"train": 20, "validation": 4, "test": 6}
+    assert source.classes == (("cat", "dog") if names else ("0", "1"))
+    assert source.warnings == ()
+    for example in read(source):
+        assert isinstance(example, Example)
+        colour = example.inputs["image"].mean(0)
+        assert (colour[0] > colour[1]) == (example.targets["label"] == 0)
+    assert read(source)[12].name == "train-000001.tar/0012"
+    assert open_webdataset(tmp_path, task="classification", classes=["cat", "dog"], **SMALL).classes == ("cat", "dog")
+    write(tmp_path / "classes.txt", b"cat\ndog\n")
+    assert open_webdataset(tmp_path, task="classification", **SMALL).classes == ("cat", "dog")
+    plain = open_webdataset(tmp_path, **SMALL)
+    assert [x.name for x in read(plain)] == [x.name for x in read(source)]
+
+
+def test_examples_are_read_by_any_process_in_any_order(tmp_path: Path) -> None:
+    shard(tmp_path / "a.tar", 40)
+    train = open_webdataset(tmp_path, task="classification", **SMALL).splits["train"]
+    here = [batch.inputs["image"] for batch in train_loader(train, batch_size=5, seed=0, num_batches=8)]
+    there = [b.inputs["image"] for b in train_loader(train, batch_size=5, seed=0, num_batches=8, num_workers=2)]
+    assert all(torch.equal(x, y) for x, y in zip(here, there, strict=True))
+    again = [b.inputs["image"] for b in train_loader(train, batch_size=5, seed=0, num_batches=3, start_batch=5)]
+    assert all(torch.equal(x, y) for x, y in zip(here[5:], again, strict=True))
+    first, copied = train[3], pickle.loads(pickle.dumps(train))[3]  # noqa: S301 - our own
+    assert isinstance(first, Example)
+    assert torch.equal(copied.inputs["image"], first.inputs["image"])
+
+
+def test_files_of_every_kind(tmp_path: Path) -> None:
+    files: dict[str, bytes] = {}
+    for n in range(12):
+        rng = np.random.default_rng(n)
+        fields = {"label": ["cat", "dog"][n % 2], "tags": ["old", "red"][: n % 3], "age": n, "size": None}
+        files |= {
+            f"./deep/{n}.JPG" if n % 2 else f"./deep/{n}.png": jpeg(),
+            f"./deep/{n}.wav": wav(100 + 20 * n),
+            f"./deep/{n}.accel.npy": npy(rng.normal(size=(9, 2))),
+            f"./deep/{n}.off": off(rng.normal(size=(20, 3))),
+            f"./deep/{n}.txt": b"a text",
+            f"./deep/{n}.json": json.dumps(fields).encode(),
+        }
+    tar(tmp_path / "0.tar", files)
+    source = open_webdataset(tmp_path, task="classification", **SMALL)
+    assert list(source.modalities) == ["image", "audio", "points"]
+    assert source.classes == ("cat", "dog")
+    assert not bad(source)
+    columns = {"x": "accel.npy", "bytes": "txt", "image": "png"}
+    asked = open_webdataset(tmp_path, columns=columns, missing="absent", **SMALL)
+    kinds = {name: encoder.kind for name, encoder in asked.encoders.items()}
+    assert kinds == {"x": "series", "bytes": "bytes", "image": "image"}
+    assert asked.modalities["x"].grid == (9,)
+    found = [example for example in read(asked) if isinstance(example, Example)]
+    assert sum(bool(x.is_padding["image"].all()) for x in found if "image" in x.is_padding) == 6
+    several = open_webdataset(tmp_path, task="multilabel", label_field="tags", columns={"audio": "wav"})
+    assert several.classes == ("old", "red")
+    for example in read(several):
+        assert isinstance(example, Example)
+        n = int(example.name.rpartition("/")[2])
+        assert example.targets["labels"].tolist() == [[0, 0], [1, 0], [1, 1]][n % 3]
+    values = open_webdataset(tmp_path, task="regression", value_fields=["age", "size"], columns={"audio": "wav"})
+    assert values.classes == ("age", "size")
+    for example in read(values):
+        assert isinstance(example, Example)
+        assert example.targets["values"][0] == int(example.name.rpartition("/")[2])
+        assert example.targets["values"][1].isnan()
+    refused("columns: expected one of the endings .*, got 'gif'", tmp_path, columns={"image": "gif"})
+    refused("columns: expected a kind among .*, got 'noise'", tmp_path, columns={"x": "wav:noise"})
+    refused("for regression expected value_fields, found none", tmp_path, task="regression")
+    tar(tmp_path / "odd" / "0.tar", {"1.xyzzy": b"", "1.wav": wav()})
+    refused("columns: expected its kind, for example 'xyzzy:series'", tmp_path / "odd", columns={"x": "xyzzy"})
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.77, 0.98])
+def test_examples_before_a_damage_are_used(tmp_path: Path, share: float) -> None:
+    content = shard(tmp_path / "whole" / "train-0.tar", 20).read_bytes()
+    end = content.index(b"0019.cls")
+    write(tmp_path / "cut" / "train-0.tar", content[: round(share * end)])
+    samples, fault = read_shard(tmp_path / "cut" / "train-0.tar")
+    assert fault in ("is truncated", "is truncated or damaged", "is damaged")
+    assert round(share * 20) - 2 <= len(samples) <= round(share * 20)
+    source = open_webdataset(tmp_path / "cut", task="classification", **SMALL)
+    assert source.warnings[0] == f"train-0.tar: {fault}; {len(samples)} examples of it are used"
+    assert len(read(source)) == len(samples)
+    assert not bad(source)
+
+
+def test_a_damaged_header_is_no_end(tmp_path: Path) -> None:
+    path = shard(tmp_path / "train-0.tar", 20)
+    content = bytearray(path.read_bytes())
+    place = content.index(b"0010.jpg")
+    content[place : place + 300] = b"x" * 300
+    path.write_bytes(content)
+    samples, fault = read_shard(path)
+    assert fault == "is damaged"
+    assert len(samples) == 9
+
+
+def test_shards_that_are_none(tmp_path: Path) -> None:
+    shard(tmp_path / "train-0.tar")
+    write(tmp_path / "train-1.tar", b"")
+    write(tmp_path / "train-2.tar", b"not a tar file at all" * 100)
+    tar(tmp_path / "train-3.tar", {})
+    (tmp_path / "train-4.tar").mkdir()
+    tar(tmp_path / "more.tar", {"1.jpg": jpeg()})
+    source = open_webdataset(tmp_path, task="classification", **SMALL)
+    assert len(read(source)) == 10
+    assert len(source.warnings) == 3
+    assert source.warnings[0] == "1 shards of no split are left out, for example more.tar"
+    assert source.warnings[1] == "train-1.tar: is empty (0 bytes); 0 examples of it are used"
+    assert source.warnings[2].startswith("train-2.tar: is no tar file (")
+
+
+def test_bad_examples_are_skipped(tmp_path: Path) -> None:
+    files: dict[str, bytes] = {}
+    for n in range(12):
+        files |= {f"{n}.wav": wav(100.0 + n), f"{n}.cls": str(n % 2).encode()}
+    files |= {
+        "empty.wav": b"",
+        "empty.cls": b"0",
+        "silent.wav": wav(0.0),
+        "silent.cls": b"0",
+        "cut.wav": wav()[:30],
+        "cut.cls": b"1",
+        "words.wav": b"words",
+        "words.cls": b"1",
+        "mute.cls": b"1",
+        "binary.wav": wav(),
+        "binary.cls": b"\xff\xfe",
+        "list.wav": wav(),
+        "list.json": b"[1, 2]",
+        "broken.wav": wav(),
+        "broken.json": b"{",
+        "unlabelled.wav": wav(),
+    }
+    tar(tmp_path / "0.tar", files)
+    source = open_webdataset(tmp_path, task="classification")
+    # A record that cannot even be made is named by the fault.
+    lines = [f"{name}: {reason}".partition("0.tar/")[2] for name, reason in bad(source).items()]
+    found = dict(line.split(": ", 1) for line in lines)
+    assert found.keys() == {"empty", "silent", "cut", "words", "mute", "binary", "list", "broken"}
+    assert found["mute"] == "has no audio"
+    assert found["list"] == "its label cannot be read: expected an object {...} in its json"
+    assert any("have no label and are left out" in warning for warning in source.warnings)
+    (tmp_path / "0.tar").write_bytes(b"")
+    assert sum(reason.endswith("the shard is shorter than when it was opened") for reason in bad(source).values()) > 10
+
+
+def test_links_in_shards_are_not_followed(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "0.tar", "w") as archive:
+        link = tarfile.TarInfo("1.jpg")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
+    refused("expected examples for training, found none", tmp_path)
+
+
+def test_mistakes_are_one_line(tmp_path: Path) -> None:
+    classify: dict[str, Any] = {"task": "classification", **SMALL}
+    refused("gone: no such folder", tmp_path / "gone")
+    refused("expected shards .*, found none$", write(tmp_path / "none" / "1.jpg", jpeg()).parent)
+    assert not matches(tmp_path / "none")
+    write(tmp_path / "packed" / "train.tar.gz", b"")
+    refused("found none, only train.tar.gz, which must be unpacked", tmp_path / "packed")
+    write(tmp_path / "empty" / "train.tar", b"")
+    refused(r"found none \(train.tar: is empty \(0 bytes\)", tmp_path / "empty")
+    tar(tmp_path / "odd" / "0.tar", {"1.xyz1": b"?", "1.cls": b"0"})
+    refused("expected files of a known kind in the shards, found xyz1, cls", tmp_path / "odd")
+    tar(tmp_path / "plain" / "0.tar", {f"{n}.jpg": jpeg() for n in range(10)})
+    refused(
+        r"for classification expected a class \(cls, or label in json\), found none", tmp_path / "plain", **classify
+    )
+    refused("for multilabel expected a list of classes", tmp_path / "plain", task="multilabel")
+    refused("task: the source .* has targets for .*; got 'joint'", tmp_path / "plain", task="joint")
+    tar(tmp_path / "one" / "0.tar", {f"{n}.{x}": c for n in range(10) for x, c in [("jpg", jpeg()), ("cls", b"0")]})
+    refused("expected at least two classes with .*, found only '0'", tmp_path / "one", **classify)
+    shard(tmp_path / "more" / "0.tar")
+    refused("classes: expected only cat .*found 1", tmp_path / "more", classes=["cat"], **classify)
+    refused("columns: expected at least one modality", tmp_path / "more", columns={})
