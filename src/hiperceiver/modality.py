@@ -86,7 +86,9 @@ class Batch:
     is_padding: dict[str, Tensor] = field(default_factory=dict)
     """Per modality with absent tokens: bool (B, M), True = absent."""
     targets: dict[str, Tensor] = field(default_factory=dict)
-    """Per task: `label` int64 (B,); `segmentation` int64 (B, M), -100 = ignore."""
+    """Per task: `label` int64 (B,), -100 = none; `labels` float32 (B, K), 1 where the class holds, NaN = unknown;
+    `values` float32 (B, R), NaN = none; `segmentation` int64 (B, M), -100 = ignore. Joint labels by name: int64 (B,),
+    -100 = none, or float32 (B,), NaN = none."""
     skipped: tuple[str, ...] = ()
     """Bad examples left out of this batch, each as `name: reason`."""
 

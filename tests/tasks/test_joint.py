@@ -238,6 +238,8 @@ def test_overfits_two_examples(make_model):
         ({"weights": dict.fromkeys(LABELS, 0)}, "weights: expected at least one above 0, got none"),
         ({"target_mean": {"animal": 1}}, "target_mean: expected labels that are numbers: weight, got 'animal'"),
         ({"target_mean": {"weight": "1"}}, "target_mean: expected a number for 'weight', got '1'"),
+        ({"class_names": {"animal": ["cat", "dog"]}}, "class_names: expected 3 for 'animal', one a class, got 2"),
+        ({"class_names": {"size": []}}, "class_names: expected 0 for 'size', one a class, got 0"),
         ({"target_std": {"weight": 0}}, "target_std: expected a number > 0 for 'weight', got 0"),
     ],
 )

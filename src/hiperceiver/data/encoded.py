@@ -97,8 +97,10 @@ class EncodedRecords:
                 rng=rng,
             )
         except ValueError as error:
-            # A path in front of the fault is said once.
-            return BadExample(name, str(error).removeprefix(f"{name}: "))
+            # A path in front of the fault is said once; the name is its end.
+            reason = str(error)
+            _, found, rest = reason.partition(f"{name}: ")
+            return BadExample(name, rest if found else reason)
 
 
 def encode_record(

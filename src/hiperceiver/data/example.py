@@ -18,7 +18,7 @@ class Example:
     is_padding: dict[str, Tensor] = field(default_factory=dict)
     """Per modality with absent tokens: bool (M,), True = absent."""
     targets: dict[str, Tensor] = field(default_factory=dict)
-    """Per task: `label` int64 scalar; `segmentation` int64 (M,), -100 = ignore."""
+    """Per task, as in `Batch.targets` without its first axis."""
     name: str = ""
     """Where it came from, for people."""
 

@@ -145,6 +145,8 @@ def to_haiku(
         raise ValueError(
             "model: the reference attends to the padding of groups, got mask_padding=True and padded groups"
         )
+    if model.config.positions == "coordinate":
+        raise ValueError("model: the reference has no positions from coordinates, got positions='coordinate'")
     parameters = model.state_dict() | {f"positions.{each}.table": model.positions[each]() for each in model.modalities}
     if values is None:
         values = parameters

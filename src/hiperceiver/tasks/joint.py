@@ -38,6 +38,8 @@ class JointConfig(TaskConfig):
     """Mean of each label that is a number over the training data; 0 for those not named. None: all 0."""
     target_std: Mapping[str, float] | None = None
     """Standard deviation of each label that is a number; 1 for those not named. None: all 1."""
+    class_names: Mapping[str, tuple[str, ...]] | None = None
+    """Names of each label's classes, for people. None: not known."""
 
     def __post_init__(self) -> None:
         check_labels(self.labels)
@@ -58,6 +60,12 @@ class JointConfig(TaskConfig):
                     what = "labels" if setting == "weights" else "labels that are numbers"
                     raise ValueError(f"{setting}: expected {what}: {', '.join(known) or 'none'}, got {name!r}")
             object.__setattr__(self, setting, values)
+        if self.class_names is not None:
+            object.__setattr__(self, "class_names", {name: tuple(each) for name, each in self.class_names.items()})
+            for name, names in self.class_names.items():
+                count = self.labels.get(name, 0)
+                if len(names) != count or not names:
+                    raise ValueError(f"class_names: expected {count} for {name!r}, one a class, got {len(names)}")
         if not any((self.weights or {}).get(name, 1) for name in self.labels):
             raise ValueError("weights: expected at least one above 0, got none")
 

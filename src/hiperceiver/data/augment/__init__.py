@@ -12,7 +12,6 @@ from typing import Any
 
 from hiperceiver.data.augment.augmentation import MASK, Augmentation
 from hiperceiver.data.augment.colours import Colour, RandAugment
-from hiperceiver.data.augment.flip_and_turn import flip_and_turn
 from hiperceiver.data.augment.images import Crop, Flip, Turn
 from hiperceiver.data.augment.modalities import ModalityDropout
 from hiperceiver.data.augment.points import DropPoints, Jitter, Rotate, Scale
@@ -42,7 +41,6 @@ __all__ = [
     "Augmentation",
     "augmentations_from_settings",
     "check_augmentations",
-    "flip_and_turn",
 ]
 
 
