@@ -1,6 +1,6 @@
-"""Floors: what is reached without any network. A table that shows a model shows its floor beside it.
+"""Floors of pictures: colours for segmentation, the nearest neighbour for classification.
 
-Both floors have one setting (how finely they look), taken from the validation split as a model's would be.
+Both have one setting (how finely they look), taken from the validation split as a model's would be.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from hiperceiver.data.baselines import colour_lookup_baseline, nearest_neighbour_baseline, segmentation_scores
+from hiperceiver.data.baselines.pictures import colour_lookup_baseline, nearest_neighbour_baseline, segmentation_scores
 from hiperceiver.data.encoders import ImageEncoder
 from hiperceiver.data.example import BadExample, Example
 from hiperceiver.data.sources.earth import open_earth

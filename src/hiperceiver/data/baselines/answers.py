@@ -1,0 +1,117 @@
+"""What floors know and how their answers are judged: by the metrics of the task, under the names that it gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hiperceiver.data.encoded import EncodedRecords
+
+if TYPE_CHECKING:
+    from hiperceiver.data.sources.source import Source
+
+TARGETS: dict[str, tuple[str, ...]] = {"classification": ("label",), "regression": ("values",)}
+"""Which targets are asked for; for `joint` the source's labels."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Known:
+    """A split, read whole."""
+
+    features: list[np.ndarray]
+    """Of each example."""
+    targets: dict[str, np.ndarray]
+    """By name: class numbers int64 (examples,), or numbers float64 (examples, R)."""
+
+
+def known(source: Source, split: str, modality: str, features: Callable[[np.ndarray], np.ndarray]) -> Known:
+    """A split's values as features, and its targets. Examples that cannot be read or have no target are left out.
+
+    Args:
+        source: with the task `classification`, `regression` or `joint`.
+        split: which examples.
+        modality: whose values are looked at.
+        features: makes an example's features of its value, as the modality's encoder reads it.
+
+    Raises:
+        ValueError: the source has another task, no such modality or split, or nothing in it can be read.
+    """
+    if source.task not in (*TARGETS, "joint"):
+        raise ValueError(f"source: expected the task {', '.join(TARGETS)} or joint, got {source.task}")
+    if modality not in source.encoders:
+        raise ValueError(f"modality: expected one of {', '.join(source.encoders)}, got {modality!r}")
+    dataset = source.splits.get(split)
+    if not isinstance(dataset, EncodedRecords):
+        raise ValueError(f"source: expected a split {split!r} of records, got {', '.join(source.splits)}")
+    names = TARGETS.get(source.task, tuple(source.labels))
+    seen: list[np.ndarray] = []
+    targets: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    for index in range(len(dataset)):
+        try:
+            record = dataset.records[index]
+            value = dataset.encoders[modality].read(record.raws[modality])
+            found = {name: _target(record.targets[name], is_number=_is_number(source, name)) for name in names}
+        except (ValueError, KeyError):  # bad examples are named where they are read for the model
+            continue
+        if any(np.isnan(each).any() if each.dtype.kind == "f" else each < 0 for each in found.values()):
+            continue
+        seen.append(features(value))
+        for name, each in found.items():
+            targets[name].append(each)
+    if not seen:
+        raise ValueError(f"source: expected examples for {split} that can be read, got none")
+    return Known(features=seen, targets={name: np.stack(each) for name, each in targets.items()})
+
+
+def judged(source: Source, answers: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """The metrics of answers, by the names of the task's own metrics.
+
+    Args:
+        source: its task and labels.
+        answers: by target, as `Known.targets`.
+        targets: what is right.
+
+    >>> from hiperceiver.data.sources.source import Source
+    >>> source = Source(name="made", task="classification", encoders={}, splits={}, classes=("a", "b"))
+    >>> judged(source, {"label": np.array([0, 0, 0, 1])}, {"label": np.array([0, 0, 1, 1])})
+    {'accuracy': 0.75, 'balanced_accuracy': 0.75}
+    """
+    if source.task == "classification":
+        right, label = answers["label"] == targets["label"], targets["label"]
+        shares = [right[label == number].mean() for number in np.unique(label)]
+        return {"accuracy": float(right.mean()), "balanced_accuracy": float(np.mean(shares))}
+    if source.task == "regression":
+        return _errors(answers["values"], targets["values"])
+    metrics: dict[str, float] = {}
+    scores = []
+    for name in source.labels:
+        if _is_number(source, name):
+            errors = _errors(answers[name], targets[name])
+            metrics |= {f"{name}_mae": errors["mae"], f"{name}_r2": errors["r2"]}
+            scores.append(max(0.0, errors["r2"]))
+        else:
+            scores.append(float((answers[name] == targets[name]).mean()))
+            metrics[f"{name}_accuracy"] = scores[-1]
+    return {"score": float(np.mean(scores)), **metrics}
+
+
+def _errors(answers: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    """Means over the values (the last axis)."""
+    error, spread = answers - targets, ((targets - targets.mean(0)) ** 2).sum(0)
+    explained = 1 - np.divide((error**2).sum(0), spread, out=np.full(len(spread), np.nan), where=spread > 0)
+    return {
+        "mae": float(np.abs(error).mean()),
+        "rmse": float(np.sqrt((error**2).mean(0)).mean()),
+        "r2": float(np.nanmean(explained)) if (spread > 0).any() else float("nan"),
+    }
+
+
+def _is_number(source: Source, name: str) -> bool:
+    return name == "values" if source.task == "regression" else source.task == "joint" and not source.labels[name]
+
+
+def _target(value: object, *, is_number: bool) -> np.ndarray:
+    return np.asarray(value, dtype=np.float64).reshape(-1) if is_number else np.asarray(value, dtype=np.int64)

@@ -1,0 +1,136 @@
+"""The built-in real set `languages`: short texts as raw bytes, and the language that each is in.
+
+The texts are translations of what the web framework Django 5.2 says to its users ("Enter a valid URL.", "Mo", ...). Its
+compiled catalogues (.mo) are read; Django itself is not imported. 59,439 texts in the 80 languages that have 400 or
+more; half of the texts have 22 bytes or fewer, 5% more than the 128 that are kept. Regional variants are languages of
+their own (`es` and `es_AR`), so that no method can be right always. Left out: what is the same as the English text, and
+what a language says a second time. Placeholders such as %(name)s stay as they are.
+
+**The split is by the English text**: all its translations are in one split, and nothing but the text's own hash and the
+seed decides which. 1.5% of the test texts are also in training as a text of another language.
+
+| split | texts |
+| --- | --- |
+| train | 40,624 |
+| validation | 6,113 |
+| test | 12,702 |
+
+Floor on the test split, in six seconds: naive Bayes on groups of three bytes names 73.2% of the languages (73.2%
+balanced); the most frequent language is 1.6%. With other seeds (1 to 3) it reaches 72.1% to 74.6%.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Unpack
+
+from hiperceiver.data.baselines import naive_bayes_baseline
+from hiperceiver.data.encoders.arrays import faults_of
+from hiperceiver.data.encoders.bytes import BytesEncoder
+from hiperceiver.data.record import Record
+from hiperceiver.data.sources.packaged import packaged_files
+from hiperceiver.data.sources.source import SPLITS, Common, CommonOptions, Floor, Source, make_source
+
+LENGTH = 128
+"""Bytes of the grid."""
+FEWEST = 400
+"""Languages with fewer texts are left out."""
+NOTE = "The texts are messages of one program; a text's language is that of the catalogue in which it stands."
+
+
+def catalogue(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The messages of a compiled catalogue (.mo): what is translated, without its context, and its translations.
+
+    Raises:
+        ValueError: it is no such catalogue, or damaged.
+    """
+    order = {b"\xde\x12\x04\x95": "<", b"\x95\x04\x12\xde": ">"}.get(content[:4])
+    if order is None:
+        raise ValueError("is no compiled catalogue of messages (.mo)")
+    _, count, originals, translations = struct.unpack_from(f"{order}4I", content, 4)
+    for number in range(count):
+        texts = []
+        for table in (originals, translations):
+            length, start = struct.unpack_from(f"{order}2I", content, table + 8 * number)
+            texts.append(content[start : start + length])
+        original = texts[0].split(b"\x04")[-1].split(b"\x00")[0]  # context EOT singular NUL plural
+        if original:  # the message without text says who translated
+            for translation in texts[1].split(b"\x00"):  # a form for each number: "1 file", "2 files"
+                yield original, translation
+
+
+@cache
+def read_texts() -> tuple[tuple[str, bytes, bytes], ...]:
+    """Language, English text and translation of all that are used, in the order of languages. Read once per process.
+
+    Raises:
+        ValueError: the package with the data is not installed, or one of its files is damaged.
+    """
+    found: dict[tuple[str, bytes], bytes] = {}
+    for path in packaged_files("django", "**/locale/*/LC_MESSAGES/*.mo", source="languages"):
+        language = _language(path)
+        with faults_of(path):
+            for original, translation in catalogue(path.read_bytes()):
+                if translation.strip() and translation != original:
+                    found.setdefault((language, translation), original)
+    count = Counter(language for language, _ in found)
+    return tuple(
+        (language, original, translation)
+        for (language, translation), original in sorted(found.items())
+        if count[language] >= FEWEST
+    )
+
+
+def open_languages(**common: Unpack[Common]) -> Source:
+    """Translated texts; one modality, `text`, the bytes of which the first 128 are kept.
+
+    Args:
+        common: see `CommonOptions`. Tasks: `classification`. `split_seed`: which texts are for test.
+
+    Raises:
+        ValueError: an option does not fit, or the package with the data is not installed.
+    """
+    options = CommonOptions(**common)
+    options.check_task("languages", ("classification",))
+    texts = read_texts()
+    classes = sorted({language for language, _, _ in texts})
+    number = {language: index for index, language in enumerate(classes)}
+    seed = options.split_seed or 0
+    records: dict[str, list[Record]] = {split: [] for split in SPLITS}
+    for language, original, translation in texts:
+        records[_split(original, seed)].append(
+            Record(
+                name=f"{language}: {original.decode(errors='replace')[:60]!r}",
+                raws={"text": translation},
+                targets={"label": number[language]},
+            )
+        )
+    return make_source(
+        name="languages",
+        records=records,
+        encoders={"text": BytesEncoder(length=LENGTH)},
+        options=options,
+        classes=classes,
+        floor=None if options.task == "none" else _floor,
+        note="" if options.task == "none" else NOTE,
+    )
+
+
+def _floor(source: Source) -> Floor:
+    return Floor(name="naive Bayes on 3 bytes", metrics=naive_bayes_baseline(source, modality="text"))
+
+
+def _split(original: bytes, seed: int) -> str:
+    """Of ten texts seven, one and two."""
+    share = zlib.crc32(f"{seed}:".encode() + original) % 10
+    return "test" if share < 2 else "validation" if share == 2 else "train"
+
+
+def _language(path: Path) -> str:
+    """LANGUAGE of .../locale/LANGUAGE/LC_MESSAGES/django.mo."""
+    return path.parts[-3]

@@ -1,0 +1,145 @@
+"""The built-in real set `watch`: the motion of a smartwatch while its wearer does one of seven exercises.
+
+140 recordings by 10 people, 20 repetitions each, of an accelerometer and a gyroscope (3 + 3 channels) at 50 Hz, cut
+into windows of 128 readings (2.56 seconds) that overlap by half; a recording's last incomplete window is left out. The
+exercises go by the data's own short names: PEN pendulum, ABD abduction, FEL forward elevation, IR and ER internal and
+external rotation, TRAP trapezius, ROW row. Data: `seglearn` (D. Burns, https://arxiv.org/abs/1802.01489).
+
+**The split is by people**: of all choices of two people for test and one for validation, persons 5 and 8 and person 6
+hold each exercise most nearly in the shares 20% and 10%. Chosen by the labels alone. `test_people` and
+`validation_people` choose others. Overlapping windows are never in two splits.
+
+| split | people | windows |
+| --- | --- | --- |
+| train | 1, 2, 3, 4, 7, 9, 10 | 2,489 |
+| validation | 6 | 367 |
+| test | 5, 8 | 749 |
+
+Tasks: `classification` (the exercise) and `joint` (`exercise`, and the `side` of the body: left or right).
+
+Floor on the test split, in half a second: ridge regression on each channel's mean, deviation, least and greatest value
+and 32 lowest frequencies reaches 87.3% of the exercises (88.5% balanced) and 92.8% of the sides. With each person in
+turn for test and all others for training it reaches 85.4% on average, 78.6% to 92.4%; on the raw readings, 54%.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import NamedTuple, Unpack
+
+import numpy as np
+
+from hiperceiver.data.baselines import ridge_baseline
+from hiperceiver.data.encoders.arrays import faults_of
+from hiperceiver.data.encoders.series import SeriesEncoder
+from hiperceiver.data.record import Record
+from hiperceiver.data.sources.packaged import packaged_files
+from hiperceiver.data.sources.source import SPLITS, Common, CommonOptions, Floor, Source, make_source
+
+LENGTH, STEP = 128, 64
+"""Readings of a window, and from one window's start to the next."""
+TEST_PEOPLE = (5, 8)
+VALIDATION_PEOPLE = (6,)
+SIDES = ("left", "right")
+NOTE = "The test windows are those of persons that training has not seen; results vary much from person to person."
+
+
+class Recordings(NamedTuple):
+    """What the package holds."""
+
+    readings: tuple[np.ndarray, ...]
+    """Float32 (steps, 6) each; not writable."""
+    exercise: np.ndarray
+    """Class number of each recording."""
+    person: np.ndarray
+    """1 to 10."""
+    side: np.ndarray
+    """0 left, 1 right."""
+    exercises: tuple[str, ...]
+    """Names of the classes."""
+
+
+@cache
+def read_recordings() -> Recordings:
+    """All recordings, read once per process (0.1 seconds, 6 MB).
+
+    Raises:
+        ValueError: the package with the data is not installed, or its file is damaged.
+    """
+    path = packaged_files("seglearn", "data/watch_dataset.npy", source="watch")[0]
+    with faults_of(path):
+        # Pickled objects, and so a program: as trustworthy as the package's own code, and never a file of the user's.
+        data = np.load(path, allow_pickle=True).item()
+        readings = tuple(np.asarray(each, dtype=np.float32) for each in data["X"])
+        for each in readings:
+            each.setflags(write=False)
+        exercise, person, side = (np.asarray(data[name]).astype(np.int64) for name in ("y", "subject", "side"))
+        return Recordings(readings, exercise, person, side, tuple(str(name) for name in data["y_labels"]))
+
+
+def open_watch(
+    *,
+    test_people: Sequence[int] = TEST_PEOPLE,
+    validation_people: Sequence[int] | None = None,
+    **common: Unpack[Common],
+) -> Source:
+    """Windows of smartwatch motion; one modality, `motion`.
+
+    Args:
+        test_people: whose recordings are for test; the people are numbered 1 to 10.
+        validation_people: whose are for validation. None: person 6, or the next one who is not tested.
+        common: see `CommonOptions`. Tasks: `classification` and `joint`. The split is by people: `split_seed` only
+            draws the examples of `max_train_examples`.
+
+    Raises:
+        ValueError: a person is unknown or in two splits, nobody is left, or the package is not installed.
+    """
+    options = CommonOptions(**common)
+    options.check_task("watch", ("classification", "joint"))
+    recordings = read_recordings()
+    people = tuple(int(each) for each in np.unique(recordings.person))
+    tested = _people("test_people", test_people, people)
+    if validation_people is None:
+        order = sorted(people, key=lambda each: (each < VALIDATION_PEOPLE[0], each))
+        validation_people = [each for each in order if each not in tested][:1]
+    validated = _people("validation_people", validation_people, people)
+    if both := sorted(tested & validated):
+        raise ValueError(f"validation_people: expected others than those for test, got {both[0]}")
+    if tested | validated == set(people):
+        raise ValueError(f"test_people: expected some of {people[0]} to {people[-1]} to be left for training, got all")
+
+    records: dict[str, list[Record]] = {split: [] for split in SPLITS}
+    for number, readings in enumerate(recordings.readings):
+        person = int(recordings.person[number])
+        exercise, side = int(recordings.exercise[number]), int(recordings.side[number])
+        split = "test" if person in tested else "validation" if person in validated else "train"
+        for start in range(0, len(readings) - LENGTH + 1, STEP):
+            records[split].append(
+                Record(
+                    name=f"person {person}, recording {number}, readings {start} to {start + LENGTH}",
+                    raws={"motion": readings[start : start + LENGTH]},
+                    targets={"label": exercise, "exercise": exercise, "side": side},
+                )
+            )
+    return make_source(
+        name="watch",
+        records=records,
+        encoders={"motion": SeriesEncoder(length=LENGTH, channels=6)},
+        options=options,
+        classes=recordings.exercises,
+        labels={"exercise": recordings.exercises, "side": SIDES},
+        floor=None if options.task == "none" else _floor,
+        note="" if options.task == "none" else NOTE,
+    )
+
+
+def _floor(source: Source) -> Floor:
+    return Floor(name="ridge on spectra", metrics=ridge_baseline(source, modality="motion"))
+
+
+def _people(name: str, given: Sequence[int], people: Sequence[int]) -> set[int]:
+    chosen = set(given)
+    if not chosen or not chosen <= set(people):
+        raise ValueError(f"{name}: expected one or more of {people[0]} to {people[-1]}, got {list(given)}")
+    return chosen
