@@ -26,11 +26,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 from pathlib import Path, PurePath
-from typing import Any, Unpack, get_args
+from typing import Any, Unpack
 
 from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.record import Record
 from hiperceiver.data.sources.classes import (
+    CLASSES_FILE,
     TARGET_OF_TASK,
     mask_classes,
     number_classes,
@@ -41,7 +42,6 @@ from hiperceiver.data.sources.kinds import (
     ENDINGS,
     LOOKED_AT,
     OTHER_ENDINGS,
-    Kind,
     ending_of,
     kind_of,
     offered_encoders,
@@ -170,10 +170,9 @@ def _listing(folder: Path, kinds: tuple[str, ...] | None, warnings: list[str]) -
     parts = _split_folders(folder)
     files = {split: list(_files(folder, part, warnings)) for split, part in parts.items()}
     if kinds is None:
-        counts = Counter(
-            kind for paths in files.values() for path in paths for kind in ENDINGS if ending_of(path) in ENDINGS[kind]
-        )
-        kinds = (max((kind for kind in get_args(Kind)), key=lambda kind: counts[kind]),)
+        counts = Counter(ending_of(path) for paths in files.values() for path in paths)
+        # Of equally many the first kind, as for a folder of GIFs.
+        kinds = (max(ENDINGS, key=lambda kind: sum(counts[ending] for ending in ENDINGS[kind])),)
         is_taken = {path: ending_of(path) in ENDINGS[kinds[0]] for paths in files.values() for path in paths}
     else:
         is_taken = {path: kind_of(path, among=kinds) is not None for paths in files.values() for path in paths}
@@ -387,7 +386,7 @@ def _files(folder: Path, part: Path, warnings: list[str]) -> Iterator[str]:
         inside: list[Path] = []
         prefix = place.relative_to(folder).as_posix()
         for entry in entries:
-            if is_hidden(entry.name) or (place == folder and entry.name in (LABEL_LIST, "classes.txt")):
+            if is_hidden(entry.name) or (place == folder and entry.name in (LABEL_LIST, CLASSES_FILE)):
                 continue
             path = entry.name if prefix == "." else f"{prefix}/{entry.name}"
             try:

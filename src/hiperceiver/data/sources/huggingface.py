@@ -220,6 +220,8 @@ def _reader(
         except ValueError:
             if is_labelled:
                 raise
+        if options.task == "none" and tables is not None and 2 * len(names) > len(tables["train"]):
+            label = None  # texts rather than classes: dealt class by class, all of them would be training examples
     joint: dict[str, ClassCells | None] = {}
     joint_names: dict[str, tuple[str, ...]] = {}
     for each, column in columns.labels.items():

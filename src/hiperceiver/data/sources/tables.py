@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from hiperceiver.data.sources.folder import SPLIT_NAMES
 from hiperceiver.data.sources.rows import RowReader
 
 _TABLES = (".csv", ".jsonl", ".parquet", ".arrow")
+_LOOKED_AT = 100
 
 
 class TableRecords:
@@ -52,15 +56,31 @@ def is_table_folder(folder: Path) -> bool:
     """Whether `datasets` should read the folder: it saved it, or it holds tables rather than a file for each example.
 
     CSV and JSON files are tables if they are called `metadata` or by the name of a split, as `train.csv`; other CSV
-    files are series.
+    files are series. Of a folder inside, a few files are looked at.
     """
     if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
         return True
-    for path in (path for pattern in ("*", "*/*") for path in folder.glob(pattern) if path.suffix in _TABLES):
-        name = path.stem.lower().split("-")[0].split(".")[0]
-        if path.suffix in (".parquet", ".arrow") or name == "metadata" or (name in SPLIT_NAMES and path.is_file()):
+    try:
+        with os.scandir(folder) as entries:
+            inside = [entry.path for entry in entries if _is_table(entry.name) or entry.is_dir()]
+    except OSError:  # found again, and named, when it is listed
+        return False
+    for path in map(Path, inside):
+        if path.is_file():
             return True
+        if any((path / f"metadata{ending}").is_file() for ending in _TABLES):
+            return True
+        with contextlib.suppress(OSError), os.scandir(path) as entries:
+            if any(_is_table(entry.name) and entry.is_file() for entry in itertools.islice(entries, _LOOKED_AT)):
+                return True
     return False
+
+
+def _is_table(name: str) -> bool:
+    path = Path(name)
+    start = re.split("[-.]", path.stem.lower(), maxsplit=1)[0]
+    is_named = start == "metadata" or start in SPLIT_NAMES
+    return path.suffix in _TABLES and (is_named or path.suffix in (".parquet", ".arrow"))
 
 
 def read_tables(folder: Path, config_name: str | None, *, is_streamed: bool = False) -> dict[str, Any]:
