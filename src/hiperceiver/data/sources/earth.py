@@ -27,8 +27,8 @@ Only 833 of the 1,884 training tiles of 64 hold 1% of land or more: `min_land` l
 
 Floors on the test split (see `hiperceiver.data.baselines`), in 3 seconds and 1.5: segmentation of 64 x 64 tiles by
 colour alone reaches mIoU 0.241 at 4 bits a channel (land accuracy 50.8%, the most frequent land class 21.2%) and 0.286
-at 6 bits (54.6%), the best of 4, 5 and 6 on validation. Classification of 24 x 24 tiles by the nearest neighbour reaches
-56.1% on the pixels and 59.4% on the mean colour (the best on validation); the most frequent class is 25.4%.
+at 6 bits (54.6%), the best of 4, 5 and 6 on validation. Classification of 24 x 24 tiles by the nearest neighbour
+reaches 56.1% on the pixels and 59.4% on the mean colour (the best on validation); the most frequent class is 25.4%.
 """
 
 from __future__ import annotations
