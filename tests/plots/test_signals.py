@@ -92,6 +92,13 @@ def test_only_some_of_many_channels_are_drawn_and_it_is_said() -> None:
     assert "the first 12 of 40 channels are drawn" in figure.legends[0].get_title().get_text()
 
 
+def test_of_many_examples_with_many_channels_as_many_are_drawn_as_fit() -> None:
+    figure = draw_signals([np.ones((9, 10))] * 6, [np.ones((9, 10))] * 6, [np.zeros(9, bool)] * 6, names=list("abcdef"))
+    assert [ax.get_title(loc="left") for ax in figure.axes] == [f"{name} · 0% hidden" for name in "abcd"]
+    assert figure.get_size_inches()[1] < 20
+    assert "4 of 6 examples are drawn" in figure.legends[0].get_title().get_text()
+
+
 @pytest.mark.parametrize("inputs", [np.zeros((10, 1)), np.full((10, 2), np.nan), np.zeros((1, 1))])
 def test_flat_short_and_broken_signals_are_drawn(inputs: np.ndarray) -> None:
     made = np.full(inputs.shape, np.nan)

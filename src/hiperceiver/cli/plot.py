@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,19 +12,21 @@ import torch
 from matplotlib.figure import Figure
 
 from hiperceiver.cli.data import open_source_for
+from hiperceiver.cli.drawing import Tokens, decoded, reconstruction_figures
 from hiperceiver.cli.errors import UserError, describe, one_line
 from hiperceiver.cli.models import locate, read_saved, read_task, run_folder
 from hiperceiver.cli.settings import PlotSettings
 from hiperceiver.data.collate import collate
-from hiperceiver.data.example import Example
+from hiperceiver.data.encoders import AudioEncoder, SeriesEncoder
+from hiperceiver.data.example import Example, ExampleDataset
 from hiperceiver.data.sources.source import Source
 from hiperceiver.plots.arrays import spread_indices
 from hiperceiver.plots.curves import draw_curves
+from hiperceiver.plots.forecasts import draw_forecast
 from hiperceiver.plots.positions import draw_components, draw_similarity
-from hiperceiver.plots.reconstructions import draw_reconstructions
 from hiperceiver.plots.segmentation import draw_segmentation
 from hiperceiver.plots.style import save_picture
-from hiperceiver.tasks import MaskedAutoencoding, Segmentation
+from hiperceiver.tasks import Forecasting, MaskedAutoencoding, Segmentation
 
 Pictures = Iterator[tuple[str, Figure]]
 """Names of files without their ending, and what is in them."""
@@ -113,15 +115,64 @@ def _reconstructions(subject: _Subject) -> Pictures:
     source = _source(subject)
     examples = _examples(source, subject.settings)
     prediction = task.predict(collate(examples))
-    for name in examples[0].inputs:
-        encoder, grid = source.encoders[name], source.modalities[name].grid
-        figure = draw_reconstructions(
-            np.stack([encoder.decode(example.inputs[name]) for example in examples]),
-            np.stack([encoder.decode(tokens) for tokens in prediction.reconstruction[name]]),
-            prediction.is_masked[name].view(-1, *grid),
-            title=f"{_title(subject)}, {task.config.ratio:.0%} hidden ({task.config.strategy})",
+    title = f"{_title(subject)}, {task.config.ratio:.0%} hidden ({task.config.strategy})"
+    for name, encoder in source.encoders.items():
+        hidden = prediction.is_masked[name]
+        tokens = _tokens(examples, name, prediction.reconstruction[name], hidden)
+        yield from _numbered(f"reconstructions-{name}", reconstruction_figures(encoder, tokens, title=title))
+
+
+def _forecasts(subject: _Subject) -> Pictures:
+    task = read_task(subject.settings.checkpoint)
+    if not isinstance(task, Forecasting):
+        raise _NothingToDraw(f"{subject.settings.checkpoint} was trained for {task.kind}, it foretells nothing")
+    source = _source(subject)
+    examples, name = _examples(source, subject.settings), task.input_modality
+    if name not in source.encoders:
+        raise UserError(f"--data: {source.name} has no {name!r}, which is foretold")
+    encoder, batch = source.encoders[name], collate(examples)
+    forecast, persistence = task.predict(batch).forecast, task.persistence(batch)
+    inputs = batch.inputs[name]
+    num_seen = inputs.shape[1] - forecast.shape[1]
+    whole, repeated = (torch.cat([inputs[:, :num_seen], future], dim=1) for future in (forecast, persistence))
+    is_future = (torch.arange(inputs.shape[1]) >= num_seen).expand(len(inputs), -1)
+    foretold = _tokens(examples, name, whole, is_future)
+    if not isinstance(encoder, AudioEncoder | SeriesEncoder):
+        yield from _numbered(f"forecasts-{name}", reconstruction_figures(encoder, foretold, title=_title(subject)))
+        return
+    figures = []
+    for each, last in zip(foretold, repeated, strict=True):
+        value = decoded(encoder, each)
+        at = num_seen * (encoder.samples_per_token if isinstance(encoder, AudioEncoder) else 1)
+        if len(value.inputs) <= at:
+            continue  # too short: nothing came that could be compared
+        figures.append(
+            draw_forecast(
+                value.inputs[:at],
+                encoder.decode(each.reconstruction)[at:],
+                future=value.inputs[at:],
+                persistence=encoder.decode(last)[at:],
+                rate=encoder.rate if isinstance(encoder, AudioEncoder) else None,
+                title=f"{_title(subject)} · {each.name}",
+            )
         )
-        yield f"reconstructions-{name}", figure
+    if not figures:
+        raise UserError(f"--data: no example of {source.name} is so long that it reaches into the future")
+    yield from _numbered(f"forecasts-{name}", figures)
+
+
+def _tokens(examples: Sequence[Example], name: str, said: torch.Tensor, is_masked: torch.Tensor) -> list[Tokens]:
+    """A modality of each example, with what was said of it."""
+    return [
+        Tokens(example.inputs[name], made, hidden, example.is_padding.get(name), example.name)
+        for example, made, hidden in zip(examples, said, is_masked, strict=True)
+    ]
+
+
+def _numbered(name: str, figures: Sequence[Figure]) -> Pictures:
+    """Names of a modality's pictures: with a number if there are several."""
+    for number, figure in enumerate(figures, 1):
+        yield name if len(figures) == 1 else f"{name}-{number}", figure
 
 
 def _segmentations(subject: _Subject) -> Pictures:
@@ -151,6 +202,7 @@ KINDS: dict[str, Callable[[_Subject], Pictures]] = {
     "positions": _positions,
     "reconstruction": _reconstructions,
     "segmentation": _segmentations,
+    "forecast": _forecasts,
 }
 """What `--kind` may say, beside `all`."""
 
@@ -164,17 +216,21 @@ def _source(subject: _Subject) -> Source:
 
 def _examples(source: Source, settings: PlotSettings) -> list[Example]:
     """A few readable examples, evenly spread over the split."""
-    name = next((name for name in (settings.split, "test", "validation", "train") if name in source.splits), None)
-    if name is None:
-        raise UserError(f"--data: {source.name} has no examples")
-    dataset = source.splits[name]
+    names = (settings.split, "test", "validation", "train")
+    # A stream has no places to look at.
+    parts = [part for name in names if isinstance(part := source.splits.get(name), ExampleDataset) and len(part)]
+    if not parts:
+        raise UserError(f"--data: {source.name} has no examples that can be drawn")
+    dataset = parts[0]
     indices = spread_indices(len(dataset), 4 * settings.num_examples)
     # The spread ones first; the others stand in for those that cannot be read.
     chosen = spread_indices(len(dataset), settings.num_examples)
     examples = []
     for index in [*chosen, *(each for each in indices if each not in chosen)]:
+        if len(examples) == settings.num_examples:
+            break
         example = dataset[index]
-        if isinstance(example, Example) and len(examples) < settings.num_examples:
+        if isinstance(example, Example):
             examples.append(example)
     if not examples:
         raise UserError(f"--data: no example of {source.name} could be read")

@@ -1,4 +1,4 @@
-"""Pictures: reconstructions, position maps, curves, segmentations, comparisons.
+"""Pictures: reconstructions of every kind of signal, forecasts, position maps, curves, segmentations, comparisons.
 
 Every `draw_*` function takes plain arrays (NumPy, or tensors on any device) and returns a matplotlib `Figure` that
 belongs to no window and no pyplot state; `hiperceiver.plots.style.save_picture` writes it. A wrong shape is a one-line
@@ -6,7 +6,11 @@ belongs to no window and no pyplot state; `hiperceiver.plots.style.save_picture`
 
 | module | what it draws |
 | --- | --- |
-| `reconstructions` | what a masked auto-encoder saw and made of it: pictures, videos, signals |
+| `reconstructions` | what a masked auto-encoder saw and made of it: pictures, videos, volumes |
+| `signals` | the same of lines: sound, series, feature vectors |
+| `points` | the same of clouds of points |
+| `texts` | the same of texts and other bytes |
+| `forecasts` | past, forecast and what came, of a series |
 | `positions` | what a position table has learned: similarity maps and principal components |
 | `curves` | losses and metrics over training steps, of one run or several |
 | `segmentation` | input, label and prediction side by side; a prediction as a picture with a palette |

@@ -31,7 +31,7 @@ def draw_points(
     *,
     names: Sequence[str] = (),
     title: str = "",
-    max_columns: int = 4,
+    max_columns: int = 6,
 ) -> Figure:
     """Input, the points that the model saw, and these with its reconstruction of the others, for each example.
 

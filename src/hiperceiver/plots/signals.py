@@ -15,8 +15,8 @@ from hiperceiver.plots import style
 from hiperceiver.plots.arrays import MOST_POINTS, as_array, envelope
 from hiperceiver.plots.reconstructions import caption, hidden_error
 
-MOST_LANES = 12
-"""Channels of an example that are drawn."""
+MOST_LANES, MOST_LANES_IN_ALL = 12, 40
+"""Channels that are drawn, of an example and of all together: of so many examples as fit."""
 _WINDOW = 240
 """Steps of the part that is drawn enlarged, where a signal has so many more that single steps do not show."""
 _INPUT, _SEEN, _MADE = style.SOFT, style.LINES[0], style.LINES[1]
@@ -67,10 +67,11 @@ def draw_signals(
     if channels and len(channels) != num_channels:
         raise ValueError(f"channels: expected a name for each of {num_channels}, got {len(channels)}")
     lanes = min(num_channels, MOST_LANES)
+    rows = rows[: MOST_LANES_IN_ALL // lanes]
     labels = [channels[k] if channels else f"channel {k}" for k in range(lanes)]
 
     is_long = any(row.length > 2 * _WINDOW for row in rows)
-    height = (1.25 if lanes == 1 else 0.7 + 0.4 * lanes) * len(rows) + 1.0 + (0.3 if title else 0.0)
+    height = (1.25 if lanes == 1 else 0.7 + 0.36 * lanes) * len(rows) + 1.0 + (0.3 if title else 0.0)
     figure = style.new_figure(11.0 if is_long else 9.0, height)
     axes = np.asarray(
         figure.subplots(len(rows), 1 + is_long, squeeze=False, gridspec_kw={"width_ratios": [1.5, 1][: 1 + is_long]})
@@ -95,6 +96,8 @@ def draw_signals(
     note = "error: root mean square over hidden values"
     if num_channels > lanes:
         note += f"; the first {lanes} of {num_channels} channels are drawn"
+    if len(rows) < len(inputs):
+        note += f"; {len(rows)} of {len(inputs)} examples are drawn"
     handles = [
         Line2D([], [], color=_INPUT, linewidth=1.2),
         Line2D([], [], color=_SEEN, marker=".", markersize=5, linestyle=""),

@@ -18,7 +18,7 @@ from hiperceiver.plots.arrays import as_array
 HIDDEN = "█"
 """Stands for a byte that was hidden."""
 LINE, MOST_LINES = 96, 6
-"""Bytes in a line, and lines of an example that are drawn."""
+"""Bytes in a line, and lines of an example that are drawn; half as many where there are more than two examples."""
 _RIGHT, _WRONG = style.LINES[2], style.LINES[1]
 _FONT = "DejaVu Sans Mono"
 _CELL = 0.0669
@@ -68,7 +68,7 @@ def draw_texts(
     *,
     names: Sequence[str] = (),
     title: str = "",
-    max_examples: int = 4,
+    max_examples: int = 6,
 ) -> Figure:
     """Input, what the model was shown of it, and that with its reconstruction, line below line, for each example.
 
@@ -104,7 +104,8 @@ def draw_texts(
     texts, names = texts[:max_examples], style.legend_texts(list(names)[:max_examples], longest=60)
 
     width = min(LINE, max(len(values) for values, _, _ in texts))
-    lines = [min(-(-len(values) // LINE), MOST_LINES) for values, _, _ in texts]
+    most = MOST_LINES if len(texts) <= 2 else MOST_LINES // 2
+    lines = [min(-(-len(values) // LINE), most) for values, _, _ in texts]
     heights = [3 * count + 1.0 for count in lines]
     across = max(_INDENT + width, _LEAST_CELLS)
     figure = style.new_figure(across * _CELL + 0.2, 0.155 * sum(heights) + 0.3 * len(texts) + 0.8)

@@ -1,0 +1,89 @@
+"""`hip plot` for every kind of signal, and forecasts."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hiperceiver.data.encoders.audio import write_wav
+
+from .conftest import Hip, picture
+from .saved_models import ENCODERS, save
+
+MASKED = {"kind": "masked-autoencoding", "ratio": 0.5}
+
+
+def write(kind: str, path: Path, number: int) -> None:
+    """An example of a kind; each has another length where that is the kind's way."""
+    rng = np.random.default_rng(number)
+    if kind == "image":
+        picture("stripes", number).save(path / f"{number}.png")
+    elif kind == "video":
+        frames = [Image.fromarray(rng.integers(0, 255, (16, 16, 3), dtype=np.uint8)) for _ in range(6)]
+        frames[0].save(path / f"{number}.gif", save_all=True, append_images=frames[1:], duration=500)
+    elif kind == "audio":
+        write_wav(path / f"{number}.wav", np.sin(np.arange(1000 + 500 * number) / 5) / 2, 8000)
+    elif kind == "points":
+        np.savetxt(path / f"{number}.xyz", rng.normal(size=(60 + 50 * number, 3)))
+    elif kind == "bytes":
+        (path / f"{number}.txt").write_text("text " * (5 + 5 * number))
+    else:
+        shape = {"series": (50 + 5 * number, 2), "volume": (4, 8, 8), "vector": (60,)}[kind]
+        np.save(path / f"{number}.npy", rng.normal(size=shape))
+
+
+def data(kind: str) -> Path:
+    for split in ("train", "test"):
+        folder = Path("data", split)
+        folder.mkdir(parents=True)
+        for number in range(3):
+            write(kind, folder, number)
+    return Path("data")
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_every_kind_is_drawn(kind: str, tmp_path: Path, hip: Hip) -> None:
+    model = save(tmp_path / "model", MASKED, kind)
+    options = ["--data-settings.kind", kind, "--num-examples", 2, "--out", "drawn", "--kind", "reconstruction"]
+    outcome = hip("plot", model, "--data", data(kind), *options)
+    numbers = ("-1", "-2") if kind in ("video", "volume") else ("",)
+    names = [f"drawn/reconstructions-{kind}{number}.png" for number in numbers]
+    assert outcome == (0, "".join(f"{name}\n" for name in names), "")
+    with Image.open(names[0]) as drawn:
+        assert max(drawn.size) < 2500
+
+
+@pytest.mark.parametrize(("kind", "horizon", "count"), [("series", 8, 1), ("audio", 150, 2), ("video", 1, 3)])
+def test_forecasts_are_drawn_beside_what_came(kind: str, horizon: int, count: int, tmp_path: Path, hip: Hip) -> None:
+    """Of 3 examples, series of 50, 55 and 60 steps on a grid of 64 and sounds of 250, 375 and 500 of 500 tokens: only
+    those that reach into the future can be compared with it."""
+    model = save(tmp_path / "model", {"kind": "forecasting", "horizon": horizon}, kind)
+    outcome = hip("plot", model, "--data", data(kind), "--num-examples", 3, "--out", "drawn", "--kind", "forecast")
+    numbers = [""] if count == 1 else [f"-{number + 1}" for number in range(count)]
+    assert outcome == (0, "".join(f"drawn/forecasts-{kind}{number}.png\n" for number in numbers), "")
+
+
+def test_a_model_that_foretells_nothing_is_told_so(tmp_path: Path, hip: Hip) -> None:
+    model = save(tmp_path / "model", MASKED, "series")
+    outcome = hip("plot", model, "--kind", "forecast")
+    assert (outcome.code, outcome.err.endswith("was trained for masked-autoencoding, it foretells nothing\n")) == (
+        2,
+        True,
+    )
+
+
+def test_a_series_that_never_reaches_into_the_future_is_told(tmp_path: Path, hip: Hip) -> None:
+    model = save(tmp_path / "model", {"kind": "forecasting", "horizon": 4}, "series")
+    outcome = hip("plot", model, "--data", data("series"), "--out", "drawn", "--kind", "forecast")
+    assert (outcome.code, outcome.err) == (
+        2,
+        "hip: --data: no example of data is so long that it reaches into the future\n",
+    )
+
+
+def test_positions_of_every_kind_are_drawn(tmp_path: Path, hip: Hip) -> None:
+    for kind in ("audio", "volume", "bytes"):
+        outcome = hip("plot", save(tmp_path / kind, MASKED, kind), "--kind", "positions", "--out", "drawn")
+        names = (f"positions-{kind}-similarity", f"positions-{kind}-components")
+        assert outcome == (0, "".join(f"drawn/{name}.png\n" for name in names), "")
