@@ -20,6 +20,7 @@ from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.example import ExampleDataset
 from hiperceiver.data.sources import open_source
 from hiperceiver.data.sources.source import Chosen, Source
+from hiperceiver.data.streamed import StreamedExamples
 from hiperceiver.data.subsets import Joined, WithAbsent
 from hiperceiver.tasks import Task
 
@@ -123,8 +124,10 @@ def with_absent(source: Source, task: Task) -> Source:
     absent = {each: task.model.modalities[each] for each in task.model.input_names if each not in source.encoders}
     if not absent:
         return source
-    splits: dict[str, ExampleDataset] = {
-        split: WithAbsent(dataset=dataset, modalities=absent) for split, dataset in source.splits.items()
+    splits = {
+        split: WithAbsent(dataset=dataset, modalities=absent)
+        for split, dataset in source.splits.items()
+        if not isinstance(dataset, StreamedExamples)
     }
     return dataclasses.replace(source, splits=splits)
 
@@ -175,6 +178,10 @@ def choose_split(source: Source, name: str) -> ExampleDataset:
     Raises:
         UserError: it has no such part.
     """
+    if name in ("all", "train") and isinstance(source.splits["train"], StreamedExamples):
+        raise UserError(
+            f"--split: a stream has no end that could be waited for, expected test or validation, got {name}"
+        )
     if name == "all":
         return Joined(list(source.splits.values()))
     if name not in source.splits or len(source.splits[name]) == 0:

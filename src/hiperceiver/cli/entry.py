@@ -57,7 +57,7 @@ COMMANDS = {
         needs=("PIL",),
     ),
     "plot": Command(
-        summary="draw reconstructions, position maps, curves, segmentations and forecasts",
+        summary="draw reconstructions, positions, curves, segmentations, forecasts",
         settings="PlotSettings",
         module="hiperceiver.cli.plot",
         needs=("matplotlib", "PIL"),

@@ -15,6 +15,7 @@ from hiperceiver.cli.settings import FinetuneSettings
 from hiperceiver.cli.tables import quantity
 from hiperceiver.data.sources import default_task
 from hiperceiver.data.sources.source import Source
+from hiperceiver.data.streamed import StreamedExamples
 from hiperceiver.data.targets import class_counts, value_statistics
 from hiperceiver.modality import Modality
 from hiperceiver.model import PerceiverConfig, SavedModel, build_model, variant_config
@@ -124,7 +125,7 @@ def _class_weights(kind: str, settings: FinetuneSettings, source: Source) -> tup
 def _described(source: Source) -> str:
     """Of how much data, for people."""
     train = source.splits["train"]
-    count = f"{len(train)} examples" if hasattr(train, "__len__") else "a stream of examples"
+    count = "a stream of examples" if isinstance(train, StreamedExamples) else f"{len(train)} examples"
     if source.labels:
         return f"{count} with the labels {', '.join(source.labels)}"
     return f"{count} of {len(source.classes)} classes" if source.classes else count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -83,10 +84,9 @@ class EncodedRecords:
                 yield raw
 
     def _read(self, index: int, rng: np.random.Generator | None) -> Example | BadExample:
-        name = f"record {index}"
+        record = None
         try:
             record = self.records[index]
-            name = record.name
             return encode_record(
                 record,
                 self.encoders,
@@ -97,10 +97,17 @@ class EncodedRecords:
                 rng=rng,
             )
         except ValueError as error:
-            # A path in front of the fault is said once; the name is its end.
-            reason = str(error)
-            _, found, rest = reason.partition(f"{name}: ")
-            return BadExample(name, rest if found else reason)
+            return _bad(record, str(error), default_name=f"record {index}")
+
+
+def _bad(record: Record | None, reason: str, *, default_name: str) -> BadExample:
+    """A bad example whose name is said once: faults begin with the path of what they found."""
+    if record is None:  # it could not be made, and its fault says which it is
+        name, colon, rest = reason.partition(": ")
+        return BadExample(name, rest) if colon else BadExample(default_name, reason)
+    for path in [record.name, *(str(raw) for raw in record.raws.values() if isinstance(raw, str | os.PathLike))]:
+        reason = reason.removeprefix(f"{path}: ")
+    return BadExample(record.name, reason)
 
 
 def encode_record(

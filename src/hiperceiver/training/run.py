@@ -17,6 +17,7 @@ from lightning.pytorch import Trainer
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.example import ExampleDataset
 from hiperceiver.data.loading import eval_loader, train_loader
+from hiperceiver.data.streamed import StreamedExamples
 from hiperceiver.modality import Modality
 from hiperceiver.model import read_model
 from hiperceiver.tasks.task import Task
@@ -73,8 +74,8 @@ class Source(Protocol):
         ...
 
     @property
-    def splits(self) -> Mapping[str, ExampleDataset]:
-        """Datasets by name: `train`, and `validation` if there is one."""
+    def splits(self) -> Mapping[str, Any]:
+        """By name: `train`, an `ExampleDataset` or `StreamedExamples`, and `validation`, a dataset, if there is one."""
         ...
 
 
@@ -230,16 +231,12 @@ def train(
     )
 
 
-def _splits(source: Source) -> tuple[ExampleDataset, ExampleDataset | None]:
-    if "train" not in source.splits or _num_examples(source.splits["train"]) == 0:
+def _splits(source: Source) -> tuple[ExampleDataset | StreamedExamples, ExampleDataset | None]:
+    train = source.splits.get("train")
+    if train is None or (not isinstance(train, StreamedExamples) and len(train) == 0):
         raise ValueError(f"source: expected examples in a split 'train', got {', '.join(source.splits) or 'no split'}")
     validation = source.splits.get("validation")
-    return source.splits["train"], validation if validation is not None and len(validation) > 0 else None
-
-
-def _num_examples(dataset: ExampleDataset) -> int | None:
-    """None for a stream, which does not know."""
-    return len(dataset) if hasattr(dataset, "__len__") else None
+    return train, validation if validation is not None and len(validation) > 0 else None
 
 
 def _fit_to_source(task: Task, source: Source) -> None:
@@ -261,13 +258,19 @@ def _fit_to_source(task: Task, source: Source) -> None:
     task.classes = classes
 
 
-def _identity(task: Task, settings: TrainingSettings, training_set: ExampleDataset) -> dict[str, str]:
+def _identity(
+    task: Task, settings: TrainingSettings, training_set: ExampleDataset | StreamedExamples
+) -> dict[str, str]:
     """What must be the same when a run is resumed: name -> JSON."""
     values: dict[str, Any] = {"task": task.settings(), "model": type(task.model).__name__}
     values |= {f"model.{name}": value for name, value in task.model.config.to_dict().items()}
     values |= {f"modality {name!r}": each.to_dict() for name, each in task.model.modalities.items()}
     values |= {"encoders": task.encoders, "classes": task.classes}
-    values["number of training examples"] = _num_examples(training_set)
+    if isinstance(training_set, StreamedExamples):
+        numbers = (training_set.buffer_size, training_set.num_left_out, training_set.max_examples)
+        values["buffer_size, num_left_out and max_examples of the training stream"] = numbers
+    else:
+        values["number of training examples"] = len(training_set)
     values["trained weights"] = [name for name, weight in task.named_parameters() if weight.requires_grad]
     values |= {
         field.name: getattr(settings, field.name)

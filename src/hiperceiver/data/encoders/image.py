@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Self, TypeAlias, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal, Self, TypeAlias, TypeGuard, get_args
 
 import numpy as np
 import torch
@@ -260,6 +260,8 @@ def read_labels(raw: RawImage) -> np.ndarray:
     Raises:
         ValueError: it cannot be read, or it is a colour picture.
     """
+    if _is_plain(raw) and raw.ndim == 2:
+        return raw.astype(np.int64)
     picture, _ = _open(raw)
     if picture.mode not in ("P", "L", "1", "I") and not picture.mode.startswith("I;16"):
         raise _fault(raw, f"a mask needs one class number per pixel (palette or grey), its mode is {picture.mode}")
@@ -272,6 +274,8 @@ def picture_size(raw: RawImage) -> tuple[int, int]:
     Raises:
         ValueError: it cannot be read.
     """
+    if _is_plain(raw):
+        return raw.shape[0], raw.shape[1]
     with _one_line_faults(raw):
         picture = _identify(raw)
         height, width = picture.height, picture.width
@@ -289,6 +293,11 @@ def open_picture(raw: RawImage) -> Image.Image:
         ValueError: it cannot be read; a path is named.
     """
     return _open(raw)[0]
+
+
+def _is_plain(raw: RawImage) -> TypeGuard[np.ndarray]:
+    """Whether it is pixels already, which need no decoder."""
+    return isinstance(raw, np.ndarray) and raw.dtype == np.uint8 and raw.ndim in (2, 3) and raw.size > 0
 
 
 def _fault(raw: RawImage, reason: str) -> ValueError:

@@ -1,8 +1,8 @@
 """Sources: datasets that are ready for the loaders, one a file.
 
 Two tables say what there is: `SOURCES`, the built-in sets, by name; and `LAYOUTS`, folders in the layouts in which
-published sets come, which are recognised by what lies in them. Everything else is a folder of files or a table, local or
-on the Hugging Face hub.
+published sets come, which are recognised by what lies in them. Everything else is a folder of files or a table, local
+or on the Hugging Face hub.
 """
 
 from __future__ import annotations

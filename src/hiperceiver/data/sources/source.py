@@ -18,7 +18,7 @@ from hiperceiver.data.record import Record, Records
 from hiperceiver.modality import Modality
 
 SourceTask = Literal["none", "classification", "multilabel", "segmentation", "regression", "joint"]
-"""What the examples' targets are: nothing, `label`, `labels`, `segmentation`, `values`, or one by name for each label."""
+"""What the examples' targets are: nothing, `label`, `labels`, `segmentation`, `values`, or one by each label's name."""
 
 TARGETS: dict[str, tuple[str, ...]] = {
     "none": (),
@@ -52,8 +52,9 @@ class Source:
     """What the examples' targets are."""
     encoders: dict[str, Encoder]
     """Per modality; normalisation is that of the training data, or was given."""
-    splits: dict[str, ExampleDataset]
-    """Examples by split; the keys are among `train`, `validation` and `test`, in this order."""
+    splits: dict[str, Any]
+    """Examples by split, each an `ExampleDataset`, of which `train` may be a `StreamedExamples`; the keys are among
+    `train`, `validation` and `test`, in this order."""
     classes: tuple[str, ...] = ()
     """Names of the labels, in the order of their numbers; empty if the task has none. For `regression`, the names of
     the values."""
@@ -205,8 +206,14 @@ class Chosen:
         return self.records[int(self.indices[index])]
 
 
-def configured(encoder: Encoder, settings: Mapping[str, Any], *, modality: str) -> Encoder:
+def configured(encoder: Encoder, settings: Mapping[str, Any], *, modality: str, is_fitted: bool = False) -> Encoder:
     """An encoder with other values of some of its fields, given as plain values.
+
+    Args:
+        encoder: what the other fields are taken from.
+        settings: fields to replace.
+        modality: whose encoder it is, for messages.
+        is_fitted: whether its mean and std mean anything; else they are left to be fitted.
 
     Raises:
         ValueError: it has no such field, or the value does not fit.
@@ -219,7 +226,8 @@ def configured(encoder: Encoder, settings: Mapping[str, Any], *, modality: str) 
                 f"known: {', '.join(sorted(fields))}"
             )
     try:
-        return type(encoder).from_dict({**encoder.to_dict(), **settings})
+        kept = {name: value for name, value in encoder.to_dict().items() if is_fitted or name not in ("mean", "std")}
+        return type(encoder).from_dict({**kept, **settings})
     except TypeError as error:  # a value of another type than the field's
         raise ValueError(f"{modality}: {error}") from error
 
@@ -245,7 +253,10 @@ def _choose_encoders(name: str, offered: Mapping[str, Encoder], options: CommonO
         fields = {each.name for each in dataclasses.fields(encoder)}
         for_all = {key: value for key, value in options.encoder_settings.get("*", {}).items() if key in fields}
         settings = {**for_all, **options.encoder_settings.get(modality, {})}
-        chosen[modality] = configured(encoder, settings, modality=modality) if settings else encoder
+        is_fitted = options.encoders is not None
+        if settings:
+            encoder = configured(encoder, settings, modality=modality, is_fitted=is_fitted)
+        chosen[modality] = encoder
     for setting in options.encoder_settings.get("*", {}):
         if not any(setting in {each.name for each in dataclasses.fields(encoder)} for encoder in chosen.values()):
             kinds = ", ".join(f"{modality} ({encoder.kind})" for modality, encoder in chosen.items())
