@@ -39,12 +39,13 @@ def save(
     encoders: dict[str, Encoder] | None = None,
     labels: dict[str, Modality] | None = None,
     classes: tuple[str, ...] = (),
+    **model_settings: Any,
 ) -> Path:
     """Save a task on a new model of these modalities. It says something, for no weights are zero."""
     encoders = encoders or {kind: ENCODERS[kind] for kind in kinds}
     modalities = {**{name: encoder.modality for name, encoder in encoders.items()}, **(labels or {})}
     torch.manual_seed(0)
-    made = task_from_settings(task, create_model("hip-nano", modalities=modalities))
+    made = task_from_settings(task, create_model("hip-nano", modalities=modalities, **model_settings))
     for weight in made.parameters():
         if weight.ndim > 1 and not weight.any():
             torch.nn.init.normal_(weight, std=0.1)

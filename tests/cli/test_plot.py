@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hiperceiver.data.encoders import PointsEncoder
 from hiperceiver.data.encoders.audio import write_wav
 
 from .conftest import Hip, picture
@@ -87,3 +88,16 @@ def test_positions_of_every_kind_are_drawn(tmp_path: Path, hip: Hip) -> None:
         outcome = hip("plot", save(tmp_path / kind, MASKED, kind), "--kind", "positions", "--out", "drawn")
         names = (f"positions-{kind}-similarity", f"positions-{kind}-components")
         assert outcome == (0, "".join(f"drawn/{name}.png\n" for name in names), "")
+
+
+def test_points_whose_coordinates_are_their_positions(tmp_path: Path, hip: Hip) -> None:
+    """There is no table to draw; of what is made up, the features."""
+    encoder = PointsEncoder(num_points=128, num_features=3)
+    model = save(tmp_path / "model", MASKED, encoders={"points": encoder}, positions="coordinate")
+    outcome = hip("plot", model, "--kind", "positions")
+    assert (outcome.code, outcome.err) == (2, f"hip: {model} has no table of positions that can be drawn\n")
+    for split in ("train", "test"):
+        Path("data", split).mkdir(parents=True)
+        np.save(f"data/{split}/1.npy", np.random.default_rng(0).normal(size=(100, 6)))
+    options = ["--data-settings.kind", "points", "--out", "drawn", "--kind", "reconstruction"]
+    assert hip("plot", model, "--data", "data", *options) == (0, "drawn/reconstructions-points.png\n", "")

@@ -189,7 +189,7 @@ def test_forecasts_of_sound_are_samples_and_of_video_pictures(files: Path, tmp_p
     assert len(Path("predictions/audio.csv").read_text().splitlines()) == 401
     video = save(tmp_path / "video", {"kind": "forecasting", "horizon": 1}, "video")
     outcome = hip("predict", video, files / "video.mp4")
-    assert outcome.out == f"{files}/video.mp4: predictions/video.png: 1 steps foretold\n"
+    assert outcome.out == f"{files}/video.mp4: predictions/video.png: 1 step foretold\n"
 
 
 # -------------------------------------------------------------------------------------------------- several modalities
@@ -256,6 +256,18 @@ def test_bad_files_of_every_kind_are_named_in_one_line(kind: str, files: Path, t
     assert first.startswith(f"hip: {empty}: ")
     assert second.startswith(f"hip: nowhere{good.suffix}: ")
     assert last == "hip: 2 of 3 files could not be read"
+
+
+def test_faults_that_show_late_name_the_file_too(tmp_path: Path, hip: Hip) -> None:
+    """A number that normalisation makes too large, and a sound that is shorter than a token."""
+    encoder = SeriesEncoder(length=8, std=(1e-30,))
+    model = save(tmp_path / "model", {"kind": "regression", "num_values": 1}, encoders={"series": encoder})
+    np.save("large.npy", np.full(8, 1e30))
+    assert hip("predict", model, "large.npy").err.startswith("hip: large.npy: holds numbers that are too large")
+    write_wav("short.wav", np.ones(3) / 2, 8000)
+    model = save(tmp_path / "forecaster", {"kind": "forecasting", "horizon": 100}, "audio")
+    outcome = hip("predict", model, "short.wav")
+    assert outcome.err.startswith("hip: short.wav: is too short: expected at least 4 samples, got 3\n")
 
 
 def test_nothing_is_written_over(files: Path, tmp_path: Path, hip: Hip) -> None:

@@ -118,8 +118,8 @@ def _forecasts(subject: Subject, batch: Batch, files: Sequence[ReadFile]) -> Ite
     task: Forecasting = subject.task
     name, on_device = task.input_modality, batch.to(task.device)
     encoder = subject.encoders[name]
-    inputs = on_device.inputs[name]
-    forecast, persistence = task.predict(on_device).forecast, task.persistence(on_device)
+    inputs = batch.inputs[name]
+    forecast, persistence = task.predict(on_device).forecast.cpu(), task.persistence(batch)
     num_seen = inputs.shape[1] - forecast.shape[1]
     for index, file in enumerate(files):
         seen, picture = inputs[index, :num_seen], file.written(".png")

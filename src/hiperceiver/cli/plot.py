@@ -20,6 +20,7 @@ from hiperceiver.data.collate import collate
 from hiperceiver.data.encoders import AudioEncoder, SeriesEncoder
 from hiperceiver.data.example import Example, ExampleDataset
 from hiperceiver.data.sources.source import Source
+from hiperceiver.model.positions import CoordinatePositions
 from hiperceiver.plots.arrays import spread_indices
 from hiperceiver.plots.curves import draw_curves
 from hiperceiver.plots.forecasts import draw_forecast
@@ -97,10 +98,13 @@ def _positions(subject: _Subject) -> Pictures:
     if saved.config.positions == "none":
         raise _NothingToDraw(f"{saved.source} has no position encodings to draw")
     model = saved.build()
-    for name in model.input_names:
+    # Tokens that bring their coordinates along have no table of positions.
+    names = [name for name in model.input_names if not isinstance(model.positions[name], CoordinatePositions)]
+    names = [name for name in names if len(model.modalities[name].grid) <= 3]
+    if not names:
+        raise _NothingToDraw(f"{saved.source} has no table of positions that can be drawn")
+    for name in names:
         grid = model.modalities[name].grid
-        if len(grid) > 3:
-            continue
         with torch.no_grad():
             table = model.positions[name]()
         title = f"{saved.config.positions} positions of {name!r}, {' x '.join(map(str, grid))}"

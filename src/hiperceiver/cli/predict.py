@@ -48,8 +48,9 @@ def run(settings: PredictSettings) -> int:
             try:
                 files.append(_read(subject, path, index, stems[path]))
             except ValueError as error:
-                results[path] = {"error": str(error)}
-                print(f"hip: {error}", file=sys.stderr)
+                fault = f"{path}: {str(error).removeprefix(f'{path}: ')}"  # not every fault names the file
+                results[path] = {"error": fault}
+                print(f"hip: {fault}", file=sys.stderr)
         if not files:
             continue
         batch = collate([file.example for file in files])
@@ -70,7 +71,7 @@ def _described(result: Result) -> str:
         parts.append(f"reconstructed with {100 * result['hidden_share']:.0f}% hidden")
     elif "steps" in result:
         seen = f" from {result['seen_steps']} before" if "seen_steps" in result else ""
-        parts.append(f"{result['steps']} steps foretold{seen}")
+        parts.append(f"{result['steps']} step{'s'[: result['steps'] > 1]} foretold{seen}")
     elif "values" in result:
         parts.append(", ".join(f"{each['name']} {each['value']:.5g}" for each in result["values"]))
     elif "joint" in result:

@@ -212,7 +212,8 @@ class PredictSettings:
     top: int = 5
     """How many labels are named, the most probable first."""
     out: str | None = field(default=None, metadata={"value": "FOLDER"})
-    """Folder for what a segmenter, a forecaster or a model that is pretrained only draws. None: predictions/."""
+    """Folder for the pictures, tables, sounds and texts of a segmenter, a forecaster or a model that is pretrained
+    only. None: predictions/."""
     batch_size: int = 16
     """Files in a batch."""
     json: str | None = field(default=None, metadata={"value": "FILE"})
