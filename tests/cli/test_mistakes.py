@@ -118,7 +118,7 @@ def test_finetuning_with_what_does_not_fit(pretrained: Path, finetuned: Path, pi
         ([], "hip evaluate: CHECKPOINT is missing; see hip evaluate --help"),
         (["nowhere"], "nowhere: no such folder"),
         (["{finetuned}", "--split", "tests"], "--split: expected one of test, validation, train, all, got tests"),
-        (["{finetuned}", "--data", "nowhere"], "--data: expected earth, watch, instruments, languages, clip, a folder that exists"),
+        (["{finetuned}", "--data", "nowhere"], "--data: expected earth, watch, instruments, languages, clip, a folder"),
         (["{finetuned}", "--data", "earth"], "classes: the source 'earth' has"),
         (["{finetuned}", "--json", "no/where.json"], "--json: no is no folder"),
         (["{finetuned}", "--batch-size", "0"], "--batch-size: expected a whole number >= 1, got 0"),

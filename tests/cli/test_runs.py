@@ -396,7 +396,8 @@ def test_earth(hip: Hip, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(cli_data, "open_source", shortened)
     options = ["--data", "earth", "--model", "hip-nano", "--batch-size", 4, "--steps", 2]
-    outcome = hip("pretrain", *options, "--size", 32, "--mask-ratio", "0.75", "--augment.flip", "true", "--out", "pretrained")
+    masked = ["--size", 32, "--mask-ratio", "0.75", "--augment.flip", "true"]
+    outcome = hip("pretrain", *options, *masked, "--out", "pretrained")
     assert outcome.code == 0
     options = ["--data", "earth", "--from", "pretrained", "--batch-size", 4, "--steps", 2]
     assert hip("finetune", *options, "--task", "classification", "--size", 24, "--out", "classes").code == 0

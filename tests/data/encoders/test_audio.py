@@ -247,3 +247,18 @@ def test_wrong_settings_are_one_line(settings: dict[str, object], message: str) 
     with pytest.raises(ValueError, match=f"^{message}") as caught:
         encoder_from_dict({"kind": "audio", **settings})
     assert "\n" not in str(caught.value)
+
+
+def test_loudness_of_each_example_may_be_left_out() -> None:
+    encoder = AudioEncoder(rate=1000, seconds=0.5, normalise="example")
+    wave = np.sin(np.arange(500) / 7).astype(np.float32)[:, None]
+    soft, loud = encoder.encode((wave * 0.01, 1000)), encoder.encode((wave * 0.9, 1000))
+    torch.testing.assert_close(soft, loud, atol=1e-4, rtol=0)
+    assert loud.std(correction=0).item() == pytest.approx(1, abs=1e-4)
+    assert encoder.decode(loud).std() == pytest.approx(0.1, abs=1e-3)
+    assert encoder.fitted([(wave, 1000)]) == encoder
+    assert AudioEncoder.from_dict(encoder.to_dict()) == encoder
+    with pytest.raises(ValueError, match="^mean, std: expected none with normalise='example'"):
+        AudioEncoder(normalise="example", std=(2.0,))
+    with pytest.raises(ValueError, match="^normalise: expected one of dataset, example, got 'loud'"):
+        AudioEncoder(normalise="loud")

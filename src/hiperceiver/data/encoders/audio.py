@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self, TypeAlias
+from typing import Any, ClassVar, Literal, Self, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.encoders.normalisation import channel_statistics, check_statistics
+from hiperceiver.data.encoders.settings import check_choice
 from hiperceiver.data.media import Media, RawFile, read_audio, resampled, to_floats
 from hiperceiver.data.packages import import_extra
 from hiperceiver.modality import Modality
@@ -22,8 +23,12 @@ RawAudio: TypeAlias = "RawFile | Media | tuple[np.ndarray, int]"
 """What is accepted as sound: a path, a file's bytes, a part of a file, or (samples, rate), samples of shape (n,) or
 (n, channels)."""
 
+Normalise = Literal["dataset", "example"]
+
 SILENT = 1e-4
 """A recording whose loudest sample is below this (of 1) is silent: -80 dB, three steps of 16 bits."""
+_SHOWN_LOUDNESS = 0.1
+"""Deviation of a wave whose own loudness is not known: -20 dB."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +55,9 @@ class AudioEncoder(Encoder):
     """1: channels of a recording are averaged. Others: it must have as many, or one, which is repeated."""
     samples_per_token: int = 1
     """How many samples in a row are the channels of one token; must divide the samples of the window."""
+    normalise: Normalise = "dataset"
+    """`dataset`: by the mean and deviation of training data. `example`: each window by its own, all channels together,
+    so that its loudness does not matter; `decode` then gives waves of one loudness."""
     is_silence_bad: bool = True
     """Refuse a recording that is silent throughout."""
     mean: tuple[float, ...] = ()
@@ -70,6 +78,11 @@ class AudioEncoder(Encoder):
                 f"samples_per_token: expected a divisor of the window's {self.num_samples} samples, "
                 f"got {self.samples_per_token}"
             )
+        check_choice("normalise", self.normalise, get_args(Normalise))
+        if self.normalise == "example":
+            if self.mean or self.std:
+                raise ValueError(f"mean, std: expected none with normalise='example', got {self.mean}, {self.std}")
+            return
         for name, default in [("mean", 0.0), ("std", 1.0)]:
             values = check_statistics(name, getattr(self, name), self.channels, default=default)
             object.__setattr__(self, name, values)
@@ -109,8 +122,14 @@ class AudioEncoder(Encoder):
         length = min(len(value), self.num_samples)
         first = (len(value) - length) // 2
         wave = np.zeros((self.num_samples, self.channels), dtype=np.float32)
-        np.subtract(value[first : first + length], np.array(self.mean, dtype=np.float32), out=wave[:length])
-        wave[:length] /= np.array(self.std, dtype=np.float32)
+        window = value[first : first + length]
+        if self.normalise == "example":
+            mean = window.mean(0)
+            std = np.maximum((window - mean).std(), np.float32(SILENT))
+        else:
+            mean, std = np.array(self.mean, dtype=np.float32), np.array(self.std, dtype=np.float32)
+        np.subtract(window, mean, out=wave[:length])
+        wave[:length] /= std
         tokens = torch.from_numpy(wave.reshape(self.modality.num_tokens, -1))
         present = math.ceil(length / self.samples_per_token)
         if present == len(tokens):
@@ -131,7 +150,10 @@ class AudioEncoder(Encoder):
         """
         self.check_tokens(tokens)
         wave = tokens.detach().to("cpu", torch.float32).numpy().reshape(len(tokens), -1, self.channels)
-        wave = wave * np.array(self.std, dtype=np.float32) + np.array(self.mean, dtype=np.float32)
+        if self.normalise == "example":
+            wave = wave * np.float32(_SHOWN_LOUDNESS)
+        else:
+            wave = wave * np.array(self.std, dtype=np.float32) + np.array(self.mean, dtype=np.float32)
         if is_padding is not None:
             is_absent = is_padding.cpu().numpy()
             wave[is_absent] = 0
@@ -144,6 +166,8 @@ class AudioEncoder(Encoder):
         Raises:
             ValueError: none of them can be read; the first one's fault is given.
         """
+        if self.normalise == "example":
+            return self
         mean, std = channel_statistics(self.read, raws)
         return replace(self, mean=mean, std=std)
 

@@ -317,7 +317,8 @@ def _labelled(name: str, splits: dict[str, Records], classes: Sequence[str], war
 def _label_numbers(records: Records) -> np.ndarray:
     """The class number of each record; 0 where none is known, -1 where one is known to have none: int64 (records,).
 
-    Records that are costly to read say it in an attribute `labels`, or have none."""
+    Records that are costly to read say it in an attribute `labels`, or have none.
+    """
     if isinstance(records, Chosen):
         return _label_numbers(records.records)[records.indices]
     if isinstance(records, Sequence):
