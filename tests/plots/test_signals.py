@@ -77,7 +77,7 @@ def test_signals_of_several_lengths_stand_below_each_other() -> None:
 
 
 def test_a_huge_signal_is_drawn_quickly_with_few_points() -> None:
-    signal = np.random.default_rng(0).normal(size=(2_000_000, 1))
+    signal = np.random.default_rng(0).normal(size=(500_000, 1))
     start = time.process_time()
     figure = draw_signals([signal], [signal], [np.random.default_rng(1).random(len(signal)) < 0.9])
     figure.canvas.draw()
