@@ -84,7 +84,7 @@ def test_pretrain(arguments: list[str], message: str, pictures: Path, hip: Hip) 
         (["--from", "nowhere"], "nowhere: no such folder"),
         (["--from", "no/where"], "no/where: no such folder, and it cannot be had from the Hugging Face hub"),
         (["--from", "."], ".: expected a run folder, a saved model's folder or a hub id, got another folder"),
-        (["--task", "detection"], "--task: expected one of classification, multilabel, segmentation"),
+        (["--task", "detection"], "--task: expected one of classification, multilabel, segmentation, regression, forecasting, joint, got"),
         (["--task", "segmentation"], "for segmentation expected the folders images and masks"),
         (["--mode", "frozen"], "--mode: expected one of all, positions, frozen-positions, frozen-backbone, got frozen"),
         (["--mode", "positions"], "--mode: only together with --from, got 'positions'"),

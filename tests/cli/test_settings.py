@@ -41,7 +41,8 @@ def test_masks_are_as_the_task_has_them() -> None:
 
 def test_choices_are_as_further_down() -> None:
     assert choices(FinetuneSettings, "mode") == set(get_args(Start))
-    assert choices(FinetuneSettings, "task") == set(TASKS) - {"masked-autoencoding"}
+    text = Schema.of(FinetuneSettings, program="", summary="").options["task"].text
+    assert all(kind in text for kind in set(TASKS) - {"masked-autoencoding"})
     assert choices(settings.DataSettings, "colours") == set(get_args(Mode))
     assert choices(settings.DataSettings, "fit") == set(get_args(Fit))
     assert choices(settings.EvaluateSettings, "accelerator") == set(get_args(Accelerator))

@@ -71,7 +71,8 @@ def open_named(name: str, **options: Any) -> Source:
     Given encoders bring their size with them.
     """
     encoders = options.get("encoders") or {}
-    sizes = {encoder.size for encoder in encoders.values() if hasattr(encoder, "size")}
+    wanted = options.get("modalities") or tuple(encoders)
+    sizes = {each.size for name, each in encoders.items() if name in wanted and hasattr(each, "size")}
     if options.get("size") is None and len(sizes) == 1:
         options["size"] = sizes.pop()
     with renamed(OUR_NAMES):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from hiperceiver.cli.data import open_data, own_encoders, with_train_share
-from hiperceiver.cli.errors import UserError, renamed
+from hiperceiver.cli.errors import UserError, closest, renamed
 from hiperceiver.cli.evaluate import Report, measure_and_print
 from hiperceiver.cli.models import read_saved, with_settings
 from hiperceiver.cli.results import write_json
@@ -17,20 +16,20 @@ from hiperceiver.data.sources import default_task
 from hiperceiver.data.sources.source import Source
 from hiperceiver.data.streamed import StreamedExamples
 from hiperceiver.data.targets import class_counts, value_statistics
-from hiperceiver.modality import Modality
 from hiperceiver.model import PerceiverConfig, SavedModel, build_model, variant_config
-from hiperceiver.tasks import TASKS, Task, task_from_settings
-from hiperceiver.tasks.joint import label_modalities
+from hiperceiver.tasks import TASKS, DataFacts, MaskedAutoencoding, Task, task_config_from_settings, task_from_settings
 from hiperceiver.tasks.losses import balanced_weights
 from hiperceiver.training import seed_everything, start_from
 
 DEFAULT_MODEL = "hip-micro"
-_WITH_CLASSES = ("classification", "multilabel", "segmentation")
 
 
 def run(settings: FinetuneSettings) -> int:
     """Train a task, or go on with a run."""
     kind = settings.task or _default_kind(settings)
+    if kind not in TASKS or kind == MaskedAutoencoding.kind:
+        kinds = ", ".join(each for each in TASKS if each != MaskedAutoencoding.kind)
+        raise UserError(f"--task: expected one of {kinds}, got {kind!r}{closest(kind, TASKS)}")
     saved = None if settings.pretrained is None else read_saved(settings.pretrained)
     encoders = None if saved is None else own_encoders(saved.encoders)
     for name, encoder in (encoders or {}).items():
@@ -71,46 +70,30 @@ def _config(settings: FinetuneSettings, saved: SavedModel | None) -> PerceiverCo
 
 
 def _make_task(kind: str, settings: FinetuneSettings, source: Source, config: PerceiverConfig) -> Task:
-    values: dict[str, Any] = {"kind": kind, **_from_data(kind, source)}
-    for name in values.keys() & settings.task_settings.keys() - {"background_class"}:
+    task_class = TASKS[kind]
+    from_data = task_class.settings_for(_facts(task_class, source))
+    for name in from_data.keys() & settings.task_settings.keys() - {"background_class"}:
         raise UserError(f"--task-settings: {name} is not to be set, the data and --task say it")
     if settings.balance:
-        values["class_weights"] = _class_weights(kind, settings, source)
-    values |= settings.task_settings
-    modalities = dict(source.modalities)
-    if kind == "joint":
-        modalities |= label_modalities(values["labels"])
-    elif values.get("readout") == "label":
-        modalities["label"] = Modality(grid=(1,), channels=len(source.classes), role="label")
-    return task_from_settings(values, build_model(config, modalities))
+        from_data["class_weights"] = _class_weights(kind, settings, source)
+    values = {"kind": kind, **from_data, **settings.task_settings}
+    labels = task_class.label_modalities(task_config_from_settings(values))
+    return task_from_settings(values, build_model(config, {**source.modalities, **labels}))
 
 
-def _from_data(kind: str, source: Source) -> dict[str, Any]:
-    """Settings of the task that the data says."""
-    if kind in _WITH_CLASSES:
-        if len(source.classes) < 2:
-            raise UserError(f"--data: expected at least 2 classes in {source.name}, got {len(source.classes)}")
-        values: dict[str, Any] = {"num_classes": len(source.classes)}
-        if kind == "segmentation" and source.name == "earth":
-            values["background_class"] = source.classes.index("water")
-        return values
-    if kind == "regression":
-        mean, std = value_statistics(source.splits["train"], "values")
-        return {"num_values": len(mean), "target_mean": mean, "target_std": std}
-    if kind == "joint":
-        return _joint_from_data(source)
-    return {}
-
-
-def _joint_from_data(source: Source) -> dict[str, Any]:
+def _facts(task_class: type[Task], source: Source) -> DataFacts:
+    """What the data says of the task's targets."""
+    if task_class.source_task in ("classification", "multilabel", "segmentation") and len(source.classes) < 2:
+        raise UserError(f"--data: expected at least 2 classes in {source.name}, got {len(source.classes)}")
     numbers = [name for name, classes in source.labels.items() if not classes]
-    statistics = {name: value_statistics(source.splits["train"], name) for name in numbers}
-    return {
-        "labels": {name: len(classes) for name, classes in source.labels.items()},
-        "class_names": {name: list(classes) for name, classes in source.labels.items() if classes},
-        "target_mean": {name: mean[0] for name, (mean, _) in statistics.items()},
-        "target_std": {name: std[0] for name, (_, std) in statistics.items()},
-    }
+    if task_class.source_task == "regression":
+        numbers = ["values"]
+    return DataFacts(
+        classes=source.classes,
+        background_class=source.background_class,
+        labels=source.labels,
+        statistics={name: value_statistics(source.splits["train"], name) for name in numbers},
+    )
 
 
 def _class_weights(kind: str, settings: FinetuneSettings, source: Source) -> tuple[float, ...]:

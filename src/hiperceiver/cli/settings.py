@@ -131,8 +131,9 @@ class PretrainSettings(RecipeSettings, DataSettings, ModelSettings, MaskSettings
 class FinetuneSettings(RecipeSettings, DataSettings, RunSettings, TrainingSettings):
     """Fine-tuning."""
 
-    task: Literal["classification", "multilabel", "segmentation", "regression", "forecasting", "joint"] | None = None
-    """What is learned. None: what the data has labels for."""
+    task: str | None = None
+    """What is learned: classification, multilabel, segmentation, regression, forecasting or joint. None: what the data
+    has labels for."""
     pretrained: str | None = field(default=None, metadata={"option": "from", "value": "MODEL"})
     """Pretrained model to start from: a run folder, a saved model's folder or a hub id. None: start from scratch."""
     mode: Literal["all", "positions", "frozen-positions", "frozen-backbone"] = "all"

@@ -6,15 +6,16 @@ from hiperceiver.tasks.joint import Joint, JointConfig, JointLabels, label_modal
 from hiperceiver.tasks.masked_autoencoding import Mask, MaskedAutoencoding, MaskedAutoencodingConfig, Reconstruction
 from hiperceiver.tasks.multilabel import LabelSets, Multilabel, MultilabelConfig
 from hiperceiver.tasks.regression import Numbers, Regression, RegressionConfig
-from hiperceiver.tasks.saving import TASKS, load_task, save_task, task_from_settings
+from hiperceiver.tasks.saving import TASKS, load_task, save_task, task_config_from_settings, task_from_settings
 from hiperceiver.tasks.segmentation import Segmentation, SegmentationConfig, Segments
-from hiperceiver.tasks.task import Task, TaskConfig
+from hiperceiver.tasks.task import DataFacts, Task, TaskConfig
 
 __all__ = [
     "TASKS",
     "Classes",
     "Classification",
     "ClassificationConfig",
+    "DataFacts",
     "Forecast",
     "Forecasting",
     "ForecastingConfig",
@@ -39,5 +40,6 @@ __all__ = [
     "label_modalities",
     "load_task",
     "save_task",
+    "task_config_from_settings",
     "task_from_settings",
 ]

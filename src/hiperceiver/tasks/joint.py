@@ -17,7 +17,7 @@ from hiperceiver.modality import Batch, Modality
 from hiperceiver.model import Perceiver
 from hiperceiver.tasks.losses import IGNORE, cross_entropy, number_error
 from hiperceiver.tasks.readout import label_parameters
-from hiperceiver.tasks.task import Task, TaskConfig, find_numbers, find_target, is_number, numbers_by_name
+from hiperceiver.tasks.task import DataFacts, Task, TaskConfig, find_numbers, find_target, is_number, numbers_by_name
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
@@ -140,6 +140,22 @@ class Joint(Task):
                     f"labels: expected a model with a modality {name!r} of role 'label', grid (1,) and "
                     f"{expected.channels} channels, got {model.modalities.get(name, 'none')}"
                 )
+
+    @classmethod
+    def settings_for(cls, facts: DataFacts) -> dict[str, Any]:
+        """The labels, their classes, and the scale of those that are numbers."""
+        return {
+            "labels": {name: len(classes) for name, classes in facts.labels.items()},
+            "class_names": {name: classes for name, classes in facts.labels.items() if classes},
+            "target_mean": {name: mean[0] for name, (mean, _) in facts.statistics.items()},
+            "target_std": {name: std[0] for name, (_, std) in facts.statistics.items()},
+        }
+
+    @classmethod
+    def label_modalities(cls, config: TaskConfig) -> dict[str, Modality]:
+        """One token for each label; see the function of that name."""
+        assert isinstance(config, JointConfig)
+        return label_modalities(config.labels)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Show some labels, compare the hidden ones. Logs `loss_NAME` for each label."""

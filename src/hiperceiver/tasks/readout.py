@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from hiperceiver.modality import Batch
+from hiperceiver.modality import Batch, Modality
 from hiperceiver.model import Perceiver
 from hiperceiver.model.layers import Activation, CrossAttention, Linear, learned_table
 from hiperceiver.tasks.mixing import Mixed, mix
-from hiperceiver.tasks.task import Task, TaskConfig, check_class_settings, is_number
+from hiperceiver.tasks.task import DataFacts, Task, TaskConfig, check_class_settings, is_number
 
 ClassReadout = Literal["query", "label"]
 
@@ -115,6 +115,20 @@ class LabelTask(ExampleTask):
         self._make_readout(config.num_classes, config.readout, config.label_modality)
         weights = config.class_weights
         self.register_buffer("class_weights", None if weights is None else torch.tensor(weights), persistent=False)
+
+    @classmethod
+    def settings_for(cls, facts: DataFacts) -> dict[str, Any]:
+        """The number of classes."""
+        return {"num_classes": len(facts.classes)}
+
+    @classmethod
+    def label_modalities(cls, config: TaskConfig) -> dict[str, Modality]:
+        """With `readout="label"` one token, a channel for each class."""
+        assert isinstance(config, LabelConfig)
+        if config.readout != "label":
+            return {}
+        name = config.label_modality or "label"
+        return {name: Modality(grid=(1,), channels=config.num_classes, role="label")}
 
     def logits(self, batch: Batch) -> Tensor:
         """Unnormalised log-probabilities of the classes: (B, K)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from hiperceiver.modality import Batch
 from hiperceiver.model import Perceiver
 from hiperceiver.tasks.losses import NumberLoss, number_error
 from hiperceiver.tasks.readout import ExampleTask
-from hiperceiver.tasks.task import TaskConfig, find_numbers, is_number
+from hiperceiver.tasks.task import DataFacts, TaskConfig, find_numbers, is_number
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
@@ -89,6 +89,12 @@ class Regression(ExampleTask):
         std = config.target_std or (1.0,) * config.num_values
         self.register_buffer("target_mean", torch.tensor(mean), persistent=False)
         self.register_buffer("target_std", torch.tensor(std), persistent=False)
+
+    @classmethod
+    def settings_for(cls, facts: DataFacts) -> dict[str, Any]:
+        """How many numbers, and their scale."""
+        mean, std = facts.statistics["values"]
+        return {"num_values": len(mean), "target_mean": mean, "target_std": std}
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The mean error over what is known, in standard deviations. Logs nothing beside."""

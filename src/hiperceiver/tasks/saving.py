@@ -14,7 +14,7 @@ from hiperceiver.tasks.masked_autoencoding import MaskedAutoencoding
 from hiperceiver.tasks.multilabel import Multilabel
 from hiperceiver.tasks.regression import Regression
 from hiperceiver.tasks.segmentation import Segmentation
-from hiperceiver.tasks.task import Task
+from hiperceiver.tasks.task import Task, TaskConfig
 
 TASKS: dict[str, type[Task]] = {
     "masked-autoencoding": MaskedAutoencoding,
@@ -43,12 +43,17 @@ def task_from_settings(settings: Mapping[str, Any], model: Perceiver) -> Task:
     >>> task_from_settings({"kind": "classification", "num_classes": 10}, model).settings()["readout"]
     'query'
     """
+    config = task_config_from_settings(settings)
+    return TASKS[settings["kind"]](model, config)
+
+
+def task_config_from_settings(settings: Mapping[str, Any]) -> TaskConfig:
+    """The config of a task; arguments and errors as for `task_from_settings`."""
     settings = dict(settings)
     kind = settings.pop("kind", None)
     if not isinstance(kind, str) or kind not in TASKS:
         raise ValueError(f"task: expected one of {', '.join(TASKS)}, got {kind!r}")
-    task = TASKS[kind]
-    return task(model, task.config_class.from_dict(settings))
+    return TASKS[kind].config_class.from_dict(settings)
 
 
 def save_task(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,14 @@ from hiperceiver.modality import Batch
 from hiperceiver.model import Perceiver
 from hiperceiver.model.layers import ACTIVATIONS, Activation, Linear
 from hiperceiver.tasks.losses import IGNORE, cross_entropy
-from hiperceiver.tasks.task import Task, TaskConfig, check_class_settings, find_input_modality, find_target
+from hiperceiver.tasks.task import (
+    DataFacts,
+    Task,
+    TaskConfig,
+    check_class_settings,
+    find_input_modality,
+    find_target,
+)
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
@@ -120,6 +127,11 @@ class Segmentation(Task):
             hidden_channels=config.hidden_channels,
             activation=model.config.activation,
         )
+
+    @classmethod
+    def settings_for(cls, facts: DataFacts) -> dict[str, Any]:
+        """The number of classes, and which of them is the background."""
+        return {"num_classes": len(facts.classes), "background_class": facts.background_class}
 
     def logits(self, batch: Batch) -> Tensor:
         """Unnormalised log-probabilities of the classes of each token: (B, M, K)."""

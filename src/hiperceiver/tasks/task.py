@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
-from hiperceiver.modality import Batch
+from hiperceiver.modality import Batch, Modality
 from hiperceiver.model import Perceiver
 from hiperceiver.tasks.losses import IGNORE
 
@@ -31,15 +31,29 @@ class TaskConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """The inverse of `to_dict`; unknown and missing names are refused."""
         fields = dataclasses.fields(cls)
-        known = [field.name for field in fields]
+        known = [each.name for each in fields]
         for name in values:
             if name not in known:
                 raise ValueError(f"{name}: not a setting of {cls.__name__}; known: {', '.join(known)}")
-        for field in fields:
-            is_required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-            if is_required and field.name not in values:
-                raise ValueError(f"{field.name}: required by {cls.__name__}, got nothing")
+        for each in fields:
+            is_required = each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
+            if is_required and each.name not in values:
+                raise ValueError(f"{each.name}: required by {cls.__name__}, got nothing")
         return cls(**values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataFacts:
+    """What the training data says of its targets, for a task that is made for it."""
+
+    classes: tuple[str, ...] = ()
+    """Names of the classes of `label`, `labels` or `segmentation`."""
+    background_class: int | None = None
+    """The class of what is no object, in masks that have one."""
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """For joint labels: name -> names of its classes; none for a number."""
+    statistics: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = field(default_factory=dict)
+    """Of `values` and of joint labels that are numbers: name -> mean and standard deviation of each number."""
 
 
 class Task(nn.Module, ABC):
@@ -82,6 +96,16 @@ class Task(nn.Module, ABC):
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The same as `loss`, for wrappers that replace `forward`."""
         return self.loss(batch)
+
+    @classmethod
+    def settings_for(cls, facts: DataFacts) -> dict[str, Any]:
+        """Fields of the config that the data says, so that nobody else need to."""
+        return {}
+
+    @classmethod
+    def label_modalities(cls, config: TaskConfig) -> dict[str, Modality]:
+        """Modalities of role `label` that a model must have for this task, beside those of its inputs."""
+        return {}
 
     @abstractmethod
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:

@@ -232,6 +232,7 @@ def open_earth(*, size: int | tuple[int, int] | None = None, min_land: float = 0
         encoders={name: ImageEncoder(size=(side, side)) for name in MODALITIES},
         options=replace(options, modalities=modalities, encoders=given),
         split_seed=DEFAULT_SPLIT_SEED,
+        background_class=WATER,
         classes=[LAND_COVER[number][0] for number in (TILE_CLASSES if is_classified else range(len(LAND_COVER)))],
         floor=None if options.task == "none" else _floor,
         note="" if options.task == "none" else NOTE,

@@ -58,6 +58,8 @@ class Source:
     classes: tuple[str, ...] = ()
     """Names of the labels, in the order of their numbers; empty if the task has none. For `regression`, the names of
     the values."""
+    background_class: int | None = None
+    """For `segmentation`: the class of what is no object, if there is one."""
     labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """For `joint`: name of each label -> its classes; none for a number."""
     floor: Callable[[], Floor] | None = None
@@ -129,6 +131,7 @@ def make_source(
     options: CommonOptions,
     split_seed: int = 0,
     classes: Sequence[str] = (),
+    background_class: int | None = None,
     labels: Mapping[str, Sequence[str]] | None = None,
     floor: Callable[[Source], Floor] | None = None,
     note: str = "",
@@ -145,6 +148,7 @@ def make_source(
         options: what the user asked for.
         split_seed: used where the options name none.
         classes: names of the labels.
+        background_class: of masks, the class of what is no object.
         labels: for joint labels, name -> names of its classes, none for a number.
         floor: measures the floor on the source's test split.
         note: what must be said where results are shown.
@@ -183,6 +187,7 @@ def make_source(
         encoders=chosen,
         splits=datasets,
         classes=() if options.task in ("none", "joint") else tuple(classes),
+        background_class=background_class if options.task == "segmentation" else None,
         labels={label: tuple(names) for label, names in (labels or {}).items()} if options.task == "joint" else {},
         note=note,
         warnings=tuple(found),

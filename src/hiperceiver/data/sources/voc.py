@@ -114,6 +114,7 @@ def open_voc(folder: str | Path, *, extended: bool | None = None, **common: Unpa
         encoders={"image": ImageEncoder(size=(512, 512), fit="pad")},
         options=options,
         split_seed=DEFAULT_SPLIT_SEED,
+        background_class=0,
         classes=("background", *CLASSES) if options.task == "segmentation" else CLASSES,
     )
 
