@@ -53,6 +53,8 @@ class Columns:
     """Columns of numbers."""
     mask: str | None
     """Column of masks, if masks are needed."""
+    strata: str | None
+    """Column of the classes by which splits are drawn: found, never told, so that it is the same for every task."""
 
 
 def find_columns(features: Mapping[str, Any], asked: AskedColumns, task: SourceTask) -> Columns:
@@ -101,7 +103,15 @@ def find_columns(features: Mapping[str, Any], asked: AskedColumns, task: SourceT
         mask = asked.mask if asked.mask is not None else _find_mask(others)
         if mask is None:
             raise _missing("mask_column", "masks", features)
-    return Columns(modalities=modalities, kinds=kinds, label=label, labels=asked.labels, values=values, mask=mask)
+    return Columns(
+        modalities=modalities,
+        kinds=kinds,
+        label=label,
+        labels=asked.labels,
+        values=values,
+        mask=mask,
+        strata=_find_label(features),
+    )
 
 
 def check_column(features: Mapping[str, Any], column: str, *, argument: str) -> str:

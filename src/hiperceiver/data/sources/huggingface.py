@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
+import numpy as np
+
 from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.packages import import_extra
 from hiperceiver.data.sources.classes import mask_classes
@@ -48,8 +50,8 @@ def open_huggingface(
     kind: str | None = None,
     columns: Mapping[str, str] | None = None,
     label_column: str | None = None,
-    label_columns: Mapping[str, str] | Sequence[str] | None = None,
-    value_columns: Sequence[str] | None = None,
+    label_columns: Mapping[str, str] | Sequence[str] | str | None = None,
+    value_columns: Sequence[str] | str | None = None,
     mask_column: str | None = None,
     classes: Sequence[str] | None = None,
     config_name: str | None = None,
@@ -94,10 +96,11 @@ def open_huggingface(
         "config_name": config_name,
         "stream": stream or None,
     }
-    if is_folder and not (folder.is_dir() and is_table_folder(folder)):
-        for argument, value in settings.items():
-            if value is not None:
-                raise ValueError(f"{argument}: expected nothing for a folder of files without tables, got {value!r}")
+    asked_for = {argument: value for argument, value in settings.items() if value is not None}
+    if is_folder and not (folder.is_dir() and is_table_folder(folder, is_asked=bool(asked_for))):
+        if asked_for:
+            argument, value = next(iter(asked_for.items()))
+            raise ValueError(f"{argument}: expected nothing for a folder of files without tables, got {value!r}")
         return open_folder(folder if isinstance(name_or_path, Path) else name, kind=kind, classes=classes, **common)
     if kind is not None:
         raise ValueError(f"kind: expected nothing for a table (its columns say it), got {kind!r}")
@@ -110,19 +113,20 @@ def open_huggingface(
     warnings: list[str] = []
     tables = named_splits(name, found, warnings)
     features = _features(name, tables["train"])
-    if isinstance(label_columns, Sequence):
-        label_columns = {column: column for column in label_columns}
+    if isinstance(label_columns, str | Sequence):
+        label_columns = {column: column for column in _several(label_columns)}
     asked = AskedColumns(
         modalities=columns,
         label=label_column,
         labels=label_columns or {},
-        values=tuple(value_columns or ()),
+        values=_several(value_columns),
         mask=mask_column,
     )
     chosen = find_columns(features, asked, options.task)
     reader, names, label_names = _reader(
         name, chosen, features, None if stream else tables, classes, options, str(folder) if is_folder else None
     )
+    strata = None if stream or "validation" in tables else _strata(name, chosen.strata, features, tables["train"])
     used = {
         *chosen.modalities.values(),
         *chosen.values,
@@ -150,7 +154,11 @@ def open_huggingface(
             buffer_size=buffer_size,
             warnings=warnings,
         )
-    records = {split: TableRecords(table, reader, split) for split, table in tables.items() if len(table)}
+    records = {
+        split: TableRecords(table, reader, split, strata if split == "train" else None)
+        for split, table in tables.items()
+        if len(table)
+    }
     if "train" not in records:
         raise ValueError(f"{name}: expected examples for training, found none that can be used")
     for split in [each for each, part in records.items() if part.labels is not None and (part.labels < 0).all()]:
@@ -171,6 +179,25 @@ def open_huggingface(
         labels=label_names,
         warnings=warnings,
     )
+
+
+def _several(columns: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Names of columns; one alone may be given as it is."""
+    return (columns,) if isinstance(columns, str) else tuple(columns or ())
+
+
+def _strata(name: str, column: str | None, features: Mapping[str, Any], table: Any) -> np.ndarray | None:
+    """The class of each row by which splits are drawn: int64 (rows,); None if no column says classes."""
+    if column is None or is_list(features[column]):
+        return None
+    cells = table[column][:]
+    try:
+        reader, names = class_cells(features[column], column, lambda: cells, None, source=name)
+    except ValueError:  # said where it is needed as a label
+        return None
+    if 2 * len(names) > len(cells):
+        return None  # texts rather than classes: dealt class by class, all of them would be training examples
+    return np.array([reader.number(cell) for cell in cells], dtype=np.int64)
 
 
 def _features(name: str, table: Any) -> dict[str, Any]:
@@ -220,8 +247,6 @@ def _reader(
         except ValueError:
             if is_labelled:
                 raise
-        if options.task == "none" and tables is not None and 2 * len(names) > len(tables["train"]):
-            label = None  # texts rather than classes: dealt class by class, all of them would be training examples
     joint: dict[str, ClassCells | None] = {}
     joint_names: dict[str, tuple[str, ...]] = {}
     for each, column in columns.labels.items():

@@ -113,6 +113,9 @@ class CommonOptions:
     def __post_init__(self) -> None:
         if self.task not in get_args(SourceTask):
             raise ValueError(f"task: expected one of {', '.join(get_args(SourceTask))}, got {self.task!r}")
+        for modality, settings in self.encoder_settings.items():
+            if not isinstance(settings, Mapping):
+                raise ValueError(f"encoders: expected fields of the encoder of {modality!r}, got {settings!r}")
         count = self.max_train_examples
         if count is not None and count < 1:
             raise ValueError(f"max_train_examples: expected a whole number >= 1, got {count}")
@@ -288,7 +291,7 @@ def _complete_splits(name: str, given: Mapping[str, Records], seed: int, warning
     if "validation" not in splits:
         train = splits["train"]
         test_share = TEST_SHARE if "test" not in splits else 0.0
-        for split, rows in dealt(_label_numbers(train), seed, test_share=test_share).items():
+        for split, rows in dealt(_strata(train), seed, test_share=test_share).items():
             if split == "train" or len(rows):
                 splits[split] = Chosen(train, rows)
     if missing := [split for split in ("validation", "test") if split not in splits]:
@@ -330,6 +333,14 @@ def _label_numbers(records: Records) -> np.ndarray:
         return np.array([int(record.targets.get("label", 0)) for record in records], dtype=np.int64)
     labels = getattr(records, "labels", None)
     return np.zeros(len(records), dtype=np.int64) if labels is None else np.asarray(labels, dtype=np.int64)
+
+
+def _strata(records: Records) -> np.ndarray:
+    """What splits are drawn by, whatever the task: classes, or what records say in an attribute `strata`."""
+    if not hasattr(records, "strata"):
+        return _label_numbers(records)
+    strata = getattr(records, "strata")  # noqa: B009 - not all records have it
+    return np.zeros(len(records), dtype=np.int64) if strata is None else strata
 
 
 def dealt(labels: np.ndarray, seed: int, *, test_share: float = TEST_SHARE) -> dict[str, np.ndarray]:

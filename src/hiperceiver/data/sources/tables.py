@@ -25,11 +25,13 @@ _LOOKED_AT = 100
 class TableRecords:
     """The rows of a table as records."""
 
-    def __init__(self, table: Any, reader: RowReader, split: str) -> None:
-        """Args: a `datasets.Dataset` that decodes nothing; how its rows are read; our name of its split."""
+    def __init__(self, table: Any, reader: RowReader, split: str, strata: np.ndarray | None = None) -> None:
+        """Args: a `datasets.Dataset` that decodes nothing; how its rows are read; our name of its split; `strata`."""
         self.table = table
         self.reader = reader
         self.split = split
+        self.strata = strata
+        """What splits are drawn by: the same whatever columns the user names. None: rows are all alike."""
         label = reader.label
         self.labels = (
             None
@@ -52,17 +54,21 @@ class TableRecords:
             raise ValueError(f"{self.split} row {index}: {error}") from error
 
 
-def is_table_folder(folder: Path) -> bool:
+def is_table_folder(folder: Path, *, is_asked: bool = False) -> bool:
     """Whether `datasets` should read the folder: it saved it, or it holds tables rather than a file for each example.
 
     CSV and JSON files are tables if they are called `metadata` or by the name of a split, as `train.csv`; other CSV
-    files are series. Of a folder inside, a few files are looked at.
+    files are series, unless columns were asked for (`is_asked`). Of a folder inside, a few files are looked at.
     """
     if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
         return True
     try:
         with os.scandir(folder) as entries:
-            inside = [entry.path for entry in entries if _is_table(entry.name) or entry.is_dir()]
+            inside = [
+                entry.path
+                for entry in entries
+                if entry.is_dir() or _is_table(entry.name) or (is_asked and entry.name.endswith(_TABLES))
+            ]
     except OSError:  # found again, and named, when it is listed
         return False
     for path in map(Path, inside):
@@ -96,7 +102,8 @@ def read_tables(folder: Path, config_name: str | None, *, is_streamed: bool = Fa
                 saved = datasets.load_from_disk(str(folder))
                 saved = dict(saved) if isinstance(saved, datasets.DatasetDict) else {"train": saved}
                 return {split: table.to_iterable_dataset() if is_streamed else table for split, table in saved.items()}
-            found = datasets.load_dataset(str(folder), name=config_name, streaming=is_streamed)
+            # The whole path: `parquet` or `csv` alone would be a reader of `datasets` for the files that lie here.
+            found = datasets.load_dataset(str(folder.absolute()), name=config_name, streaming=is_streamed)
     except Exception as error:  # strangers' files: many kinds
         raise ValueError(f"{folder}: cannot be read by datasets: {one_line(error)}") from error
     return dict(found)
