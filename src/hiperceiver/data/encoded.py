@@ -15,6 +15,7 @@ from hiperceiver.data.augment import Augmentation
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.encoders.image import IGNORE, ImageEncoder, picture_size, read_labels
 from hiperceiver.data.example import BadExample, Example
+from hiperceiver.data.media import Media
 from hiperceiver.data.record import Record, Records
 
 Missing = Literal["skip", "absent"]
@@ -105,7 +106,8 @@ def _bad(record: Record | None, reason: str, *, default_name: str) -> BadExample
     if record is None:  # it could not be made, and its fault says which it is
         name, colon, rest = reason.partition(": ")
         return BadExample(name, rest) if colon else BadExample(default_name, reason)
-    for path in [record.name, *(str(raw) for raw in record.raws.values() if isinstance(raw, str | os.PathLike))]:
+    files = [raw.source if isinstance(raw, Media) else raw for raw in record.raws.values()]
+    for path in [record.name, *(str(file) for file in files if isinstance(file, str | os.PathLike))]:
         reason = reason.removeprefix(f"{path}: ")
     return BadExample(record.name, reason)
 

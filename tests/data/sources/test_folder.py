@@ -172,6 +172,30 @@ def test_sound_and_pictures_of_one_clip(tmp_path: Path) -> None:
     assert list(open_folder(tmp_path, kind="audio").modalities) == ["audio"]
 
 
+def test_a_clip_without_sound_may_lack_it(tmp_path: Path) -> None:
+    for n in range(10):
+        write_media(tmp_path / f"{n}.mp4", video=clip(), audio=None if n == 3 else sine(2.0))
+    assert bad(open_folder(tmp_path, kind="audio+video", **SMALL)) == {"3.mp4": "has no audio"}
+    source = open_folder(tmp_path, kind="audio+video", missing="absent", **SMALL)
+    assert not bad(source)
+    absent = {each.name for each in good(source) if "audio" in each.is_padding and each.is_padding["audio"].all()}
+    assert absent == {"3.mp4"}
+
+
+def test_given_encoders_say_what_files_hold(tmp_path: Path) -> None:
+    class_folder(tmp_path / "arrays", "series")
+    encoders = open_folder(tmp_path / "arrays", kind="vector").encoders
+    assert list(open_folder(tmp_path / "arrays", encoders=encoders).encoders) == ["vector"]
+    class_folder(tmp_path / "sounds", "audio")
+    refused("expected vector .npy, npz, csv, tsv, txt., found none", tmp_path / "sounds", encoders=encoders)
+    refused("expected files of image .*, found only others", tmp_path / "sounds", kind="image+audio")
+
+
+def test_settings_of_encoders_are_fields(tmp_path: Path) -> None:
+    class_folder(tmp_path, "audio")
+    refused("encoders: expected fields of the encoder of 'audio', got 7", tmp_path, encoder_settings={"audio": 7})
+
+
 def test_a_list_of_labels(tmp_path: Path) -> None:
     rows = ["file,label,labels,age,size"]
     for n in range(20):

@@ -29,6 +29,7 @@ from pathlib import Path, PurePath
 from typing import Any, Unpack
 
 from hiperceiver.data.encoded import EncodedRecords
+from hiperceiver.data.media import Media
 from hiperceiver.data.record import Record
 from hiperceiver.data.sources.classes import (
     CLASSES_FILE,
@@ -48,6 +49,7 @@ from hiperceiver.data.sources.kinds import (
     split_kinds,
 )
 from hiperceiver.data.sources.label_list import LABEL_LIST, read_label_list
+from hiperceiver.data.sources.lists import Streams
 from hiperceiver.data.sources.source import SPLITS, Common, CommonOptions, Source, make_source
 
 SPLIT_NAMES = {
@@ -99,7 +101,7 @@ def open_folder(
     Args:
         folder: where they lie.
         kind: what the files hold, such as `audio`, `volume`, `audio+video` or `image+audio`; by default the kind of
-            most of them.
+            most of them, or if given encoders read none of that, what these read.
         classes: names of the classes in their order, for example a trained model's. By default the names of the class
             folders, sorted; for masks, of the file `classes.txt`, or their numbers.
         **common: see `CommonOptions`.
@@ -114,6 +116,8 @@ def open_folder(
         raise ValueError(f"{root}: {'expected a folder, got a file' if root.exists() else 'no such folder'}")
     try:
         listing = list_folder(root, kind, is_mask_needed=options.task == "segmentation")
+        if kind is None and (wanted := _kinds_of_encoders(listing, options)):
+            listing = list_folder(root, "+".join(wanted))
     except OSError as error:
         raise ValueError(f"{error.filename or root}: {(error.strerror or 'cannot be read').lower()}") from error
     records, names = _records(root, listing, options, classes)
@@ -127,6 +131,14 @@ def open_folder(
     return make_source(
         name=str(folder), records=records, encoders=encoders, options=options, classes=names, warnings=listing.warnings
     )
+
+
+def _kinds_of_encoders(listing: Listing, options: CommonOptions) -> tuple[str, ...]:
+    """What given encoders read, if the files' endings tell something else; nothing if they agree."""
+    given = options.encoders or {}
+    kinds = tuple(given[modality].kind for modality in options.modalities or given if modality in given)
+    is_enough = set(kinds) <= set(listing.kinds) if options.modalities else not set(kinds).isdisjoint(listing.kinds)
+    return () if is_enough or len(set(kinds)) < len(kinds) or "bytes" in kinds else kinds
 
 
 def list_folder(folder: Path, kind: str | None = None, *, is_mask_needed: bool = False) -> Listing:
@@ -157,6 +169,10 @@ def list_folder(folder: Path, kind: str | None = None, *, is_mask_needed: bool =
         endings = [ending for each in kinds for ending in ENDINGS.get(each, OTHER_ENDINGS.get(each, ()))]
         what = f"{kind or 'pictures, sounds, clips, clouds, series or texts'} ({', '.join(endings)})"
         raise ValueError(f"{folder}: expected {what}, found none")
+    read = {each for found in listing.splits.values() for files in found for each in files.paths}
+    if missing := [each for each in listing.kinds if each not in read]:
+        endings = (*ENDINGS.get(missing[0], ()), *OTHER_ENDINGS.get(missing[0], ()))
+        raise ValueError(f"{folder}: expected files of {missing[0]} ({', '.join(endings)}), found only others")
     for split in [split for split, found in listing.splits.items() if not found]:
         warnings.append(f"the split folder of {split} holds no files that can be used")
         del listing.splits[split]
@@ -222,7 +238,7 @@ def _records(
         records = [
             Record(
                 name=files.name,
-                raws={kind: _raw(root, kind, path) for kind, path in files.paths.items()},
+                raws=_raws(root, files),
                 targets=targets.get(files.name, {}),
             )
             for files in found
@@ -289,6 +305,13 @@ def _targets(
 def _names(files: Files) -> tuple[str, ...]:
     """By which a list may call an example: its files, or these without their endings."""
     return *files.paths.values(), str(PurePath(files.name).with_suffix(""))
+
+
+def _raws(root: Path, files: Files) -> Mapping[str, Any]:
+    """What is read of an example. A clip is asked whether it has both sound and pictures."""
+    raws = {kind: _raw(root, kind, path) for kind, path in files.paths.items()}
+    is_clip = set(raws) == {"audio", "video"} and len(set(raws.values())) == 1
+    return Streams({kind: Media(raw) for kind, raw in raws.items()}) if is_clip else raws
 
 
 def _raw(root: Path, kind: str, path: str) -> str | Path:

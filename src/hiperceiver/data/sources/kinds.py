@@ -22,7 +22,7 @@ from hiperceiver.data.encoders.series import SeriesEncoder
 from hiperceiver.data.encoders.vector import VectorEncoder
 from hiperceiver.data.encoders.video import VideoEncoder
 from hiperceiver.data.encoders.volume import VolumeEncoder
-from hiperceiver.data.media import media_info, read_audio
+from hiperceiver.data.media import Media, media_info, read_audio
 from hiperceiver.data.sources.source import CommonOptions
 
 Kind = Literal["video", "image", "audio", "points", "series", "bytes", "volume", "vector"]
@@ -187,7 +187,7 @@ def _look_at_sounds(raws: Iterable[Any], told: Mapping[str, Any]) -> dict[str, A
     def rate_and_seconds(raw: Any) -> tuple[int, float]:
         if isinstance(raw, tuple):  # samples and their rate
             return int(raw[1]), len(raw[0]) / raw[1]
-        info = media_info(raw)
+        info = media_info(raw.source if isinstance(raw, Media) else raw)
         if info.rate is None:
             raise ValueError("has no sound")
         if info.duration is not None:
