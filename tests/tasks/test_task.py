@@ -151,3 +151,17 @@ def test_an_example_that_lacks_a_modality_has_finite_numbers_and_does_not_change
 def tensors(prediction) -> list[torch.Tensor]:
     flat = [list(each.values()) if isinstance(each, dict) else [each] for each in prediction]
     return [x for group in flat for x in group]
+
+
+@pytest.mark.parametrize("settings", [SETTINGS[0], SETTINGS[2]], ids=lambda settings: settings["kind"])
+def test_the_order_in_which_modalities_come_changes_nothing(settings, make_model, two_modalities) -> None:
+    """The model deals its groups to modalities in the order in which they come; a batch's is an accident."""
+    task = task_from_settings(settings, make_model(**two_modalities)).eval()
+    inputs = {name: torch.randn(3, each.num_tokens, each.channels) for name, each in two_modalities.items()}
+    batch = Batch(inputs=inputs, targets={"label": torch.tensor([0, 2, 5])})
+    other = Batch(inputs=dict(reversed(inputs.items())), targets=batch.targets)
+    said = []
+    for each in (batch, other):
+        torch.manual_seed(0)
+        said.append(task.loss(each))
+    torch.testing.assert_close(said[0], said[1])

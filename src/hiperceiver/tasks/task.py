@@ -136,9 +136,13 @@ class Task(nn.Module, ABC):
         return {"kind": self.kind, **self.config.to_dict()}
 
     def input_tensors(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """A batch's modalities of role `input`, and their padding: labels are never shown to the model."""
+        """A batch's modalities of role `input`, and their padding: labels are never shown to the model.
+
+        They come in the model's order, whatever the batch's: the model deals its groups to them in theirs.
+        """
         labels = self.model.label_names
-        inputs = {name: x for name, x in batch.inputs.items() if name not in labels}
+        names = (*self.model.input_names, *batch.inputs)
+        inputs = {name: batch.inputs[name] for name in names if name in batch.inputs and name not in labels}
         is_padding = {name: x for name, x in batch.is_padding.items() if name not in labels}
         return inputs, is_padding
 
