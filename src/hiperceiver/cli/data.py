@@ -53,16 +53,23 @@ def open_data(settings: DataSettings, *, task: str, encoders: Mapping[str, Encod
     """
     with renamed(OUR_NAMES):
         augmentations = augmentations_from_settings(settings.augment)
-    return open_named(
-        settings.data,
-        task=task,
-        encoders=encoders,
-        size=settings.size,
-        mode=settings.colours,
-        fit=settings.fit,
-        augmentations=augmentations or None,
-        **source_options(settings),
-    )
+    with renamed(_names_within(settings)):
+        return open_named(
+            settings.data,
+            task=task,
+            encoders=encoders,
+            size=settings.size,
+            mode=settings.colours,
+            fit=settings.fit,
+            augmentations=augmentations or None,
+            **source_options(settings),
+        )
+
+
+def _names_within(settings: SourceSettings) -> dict[str, str]:
+    """Settings of the data and modalities as messages begin with them -> as the user writes them."""
+    encoders = {modality: f"encoders.{modality}" for modality in settings.encoders}
+    return {**encoders, **{name: f"data-settings.{name}" for name in settings.data_settings}}
 
 
 def open_named(name: str, **options: Any) -> Source:
@@ -111,7 +118,7 @@ def open_source_for(task: Task, settings: EvaluateSettings | PlotSettings) -> So
         task=task.source_task,
         encoders=encoders,
         classes=(task.classes or None) if has_classes else None,
-        **{**options, "encoder_settings": None},
+        **{**options, "encoder_settings": settings.encoders or None},  # those of the run are in its encoders
     )
     for each, modality in source.modalities.items():
         if task.model.modalities.get(each) != modality:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -74,6 +75,8 @@ def describe(error: BaseException, options: Mapping[str, str] = MappingProxyType
         return f"the package {package!r} is missing; install it with: pip install 'hiperceiver[{EXTRAS[package]}]'"
     if isinstance(error, OSError) and error.filename is not None:
         return one_line(f"{error.filename}: {error.strerror or type(error).__name__}")
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"what was to be written could not be: {error.strerror}"  # a failed write does not know its file
     if type(error).__name__ == "OutOfMemoryError" or (isinstance(error, RuntimeError) and "allocate mem" in str(error)):
         return f"out of memory; a smaller --batch-size or --size needs less: {one_line(error)[:200]}"
     if isinstance(error, RuntimeError) and (found := re.search(r"DataLoader worker .*", one_line(error))):

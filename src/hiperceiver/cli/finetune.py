@@ -111,6 +111,8 @@ def _described(source: Source) -> str:
     count = "a stream of examples" if isinstance(train, StreamedExamples) else f"{len(train)} examples"
     if source.labels:
         return f"{count} with the labels {', '.join(source.labels)}"
+    if source.task == "regression":
+        return f"{count} with the numbers {', '.join(source.classes)}"
     return f"{count} of {len(source.classes)} classes" if source.classes else count
 
 

@@ -200,6 +200,8 @@ class EvaluateSettings(SourceSettings):
         for name, lowest in (("batch_size", 1), ("num_workers", 0)):
             if getattr(self, name) < lowest:
                 raise ValueError(f"{name}: expected a whole number >= {lowest}, got {getattr(self, name)}")
+        if not 0 <= self.max_bad_share <= 1:
+            raise ValueError(f"max_bad_share: expected a share from 0 to 1, got {self.max_bad_share}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ PRETRAIN = {
     "size": 64,
     "augment": {"flip": True, "turn": True},
     "mask_ratio": 0.75,
-    "max_time": "4m",
+    "max_time": "3m",
     "batch_size": 8,
     "learning_rate": 3e-3,
     "out": "runs/earth/pretrain",

@@ -5,11 +5,22 @@ Commands:
     hip finetune --recipe languages
 """
 
+BLOCK = {"num_latents": 16, "num_self_attention_layers": 1, "num_self_attention_heads": 3}
+"""Texts are short: few groups of few latents, which the widths below make up for."""
 PRETRAIN = {
     "data": "languages",
     "model": "hip-nano",
+    "model_settings": {
+        "embedding_channels": 64,
+        "blocks": [
+            {**BLOCK, "num_groups": 2, "num_channels": 96},
+            {**BLOCK, "num_groups": 1, "num_channels": 192, "num_self_attention_layers": 3},
+            {**BLOCK, "num_groups": 2, "num_channels": 96},
+        ],
+    },
+    "encoders": {"text": {"length": 64}},
     "mask_ratio": 0.3,
-    "max_time": "4m",
+    "max_time": "2m",
     "batch_size": 64,
     "learning_rate": 2e-3,
     "out": "runs/languages/pretrain",
@@ -18,7 +29,8 @@ FINETUNE = {
     "data": "languages",
     "task": "classification",
     "from": "runs/languages/pretrain",
-    "max_time": "4m",
+    "augment": {"crop_time": True},
+    "max_time": "8m",
     "batch_size": 64,
     "learning_rate": 2e-3,
     "test": True,

@@ -21,6 +21,7 @@ OTHER_SETTINGS = {
     "randaugment": {"operations": 2, "magnitude": 9},
     "colour": {"brightness": 0.1, "contrast": 0.1, "saturation": 0.1, "hue": 0.0},
     "crop_time": {"share": 0.5},
+    "speed": {"factors": (0.5, 0.6)},
     "shift": {"share": 0.9},
     "gain": {"decibels": 1},
     "noise": {"snr": 3},

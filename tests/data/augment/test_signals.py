@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hiperceiver.data.augment.signals import CropTime, Gain, Noise, Shift
+from hiperceiver.data.augment.signals import CropTime, Gain, Noise, Shift, Speed
 
 KINDS = {"sound": "audio", "watch": "series"}
 
@@ -32,6 +32,27 @@ def test_crop_time_keeps_everything_or_a_single_step() -> None:
     everything = CropTime(share=1)(ramps(), KINDS, np.random.default_rng(0))
     np.testing.assert_array_equal(everything["sound"], ramps()["sound"])
     assert CropTime(share=1e-9)(ramps(), KINDS, np.random.default_rng(0))["watch"].shape == (1, 3)
+
+
+def test_speed_plays_all_signals_faster_or_slower_alike() -> None:
+    lengths = []
+    for seed in range(200):
+        changed = Speed(factors=(0.5, 2))(ramps(), KINDS, np.random.default_rng(seed))
+        sound, watch = changed["sound"][:, 0], changed["watch"][:, 0]
+        assert abs(len(sound) / 10 - len(watch)) <= 1
+        # A ramp played at another speed is a ramp of another slope, from the same beginning to (nearly) the same end.
+        np.testing.assert_allclose(np.diff(sound)[:-2], 1e3 / 999 / len(sound), rtol=0.02)
+        assert sound[0] == 1
+        assert sound.dtype == np.float32
+        lengths.append(len(sound))
+    assert min(lengths) == pytest.approx(500, abs=20)
+    assert max(lengths) == pytest.approx(2000, abs=60)
+    assert np.median(lengths) == pytest.approx(1000, abs=120)
+
+
+def test_speed_one_changes_nothing() -> None:
+    same = Speed(factors=(1, 1))(ramps(), KINDS, np.random.default_rng(0))
+    np.testing.assert_array_equal(same["sound"], ramps()["sound"])
 
 
 def test_shift_moves_all_signals_alike_and_fills_each_kind_its_own_way() -> None:
@@ -81,5 +102,5 @@ def test_noise_is_as_strong_as_it_says_in_each_channel(snr: float) -> None:
 
 def test_silence_stays_silent() -> None:
     silence = {"sound": np.zeros((10, 1), np.float32)}
-    for augmentation in (Noise(), Gain(), Shift(), CropTime()):
+    for augmentation in (Noise(), Gain(), Shift(), CropTime(), Speed()):
         assert not augmentation(silence, KINDS, np.random.default_rng(0))["sound"].any()

@@ -15,7 +15,7 @@ from hiperceiver.data.augment.colours import Colour, RandAugment
 from hiperceiver.data.augment.images import Crop, Flip, Turn
 from hiperceiver.data.augment.modalities import ModalityDropout
 from hiperceiver.data.augment.points import DropPoints, Jitter, Rotate, Scale
-from hiperceiver.data.augment.signals import CropTime, Gain, Noise, Shift
+from hiperceiver.data.augment.signals import CropTime, Gain, Noise, Shift, Speed
 
 AUGMENTATIONS: dict[str, type[Augmentation]] = {
     "modality_dropout": ModalityDropout,
@@ -25,6 +25,7 @@ AUGMENTATIONS: dict[str, type[Augmentation]] = {
     "randaugment": RandAugment,
     "colour": Colour,
     "crop_time": CropTime,
+    "speed": Speed,
     "shift": Shift,
     "gain": Gain,
     "noise": Noise,

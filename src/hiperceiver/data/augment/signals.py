@@ -8,12 +8,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from hiperceiver.data.augment.augmentation import Augmentation, checked_number
+from hiperceiver.data.augment.augmentation import Augmentation, checked_number, checked_range
 
 
 @dataclass(frozen=True, kw_only=True)
 class CropTime(Augmentation):
-    """A part of the recording, at a random time; the same part of all of an example's signals.
+    """A part of the recording or text, at a random place; the same part of all of an example's signals.
 
     The encoder keeps the middle of what is longer than its window and marks what is missing as absent. The best share
     is therefore the window's length divided by the recordings'.
@@ -23,7 +23,7 @@ class CropTime(Augmentation):
     array([3., 4., 5., 6.], dtype=float32)
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("audio", "series")
+    kinds: ClassVar[tuple[str, ...]] = ("audio", "series", "bytes")
 
     share: float = 0.8
     """How much of the recording is kept, above 0, at most 1."""
@@ -42,6 +42,41 @@ class CropTime(Augmentation):
             kept = max(1, round(self.share * steps))
             start = min(int(place * (steps - kept + 1)), steps - kept)
             changed[name] = values[name][start : start + kept]
+        return values | changed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed(Augmentation):
+    """The signal played faster or slower, and so higher or lower; all of an example's signals alike.
+
+    Values between two steps are interpolated linearly. What becomes longer than the encoder's window loses its ends,
+    what becomes shorter has absent tokens.
+
+    >>> sound = np.arange(8, dtype=np.float32)[:, None]
+    >>> len(Speed(factors=(2, 2))({"sound": sound}, {"sound": "audio"}, np.random.default_rng(0))["sound"])
+    4
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("audio", "series")
+
+    factors: tuple[float, float] = (0.8, 1.25)
+    """The slowest and the fastest speed, above 0; drawn evenly on a logarithmic scale."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "factors", checked_range("factors", self.factors, 0))
+
+    def __call__(
+        self, values: dict[str, np.ndarray], kinds: Mapping[str, str], rng: np.random.Generator
+    ) -> dict[str, np.ndarray]:
+        """All of the example's signals, at the same speed."""
+        factor, changed = np.exp(rng.uniform(*np.log(self.factors))), {}
+        for name in self.names(values, kinds):
+            value = values[name]
+            times = np.arange(max(1, round(len(value) / factor))) * factor
+            before = np.minimum(times.astype(np.int64), len(value) - 1)
+            after = np.minimum(before + 1, len(value) - 1)
+            share = (times - before).astype(value.dtype)[:, None]
+            changed[name] = value[before] * (1 - share) + value[after] * share
         return values | changed
 
 
