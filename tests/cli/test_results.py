@@ -1,11 +1,13 @@
 """Files for other programs."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from hiperceiver.cli.errors import UserError
+from hiperceiver.cli.errors import UserError, describe
 from hiperceiver.cli.results import check_new, write_json
 
 
@@ -25,3 +27,11 @@ def test_only_new_files_in_folders_that_are_there(tmp_path: Path, monkeypatch: p
         check_new("x.json", "--json")
     with pytest.raises(UserError, match="--json: a/b is no folder"):
         check_new("a/b/x.json", "--json")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+def test_a_full_disk_is_one_line() -> None:
+    with pytest.raises(OSError, match="No space") as caught:
+        write_json("/dev/full", {"a": 1})
+    assert caught.value.errno == errno.ENOSPC
+    assert describe(caught.value) == "what was to be written could not be: No space left on device"
