@@ -7,6 +7,8 @@ from pathlib import Path
 from .conftest import Hip, picture
 
 PAGE = Path(__file__).parents[2] / "docs" / "command-line.md"
+ELSEWHERE = {"earth", "runs/land-cover", "--recipe", "sensors/", "instruments", "runs/audio-video", "--modality"}
+"""Words of commands that are too slow here: the same is run in test_runs, test_info, test_signals and test_recipes."""
 QUICK = {"pretrain": ["--steps", "2"], "finetune": ["--steps", "2"]}
 """Added to a command, so that it takes no time."""
 
@@ -35,8 +37,8 @@ def test_the_page_runs(hip: Hip) -> None:
 
     num_run = 0
     for words, printed in scenes():
-        if {"earth", "runs/land-cover"} & set(words) or "--modality" in words:
-            continue  # too slow here; the same is run in test_runs and test_info
+        if ELSEWHERE & set(words):
+            continue
         target = words[words.index(">") + 1] if ">" in words else None
         words = words[: words.index(">")] if target else words
         is_run = words[0] in QUICK and not any(word.startswith("--print-config") for word in words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from hiperceiver.cli.data import open_data, own_encoders, with_train_share
@@ -77,6 +78,10 @@ def _make_task(kind: str, settings: FinetuneSettings, source: Source, config: Pe
     if settings.balance:
         from_data["class_weights"] = _class_weights(kind, settings, source)
     values = {"kind": kind, **from_data, **settings.task_settings}
+    for each in dataclasses.fields(task_class.config_class):
+        has_default = not (each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING)
+        if not has_default and each.name not in values:
+            raise UserError(f"--task-settings.{each.name} is missing: the task {kind} needs it")
     labels = task_class.label_modalities(task_config_from_settings(values))
     return task_from_settings(values, build_model(config, {**source.modalities, **labels}))
 

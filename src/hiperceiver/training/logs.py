@@ -22,7 +22,7 @@ VALIDATION = "validation/"
 """How the columns of validation metrics begin."""
 
 ENOUGH_TO_JUDGE = 100
-"""Examples that must have been met before their unreadable share can end a run."""
+"""Examples that must have been met before their unreadable share can end a run; fewer where the data has no more."""
 
 
 class CsvLogger(Logger):
@@ -199,10 +199,20 @@ class SkippedExamples:
         path: the file; made with the first name.
         max_share: largest share that is borne.
         strict: bear none.
+        enough: examples that must have been met before their share is judged.
         counts: examples met and unreadable ones, of the parts of the run before this one.
     """
 
-    def __init__(self, path: Path, *, max_share: float, strict: bool, counts: tuple[int, int] = (0, 0)):
+    def __init__(
+        self,
+        path: Path,
+        *,
+        max_share: float,
+        strict: bool,
+        enough: int = ENOUGH_TO_JUDGE,
+        counts: tuple[int, int] = (0, 0),
+    ):
+        self.enough = enough
         self.path = path
         self.max_share = max_share
         self.strict = strict
@@ -220,7 +230,7 @@ class SkippedExamples:
             return
         self.num_skipped += len(batch.skipped)
         self.name(batch.skipped)
-        if self.num_met >= ENOUGH_TO_JUDGE and self.num_skipped > self.max_share * self.num_met:
+        if self.num_met >= self.enough and self.num_skipped > self.max_share * self.num_met:
             raise TrainingError(
                 f"data: {self.num_skipped} of {self.num_met} examples could not be read, more than "
                 f"max_bad_share={self.max_share:g}; {self.path} names them, the last: {batch.skipped[-1]}"

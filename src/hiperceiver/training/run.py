@@ -26,7 +26,7 @@ from hiperceiver.training.control import RunControl, save_model_folder
 from hiperceiver.training.ema import AverageWeights
 from hiperceiver.training.evaluation import evaluate, find_device
 from hiperceiver.training.folder import RunFolder, check_run_folder
-from hiperceiver.training.logs import BoardLogger, CsvLogger, SkippedExamples
+from hiperceiver.training.logs import ENOUGH_TO_JUDGE, BoardLogger, CsvLogger, SkippedExamples
 from hiperceiver.training.memory import keep_freed_memory
 from hiperceiver.training.module import TrainingModule
 from hiperceiver.training.progress import make_display
@@ -171,6 +171,9 @@ def train(
             folder.skipped,
             max_share=settings.max_bad_share,
             strict=settings.strict,
+            enough=ENOUGH_TO_JUDGE
+            if isinstance(training_set, StreamedExamples)
+            else min(ENOUGH_TO_JUDGE, len(training_set)),
             counts=(0, 0) if resumed is None else tuple(resumed["skipped"]),
         ),
         display=make_display(clock, step=step, is_shown=show_progress),

@@ -57,7 +57,7 @@ LONGEST_SERIES, LONGEST_BYTES = 4096, 1024
 """Grids are not chosen longer than this: of longer series the middle is kept, of longer texts the beginning."""
 HIGHEST_RATE, LONGEST_SOUND = 16_000, 10.0
 """Of chosen grids of sound: samples a second, and seconds."""
-VECTOR_TOKENS = 16
+VECTOR_TOKENS = 128
 """Tokens that a feature vector is cut into, if it has as many features."""
 
 
