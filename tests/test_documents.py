@@ -46,7 +46,9 @@ def test_a_command_in_a_document_is_understood(command: str, tmp_path: Path, mon
         (run / "settings.yaml").write_text("data: earth\n", encoding="utf-8")
     chosen = COMMANDS[words[0]]
     schema = parser.Schema.of(getattr(settings, chosen.settings), program=f"hip {words[0]}", summary=chosen.summary)
-    parser.parse(schema, words[1:], read_recipe=lambda name: read_recipe(name, words[0]))  # raises for what it does not understand
+    parser.parse(
+        schema, words[1:], read_recipe=lambda name: read_recipe(name, words[0])
+    )  # raises for what it does not understand
 
 
 def test_pictures_and_files_that_documents_point_to_are_there() -> None:

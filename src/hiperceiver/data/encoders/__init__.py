@@ -9,6 +9,7 @@ from hiperceiver.data.encoders.audio import AudioEncoder
 from hiperceiver.data.encoders.bytes import BytesEncoder
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.encoders.image import ImageEncoder
+from hiperceiver.data.encoders.label import LabelEncoder
 from hiperceiver.data.encoders.points import PointsEncoder
 from hiperceiver.data.encoders.series import SeriesEncoder
 from hiperceiver.data.encoders.vector import VectorEncoder
@@ -24,6 +25,7 @@ ENCODERS: dict[str, type[Encoder]] = {
     "volume": VolumeEncoder,
     "bytes": BytesEncoder,
     "vector": VectorEncoder,
+    "label": LabelEncoder,
 }
 """The `kind` in an encoder's saved form -> its class."""
 
@@ -33,6 +35,7 @@ __all__ = [
     "BytesEncoder",
     "Encoder",
     "ImageEncoder",
+    "LabelEncoder",
     "PointsEncoder",
     "SeriesEncoder",
     "VectorEncoder",

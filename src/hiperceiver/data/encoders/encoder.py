@@ -14,6 +14,7 @@ values, between the two.
 | `volume` | float32 (D, H, W, C) |
 | `bytes` | uint8 (n,) |
 | `vector` | float32 (n, features) |
+| `label` | int64 (labels,), the classes' numbers |
 """
 
 from __future__ import annotations

@@ -1,0 +1,101 @@
+"""Labels to tokens and back: one token, a channel for each class, which joins the model at the bottleneck."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hiperceiver.data.encoders.encoder import Encoder
+from hiperceiver.modality import Modality
+
+RawLabel: TypeAlias = "int | str | Sequence[int | str]"
+"""A class by its number or name; of several, a list of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelEncoder(Encoder):
+    """A class, or any number of classes, as one token of 0 and 1; a label that is not known is an absent token.
+
+    For labels that are given to a model: as tokens of a modality of role `label`. What a model has to find out are
+    targets, which tasks read themselves.
+
+    >>> encoder = LabelEncoder(classes=("cat", "dog", "bird"))
+    >>> encoder.encode("dog"), encoder.names(encoder.decode(encoder.encode("dog")))
+    (tensor([[0., 1., 0.]]), ('dog',))
+    >>> LabelEncoder(classes=("cat", "dog", "bird"), is_several=True).encode(["bird", "cat"])
+    tensor([[1., 0., 1.]])
+    """
+
+    kind: ClassVar[str] = "label"
+
+    classes: tuple[str, ...]
+    """Names of the classes, in the order of their numbers."""
+    is_several: bool = False
+    """Whether an example may have any number of classes; else it has one."""
+
+    def __post_init__(self) -> None:
+        is_names = isinstance(self.classes, list | tuple) and all(isinstance(name, str) for name in self.classes)
+        if not is_names or len(self.classes) < 2 or len(set(self.classes)) < len(self.classes):
+            raise ValueError(f"classes: expected two or more different names, got {self.classes!r}")
+        object.__setattr__(self, "classes", tuple(self.classes))
+
+    @property
+    def modality(self) -> Modality:
+        """One token at the bottleneck."""
+        return Modality(grid=(1,), channels=len(self.classes), role="label")
+
+    def read(self, raw: RawLabel) -> np.ndarray:
+        """The classes' numbers, ascending: int64 (labels,). -1 and None are a label that is not known: no number.
+
+        Raises:
+            ValueError: a class is not among `classes`, or there are several where one is expected.
+        """
+        given = list(raw) if isinstance(raw, Sequence | np.ndarray) and not isinstance(raw, str) else [raw]
+        if len(given) > 1 and not self.is_several:
+            raise ValueError(f"expected one label, got {len(given)}: {', '.join(map(str, given[:5]))}")
+        numbers = {self._number(each) for each in given if each is not None and not _is_unknown(each)}
+        return np.array(sorted(numbers), dtype=np.int64)
+
+    def to_tokens(self, value: np.ndarray) -> tuple[Tensor, Tensor | None]:
+        """Class numbers as one token (1, K) of 0 and 1. No class at all: of several, zeros; of one, an absent token."""
+        token = torch.zeros(1, len(self.classes))
+        token[0, torch.from_numpy(value)] = 1
+        is_absent = len(value) == 0 and not self.is_several
+        return token, torch.ones(1, dtype=torch.bool) if is_absent else None
+
+    def decode(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
+        """The number of the largest channel, or of several those above 1/2: int64 (labels,); none for an absent token.
+
+        Raises:
+            ValueError: the shape is not this encoder's.
+        """
+        self.check_tokens(tokens)
+        channels = tokens.detach().to("cpu", torch.float32)[0].numpy()
+        if is_padding is not None and bool(is_padding[0]):
+            return np.empty(0, dtype=np.int64)
+        return np.flatnonzero(channels > 0.5) if self.is_several else channels.argmax(keepdims=True)
+
+    def names(self, value: np.ndarray) -> tuple[str, ...]:
+        """The names of class numbers."""
+        return tuple(self.classes[number] for number in value)
+
+    def fitted(self, raws: Iterable[RawLabel]) -> Self:
+        """The same encoder: classes have no scale."""
+        return self
+
+    def _number(self, label: Any) -> int:
+        if isinstance(label, str) and label in self.classes:
+            return self.classes.index(label)
+        if isinstance(label, int | np.integer) and not isinstance(label, bool) and 0 <= label < len(self.classes):
+            return int(label)
+        known = ", ".join(self.classes[:5]) + (", ..." if len(self.classes) > 5 else "")
+        raise ValueError(f"expected a class among {known} or 0 to {len(self.classes) - 1}, got {label!r}")
+
+
+def _is_unknown(label: Any) -> bool:
+    return isinstance(label, int | np.integer) and not isinstance(label, bool) and label == -1
