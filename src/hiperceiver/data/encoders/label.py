@@ -78,7 +78,7 @@ class LabelEncoder(Encoder):
         channels = tokens.detach().to("cpu", torch.float32)[0].numpy()
         if is_padding is not None and bool(is_padding[0]):
             return np.empty(0, dtype=np.int64)
-        return np.flatnonzero(channels > 0.5) if self.is_several else channels.argmax(keepdims=True)
+        return np.flatnonzero(channels > 0.5) if self.is_several else np.array([channels.argmax()])
 
     def names(self, value: np.ndarray) -> tuple[str, ...]:
         """The names of class numbers."""
