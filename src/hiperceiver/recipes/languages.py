@@ -1,4 +1,4 @@
-"""Sixty-eight languages from the raw bytes of short strings.
+"""Eighty languages from the raw bytes of short strings.
 
 Commands:
     hip pretrain --recipe languages
@@ -22,7 +22,7 @@ PRETRAIN = {
     "mask_ratio": 0.3,
     "max_time": "2m",
     "batch_size": 64,
-    "learning_rate": 2e-3,
+    "learning_rate": 5e-4,
     "out": "runs/languages/pretrain",
 }
 FINETUNE = {
@@ -30,9 +30,9 @@ FINETUNE = {
     "task": "classification",
     "from": "runs/languages/pretrain",
     "augment": {"crop_time": True},
-    "max_time": "8m",
+    "max_time": "5m",
     "batch_size": 64,
-    "learning_rate": 2e-3,
+    "learning_rate": 5e-4,
     "test": True,
     "out": "runs/languages/finetune",
 }

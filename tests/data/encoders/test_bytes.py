@@ -36,6 +36,7 @@ def test_codings() -> None:
     assert onehot.modality == Modality(grid=(2,), channels=256)
     assert bits.modality == Modality(grid=(2,), channels=8)
     assert onehot.encode(b"\x00\x05").nonzero().tolist() == [[0, 0], [1, 5]]
+    assert onehot.encode(b"\x00\x05").square().mean().item() == 1
     assert bits.encode(b"\x00\x85").tolist() == [[-1] * 8, [1, -1, -1, -1, -1, 1, -1, 1]]
 
 

@@ -16,6 +16,8 @@ from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.encoders.settings import check_choice, check_count
 from hiperceiver.modality import Modality
 
+_HOT = 16.0
+"""The square root of 256."""
 Coding = Literal["onehot", "bits"]
 Keep = Literal["start", "middle"]
 
@@ -39,8 +41,8 @@ class BytesEncoder(Encoder):
     length: int
     """Bytes of the grid."""
     coding: Coding = "onehot"
-    """`onehot`: 256 channels, the byte's own is 1 and the others are 0. `bits`: 8 channels of -1 or 1, the highest bit
-    first."""
+    """`onehot`: 256 channels, the byte's own is 16 and the others are 0: as 1 in 256 is not 0, their mean square is 1,
+    and the embedding of a byte is as large as that of a pixel. `bits`: 8 channels of -1 or 1, the highest bit first."""
     keep: Keep = "start"
     """Of a longer value: `start` keeps the first bytes, for texts and files say at their start what they are; `middle`
     keeps the middle, as encoders of signals do."""
@@ -88,7 +90,7 @@ class BytesEncoder(Encoder):
         value = value[: self.length] if self.keep == "start" else value[middle(len(value), self.length)]
         tokens = np.zeros((self.length, self.modality.channels), dtype=np.float32)
         if self.coding == "onehot":
-            tokens[np.arange(len(value)), value] = 1
+            tokens[np.arange(len(value)), value] = _HOT
         else:
             tokens[: len(value)] = np.unpackbits(value).reshape(-1, 8) * np.float32(2) - 1
         is_padding = None if len(value) == self.length else torch.arange(self.length) >= len(value)
