@@ -20,10 +20,10 @@ FINETUNE = {
     "data": "instruments",
     "task": "classification",
     "from": "runs/instruments/pretrain",
-    "augment": {"speed": {"factors": [0.6, 1.6]}, "gain": True, "shift": True},
-    "max_time": "5m",
+    "augment": {"speed": True, "gain": True, "shift": True},
+    "max_time": "3m",
     "batch_size": 32,
-    "learning_rate": 1e-3,
+    "learning_rate": 5e-4,
     "test": True,
     "out": "runs/instruments/finetune",
 }

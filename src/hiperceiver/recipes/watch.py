@@ -24,7 +24,7 @@ FINETUNE = {
     "model_settings": {"drop_path": 0.1},
     "max_time": "2m",
     "batch_size": 32,
-    "learning_rate": 2e-3,
+    "learning_rate": 5e-4,
     "test": True,
     "out": "runs/watch/finetune",
 }

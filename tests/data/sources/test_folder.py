@@ -102,8 +102,8 @@ def test_the_kind_follows_from_the_endings(tmp_path: Path, kind: str, expected: 
     ("kind", "shape", "grid"),
     [
         ("volume", (2, 3, 4), (2, 3, 4)),
-        ("vector", (40,), (14,)),
-        ("vector", (2, 40), (2, 14)),
+        ("vector", (40,), (40,)),
+        ("vector", (2, 300), (2, 100)),
         ("points", (50, 4), (2048,)),
         ("series", (50, 4), (50,)),
     ],
