@@ -3,6 +3,11 @@
 Commands:
     hip pretrain --recipe watch
     hip finetune --recipe watch
+
+Cost: 2 and 2 minutes on 2 cores.
+Result (seed 0, 749 windows of two people that training has not seen): 77.0% of the exercises; the floor is 87.3% (ridge
+regression on spectra). Without pretraining, at a learning rate of 2e-3, 837 steps in 2 minutes reached 87.6%: here
+pretraining hurts, which is not understood yet. One seed each, and results vary much from person to person.
 """
 
 PRETRAIN = {
