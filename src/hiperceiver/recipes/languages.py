@@ -3,6 +3,10 @@
 Commands:
     hip pretrain --recipe languages
     hip finetune --recipe languages
+
+Cost: 2 and 5 minutes on 2 cores, beside a minute to measure the 12,702 test texts and the floor.
+Result (seed 0): 43.9% of the languages after 2,333 steps; the floor is 73.2% (naive Bayes on groups of three bytes), the
+most frequent language 1.6%. The accuracy still rises when the time is over: three passes over the texts are too few.
 """
 
 BLOCK = {"num_latents": 16, "num_self_attention_layers": 1, "num_self_attention_heads": 3}
