@@ -73,15 +73,7 @@ def _names_within(settings: SourceSettings) -> dict[str, str]:
 
 
 def open_named(name: str, **options: Any) -> Source:
-    """The source of this name; options as for `open_source`, None where nothing is said.
-
-    Given encoders bring their size with them.
-    """
-    encoders = options.get("encoders") or {}
-    wanted = options.get("modalities") or tuple(encoders)
-    sizes = {each.size for name, each in encoders.items() if name in wanted and hasattr(each, "size")}
-    if options.get("size") is None and len(sizes) == 1:
-        options["size"] = sizes.pop()
+    """The source of this name; options as for `open_source`, None where nothing is said."""
     with renamed(OUR_NAMES):
         return open_source(name, **options)
 

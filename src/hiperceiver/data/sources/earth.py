@@ -168,8 +168,8 @@ def open_earth(*, size: int | tuple[int, int] | None = None, min_land: float = 0
     """Tiles of the Earth.
 
     Args:
-        size: pixels along the side of a tile, 8 to 2048; 64 by default, 24 for classification. Encoders that are given
-            are brought to it.
+        size: pixels along the side of a tile, 8 to 2048; by default that of encoders that are given, or else 64, and 24
+            for classification. Encoders that are given are brought to it.
         min_land: leave out training tiles with a smaller share of land; validation and test stay whole.
         common: see `CommonOptions`. Tasks: `classification` (the class that holds at least half of a land tile, 9
             classes) and `segmentation` (the class of every pixel, 17 classes). Modalities: `image`, and `relief` if it
@@ -181,7 +181,10 @@ def open_earth(*, size: int | tuple[int, int] | None = None, min_land: float = 0
     options = CommonOptions(**common)
     options.check_task("earth", ("classification", "segmentation"))
     is_classified = options.task == "classification"
-    side = _side(size if size is not None else DEFAULT_SIZE[options.task])
+    if size is None:
+        given_sizes = (each.size for each in (options.encoders or {}).values() if isinstance(each, ImageEncoder))
+        size = next(given_sizes, DEFAULT_SIZE[options.task])
+    side = _side(size)
     if not 0 <= min_land <= 1 or (min_land > 0 and is_classified):
         raise ValueError(f"min_land: expected a share from 0 to 1, and 0 for classification, got {min_land}")
     _, land_cover = read_maps()

@@ -337,10 +337,8 @@ def _label_numbers(records: Records) -> np.ndarray:
 
 def _strata(records: Records) -> np.ndarray:
     """What splits are drawn by, whatever the task: classes, or what records say in an attribute `strata`."""
-    if not hasattr(records, "strata"):
-        return _label_numbers(records)
-    strata = getattr(records, "strata")  # noqa: B009 - not all records have it
-    return np.zeros(len(records), dtype=np.int64) if strata is None else strata
+    strata = getattr(records, "strata", None)
+    return _label_numbers(records) if strata is None else strata
 
 
 def dealt(labels: np.ndarray, seed: int, *, test_share: float = TEST_SHARE) -> dict[str, np.ndarray]:

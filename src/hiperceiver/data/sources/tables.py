@@ -30,8 +30,8 @@ class TableRecords:
         self.table = table
         self.reader = reader
         self.split = split
-        self.strata = strata
-        """What splits are drawn by: the same whatever columns the user names. None: rows are all alike."""
+        self.strata = np.zeros(len(table), dtype=np.int64) if strata is None else strata
+        """What splits are drawn by: the same whatever columns the user names."""
         label = reader.label
         self.labels = (
             None
