@@ -36,7 +36,7 @@ def test_every_latent_sees_every_token() -> None:
     model = perceiver_io()
     inputs = random_inputs(only=["image", "sound"])
     encoded = model.encode(inputs)
-    assert encoded.tokens.shape == (2, 1, 35 + 16, 6)
+    assert encoded.tokens.embed()[0].shape == (2, 1, 35 + 16, 6)
     assert not encoded.skips
     assert torch.equal(model(inputs).latents.squeeze(1), model(inputs).processor_latents)
     changed = dict(inputs, sound=inputs["sound"].clone())

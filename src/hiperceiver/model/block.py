@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hiperceiver.model.layers import Activation, CrossAttention, Linear, SelfAttention, learned_table
+from hiperceiver.model.tokens import Tokens
 
 
 def check_whole(name: str, value: object, lowest: int = 1) -> None:
@@ -104,13 +105,15 @@ class PerceiverBlock(nn.Module):
             for _ in range(config.num_self_attention_layers)
         )
 
-    def forward(self, tokens: Tensor, *, skip: Tensor | None = None, is_hidden: Tensor | None = None) -> Tensor:
+    def forward(
+        self, tokens: Tensor | Tokens, *, skip: Tensor | None = None, is_hidden: Tensor | None = None
+    ) -> Tensor:
         """Summarise each group's tokens.
 
         Args:
-            tokens: (B, G, M, C).
+            tokens: (B, G, M, C), or tokens that are embedded as they are looked at.
             skip: latents of the matching encoder block (B, G, N, D'), added to this block's queries.
-            is_hidden: bool (B, G, M), True = a token that no latent sees.
+            is_hidden: bool (B, G, M), True = a token that no latent sees; `Tokens` know theirs.
         """
         queries = self.latents.unflatten(0, (1, self.config.num_groups, -1))  # (1, G, N, D)
         count = self.config.num_train_latents
@@ -118,7 +121,10 @@ class PerceiverBlock(nn.Module):
             queries = sample_latents(queries, count, batch_size=tokens.shape[0])
         if skip is not None:
             queries = queries + self.skip(skip)
-        x = self.cross_attention(queries, tokens, is_hidden)
+        if isinstance(tokens, Tokens):
+            x = tokens.attended_by(self.cross_attention, queries)
+        else:
+            x = self.cross_attention(queries, tokens, is_hidden)
         for layer in self.self_attention:
             x = layer(x)
         return x

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self, get_args
 
 import torch
-import torch.nn.functional as F
 from huggingface_hub import ModelHubMixin
 from torch import Tensor, nn
 
@@ -24,6 +23,7 @@ from hiperceiver.model.grouping import GroupPlan, regroup
 from hiperceiver.model.inputs import check_inputs, check_visible
 from hiperceiver.model.layers import Activation, CrossAttention, Linear
 from hiperceiver.model.positions import CoordinatePositions, PositionKind, make_positions
+from hiperceiver.model.tokens import ModalityTokens, Tokens
 
 _WITH_FEATURES = ("fourier", "coordinate")
 """Kinds of position that are made of Fourier features."""
@@ -123,11 +123,8 @@ class Encoded(NamedTuple):
 
     plan: GroupPlan
     """Which modality owns which groups."""
-    tokens: Tensor
-    """Visible tokens, embedded, with positions: (B, G, K, E). K = P where nothing is masked."""
-    positions: Tensor
-    """Position encodings of all places, zero on padding: (1, G, P, E); (B, G, P, E) where a modality that came has
-    `positions="coordinate"`."""
+    tokens: Tokens
+    """The tokens in their groups, not embedded yet."""
     skips: list[Tensor]
     """Latents of each encoder block, first to last: (B, G, N, D)."""
     processor_latents: Tensor
@@ -313,29 +310,17 @@ class Perceiver(
         plan = self.plan({name: self.modalities[name].num_tokens for name in present})
         check_visible(visible, plan, batch_size=inputs[present[0]].shape[0])
 
-        positions, embedded, hidden = {}, {}, {}
-        for name in present:
-            x, absent = inputs[name], is_padding.get(name)
-            if absent is not None:
-                x = x.masked_fill(absent[..., None], 0.0)  # whatever stands there, even NaN, must not matter
-            positions[name] = plan.spans[name].split(self._encode_positions(name, x))  # (1 or B, g, P, E)
-            embedded[name], hidden[name] = self._embed(name, x, positions[name], plan, absent, visible.get(name))
-        tokens = plan.merge(embedded)  # (B, G, K, E)
-        is_hidden = _merge_hidden(plan, embedded, hidden)
-
+        tokens = Tokens(
+            plan=plan, of={n: self._tokens(n, inputs[n], plan, is_padding.get(n), visible.get(n)) for n in present}
+        )
         x, skips = tokens, []
         for index in range(self.processor_index):
-            x = self._regroup(x, index)
-            x = self.blocks[index](x, is_hidden=is_hidden)  # (B, G, N, D)
-            is_hidden = None
+            x = self.blocks[index](x if index == 0 else self._regroup(x, index))  # (B, G, N, D)
             skips.append(x)
-        x = self._regroup(x, self.processor_index)  # (B, 1, G N, D)
+        x, is_hidden = (self._regroup(x, self.processor_index), None) if skips else tokens.embed()  # (B, 1, M, D)
         x, is_hidden = self._join_labels(x, is_hidden, inputs, is_padding)
         x = self.processor(x, is_hidden=is_hidden)  # (B, 1, N, D)
-        if any(self._has_coordinates(name) for name in present):
-            batch_size = tokens.shape[0]
-            positions = {name: each.expand(batch_size, -1, -1, -1) for name, each in positions.items()}
-        return Encoded(plan, tokens, plan.merge(positions), skips, x)
+        return Encoded(plan, tokens, skips, x)
 
     def decode(self, encoded: Encoded) -> Tensor:
         """From the processor back to the groups of the first block: latents (B, G, N, D)."""
@@ -352,14 +337,30 @@ class Perceiver(
             if name not in encoded.plan.spans and name not in self.label_names:
                 readable = (*encoded.plan.spans, *self.label_names)
                 raise ValueError(f"reconstruct: expected names among {', '.join(readable)}, got {name!r}")
-        read: dict[str, Tensor] = {}
-        if any(name in encoded.plan.spans for name in names):
-            read.update(encoded.plan.ungroup(self.readout(encoded.positions, latents)))
-        for name in self.label_names:
-            if name in names and self.label_readout is not None:
-                queries = self.positions[name]()[None, None]  # (1, 1, M, D)
-                read[name] = self.label_readout(queries, encoded.processor_latents).squeeze(1)
-        return {name: self.unembedding[name](read[name]) for name in names}
+        return {name: self.read_out(encoded, latents, name, self.unembedding[name]) for name in names}
+
+    def read_out(
+        self, encoded: Encoded, latents: Tensor, name: str, head: nn.Module, *, own_embedding: bool = False
+    ) -> Tensor:
+        """Read a modality out of the latents at each of its tokens, and apply a head: (B, M, K).
+
+        Args:
+            encoded: what `encode` gave.
+            latents: what `decode` gave, (B, G, N, D). A label is read from the processor's, whatever they are.
+            name: an input modality that came, or a label.
+            head: embedding channels to K, applied to each token alone.
+            own_embedding: whether a token's own embedding joins its position in the query, and what is read (as Perceiver
+                IO does for optical flow). For input modalities only.
+        """
+        if name in self.label_names:
+            assert self.label_readout is not None and not own_embedding
+            queries = self.positions[name]()[None, None]  # (1, 1, M, D)
+            return head(self.label_readout(queries, encoded.processor_latents)).squeeze(1)
+        plan = encoded.plan
+        # In a pooled plan all modalities read the one group's latents.
+        latents = latents if plan.is_pooled else plan.separate(latents)[name]
+        read = encoded.tokens.of[name].read_by(self.readout, latents, head, own_embedding=own_embedding)
+        return plan.spans[name].join(read)
 
     def resize_positions(self, grids: Mapping[str, tuple[int, ...]]) -> None:
         """Move modalities to other grids, in place: learned tables are interpolated, Fourier features recomputed.
@@ -388,39 +389,32 @@ class Perceiver(
         """Position encodings of one modality's tokens x (B, M, C): (1, M, E), or (B, M, E) from their coordinates."""
         return self.positions[name](x) if self._has_coordinates(name) else self.positions[name]()[None]
 
-    def _embed(
-        self,
-        name: str,
-        x: Tensor,
-        positions: Tensor,
-        plan: GroupPlan,
-        is_padding: Tensor | None,
-        visible: Tensor | None,
-    ) -> tuple[Tensor, Tensor | None]:
-        """One modality's visible tokens (B, groups, K, E) and which of them are hidden from attention, if any."""
+    def _tokens(
+        self, name: str, x: Tensor, plan: GroupPlan, is_padding: Tensor | None, visible: Tensor | None
+    ) -> ModalityTokens:
+        """One modality's tokens x (B, M, C) in its groups."""
         span = plan.spans[name]
-        filler = span.is_padding(x.device)[None] if span.has_padding else None  # (1, g, P)
-        absent = None if is_padding is None else span.split(is_padding)
-        x = span.split(x)
-        if visible is not None:
-            visible = visible.expand(x.shape[0], span.num_groups, -1)
-            nothing = visible < 0
-            # What stands at a hidden place must not matter even where no place is read, be it NaN.
-            x = _take(x, visible).masked_fill(nothing[..., None], 0.0)
-            positions = _take(positions, visible)
-            filler = None if filler is None else _take(filler[..., None], visible).squeeze(-1)
-            absent = None if absent is None else _take(absent[..., None], visible).squeeze(-1)
-            absent = nothing if absent is None else absent | nothing
-        x = self.embedding[name](x) + positions
-        if filler is not None:
-            if self._masks_padding:
-                absent = filler if absent is None else absent | filler
+        is_absent = is_zero = None
+        if is_padding is not None:
+            x = x.masked_fill(is_padding[..., None], 0.0)  # whatever stands there, even NaN, must not matter
+            is_absent = span.split(is_padding)
+        if span.has_padding:
+            filler = span.is_padding(x.device)[None]  # (1, g, P)
+            if not self._masks_padding:
+                is_zero = filler
             else:
-                x = x.masked_fill(filler[..., None], 0.0)
-        return x, absent
+                is_absent = filler if is_absent is None else is_absent | filler
+        return ModalityTokens(
+            embedding=self.embedding[name],
+            x=span.split(x),
+            positions=span.split(self._encode_positions(name, x)),
+            is_absent=is_absent,
+            is_zero=is_zero,
+            visible=None if visible is None else visible.expand(-1, span.num_groups, -1),
+        )
 
     def _regroup(self, x: Tensor, index: int) -> Tensor:
-        return x if index == 0 else regroup(x, self.config.all_blocks[index].num_groups, transpose=self._transposes)
+        return regroup(x, self.config.all_blocks[index].num_groups, transpose=self._transposes)
 
     @property
     def _transposes(self) -> bool:
@@ -512,25 +506,3 @@ class Perceiver(
                 f"load it with {type(model).__name__}.from_pretrained"
             )
         return model
-
-
-def _take(x: Tensor, places: Tensor) -> Tensor:
-    """Rows of each group: x (B or 1, g, P, C) at places (B, g, K), -1 read as 0, gives (B, g, K, C)."""
-    rows = torch.arange(x.shape[0] * x.shape[1], device=x.device).view(x.shape[0], x.shape[1], 1) * x.shape[2]
-    rows = rows + places.clamp(min=0)
-    flat = x.flatten(0, 2)
-    return flat[rows] if x.dtype == torch.bool else F.embedding(rows, flat)
-
-
-def _merge_hidden(
-    plan: GroupPlan, embedded: Mapping[str, Tensor], hidden: Mapping[str, Tensor | None]
-) -> Tensor | None:
-    """Which visible tokens no latent may see: bool (B, G, K), or None where all may be seen."""
-    if all(h is None for h in hidden.values()):
-        return None
-    parts = {}
-    for name, x in embedded.items():
-        h = hidden[name]
-        shown = x.new_zeros(x.shape[:3], dtype=torch.bool)
-        parts[name] = shown if h is None else h.expand_as(shown)
-    return plan.merge(parts)

@@ -164,7 +164,7 @@ def count_parameters(config: PerceiverConfig, modalities: Mapping[str, Modality]
 
 
 class _Meter:
-    """Books parameters, operations and kept memory to the stage whose module began last."""
+    """Books parameters, operations and kept memory to the stage of the innermost module that runs, or ran last."""
 
     def __init__(self, model: Perceiver):
         self.model = model
@@ -189,6 +189,7 @@ class _Meter:
         self.flops = dict.fromkeys(self._modules, 0)
         self.activation_bytes = dict.fromkeys(self._modules, 0)
         self._stage = "embedding"
+        self._running: list[str] = []
         self._flops_before = 0
         self._kept: dict[int, Any] = {}  # storages, held so that none is freed and its place taken by another
 
@@ -204,6 +205,9 @@ class _Meter:
             for name, modules in self._modules.items()
             for module in modules
         ]
+        hooks += [
+            module.register_forward_hook(self._end(counter)) for modules in self._modules.values() for module in modules
+        ]
         hooks += [block.register_forward_hook(self._shapes(name)) for name, block in self._blocks.items()]
         try:
             with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(self._keep, lambda x: x):
@@ -218,9 +222,18 @@ class _Meter:
     def _begin(self, name: str, counter: FlopCounterMode) -> Callable[..., None]:
         def begin(module: nn.Module, arguments: tuple[Any, ...]) -> None:
             self._book(counter)
+            self._running.append(name)
             self._stage = name
 
         return begin
+
+    def _end(self, counter: FlopCounterMode) -> Callable[..., None]:
+        def end(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
+            self._book(counter)
+            self._running.pop()
+            self._stage = self._running[-1] if self._running else self._stage
+
+        return end
 
     def _book(self, counter: FlopCounterMode) -> None:
         total = counter.get_total_flops()

@@ -141,16 +141,7 @@ class Segmentation(Task):
             raise ValueError(f"inputs: expected {name!r}, whose tokens are labelled, got {', '.join(inputs) or 'none'}")
         encoded = self.model.encode(inputs, is_padding=is_padding)
         latents = self.model.decode(encoded)
-        # Only the labelled modality's groups are read. In a pooled plan all modalities share one group's latents.
-        plan = encoded.plan
-        if not plan.is_pooled:
-            latents = plan.separate(latents)[name]  # (B, g, N, D)
-        if self.config.own_embedding:
-            tokens = plan.separate(encoded.tokens)[name]  # (B, g, P, E), positions included
-            x = self.model.readout(tokens, latents) + tokens
-        else:
-            x = self.model.readout(plan.separate(encoded.positions)[name], latents)
-        return self.head(plan.spans[name].join(x))
+        return self.model.read_out(encoded, latents, name, self.head, own_embedding=self.config.own_embedding)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy over the labelled tokens. Logs nothing beside."""
