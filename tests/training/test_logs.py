@@ -72,31 +72,31 @@ def test_window_gives_means_and_survives_a_checkpoint() -> None:
 def test_bad_examples_are_counted_and_named_once(tmp_path: Path) -> None:
     path = tmp_path / "skipped.log"
     skipped = SkippedExamples(path, max_share=0.5, strict=False)
-    skipped.count(batch(4))
+    skipped.count(4, ())
     assert not path.exists()
-    skipped.count(batch(1, "a.jpg: is empty", "b.jpg: two\nlines"))
-    skipped.count(batch(2, "a.jpg: is empty"))
+    skipped.count(1, ("a.jpg: is empty", "b.jpg: two\nlines"))
+    skipped.count(2, ("a.jpg: is empty",))
     assert path.read_text() == "a.jpg: is empty\nb.jpg: two lines\n"
     assert (skipped.num_met, skipped.num_skipped) == (10, 3)
     again = SkippedExamples(path, max_share=0.5, strict=False, counts=(10, 3))
-    again.count(batch(0, "b.jpg: two\nlines", "c.jpg: gone"))
+    again.count(0, ("b.jpg: two\nlines", "c.jpg: gone"))
     assert path.read_text() == "a.jpg: is empty\nb.jpg: two lines\nc.jpg: gone\n"
     assert (again.num_met, again.num_skipped) == (12, 5)
 
 
 def test_too_many_bad_examples_end_the_run_but_not_too_early(tmp_path: Path) -> None:
     skipped = SkippedExamples(tmp_path / "skipped.log", max_share=0.1, strict=False)
-    skipped.count(batch(1, "a.jpg: is empty"))  # half of two examples says little
+    skipped.count(1, ("a.jpg: is empty",))  # half of two examples says little
     for _ in range(80):
-        skipped.count(batch(1))
+        skipped.count(1, ())
     for number in range(8):
-        skipped.count(batch(1, f"{number}.jpg: is empty"))
+        skipped.count(1, (f"{number}.jpg: is empty",))
     with pytest.raises(TrainingError, match=r"11 of 100 examples .* max_bad_share=0.1; .*skipped.log .*: y.jpg: gone"):
-        skipped.count(batch(0, "x.jpg: gone", "y.jpg: gone"))
+        skipped.count(0, ("x.jpg: gone", "y.jpg: gone"))
 
 
 def test_strict_bears_no_bad_example(tmp_path: Path) -> None:
     skipped = SkippedExamples(tmp_path / "skipped.log", max_share=1.0, strict=True)
-    skipped.count(batch(3))
+    skipped.count(3, ())
     with pytest.raises(TrainingError, match="data: a.jpg: is empty"):
-        skipped.count(batch(3, "a.jpg: is empty"))
+        skipped.count(3, ("a.jpg: is empty",))

@@ -53,6 +53,8 @@ def measure(
     """
     device = task.device
     metrics = task.make_metrics()
+    for metric in metrics.values():
+        metric.distributed_available_fn = lambda: False  # of processes that train together one measures
     num_examples, skipped = 0, []
     mixed = torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
     with torch.inference_mode(), mixed:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from hiperceiver.modality import Batch
 from hiperceiver.training.errors import TrainingError
+from hiperceiver.training.processes import Processes
 
 VALIDATION = "validation/"
 """How the columns of validation metrics begin."""
@@ -166,10 +167,10 @@ class LossWindow:
         self.num_examples = 0
         self.num_tokens = 0
 
-    def add(self, batch: Batch, loss: Tensor, logs: Mapping[str, Tensor]) -> None:
-        """Count a batch in."""
+    def add(self, batch: Batch, loss: Tensor, logs: Mapping[str, Tensor], *, share: float = 1.0) -> None:
+        """Count a batch in, or the part of one that this process has: `share` of its examples."""
         for name, value in {"loss": loss, **logs}.items():
-            value = value.detach()
+            value = value.detach() * share
             self.sums[name] = self.sums[name] + value if name in self.sums else value
         self.num_batches += 1
         self.num_examples += len(batch)
@@ -178,6 +179,17 @@ class LossWindow:
     def means(self) -> dict[str, float]:
         """By name; waits for the device."""
         return {name: float(value) / self.num_batches for name, value in self.sums.items()}
+
+    def joined(self, processes: Processes) -> LossWindow:
+        """The same over all processes, which have counted parts of the same batches; each of them must ask."""
+        whole = LossWindow()
+        for state in processes.gather(self.state()):
+            for name, value in state["sums"].items():
+                whole.sums[name] = whole.sums[name] + value if name in whole.sums else value
+            whole.num_batches, num_examples, num_tokens = state["counts"]
+            whole.num_examples += num_examples
+            whole.num_tokens += num_tokens
+        return whole
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""
@@ -201,6 +213,7 @@ class SkippedExamples:
         strict: bear none.
         enough: examples that must have been met before their share is judged.
         counts: examples met and unreadable ones, of the parts of the run before this one.
+        is_written: False: another process writes the file.
     """
 
     def __init__(
@@ -211,29 +224,31 @@ class SkippedExamples:
         strict: bool,
         enough: int = ENOUGH_TO_JUDGE,
         counts: tuple[int, int] = (0, 0),
+        is_written: bool = True,
     ):
         self.enough = enough
         self.path = path
         self.max_share = max_share
         self.strict = strict
+        self.is_written = is_written
         self.num_met, self.num_skipped = counts
         self._named = set(path.read_text(encoding="utf-8").splitlines()) if path.exists() else set()
 
-    def count(self, batch: Batch) -> None:
-        """Count a training batch in.
+    def count(self, num_read: int, skipped: tuple[str, ...]) -> None:
+        """Count a training batch in: its examples that could be read, and the names of the others.
 
         Raises:
             TrainingError: too many are unreadable, or one is and `strict` is set.
         """
-        self.num_met += len(batch) + len(batch.skipped)
-        if not batch.skipped:
+        self.num_met += num_read + len(skipped)
+        if not skipped:
             return
-        self.num_skipped += len(batch.skipped)
-        self.name(batch.skipped)
+        self.num_skipped += len(skipped)
+        self.name(skipped)
         if self.num_met >= self.enough and self.num_skipped > self.max_share * self.num_met:
             raise TrainingError(
                 f"data: {self.num_skipped} of {self.num_met} examples could not be read, more than "
-                f"max_bad_share={self.max_share:g}; {self.path} names them, the last: {batch.skipped[-1]}"
+                f"max_bad_share={self.max_share:g}; {self.path} names them, the last: {skipped[-1]}"
             )
 
     def name(self, skipped: tuple[str, ...]) -> None:
@@ -246,6 +261,7 @@ class SkippedExamples:
         new = [each for each in dict.fromkeys(new) if each not in self._named]
         if new:
             self._named.update(new)
+        if new and self.is_written:
             try:
                 with self.path.open("a", encoding="utf-8") as file:
                     file.write("".join(f"{each}\n" for each in new))

@@ -23,9 +23,15 @@ class TrainingModule(LightningModule):
         task: trained in place.
         settings: how.
         clock: how far the run is; the learning rate follows it.
+        num_ranks: processes that train together. Lightning's strategies average their gradients; each weights its loss
+            by its share of the batch's examples, so that together they have the gradient of one process.
     """
 
-    def __init__(self, task: Task, settings: TrainingSettings, clock: RunClock):
+    stand_in: Batch | None
+    """Where processes train together: what one computes with, for nothing, that has no readable example, so that the
+    others do not wait for it. Set by `RunControl`."""
+
+    def __init__(self, task: Task, settings: TrainingSettings, clock: RunClock, *, num_ranks: int = 1):
         super().__init__()
         self.task = task
         self.settings = settings
@@ -35,6 +41,10 @@ class TrainingModule(LightningModule):
         self.last_loss: Tensor | None = None
         self.gradient_norm: Tensor | None = None
         self._loss = task.loss
+        self.share = 1.0
+        """Share of the batch's examples that this process has."""
+        self.num_ranks = num_ranks
+        self.stand_in: Batch | None = None
 
     def on_fit_start(self) -> None:
         """Compile if asked to: not before Lightning's callbacks have copied what they want to copy."""
@@ -62,12 +72,15 @@ class TrainingModule(LightningModule):
     def training_step(self, batch: Batch) -> Tensor:
         """The loss of a batch; zero, with zero gradients, where all of its examples were unreadable."""
         if len(batch) == 0:
+            if self.stand_in is not None:
+                self.last_loss = None
+                return self._loss(self.stand_in.to(self.device))[0] * 0.0
             weights = [weight for weight in self.parameters() if weight.requires_grad]
             return torch.stack([weight.sum() for weight in weights]).sum() * 0.0
         loss, logs = self._loss(batch)
-        self.last_loss = loss.detach()
-        self.window.add(batch, loss, logs)
-        return loss
+        self.last_loss = loss.detach() * self.share
+        self.window.add(batch, loss, logs, share=self.share)
+        return loss * (self.share * self.num_ranks)
 
     def configure_gradient_clipping(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:
         """Shorten the gradient if it is too long, and keep its norm for the log."""
@@ -78,6 +91,7 @@ class TrainingModule(LightningModule):
             )
         else:
             self.gradient_norm = torch.nn.utils.clip_grad_norm_(weights, self.settings.gradient_clip)
+        self.gradient_norm = getattr(self.gradient_norm, "full_tensor", lambda: self.gradient_norm)()  # from its parts
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         """A step with the learning rate of its time."""

@@ -9,8 +9,15 @@ import numpy as np
 import torch
 
 
-def seed_everything(seed: int) -> None:
-    """Seed Python, NumPy and PyTorch on all devices."""
+def seed_everything(seed: int, *, rank: int = 0) -> None:
+    """Seed Python, NumPy and PyTorch on all devices.
+
+    Args:
+        seed: of the run.
+        rank: which of the processes that train together this is: each draws numbers of its own.
+    """
+    if rank > 0:
+        seed = int(np.random.SeedSequence([seed, rank]).generate_state(1)[0])
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002 - libraries still draw from it
     torch.manual_seed(seed)

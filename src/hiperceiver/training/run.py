@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import os
@@ -22,17 +23,27 @@ from hiperceiver.modality import Modality
 from hiperceiver.model import read_model
 from hiperceiver.tasks.task import Task
 from hiperceiver.training.checkpoints import RUN_KEY, CheckpointFiles, read_checkpoint
-from hiperceiver.training.control import RunControl, save_model_folder
+from hiperceiver.training.control import RunControl
 from hiperceiver.training.ema import AverageWeights
 from hiperceiver.training.evaluation import evaluate, find_device
 from hiperceiver.training.folder import RunFolder, check_run_folder
+from hiperceiver.training.launch import Place, find_place
 from hiperceiver.training.logs import ENOUGH_TO_JUDGE, BoardLogger, CsvLogger, SkippedExamples
 from hiperceiver.training.memory import keep_freed_memory
 from hiperceiver.training.module import TrainingModule
+from hiperceiver.training.processes import Processes
 from hiperceiver.training.progress import make_display
 from hiperceiver.training.quiet import quiet_lightning
 from hiperceiver.training.schedule import RunClock
 from hiperceiver.training.settings import TrainingSettings
+from hiperceiver.training.strategies import (
+    ShardedModule,
+    ShareWeights,
+    make_environment,
+    make_strategy,
+    whole_from_parts,
+    whole_in_place,
+)
 
 __all__ = ["Source", "TrainingResult", "check_run_folder", "evaluate", "train"]
 
@@ -48,6 +59,9 @@ _MAY_CHANGE = {
     "max_bad_share",
     "strict",
     "accelerator",
+    "devices",
+    "num_nodes",
+    "strategy",
 }
 """Settings that a resumed run may have otherwise: they do not alter what a training step computes. (The learning rate
 follows the new length of the run, if that is changed.)"""
@@ -120,6 +134,13 @@ def train(
     model's folder) and, if there is need, `skipped.log`. SIGINT or SIGTERM ends the run after the step that is being
     done, with a checkpoint.
 
+    With several devices (`devices`, `num_nodes`, torchrun or SLURM) every process calls this with the same arguments
+    and a run folder that all can read; Lightning starts them by the command of this one if nobody else did. Weights and
+    metrics are those of one process with the same batches, but for what is random: masks, dropout and mixing are drawn
+    anew in each process, and order and augmentation of the data are not. A loss that is a mean over examples is the
+    same; one over tokens (masked auto-encoding, segmentation) too if as many count in each example, else each process
+    counts by its examples.
+
     Args:
         task: its model and head are trained in place. It gets the source's encoders and class names, saved with it.
         source: its split `train` is trained on, `validation` (if there is one) tells the best weights.
@@ -132,41 +153,59 @@ def train(
     Raises:
         ValueError: a user's mistake, or training that cannot go on (`TrainingError`); one line.
     """
-    check_run_folder(run_folder, resume=resume)
+    place = find_place(settings.devices, settings.num_nodes)
+    processes = Processes(place)
+    if processes.is_first:
+        check_run_folder(run_folder, resume=resume)
     folder = RunFolder(Path(run_folder))
     device = find_device(settings.accelerator)
+    _check_sharing(settings, place, device)
     training_set, validation_set = _splits(source)
     _fit_to_source(task, source)
-    identity = _identity(task, settings, training_set)
+    identity = _identity(task, settings, training_set, place)
     resumed = None
     if resume:
         resumed = read_checkpoint(folder.last_checkpoint, is_mapped=True)[RUN_KEY]
         _check_same(folder.last_checkpoint, resumed["identity"], identity)
-    _make_folder(folder, is_new=not resume)
+    if processes.is_first:
+        _make_folder(folder, is_new=not resume)
     clock = RunClock(
         steps=settings.steps,
         max_seconds=settings.max_seconds,
         earlier_seconds=0.0 if resumed is None else resumed["elapsed"],
     )
     step = 0 if resumed is None else resumed["step"]
-    module = TrainingModule(task, settings, clock)
-    workers = _num_workers(device) if settings.num_workers is None else settings.num_workers
+    workers = _num_workers(device, place) if settings.num_workers is None else settings.num_workers
+    batch_size = settings.batch_size // place.num_ranks
     batches = train_loader(
         training_set,
-        batch_size=settings.batch_size,
+        batch_size=batch_size,
         seed=settings.seed,
         num_workers=workers,
         start_batch=step * settings.accumulate,
+        rank=place.rank,
+        num_ranks=place.num_ranks,
     )
     average = AverageWeights(settings.ema) if settings.ema else None
+    if place.num_ranks > 1 and settings.strategy == "fsdp":
+        module = ShardedModule(copy.deepcopy(task), settings, clock, num_ranks=place.num_ranks)
+        whole = whole_from_parts(task, module, processes)
+    else:
+        module = TrainingModule(task, settings, clock, num_ranks=place.num_ranks)
+        whole = whole_in_place(module, average, processes)
+    sharing = None
+    if not processes.is_alone:
+        few = train_loader(training_set, batch_size=1, seed=settings.seed, num_batches=ENOUGH_TO_JUDGE)
+        sharing = ShareWeights(module, processes, few)
     control = RunControl(
         folder,
         module,
+        processes=processes,
+        whole=whole,
         identity=identity,
         validation=None
         if validation_set is None
-        else eval_loader(validation_set, batch_size=settings.batch_size, num_workers=workers),
-        average=average,
+        else eval_loader(validation_set, batch_size=batch_size, num_workers=workers),
         skipped=SkippedExamples(
             folder.skipped,
             max_share=settings.max_bad_share,
@@ -175,20 +214,23 @@ def train(
             if isinstance(training_set, StreamedExamples)
             else min(ENOUGH_TO_JUDGE, len(training_set)),
             counts=(0, 0) if resumed is None else tuple(resumed["skipped"]),
+            is_written=processes.is_first,
         ),
-        display=make_display(clock, step=step, is_shown=show_progress),
+        display=make_display(clock, step=step, is_shown=show_progress and processes.is_first),
         resumed=resumed,
     )
     keep_freed_memory()
     with quiet_lightning(), control.interruptible():
         trainer = Trainer(
             accelerator=settings.accelerator,
-            devices=1,
+            devices=place.devices,
+            num_nodes=place.num_nodes,
+            strategy=make_strategy(settings, place),
             precision="bf16-mixed" if settings.precision == "bf16" else "32-true",
             max_steps=-1 if settings.steps is None else settings.steps,
             max_epochs=-1,
             accumulate_grad_batches=settings.accumulate,
-            callbacks=[control] if average is None else [average, control],
+            callbacks=[each for each in (sharing, average, control) if each is not None],
             logger=[
                 CsvLogger(
                     folder.metrics,
@@ -196,8 +238,10 @@ def train(
                     redo_validation=resumed is not None and resumed["is_validation_due"],
                 ),
                 BoardLogger(folder.tensorboard, last_step=None if resumed is None else step),
-            ],
-            plugins=[CheckpointFiles()],
+            ]
+            if processes.is_first
+            else False,
+            plugins=[CheckpointFiles(), make_environment(place)],
             default_root_dir=folder.path,
             # What Lightning would do around the steps is done by RunControl.
             enable_checkpointing=False,
@@ -210,16 +254,20 @@ def train(
         module.train()
         try:
             trainer.fit(module, train_dataloaders=batches, ckpt_path=folder.last_checkpoint if resume else None)
-        except SystemExit:  # how Lightning passes a KeyboardInterrupt on
-            raise KeyboardInterrupt from None
-        except BaseException:
-            if not folder.last_checkpoint.exists():
+            processes.close()
+        except BaseException as error:
+            if isinstance(error, SystemExit):  # how Lightning passes a KeyboardInterrupt on
+                error = KeyboardInterrupt()
+            told = processes.failed(error)
+            if processes.is_first and not folder.last_checkpoint.exists():
                 _remove_traces(folder)
-            raise
-    if control.best_step is None:
-        with control.averaged():
-            save_model_folder(folder.model, module)
-    _load_weights(task, folder.model)
+            if told is error and not isinstance(error, KeyboardInterrupt):
+                raise
+            raise told from None
+        finally:
+            if sharing is not None:
+                sharing.thaw()
+    _load_weights(task, control.folder.model)
     return TrainingResult(
         metrics=control.best_metrics,
         last_metrics=control.last_metrics,
@@ -227,11 +275,24 @@ def train(
         steps=control.step,
         seconds=clock.elapsed,
         loss=control.loss,
-        run_folder=folder.path,
-        model_folder=folder.model,
+        run_folder=control.folder.path,
+        model_folder=control.folder.model,
         is_interrupted=control.is_interrupted,
         num_skipped=control.skipped.num_skipped,
     )
+
+
+def _check_sharing(settings: TrainingSettings, place: Place, device: torch.device) -> None:
+    """Refuse what processes cannot do together."""
+    count = place.num_ranks
+    if count == 1 and settings.strategy != "auto":
+        raise ValueError(f"devices: expected several for the strategy {settings.strategy}, got 1")
+    if settings.batch_size % count:
+        raise ValueError(f"batch_size: expected a multiple of {count}, the processes, got {settings.batch_size}")
+    if device.type == "mps" and count > 1:
+        raise ValueError(f"devices: expected 1 of the kind mps, got {count}")
+    if device.type == "cuda" and place.devices > torch.cuda.device_count():
+        raise ValueError(f"devices: expected at most {torch.cuda.device_count()}, got {place.devices}")
 
 
 def _splits(source: Source) -> tuple[ExampleDataset | StreamedExamples, ExampleDataset | None]:
@@ -262,7 +323,7 @@ def _fit_to_source(task: Task, source: Source) -> None:
 
 
 def _identity(
-    task: Task, settings: TrainingSettings, training_set: ExampleDataset | StreamedExamples
+    task: Task, settings: TrainingSettings, training_set: ExampleDataset | StreamedExamples, place: Place
 ) -> dict[str, str]:
     """What must be the same when a run is resumed: name -> JSON."""
     values: dict[str, Any] = {"task": task.settings(), "model": type(task.model).__name__}
@@ -280,10 +341,14 @@ def _identity(
         for field in dataclasses.fields(settings)
         if field.name not in _MAY_CHANGE
     }
+    if place.num_ranks > 1:
+        values["devices"] = place.num_ranks
     return {name: json.dumps(value, default=str) for name, value in values.items()}
 
 
 def _check_same(checkpoint: Path, before: Mapping[str, str], now: Mapping[str, str]) -> None:
+    alone = {"devices": "1"}  # of all machines; not written down by a process that trains alone
+    before, now = {**alone, **before}, {**alone, **now}
     for name in {**before, **now}:
         if before.get(name) != now.get(name):
             was, came = (values.get(name, "none") for values in (before, now))
@@ -291,8 +356,9 @@ def _check_same(checkpoint: Path, before: Mapping[str, str], now: Mapping[str, s
             raise ValueError(f"{name}: {shown}; a run is resumed as it was begun, see {checkpoint}")
 
 
-def _num_workers(device: torch.device) -> int:
-    return 0 if device.type == "cpu" else min(_MOST_WORKERS, max(0, (os.cpu_count() or 1) - 1))
+def _num_workers(device: torch.device, place: Place) -> int:
+    cores = (os.cpu_count() or 1) // place.devices
+    return 0 if device.type == "cpu" else min(_MOST_WORKERS, max(0, cores - 1))
 
 
 def _make_folder(folder: RunFolder, *, is_new: bool) -> None:

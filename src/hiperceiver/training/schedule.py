@@ -46,14 +46,24 @@ class RunClock:
         self.max_seconds = max_seconds
         self.earlier_seconds = earlier_seconds
         self._started: float | None = None
+        self._agreed: float | None = None
 
     def start(self) -> None:
         """Begin to count."""
         self._started = time.monotonic()
 
+    def agree(self, elapsed: float) -> None:
+        """Stand at a time, in seconds of the whole run, until the next call: processes must not differ in it."""
+        self._agreed = elapsed
+
     @property
     def elapsed(self) -> float:
         """Seconds that the run took until now."""
+        return self.running if self._agreed is None else self._agreed
+
+    @property
+    def running(self) -> float:
+        """The same by this process's own clock, whatever was agreed on."""
         return self.earlier_seconds + (0.0 if self._started is None else time.monotonic() - self._started)
 
     def progress(self, step: float) -> float:

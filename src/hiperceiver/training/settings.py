@@ -9,10 +9,12 @@ from typing import Literal, get_args
 
 Precision = Literal["32", "bf16"]
 Accelerator = Literal["auto", "cpu", "gpu", "cuda", "mps"]
+Strategy = Literal["auto", "ddp", "fsdp"]
 
 DEFAULT_STEPS = 10_000
 """Length of a run for which neither `steps` nor `max_time` is given."""
 
+_MAY_BE_NONE = ("steps", "validate_every", "checkpoint_every", "num_workers", "devices", "num_nodes")
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 
 
@@ -72,7 +74,7 @@ class TrainingSettings:
     """Time of the run as "HH:MM:SS", "90s", "4m" or "1h30m", a resumed run's earlier parts included; the last
     validation comes on top."""
     batch_size: int = 32
-    """Examples in a batch."""
+    """Examples in a batch, of all devices together: each takes an equal part."""
     accumulate: int = 1
     """Batches whose gradients are averaged for one optimizer step."""
     learning_rate: float = 1e-3
@@ -110,6 +112,14 @@ class TrainingSettings:
     """Fail at the first unreadable example."""
     accelerator: Accelerator = "auto"
     """Kind of device; auto: a GPU if there is one."""
+    devices: int | None = None
+    """Devices on each machine, each with a process of its own; beside the CPU they are processes alone. None: as many
+    as torchrun or SLURM started, 1 without them."""
+    num_nodes: int | None = None
+    """Machines. None: those of torchrun or SLURM, 1 without them."""
+    strategy: Strategy = "auto"
+    """How several devices share the work. ddp: each holds the whole model and they average gradients; fsdp: each holds
+    a part of every weight, of its gradient and of the optimizer's state; auto: ddp."""
 
     def __post_init__(self) -> None:
         for name, lowest in [
@@ -121,9 +131,11 @@ class TrainingSettings:
             ("log_every", 1),
             ("checkpoint_every", 1),
             ("num_workers", 0),
+            ("devices", 1),
+            ("num_nodes", 1),
         ]:
             value = getattr(self, name)
-            may_be_none = name in ("steps", "validate_every", "checkpoint_every", "num_workers")
+            may_be_none = name in _MAY_BE_NONE
             if value is None and may_be_none:
                 continue
             if not isinstance(value, int) or isinstance(value, bool) or value < lowest:
@@ -142,7 +154,11 @@ class TrainingSettings:
         for name in ("warmup", "ema"):
             if not _is_number(getattr(self, name)) or not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected a number from 0 to below 1, got {getattr(self, name)!r}")
-        for name, choices in [("precision", get_args(Precision)), ("accelerator", get_args(Accelerator))]:
+        for name, choices in [
+            ("precision", get_args(Precision)),
+            ("accelerator", get_args(Accelerator)),
+            ("strategy", get_args(Strategy)),
+        ]:
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {getattr(self, name)!r}")
         for name in ("compile", "strict"):

@@ -1,0 +1,89 @@
+"""Which of the processes that train together this one is, by what its launcher left in the environment. No torch here.
+
+Three launchers are known: `torchrun`, `srun` of SLURM, and Lightning, which starts the others itself where neither did.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Launcher = Literal["torchrun", "slurm", "lightning"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A process among those that train together.
+
+    >>> Place().num_ranks
+    1
+    """
+
+    launcher: Launcher = "lightning"
+    """What started the processes, or will start them."""
+    rank: int = 0
+    """Which of all processes this is."""
+    devices: int = 1
+    """Processes on each machine."""
+    num_nodes: int = 1
+    """Machines."""
+
+    @property
+    def num_ranks(self) -> int:
+        """How many processes train together."""
+        return self.devices * self.num_nodes
+
+
+def find_place(
+    devices: int | None = None, num_nodes: int | None = None, environment: Mapping[str, str] | None = None
+) -> Place:
+    """The place of this process.
+
+    Args:
+        devices: processes on each machine. None: as many as the launcher started; 1 without one.
+        num_nodes: machines. None: those of the launcher; 1 without one.
+        environment: variables. None: those of this process.
+
+    Raises:
+        ValueError: the launcher started another number.
+
+    >>> find_place(environment={"TORCHELASTIC_RUN_ID": "a", "RANK": "3", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"})
+    Place(launcher='torchrun', rank=3, devices=2, num_nodes=2)
+    """
+    variables = os.environ if environment is None else environment
+    launcher = find_launcher(variables)
+    if launcher == "lightning":
+        devices, num_nodes = devices or 1, num_nodes or 1
+        local, node = (int(variables.get(name, 0)) for name in ("LOCAL_RANK", "NODE_RANK"))
+        rank = node * devices + local if devices * num_nodes > 1 else 0
+        return Place(rank=rank, devices=devices, num_nodes=num_nodes)
+    if launcher == "torchrun":
+        rank, size, local_size = (int(variables[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+        started = {"devices": local_size, "num_nodes": size // local_size}
+    else:
+        rank, size, nodes = (
+            int(variables[name]) for name in ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_STEP_NUM_NODES")
+        )
+        started = {"devices": size // nodes, "num_nodes": nodes}
+    for name, wanted in [("devices", devices), ("num_nodes", num_nodes)]:
+        if wanted not in (None, started[name]):
+            raise ValueError(f"{name}: expected {started[name]}, as {launcher} started the processes, got {wanted}")
+    return Place(launcher=launcher, rank=rank, **started)
+
+
+def find_launcher(environment: Mapping[str, str] | None = None) -> Launcher:
+    """What started this process; `lightning` where nothing did."""
+    variables = os.environ if environment is None else environment
+    if "TORCHELASTIC_RUN_ID" in variables:
+        return "torchrun"
+    # A batch script is no step, and a single task needs nobody else.
+    return "slurm" if int(variables.get("SLURM_STEP_NUM_TASKS", 1)) > 1 else "lightning"
+
+
+def is_first_process(environment: Mapping[str, str] | None = None) -> bool:
+    """Whether this process is the one that writes and talks; True for one that trains alone."""
+    variables = os.environ if environment is None else environment
+    names = {"torchrun": ["RANK"], "slurm": ["SLURM_PROCID"], "lightning": ["LOCAL_RANK", "NODE_RANK"]}
+    return not any(int(variables.get(name, 0)) for name in names[find_launcher(variables)])
