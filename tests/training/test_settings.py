@@ -57,6 +57,9 @@ def test_format_duration(seconds: float, text: str) -> None:
         ("max_bad_share", -0.1),
         ("strict", "yes"),
         ("accelerator", "tpu"),
+        ("devices", 0),
+        ("num_nodes", 0),
+        ("strategy", "deepspeed"),
     ],
 )
 def test_wrong_setting(name: str, value: object) -> None:

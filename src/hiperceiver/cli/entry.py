@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from hiperceiver.cli.errors import UserError, closest, describe
@@ -120,6 +121,7 @@ def _run(arguments: list[str], options: dict[str, str]) -> int:
     from hiperceiver.cli import parser, settings
     from hiperceiver.cli.results import check_folder
     from hiperceiver.recipes import read_recipe
+    from hiperceiver.training.launch import is_first_process
 
     command = COMMANDS[name]
     schema = parser.Schema.of(getattr(settings, command.settings), program=f"hip {name}", summary=command.summary)
@@ -127,8 +129,10 @@ def _run(arguments: list[str], options: dict[str, str]) -> int:
     parsed = parser.parse(schema, arguments[1:], read_recipe=lambda recipe: read_recipe(recipe, name))
     if parsed is None:
         return 0
-    if isinstance(parsed, settings.RunSettings):
+    if isinstance(parsed, settings.RunSettings) and is_first_process():
         check_folder(parsed)
+    elif isinstance(parsed, settings.RunSettings):
+        sys.stdout = Path(os.devnull).open("w")  # of processes that train together one talks
     for package in command.needs:
         if find_spec(package) is None:
             raise ModuleNotFoundError(name=package)

@@ -16,6 +16,7 @@ from hiperceiver.data.sources.source import Source
 from hiperceiver.tasks import Task
 from hiperceiver.training import TrainingResult, format_duration, train
 from hiperceiver.training.folder import RunFolder
+from hiperceiver.training.launch import is_first_process
 
 AnySettings = PretrainSettings | FinetuneSettings
 
@@ -23,7 +24,13 @@ AnySettings = PretrainSettings | FinetuneSettings
 def train_and_report(
     task: Task, source: Source, settings: AnySettings, *, command: str, model: str
 ) -> tuple[int, Path]:
-    """Train, print what came of it, and give the exit code and the run's folder."""
+    """Train, print what came of it, and give the exit code and the run's folder.
+
+    Of processes that train together the first alone does more than train; for the others this is the end.
+    """
+    if not is_first_process():
+        train(task, source, settings.training(), settings.out or "runs", resume=settings.resume, show_progress=False)
+        sys.exit(0)
     folder = _choose_folder(settings, command=command, model=model)
     say_oddities(source)
     print(f"run folder: {folder}", flush=True)

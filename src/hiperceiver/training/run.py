@@ -289,6 +289,10 @@ def _check_sharing(settings: TrainingSettings, place: Place, device: torch.devic
         raise ValueError(f"devices: expected several for the strategy {settings.strategy}, got 1")
     if settings.batch_size % count:
         raise ValueError(f"batch_size: expected a multiple of {count}, the processes, got {settings.batch_size}")
+    if settings.strategy == "fsdp" and settings.ema:
+        raise ValueError(f"ema: expected 0 with the strategy fsdp, got {settings.ema}")
+    if settings.strategy == "fsdp" and settings.compile:
+        raise ValueError("compile: expected false with the strategy fsdp, got true")
     if device.type == "mps" and count > 1:
         raise ValueError(f"devices: expected 1 of the kind mps, got {count}")
     if device.type == "cuda" and place.devices > torch.cuda.device_count():

@@ -1,0 +1,121 @@
+"""Two processes that train together, against one that trains alone."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from hiperceiver.tasks import load_task
+from hiperceiver.training.checkpoints import RUN_KEY, read_checkpoint
+from hiperceiver.training.folder import RunFolder
+from hiperceiver.training.run import TrainingResult
+
+from .together import run
+
+SPEEDS = {"examples_per_second", "tokens_per_second", "seconds"}
+TOGETHER = [
+    "classes-ddp",
+    "classes-fsdp",
+    "average-ddp",
+    "bad-ddp",
+    "bad-fsdp",
+    "straight-ddp",
+    "stopped-ddp",
+    "timed-ddp",
+]
+
+
+def in_two_processes(*arguments: str, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if "RANK" not in name}
+    return subprocess.run(
+        [sys.executable, *launcher, *arguments],
+        env={**environment, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"},
+        capture_output=True,
+        text=True,
+        timeout=250,
+    )
+
+
+PROGRAM = str(Path(__file__).with_name("together.py"))
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of runs of two processes."""
+    folder = tmp_path_factory.mktemp("together")
+    done = in_two_processes(PROGRAM, str(folder), *TOGETHER)
+    assert (done.returncode, done.stderr) == (0, "")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TrainingResult]:
+    """The same runs of one process."""
+    folder = tmp_path_factory.mktemp("alone")
+    return {name: run(name, folder / name) for name in ("classes", "average", "bad")}
+
+
+def rows(folder: Path) -> list[dict[str, float]]:
+    import csv
+
+    with RunFolder(folder).metrics.open(newline="") as file:
+        return [{k: float(v) for k, v in row.items() if v and k not in SPEEDS} for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize("name", ["classes-ddp", "classes-fsdp", "average-ddp", "bad-ddp", "bad-fsdp"])
+def test_two_processes_do_what_one_does(runs: Path, alone: dict[str, TrainingResult], name: str) -> None:
+    """Losses, gradient norms, metrics, weights; with accumulation, clipping, averages and unreadable examples."""
+    expected = alone[name.partition("-")[0]].run_folder
+    found, wanted = rows(runs / name), rows(expected)
+    assert len(found) == len(wanted)
+    for row, other in zip(found, wanted, strict=True):
+        assert row == pytest.approx(other, rel=1e-4, abs=1e-5)
+    ours, theirs = (load_task(RunFolder(folder).model).state_dict() for folder in (runs / name, expected))
+    assert ours.keys() == theirs.keys()
+    for weight in ours:
+        torch.testing.assert_close(ours[weight], theirs[weight], rtol=1e-3, atol=2e-4)
+    mine, its = (read_checkpoint(RunFolder(folder).last_checkpoint) for folder in (runs / name, expected))
+    assert mine[RUN_KEY]["skipped"] == its[RUN_KEY]["skipped"]
+    assert mine[RUN_KEY]["best_step"] == its[RUN_KEY]["best_step"]
+    assert mine["state_dict"].keys() == its["state_dict"].keys()
+    for weight in mine["state_dict"]:
+        torch.testing.assert_close(mine["state_dict"][weight], its["state_dict"][weight], rtol=1e-3, atol=2e-4)
+
+
+def test_unreadable_examples_of_all_processes_are_named(runs: Path) -> None:
+    names = RunFolder(runs / "bad-ddp").skipped.read_text().splitlines()
+    assert sorted(names) == [f"{index}.jpg: is empty (0 bytes)" for index in range(4)]
+
+
+def test_each_process_draws_its_own_numbers_and_a_resumed_run_goes_on_with_them(runs: Path) -> None:
+    """The second process was told to stop: both did, and the run was resumed in both."""
+    straight, stopped = (
+        read_checkpoint(RunFolder(runs / name).last_checkpoint) for name in ("straight-ddp", "stopped-ddp")
+    )
+    for checkpoint in (straight, stopped):
+        (other,) = checkpoint[RUN_KEY]["others"]
+        assert not torch.equal(other["random"]["torch"], checkpoint[RUN_KEY]["random"]["torch"])
+    for name, weight in straight["state_dict"].items():
+        assert torch.equal(weight, stopped["state_dict"][name]), name
+    assert rows(runs / "straight-ddp") == rows(runs / "stopped-ddp")
+
+
+def test_time_is_agreed_on(runs: Path) -> None:
+    state = read_checkpoint(RunFolder(runs / "timed-ddp").last_checkpoint)[RUN_KEY]
+    assert state["step"] >= 1
+    assert state["is_validated"]
+
+
+def test_another_number_of_processes_does_not_go_on(runs: Path) -> None:
+    with pytest.raises(ValueError, match="^devices: expected 2, got 1; a run is resumed as it was begun") as error:
+        run("straight", runs / "straight-ddp", resume=True)
+    assert "\n" not in str(error.value)
+
+
+def test_an_error_of_one_process_ends_all_with_one_line(tmp_path: Path) -> None:
+    done = in_two_processes(PROGRAM, str(tmp_path), "failing-ddp")
+    assert done.returncode == 1
+    assert done.stderr == "TrainingError: the disk is on fire\n"

@@ -1,0 +1,108 @@
+"""Run by `test_together.py` in two processes at once: it trains several times and leaves its runs in a folder."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from hiperceiver.data.example import BadExample, Example
+from hiperceiver.modality import Batch
+from hiperceiver.tasks import MaskedAutoencoding, Task
+from hiperceiver.tasks.masked_autoencoding import Mask
+from hiperceiver.training import TrainingResult, TrainingSettings, train
+from hiperceiver.training.launch import is_first_process
+from training.synthetic import Source, Stripes, autoencoding, classification
+
+SETTINGS: dict[str, Any] = {"steps": 4, "batch_size": 4, "log_every": 2, "learning_rate": 3e-3, "seed": 5}
+
+
+class FixedMasks(MaskedAutoencoding):
+    """Hides the same of every example."""
+
+    def draw_mask(self, batch: Batch, generator: Any = None) -> Mask:
+        return super().draw_mask(batch, [torch.Generator().manual_seed(7) for _ in range(len(batch))])
+
+
+class InTheOther(Stripes):
+    """Something happens in the process that is not the first when it reads its n-th example."""
+
+    def __init__(self, count: int, *, at: int, what: Callable[[], None]):
+        super().__init__(count)
+        self.at, self.what, self.reads = at, what, 0
+
+    def __getitem__(self, index: int) -> Example | BadExample:
+        self.reads += 1
+        if self.reads == self.at and not is_first_process():
+            self.what()
+        return super().__getitem__(index)
+
+
+def fixed_masks() -> FixedMasks:
+    task = autoencoding()
+    return FixedMasks(task.model, task.config)
+
+
+def dropout() -> Task:
+    return autoencoding(dropout=0.2)
+
+
+def told_to_stop() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def fail() -> None:
+    raise ValueError("the disk is on fire")
+
+
+def bad() -> Source:
+    return Source(splits={"train": Stripes(10, bad=(0, 1, 2, 3)), "validation": Stripes(6, seed=1, bad=(2,))})
+
+
+def disturbed(what: Callable[[], None]) -> Source:
+    return Source(splits={"train": InTheOther(20, at=6, what=what), "validation": Stripes(6, seed=1)})
+
+
+Run = tuple[Callable[[], Task], Callable[[], Source], dict[str, Any]]
+
+RUNS: dict[str, Run] = {
+    "classes": (classification, Source, {"accumulate": 2, "gradient_clip": 0.1, "validate_every": 3}),
+    "average": (classification, Source, {"ema": 0.9}),
+    "bad": (fixed_masks, bad, {"max_bad_share": 0.9, "log_every": 1, "batch_size": 2, "steps": 6, "validate_every": 5}),
+    "straight": (dropout, Source, {"validate_every": 2}),
+    "stopped": (dropout, lambda: disturbed(told_to_stop), {"validate_every": 2}),
+    "timed": (dropout, Source, {"steps": None, "max_time": "1s"}),
+    "failing": (dropout, lambda: disturbed(fail), {}),
+}
+"""Name -> task, source, settings beside `SETTINGS`."""
+
+
+def run(name: str, folder: Path, *, resume: bool = False, **settings: Any) -> TrainingResult:
+    task, source, own = RUNS[name]
+    everything = TrainingSettings(**{**SETTINGS, **own, **settings})
+    return train(task(), source(), everything, folder, resume=resume, show_progress=False)
+
+
+def main(folder: Path, names: list[str]) -> None:
+    torch.set_num_threads(1)
+    for name in names:
+        run_name, _, strategy = name.partition("-")
+        result = run(run_name, folder / name, devices=2, strategy=strategy)
+        if result.is_interrupted:
+            print(f"{name} was interrupted after {result.steps} steps", flush=True)
+            run("straight", folder / name, resume=True, devices=2, strategy=strategy)
+
+
+if __name__ == "__main__":
+    try:
+        main(Path(sys.argv[1]), sys.argv[2:])
+    except ValueError as error:
+        sys.exit(f"{type(error).__name__}: {error}")
