@@ -3,6 +3,7 @@
 from hiperceiver.model.block import BlockConfig, PerceiverBlock
 from hiperceiver.model.grouping import GroupPlan, regroup
 from hiperceiver.model.hip import HiP, HiPConfig
+from hiperceiver.model.parallel import GroupParallel
 from hiperceiver.model.perceiver import Encoded, HiPOutput, Perceiver, PerceiverConfig
 from hiperceiver.model.perceiver_io import PerceiverIO, PerceiverIOConfig
 from hiperceiver.model.saving import SavedModel, read_model, save_model
@@ -13,6 +14,7 @@ __all__ = [
     "VARIANTS",
     "BlockConfig",
     "Encoded",
+    "GroupParallel",
     "GroupPlan",
     "HiP",
     "HiPConfig",

@@ -115,7 +115,7 @@ class PerceiverBlock(nn.Module):
             skip: latents of the matching encoder block (B, G, N, D'), added to this block's queries.
             is_hidden: bool (B, G, M), True = a token that no latent sees; `Tokens` know theirs.
         """
-        queries = self.latents.unflatten(0, (1, self.config.num_groups, -1))  # (1, G, N, D)
+        queries = self.latents.unflatten(0, (1, -1, self.config.num_latents))  # (1, G, N, D)
         count = self.config.num_train_latents
         if self.training and count is not None and count < self.config.num_latents:
             queries = sample_latents(queries, count, batch_size=tokens.shape[0])

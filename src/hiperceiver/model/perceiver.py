@@ -309,15 +309,26 @@ class Perceiver(
         present = [name for name in inputs if self.modalities[name].role == "input"]
         plan = self.plan({name: self.modalities[name].num_tokens for name in present})
         check_visible(visible, plan, batch_size=inputs[present[0]].shape[0])
+        return self._encode(plan, inputs, is_padding, visible)
 
+    def _encode(
+        self,
+        plan: GroupPlan,
+        inputs: Mapping[str, Tensor],
+        is_padding: Mapping[str, Tensor],
+        visible: Mapping[str, Tensor],
+    ) -> Encoded:
+        """Encode what was checked, its tokens in the groups of the plan."""
         tokens = Tokens(
-            plan=plan, of={n: self._tokens(n, inputs[n], plan, is_padding.get(n), visible.get(n)) for n in present}
+            plan=plan,
+            of={n: self._tokens(n, inputs[n], plan, is_padding.get(n), visible.get(n)) for n in plan.spans},
         )
-        x, skips = tokens, []
+        skips = []
         for index in range(self.processor_index):
-            x = self.blocks[index](x if index == 0 else self._regroup(x, index))  # (B, G, N, D)
-            skips.append(x)
-        x, is_hidden = (self._regroup(x, self.processor_index), None) if skips else tokens.embed()  # (B, 1, M, D)
+            skips.append(self.blocks[index](self._regroup(skips[-1], index) if skips else tokens))  # (B, G, N, D)
+        x, is_hidden = (
+            (self._regroup(skips[-1], self.processor_index), None) if skips else tokens.embed()
+        )  # (B, 1, M, D)
         x, is_hidden = self._join_labels(x, is_hidden, inputs, is_padding)
         x = self.processor(x, is_hidden=is_hidden)  # (B, 1, N, D)
         return Encoded(plan, tokens, skips, x)
@@ -349,8 +360,8 @@ class Perceiver(
             latents: what `decode` gave, (B, G, N, D). A label is read from the processor's, whatever they are.
             name: an input modality that came, or a label.
             head: embedding channels to K, applied to each token alone.
-            own_embedding: whether a token's own embedding joins its position in the query, and what is read (as Perceiver
-                IO does for optical flow). For input modalities only.
+            own_embedding: whether a token's own embedding joins its position in the query, and what is read (as
+                Perceiver IO does for optical flow). For input modalities only.
         """
         if name in self.label_names:
             assert self.label_readout is not None and not own_embedding

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hiperceiver.model.layers import Linear, learned_table
@@ -99,14 +100,25 @@ class FourierPositions(Positions):
 
     def forward(self, tokens: Tensor | None = None) -> Tensor:
         """Projected features of all tokens: (M, E)."""
-        weights = self.projection.weight.chunk(len(self.grid), dim=1)
-        total = weights[0].new_zeros(())
-        for axis, weight in enumerate(weights):
-            along = self.axis_features(axis) @ weight.mT  # (extent, E)
+        total = self.projection.weight.new_zeros(())
+        for axis, along in enumerate(self._along_axes()):
             shape = [1] * len(self.grid)
             shape[axis] = self.grid[axis]
             total = total + along.view(*shape, -1)
         return total.flatten(0, -2)
+
+    def of_tokens(self, tokens: slice) -> Tensor:
+        """Projected features of those tokens, from start to stop, without computing the others: (tokens, E)."""
+        number = torch.arange(tokens.start, tokens.stop, device=self.projection.weight.device)
+        total = self.projection.weight.new_zeros(())
+        for place, along in zip(torch.unravel_index(number, self.grid), self._along_axes(), strict=True):
+            total = total + F.embedding(place, along)
+        return total
+
+    def _along_axes(self) -> list[Tensor]:
+        """Projected features along each axis alone: (extent, E)."""
+        weights = self.projection.weight.chunk(len(self.grid), dim=1)
+        return [self.axis_features(axis) @ weight.mT for axis, weight in enumerate(weights)]
 
 
 class CoordinatePositions(Positions):
