@@ -178,9 +178,11 @@ class CrossAttention(nn.Module):
             tokens: (B, G, M, C).
             is_hidden: bool (B, G, M), True = a token that no query sees.
         """
-        x = self._cheapest_order(queries, tokens)(queries, tokens, is_hidden)
-        if self.residual:
-            x = x + queries
+        return self.finish(queries, self._cheapest_order(queries, tokens)(queries, tokens, is_hidden))
+
+    def finish(self, queries: Tensor, attended: Tensor) -> Tensor:
+        """What follows the attention: the residual, if there is one, and the feed-forward."""
+        x = attended + queries if self.residual else attended
         return x + self.feed_forward(self.feed_forward_norm(x))
 
     def _cheapest_order(self, queries: Tensor, tokens: Tensor) -> Callable[..., Tensor]:
@@ -205,41 +207,67 @@ class CrossAttention(nn.Module):
         return self.output(x)
 
     def _attend_to_raw_tokens(self, queries: Tensor, tokens: Tensor, is_hidden: Tensor | None) -> Tensor:
-        """For many tokens: keys and values are the normalised tokens themselves.
+        """For many tokens: keys and values are the normalised tokens themselves."""
+
+        def look(asked: Tensor) -> tuple[Tensor, Tensor | None]:
+            seen = F.layer_norm(tokens, tokens.shape[-1:], eps=self.token_norm.eps)
+            is_blind = None if is_hidden is None else is_hidden.all(-1, keepdim=True)
+            return attend(asked, seen, seen, 1, is_hidden, scale=1.0), is_blind
+
+        return self.attend_to_raw_tokens(queries, look)
+
+    def attend_to_raw_tokens(self, queries: Tensor, look: Callable[[Tensor], tuple[Tensor, Tensor | None]]) -> Tensor:
+        """Attend without keys or values of the tokens, which need not exist.
 
         With t a normalised token before the norm's own scale s and offset o, and W_k, b_k the key projection of a head,
             q . (W_k (s t + o) + b_k) = (s W_k^T q) . t + constant of the query, which the softmax does not see;
         and the value projection is applied to the weighted mean of the tokens instead of to each.
+
+        Args:
+            queries: (1 or B, G, N, D).
+            look: gives, for what is asked (1 or B, G, H N, C), the means of the group's normalised tokens weighted by
+                the softmax of asked . t (B, G, H N, C), and which queries saw nothing: bool that broadcasts to
+                (B, G, H N), or None where all saw something.
         """
-        heads, channels = self.num_heads, tokens.shape[-1]
+        heads = self.num_heads
         key_weight, value_weight = (w.unflatten(0, (heads, -1)) for w in self.key_value.weight.chunk(2))  # (H, C/H, C)
         asked = self.query(self.query_norm(queries)).unflatten(-1, (heads, -1))  # (B, G, N, H, C / H)
-        asked = torch.einsum("bgnhk,hkc->bghnc", asked, key_weight) * self.token_norm.weight
-        seen = F.layer_norm(tokens, (channels,), eps=self.token_norm.eps)
-        x = attend(asked.flatten(2, 3), seen, seen, 1, is_hidden, scale=self.scale)  # (B, G, H N, C)
+        asked = torch.einsum("bgnhk,hkc->bghnc", asked, key_weight) * (self.token_norm.weight * self.scale)
+        x, is_blind = look(asked.flatten(2, 3))  # (B, G, H N, C)
         x = x.unflatten(2, (heads, -1)) * self.token_norm.weight + self.token_norm.bias
         x = torch.einsum("bghnc,hkc->bgnhk", x, value_weight).flatten(-2) + self.key_value.bias.chunk(2)[1]
-        if is_hidden is not None:
-            x = x.masked_fill(is_hidden.all(-1)[..., None, None], 0.0)
+        if is_blind is not None:  # a query sees nothing with one head only if it does with all
+            x = x.masked_fill(is_blind[..., : x.shape[2], None], 0.0)
         return self.output(x)
 
     def _attend_with_raw_queries(self, queries: Tensor, tokens: Tensor, is_hidden: Tensor | None) -> Tensor:
         """For many queries and one head: queries are the normalised queries themselves.
 
-        With r a normalised query before the norm's own scale s and offset o, and k a key,
-            (W_q (s r + o) + b_q) . k = r . u + a,  where u = s W_q^T k and a = (W_q o + b_q) . k.
-        The channels of r sum to zero, so the mean of u is free to carry a: (r + 1) . (u - mean(u) + a / D) = r . u + a.
-        The output projection is applied to the values.
+        The channels of a normalised query r sum to zero, so the mean of u is free to carry the constant a:
+            (r + 1) . (u - mean(u) + a / D) = r . u + a.
         """
         channels = queries.shape[-1]
-        keys, values = split_linear(self.key_value, self.token_norm(tokens), 2)
-        keys_as_queries = keys @ (self.query.weight * self.query_norm.weight)  # u: (B, G, M, D)
-        constant = keys @ F.linear(self.query_norm.bias, self.query.weight, self.query.bias)  # a: (B, G, M)
-        keys_as_queries = keys_as_queries - keys_as_queries.mean(-1, keepdim=True) + constant[..., None] / channels
+        u, a, values = self.absorb_queries(tokens)
+        keys = u - u.mean(-1, keepdim=True) + a[..., None] / channels
         ones = torch.ones_like(self.query_norm.bias)
         raw = F.layer_norm(queries, (channels,), weight=ones, bias=ones, eps=self.query_norm.eps)  # r + 1
-        x = attend(raw, keys_as_queries, F.linear(values, self.output.weight), 1, is_hidden, scale=self.scale)
-        return x + self.output.bias
+        return attend(raw, keys, values, 1, is_hidden, scale=1.0) + self.output.bias
+
+    def absorb_queries(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What normalised queries r need of the tokens (B, G, M, C), with one head: scores are r . u + a.
+
+        With r a normalised query before the norm's own scale s and offset o, and k a scaled key,
+            (W_q (s r + o) + b_q) . k = r . u + a,  where u = s W_q^T k and a = (W_q o + b_q) . k.
+        The output projection, without its bias, is applied to the values.
+
+        Returns:
+            u (B, G, M, D), a (B, G, M), values (B, G, M, D).
+        """
+        keys, values = split_linear(self.key_value, self.token_norm(tokens), 2)
+        keys = keys * self.scale
+        u = keys @ (self.query.weight * self.query_norm.weight)
+        a = keys @ F.linear(self.query_norm.bias, self.query.weight, self.query.bias)
+        return u, a, F.linear(values, self.output.weight)
 
 
 class DropPath(nn.Module):

@@ -1,4 +1,4 @@
-"""Compute in pieces that fit the cache, and again in the backward pass, so that activations at M tokens never exist whole.
+"""Compute in pieces that fit the cache, and again in the backward pass: activations at M tokens never exist whole.
 
 Groups see only their own tokens, and readout queries only their own group's latents: what happens at the tokens can be
 done for a few groups at a time, and only its small result be kept.
@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 _STREAM_ABOVE = 32 * 2**20
 """Bytes of one activation above which pieces pay: keeping less is then worth computing it twice."""
 _PIECE = {"cpu": 2 * 2**20, "cuda": 256 * 2**20}
-"""Bytes of one activation in a piece, by kind of device: some of them fit a CPU's cache; a GPU needs more to be busy."""
+"""Bytes of one activation in a piece, by kind of device: some fit a CPU's cache; a GPU needs more to be busy."""
 
 
 def pieces_of(num_bytes: int, device: torch.device) -> int:

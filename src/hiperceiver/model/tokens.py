@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hiperceiver.model import fused
 from hiperceiver.model.grouping import GroupPlan
-from hiperceiver.model.layers import CrossAttention
+from hiperceiver.model.layers import CrossAttention, squared_relu
 from hiperceiver.model.streaming import pieces_of, stream
 
 
@@ -48,12 +49,26 @@ class ModalityTokens:
 
     def attended_by(self, attention: CrossAttention, queries: Tensor) -> Tensor:
         """What queries (1 or B, g, N, D) make of the tokens of their group: (B, g, N, D)."""
-
-        def attend(queries: Tensor, *parts: Tensor | None) -> Tensor:
-            return attention(queries, *self._embed(*parts))
-
         batch, groups, seen, channels = self.shape
-        num_pieces = self._num_pieces(batch * groups * seen * channels)
+        num_values = batch * groups * seen * channels
+        if (
+            isinstance(self.embedding, nn.Linear)
+            and self.is_zero is None
+            and not self.x.requires_grad
+            and fused.suits(
+                "look",
+                *(self.x, self.positions, queries),
+                num_values=num_values,
+                num_channels=max(channels, self.x.shape[3]),
+                num_queries=attention.num_heads * queries.shape[2],
+            )
+        ):
+            return attention.finish(queries, attention.attend_to_raw_tokens(queries, self._look))
+
+        def attend(queries: Tensor, x: Tensor, positions: Tensor, *rest: Tensor | None) -> Tensor:
+            return attention(queries, *self._embed(x, positions, *rest))
+
+        num_pieces = self._num_pieces(num_values)
         weights = [*self.embedding.parameters(), *attention.parameters()]
         return stream(attend, [queries, *self._parts], num_pieces=num_pieces, weights=weights)
 
@@ -67,6 +82,21 @@ class ModalityTokens:
             own_embedding: whether a place asks with its token's embedding beside its position, and adds them to what
                 it reads, as Perceiver IO does for optical flow.
         """
+        batch, groups, places, _ = self.x.shape
+        num_values = batch * groups * places * self.positions.shape[3]
+        if (
+            not own_embedding
+            and isinstance(head, nn.Linear)
+            and readout.feed_forward.activation is squared_relu
+            and fused.suits(
+                "read",
+                *(self.positions, latents),
+                num_values=num_values,
+                num_channels=max(self.positions.shape[3], head.out_features),
+                num_queries=latents.shape[2],
+            )
+        ):
+            return fused.read(self.positions, *_absorbed(readout, latents, head))
 
         def read(latents: Tensor, positions: Tensor, x: Tensor | None) -> Tensor:
             if x is None:
@@ -74,22 +104,33 @@ class ModalityTokens:
             tokens = self.embedding(x) + positions
             return head(readout(tokens, latents) + tokens)
 
-        batch, groups, places, _ = self.x.shape
-        num_pieces = self._num_pieces(batch * groups * places * self.positions.shape[3])
+        num_pieces = self._num_pieces(num_values)
         # Places do not see each other: a group larger than a piece is split into several that read the same latents.
         splits = _divisor(places, -(-num_pieces // groups))
         if splits > 1:
             latents = latents.repeat_interleave(splits, dim=1)
         positions, x = (each.unflatten(2, (splits, -1)).flatten(1, 2) for each in (self.positions, self.x))
         weights = [*self.embedding.parameters(), *readout.parameters(), *head.parameters()]
-        result = stream(
-            read, [latents, positions, x if own_embedding else None], num_pieces=num_pieces, weights=weights
-        )
+        cut = [latents, positions, x if own_embedding else None]
+        result = stream(read, cut, num_pieces=num_pieces, weights=weights)
         return result.unflatten(1, (groups, splits)).flatten(2, 3)
 
     @property
-    def _parts(self) -> tuple[Tensor | None, ...]:
+    def _parts(self) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
         return self.x, self.positions, self.is_absent, self.is_zero, self.visible
+
+    def _look(self, asked: Tensor) -> tuple[Tensor, Tensor | None]:
+        assert isinstance(self.embedding, nn.Linear)
+        seen, logs = fused.look(
+            self.x,
+            self.positions,
+            self.embedding.weight,
+            self.embedding.bias,
+            asked.expand(self.x.shape[0], -1, -1, -1),
+            self.is_absent,
+            self.visible,
+        )
+        return seen, logs.isinf()
 
     def _num_pieces(self, num_values: int) -> int:
         return pieces_of(num_values * self.positions.element_size(), self.x.device)
@@ -161,6 +202,27 @@ def _take(x: Tensor, places: Tensor) -> Tensor:
     rows = rows + places.clamp(min=0)
     flat = x.flatten(0, 2)
     return flat[rows] if x.dtype == torch.bool else F.embedding(rows, flat)
+
+
+def _absorbed(readout: CrossAttention, latents: Tensor, head: nn.Linear) -> tuple[Tensor, ...]:
+    """What the fused readout needs beside the positions: norms and projections absorbed where they are small.
+
+    The last layers are linear in what was read, x, and in the feed-forward's hidden layer h:
+        head (x + W h + b) = (head x) + (head W) h + head b.
+    """
+    keys, constants, values = readout.absorb_queries(latents)
+    norm, hidden, output = readout.feed_forward_norm, readout.feed_forward.hidden, readout.feed_forward.output
+    return (
+        keys,
+        constants,
+        values,
+        readout.output.bias,
+        hidden.weight * norm.weight,
+        hidden(norm.bias),
+        head.weight,
+        head.weight @ output.weight,
+        head(output.bias),
+    )
 
 
 def _divisor(number: int, at_least: int) -> int:

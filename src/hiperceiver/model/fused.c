@@ -1,0 +1,500 @@
+/* What happens at every token, fused: tiles of tokens pass from the raw values to the result without leaving the cache.
+ *
+ * look: embed, add the position, normalise, and let the latents of the group attend; forward and backward.
+ * read: let the place's position attend to the latents of its group, feed forward, unembed; forward and backward.
+ * The formulas are those of CrossAttention in layers.py, with the projections absorbed into the shorter side.
+ *
+ * A tile holds TILE tokens, channel by channel, so that a vector holds one channel of LANES tokens.
+ * E embedding channels, N queries or latents, C raw channels, K channels of the result, P places, S seen places.
+ */
+
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LANES 16
+#define VECTORS 4
+#define TILE (LANES * VECTORS)
+
+typedef float vec __attribute__((vector_size(4 * LANES)));
+typedef int32_t ivec __attribute__((vector_size(4 * LANES)));
+typedef vec row[VECTORS]; /* one channel of a tile */
+
+#define EACH(v) for (int v = 0; v < VECTORS; v++)
+
+static inline vec splat(float x) { return x - (vec){0}; }
+static inline vec larger(vec a, vec b) {
+    ivec is_larger = a > b;
+    return (vec)(((ivec)a & is_larger) | ((ivec)b & ~is_larger));
+}
+static inline float sum_lanes(vec x) {
+    float total = 0;
+    for (int i = 0; i < LANES; i++) total += x[i];
+    return total;
+}
+static inline vec root(vec x) {
+    for (int i = 0; i < LANES; i++) x[i] = sqrtf(x[i]);
+    return x;
+}
+
+static inline int any_lane(ivec x) {
+    int any = 0;
+    for (int i = 0; i < LANES; i++) any |= x[i];
+    return any;
+}
+
+/* exp(x) to about 1e-7, for x below 88; below -87 it is as good as zero. */
+static inline vec exponential(vec x) {
+    x = larger(x, splat(-87.0f));
+    vec shifted = x * 1.44269504f + 12582912.0f; /* the nearest whole number, by adding 1.5 * 2^23 */
+    vec whole = shifted - 12582912.0f;
+    vec rest = x - whole * 0.693359375f + whole * 2.12194440e-4f;
+    vec y = splat(1.3981999507e-3f) + rest * 1.9875691500e-4f;
+    y = y * rest + 8.3334519073e-3f;
+    y = y * rest + 4.1665795894e-2f;
+    y = y * rest + 1.6666665459e-1f;
+    y = y * rest + 5.0000001201e-1f;
+    y = y * rest * rest + rest + 1.0f;
+    ivec power = (((ivec)shifted - 0x4B400000) + 127) << 23;
+    return y * (vec)power;
+}
+
+/* y[i] = bias[i] + sum_j a[i][j] x[j]; without bias nothing is added, and with `adds` y is kept. */
+static inline void multiply(int rows, int columns, const float *a, const float *bias, const row *x, row *y, int adds) {
+    for (int i = 0; i < rows; i += 2) {
+        int two = i + 1 < rows;
+        const float *a0 = a + (size_t)i * columns, *a1 = two ? a0 + columns : a0;
+        row t0, t1;
+        EACH(v) {
+            t0[v] = splat(bias ? bias[i] : 0.0f);
+            t1[v] = splat(bias && two ? bias[i + 1] : 0.0f);
+            if (adds) {
+                t0[v] += y[i][v];
+                if (two) t1[v] += y[i + 1][v];
+            }
+        }
+        for (int j = 0; j < columns; j++)
+            EACH(v) {
+                t0[v] += a0[j] * x[j][v];
+                t1[v] += a1[j] * x[j][v];
+            }
+        EACH(v) {
+            y[i][v] = t0[v];
+            if (two) y[i + 1][v] = t1[v];
+        }
+    }
+}
+
+/* y[j] = sum_i a[i][j] x[i], or added to y. */
+static inline void multiply_transposed(int rows, int columns, const float *a, const row *x, row *y, int adds) {
+    for (int j = 0; j < columns; j += 2) {
+        int two = j + 1 < columns;
+        row t0, t1;
+        EACH(v) {
+            t0[v] = adds ? y[j][v] : splat(0);
+            t1[v] = adds && two ? y[j + 1][v] : splat(0);
+        }
+        for (int i = 0; i < rows; i++) {
+            float a0 = a[(size_t)i * columns + j], a1 = a[(size_t)i * columns + j + two];
+            EACH(v) {
+                t0[v] += a0 * x[i][v];
+                t1[v] += a1 * x[i][v];
+            }
+        }
+        EACH(v) {
+            y[j][v] = t0[v];
+            if (two) y[j + 1][v] = t1[v];
+        }
+    }
+}
+
+/* sums[i][j] += x[i] y[j], lane by lane: the lanes are summed once, at the end. */
+static inline void add_products(int rows, int columns, const row *x, const row *y, vec *sums) {
+    for (int i = 0; i < rows; i++) {
+        vec x0 = x[i][0], x1 = x[i][1], x2 = x[i][2], x3 = x[i][3];
+        vec *into = sums + (size_t)i * columns;
+        for (int j = 0; j < columns; j++)
+            into[j] += (x0 * y[j][0] + x1 * y[j][1]) + (x2 * y[j][2] + x3 * y[j][3]);
+    }
+}
+static inline void add_rows(int rows, const row *x, vec *sums) {
+    for (int i = 0; i < rows; i++) sums[i] += (x[i][0] + x[i][1]) + (x[i][2] + x[i][3]);
+}
+static void add_lanes(int count, const vec *sums, float *into) {
+    for (int i = 0; i < count; i++) into[i] += sum_lanes(sums[i]);
+}
+
+/* Zero mean and unit variance over the channels, in place; gives 1 / deviation. */
+static inline void normalise(int channels, row *x, row inverse) {
+    row mean, variance;
+    EACH(v) mean[v] = variance[v] = splat(0);
+    for (int e = 0; e < channels; e++) EACH(v) mean[v] += x[e][v];
+    EACH(v) mean[v] *= 1.0f / channels;
+    for (int e = 0; e < channels; e++)
+        EACH(v) {
+            x[e][v] -= mean[v];
+            variance[v] += x[e][v] * x[e][v];
+        }
+    EACH(v) inverse[v] = 1.0f / root(variance[v] * (1.0f / channels) + 1e-5f);
+    for (int e = 0; e < channels; e++) EACH(v) x[e][v] *= inverse[v];
+}
+
+/* The gradient before normalising, from that after it, in place. */
+static inline void normalise_backward(int channels, const row *x, const row inverse, row *gradient) {
+    row mean, along;
+    EACH(v) mean[v] = along[v] = splat(0);
+    for (int e = 0; e < channels; e++)
+        EACH(v) {
+            mean[v] += gradient[e][v];
+            along[v] += gradient[e][v] * x[e][v];
+        }
+    EACH(v) {
+        mean[v] *= 1.0f / channels;
+        along[v] *= 1.0f / channels;
+    }
+    for (int e = 0; e < channels; e++)
+        EACH(v) gradient[e][v] = (gradient[e][v] - mean[v] - x[e][v] * along[v]) * inverse[v];
+}
+
+/* Tokens (count, channels) to a tile and back; lanes beyond count are zero. */
+static inline void load(int channels, int count, const float *from, row *x) {
+    float *to = (float *)x;
+    if (count < TILE) memset(x, 0, sizeof(row) * channels);
+    for (int t = 0; t < count; t++)
+        for (int e = 0; e < channels; e++) to[e * TILE + t] = from[(size_t)t * channels + e];
+}
+static inline void load_places(int channels, int count, const float *from, const int64_t *places, row *x) {
+    float *to = (float *)x;
+    memset(x, 0, sizeof(row) * channels);
+    for (int t = 0; t < count; t++)
+        if (places[t] >= 0)
+            for (int e = 0; e < channels; e++) to[e * TILE + t] = from[(size_t)places[t] * channels + e];
+}
+static inline void store(int channels, int count, const row *x, float *to, int adds) {
+    const float *from = (const float *)x;
+    for (int t = 0; t < count; t++)
+        for (int e = 0; e < channels; e++) {
+            float *place = to + (size_t)t * channels + e;
+            *place = adds ? *place + from[e * TILE + t] : from[e * TILE + t];
+        }
+}
+static inline void add_to_places(int channels, int count, const row *x, const int64_t *places, float *to) {
+    const float *from = (const float *)x;
+    for (int t = 0; t < count; t++)
+        if (places[t] >= 0)
+            for (int e = 0; e < channels; e++) to[(size_t)places[t] * channels + e] += from[e * TILE + t];
+}
+
+static void *scratch(size_t bytes) {
+    bytes = (bytes + 63) / 64 * 64;
+    void *memory = aligned_alloc(64, bytes ? bytes : 64);
+    if (memory) memset(memory, 0, bytes);
+    return memory;
+}
+static inline int smaller(int64_t a, int64_t b) { return (int)(a < b ? a : b); }
+
+/* ------------------------------------------------------------------------------------------------------------ look */
+
+typedef struct {
+    int64_t batch, groups, places, seen;      /* B, g, P, S (= P without `visible`) */
+    int64_t raw, channels, queries;           /* C, E, N */
+    int64_t shares_positions, shares_absent;  /* whether all examples have the same */
+    const float *x;                           /* (B, g, P, C) */
+    const float *positions;                   /* (1 or B, g, P, E) */
+    const float *weight, *bias;               /* of the embedding: (E, C), (E) */
+    const float *asked;                       /* queries, scaled: (B, g, N, E) */
+    const uint8_t *absent;                    /* (1 or B, g, P) or NULL */
+    const int64_t *visible;                   /* (B, g, S) or NULL; -1 = none */
+} look_arguments;
+
+enum { NONE, SOME, ALL };
+/* What a score may be above the one that its softmax is scaled by: e^20 is far from overflow, and scaling anew is rare. */
+#define LEEWAY 20.0f
+
+/* One tile of normalised tokens t (E rows), its raw values x (C rows) and which lanes are real: NONE, SOME or ALL. */
+static int look_tile(const look_arguments *a, int64_t b, int64_t g, int64_t start, row *x, row *t, row inverse, row real) {
+    int count = smaller(TILE, a->seen - start), num_real = 0;
+    int64_t own = b * a->groups + g, positions = (a->shares_positions ? 0 : b * a->groups) + g;
+    int64_t absent = (a->shares_absent ? 0 : b * a->groups) + g;
+    const float *raw = a->x + own * a->places * a->raw, *table = a->positions + positions * a->places * a->channels;
+    const int64_t *places = a->visible ? a->visible + own * a->seen + start : NULL;
+    row e[a->channels];
+    if (places) {
+        load_places(a->raw, count, raw, places, x);
+        load_places(a->channels, count, table, places, e);
+    } else {
+        load(a->raw, count, raw + start * a->raw, x);
+        load(a->channels, count, table + start * a->channels, e);
+    }
+    float *is_real = (float *)real;
+    for (int i = 0; i < TILE; i++) {
+        int64_t place = i >= count ? -1 : places ? places[i] : start + i;
+        is_real[i] = place >= 0 && !(a->absent && a->absent[absent * a->places + place]);
+        num_real += is_real[i] != 0;
+    }
+    multiply(a->channels, a->raw, a->weight, a->bias, x, t, 0);
+    for (int c = 0; c < a->channels; c++) EACH(v) t[c][v] += e[c][v];
+    normalise(a->channels, t, inverse);
+    return num_real == TILE ? ALL : num_real ? SOME : NONE;
+}
+
+/* seen (B, g, N, E): means of the normalised tokens, weighted by the softmax; logs (B, g, N): of the
+ * softmax's sums, -inf where nothing was seen. */
+int look(const look_arguments *a, int64_t first, int64_t last, float *seen, float *logs) {
+    int n = a->queries, channels = a->channels;
+    row *s = scratch(sizeof(row) * n), *x = scratch(sizeof(row) * a->raw), *t = scratch(sizeof(row) * channels);
+    vec *tops = scratch(sizeof(vec) * n), *highest = scratch(sizeof(vec) * n), *sums = scratch(sizeof(vec) * n);
+    vec *total = scratch(sizeof(vec) * n * channels);
+    int failed = !s || !x || !t || !tops || !highest || !sums || !total;
+    for (int64_t g = first; g < last && !failed; g++)
+        for (int64_t b = 0; b < a->batch; b++) {
+            int64_t own = b * a->groups + g;
+            /* Every lane has a softmax of its own, scaled by a score of about the highest so far; merged at the end. */
+            for (int i = 0; i < n; i++) highest[i] = splat(-1e30f);
+            memset(sums, 0, sizeof(vec) * n);
+            memset(total, 0, sizeof(vec) * n * channels);
+            for (int64_t start = 0; start < a->seen; start += TILE) {
+                row inverse, real;
+                int is_any = look_tile(a, b, g, start, x, t, inverse, real);
+                if (is_any == NONE) continue;
+                multiply(n, channels, a->asked + own * n * channels, NULL, t, s, 0);
+                if (is_any == SOME)
+                    for (int i = 0; i < n; i++) EACH(v) s[i][v] = s[i][v] * real[v] + (real[v] - 1.0f) * 1e30f;
+                ivec is_far = {0};
+                for (int i = 0; i < n; i++) {
+                    tops[i] = larger(larger(s[i][0], s[i][1]), larger(s[i][2], s[i][3]));
+                    is_far |= tops[i] > highest[i] + LEEWAY;
+                }
+                if (any_lane(is_far))
+                    for (int i = 0; i < n; i++) {
+                        vec top = larger(tops[i], highest[i]), shrink = exponential(highest[i] - top);
+                        sums[i] *= shrink;
+                        for (int e = 0; e < channels; e++) total[(size_t)i * channels + e] *= shrink;
+                        highest[i] = top;
+                    }
+                for (int i = 0; i < n; i++)
+                    EACH(v) {
+                        s[i][v] = exponential(s[i][v] - highest[i]);
+                        if (is_any == SOME) s[i][v] *= real[v];
+                        sums[i] += s[i][v];
+                    }
+                add_products(n, channels, s, t, total);
+            }
+            for (int i = 0; i < n; i++) {
+                float top = -1e30f, sum = 0;
+                for (int lane = 0; lane < LANES; lane++) top = fmaxf(top, highest[i][lane]);
+                vec share = exponential(highest[i] - top);
+                sum = sum_lanes(sums[i] * share);
+                for (int e = 0; e < channels; e++)
+                    seen[(own * n + i) * channels + e] =
+                        sum > 0 ? sum_lanes(total[(size_t)i * channels + e] * share) / sum : 0.0f;
+                logs[own * n + i] = sum > 0 ? top + logf(sum) : -INFINITY;
+            }
+        }
+    free(s), free(x), free(t), free(tops), free(highest), free(sums), free(total);
+    return failed;
+}
+
+/* Gradients by positions (overwritten or, with `visible` or another example, added to), by the queries (B, g, N, E) and,
+ * added to, by the embedding. `gradient` is that by `seen`. */
+int look_backward(
+    const look_arguments *a, int64_t first, int64_t last, const float *seen, const float *logs, const float *gradient,
+    float *by_positions, float *by_asked, float *by_weight, float *by_bias) {
+    int n = a->queries, channels = a->channels, raw = a->raw;
+    row *s = scratch(sizeof(row) * n), *d = scratch(sizeof(row) * n), *x = scratch(sizeof(row) * raw);
+    row *t = scratch(sizeof(row) * channels), *dt = scratch(sizeof(row) * channels);
+    vec *asked_sums = scratch(sizeof(vec) * n * channels), *weight_sums = scratch(sizeof(vec) * channels * raw);
+    vec *bias_sums = scratch(sizeof(vec) * channels);
+    float *along = scratch(sizeof(float) * n);
+    int failed = !s || !d || !x || !t || !dt || !asked_sums || !weight_sums || !bias_sums || !along;
+    for (int64_t g = first; g < last && !failed; g++)
+        for (int64_t b = 0; b < a->batch; b++) {
+            int64_t own = b * a->groups + g;
+            const float *asked = a->asked + own * n * channels, *by_seen = gradient + own * n * channels;
+            float *table = by_positions + ((a->shares_positions ? 0 : b * a->groups) + g) * a->places * channels;
+            int adds = a->shares_positions && b > 0;
+            for (int i = 0; i < n; i++) {
+                along[i] = 0;
+                for (int e = 0; e < channels; e++)
+                    along[i] += by_seen[i * channels + e] * seen[(own * n + i) * channels + e];
+            }
+            memset(asked_sums, 0, sizeof(vec) * n * channels);
+            for (int64_t start = 0; start < a->seen; start += TILE) {
+                row inverse, real;
+                int count = smaller(TILE, a->seen - start);
+                if (look_tile(a, b, g, start, x, t, inverse, real) != NONE) {
+                    multiply(n, channels, asked, NULL, t, s, 0);
+                    multiply(n, channels, by_seen, NULL, t, d, 0);
+                    for (int i = 0; i < n; i++)
+                        EACH(v) {
+                            s[i][v] = exponential((s[i][v] - logs[own * n + i]) * real[v]) * real[v];
+                            d[i][v] = s[i][v] * (d[i][v] - along[i]);
+                        }
+                    add_products(n, channels, d, t, asked_sums);
+                    multiply_transposed(n, channels, asked, d, dt, 0);
+                    multiply_transposed(n, channels, by_seen, s, dt, 1);
+                    normalise_backward(channels, t, inverse, dt);
+                    add_products(channels, raw, dt, x, weight_sums);
+                    add_rows(channels, dt, bias_sums);
+                } else {
+                    memset(dt, 0, sizeof(row) * channels);
+                }
+                if (a->visible)
+                    add_to_places(channels, count, dt, a->visible + own * a->seen + start, table);
+                else
+                    store(channels, count, dt, table + start * channels, adds);
+            }
+            add_lanes(n * channels, asked_sums, by_asked + own * n * channels);
+        }
+    if (!failed) {
+        add_lanes(channels * raw, weight_sums, by_weight);
+        add_lanes(channels, bias_sums, by_bias);
+    }
+    free(s), free(d), free(x), free(t), free(dt), free(asked_sums), free(weight_sums), free(bias_sums), free(along);
+    return failed;
+}
+
+/* ------------------------------------------------------------------------------------------------------------ read */
+
+typedef struct {
+    int64_t batch, groups, places;   /* B, g, P */
+    int64_t channels, latents, out;  /* E, N, K */
+    int64_t shares_positions;        /* whether all examples have the same */
+    const float *positions;          /* (1 or B, g, P, E) */
+    const float *keys, *constants;   /* (B, g, N, E), (B, g, N): scores are keys . normalised position + constant */
+    const float *values, *offset;    /* (B, g, N, E), (E): what is read is offset + softmax . values */
+    const float *hidden, *hidden_bias;    /* of the feed-forward, on what was read and normalised: (E, E), (E) */
+    const float *direct, *fed, *out_bias; /* result = direct . read + fed . squared ReLU + out_bias: (K, E) twice, (K) */
+} read_arguments;
+
+typedef struct {
+    row *r, *p, *x, *y, *z; /* normalised positions, softmax, read, read normalised, hidden before its activation */
+    row inverse_r, inverse_y;
+} read_tile;
+
+static int make_read_tile(const read_arguments *a, read_tile *t) {
+    t->r = scratch(sizeof(row) * a->channels), t->p = scratch(sizeof(row) * a->latents);
+    t->x = scratch(sizeof(row) * a->channels), t->y = scratch(sizeof(row) * a->channels);
+    t->z = scratch(sizeof(row) * a->channels);
+    return !t->r || !t->p || !t->x || !t->y || !t->z;
+}
+static void free_read_tile(read_tile *t) { free(t->r), free(t->p), free(t->x), free(t->y), free(t->z); }
+
+static void compute_read_tile(const read_arguments *a, int64_t b, int64_t g, int64_t start, read_tile *t) {
+    int n = a->latents, channels = a->channels, count = smaller(TILE, a->places - start);
+    int64_t own = b * a->groups + g, positions = (a->shares_positions ? 0 : b * a->groups) + g;
+    load(channels, count, a->positions + (positions * a->places + start) * channels, t->r);
+    normalise(channels, t->r, t->inverse_r);
+    multiply(n, channels, a->keys + own * n * channels, a->constants + own * n, t->r, t->p, 0);
+    row top, sum;
+    EACH(v) top[v] = t->p[0][v], sum[v] = splat(0);
+    for (int i = 1; i < n; i++) EACH(v) top[v] = larger(top[v], t->p[i][v]);
+    for (int i = 0; i < n; i++)
+        EACH(v) {
+            t->p[i][v] = exponential(t->p[i][v] - top[v]);
+            sum[v] += t->p[i][v];
+        }
+    EACH(v) sum[v] = 1.0f / sum[v];
+    for (int i = 0; i < n; i++) EACH(v) t->p[i][v] *= sum[v];
+    for (int e = 0; e < channels; e++) EACH(v) t->x[e][v] = splat(a->offset[e]);
+    multiply_transposed(n, channels, a->values + own * n * channels, t->p, t->x, 1);
+    memcpy(t->y, t->x, sizeof(row) * channels);
+    normalise(channels, t->y, t->inverse_y);
+    multiply(channels, channels, a->hidden, a->hidden_bias, t->y, t->z, 0);
+}
+
+static inline vec positive(vec x) { return larger(x, splat(0)); }
+
+/* result (B, g, P, K) */
+int read_out(const read_arguments *a, int64_t first, int64_t last, float *result) {
+    int channels = a->channels;
+    read_tile t;
+    row *out = scratch(sizeof(row) * a->out);
+    int failed = make_read_tile(a, &t) || !out;
+    for (int64_t g = first; g < last && !failed; g++)
+        for (int64_t b = 0; b < a->batch; b++)
+            for (int64_t start = 0; start < a->places; start += TILE) {
+                compute_read_tile(a, b, g, start, &t);
+                for (int e = 0; e < channels; e++)
+                    EACH(v) {
+                        vec h = positive(t.z[e][v]);
+                        t.z[e][v] = h * h;
+                    }
+                multiply(a->out, channels, a->direct, a->out_bias, t.x, out, 0);
+                multiply(a->out, channels, a->fed, NULL, t.z, out, 1);
+                int64_t place = (b * a->groups + g) * a->places + start;
+                store(a->out, smaller(TILE, a->places - start), out, result + place * a->out, 0);
+            }
+    free_read_tile(&t), free(out);
+    return failed;
+}
+
+/* Gradients by positions (overwritten, or added to for another example), by keys, constants and values of each group,
+ * and, added to, by the weights that all groups share. */
+int read_out_backward(
+    const read_arguments *a, int64_t first, int64_t last, const float *gradient, float *by_positions, float *by_keys,
+    float *by_constants, float *by_values, float *by_offset, float *by_hidden, float *by_hidden_bias, float *by_direct,
+    float *by_fed, float *by_out_bias) {
+    int n = a->latents, channels = a->channels, out = a->out;
+    read_tile t;
+    row *d = scratch(sizeof(row) * out), *dz = scratch(sizeof(row) * channels), *dx = scratch(sizeof(row) * channels);
+    row *dp = scratch(sizeof(row) * n);
+    vec *keys = scratch(sizeof(vec) * n * channels), *values = scratch(sizeof(vec) * n * channels);
+    vec *constants = scratch(sizeof(vec) * n), *offset = scratch(sizeof(vec) * channels);
+    vec *hidden = scratch(sizeof(vec) * channels * channels), *hidden_bias = scratch(sizeof(vec) * channels);
+    vec *direct = scratch(sizeof(vec) * out * channels), *fed = scratch(sizeof(vec) * out * channels);
+    vec *out_bias = scratch(sizeof(vec) * out);
+    int failed = make_read_tile(a, &t) || !d || !dz || !dx || !dp || !keys || !values || !constants || !offset ||
+                 !hidden || !hidden_bias || !direct || !fed || !out_bias;
+    for (int64_t g = first; g < last && !failed; g++)
+        for (int64_t b = 0; b < a->batch; b++) {
+            int64_t own = b * a->groups + g, positions = (a->shares_positions ? 0 : b * a->groups) + g;
+            memset(keys, 0, sizeof(vec) * n * channels), memset(values, 0, sizeof(vec) * n * channels);
+            memset(constants, 0, sizeof(vec) * n);
+            for (int64_t start = 0; start < a->places; start += TILE) {
+                int count = smaller(TILE, a->places - start);
+                compute_read_tile(a, b, g, start, &t);
+                load(out, count, gradient + (own * a->places + start) * out, d); /* zero beyond the last place */
+                add_products(out, channels, d, t.x, direct);
+                add_rows(out, d, out_bias);
+                multiply_transposed(out, channels, a->fed, d, dz, 0);
+                for (int e = 0; e < channels; e++)
+                    EACH(v) {
+                        vec h = positive(t.z[e][v]);
+                        dz[e][v] *= 2.0f * h;
+                        t.z[e][v] = h * h;
+                    }
+                add_products(out, channels, d, t.z, fed);
+                add_products(channels, channels, dz, t.y, hidden);
+                add_rows(channels, dz, hidden_bias);
+                multiply_transposed(channels, channels, a->hidden, dz, dx, 0);
+                normalise_backward(channels, t.y, t.inverse_y, dx);
+                multiply_transposed(out, channels, a->direct, d, dx, 1);
+                add_rows(channels, dx, offset);
+                add_products(n, channels, t.p, dx, values);
+                multiply(n, channels, a->values + own * n * channels, NULL, dx, dp, 0);
+                row along;
+                EACH(v) along[v] = splat(0);
+                for (int i = 0; i < n; i++) EACH(v) along[v] += t.p[i][v] * dp[i][v];
+                for (int i = 0; i < n; i++) EACH(v) dp[i][v] = t.p[i][v] * (dp[i][v] - along[v]);
+                add_rows(n, dp, constants);
+                add_products(n, channels, dp, t.r, keys);
+                multiply_transposed(n, channels, a->keys + own * n * channels, dp, dx, 0);
+                normalise_backward(channels, t.r, t.inverse_r, dx);
+                store(channels, count, dx, by_positions + (positions * a->places + start) * channels,
+                      a->shares_positions && b > 0);
+            }
+            add_lanes(n * channels, keys, by_keys + own * n * channels);
+            add_lanes(n * channels, values, by_values + own * n * channels);
+            add_lanes(n, constants, by_constants + own * n);
+        }
+    if (!failed) {
+        add_lanes(channels, offset, by_offset), add_lanes(channels * channels, hidden, by_hidden);
+        add_lanes(channels, hidden_bias, by_hidden_bias), add_lanes(out * channels, direct, by_direct);
+        add_lanes(out * channels, fed, by_fed), add_lanes(out, out_bias, by_out_bias);
+    }
+    free_read_tile(&t), free(d), free(dz), free(dx), free(dp), free(keys), free(values), free(constants), free(offset);
+    free(hidden), free(hidden_bias), free(direct), free(fed), free(out_bias);
+    return failed;
+}

@@ -1,0 +1,223 @@
+"""The fused kernels against PyTorch's own operations in double precision: values, gradients, and when they are used."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small_models import IMAGE, hip, random_inputs
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from hiperceiver.modality import Modality
+from hiperceiver.model import Perceiver, create_model, fused
+
+POINTS = Modality(grid=(24,), channels=5, num_coordinates=3)
+
+
+@pytest.fixture(autouse=True)
+def always(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Small things are fused as well."""
+    monkeypatch.setattr(fused, "_FEWEST_VALUES", {"look": 0, "read": 0})
+    fused.kernels.cache_clear()
+    yield
+    fused.kernels.cache_clear()
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the kernels that were called."""
+    called: list[str] = []
+    run = fused._in_threads
+
+    def count(name: str, *arguments: Any) -> None:
+        called.append(name)
+        run(name, *arguments)
+
+    monkeypatch.setattr(fused, "_in_threads", count)
+    return called
+
+
+def outputs_and_gradients(model: Perceiver, inputs: dict[str, Tensor], **arguments: Any) -> list[Tensor]:
+    model.zero_grad()
+    output = model(inputs, **arguments)
+    loss = sum((x.sin() ** 2).sum() for x in output.reconstruction.values())
+    loss.backward()
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in model.parameters()]
+    return [*output.reconstruction.values(), output.latents, *gradients]
+
+
+def everything(inputs: dict[str, Tensor]) -> dict[str, Any]:
+    return {}
+
+
+def absent(inputs: dict[str, Tensor]) -> dict[str, Any]:
+    is_padding = {name: torch.rand(x.shape[:2]) < 0.4 for name, x in inputs.items()}
+    is_padding["image"][0, :12] = True  # a whole group
+    return {"is_padding": is_padding}
+
+
+def masked(inputs: dict[str, Tensor]) -> dict[str, Any]:
+    return {"visible": {name: torch.tensor([[[0, 2, 3, -1]], [[1, 2, -1, 5]]]) for name in inputs if name != "label"}}
+
+
+def large() -> Perceiver:
+    """More places and queries than a tile or a vector has, and neither a multiple of them."""
+    from small_models import awake
+
+    return awake(create_model("hip-nano", modalities={"image": Modality(grid=(41, 43), channels=3)}))
+
+
+@pytest.mark.parametrize("arguments", [everything, absent, masked], ids=["everything", "absent", "masked"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        hip,
+        lambda: hip({"image": IMAGE, "points": POINTS}, positions="coordinate"),
+        lambda: hip({"image": IMAGE}, positions="fourier"),
+        large,
+    ],
+    ids=["HiP", "coordinates", "fourier", "large"],
+)
+@pytest.mark.parametrize("sharpness", [1.0, 30.0])
+def test_values_and_gradients(
+    make: Callable[[], Perceiver], arguments: Callable[..., dict[str, Any]], sharpness: float, calls: list[str]
+) -> None:
+    model = make()
+    with torch.no_grad():
+        for attention in (model.readout, model.blocks[0].cross_attention):
+            attention.query.weight.mul_(sharpness)  # scores far apart: the softmax must be scaled anew on the way
+    inputs = random_inputs(model.modalities)
+    given = arguments(inputs)
+    found = outputs_and_gradients(model, inputs, **given)
+    assert {"look", "look_backward", "read_out", "read_out_backward"} <= set(calls)
+    calls.clear()
+    model.double()
+    expected = outputs_and_gradients(model, {name: x.double() for name, x in inputs.items()}, **given)
+    assert not calls
+    for ours, theirs in zip(found, expected, strict=True):
+        scale = theirs.abs().max().item()
+        torch.testing.assert_close(ours.double(), theirs, rtol=1e-3, atol=2e-4 * max(scale, 1e-3))
+
+
+def test_threads_share_the_groups(calls: list[str]) -> None:
+    model = hip({"image": IMAGE})
+    inputs = random_inputs(model.modalities)
+    before = torch.get_num_threads()
+    try:
+        found = []
+        for threads in (1, 3, 16):  # of 4 groups
+            torch.set_num_threads(threads)
+            found.append(outputs_and_gradients(model, inputs))
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(found[1], found[0])
+    torch.testing.assert_close(found[2], found[0])
+
+
+def test_nothing_but_the_arguments_is_kept() -> None:
+    modality = Modality(grid=(64, 64), channels=3)
+    model = hip({"image": modality}, embedding_channels=8)
+    tokens = model.encode({"image": torch.randn(1, 4096, 3)}).tokens.of["image"]
+    known = {x.untyped_storage().data_ptr() for x in (tokens.x, tokens.positions, *model.parameters())}
+    kept: dict[int, int] = {}
+
+    def note(x: Tensor) -> Tensor:
+        if x.untyped_storage().data_ptr() not in known:
+            kept[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
+        return x
+
+    latents = torch.randn(1, 4, 3, model.config.blocks[-1].num_channels)
+    queries = model.blocks[0].latents.unflatten(0, (1, 4, -1))
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda x: x):
+        tokens.attended_by(model.blocks[0].cross_attention, queries)
+        tokens.read_by(model.readout, latents, model.unembedding["image"], own_embedding=False)
+    assert sum(kept.values()) < 4096 * 8 * 4 / 4  # a quarter of one activation
+
+
+def test_operations_are_counted(calls: list[str]) -> None:
+    b, g, p, c, e, n, r = 2, 3, 7, 4, 6, 5, 2
+    x, positions, weight, bias = torch.randn(b, g, p, c), torch.randn(1, g, p, e), torch.randn(e, c), torch.randn(e)
+    positions.requires_grad_()
+    with FlopCounterMode(display=False) as counter:
+        seen, _ = fused.look(x, positions, weight, bias, torch.randn(b, g, n, e), None, None)
+    # Embedding, scores, weighted means; a multiply-add is two.
+    assert counter.get_total_flops() == 2 * b * g * p * (c * e + n * e + n * e)
+    with FlopCounterMode(display=False) as counter:
+        seen.sum().backward()
+    # Again the embedding and the scores; by the softmax, the queries, the tokens twice, and the embedding's weight.
+    assert counter.get_total_flops() == 2 * b * g * p * (2 * c * e + 5 * n * e)
+    visible = torch.zeros(b, g, 3, dtype=torch.int64)
+    with FlopCounterMode(display=False) as counter:
+        fused.look(x, positions, weight, bias, torch.randn(b, g, n, e), None, visible)
+    assert counter.get_total_flops() == 2 * b * g * 3 * (c * e + n * e + n * e)
+    shapes = [(b, g, n, e), (b, g, n), (b, g, n, e), (e,), (e, e), (e,), (r, e), (r, e), (r,)]
+    arguments = [torch.randn(shape) for shape in shapes]
+    with FlopCounterMode(display=False) as counter:
+        result = fused.read(positions, *arguments)
+    assert counter.get_total_flops() == 2 * b * g * p * (2 * n * e + e * e + 2 * r * e)
+    with FlopCounterMode(display=False) as counter:
+        result.sum().backward()
+    # Again the scores, what is read and the hidden layer; then two products for each of those and for both results,
+    # which are not computed again but whose weights and inputs have gradients, and one more for the hidden layer's.
+    assert counter.get_total_flops() == 2 * b * g * p * (6 * n * e + 3 * e * e + 4 * r * e)
+
+
+@pytest.mark.parametrize("what", ["double", "autocast", "input gradient", "gelu", "switched off", "no compiler"])
+def test_where_it_does_not_fit_the_plain_path_is_taken(
+    what: str, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = hip({"image": IMAGE}, **({"activation": "gelu"} if what == "gelu" else {}))
+    inputs = random_inputs(model.modalities)
+    if what == "switched off":
+        monkeypatch.setenv("HIPERCEIVER_FUSED", "0")
+    if what == "no compiler":
+        monkeypatch.setenv("PATH", "")
+        monkeypatch.delenv("CC", raising=False)
+    if what == "double":
+        model.double()
+        inputs = {name: x.double() for name, x in inputs.items()}
+    if what == "input gradient":
+        inputs["image"].requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=what == "autocast"):
+        model(inputs)
+    # A readout without squared ReLU is plain; looking has no activation. Reading does not see the inputs.
+    assert calls == {"gelu": ["look"], "input gradient": ["read_out"]}.get(what, [])
+
+
+def test_compiled_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands = []
+    run = subprocess.run
+
+    def note(command: list[str], **arguments: Any) -> Any:
+        commands.append(command)
+        return run(command, **arguments)
+
+    monkeypatch.setattr(subprocess, "run", note)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert fused.kernels() is not None
+    fused.kernels.cache_clear()
+    assert fused.kernels() is not None
+    assert len(commands) == 1
+    assert [path.suffix for path in (tmp_path / "hiperceiver").iterdir()] == [".so"]
+
+
+def test_a_folder_that_cannot_be_written_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "hiperceiver").write_text("a file where the folder should be")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert fused.kernels() is not None
+
+
+def test_a_compiler_that_fails_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tmp_path / "cc"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("CC", str(broken))
+    assert fused.kernels() is not None  # by the next one
+    fused.kernels.cache_clear()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
+    assert fused.kernels() is None
