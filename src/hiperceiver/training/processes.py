@@ -167,7 +167,7 @@ class Processes:
             return ""
 
 
-def _store() -> dist.Store:
+def _store() -> Any:
     return dist.distributed_c10d._get_default_store()
 
 

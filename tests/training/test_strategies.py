@@ -1,0 +1,54 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from hiperceiver.data.collate import collate
+from hiperceiver.training import TrainingSettings, train
+from hiperceiver.training.strategies import find_unused
+
+from .synthetic import Source, Stripes, autoencoding, classification
+
+
+def test_weights_without_a_gradient_are_found() -> None:
+    batch = collate([Stripes(1)[0]])
+    assert find_unused(autoencoding().train(), batch) == []
+    task = classification().train()
+    unused = {id(weight) for weight in find_unused(task, batch)}
+    names = {name for name, weight in task.named_parameters() if id(weight) in unused}
+    decoder = {name.partition("blocks.2.")[0] + "blocks.2" if "blocks.2." in name else name for name in names}
+    assert "model.blocks.2" in decoder
+    assert {name.split(".")[1] for name in names} == {"blocks", "readout", "unembedding"}
+    assert all(weight.grad is None and weight.requires_grad for weight in task.parameters())
+    task.loss(batch)[0].backward()
+    for weight in task.parameters():
+        assert (weight.grad is None) == (id(weight) in unused)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"devices": 2, "batch_size": 3}, "batch_size: expected a multiple of 2, the processes, got 3"),
+        ({"devices": 1, "strategy": "fsdp"}, "devices: expected several for the strategy fsdp, got 1"),
+        ({"devices": 2, "strategy": "fsdp", "ema": 0.9}, "ema: expected 0 with the strategy fsdp, got 0.9"),
+        (
+            {"devices": 2, "strategy": "fsdp", "compile": True},
+            "compile: expected false with the strategy fsdp, got true",
+        ),
+    ],
+)
+def test_what_cannot_be_shared(tmp_path: Path, settings: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        train(classification(), Source(), TrainingSettings(steps=1, **settings), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_seeds_of_processes_differ() -> None:
+    from hiperceiver.training.randomness import seed_everything
+
+    drawn = []
+    for seed, rank in [(1, 0), (1, 1), (1, 2), (2, 0), (1, 1)]:
+        seed_everything(seed, rank=rank)
+        drawn.append(torch.rand(3))
+    assert torch.equal(drawn[1], drawn[4])
+    assert len({tuple(each.tolist()) for each in drawn}) == 4
