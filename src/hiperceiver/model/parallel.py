@@ -111,7 +111,11 @@ class GroupParallel(HiP):
     def __init__(self, model: HiP, group: dist.ProcessGroup | DeviceMesh | None = None):
         if not isinstance(model, HiP) or isinstance(model, GroupParallel):
             raise ValueError(f"model: expected a whole HiP, whose groups can be dealt, got {type(model).__name__}")
-        group = group.get_group() if isinstance(group, DeviceMesh) else group or dist.group.WORLD
+        if isinstance(group, DeviceMesh):
+            if group.ndim != 1:
+                raise ValueError(f"group: expected a device mesh of 1 dimension, got one of {group.ndim}")
+            group = group.get_group()
+        group = group or dist.group.WORLD
         if group is None:
             raise ValueError("group: expected torch.distributed.init_process_group to be called first")
         rank, num_ranks = dist.get_rank(group), dist.get_world_size(group)
