@@ -12,8 +12,8 @@ import torch.distributed as dist
 from small_models import hip, perceiver_io, refusal
 
 from hiperceiver.model import GroupParallel, GroupPlan
-from hiperceiver.model.parallel import own_spans
 from hiperceiver.model.positions import FourierPositions
+from hiperceiver.model.shares import own_spans
 
 Results = dict[tuple[int, str], list[str | None]]
 

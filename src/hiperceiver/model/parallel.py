@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,56 +20,12 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 
 from hiperceiver.model.collectives import Exchange
-from hiperceiver.model.grouping import GroupPlan, Span, regroup
+from hiperceiver.model.grouping import GroupPlan, regroup
 from hiperceiver.model.hip import HiP
 from hiperceiver.model.inputs import check_inputs, check_visible
 from hiperceiver.model.perceiver import Encoded
 from hiperceiver.model.positions import FourierPositions, LearnedPositions, NoPositions
-
-
-@dataclass(frozen=True)
-class OwnSpan(Span):
-    """Those groups of a modality that one process owns; `num_tokens` and `num_groups` count its own."""
-
-    whole: Span
-    """All groups of the modality."""
-    first_group: int
-    """The first of them that is its own."""
-
-    @property
-    def tokens_per_group(self) -> int:
-        """Tokens in each group, as in all of the modality."""
-        return self.whole.tokens_per_group
-
-    @property
-    def tokens(self) -> slice:
-        """Its own tokens among all of the modality."""
-        first = self.first_group * self.tokens_per_group
-        return slice(first, first + self.num_tokens)
-
-    @property
-    def groups(self) -> slice:
-        """Its own groups among all of the modality."""
-        return slice(self.first_group, self.first_group + self.num_groups)
-
-
-def own_spans(plan: GroupPlan, rank: int, num_ranks: int) -> dict[str, OwnSpan]:
-    """The groups of one process of several: an equal share of all, that may be of several modalities.
-
-    >>> plan = GroupPlan.deal({"image": 100, "sound": 30}, num_groups=4)
-    >>> {name: (own.num_groups, own.tokens) for name, own in own_spans(plan, 1, 2).items()}
-    {'image': (1, slice(68, 100, None)), 'sound': (1, slice(0, 30, None))}
-    """
-    share = sum(span.num_groups for span in plan.spans.values()) // num_ranks
-    start, stop = rank * share, (rank + 1) * share
-    own, before = {}, 0
-    for name, span in plan.spans.items():
-        first, last = (min(max(edge - before, 0), span.num_groups) for edge in (start, stop))
-        before += span.num_groups
-        if first < last:
-            count = min(last * span.tokens_per_group, span.num_tokens) - first * span.tokens_per_group
-            own[name] = OwnSpan(max(count, 0), last - first, span.num_places, span, first)
-    return own
+from hiperceiver.model.shares import deal_to_processes
 
 
 class GroupParallel(HiP):
@@ -119,22 +74,7 @@ class GroupParallel(HiP):
         if group is None:
             raise ValueError("group: expected torch.distributed.init_process_group to be called first")
         rank, num_ranks = dist.get_rank(group), dist.get_world_size(group)
-        blocks = model.config.blocks
-        if model._transposes:
-            raise ValueError("regrouping: expected 'reshape', in which neighbouring groups merge, got 'transpose'")
-        if blocks[0].num_groups % num_ranks:
-            raise ValueError(
-                f"group: expected a number of processes that divides the {blocks[0].num_groups} groups of the first "
-                f"block, got {num_ranks}"
-            )
-        plan = model.plan({name: model.modalities[name].num_tokens for name in model.input_names})
-        spans = [own_spans(plan, each, num_ranks) for each in range(num_ranks)]
-        for name, span in [(name, span) for own in spans for name, span in own.items()]:
-            if span.num_tokens == 0:
-                raise ValueError(
-                    f"group: expected processes whose groups hold tokens, got {num_ranks}, one of which would have "
-                    f"none of the {span.whole.num_tokens} tokens of {name!r}"
-                )
+        spans = deal_to_processes(model, num_ranks)
 
         with torch.device("meta"):  # the shape alone; the parts come from the model
             super().__init__(model.config, model.modalities)
@@ -150,7 +90,7 @@ class GroupParallel(HiP):
             name: dataclasses.replace(self.modalities[name], grid=(span.num_tokens,))
             for name, span in self._own_spans.items()
         }
-        middle = self.processor_index
+        blocks, middle = self.config.blocks, self.processor_index
         self._num_dealt = next((i for i in range(middle) if blocks[i].num_groups % num_ranks), middle)
         self._cut: dict[str, list[slice]] = {}  # name of a table: rows of each process
         for name in self.input_names:
@@ -172,12 +112,12 @@ class GroupParallel(HiP):
 
     def _works_on_own(self, name: str) -> bool:
         """Whether each process uses this weight on its own tokens or groups, so that it has a part of its gradient."""
-        module, _, of = name.partition(".")
+        module, which = name.split(".")[:2]
         if name in self._cut:
             return False
         if module == "blocks":
-            return self._is_dealt(int(of.partition(".")[0]))
-        return module == "readout" or of.partition(".")[0] in self.input_names
+            return self._is_dealt(int(which))
+        return module == "readout" or (module != "label_readout" and which in self.input_names)
 
     # ------------------------------------------------------------------------------------------------------- forward
 
