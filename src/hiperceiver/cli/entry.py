@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from hiperceiver.cli.errors import UserError, closest, describe
@@ -132,7 +131,8 @@ def _run(arguments: list[str], options: dict[str, str]) -> int:
     if isinstance(parsed, settings.RunSettings) and is_first_process():
         check_folder(parsed)
     elif isinstance(parsed, settings.RunSettings):
-        sys.stdout = Path(os.devnull).open("w")  # of processes that train together one talks
+        # Of processes that train together one talks.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     for package in command.needs:
         if find_spec(package) is None:
             raise ModuleNotFoundError(name=package)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
@@ -47,6 +48,8 @@ def make_environment(place: Place) -> ClusterEnvironment:
     if place.launcher == "torchrun":
         return TorchElasticEnvironment()
     if place.launcher == "lightning":
+        if place.num_ranks > 1:  # for those it starts: not PyTorch's dozens of lines about a lost connection
+            os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         return LightningEnvironment()
     try:
         return SLURMEnvironment(auto_requeue=False)
