@@ -19,8 +19,8 @@ def in_pieces(monkeypatch: pytest.MonkeyPatch, num_bytes: int = 1) -> list[int]:
     """Make everything larger than this be computed in pieces as small as can be; gives the numbers of pieces wanted."""
     asked = []
 
-    def asking(size: int, device: torch.device) -> int:
-        asked.append(pieces_of(size, device))
+    def asking(size: int, num_latents: int, device: torch.device) -> int:
+        asked.append(pieces_of(size, num_latents, device))
         return asked[-1]
 
     monkeypatch.setattr(streaming, "_STREAM_ABOVE", num_bytes)
@@ -164,7 +164,12 @@ def test_a_function_that_uses_nothing_of_an_argument() -> None:
 
 
 def test_small_things_are_computed_whole() -> None:
-    assert pieces_of(2**20, torch.device("cpu")) == 1
-    assert pieces_of(2**30, torch.device("cpu")) > pieces_of(2**28, torch.device("cpu")) > 1
+    cpu = torch.device("cpu")
+    assert pieces_of(2**20, 1, cpu) == 1
+    assert pieces_of(2**30, 1, cpu) > pieces_of(2**28, 1, cpu) > 1
     # A GPU needs larger pieces to be busy.
-    assert pieces_of(2**34, torch.device("cpu")) > pieces_of(2**34, torch.device("cuda")) > 1
+    assert pieces_of(2**34, 1, cpu) > pieces_of(2**34, 1, torch.device("cuda")) > 1
+    # Computing twice costs more with more latents; without gradients nothing is computed twice.
+    assert pieces_of(2**27, 1024, cpu) == 1
+    with torch.no_grad():
+        assert pieces_of(2**27, 1024, cpu) > 1

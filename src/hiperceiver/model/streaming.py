@@ -14,15 +14,24 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 _STREAM_ABOVE = 32 * 2**20
-"""Bytes of one activation above which pieces pay: keeping less is then worth computing it twice."""
+"""Bytes of one activation above which pieces pay: in training, keeping less is then worth computing it twice."""
+_FEW_LATENTS = 64
+"""With so many latents for each token computing twice costs less than keeping; with more it costs so much more."""
 _PIECE = {"cpu": 2 * 2**20, "cuda": 256 * 2**20}
 """Bytes of one activation in a piece, by kind of device: some fit a CPU's cache; a GPU needs more to be busy."""
 
 
-def pieces_of(num_bytes: int, device: torch.device) -> int:
-    """In how many pieces an activation of this size is computed best; 1 where it is small enough whole."""
+def pieces_of(num_bytes: int, num_latents: int, device: torch.device) -> int:
+    """In how many pieces an activation at the tokens is computed best; 1 where it is small enough whole.
+
+    Args:
+        num_bytes: its size.
+        num_latents: that each token meets.
+        device: where it is computed.
+    """
+    above = _STREAM_ABOVE * max(1, num_latents / _FEW_LATENTS) if torch.is_grad_enabled() else _STREAM_ABOVE
     # A compiler sees through neither the pieces nor the second computation, and fuses what they are for.
-    if torch.compiler.is_compiling() or num_bytes <= _STREAM_ABOVE:
+    if torch.compiler.is_compiling() or num_bytes <= above:
         return 1
     return -(-num_bytes // _PIECE.get(device.type, _PIECE["cuda"]))
 

@@ -68,7 +68,7 @@ class ModalityTokens:
         def attend(queries: Tensor, x: Tensor, positions: Tensor, *rest: Tensor | None) -> Tensor:
             return attention(queries, *self._embed(x, positions, *rest))
 
-        num_pieces = self._num_pieces(num_values)
+        num_pieces = self._num_pieces(num_values, queries.shape[2])
         weights = [*self.embedding.parameters(), *attention.parameters()]
         return stream(attend, [queries, *self._parts], num_pieces=num_pieces, weights=weights)
 
@@ -104,7 +104,7 @@ class ModalityTokens:
             tokens = self.embedding(x) + positions
             return head(readout(tokens, latents) + tokens)
 
-        num_pieces = self._num_pieces(num_values)
+        num_pieces = self._num_pieces(num_values, latents.shape[2])
         # Places do not see each other: a group larger than a piece is split into several that read the same latents.
         splits = _divisor(places, -(-num_pieces // groups))
         if splits > 1:
@@ -132,8 +132,8 @@ class ModalityTokens:
         )
         return seen, logs.isinf()
 
-    def _num_pieces(self, num_values: int) -> int:
-        return pieces_of(num_values * self.positions.element_size(), self.x.device)
+    def _num_pieces(self, num_values: int, num_latents: int) -> int:
+        return pieces_of(num_values * self.positions.element_size(), num_latents, self.x.device)
 
     def _embed(
         self,
