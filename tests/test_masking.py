@@ -11,6 +11,7 @@ from hiperceiver.masking import (
     group_wise_places,
     is_masked_place,
     num_visible,
+    some_hidden_places,
     uniform_is_masked,
     visible_places,
 )
@@ -128,3 +129,24 @@ def test_the_future_is_the_end_of_the_first_axis(grid: list[int], data: st.DataO
 def test_a_future_of_nothing_or_everything_is_refused(horizon: int) -> None:
     with pytest.raises(ValueError, match=f"horizon: expected 1 to 4 of 5 steps, got {horizon}"):
         future_is_masked((5, 2), horizon)
+
+
+@given(batches, st.integers(2, 60), st.floats(0, 0.99), st.floats(0.01, 1))
+def test_some_hidden_places_are_hidden_and_as_many_as_asked(batch: int, size: int, ratio: float, share: float) -> None:
+    visible = group_wise_places(batch, size, ratio)
+    if visible.shape[2] == size:
+        visible = visible[..., 1:]
+    some = some_hidden_places(visible, size, share)
+    num_hidden = size - visible.shape[2]
+    assert some.shape == (batch, 1, max(1, round(num_hidden * share)))
+    for b in range(batch):
+        drawn = some[b, 0].tolist()
+        assert drawn == sorted(set(drawn)) and set(drawn) <= set(range(size)) - set(visible[b, 0].tolist())
+
+
+def test_every_hidden_place_is_drawn_as_often() -> None:
+    visible = torch.tensor([[[1, 3]]]).expand(6000, 1, 2)
+    some = some_hidden_places(visible, 6, 0.5)
+    counts = np.bincount(some.flatten().numpy(), minlength=6)
+    assert counts[[1, 3]].tolist() == [0, 0]
+    assert np.abs(counts[[0, 2, 4, 5]] / 3000 - 1).max() < 0.06

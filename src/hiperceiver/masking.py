@@ -60,6 +60,23 @@ def group_wise_places(
     return order[:, None, :count].sort(dim=2).values
 
 
+def some_hidden_places(visible: Tensor, num_places: int, share: float) -> Tensor:
+    """Draw some of the places that are not seen: int64 (B, g, R), ascending; R = `share` of them, at least one.
+
+    Args:
+        visible: int64 (B, g, K), different places, at least one fewer than all.
+        num_places: P.
+        share: above 0, to 1.
+
+    >>> some_hidden_places(torch.tensor([[[0, 2]]]), 4, 1.0)
+    tensor([[[1, 3]]])
+    """
+    batch, groups, seen = visible.shape
+    noise = torch.rand(batch, groups, num_places, device=visible.device).scatter(2, visible, 2.0)  # seen ones last
+    count = max(1, round((num_places - seen) * share))
+    return noise.argsort(dim=2)[..., :count].sort(dim=2).values
+
+
 def uniform_is_masked(
     batch_size: int,
     num_tokens: int,

@@ -33,6 +33,7 @@ def check(outcome, message: str) -> None:
         (["--num-workers", "-1"], "--num-workers: expected a whole number >= 0 or None, got -1"),
         (["--mask-ratio", "1.5"], "--mask-ratio: expected a share from 0 to below 1, got 1.5"),
         (["--mask-ratio", "0"], "--mask-ratio: expected above 0 with loss_on='hidden'"),
+        (["--compared-share", "0"], "--compared-share: expected a share above 0, to 1, got 0"),
         (["--mask-ratio", "0.01"], "--mask-ratio: expected one that hides something of 16 tokens, got 0.01"),
         (["--mask-strategy", "groupwise"], "--mask-strategy: expected one of group-wise, uniform, got groupwise"),
         (["--model", "hip-8"], "did you mean 'hip-16'?"),

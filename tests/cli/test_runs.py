@@ -95,6 +95,7 @@ def test_options_reach_the_model_and_the_task(pictures: Path, hip: Hip) -> None:
         "ratio": 0.5,
         "strategy": "uniform",
         "loss_on": "all",
+        "compared_share": 1.0,
         "target_normalisation": "channel",
         "modality_weights": None,
     }

@@ -34,6 +34,7 @@ def test_masks_are_as_the_task_has_them() -> None:
     ours, theirs = MaskSettings(), MaskedAutoencodingConfig()
     assert (ours.mask_ratio, ours.mask_strategy) == (theirs.ratio, theirs.strategy)
     assert (ours.loss_on, ours.target_normalisation) == (theirs.loss_on, theirs.target_normalisation)
+    assert ours.compared_share == theirs.compared_share
     for name, task_name in [("mask_strategy", "strategy"), ("loss_on", "loss_on")]:
         assert choices(MaskSettings, name) == choices(MaskedAutoencodingConfig, task_name)
     assert choices(MaskSettings, "target_normalisation") == choices(MaskedAutoencodingConfig, "target_normalisation")

@@ -16,6 +16,7 @@ from hiperceiver.masking import num_visible
 from hiperceiver.modality import Batch, Modality
 from hiperceiver.model import GroupPlan
 from hiperceiver.tasks import MaskedAutoencoding, MaskedAutoencodingConfig
+from hiperceiver.tasks.losses import squared_error
 
 ARCHITECTURES = ["HiP", "PerceiverIO"]
 STRATEGIES = ["group-wise", "uniform"]
@@ -264,6 +265,55 @@ def test_loss_is_the_literal_one(make_model, two_modalities, loss_on, normalisat
     assert loss.item() == pytest.approx(total / weight_sum, rel=1e-4)
     assert {name: value.item() for name, value in logs.items()} == pytest.approx(expected, rel=1e-4)
     assert not any(value.requires_grad for value in logs.values())
+
+
+@pytest.mark.parametrize("architecture", ["HiP", "PerceiverIO"])
+@pytest.mark.parametrize("normalisation", ["none", "example"])
+def test_comparing_some_hidden_tokens_is_the_same_on_average(make_model, two_modalities, architecture, normalisation):
+    """And with all of them exactly the same, whatever is absent."""
+    settings = {"ratio": 0.6, "target_normalisation": normalisation}
+    model = make_model(architecture, **two_modalities)
+    whole = MaskedAutoencoding(model, MaskedAutoencodingConfig(**settings)).train()
+    batch = make_batch(model, has_absent=True)
+    mask = whole.draw_mask(batch)
+    whole.draw_mask = lambda *_: mask
+    expected, _ = whole.loss(batch)
+    expected.backward()
+    gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+
+    every = MaskedAutoencoding(model, MaskedAutoencodingConfig(**settings, compared_share=1.0)).train()
+    found = every._some(batch, mask, every.targets(batch), every.is_counted(batch, mask))
+    by_name = [squared_error(*(each[name] for each in found))[0] for name in two_modalities]
+    torch.testing.assert_close(sum(by_name) / 2, expected)
+    (sum(by_name) / 2).backward()
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(model.get_parameter(name).grad, gradient, rtol=1e-4, atol=1e-6)
+
+    some = MaskedAutoencoding(model, MaskedAutoencodingConfig(**settings, compared_share=0.4)).train()
+    some.draw_mask = lambda *_: mask
+    with torch.no_grad():
+        losses = torch.stack([some.loss(batch)[0] for _ in range(400)])
+    assert losses.std() > 0.01 * losses.mean()
+    assert losses.mean().item() == pytest.approx(expected.item(), abs=5 * losses.std().item() / 20)
+    assert some.eval().loss(batch)[0] == some.loss(batch)[0] == whole.eval().loss(batch)[0]
+
+
+def test_comparing_fewer_tokens_costs_less(make_model):
+    model = make_model(image=Modality(grid=(16, 16), channels=3))
+    batch = make_batch(model)
+    operations = [
+        count_operations(
+            lambda share=share: (
+                MaskedAutoencoding(model, MaskedAutoencodingConfig(ratio=0.75, compared_share=share))
+                .train()
+                .loss(batch)[0]
+                .backward()
+            )
+        )
+        for share in (0.25, 0.5, 1.0)
+    ]
+    assert operations[0] < operations[1] < operations[2]
 
 
 def test_a_modality_without_any_real_token_has_no_say(make_model, two_modalities):
@@ -517,6 +567,13 @@ def test_examples_may_each_lack_another_modality(make_model, two_modalities):
         ({"ratio": "0.5"}, "ratio: expected a share from 0 to below 1, got '0.5'"),
         ({"ratio": 0}, "ratio: expected above 0 with loss_on='hidden', got 0, which hides nothing"),
         ({"strategy": "random"}, "strategy: expected one of group-wise, uniform, got 'random'"),
+        ({"compared_share": 0}, "compared_share: expected a share above 0, to 1, got 0"),
+        ({"compared_share": 1.5}, "compared_share: expected a share above 0, to 1, got 1.5"),
+        (
+            {"compared_share": 0.5, "loss_on": "all"},
+            "compared_share: expected 1, as less goes with strategy='group-wise' and loss_on='hidden', got 0.5 with "
+            "'group-wise' and 'all'",
+        ),
         ({"loss_on": "visible"}, "loss_on: expected one of hidden, all, got 'visible'"),
         ({"target_normalisation": 1}, "target_normalisation: expected one of none, channel, example, got 1"),
         ({"modality_weights": {"image": -1}}, "modality_weights: expected a number >= 0 for 'image', got -1"),

@@ -14,7 +14,12 @@ from hiperceiver.model import build_model, variant_config
 from hiperceiver.tasks import MaskedAutoencoding, MaskedAutoencodingConfig
 from hiperceiver.training import seed_everything
 
-OUR_NAMES = {"ratio": "mask-ratio", "strategy": "mask-strategy", "modality_weights": "modality-weights"}
+OUR_NAMES = {
+    "ratio": "mask-ratio",
+    "strategy": "mask-strategy",
+    "compared_share": "compared-share",
+    "modality_weights": "modality-weights",
+}
 """What the task calls an option -> what the user does."""
 
 
@@ -25,6 +30,7 @@ def run(settings: PretrainSettings) -> int:
             ratio=settings.mask_ratio,
             strategy=settings.mask_strategy,
             loss_on=settings.loss_on,
+            compared_share=settings.compared_share,
             target_normalisation=settings.target_normalisation,
             modality_weights=settings.modality_weights or None,
         )

@@ -101,6 +101,8 @@ class MaskSettings:
     """group-wise: the same places in each group, cost falls with the ratio. uniform: anywhere in the example."""
     loss_on: Literal["hidden", "all"] = "hidden"
     """Tokens that the loss counts."""
+    compared_share: float = 1.0
+    """Share of the hidden tokens that a training step reads out and compares, drawn anew each time. Less is quicker."""
     target_normalisation: Literal["none", "channel", "example"] = "none"
     """What is brought to zero mean and unit variance before comparing: nothing, each channel of each example, or each
     example whole."""

@@ -326,9 +326,8 @@ class Perceiver(
         skips = []
         for index in range(self.processor_index):
             skips.append(self.blocks[index](self._regroup(skips[-1], index) if skips else tokens))  # (B, G, N, D)
-        x, is_hidden = (
-            (self._regroup(skips[-1], self.processor_index), None) if skips else tokens.embed()
-        )  # (B, 1, M, D)
+        # (B, 1, M, D), and which of them no latent may see
+        x, is_hidden = (self._regroup(skips[-1], self.processor_index), None) if skips else tokens.embed()
         x, is_hidden = self._join_labels(x, is_hidden, inputs, is_padding)
         x = self.processor(x, is_hidden=is_hidden)  # (B, 1, N, D)
         return Encoded(plan, tokens, skips, x)
@@ -351,7 +350,14 @@ class Perceiver(
         return {name: self.read_out(encoded, latents, name, self.unembedding[name]) for name in names}
 
     def read_out(
-        self, encoded: Encoded, latents: Tensor, name: str, head: nn.Module, *, own_embedding: bool = False
+        self,
+        encoded: Encoded,
+        latents: Tensor,
+        name: str,
+        head: nn.Module,
+        *,
+        own_embedding: bool = False,
+        places: Tensor | None = None,
     ) -> Tensor:
         """Read a modality out of the latents at each of its tokens, and apply a head: (B, M, K).
 
@@ -362,16 +368,20 @@ class Perceiver(
             head: embedding channels to K, applied to each token alone.
             own_embedding: whether a token's own embedding joins its position in the query, and what is read (as
                 Perceiver IO does for optical flow). For input modalities only.
+            places: the places in each group that are read, int64 (B, groups of the modality or 1, R). The result is
+                then (B, groups, R, K). None: all tokens. For input modalities only.
         """
         if name in self.label_names:
-            assert self.label_readout is not None and not own_embedding
+            assert self.label_readout is not None and not own_embedding and places is None
             queries = self.positions[name]()[None, None]  # (1, 1, M, D)
             return head(self.label_readout(queries, encoded.processor_latents)).squeeze(1)
         plan = encoded.plan
         # In a pooled plan all modalities read the one group's latents.
         latents = latents if plan.is_pooled else plan.separate(latents)[name]
-        read = encoded.tokens.of[name].read_by(self.readout, latents, head, own_embedding=own_embedding)
-        return plan.spans[name].join(read)
+        tokens, span = encoded.tokens.of[name], plan.spans[name]
+        if places is not None:
+            return tokens.read_by(self.readout, latents, head, places=places.expand(-1, span.num_groups, -1))
+        return span.join(tokens.read_by(self.readout, latents, head, own_embedding=own_embedding))
 
     def resize_positions(self, grids: Mapping[str, tuple[int, ...]]) -> None:
         """Move modalities to other grids, in place: learned tables are interpolated, Fourier features recomputed.

@@ -72,7 +72,15 @@ class ModalityTokens:
         weights = [*self.embedding.parameters(), *attention.parameters()]
         return stream(attend, [queries, *self._parts], num_pieces=num_pieces, weights=weights)
 
-    def read_by(self, readout: CrossAttention, latents: Tensor, head: nn.Module, *, own_embedding: bool) -> Tensor:
+    def read_by(
+        self,
+        readout: CrossAttention,
+        latents: Tensor,
+        head: nn.Module,
+        *,
+        own_embedding: bool = False,
+        places: Tensor | None = None,
+    ) -> Tensor:
         """What a head says of every place, visible or not: (B, g, P, K).
 
         Args:
@@ -81,22 +89,26 @@ class ModalityTokens:
             head: (..., E) to (..., K).
             own_embedding: whether a place asks with its token's embedding beside its position, and adds them to what
                 it reads, as Perceiver IO does for optical flow.
+            places: the places that are read instead of all P, int64 (B, g, R); then the result is (B, g, R, K).
         """
-        batch, groups, places, _ = self.x.shape
-        num_values = batch * groups * places * self.positions.shape[3]
+        positions, x = self.positions, self.x
+        if places is not None:
+            positions, x = _take(positions, places), _take(x, places)
+        batch, groups, num_places, _ = x.shape
+        num_values = batch * groups * num_places * positions.shape[3]
         if (
             not own_embedding
             and isinstance(head, nn.Linear)
             and readout.feed_forward.activation is squared_relu
             and fused.suits(
                 "read",
-                *(self.positions, latents),
+                *(positions, latents),
                 num_values=num_values,
-                num_channels=max(self.positions.shape[3], head.out_features),
+                num_channels=max(positions.shape[3], head.out_features),
                 num_queries=latents.shape[2],
             )
         ):
-            return fused.read(self.positions, *_absorbed(readout, latents, head))
+            return fused.read(positions, *_absorbed(readout, latents, head))
 
         def read(latents: Tensor, positions: Tensor, x: Tensor | None) -> Tensor:
             if x is None:
@@ -106,10 +118,10 @@ class ModalityTokens:
 
         num_pieces = self._num_pieces(num_values, latents.shape[2])
         # Places do not see each other: a group larger than a piece is split into several that read the same latents.
-        splits = _divisor(places, -(-num_pieces // groups))
+        splits = _divisor(num_places, -(-num_pieces // groups))
         if splits > 1:
             latents = latents.repeat_interleave(splits, dim=1)
-        positions, x = (each.unflatten(2, (splits, -1)).flatten(1, 2) for each in (self.positions, self.x))
+        positions, x = (each.unflatten(2, (splits, -1)).flatten(1, 2) for each in (positions, x))
         weights = [*self.embedding.parameters(), *readout.parameters(), *head.parameters()]
         cut = [latents, positions, x if own_embedding else None]
         result = stream(read, cut, num_pieces=num_pieces, weights=weights)

@@ -19,6 +19,7 @@ from hiperceiver.masking import (
     group_wise_places,
     is_masked_place,
     num_visible,
+    some_hidden_places,
     uniform_is_masked,
     visible_places,
 )
@@ -46,6 +47,9 @@ class MaskedAutoencodingConfig(TaskConfig):
     """`group-wise`: the same places in each group; cost falls with the ratio. `uniform`: anywhere in the example."""
     loss_on: CountedTokens = "hidden"
     """Tokens that the loss counts: the `hidden` ones or `all`. Absent tokens never count."""
+    compared_share: float = 1.0
+    """Share of the hidden places that are read out and compared in a training step: the same ones in each group, drawn
+    anew for each example. Less makes a step cheaper; on average the loss is the same. Evaluation compares all."""
     target_normalisation: TargetNormalisation = "none"
     """What is brought to zero mean and unit variance before comparing: `none`, each `channel` of each example, or each
     `example` whole."""
@@ -62,6 +66,13 @@ class MaskedAutoencodingConfig(TaskConfig):
         ]:
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {getattr(self, name)!r}")
+        if not is_number(self.compared_share) or not 0 < self.compared_share <= 1:
+            raise ValueError(f"compared_share: expected a share above 0, to 1, got {self.compared_share!r}")
+        if self.compared_share < 1 and (self.strategy, self.loss_on) != ("group-wise", "hidden"):
+            raise ValueError(
+                f"compared_share: expected 1, as less goes with strategy='group-wise' and loss_on='hidden', got "
+                f"{self.compared_share} with {self.strategy!r} and {self.loss_on!r}"
+            )
         if self.loss_on == "hidden" and self.ratio == 0:
             raise ValueError("ratio: expected above 0 with loss_on='hidden', got 0, which hides nothing")
         weights = numbers_by_name("modality_weights", self.modality_weights, "modality", lowest=0)
@@ -136,11 +147,15 @@ class MaskedAutoencoding(Task):
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Mask, reconstruct, compare. Logs `loss_NAME` for each modality where there are several."""
         mask = self.draw_mask(batch, None if self.training else _evaluation_generators(0, len(batch)))
-        reconstruction = self._reconstruct(batch, mask)
         is_counted = self.is_counted(batch, mask)
+        targets = self.targets(batch)
+        if self.training and self.config.compared_share < 1:
+            reconstruction, targets, is_counted = self._some(batch, mask, targets, is_counted)
+        else:
+            reconstruction = self._reconstruct(batch, mask)
         total = weights = torch.zeros((), device=self.device)
         logs = {}
-        for name, target in self.targets(batch).items():
+        for name, target in targets.items():
             error, count = squared_error(self._judged(name, reconstruction[name]), target, is_counted[name])
             weight = self.modality_weight(name) * (count > 0)  # a modality without any real token has no say
             total = total + weight * error
@@ -265,6 +280,29 @@ class MaskedAutoencoding(Task):
     def _reconstruct(self, batch: Batch, mask: Mask) -> dict[str, Tensor]:
         inputs, is_padding = self.input_tensors(batch)
         return self.model(inputs, is_padding=is_padding, visible=mask.visible).reconstruction
+
+    def _some(
+        self, batch: Batch, mask: Mask, targets: dict[str, Tensor], is_counted: dict[str, Tensor]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+        """Reconstruction, targets and what counts, at some hidden places of each group: (B, g R, C), (B, g R)."""
+        inputs, is_padding = self.input_tensors(batch)
+        encoded = self.model.encode(inputs, is_padding=is_padding, visible=mask.visible)
+        latents = self.model.decode(encoded)
+        reconstruction, some_targets, some_counted = {}, {}, {}
+        drawn: dict[int, Tensor] = {}  # modalities that share a pattern of hidden places share these too
+        for name, span in encoded.plan.spans.items():
+            visible = mask.visible[name]
+            if id(visible) not in drawn:
+                drawn[id(visible)] = some_hidden_places(visible, span.num_places, self.config.compared_share)
+            places = drawn[id(visible)]
+            head = self.model.unembedding[name]
+            read = self.model.read_out(encoded, latents, name, head, places=places)  # (B, g, R, C)
+            reconstruction[name] = read.flatten(1, 2)
+            places = places.expand(-1, span.num_groups, -1)
+            target = span.split(targets[name])  # (B, g, P, C)
+            some_targets[name] = target.take_along_dim(places[..., None], dim=2).flatten(1, 2)
+            some_counted[name] = span.split(is_counted[name]).take_along_dim(places, dim=2).flatten(1, 2)
+        return reconstruction, some_targets, some_counted
 
     def _judged(self, name: str, x: Tensor) -> Tensor:
         """The channels that are reconstructed: all but coordinates that are the positions."""
