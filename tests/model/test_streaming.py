@@ -7,6 +7,7 @@ import pytest
 import torch
 from small_models import IMAGE, hip, hip_config, perceiver_io, random_inputs
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from hiperceiver.modality import Modality
 from hiperceiver.model import HiP, Perceiver, streaming
@@ -138,6 +139,23 @@ def test_activations_at_the_tokens_are_not_kept(monkeypatch: pytest.MonkeyPatch)
     assert kept_floats() > 5 * one_activation
     in_pieces(monkeypatch, num_bytes=4096)
     assert kept_floats() < one_activation / 4
+
+
+def test_operations_of_streamed_models_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, inputs = hip({"image": IMAGE}), {"image": torch.randn(1, 35, 3)}
+
+    def operations() -> tuple[int, int]:
+        with FlopCounterMode(display=False) as forward:
+            output = model(inputs).reconstruction["image"]
+        with FlopCounterMode(display=False) as backward:
+            output.sum().backward()
+        return forward.get_total_flops(), backward.get_total_flops()
+
+    whole = operations()
+    in_pieces(monkeypatch)
+    streamed = operations()
+    assert streamed[0] == whole[0]
+    assert whole[1] < streamed[1] < whole[1] + whole[0]  # what happens at the tokens is computed once more
 
 
 def test_groups_larger_than_a_piece_are_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:

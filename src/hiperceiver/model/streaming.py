@@ -7,6 +7,7 @@ done for a few groups at a time, and only its small result be kept.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ _STREAM_ABOVE = 32 * 2**20
 """Bytes of one activation above which pieces pay: in training, keeping less is then worth computing it twice."""
 _FEW_LATENTS = 64
 """With so many latents for each token computing twice costs less than keeping; with more it costs so much more."""
-_PIECE = {"cpu": 2 * 2**20, "cuda": 256 * 2**20}
+_PIECE = {"cpu": 2 * 2**20, "cuda": 64 * 2**20}
 """Bytes of one activation in a piece, by kind of device: some fit a CPU's cache; a GPU needs more to be busy."""
 
 
@@ -86,9 +87,14 @@ class _Stream(torch.autograd.Function):
     def forward(ctx: Any, function: Callable[..., Tensor], step: int, num_cut: int, *tensors: Tensor | None) -> Tensor:
         ctx.function, ctx.step, ctx.num_cut = function, step, num_cut
         ctx.save_for_backward(*tensors)
-        result = _in_pieces(function, tensors[:num_cut], step)
+        # Detached, as hooks on the modules inside would look for a history that they do not have here.
+        result = _in_pieces(function, [None if x is None else x.detach() for x in tensors[:num_cut]], step)
         kind = result.device.type
-        ctx.autocast = (kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind))
+        ctx.precision = nullcontext()
+        if torch.amp.is_autocast_available(kind):
+            ctx.precision = torch.autocast(
+                kind, dtype=torch.get_autocast_dtype(kind), enabled=torch.is_autocast_enabled(kind)
+            )
         return result
 
     @staticmethod
@@ -97,14 +103,13 @@ class _Stream(torch.autograd.Function):
         cut, weights = ctx.saved_tensors[: ctx.num_cut], ctx.saved_tensors[ctx.num_cut :]
         into = {i: torch.empty_like(x) for i, x in enumerate(cut) if x is not None and x.requires_grad}
         weight_gradients: list[Tensor | None] = [None] * len(weights)
-        kind, dtype, enabled = ctx.autocast
         for start in range(0, gradients[0].shape[1], ctx.step):
             now = slice(start, start + ctx.step)
             piece = _piece(cut, start, ctx.step)
             inputs = [x.detach().requires_grad_() for i in into if (x := piece[i]) is not None]
             for i, x in zip(into, inputs, strict=True):
-                piece[i] = x
-            with torch.enable_grad(), torch.autocast(kind, dtype=dtype, enabled=enabled):
+                piece[i] = x.view_as(x)  # not a leaf, which hooks on the modules inside could not wait for
+            with torch.enable_grad(), ctx.precision:
                 result = ctx.function(*piece)
             found = torch.autograd.grad(result, [*inputs, *weights], gradients[0][:, now], allow_unused=True)
             for gradient, all_groups in zip(found, into.values(), strict=False):
