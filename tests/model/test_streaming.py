@@ -154,7 +154,7 @@ def test_operations_of_streamed_models_are_counted(monkeypatch: pytest.MonkeyPat
     whole = operations()
     in_pieces(monkeypatch)
     streamed = operations()
-    assert streamed[0] == whole[0]
+    assert whole[0] <= streamed[0] < 1.01 * whole[0]  # groups that are split project their latents in each part
     assert whole[1] < streamed[1] < whole[1] + whole[0]  # what happens at the tokens is computed once more
 
 

@@ -107,9 +107,9 @@ class _Stream(torch.autograd.Function):
             now = slice(start, start + ctx.step)
             piece = _piece(cut, start, ctx.step)
             inputs = [x.detach().requires_grad_() for i in into if (x := piece[i]) is not None]
-            for i, x in zip(into, inputs, strict=True):
-                piece[i] = x.view_as(x)  # not a leaf, which hooks on the modules inside could not wait for
             with torch.enable_grad(), ctx.precision:
+                for i, x in zip(into, inputs, strict=True):
+                    piece[i] = x.view_as(x)  # not a leaf, which hooks on the modules inside could not wait for
                 result = ctx.function(*piece)
             found = torch.autograd.grad(result, [*inputs, *weights], gradients[0][:, now], allow_unused=True)
             for gradient, all_groups in zip(found, into.values(), strict=False):
