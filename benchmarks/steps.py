@@ -1,0 +1,53 @@
+"""Time and memory of a model's step."""
+
+from __future__ import annotations
+
+import time
+from importlib import import_module
+from typing import Any
+
+from benchmarks.jobs import Job
+from benchmarks.memory import forget_peak, peak_resident, resident
+from benchmarks.peers import PEERS
+from benchmarks.timing import Step, seconds_of
+
+
+def measure(job: Job) -> dict[str, Any]:
+    """Numbers of a step: see `measured`."""
+    peer = PEERS[job.implementation]
+    module = import_module(peer.module)
+    if peer.framework == "jax":
+        before = resident()
+        return measured(module.make_step(job), import_bytes=before, job=job)
+    from benchmarks.torch_steps import make_step
+
+    before = resident()
+    return measured(make_step(job, module.make_model(job.variant, job.side)), import_bytes=before, job=job)
+
+
+def measured(step: Step, *, import_bytes: int, job: Job) -> dict[str, Any]:
+    """Warm up once, then time.
+
+    Returns:
+        `seconds` of each call, `first_seconds` of the one before them, `compile_seconds`, `peak_bytes` of the process
+        from the first call on (on a GPU: of what PyTorch allocated there), `import_bytes` that it held before the
+        model was made, and `num_parameters`.
+    """
+    forget_peak()
+    started = time.perf_counter()
+    step.run()
+    first = time.perf_counter() - started
+    seconds = seconds_of(step.run)
+    peak = peak_resident()
+    if job.device == "cuda":
+        import torch
+
+        peak = torch.cuda.max_memory_allocated()
+    return {
+        "seconds": seconds,
+        "first_seconds": first,
+        "compile_seconds": step.compile_seconds,
+        "peak_bytes": peak,
+        "import_bytes": import_bytes,
+        "num_parameters": step.num_parameters,
+    }
