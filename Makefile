@@ -8,10 +8,11 @@ READY := $(VENV)/.ready
 PYTHONS := $(or $(PYTHON),python3.11 python3.12 python3.13 python3.14 python3)
 PYTEST_FLAGS ?= -n auto --maxprocesses 8
 
-.PHONY: help demo test check format clean
+.PHONY: help demo bench test check format clean
 
 help:
 	@echo "make demo    pretrain, fine-tune and evaluate on pictures of the Earth; at most 10 minutes on 2 cores"
+	@echo "make bench   ours beside its peers; WHAT='tokens --rounds 1' chooses, docs/benchmarks.md explains"
 	@echo "make test    the tests"
 	@echo "make check   everything that CI checks: ruff, pyright, import-linter, tests"
 	@echo "make format  put the code into the house style"
@@ -19,6 +20,9 @@ help:
 
 demo: $(READY)
 	$(BIN)/python -m hiperceiver.recipes.earth_demo
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks $(WHAT)
 
 test: $(READY)
 	$(BIN)/pytest $(PYTEST_FLAGS)
@@ -36,7 +40,7 @@ format: $(READY)
 
 clean:
 	rm -rf build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
-	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml constraints.txt
 	@set -e; \
@@ -51,5 +55,5 @@ $(READY): pyproject.toml constraints.txt
 		$$found -m venv --clear $(VENV); \
 	fi; \
 	echo "Installing what hiperceiver needs into $(VENV); the first time this takes some minutes"; \
-	$(BIN)/python -m pip install -qq --no-compile --disable-pip-version-check -c constraints.txt -e '.[all,dev]'; \
+	$(BIN)/python -m pip install -qq --no-compile --disable-pip-version-check -c constraints.txt -e '.[all,bench,dev]'; \
 	touch $@

@@ -82,7 +82,7 @@ class Session:
         for other, answers in self.answers.items():
             is_smaller = 0 < other.side < job.side and dataclasses.replace(other, side=job.side) == job
             if is_smaller and answers[-1].status in ("does not fit", "too slow"):
-                return Answer(status=answers[-1].status, note=f"nor does {other.side} x {other.side}")
+                return Answer(status=answers[-1].status, note=f"not tried: {answers[-1].status} at {other.side}")
         return self.do(job)
 
     def _expected(self, job: Job) -> float:
