@@ -1,6 +1,6 @@
 """A ViT of transformers that reconstructs pixels: patches of 16 x 16, and a linear layer from each back to its pixels.
 
-`base` is ViT-B/16: 12 layers of 768 channels, 86.2 M parameters at 224 x 224, where HiP-16 has 100.8 M. It does the
+`base` is ViT-B/16: 12 layers of 768 channels, 86.4 M parameters at 224 x 224, where HiP-16 has 100.8 M. It does the
 same work at a coarser grain: its attention sees a 256th of the tokens. Its attention is PyTorch's fused one, as ours.
 """
 
