@@ -117,7 +117,7 @@ def in_short(answer: Answer) -> str:
     """An answer in a few words."""
     numbers = answer.numbers
     if answer.status != "measured":
-        return f"{answer.status}: {answer.note}" if answer.note and answer.note != answer.status else answer.status
+        return answer.note if answer.note.startswith(answer.status) else f"{answer.status}: {answer.note}"
     if "peak_bytes" in numbers:
         return f"{median(numbers['seconds']):.3g} s, {numbers['peak_bytes'] / 1e9:.2f} GB"
     if "seconds" in numbers:

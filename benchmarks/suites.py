@@ -46,16 +46,17 @@ class Options:
 
 
 def peers(options: Options) -> list[Series]:
-    """Every model at every side, ours and its peers alternating; the machine is measured after each side and mode."""
+    """Every model at every side, ours and its peers alternating; the machine is measured between sides and modes."""
     default = [name for name in DEFAULT if options.has_reference or not is_jax(name)]
     series = []
     for side in options.sides or (224, 512, 1024, 2048, 4096):
         for batch in options.batches:
             for mode in options.modes:
+                if series:
+                    series.append(machine(options))
                 for names in _together(options.models or default):
                     jobs = [options.job(kind="step", name=n, side=side, batch=batch, mode=mode) for n in names]
                     series.append(Series(jobs=tuple(jobs), once=counts(jobs)))
-                series.append(machine(options))
     return series
 
 
