@@ -10,24 +10,30 @@ same 64 bytes), the most frequent language 1.6%. The accuracy still rises when t
 texts are too few to learn that the same letters mean the same wherever they stand.
 """
 
-BLOCK = {"num_latents": 16, "num_self_attention_layers": 1, "num_self_attention_heads": 3}
-"""Texts are short: few groups of few latents, which the widths below make up for."""
+OUTER = {"num_groups": 8, "num_latents": 8, "num_channels": 48, "num_self_attention_heads": 2}
+"""Texts are short: groups of eight bytes, and narrow blocks, of which many steps fit into the time."""
 PRETRAIN = {
     "data": "languages",
     "model": "hip-nano",
     "model_settings": {
-        "embedding_channels": 64,
+        "embedding_channels": 32,
         "blocks": [
-            {**BLOCK, "num_groups": 2, "num_channels": 96},
-            {**BLOCK, "num_groups": 1, "num_channels": 192, "num_self_attention_layers": 3},
-            {**BLOCK, "num_groups": 2, "num_channels": 96},
+            {**OUTER, "num_self_attention_layers": 1},
+            {
+                "num_groups": 1,
+                "num_latents": 16,
+                "num_channels": 96,
+                "num_self_attention_layers": 2,
+                "num_self_attention_heads": 3,
+            },
+            {**OUTER, "num_self_attention_layers": 1},
         ],
     },
     "encoders": {"text": {"length": 64}},
     "mask_ratio": 0.3,
-    "max_time": "2m",
+    "max_time": "1m",
     "batch_size": 64,
-    "learning_rate": 5e-4,
+    "learning_rate": 1e-3,
     "out": "runs/languages/pretrain",
 }
 FINETUNE = {
@@ -35,9 +41,9 @@ FINETUNE = {
     "task": "classification",
     "from": "runs/languages/pretrain",
     "augment": {"crop_time": True},
-    "max_time": "5m",
+    "max_time": "8m",
     "batch_size": 64,
-    "learning_rate": 5e-4,
+    "learning_rate": 2e-3,
     "test": True,
     "out": "runs/languages/finetune",
 }

@@ -13,11 +13,11 @@ pretraining hurts, which is not understood yet. One seed each, and results vary 
 PRETRAIN = {
     "data": "watch",
     "model": "hip-nano",
-    "mask_ratio": 0.5,
+    "mask_ratio": 0.85,
     "augment": {"gain": True, "shift": True},
     "max_time": "2m",
     "batch_size": 32,
-    "learning_rate": 2e-3,
+    "learning_rate": 1e-3,
     "out": "runs/watch/pretrain",
 }
 FINETUNE = {
@@ -27,9 +27,10 @@ FINETUNE = {
     "augment": {"gain": True, "noise": True, "shift": True},
     "task_settings": {"label_smoothing": 0.1},
     "model_settings": {"drop_path": 0.1},
-    "max_time": "2m",
+    "max_time": "3m",
     "batch_size": 32,
-    "learning_rate": 5e-4,
+    "learning_rate": 2e-3,
+    "ema": 0.99,
     "test": True,
     "out": "runs/watch/finetune",
 }
