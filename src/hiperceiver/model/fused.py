@@ -333,7 +333,8 @@ def _num_threads(num_groups: int) -> int:
 
 
 @cache
-def _pool(num_threads: int) -> ThreadPoolExecutor:
+def _pool(num_threads: int, process: int) -> ThreadPoolExecutor:
+    """Threads of this process: a fork has none of its parent's."""
     return ThreadPoolExecutor(num_threads, thread_name_prefix="hiperceiver")
 
 
@@ -356,7 +357,7 @@ def _in_threads(name: str, arguments: ctypes.Structure, num_groups: int, outputs
         pointers = [ctypes.c_void_p(each[i if len(each) > 1 else 0].data_ptr()) for each in outputs]
         return kernel(ctypes.byref(arguments), ctypes.c_int64(bounds[i]), ctypes.c_int64(bounds[i + 1]), *pointers)
 
-    failures = [run(0)] if threads == 1 else list(_pool(threads).map(run, range(threads)))
+    failures = [run(0)] if threads == 1 else list(_pool(threads, os.getpid()).map(run, range(threads)))
     if any(failures):
         raise MemoryError(f"hiperceiver.model.fused: no memory for the tiles of {name}")
 
