@@ -4,10 +4,12 @@ Commands:
     hip pretrain --recipe languages
     hip finetune --recipe languages
 
-Cost: 2 and 5 minutes on 2 cores, beside a minute to measure the 12,702 test texts and the floor.
-Result (seed 0): 43.9% of the languages after 2,333 steps; the floor is 72.9% (naive Bayes on groups of three of the
-same 64 bytes), the most frequent language 1.6%. The accuracy still rises when the time is over: 3.7 passes over the
-texts are too few to learn that the same letters mean the same wherever they stand.
+Cost: 1 and 8 minutes, beside a minute to measure the 12,702 test texts and the floor.
+Result (seed 0, on 1 core, 5,260 steps): 49.0% of the languages; the floor is 72.9% (naive Bayes on groups of three of the
+same 64 bytes), the most frequent language 1.6%. The model stays behind counting: what tells languages apart are groups of
+neighbouring letters wherever they stand, and a position-bound model must learn them anew at each place, from some 500
+texts a language. Tried for 100 seconds each on one core (validation accuracy): this model 32%; a wider one 27%; flat, with
+a latent for each byte, 22%; four heads in the cross-attention 25%; Perceiver IO 28%; tokens of three bytes 31%.
 """
 
 OUTER = {"num_groups": 8, "num_latents": 8, "num_channels": 48, "num_self_attention_heads": 2}
