@@ -256,7 +256,7 @@ class CrossAttention(nn.Module):
     def absorb_queries(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What normalised queries r need of the tokens (B, G, M, C), with one head: scores are r . u + a.
 
-        With r a normalised query before the norm's own scale s and offset o, and k a scaled key,
+        With r a normalised query before the norm's own scale s and offset o, and k a key, scaled as scores are,
             (W_q (s r + o) + b_q) . k = r . u + a,  where u = s W_q^T k and a = (W_q o + b_q) . k.
         The output projection, without its bias, is applied to the values.
 
@@ -264,9 +264,8 @@ class CrossAttention(nn.Module):
             u (B, G, M, D), a (B, G, M), values (B, G, M, D).
         """
         keys, values = split_linear(self.key_value, self.token_norm(tokens), 2)
-        keys = keys * self.scale
-        u = keys @ (self.query.weight * self.query_norm.weight)
-        a = keys @ F.linear(self.query_norm.bias, self.query.weight, self.query.bias)
+        u = keys @ (self.query.weight * (self.query_norm.weight * self.scale))
+        a = keys @ (F.linear(self.query_norm.bias, self.query.weight, self.query.bias) * self.scale)
         return u, a, F.linear(values, self.output.weight)
 
 
