@@ -22,7 +22,7 @@ from hiperceiver.model import build_model, variant_config
 from hiperceiver.recipes import RECIPES, read_recipe
 from hiperceiver.tasks import MaskedAutoencoding, MaskedAutoencodingConfig
 from hiperceiver.training.launch import find_place
-from hiperceiver.training.run import _num_workers
+from hiperceiver.training.run import choose_num_workers
 
 SECONDS = 5.0
 """How long each of the two is done, after a beginning that is not counted."""
@@ -39,7 +39,9 @@ def measure(job: Job, *, seconds: float = SECONDS) -> dict[str, Any]:
     settings = recipe_settings(job.name)
     source = open_data(settings, task="none")
     place = find_place(devices=1, num_nodes=1)
-    workers = _num_workers(torch.device(job.device), place) if settings.num_workers is None else settings.num_workers
+    workers = (
+        choose_num_workers(torch.device(job.device), place) if settings.num_workers is None else settings.num_workers
+    )
     batches = iter(
         train_loader(source.splits["train"], batch_size=settings.batch_size, seed=settings.seed, num_workers=workers)
     )

@@ -67,14 +67,15 @@ def _peers(title: str, group: Sequence[Row]) -> Table:
     return Table(
         title=f"Peers: {title}",
         columns=(
-            "model", "side", "time", "spread", "memory", "time / ours", "memory / ours", "GFLOP", "of the limit",
-            "needed", "parameters", "note",
+            "model", "side", "time", "spread", "memory", "pictures / s", "time / ours", "memory / ours", "GFLOP",
+            "of the limit", "needed", "parameters", "note",
         ),
         rows=tuple(
             (
                 each.job.name,
                 str(each.job.side),
                 *_measured(each),
+                number(each.job.batch / each.seconds),
                 _times(each.time_ratio),
                 _times(each.memory_ratio),
                 number(each.flops / 1e9),

@@ -48,8 +48,6 @@ class Row:
     utilisation: float = math.nan
     """The same for operations that the model must do: three forward passes for a training step, recomputation not
     counted."""
-    images_per_second: float = math.nan
-    """Pictures a second."""
 
 
 def row(job: Job, answers: Answers) -> Row:
@@ -79,7 +77,6 @@ def row(job: Job, answers: Answers) -> Row:
         flops=flops,
         limit_share=flops / rate / seconds,
         utilisation=needed / rate / seconds,
-        images_per_second=job.batch / seconds,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from small_models import IMAGE, hip, random_inputs
+from small_models import IMAGE, awake, hip, random_inputs
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -65,8 +65,6 @@ def masked(inputs: dict[str, Tensor]) -> dict[str, Any]:
 
 def large() -> Perceiver:
     """More places and queries than a tile or a vector has, and neither a multiple of them."""
-    from small_models import awake
-
     return awake(create_model("hip-nano", modalities={"image": Modality(grid=(41, 43), channels=3)}))
 
 

@@ -266,36 +266,34 @@ def read(
     Returns:
         (B, g, P, R).
     """
-    tensors = (positions, keys, constants, values, offset, hidden, hidden_bias, direct, fed, out_bias)
-    arguments, kept = _read_arguments(*tensors)
+    arguments, kept = _read_arguments(
+        positions, keys, constants, values, offset, hidden, hidden_bias, direct, fed, out_bias
+    )
     result = positions.new_empty(*keys.shape[:2], positions.shape[2], direct.shape[0])
     _in_threads("read_out", arguments, keys.shape[1], [[result]])
-    del kept
+    del kept  # not before: the kernel has read it by its address
     return result
 
 
-@torch.library.custom_op("hiperceiver::read_backward", mutates_args=(), device_types="cpu")
-def _read_backward(
-    positions: Tensor,
-    keys: Tensor,
-    constants: Tensor,
-    values: Tensor,
-    offset: Tensor,
-    hidden: Tensor,
-    hidden_bias: Tensor,
-    direct: Tensor,
-    fed: Tensor,
-    out_bias: Tensor,
-    gradient: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    tensors = (positions, keys, constants, values, offset, hidden, hidden_bias, direct, fed, out_bias)
+_TEN_TENSORS = ", ".join(["Tensor"] * len(_READ_TENSORS))
+
+
+@torch.library.custom_op(
+    "hiperceiver::read_backward",
+    mutates_args=(),
+    device_types="cpu",
+    schema=f"({', '.join(f'Tensor {name}' for name in _READ_TENSORS)}, Tensor gradient) -> ({_TEN_TENSORS})",
+)
+def _read_backward(*tensors_and_gradient: Tensor) -> tuple[Tensor, ...]:
+    *tensors, gradient = tensors_and_gradient
+    keys = tensors[1]
     arguments, kept = _read_arguments(*tensors)
     own = [torch.empty_like(kept["positions"])]
     own += [torch.zeros_like(kept[name]) for name in ("keys", "constants", "values")]
     shared = _shares(keys.shape[1], *tensors[4:])
     outputs = [[gradient.contiguous()], *[[each] for each in own], *shared]
     _in_threads("read_out_backward", arguments, keys.shape[1], outputs)
-    return *own, *_sums(shared)  # type: ignore[return-value]
+    return *own, *_sums(shared)
 
 
 def _read_arguments(*tensors: Tensor) -> tuple[_Read, dict[str, Tensor]]:

@@ -212,7 +212,7 @@ class CrossAttention(nn.Module):
         def look(asked: Tensor) -> tuple[Tensor, Tensor | None]:
             seen = F.layer_norm(tokens, tokens.shape[-1:], eps=self.token_norm.eps)
             is_blind = None if is_hidden is None else is_hidden.all(-1, keepdim=True)
-            return attend(asked, seen, seen, 1, is_hidden, scale=1.0), is_blind
+            return attend(asked, seen, seen, 1, is_hidden, scale=self.scale), is_blind
 
         return self.attend_to_raw_tokens(queries, look)
 
@@ -226,13 +226,13 @@ class CrossAttention(nn.Module):
         Args:
             queries: (1 or B, G, N, D).
             look: gives, for what is asked (1 or B, G, H N, C), the means of the group's normalised tokens weighted by
-                the softmax of asked . t (B, G, H N, C), and which queries saw nothing: bool that broadcasts to
+                the softmax of `scale` asked . t (B, G, H N, C), and which queries saw nothing: bool that broadcasts to
                 (B, G, H N), or None where all saw something.
         """
         heads = self.num_heads
         key_weight, value_weight = (w.unflatten(0, (heads, -1)) for w in self.key_value.weight.chunk(2))  # (H, C/H, C)
         asked = self.query(self.query_norm(queries)).unflatten(-1, (heads, -1))  # (B, G, N, H, C / H)
-        asked = torch.einsum("bgnhk,hkc->bghnc", asked, key_weight) * (self.token_norm.weight * self.scale)
+        asked = torch.einsum("bgnhk,hkc->bghnc", asked, key_weight) * self.token_norm.weight
         x, is_blind = look(asked.flatten(2, 3))  # (B, G, H N, C)
         x = x.unflatten(2, (heads, -1)) * self.token_norm.weight + self.token_norm.bias
         x = torch.einsum("bghnc,hkc->bgnhk", x, value_weight).flatten(-2) + self.key_value.bias.chunk(2)[1]
@@ -251,12 +251,12 @@ class CrossAttention(nn.Module):
         keys = u - u.mean(-1, keepdim=True) + a[..., None] / channels
         ones = torch.ones_like(self.query_norm.bias)
         raw = F.layer_norm(queries, (channels,), weight=ones, bias=ones, eps=self.query_norm.eps)  # r + 1
-        return attend(raw, keys, values, 1, is_hidden, scale=1.0) + self.output.bias
+        return attend(raw, keys, values, 1, is_hidden, scale=self.scale) + self.output.bias
 
     def absorb_queries(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What normalised queries r need of the tokens (B, G, M, C), with one head: scores are r . u + a.
+        """What normalised queries r need of the tokens (B, G, M, C), with one head: scores are `scale` (r . u + a).
 
-        With r a normalised query before the norm's own scale s and offset o, and k a key, scaled as scores are,
+        With r a normalised query before the norm's own scale s and offset o, and k a key,
             (W_q (s r + o) + b_q) . k = r . u + a,  where u = s W_q^T k and a = (W_q o + b_q) . k.
         The output projection, without its bias, is applied to the values.
 
@@ -264,8 +264,8 @@ class CrossAttention(nn.Module):
             u (B, G, M, D), a (B, G, M), values (B, G, M, D).
         """
         keys, values = split_linear(self.key_value, self.token_norm(tokens), 2)
-        u = keys @ (self.query.weight * (self.query_norm.weight * self.scale))
-        a = keys @ (F.linear(self.query_norm.bias, self.query.weight, self.query.bias) * self.scale)
+        u = keys @ (self.query.weight * self.query_norm.weight)
+        a = keys @ F.linear(self.query_norm.bias, self.query.weight, self.query.bias)
         return u, a, F.linear(values, self.output.weight)
 
 

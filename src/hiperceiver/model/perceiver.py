@@ -121,14 +121,17 @@ class HiPOutput(NamedTuple):
 class Encoded(NamedTuple):
     """What the encoder and the processor leave for the decoder and for tasks' own readouts."""
 
-    plan: GroupPlan
-    """Which modality owns which groups."""
     tokens: Tokens
     """The tokens in their groups, not embedded yet."""
     skips: list[Tensor]
     """Latents of each encoder block, first to last: (B, G, N, D)."""
     processor_latents: Tensor
     """Latents of the processor: (B, 1, N, D)."""
+
+    @property
+    def plan(self) -> GroupPlan:
+        """Which modality owns which groups."""
+        return self.tokens.plan
 
 
 _MODEL_CARD = """---
@@ -330,7 +333,7 @@ class Perceiver(
         x, is_hidden = (self._regroup(skips[-1], self.processor_index), None) if skips else tokens.embed()
         x, is_hidden = self._join_labels(x, is_hidden, inputs, is_padding)
         x = self.processor(x, is_hidden=is_hidden)  # (B, 1, N, D)
-        return Encoded(plan, tokens, skips, x)
+        return Encoded(tokens, skips, x)
 
     def decode(self, encoded: Encoded) -> Tensor:
         """From the processor back to the groups of the first block: latents (B, G, N, D)."""
@@ -369,7 +372,7 @@ class Perceiver(
             own_embedding: whether a token's own embedding joins its position in the query, and what is read (as
                 Perceiver IO does for optical flow). For input modalities only.
             places: the places in each group that are read, int64 (B, groups of the modality or 1, R). The result is
-                then (B, groups, R, K). None: all tokens. For input modalities only.
+                then (B, groups, R, K). None: all tokens. For input modalities, and not with `own_embedding`.
         """
         if name in self.label_names:
             assert self.label_readout is not None and not own_embedding and places is None
@@ -380,8 +383,9 @@ class Perceiver(
         latents = latents if plan.is_pooled else plan.separate(latents)[name]
         tokens, span = encoded.tokens.of[name], plan.spans[name]
         if places is not None:
-            return tokens.read_by(self.readout, latents, head, places=places.expand(-1, span.num_groups, -1))
-        return span.join(tokens.read_by(self.readout, latents, head, own_embedding=own_embedding))
+            places = places.expand(-1, span.num_groups, -1)
+        read = tokens.read_by(self.readout, latents, head, own_embedding=own_embedding, places=places)
+        return span.join(read) if places is None else read
 
     def resize_positions(self, grids: Mapping[str, tuple[int, ...]]) -> None:
         """Move modalities to other grids, in place: learned tables are interpolated, Fourier features recomputed.

@@ -63,7 +63,8 @@ class ModalityTokens:
                 num_queries=attention.num_heads * queries.shape[2],
             )
         ):
-            return attention.finish(queries, attention.attend_to_raw_tokens(queries, self._look))
+            attended = attention.attend_to_raw_tokens(queries, lambda asked: self._look(asked * attention.scale))
+            return attention.finish(queries, attended)
 
         def attend(queries: Tensor, x: Tensor, positions: Tensor, *rest: Tensor | None) -> Tensor:
             return attention(queries, *self._embed(x, positions, *rest))
@@ -89,12 +90,12 @@ class ModalityTokens:
             head: (..., E) to (..., K).
             own_embedding: whether a place asks with its token's embedding beside its position, and adds them to what
                 it reads, as Perceiver IO does for optical flow.
-            places: the places that are read instead of all P, int64 (B, g, R); then the result is (B, g, R, K).
+            places: the places that are read instead of all P, int64 (B, g, R); then the result is (B, g, R, K). Not
+                with `own_embedding`.
         """
-        positions, x = self.positions, self.x
-        if places is not None:
-            positions, x = _take(positions, places), _take(x, places)
-        batch, groups, num_places, _ = x.shape
+        assert places is None or not own_embedding
+        positions = self.positions if places is None else _take(self.positions, places)
+        batch, groups, num_places = self.x.shape[0], *positions.shape[1:3]
         num_values = batch * groups * num_places * positions.shape[3]
         if (
             not own_embedding
@@ -110,7 +111,7 @@ class ModalityTokens:
         ):
             return fused.read(positions, *_absorbed(readout, latents, head))
 
-        def read(latents: Tensor, positions: Tensor, x: Tensor | None) -> Tensor:
+        def read(latents: Tensor, positions: Tensor, x: Tensor | None = None) -> Tensor:
             if x is None:
                 return head(readout(positions, latents))
             tokens = self.embedding(x) + positions
@@ -121,9 +122,11 @@ class ModalityTokens:
         splits = _divisor(num_places, -(-num_pieces // groups))
         if splits > 1:
             latents = latents.repeat_interleave(splits, dim=1)
-        positions, x = (each.unflatten(2, (splits, -1)).flatten(1, 2) for each in (positions, x))
+        cut = [
+            latents,
+            *(each.unflatten(2, (splits, -1)).flatten(1, 2) for each in (positions, self.x)[: 1 + own_embedding]),
+        ]
         weights = [*self.embedding.parameters(), *readout.parameters(), *head.parameters()]
-        cut = [latents, positions, x if own_embedding else None]
         result = stream(read, cut, num_pieces=num_pieces, weights=weights)
         return result.unflatten(1, (groups, splits)).flatten(2, 3)
 
@@ -225,8 +228,8 @@ def _absorbed(readout: CrossAttention, latents: Tensor, head: nn.Linear) -> tupl
     keys, constants, values = readout.absorb_queries(latents)
     norm, hidden, output = readout.feed_forward_norm, readout.feed_forward.hidden, readout.feed_forward.output
     return (
-        keys,
-        constants,
+        keys * readout.scale,
+        constants * readout.scale,
         values,
         readout.output.bias,
         hidden.weight * norm.weight,

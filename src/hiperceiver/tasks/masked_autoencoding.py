@@ -289,12 +289,8 @@ class MaskedAutoencoding(Task):
         encoded = self.model.encode(inputs, is_padding=is_padding, visible=mask.visible)
         latents = self.model.decode(encoded)
         reconstruction, some_targets, some_counted = {}, {}, {}
-        drawn: dict[int, Tensor] = {}  # modalities that share a pattern of hidden places share these too
         for name, span in encoded.plan.spans.items():
-            visible = mask.visible[name]
-            if id(visible) not in drawn:
-                drawn[id(visible)] = some_hidden_places(visible, span.num_places, self.config.compared_share)
-            places = drawn[id(visible)]
+            places = some_hidden_places(mask.visible[name], span.num_places, self.config.compared_share)
             head = self.model.unembedding[name]
             read = self.model.read_out(encoded, latents, name, head, places=places)  # (B, g, R, C)
             reconstruction[name] = read.flatten(1, 2)

@@ -175,7 +175,7 @@ def train(
         earlier_seconds=0.0 if resumed is None else resumed["elapsed"],
     )
     step = 0 if resumed is None else resumed["step"]
-    workers = _num_workers(device, place) if settings.num_workers is None else settings.num_workers
+    workers = choose_num_workers(device, place) if settings.num_workers is None else settings.num_workers
     batch_size = settings.batch_size // place.num_ranks
     batches = train_loader(
         training_set,
@@ -360,7 +360,8 @@ def _check_same(checkpoint: Path, before: Mapping[str, str], now: Mapping[str, s
             raise ValueError(f"{name}: {shown}; a run is resumed as it was begun, see {checkpoint}")
 
 
-def _num_workers(device: torch.device, place: Place) -> int:
+def choose_num_workers(device: torch.device, place: Place) -> int:
+    """Processes that load data for each one that trains, where the user does not say."""
     cores = (os.cpu_count() or 1) // place.devices
     return 0 if device.type == "cpu" else min(_MOST_WORKERS, max(0, cores - 1))
 
