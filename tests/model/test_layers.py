@@ -95,6 +95,27 @@ def test_a_query_that_sees_no_key_gets_zero(dtype: torch.dtype) -> None:
     out.float().square().sum().backward()
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("channels", [12, 512], ids=["narrow heads", "wide heads"])
+def test_half_precision_differentiates_as_single_does(dtype: torch.dtype, channels: int) -> None:
+    parts = [torch.randn(2, 3, 7, channels, requires_grad=True) for _ in range(3)]
+    is_hidden = torch.rand(2, 3, 7) < 0.4
+    weights = torch.randn(2, 3, 7, channels)
+
+    def gradients(out: Tensor) -> list[Tensor]:
+        return list(torch.autograd.grad((out.float() * weights).sum(), parts))
+
+    exact = gradients(attend(parts[0], parts[1], parts[2], 2, is_hidden))
+    halves = [x.to(dtype) for x in parts]
+    out = attend(halves[0], halves[1], halves[2], 2, is_hidden)
+    assert out.dtype == dtype
+    with torch.autocast("cpu", dtype=dtype):
+        mixed = attend(parts[0], parts[1], parts[2], 2, is_hidden)
+    for close in (gradients(out), gradients(mixed)):
+        for a, b in zip(close, exact, strict=True):
+            assert (a - b).abs().max() < 0.03 * b.abs().max()
+
+
 def test_scores_of_any_size_stay_finite() -> None:
     queries, keys, values = torch.randn(3, 1, 1, 4, 6).unbind()
     is_hidden = torch.tensor([[[True, False, False, True]]])

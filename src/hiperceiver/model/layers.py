@@ -127,10 +127,29 @@ def attend(
         is_hidden = is_hidden.flatten(0, 1)[:, None, None]  # (B G, 1, 1, M)
         lowest = torch.finfo(queries.dtype).min / 2
         bias = torch.zeros_like(is_hidden, dtype=queries.dtype).masked_fill(is_hidden, lowest)
-    out = F.scaled_dot_product_attention(queries, keys, values, attn_mask=bias, scale=scale)
+    if _trains_faster_in_float32(queries, keys, values):
+        bias = None if bias is None else bias.float()
+        with torch.autocast("cpu", enabled=False):
+            parts = (queries.float(), keys.float(), values.float())
+            out = F.scaled_dot_product_attention(*parts, attn_mask=bias, scale=scale).to(queries.dtype)
+    else:
+        out = F.scaled_dot_product_attention(queries, keys, values, attn_mask=bias, scale=scale)
     if is_hidden is not None:
         out = out.masked_fill(is_hidden.all(-1, keepdim=True), 0.0)
     return out.transpose(1, 2).flatten(2).unflatten(0, (batch, groups))
+
+
+def _trains_faster_in_float32(*parts: Tensor) -> bool:
+    """Whether attention (..., C / H) is in half precision, but should not be.
+
+    On the CPU, PyTorch's backward pass takes two to four times as long in bfloat16 as in float32, conversions included,
+    unless heads are wide (measured with 32 and 256 channels).
+    """
+    if parts[0].device.type != "cpu" or parts[0].shape[-1] > 128 or not torch.is_grad_enabled():
+        return False
+    dtype = parts[0].dtype
+    is_half = dtype.itemsize == 2 or (dtype == torch.float32 and torch.is_autocast_enabled("cpu"))
+    return is_half and any(part.requires_grad for part in parts)
 
 
 class CrossAttention(nn.Module):
