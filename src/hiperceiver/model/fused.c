@@ -13,7 +13,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Lanes of a vector, which must be those of the processor: compilers take wider ones apart value by value. How many
+ * rows of sums its registers hold: as wide as a tile, and as wide as a vector. */
+#if defined(LANES) /* as the compiler was told */
+#elif defined(__AVX512F__)
 #define LANES 16
+#define ROWS 4
+#define NARROW_ROWS 16
+#elif defined(__AVX2__)
+#define LANES 8
+#define ROWS 2
+#define NARROW_ROWS 8
+#else
+#define LANES 4
+#define ROWS 2
+#define NARROW_ROWS 8
+#endif
 #define VECTORS 4
 #define TILE (LANES * VECTORS)
 
@@ -32,6 +47,11 @@ static inline float sum_lanes(vec x) {
     float total = 0;
     for (int i = 0; i < LANES; i++) total += x[i];
     return total;
+}
+static inline float highest_lane(vec x) {
+    float highest = x[0];
+    for (int i = 1; i < LANES; i++) highest = x[i] > highest ? x[i] : highest;
+    return highest;
 }
 static inline vec root(vec x) {
     for (int i = 0; i < LANES; i++) x[i] = sqrtf(x[i]);
@@ -60,66 +80,81 @@ static inline vec exponential(vec x) {
     return y * (vec)power;
 }
 
+/* Products are computed for some rows at once, whose sums stay in registers: for `most` of them, a quarter, or one. */
+#define IN_BLOCKS(most, rows, i, call)                                               \
+    do {                                                                             \
+        int i = 0;                                                                   \
+        for (const int many = most; i + many <= (rows); i += many) call;             \
+        for (const int many = (most + 3) / 4; i + many <= (rows); i += many) call;   \
+        for (const int many = 1; i < (rows); i++) call;                              \
+    } while (0)
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLLED _Pragma("GCC unroll 16")
+
+/* y[i] for `many` rows from i on; steps lie between a's rows and columns. */
+INLINE void multiply_rows(
+    const int many, int i, int columns, const float *a, size_t row_step, size_t column_step, const float *bias,
+    const row *x, row *y, int adds) {
+    row sums[ROWS];
+    UNROLLED for (int r = 0; r < many; r++)
+        UNROLLED EACH(v) {
+            sums[r][v] = splat(bias ? bias[i + r] : 0.0f);
+            if (adds) sums[r][v] += y[i + r][v];
+        }
+    const float *from = a + i * row_step;
+    for (int j = 0; j < columns; j++, from += column_step)
+        UNROLLED for (int r = 0; r < many; r++)
+            UNROLLED EACH(v) sums[r][v] += from[r * row_step] * x[j][v];
+    UNROLLED for (int r = 0; r < many; r++) UNROLLED EACH(v) y[i + r][v] = sums[r][v];
+}
+
 /* y[i] = bias[i] + sum_j a[i][j] x[j]; without bias nothing is added, and with `adds` y is kept. */
-static inline void multiply(int rows, int columns, const float *a, const float *bias, const row *x, row *y, int adds) {
-    for (int i = 0; i < rows; i += 2) {
-        int two = i + 1 < rows;
-        const float *a0 = a + (size_t)i * columns, *a1 = two ? a0 + columns : a0;
-        row t0, t1;
-        EACH(v) {
-            t0[v] = splat(bias ? bias[i] : 0.0f);
-            t1[v] = splat(bias && two ? bias[i + 1] : 0.0f);
-            if (adds) {
-                t0[v] += y[i][v];
-                if (two) t1[v] += y[i + 1][v];
-            }
-        }
-        for (int j = 0; j < columns; j++)
-            EACH(v) {
-                t0[v] += a0[j] * x[j][v];
-                t1[v] += a1[j] * x[j][v];
-            }
-        EACH(v) {
-            y[i][v] = t0[v];
-            if (two) y[i + 1][v] = t1[v];
-        }
-    }
+INLINE void multiply(int rows, int columns, const float *a, const float *bias, const row *x, row *y, int adds) {
+    IN_BLOCKS(ROWS, rows, i, multiply_rows(many, i, columns, a, columns, 1, bias, x, y, adds));
 }
 
 /* y[j] = sum_i a[i][j] x[i], or added to y. */
-static inline void multiply_transposed(int rows, int columns, const float *a, const row *x, row *y, int adds) {
-    for (int j = 0; j < columns; j += 2) {
-        int two = j + 1 < columns;
-        row t0, t1;
-        EACH(v) {
-            t0[v] = adds ? y[j][v] : splat(0);
-            t1[v] = adds && two ? y[j + 1][v] : splat(0);
+INLINE void multiply_transposed(int rows, int columns, const float *a, const row *x, row *y, int adds) {
+    IN_BLOCKS(ROWS, columns, j, multiply_rows(many, j, rows, a, 1, columns, NULL, x, y, adds));
+}
+
+INLINE void add_products_of_rows(const int many, int i, int columns, const row *x, const row *y, vec *sums) {
+    row own[ROWS];
+    UNROLLED for (int r = 0; r < many; r++) UNROLLED EACH(v) own[r][v] = x[i + r][v];
+    vec *into = sums + (size_t)i * columns;
+    for (int j = 0; j < columns; j++)
+        UNROLLED for (int r = 0; r < many; r++) {
+            vec sum = into[r * columns + j];
+            UNROLLED EACH(v) sum += own[r][v] * y[j][v];
+            into[r * columns + j] = sum;
         }
-        for (int i = 0; i < rows; i++) {
-            float a0 = a[(size_t)i * columns + j], a1 = a[(size_t)i * columns + j + two];
-            EACH(v) {
-                t0[v] += a0 * x[i][v];
-                t1[v] += a1 * x[i][v];
-            }
-        }
-        EACH(v) {
-            y[j][v] = t0[v];
-            if (two) y[j + 1][v] = t1[v];
-        }
-    }
 }
 
 /* sums[i][j] += x[i] y[j], lane by lane: the lanes are summed once, at the end. */
-static inline void add_products(int rows, int columns, const row *x, const row *y, vec *sums) {
-    for (int i = 0; i < rows; i++) {
-        vec x0 = x[i][0], x1 = x[i][1], x2 = x[i][2], x3 = x[i][3];
-        vec *into = sums + (size_t)i * columns;
-        for (int j = 0; j < columns; j++)
-            into[j] += (x0 * y[j][0] + x1 * y[j][1]) + (x2 * y[j][2] + x3 * y[j][3]);
+INLINE void add_products(int rows, int columns, const row *x, const row *y, vec *sums) {
+    IN_BLOCKS(ROWS, rows, i, add_products_of_rows(many, i, columns, x, y, sums));
+}
+
+/* The same where there are many rows, with y token by token, (TILE, width vectors of channels): sums[i] has so many. */
+INLINE void add_turned_products_of_rows(const int many, int i, int width, const row *x, const vec *y, vec *sums) {
+    for (int w = 0; w < width; w++) {
+        vec own[NARROW_ROWS];
+        UNROLLED for (int r = 0; r < many; r++) own[r] = sums[(i + r) * width + w];
+        for (int t = 0; t < TILE; t++)
+            UNROLLED for (int r = 0; r < many; r++) own[r] += ((const float *)x[i + r])[t] * y[t * width + w];
+        UNROLLED for (int r = 0; r < many; r++) sums[(i + r) * width + w] = own[r];
     }
 }
+INLINE void add_turned_products(int rows, int width, const row *x, const vec *y, vec *sums) {
+    IN_BLOCKS(NARROW_ROWS, rows, i, add_turned_products_of_rows(many, i, width, x, y, sums));
+}
+
 static inline void add_rows(int rows, const row *x, vec *sums) {
     for (int i = 0; i < rows; i++) sums[i] += (x[i][0] + x[i][1]) + (x[i][2] + x[i][3]);
+}
+static void add_turned(int rows, int columns, int width, const vec *sums, float *into) {
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < columns; j++) into[i * columns + j] += ((const float *)(sums + i * width))[j];
 }
 static void add_lanes(int count, const vec *sums, float *into) {
     for (int i = 0; i < count; i++) into[i] += sum_lanes(sums[i]);
@@ -157,33 +192,100 @@ static inline void normalise_backward(int channels, const row *x, const row inve
         EACH(v) gradient[e][v] = (gradient[e][v] - mean[v] - x[e][v] * along[v]) * inverse[v];
 }
 
-/* Tokens (count, channels) to a tile and back; lanes beyond count are zero. */
-static inline void load(int channels, int count, const float *from, row *x) {
-    float *to = (float *)x;
-    if (count < TILE) memset(x, 0, sizeof(row) * channels);
-    for (int t = 0; t < count; t++)
-        for (int e = 0; e < channels; e++) to[e * TILE + t] = from[(size_t)t * channels + e];
+/* Where the tokens of a lane begin, for LANES tokens from the first on: in their order, or at places; -1 and what lies
+ * beyond count have none. */
+static inline void find(int first, int count, int channels, float *from, const int64_t *places, float *where[LANES]) {
+    for (int i = 0; i < LANES; i++) {
+        int t = first + i;
+        int64_t place = t >= count ? -1 : places ? places[t] : t;
+        where[i] = place < 0 ? NULL : from + place * channels;
+    }
 }
-static inline void load_places(int channels, int count, const float *from, const int64_t *places, row *x) {
-    float *to = (float *)x;
-    memset(x, 0, sizeof(row) * channels);
-    for (int t = 0; t < count; t++)
-        if (places[t] >= 0)
-            for (int e = 0; e < channels; e++) to[e * TILE + t] = from[(size_t)places[t] * channels + e];
-}
-static inline void store(int channels, int count, const row *x, float *to, int adds) {
-    const float *from = (const float *)x;
-    for (int t = 0; t < count; t++)
-        for (int e = 0; e < channels; e++) {
-            float *place = to + (size_t)t * channels + e;
-            *place = adds ? *place + from[e * TILE + t] : from[e * TILE + t];
+
+#if LANES == 16 && (defined(__clang__) || __GNUC__ >= 12)
+#define HAS_SHUFFLES 1
+/* One step of transposing: the halves of the lanes that are `by` apart change places between two vectors. */
+#define LANE_A(i, by) ((i) & (by) ? LANES + (i) - (by) : (i))
+#define LANE_B(i, by) ((i) & (by) ? LANES + (i) : (i) + (by))
+#define SIXTEEN(lane, by)                                                                                     \
+    lane(0, by), lane(1, by), lane(2, by), lane(3, by), lane(4, by), lane(5, by), lane(6, by), lane(7, by),   \
+        lane(8, by), lane(9, by), lane(10, by), lane(11, by), lane(12, by), lane(13, by), lane(14, by), lane(15, by)
+#define EXCHANGE(by)                                                                 \
+    UNROLLED for (int i = 0; i < LANES; i++)                                         \
+        if (!(i & by)) {                                                             \
+            vec a = x[i], b = x[i + by];                                             \
+            x[i] = __builtin_shufflevector(a, b, SIXTEEN(LANE_A, by));               \
+            x[i + by] = __builtin_shufflevector(a, b, SIXTEEN(LANE_B, by));          \
         }
+INLINE void transpose(vec x[LANES]) {
+    EXCHANGE(1)
+    EXCHANGE(2)
+    EXCHANGE(4)
+    EXCHANGE(8)
 }
-static inline void add_to_places(int channels, int count, const row *x, const int64_t *places, float *to) {
-    const float *from = (const float *)x;
-    for (int t = 0; t < count; t++)
-        if (places[t] >= 0)
-            for (int e = 0; e < channels; e++) to[(size_t)places[t] * channels + e] += from[e * TILE + t];
+#else
+#define HAS_SHUFFLES 0
+static inline void transpose(vec x[LANES]) { (void)x; }
+#endif
+
+/* Tokens (count, channels) to a tile and back; of the places, where there are any. Lanes without a token are zero. */
+static inline void load(int channels, int count, const float *from, const int64_t *places, row *x) {
+    EACH(v) {
+        float *where[LANES];
+        find(v * LANES, count, channels, (float *)from, places, where);
+        int e = 0;
+        for (; HAS_SHUFFLES && e + LANES <= channels; e += LANES) {
+            vec block[LANES];
+            UNROLLED for (int i = 0; i < LANES; i++) {
+                block[i] = splat(0);
+                if (where[i]) memcpy(&block[i], where[i] + e, sizeof(vec));
+            }
+            transpose(block);
+            UNROLLED for (int i = 0; i < LANES; i++) x[e + i][v] = block[i];
+        }
+        for (; e < channels; e++)
+            for (int i = 0; i < LANES; i++) x[e][v][i] = where[i] ? where[i][e] : 0.0f;
+    }
+}
+static inline void store(int channels, int count, const row *x, float *to, const int64_t *places, int adds) {
+    EACH(v) {
+        float *where[LANES];
+        find(v * LANES, count, channels, to, places, where);
+        int e = 0;
+        for (; HAS_SHUFFLES && e + LANES <= channels; e += LANES) {
+            vec block[LANES];
+            UNROLLED for (int i = 0; i < LANES; i++) block[i] = x[e + i][v];
+            transpose(block);
+            for (int i = 0; i < LANES; i++)
+                if (where[i]) {
+                    vec old = splat(0);
+                    if (adds) memcpy(&old, where[i] + e, sizeof(vec));
+                    old += block[i];
+                    memcpy(where[i] + e, &old, sizeof(vec));
+                }
+        }
+        for (; e < channels; e++)
+            for (int i = 0; i < LANES; i++)
+                if (where[i]) where[i][e] = adds ? where[i][e] + x[e][v][i] : x[e][v][i];
+    }
+}
+
+static inline int width_of(int channels) { return (channels + LANES - 1) / LANES; }
+
+/* A tile token by token: (TILE, width_of(channels)) vectors of channels; what lies beyond the last stays as it is. */
+static inline void turn(int channels, const row *x, vec *turned) {
+    int width = width_of(channels);
+    EACH(v) {
+        int e = 0;
+        for (; HAS_SHUFFLES && e + LANES <= channels; e += LANES) {
+            vec block[LANES];
+            UNROLLED for (int i = 0; i < LANES; i++) block[i] = x[e + i][v];
+            transpose(block);
+            UNROLLED for (int i = 0; i < LANES; i++) turned[(v * LANES + i) * width + e / LANES] = block[i];
+        }
+        for (; e < channels; e++)
+            for (int i = 0; i < LANES; i++) turned[(v * LANES + i) * width + e / LANES][e % LANES] = x[e][v][i];
+    }
 }
 
 static void *scratch(size_t bytes) {
@@ -220,13 +322,9 @@ static int look_tile(const look_arguments *a, int64_t b, int64_t g, int64_t star
     const float *raw = a->x + own * a->places * a->raw, *table = a->positions + positions * a->places * a->channels;
     const int64_t *places = a->visible ? a->visible + own * a->seen + start : NULL;
     row e[a->channels];
-    if (places) {
-        load_places(a->raw, count, raw, places, x);
-        load_places(a->channels, count, table, places, e);
-    } else {
-        load(a->raw, count, raw + start * a->raw, x);
-        load(a->channels, count, table + start * a->channels, e);
-    }
+    if (!places) raw += start * a->raw, table += start * a->channels;
+    load(a->raw, count, raw, places, x);
+    load(a->channels, count, table, places, e);
     float *is_real = (float *)real;
     for (int i = 0; i < TILE; i++) {
         int64_t place = i >= count ? -1 : places ? places[i] : start + i;
@@ -245,15 +343,16 @@ int look(const look_arguments *a, int64_t first, int64_t last, float *seen, floa
     int n = a->queries, channels = a->channels;
     row *s = scratch(sizeof(row) * n), *x = scratch(sizeof(row) * a->raw), *t = scratch(sizeof(row) * channels);
     vec *tops = scratch(sizeof(vec) * n), *highest = scratch(sizeof(vec) * n), *sums = scratch(sizeof(vec) * n);
-    vec *total = scratch(sizeof(vec) * n * channels);
-    int failed = !s || !x || !t || !tops || !highest || !sums || !total;
+    int width = width_of(channels);
+    vec *total = scratch(sizeof(vec) * n * width), *turned = scratch(sizeof(vec) * TILE * width);
+    int failed = !s || !x || !t || !tops || !highest || !sums || !total || !turned;
     for (int64_t g = first; g < last && !failed; g++)
         for (int64_t b = 0; b < a->batch; b++) {
             int64_t own = b * a->groups + g;
-            /* Every lane has a softmax of its own, scaled by a score of about the highest so far; merged at the end. */
+            /* The softmax is scaled by a score of about the highest so far. */
             for (int i = 0; i < n; i++) highest[i] = splat(-1e30f);
             memset(sums, 0, sizeof(vec) * n);
-            memset(total, 0, sizeof(vec) * n * channels);
+            memset(total, 0, sizeof(vec) * n * width);
             for (int64_t start = 0; start < a->seen; start += TILE) {
                 row inverse, real;
                 int is_any = look_tile(a, b, g, start, x, t, inverse, real);
@@ -268,9 +367,10 @@ int look(const look_arguments *a, int64_t first, int64_t last, float *seen, floa
                 }
                 if (any_lane(is_far))
                     for (int i = 0; i < n; i++) {
-                        vec top = larger(tops[i], highest[i]), shrink = exponential(highest[i] - top);
+                        vec top = splat(highest_lane(larger(tops[i], highest[i])));
+                        vec shrink = exponential(highest[i] - top);
                         sums[i] *= shrink;
-                        for (int e = 0; e < channels; e++) total[(size_t)i * channels + e] *= shrink;
+                        for (int w = 0; w < width; w++) total[i * width + w] *= shrink;
                         highest[i] = top;
                     }
                 for (int i = 0; i < n; i++)
@@ -279,20 +379,18 @@ int look(const look_arguments *a, int64_t first, int64_t last, float *seen, floa
                         if (is_any == SOME) s[i][v] *= real[v];
                         sums[i] += s[i][v];
                     }
-                add_products(n, channels, s, t, total);
+                turn(channels, t, turned);
+                add_turned_products(n, width, s, turned, total);
             }
             for (int i = 0; i < n; i++) {
-                float top = -1e30f, sum = 0;
-                for (int lane = 0; lane < LANES; lane++) top = fmaxf(top, highest[i][lane]);
-                vec share = exponential(highest[i] - top);
-                sum = sum_lanes(sums[i] * share);
+                float sum = sum_lanes(sums[i]);
+                const float *means = (const float *)(total + i * width);
                 for (int e = 0; e < channels; e++)
-                    seen[(own * n + i) * channels + e] =
-                        sum > 0 ? sum_lanes(total[(size_t)i * channels + e] * share) / sum : 0.0f;
-                logs[own * n + i] = sum > 0 ? top + logf(sum) : -INFINITY;
+                    seen[(own * n + i) * channels + e] = sum > 0 ? means[e] / sum : 0.0f;
+                logs[own * n + i] = sum > 0 ? highest[i][0] + logf(sum) : -INFINITY;
             }
         }
-    free(s), free(x), free(t), free(tops), free(highest), free(sums), free(total);
+    free(s), free(x), free(t), free(tops), free(highest), free(sums), free(total), free(turned);
     return failed;
 }
 
@@ -304,10 +402,11 @@ int look_backward(
     int n = a->queries, channels = a->channels, raw = a->raw;
     row *s = scratch(sizeof(row) * n), *d = scratch(sizeof(row) * n), *x = scratch(sizeof(row) * raw);
     row *t = scratch(sizeof(row) * channels), *dt = scratch(sizeof(row) * channels);
-    vec *asked_sums = scratch(sizeof(vec) * n * channels), *weight_sums = scratch(sizeof(vec) * channels * raw);
-    vec *bias_sums = scratch(sizeof(vec) * channels);
+    int width = width_of(channels);
+    vec *asked_sums = scratch(sizeof(vec) * n * width), *turned = scratch(sizeof(vec) * TILE * width);
+    vec *weight_sums = scratch(sizeof(vec) * channels * raw), *bias_sums = scratch(sizeof(vec) * channels);
     float *along = scratch(sizeof(float) * n);
-    int failed = !s || !d || !x || !t || !dt || !asked_sums || !weight_sums || !bias_sums || !along;
+    int failed = !s || !d || !x || !t || !dt || !asked_sums || !turned || !weight_sums || !bias_sums || !along;
     for (int64_t g = first; g < last && !failed; g++)
         for (int64_t b = 0; b < a->batch; b++) {
             int64_t own = b * a->groups + g;
@@ -319,7 +418,7 @@ int look_backward(
                 for (int e = 0; e < channels; e++)
                     along[i] += by_seen[i * channels + e] * seen[(own * n + i) * channels + e];
             }
-            memset(asked_sums, 0, sizeof(vec) * n * channels);
+            memset(asked_sums, 0, sizeof(vec) * n * width);
             for (int64_t start = 0; start < a->seen; start += TILE) {
                 row inverse, real;
                 int count = smaller(TILE, a->seen - start);
@@ -331,7 +430,8 @@ int look_backward(
                             s[i][v] = exponential((s[i][v] - logs[own * n + i]) * real[v]) * real[v];
                             d[i][v] = s[i][v] * (d[i][v] - along[i]);
                         }
-                    add_products(n, channels, d, t, asked_sums);
+                    turn(channels, t, turned);
+                    add_turned_products(n, width, d, turned, asked_sums);
                     multiply_transposed(n, channels, asked, d, dt, 0);
                     multiply_transposed(n, channels, by_seen, s, dt, 1);
                     normalise_backward(channels, t, inverse, dt);
@@ -341,17 +441,18 @@ int look_backward(
                     memset(dt, 0, sizeof(row) * channels);
                 }
                 if (a->visible)
-                    add_to_places(channels, count, dt, a->visible + own * a->seen + start, table);
+                    store(channels, count, dt, table, a->visible + own * a->seen + start, 1);
                 else
-                    store(channels, count, dt, table + start * channels, adds);
+                    store(channels, count, dt, table + start * channels, NULL, adds);
             }
-            add_lanes(n * channels, asked_sums, by_asked + own * n * channels);
+            add_turned(n, channels, width, asked_sums, by_asked + own * n * channels);
         }
     if (!failed) {
         add_lanes(channels * raw, weight_sums, by_weight);
         add_lanes(channels, bias_sums, by_bias);
     }
-    free(s), free(d), free(x), free(t), free(dt), free(asked_sums), free(weight_sums), free(bias_sums), free(along);
+    free(s), free(d), free(x), free(t), free(dt), free(asked_sums), free(turned), free(weight_sums);
+    free(bias_sums), free(along);
     return failed;
 }
 
@@ -384,7 +485,7 @@ static void free_read_tile(read_tile *t) { free(t->r), free(t->p), free(t->x), f
 static void compute_read_tile(const read_arguments *a, int64_t b, int64_t g, int64_t start, read_tile *t) {
     int n = a->latents, channels = a->channels, count = smaller(TILE, a->places - start);
     int64_t own = b * a->groups + g, positions = (a->shares_positions ? 0 : b * a->groups) + g;
-    load(channels, count, a->positions + (positions * a->places + start) * channels, t->r);
+    load(channels, count, a->positions + (positions * a->places + start) * channels, NULL, t->r);
     normalise(channels, t->r, t->inverse_r);
     multiply(n, channels, a->keys + own * n * channels, a->constants + own * n, t->r, t->p, 0);
     row top, sum;
@@ -424,7 +525,7 @@ int read_out(const read_arguments *a, int64_t first, int64_t last, float *result
                 multiply(a->out, channels, a->direct, a->out_bias, t.x, out, 0);
                 multiply(a->out, channels, a->fed, NULL, t.z, out, 1);
                 int64_t place = (b * a->groups + g) * a->places + start;
-                store(a->out, smaller(TILE, a->places - start), out, result + place * a->out, 0);
+                store(a->out, smaller(TILE, a->places - start), out, result + place * a->out, NULL, 0);
             }
     free_read_tile(&t), free(out);
     return failed;
@@ -440,22 +541,24 @@ int read_out_backward(
     read_tile t;
     row *d = scratch(sizeof(row) * out), *dz = scratch(sizeof(row) * channels), *dx = scratch(sizeof(row) * channels);
     row *dp = scratch(sizeof(row) * n);
-    vec *keys = scratch(sizeof(vec) * n * channels), *values = scratch(sizeof(vec) * n * channels);
+    int width = width_of(channels);
+    vec *keys = scratch(sizeof(vec) * n * width), *values = scratch(sizeof(vec) * n * width);
+    vec *turned = scratch(sizeof(vec) * TILE * width);
     vec *constants = scratch(sizeof(vec) * n), *offset = scratch(sizeof(vec) * channels);
     vec *hidden = scratch(sizeof(vec) * channels * channels), *hidden_bias = scratch(sizeof(vec) * channels);
     vec *direct = scratch(sizeof(vec) * out * channels), *fed = scratch(sizeof(vec) * out * channels);
     vec *out_bias = scratch(sizeof(vec) * out);
-    int failed = make_read_tile(a, &t) || !d || !dz || !dx || !dp || !keys || !values || !constants || !offset ||
-                 !hidden || !hidden_bias || !direct || !fed || !out_bias;
+    int failed = make_read_tile(a, &t) || !d || !dz || !dx || !dp || !turned || !keys || !values || !constants ||
+                 !offset || !hidden || !hidden_bias || !direct || !fed || !out_bias;
     for (int64_t g = first; g < last && !failed; g++)
         for (int64_t b = 0; b < a->batch; b++) {
             int64_t own = b * a->groups + g, positions = (a->shares_positions ? 0 : b * a->groups) + g;
-            memset(keys, 0, sizeof(vec) * n * channels), memset(values, 0, sizeof(vec) * n * channels);
+            memset(keys, 0, sizeof(vec) * n * width), memset(values, 0, sizeof(vec) * n * width);
             memset(constants, 0, sizeof(vec) * n);
             for (int64_t start = 0; start < a->places; start += TILE) {
                 int count = smaller(TILE, a->places - start);
                 compute_read_tile(a, b, g, start, &t);
-                load(out, count, gradient + (own * a->places + start) * out, d); /* zero beyond the last place */
+                load(out, count, gradient + (own * a->places + start) * out, NULL, d); /* zero beyond the last place */
                 add_products(out, channels, d, t.x, direct);
                 add_rows(out, d, out_bias);
                 multiply_transposed(out, channels, a->fed, d, dz, 0);
@@ -472,21 +575,23 @@ int read_out_backward(
                 normalise_backward(channels, t.y, t.inverse_y, dx);
                 multiply_transposed(out, channels, a->direct, d, dx, 1);
                 add_rows(channels, dx, offset);
-                add_products(n, channels, t.p, dx, values);
+                turn(channels, dx, turned);
+                add_turned_products(n, width, t.p, turned, values);
                 multiply(n, channels, a->values + own * n * channels, NULL, dx, dp, 0);
                 row along;
                 EACH(v) along[v] = splat(0);
                 for (int i = 0; i < n; i++) EACH(v) along[v] += t.p[i][v] * dp[i][v];
                 for (int i = 0; i < n; i++) EACH(v) dp[i][v] = t.p[i][v] * (dp[i][v] - along[v]);
                 add_rows(n, dp, constants);
-                add_products(n, channels, dp, t.r, keys);
+                turn(channels, t.r, turned);
+                add_turned_products(n, width, dp, turned, keys);
                 multiply_transposed(n, channels, a->keys + own * n * channels, dp, dx, 0);
                 normalise_backward(channels, t.r, t.inverse_r, dx);
                 store(channels, count, dx, by_positions + (positions * a->places + start) * channels,
-                      a->shares_positions && b > 0);
+                      NULL, a->shares_positions && b > 0);
             }
-            add_lanes(n * channels, keys, by_keys + own * n * channels);
-            add_lanes(n * channels, values, by_values + own * n * channels);
+            add_turned(n, channels, width, keys, by_keys + own * n * channels);
+            add_turned(n, channels, width, values, by_values + own * n * channels);
             add_lanes(n, constants, by_constants + own * n);
         }
     if (!failed) {
@@ -495,6 +600,6 @@ int read_out_backward(
         add_lanes(out * channels, fed, by_fed), add_lanes(out, out_bias, by_out_bias);
     }
     free_read_tile(&t), free(d), free(dz), free(dx), free(dp), free(keys), free(values), free(constants), free(offset);
-    free(hidden), free(hidden_bias), free(direct), free(fed), free(out_bias);
+    free(hidden), free(hidden_bias), free(direct), free(fed), free(out_bias), free(turned);
     return failed;
 }
