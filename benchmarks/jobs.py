@@ -29,6 +29,8 @@ class Job:
     """`training`: forward, mean squared error, backward and AdamW."""
     ratio: float = 0.0
     """Share of the pixels that is hidden, for `masked`."""
+    compared: float = 1.0
+    """Share of the hidden pixels that is read out and compared, for `masked`."""
     device: str = "cpu"
     """`cpu` or `cuda`."""
     precision: Literal["32", "bf16"] = "32"
@@ -53,6 +55,7 @@ class Job:
             words.append(f"batch {self.batch}")
         if self.kind == "masked":
             words.append(f"{self.ratio:.0%} hidden")
+            words += [f"{self.compared:.0%} of them compared"] * (self.compared < 1)
         if self.kind == "count":
             words.append("(operations)")
         return " ".join(words)

@@ -19,7 +19,8 @@ def measure(job: Job) -> dict[str, Any]:
     """Numbers as of any step. Where nothing is hidden the loss is that of all pixels, as it must be."""
     import_bytes = resident()
     model = create_model(job.variant, modalities={"image": Modality(grid=(job.side, job.side), channels=3)})
-    config = MaskedAutoencodingConfig(ratio=job.ratio, loss_on="hidden" if job.ratio else "all")
+    loss_on = "hidden" if job.ratio else "all"
+    config = MaskedAutoencodingConfig(ratio=job.ratio, loss_on=loss_on, compared_share=job.compared)
     task = MaskedAutoencoding(model, config).to(job.device)
     batch = Batch(inputs={"image": torch.randn(job.batch, job.side**2, 3)}).to(job.device)
     run = training(job, task, lambda: task.loss(batch)[0])

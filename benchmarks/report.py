@@ -98,13 +98,23 @@ def _masking(title: str, group: Sequence[Row]) -> Table:
 
     return Table(
         title=f"Masking: {title}",
-        columns=("model", "side", "hidden", "time", "spread", "memory", "of its time", "of its memory", "note"),
+        columns=(
+            "model", "side", "hidden", "compared", "time", "spread", "memory", "of its time", "of its memory", "note",
+        ),
         rows=tuple(
-            (each.job.name, str(each.job.side), f"{each.job.ratio:.0%}", *_measured(each), *shares(each), _note(each))
+            (
+                each.job.name,
+                str(each.job.side),
+                f"{each.job.ratio:.0%}",
+                f"{each.job.compared:.0%}",
+                *_measured(each),
+                *shares(each),
+                _note(each),
+            )
             for each in group
         ),
         note="of its time, of its memory: of the same step with nothing hidden",
-    )
+    )  # fmt: skip
 
 
 def _tokens(title: str, group: Sequence[Row]) -> Table:

@@ -12,7 +12,8 @@ from benchmarks.peers import DEFAULT, OURS, is_jax, ours_for
 from benchmarks.session import Series
 
 MODES: tuple[Mode, ...] = ("inference", "training")
-RATIOS = (0.0, 0.25, 0.5, 0.75, 0.85, 0.9)
+MASKS = ((0.0, 1.0), (0.25, 1.0), (0.5, 1.0), (0.75, 1.0), (0.85, 1.0), (0.9, 1.0), (0.85, 0.25))
+"""Share of the pixels that is hidden, and share of those that is compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,13 +80,13 @@ def _together(models: Sequence[str]) -> list[list[str]]:
 
 
 def masking(options: Options) -> list[Series]:
-    """Training steps of masked auto-encoding at growing ratios."""
+    """Training steps of masked auto-encoding at growing ratios, and with few of the hidden pixels compared."""
     series = []
     for side in options.sides or (224, 1024):
         for batch in options.batches:
             for name in options.ours("hip-16", "hip-256"):
                 step = options.job(kind="masked", name=name, side=side, batch=batch, mode="training")
-                series.append(Series(jobs=tuple(replace(step, ratio=ratio) for ratio in RATIOS)))
+                series.append(Series(jobs=tuple(replace(step, ratio=r, compared=share) for r, share in MASKS)))
     return series
 
 

@@ -11,7 +11,7 @@ from benchmarks.counting import measure as measure_count
 from benchmarks.jobs import Job
 from benchmarks.loading import built_in_recipes, recipe_settings
 from benchmarks.peers import DEFAULT, PEERS, check_name, is_jax, ours_for
-from benchmarks.suites import MODES, RATIOS, SUITES, Options
+from benchmarks.suites import MASKS, MODES, SUITES, Options
 from benchmarks.torch_steps import make_step, num_parameters
 from hiperceiver.recipes import RECIPES
 
@@ -111,7 +111,7 @@ def test_options_choose_what_is_done() -> None:
 def test_what_each_suite_turns() -> None:
     options = Options(models=("hiperceiver:hip-nano", "vit:tiny"), sides=(32, 64))
     masked = [job for series in SUITES["masking"](options) for job in series.jobs]
-    assert [job.ratio for job in masked if job.side == 32] == list(RATIOS)
+    assert [(job.ratio, job.compared) for job in masked if job.side == 32] == list(MASKS)
     tokens = [job for series in SUITES["tokens"](options) for job in series.jobs]
     assert {(job.name, job.side) for job in tokens} == {("hiperceiver:hip-nano", 32), ("hiperceiver:hip-nano", 64)}
 

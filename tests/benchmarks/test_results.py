@@ -92,11 +92,12 @@ def test_tokens_have_an_exponent() -> None:
 
 def test_masking_is_compared_with_nothing_hidden() -> None:
     whole = replace(OURS, kind="masked")
-    masked = replace(whole, ratio=0.85)
+    masked = replace(whole, ratio=0.85, compared=0.25)
     answers = {whole: [step(2.0, peak=4e9)], masked: [step(0.5, peak=1e9)]}
     (table,) = tables("masking", list(answers), answers)
     assert dict(zip(table.columns, table.rows[1], strict=True))["of its time"] == "25%"
     assert dict(zip(table.columns, table.rows[1], strict=True))["hidden"] == "85%"
+    assert dict(zip(table.columns, table.rows[1], strict=True))["compared"] == "25%"
 
 
 def test_loading_and_startup() -> None:
