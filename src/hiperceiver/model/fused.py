@@ -32,7 +32,7 @@ _SOURCE = Path(__file__).with_name("fused.c")
 _FLAGS = ("-O3", "-std=c11", "-fPIC", "-shared", "-fno-math-errno", "-ffp-contract=fast")
 _MOST_CHANNELS = 128
 _MOST_QUERIES = 1024
-_FEWEST_VALUES = {"look": 2**22, "read": 2**17}
+_FEWEST_VALUES = {"look": 2**18, "read": 2**17}
 """Values of an activation, B g P E, below which PyTorch's own operations are about as quick, by kernel."""
 
 
