@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hiperceiver.data.augment.signals import CropTime, Gain, Noise, Shift, Speed
+from hiperceiver.data.augment.signals import CropTime, Gain, Noise, Shift, Speed, Tilt
 
 KINDS = {"sound": "audio", "watch": "series"}
 
@@ -87,6 +87,34 @@ def test_gain_multiplies_by_decibels() -> None:
         assert max(each) == pytest.approx(6, abs=0.2)
         assert np.mean(each) == pytest.approx(0, abs=0.8)
     assert abs(np.corrcoef(*decibels.values())[0, 1]) < 0.2  # each signal has its own
+
+
+def test_tilt_turns_all_vectors_by_one_rotation_about_any_axis() -> None:
+    angles, axes = [], []
+    for seed in range(300):
+        given = {"watch": np.eye(3, dtype=np.float32)[:2].reshape(1, 6).repeat(4, 0), "sound": ramps()["sound"]}
+        given["other"] = np.eye(3, dtype=np.float32)[2:]
+        changed = Tilt(degrees=60)(given, {**KINDS, "other": "series"}, np.random.default_rng(seed))
+        assert changed["sound"] is given["sound"]
+        assert (changed["watch"] == changed["watch"][0]).all()
+        # What the three unit vectors became are the columns of the rotation.
+        rotation = np.concatenate([changed["watch"][0], changed["other"][0]]).reshape(3, 3).T.astype(np.float64)
+        np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-6)
+        assert np.linalg.det(rotation) == pytest.approx(1)
+        angles.append(np.degrees(np.arccos((np.trace(rotation) - 1) / 2)))
+        skew = np.array([rotation[2, 1], rotation[0, 2], rotation[1, 0]]) - rotation.T[[2, 0, 1], [1, 2, 0]]
+        axes.append(skew / np.linalg.norm(skew))
+    assert max(angles) == pytest.approx(60, abs=1)
+    assert np.mean(angles) == pytest.approx(30, abs=3)
+    np.testing.assert_allclose(np.mean(axes, 0), 0, atol=0.1)
+    np.testing.assert_allclose(np.cov(np.transpose(axes)), np.eye(3) / 3, atol=0.1)
+
+
+def test_tilt_of_nothing_changes_nothing_and_other_channels_are_refused() -> None:
+    same = Tilt(degrees=0)(ramps(), KINDS, np.random.default_rng(0))["watch"]
+    np.testing.assert_allclose(same, ramps()["watch"], rtol=1e-6)
+    with pytest.raises(ValueError, match="^tilt: expected channels in threes, got 4 in watch$"):
+        Tilt()({"watch": np.zeros((5, 4), np.float32)}, KINDS, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("snr", [0, 10, 30])

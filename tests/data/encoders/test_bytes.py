@@ -15,9 +15,14 @@ from hiperceiver.modality import Modality
 CODINGS = ["onehot", "bits"]
 
 
-@given(st.binary(min_size=1, max_size=40), st.sampled_from(CODINGS), st.integers(0, 3))
-def test_decode_is_the_inverse(raw: bytes, coding: str, more: int) -> None:
-    encoder = BytesEncoder(length=len(raw) + more, coding=coding)
+@given(
+    st.binary(min_size=1, max_size=40),
+    st.sampled_from(CODINGS),
+    st.integers(0, 3),
+    st.sampled_from([(), (2, 3), (41,)]),
+)
+def test_decode_is_the_inverse(raw: bytes, coding: str, more: int, ngrams: tuple[int, ...]) -> None:
+    encoder = BytesEncoder(length=len(raw) + more, coding=coding, ngrams=ngrams, buckets=50)
     assert encoder_from_dict(json.loads(json.dumps(encoder.to_dict()))) == encoder
     tokens, is_padding = encoder.encode_with_padding(raw)
     assert (is_padding is None) == (more == 0)
@@ -38,6 +43,42 @@ def test_codings() -> None:
     assert onehot.encode(b"\x00\x05").nonzero().tolist() == [[0, 0], [1, 5]]
     assert onehot.encode(b"\x00\x05").square().mean().item() == 1
     assert bits.encode(b"\x00\x85").tolist() == [[-1] * 8, [1, -1, -1, -1, -1, 1, -1, 1]]
+
+
+@pytest.mark.parametrize(("coding", "own"), [("onehot", 256), ("bits", 8)])
+def test_groups_of_bytes(coding: str, own: int) -> None:
+    plain = BytesEncoder(length=8, coding=coding)
+    encoder = BytesEncoder(length=8, coding=coding, ngrams=(2, 4), buckets=1000)
+    assert encoder.modality == Modality(grid=(8,), channels=own + 1000)
+    tokens = encoder.encode(b"abcabc")
+    assert torch.equal(tokens[:, :own], plain.encode(b"abcabc"))
+    groups = tokens[:, own:]
+    assert groups.unique().tolist() == [0, 4]
+    assert groups.count_nonzero(dim=1).tolist() == [0, 2, 2, 4, 4, 4, 0, 0]  # nothing before the start, nor in padding
+    assert torch.equal(groups[1], groups[4] * (groups[1] > 0))  # "ab", wherever it stands
+    assert not torch.equal(groups[3], groups[4])
+    longer = BytesEncoder(length=4, coding=coding, ngrams=(2, 4), buckets=1000, keep="middle").encode(b"xabcax")
+    assert torch.equal(longer[:, own:], encoder.encode(b"abca")[:4, own:])  # what is not kept shows nowhere
+
+
+def test_groups_are_the_same_on_every_machine() -> None:
+    """Computed by hand, in whole numbers: a saved model depends on them."""
+    key = 2
+    for byte in b"hi":
+        key = (key ^ byte) * 0x9E3779B97F4A7C15 % 2**64
+        key ^= key >> 32
+    tokens = BytesEncoder(length=2, ngrams=(2,), buckets=777).encode(b"hi")
+    channels = sorted(256 + half % 777 for half in (key >> 32, key % 2**32))
+    assert tokens[1].nonzero().flatten().tolist() == [ord("i"), *channels]
+
+
+def test_groups_share_channels_by_chance_alone() -> None:
+    text = "".join(chr(97 + first) + chr(97 + second) for first in range(26) for second in range(26)).encode()
+    tokens = BytesEncoder(length=len(text), ngrams=(2,), buckets=64).encode(text)[1::2, 256:]  # each pair of letters
+    count = (tokens > 0).sum(0)
+    assert 10 < count.min() < count.max() < 34  # 21 expected, and four times their deviation at most
+    shown = {tuple(row.nonzero().flatten().tolist()) for row in tokens}
+    assert len(shown) > 500  # of 676, of which chance lets some 570 differ
 
 
 def test_decode_takes_the_likeliest() -> None:
@@ -100,6 +141,10 @@ def test_bad_values_are_one_line(tmp_path: Path) -> None:
         ({"length": -1}, "length: expected a whole number >= 1, got -1"),
         ({"length": 4, "coding": "words"}, "coding: expected one of onehot, bits, got 'words'"),
         ({"length": 4, "keep": "end"}, "keep: expected one of start, middle, got 'end'"),
+        ({"length": 4, "ngrams": 3}, r"ngrams: expected lengths of groups, such as \(2, 3\), got 3"),
+        ({"length": 4, "ngrams": [2, 1]}, "ngrams: expected lengths of at least 2, got 1"),
+        ({"length": 4, "ngrams": [2, 2]}, r"ngrams: expected each length once, got \(2, 2\)"),
+        ({"length": 4, "ngrams": [2], "buckets": 0}, "buckets: expected a whole number >= 1, got 0"),
     ],
 )
 def test_wrong_settings_are_one_line(settings: dict[str, object], message: str) -> None:

@@ -15,7 +15,7 @@ from hiperceiver.data.augment.colours import Colour, RandAugment
 from hiperceiver.data.augment.images import Crop, Flip, Turn
 from hiperceiver.data.augment.modalities import ModalityDropout
 from hiperceiver.data.augment.points import DropPoints, Jitter, Rotate, Scale
-from hiperceiver.data.augment.signals import CropTime, Gain, Noise, Shift, Speed
+from hiperceiver.data.augment.signals import CropTime, Gain, Noise, Shift, Speed, Tilt
 
 AUGMENTATIONS: dict[str, type[Augmentation]] = {
     "modality_dropout": ModalityDropout,
@@ -27,6 +27,7 @@ AUGMENTATIONS: dict[str, type[Augmentation]] = {
     "crop_time": CropTime,
     "speed": Speed,
     "shift": Shift,
+    "tilt": Tilt,
     "gain": Gain,
     "noise": Noise,
     "drop_points": DropPoints,

@@ -1,7 +1,8 @@
-"""Sound and series: other loudness, noise, and other times. The first axis is time."""
+"""Sound and series: other loudness, noise, other times, and a sensor that sits otherwise. The first axis is time."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -168,4 +169,47 @@ class Noise(Augmentation):
             value = values[name]
             strength = value.std(0) * np.float32(10 ** (-self.snr / 20))
             changed[name] = value + strength * rng.standard_normal(value.shape, dtype=np.float32)
+        return values | changed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tilt(Augmentation):
+    """A sensor sits otherwise: each three channels in a row are a vector, and all turn alike, about a random axis.
+
+    For accelerometers, gyroscopes and magnetometers whose three axes are neighbouring channels.
+
+    >>> motion = np.array([[3, 0, 4, 0, 0, 2]], dtype=np.float32)
+    >>> turned = Tilt()({"motion": motion}, {"motion": "series"}, np.random.default_rng(0))["motion"]
+    >>> np.linalg.norm(turned.reshape(2, 3), axis=1)
+    array([5., 2.], dtype=float32)
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("series",)
+
+    degrees: float = 30.0
+    """The largest turn, 0..180; how much is drawn evenly."""
+
+    def __post_init__(self) -> None:
+        checked_number("degrees", self.degrees, 0, 180)
+
+    def __call__(
+        self, values: dict[str, np.ndarray], kinds: Mapping[str, str], rng: np.random.Generator
+    ) -> dict[str, np.ndarray]:
+        """All of the example's series, turned alike.
+
+        Raises:
+            ValueError: the channels of one cannot be vectors of three.
+        """
+        axis = rng.standard_normal(3)
+        axis /= np.linalg.norm(axis)
+        angle, changed = math.radians(rng.uniform(0, self.degrees)), {}
+        for name in self.names(values, kinds):
+            value = values[name]
+            if value.shape[1] % 3:
+                raise ValueError(f"tilt: expected channels in threes, got {value.shape[1]} in {name}")
+            vectors = value.reshape(len(value), -1, 3)
+            # Rodrigues' formula.
+            along = (vectors @ axis)[..., None] * axis
+            turned = along + math.cos(angle) * (vectors - along) + math.sin(angle) * np.cross(axis, vectors)
+            changed[name] = turned.astype(value.dtype).reshape(value.shape)
         return values | changed

@@ -18,15 +18,24 @@ from hiperceiver.modality import Modality
 
 _HOT = 16.0
 """The square root of 256."""
+_GROUP_HOT = 4.0
+"""Lower than a byte's: groups are many, and as high as bytes they are learnt in steps that are too large."""
+_MIX = np.uint64(0x9E3779B97F4A7C15)
+"""An odd number, 2**64 divided by the golden ratio: times it, bits spread upwards."""
 Coding = Literal["onehot", "bits"]
 Keep = Literal["start", "middle"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class BytesEncoder(Encoder):
-    """Bytes of any length as (length, 256 or 8) tokens, and back.
+    """Bytes of any length as (length, C) tokens, and back: C is 256 or 8, and `buckets` more where there are `ngrams`.
 
     Text is its bytes in UTF-8. A shorter value has absent tokens at its end.
+
+    With `ngrams` a token also shows which bytes it follows, as in fastText ("Enriching Word Vectors with Subword
+    Information", arXiv 1607.04606) and the Byte Latent Transformer (arXiv 2412.09871): a linear embedding of single
+    bytes cannot tell groups of them, and the model would have to learn each group anew at each position. In masked
+    auto-encoding a visible token may so tell of hidden ones before it.
 
     >>> encoder = BytesEncoder(length=8)
     >>> tokens, is_padding = encoder.encode_with_padding("naïve")
@@ -46,16 +55,35 @@ class BytesEncoder(Encoder):
     keep: Keep = "start"
     """Of a longer value: `start` keeps the first bytes, for texts and files say at their start what they are; `middle`
     keeps the middle, as encoders of signals do."""
+    ngrams: tuple[int, ...] = ()
+    """Lengths of the groups of bytes in a row, such as (2, 3), that a token shows beside its own byte: those that end
+    with it and begin in what is kept."""
+    buckets: int = 4096
+    """Channels that the groups are hashed to, after the byte's own; none without `ngrams`. A group is 4 in two of them:
+    that two groups share one is common, that they share both is rare."""
 
     def __post_init__(self) -> None:
         check_count("length", self.length)
         check_choice("coding", self.coding, get_args(Coding))
         check_choice("keep", self.keep, get_args(Keep))
+        if not isinstance(self.ngrams, tuple):
+            raise ValueError(f"ngrams: expected lengths of groups, such as (2, 3), got {self.ngrams!r}")
+        for length in self.ngrams:
+            if not isinstance(length, int) or isinstance(length, bool) or length < 2:
+                raise ValueError(f"ngrams: expected lengths of at least 2, got {length!r}")
+        if len(set(self.ngrams)) < len(self.ngrams):
+            raise ValueError(f"ngrams: expected each length once, got {self.ngrams}")
+        check_count("buckets", self.buckets)
 
     @property
     def modality(self) -> Modality:
         """Grid (length,) and channels of the tokens."""
-        return Modality(grid=(self.length,), channels=256 if self.coding == "onehot" else 8)
+        return Modality(grid=(self.length,), channels=self._num_own + (self.buckets if self.ngrams else 0))
+
+    @property
+    def _num_own(self) -> int:
+        """Channels of the byte itself, the first ones."""
+        return 256 if self.coding == "onehot" else 8
 
     def read(self, raw: str | bytes | os.PathLike[str] | np.ndarray) -> np.ndarray:
         """Bytes as uint8 (n,), n >= 1.
@@ -86,13 +114,18 @@ class BytesEncoder(Encoder):
             return raw
 
     def to_tokens(self, value: np.ndarray) -> tuple[Tensor, Tensor | None]:
-        """Uint8 (n,) as tokens (length, 256 or 8); and bool (length,), True = absent, or None."""
+        """Uint8 (n,) as tokens (length, C); and bool (length,), True = absent, or None."""
         value = value[: self.length] if self.keep == "start" else value[middle(len(value), self.length)]
         tokens = np.zeros((self.length, self.modality.channels), dtype=np.float32)
         if self.coding == "onehot":
             tokens[np.arange(len(value)), value] = _HOT
         else:
-            tokens[: len(value)] = np.unpackbits(value).reshape(-1, 8) * np.float32(2) - 1
+            tokens[: len(value), : self._num_own] = np.unpackbits(value).reshape(-1, 8) * np.float32(2) - 1
+        for length in self.ngrams:
+            if len(value) >= length:
+                channels = _hashed(value, length) % np.uint64(self.buckets) + np.uint64(self._num_own)
+                ends = np.arange(length - 1, len(value))
+                tokens[ends, channels] = _GROUP_HOT
         is_padding = None if len(value) == self.length else torch.arange(self.length) >= len(value)
         return torch.from_numpy(tokens), is_padding
 
@@ -103,7 +136,8 @@ class BytesEncoder(Encoder):
             ValueError: the shape is not this encoder's.
         """
         self.check_tokens(tokens)
-        values = tokens[: num_present(is_padding, self.length)].detach().to("cpu", torch.float32).numpy()
+        values = tokens[: num_present(is_padding, self.length), : self._num_own]
+        values = values.detach().to("cpu", torch.float32).numpy()
         if self.coding == "onehot":
             return values.argmax(1).astype(np.uint8)
         return np.packbits(values > 0, axis=1)[:, 0]
@@ -120,3 +154,13 @@ class BytesEncoder(Encoder):
         'hi�'
         """
         return value.tobytes().decode("utf-8", errors="replace")
+
+
+def _hashed(value: np.ndarray, length: int) -> np.ndarray:
+    """Numbers of each group of bytes in a row, the same on every machine: uint64 (2, n - length + 1)."""
+    groups = np.lib.stride_tricks.sliding_window_view(value, length).astype(np.uint64)  # (n - length + 1, length)
+    key = np.full(len(groups), length, dtype=np.uint64)
+    for byte in groups.T:
+        key = (key ^ byte) * _MIX  # modulo 2**64
+        key ^= key >> np.uint64(32)
+    return np.stack([key >> np.uint64(32), key & np.uint64(2**32 - 1)])
