@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 from benchmarks.jobs import Answer, Job, Status
-from benchmarks.peers import ours_for
+from benchmarks.peers import counted_as, ours_for
 
 Answers = Mapping[Job, Sequence[Answer]]
 
@@ -59,7 +59,8 @@ def row(job: Job, answers: Answers) -> Row:
     times = median_seconds(answers[job])
     seconds, peak = median(times), median(numbers["peak_bytes"] for numbers in measured)
     ours = _first(answers.get(replace(job, name=ours_for(job.name)), ()), ("seconds", "peak_bytes"))
-    counted = _first(answers.get(replace(job, kind="count", precision="32"), ()), ("flops", "forward_flops"))
+    count = replace(job, kind="count", precision="32", name=counted_as(job.name))
+    counted = _first(answers.get(count, ()), ("flops", "forward_flops"))
     flops, forward = counted or (math.nan, math.nan)
     rate = machine_rate(answers, job.device, job.precision)
     needed = 3 * forward if job.mode == "training" else forward

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
 from benchmarks.jobs import Job
 from benchmarks.memory import forget_peak, peak_resident, resident
-from benchmarks.peers import PEERS
+from benchmarks.peers import COMPILED, PEERS
 from benchmarks.timing import Step, seconds_of
 
 
@@ -22,7 +23,12 @@ def measure(job: Job) -> dict[str, Any]:
     from benchmarks.torch_steps import make_step
 
     before = resident()
-    return measured(make_step(job, module.make_model(job.variant, job.side)), import_bytes=before, job=job)
+    step = make_step(job, module.make_model(job.variant, job.side))
+    if job.implementation == COMPILED:
+        started = time.perf_counter()
+        step.run()
+        step = replace(step, compile_seconds=time.perf_counter() - started)
+    return measured(step, import_bytes=before, job=job)
 
 
 def measured(step: Step, *, import_bytes: int, job: Job) -> dict[str, Any]:

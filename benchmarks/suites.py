@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.commands import COMMANDS
 from benchmarks.jobs import Job, Mode
-from benchmarks.peers import DEFAULT, OURS, is_jax, ours_for
+from benchmarks.peers import DEFAULT, OURS, counted_as, is_jax, ours_for
 from benchmarks.session import Series
 
 MODES: tuple[Mode, ...] = ("inference", "training")
@@ -63,7 +63,10 @@ def peers(options: Options) -> list[Series]:
 
 def counts(jobs: Sequence[Job]) -> tuple[Job, ...]:
     """What counts the operations of these steps, where that can be done."""
-    return tuple(replace(job, kind="count", precision="32") for job in jobs if not is_jax(job.name))
+    counted = [
+        replace(job, kind="count", precision="32", name=counted_as(job.name)) for job in jobs if not is_jax(job.name)
+    ]
+    return tuple(dict.fromkeys(counted))
 
 
 def machine(options: Options) -> Series:

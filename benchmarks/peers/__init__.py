@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 OURS = "hiperceiver"
+COMPILED = "compiled"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +30,11 @@ class Peer:
 
 
 _FLAT = ("perceiver-io-50m", "perceiver-io-150m", "perceiver-io-mini")
+_OURS = ("hip-16", "hip-256", "hip-16x3", "hip-mini", "hip-micro", "hip-nano", *_FLAT)
 
 PEERS: dict[str, Peer] = {
-    OURS: Peer(
-        module="benchmarks.peers.ours",
-        variants=("hip-16", "hip-256", "hip-16x3", "hip-mini", "hip-micro", "hip-nano", *_FLAT),
-    ),
+    OURS: Peer(module="benchmarks.peers.ours", variants=_OURS),
+    COMPILED: Peer(module="benchmarks.peers.compiled", variants=_OURS),
     "perceiver-pytorch": Peer(
         module="benchmarks.peers.lucidrains", variants=_FLAT, needs=("perceiver_pytorch", "einops")
     ),
@@ -80,6 +80,11 @@ def ours_for(name: str) -> str:
     """The model of ours that a model is compared with; ours is compared with itself."""
     implementation, _, variant = name.partition(":")
     return f"{OURS}:{PEERS[implementation].against or variant}"
+
+
+def counted_as(name: str) -> str:
+    """The model whose operations are counted for this one: the counter does not see into what is compiled."""
+    return ours_for(name) if name.startswith(f"{COMPILED}:") else name
 
 
 def is_jax(name: str) -> bool:

@@ -4,6 +4,7 @@ from importlib import import_module
 
 import pytest
 import torch
+import torch._inductor.config as inductor
 from torch import nn
 
 from benchmarks.counting import count
@@ -114,6 +115,19 @@ def test_what_each_suite_turns() -> None:
     assert [(job.ratio, job.compared) for job in masked if job.side == 32] == list(MASKS)
     tokens = [job for series in SUITES["tokens"](options) for job in series.jobs]
     assert {(job.name, job.side) for job in tokens} == {("hiperceiver:hip-nano", 32), ("hiperceiver:hip-nano", 64)}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # of PyTorch's own modules as the compiler loads them
+def test_ours_compiled_is_ours_with_the_same_operations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inductor, "freezing", False)  # and back to what it was
+    model = made("compiled:hip-nano")
+    assert model._compiled_call_impl is not None
+    assert inductor.freezing
+    assert model.state_dict().keys() == made("hiperceiver:hip-nano").state_dict().keys()
+    chosen = Options(models=("hiperceiver:hip-nano", "compiled:hip-nano"), sides=(32,), modes=("inference",))
+    (series,) = SUITES["peers"](chosen)
+    assert [job.name for job in series.jobs] == ["hiperceiver:hip-nano", "compiled:hip-nano"]
+    assert [job.name for job in series.once] == ["hiperceiver:hip-nano"]
 
 
 def test_recipes_with_data_of_their_own_are_loaded() -> None:
