@@ -118,11 +118,11 @@ def test_what_each_suite_turns() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # of PyTorch's own modules as the compiler loads them
-def test_ours_compiled_is_ours_with_the_same_operations(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inductor, "freezing", False)  # and back to what it was
-    model = made("compiled:hip-nano")
+def test_ours_compiled_is_ours_with_the_same_operations() -> None:
+    with inductor.patch(freezing=False):
+        model = made("compiled:hip-nano")
+        assert inductor.freezing
     assert model._compiled_call_impl is not None
-    assert inductor.freezing
     assert model.state_dict().keys() == made("hiperceiver:hip-nano").state_dict().keys()
     chosen = Options(models=("hiperceiver:hip-nano", "compiled:hip-nano"), sides=(32,), modes=("inference",))
     (series,) = SUITES["peers"](chosen)

@@ -127,7 +127,7 @@ def attend(
         is_hidden = is_hidden.flatten(0, 1)[:, None, None]  # (B G, 1, 1, M)
         lowest = torch.finfo(queries.dtype).min / 2
         bias = torch.zeros_like(is_hidden, dtype=queries.dtype).masked_fill(is_hidden, lowest)
-    if _trains_faster_in_float32(queries, keys, values):
+    if _wants_float32(queries):
         bias = None if bias is None else bias.float()
         with torch.autocast("cpu", enabled=False):
             parts = (queries.float(), keys.float(), values.float())
@@ -139,17 +139,15 @@ def attend(
     return out.transpose(1, 2).flatten(2).unflatten(0, (batch, groups))
 
 
-def _trains_faster_in_float32(*parts: Tensor) -> bool:
-    """Whether attention (..., C / H) is in half precision, but should not be.
+def _wants_float32(x: Tensor) -> bool:
+    """Whether attention to x (..., C / H) is in half precision, but should not be.
 
     On the CPU, PyTorch's backward pass takes two to four times as long in bfloat16 as in float32, conversions included,
-    unless heads are wide (measured with 32 and 256 channels).
+    unless heads are wide (measured with 32 and 256 channels). Evaluation computes as training does.
     """
-    if parts[0].device.type != "cpu" or parts[0].shape[-1] > 128 or not torch.is_grad_enabled():
+    if x.device.type != "cpu" or x.shape[-1] > 128:
         return False
-    dtype = parts[0].dtype
-    is_half = dtype.itemsize == 2 or (dtype == torch.float32 and torch.is_autocast_enabled("cpu"))
-    return is_half and any(part.requires_grad for part in parts)
+    return x.dtype.itemsize == 2 or (x.dtype == torch.float32 and torch.is_autocast_enabled("cpu"))
 
 
 class CrossAttention(nn.Module):
