@@ -108,13 +108,14 @@ def test_narrower_vectors_compute_the_same(
     inputs = random_inputs(model.modalities)
     expected = outputs_and_gradients(model, inputs, **masked(inputs))
     compiler = tmp_path / "cc"
-    compiler.write_text(f'#!/bin/sh\nexec gcc "$@" -DLANES={lanes} -DROWS=2 -DNARROW_ROWS=8\n')
+    compiler.write_text(f'#!/bin/sh\ngcc "$@" -DLANES={lanes} -DROWS=2 -DNARROW_ROWS=8 && touch {tmp_path}/made\n')
     compiler.chmod(0o755)
     monkeypatch.setenv("CC", str(compiler))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     fused.kernels.cache_clear()
     calls.clear()
     found = outputs_and_gradients(model, inputs, **masked(inputs))
+    assert (tmp_path / "made").exists()  # and not by another compiler, without the option
     assert "read_out_backward" in calls
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=2e-4 * max(theirs.abs().max().item(), 1e-3))

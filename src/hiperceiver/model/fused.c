@@ -89,6 +89,7 @@ static inline vec exponential(vec x) {
         for (const int many = 1; i < (rows); i++) call;                              \
     } while (0)
 #define INLINE static inline __attribute__((always_inline))
+#define ONCE static __attribute__((noinline)) /* so large that a copy for each call would take seconds to compile */
 #define UNROLLED _Pragma("GCC unroll 16")
 
 /* y[i] for `many` rows from i on; steps lie between a's rows and columns. */
@@ -109,12 +110,12 @@ INLINE void multiply_rows(
 }
 
 /* y[i] = bias[i] + sum_j a[i][j] x[j]; without bias nothing is added, and with `adds` y is kept. */
-INLINE void multiply(int rows, int columns, const float *a, const float *bias, const row *x, row *y, int adds) {
+ONCE void multiply(int rows, int columns, const float *a, const float *bias, const row *x, row *y, int adds) {
     IN_BLOCKS(ROWS, rows, i, multiply_rows(many, i, columns, a, columns, 1, bias, x, y, adds));
 }
 
 /* y[j] = sum_i a[i][j] x[i], or added to y. */
-INLINE void multiply_transposed(int rows, int columns, const float *a, const row *x, row *y, int adds) {
+ONCE void multiply_transposed(int rows, int columns, const float *a, const row *x, row *y, int adds) {
     IN_BLOCKS(ROWS, columns, j, multiply_rows(many, j, rows, a, 1, columns, NULL, x, y, adds));
 }
 
@@ -131,7 +132,7 @@ INLINE void add_products_of_rows(const int many, int i, int columns, const row *
 }
 
 /* sums[i][j] += x[i] y[j], lane by lane: the lanes are summed once, at the end. */
-INLINE void add_products(int rows, int columns, const row *x, const row *y, vec *sums) {
+ONCE void add_products(int rows, int columns, const row *x, const row *y, vec *sums) {
     IN_BLOCKS(ROWS, rows, i, add_products_of_rows(many, i, columns, x, y, sums));
 }
 
@@ -145,7 +146,7 @@ INLINE void add_turned_products_of_rows(const int many, int i, int width, const 
         UNROLLED for (int r = 0; r < many; r++) sums[(i + r) * width + w] = own[r];
     }
 }
-INLINE void add_turned_products(int rows, int width, const row *x, const vec *y, vec *sums) {
+ONCE void add_turned_products(int rows, int width, const row *x, const vec *y, vec *sums) {
     IN_BLOCKS(NARROW_ROWS, rows, i, add_turned_products_of_rows(many, i, width, x, y, sums));
 }
 
@@ -229,7 +230,7 @@ static inline void transpose(vec x[LANES]) { (void)x; }
 #endif
 
 /* Tokens (count, channels) to a tile and back; of the places, where there are any. Lanes without a token are zero. */
-static inline void load(int channels, int count, const float *from, const int64_t *places, row *x) {
+ONCE void load(int channels, int count, const float *from, const int64_t *places, row *x) {
     EACH(v) {
         float *where[LANES];
         find(v * LANES, count, channels, (float *)from, places, where);
@@ -247,7 +248,7 @@ static inline void load(int channels, int count, const float *from, const int64_
             for (int i = 0; i < LANES; i++) x[e][v][i] = where[i] ? where[i][e] : 0.0f;
     }
 }
-static inline void store(int channels, int count, const row *x, float *to, const int64_t *places, int adds) {
+ONCE void store(int channels, int count, const row *x, float *to, const int64_t *places, int adds) {
     EACH(v) {
         float *where[LANES];
         find(v * LANES, count, channels, to, places, where);
@@ -273,7 +274,7 @@ static inline void store(int channels, int count, const row *x, float *to, const
 static inline int width_of(int channels) { return (channels + LANES - 1) / LANES; }
 
 /* A tile token by token: (TILE, width_of(channels)) vectors of channels; what lies beyond the last stays as it is. */
-static inline void turn(int channels, const row *x, vec *turned) {
+ONCE void turn(int channels, const row *x, vec *turned) {
     int width = width_of(channels);
     EACH(v) {
         int e = 0;

@@ -71,3 +71,10 @@ def checked_range(name: str, value: object, low: float, high: float = math.inf) 
         if 0 < first <= last:
             return first, last
     raise ValueError(f"{name}: expected two numbers > 0, the smaller first, got {value!r}")
+
+
+def rotation_about(axis: np.ndarray, degrees: float) -> np.ndarray:
+    """The matrix (3, 3) that turns vectors about an axis (3,) of any length, by Rodrigues' formula."""
+    x, y, z = axis / np.linalg.norm(axis)
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.eye(3) + math.sin(math.radians(degrees)) * cross + (1 - math.cos(math.radians(degrees))) * cross @ cross

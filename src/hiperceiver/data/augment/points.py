@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
 import numpy as np
 
-from hiperceiver.data.augment.augmentation import Augmentation, checked_number, checked_range
+from hiperceiver.data.augment.augmentation import Augmentation, checked_number, checked_range, rotation_about
 
 Axis = Literal["x", "y", "z", "any"]
 
@@ -41,11 +40,7 @@ class Rotate(Augmentation):
     ) -> dict[str, np.ndarray]:
         """All of the example's clouds, turned alike."""
         axis = rng.standard_normal(3) if self.axis == "any" else np.eye(3)["xyz".index(self.axis)]
-        x, y, z = axis / np.linalg.norm(axis)
-        angle = math.radians(rng.uniform(-self.degrees, self.degrees))
-        # Rodrigues' formula.
-        cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-        rotation = np.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) * cross @ cross
+        rotation = rotation_about(axis, rng.uniform(-self.degrees, self.degrees))
         return values | {name: _about_middle(values[name], rotation) for name in self.names(values, kinds)}
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from hiperceiver.data.augment.augmentation import Augmentation, checked_number, checked_range
+from hiperceiver.data.augment.augmentation import Augmentation, checked_number, checked_range, rotation_about
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,16 +199,11 @@ class Tilt(Augmentation):
         Raises:
             ValueError: the channels of one cannot be vectors of three.
         """
-        axis = rng.standard_normal(3)
-        axis /= np.linalg.norm(axis)
-        angle, changed = math.radians(rng.uniform(0, self.degrees)), {}
+        rotation, changed = rotation_about(rng.standard_normal(3), rng.uniform(0, self.degrees)), {}
         for name in self.names(values, kinds):
             value = values[name]
             if value.shape[1] % 3:
                 raise ValueError(f"tilt: expected channels in threes, got {value.shape[1]} in {name}")
-            vectors = value.reshape(len(value), -1, 3)
-            # Rodrigues' formula.
-            along = (vectors @ axis)[..., None] * axis
-            turned = along + math.cos(angle) * (vectors - along) + math.sin(angle) * np.cross(axis, vectors)
+            turned = value.reshape(len(value), -1, 3) @ rotation.T
             changed[name] = turned.astype(value.dtype).reshape(value.shape)
         return values | changed
