@@ -72,6 +72,9 @@ def some_hidden_places(visible: Tensor, num_places: int, share: float) -> Tensor
     tensor([[[1, 3]]])
     """
     batch, groups, seen = visible.shape
+    if share == 1:  # nothing to draw
+        is_seen = ~is_masked_place(visible, num_places)
+        return is_seen.byte().argsort(dim=2, stable=True)[..., : num_places - seen]
     noise = torch.rand(batch, groups, num_places, device=visible.device).scatter(2, visible, 2.0)  # seen ones last
     count = max(1, round((num_places - seen) * share))
     return noise.argsort(dim=2)[..., :count].sort(dim=2).values

@@ -5,7 +5,8 @@
  * The formulas are those of CrossAttention in layers.py, with the projections absorbed into the shorter side.
  *
  * A tile holds TILE tokens, channel by channel, so that a vector holds one channel of LANES tokens.
- * E embedding channels, N queries or latents, C raw channels, K channels of the result, P places, S seen places.
+ * E embedding channels, N queries or latents, C raw channels, K channels of the result, P places, S seen places, R places
+ * that are read.
  */
 
 #include <math.h>
@@ -303,6 +304,7 @@ typedef struct {
     int64_t batch, groups, places, seen;      /* B, g, P, S (= P without `visible`) */
     int64_t raw, channels, queries;           /* C, E, N */
     int64_t shares_positions, shares_absent;  /* whether all examples have the same */
+    int64_t adds;                             /* whether the gradient by positions is added to what is there */
     const float *x;                           /* (B, g, P, C) */
     const float *positions;                   /* (1 or B, g, P, E) */
     const float *weight, *bias;               /* of the embedding: (E, C), (E) */
@@ -395,8 +397,8 @@ int look(const look_arguments *a, int64_t first, int64_t last, float *seen, floa
     return failed;
 }
 
-/* Gradients by positions (overwritten or, with `visible` or another example, added to), by the queries (B, g, N, E) and,
- * added to, by the embedding. `gradient` is that by `seen`. */
+/* Gradients by positions (overwritten or, with `adds`, added to), by the queries (B, g, N, E) and, added to, by the
+ * embedding. `gradient` is that by `seen`. */
 int look_backward(
     const look_arguments *a, int64_t first, int64_t last, const float *seen, const float *logs, const float *gradient,
     float *by_positions, float *by_asked, float *by_weight, float *by_bias) {
@@ -413,7 +415,7 @@ int look_backward(
             int64_t own = b * a->groups + g;
             const float *asked = a->asked + own * n * channels, *by_seen = gradient + own * n * channels;
             float *table = by_positions + ((a->shares_positions ? 0 : b * a->groups) + g) * a->places * channels;
-            int adds = a->shares_positions && b > 0;
+            int adds = a->adds || (a->shares_positions && b > 0);
             for (int i = 0; i < n; i++) {
                 along[i] = 0;
                 for (int e = 0; e < channels; e++)
@@ -442,7 +444,7 @@ int look_backward(
                     memset(dt, 0, sizeof(row) * channels);
                 }
                 if (a->visible)
-                    store(channels, count, dt, table, a->visible + own * a->seen + start, 1);
+                    store(channels, count, dt, table, a->visible + own * a->seen + start, adds);
                 else
                     store(channels, count, dt, table + start * channels, NULL, adds);
             }
@@ -460,9 +462,11 @@ int look_backward(
 /* ------------------------------------------------------------------------------------------------------------ read */
 
 typedef struct {
-    int64_t batch, groups, places;   /* B, g, P */
-    int64_t channels, latents, out;  /* E, N, K */
-    int64_t shares_positions;        /* whether all examples have the same */
+    int64_t batch, groups, places, read;     /* B, g, P, R (= P without `wanted`) */
+    int64_t channels, latents, out;          /* E, N, K */
+    int64_t shares_positions, shares_wanted; /* whether all examples have the same; whether all groups have */
+    int64_t adds;                            /* whether the gradient by positions is added to what is there */
+    const int64_t *wanted;                   /* places that are read, (B, 1 or g, R) or NULL: all */
     const float *positions;          /* (1 or B, g, P, E) */
     const float *keys, *constants;   /* (B, g, N, E), (B, g, N): scores are keys . normalised position + constant */
     const float *values, *offset;    /* (B, g, N, E), (E): what is read is offset + softmax . values */
@@ -483,10 +487,19 @@ static int make_read_tile(const read_arguments *a, read_tile *t) {
 }
 static void free_read_tile(read_tile *t) { free(t->r), free(t->p), free(t->x), free(t->y), free(t->z); }
 
+/* Where the positions of a tile, or their gradients, are in a table: the first one or, with `wanted`, the group's. */
+static inline int64_t tile_positions(const read_arguments *a, int64_t b, int64_t g, int64_t start) {
+    int64_t group = (a->shares_positions ? 0 : b * a->groups) + g;
+    return (group * a->places + (a->wanted ? 0 : start)) * a->channels;
+}
+static inline const int64_t *tile_wanted(const read_arguments *a, int64_t b, int64_t g, int64_t start) {
+    return a->wanted ? a->wanted + (a->shares_wanted ? b : b * a->groups + g) * a->read + start : NULL;
+}
+
 static void compute_read_tile(const read_arguments *a, int64_t b, int64_t g, int64_t start, read_tile *t) {
-    int n = a->latents, channels = a->channels, count = smaller(TILE, a->places - start);
-    int64_t own = b * a->groups + g, positions = (a->shares_positions ? 0 : b * a->groups) + g;
-    load(channels, count, a->positions + (positions * a->places + start) * channels, NULL, t->r);
+    int n = a->latents, channels = a->channels, count = smaller(TILE, a->read - start);
+    int64_t own = b * a->groups + g;
+    load(channels, count, a->positions + tile_positions(a, b, g, start), tile_wanted(a, b, g, start), t->r);
     normalise(channels, t->r, t->inverse_r);
     multiply(n, channels, a->keys + own * n * channels, a->constants + own * n, t->r, t->p, 0);
     row top, sum;
@@ -508,7 +521,7 @@ static void compute_read_tile(const read_arguments *a, int64_t b, int64_t g, int
 
 static inline vec positive(vec x) { return larger(x, splat(0)); }
 
-/* result (B, g, P, K) */
+/* result (B, g, R, K) */
 int read_out(const read_arguments *a, int64_t first, int64_t last, float *result) {
     int channels = a->channels;
     read_tile t;
@@ -516,7 +529,7 @@ int read_out(const read_arguments *a, int64_t first, int64_t last, float *result
     int failed = make_read_tile(a, &t) || !out;
     for (int64_t g = first; g < last && !failed; g++)
         for (int64_t b = 0; b < a->batch; b++)
-            for (int64_t start = 0; start < a->places; start += TILE) {
+            for (int64_t start = 0; start < a->read; start += TILE) {
                 compute_read_tile(a, b, g, start, &t);
                 for (int e = 0; e < channels; e++)
                     EACH(v) {
@@ -525,15 +538,15 @@ int read_out(const read_arguments *a, int64_t first, int64_t last, float *result
                     }
                 multiply(a->out, channels, a->direct, a->out_bias, t.x, out, 0);
                 multiply(a->out, channels, a->fed, NULL, t.z, out, 1);
-                int64_t place = (b * a->groups + g) * a->places + start;
-                store(a->out, smaller(TILE, a->places - start), out, result + place * a->out, NULL, 0);
+                int64_t place = (b * a->groups + g) * a->read + start;
+                store(a->out, smaller(TILE, a->read - start), out, result + place * a->out, NULL, 0);
             }
     free_read_tile(&t), free(out);
     return failed;
 }
 
-/* Gradients by positions (overwritten, or added to for another example), by keys, constants and values of each group,
- * and, added to, by the weights that all groups share. */
+/* Gradients by positions (overwritten or, with `adds`, added to), by keys, constants and values of each group, and,
+ * added to, by the weights that all groups share. */
 int read_out_backward(
     const read_arguments *a, int64_t first, int64_t last, const float *gradient, float *by_positions, float *by_keys,
     float *by_constants, float *by_values, float *by_offset, float *by_hidden, float *by_hidden_bias, float *by_direct,
@@ -553,13 +566,13 @@ int read_out_backward(
                  !offset || !hidden || !hidden_bias || !direct || !fed || !out_bias;
     for (int64_t g = first; g < last && !failed; g++)
         for (int64_t b = 0; b < a->batch; b++) {
-            int64_t own = b * a->groups + g, positions = (a->shares_positions ? 0 : b * a->groups) + g;
+            int64_t own = b * a->groups + g;
             memset(keys, 0, sizeof(vec) * n * width), memset(values, 0, sizeof(vec) * n * width);
             memset(constants, 0, sizeof(vec) * n);
-            for (int64_t start = 0; start < a->places; start += TILE) {
-                int count = smaller(TILE, a->places - start);
+            for (int64_t start = 0; start < a->read; start += TILE) {
+                int count = smaller(TILE, a->read - start);
                 compute_read_tile(a, b, g, start, &t);
-                load(out, count, gradient + (own * a->places + start) * out, NULL, d); /* zero beyond the last place */
+                load(out, count, gradient + (own * a->read + start) * out, NULL, d); /* zero beyond the last place */
                 add_products(out, channels, d, t.x, direct);
                 add_rows(out, d, out_bias);
                 multiply_transposed(out, channels, a->fed, d, dz, 0);
@@ -588,8 +601,8 @@ int read_out_backward(
                 add_turned_products(n, width, dp, turned, keys);
                 multiply_transposed(n, channels, a->keys + own * n * channels, dp, dx, 0);
                 normalise_backward(channels, t.r, t.inverse_r, dx);
-                store(channels, count, dx, by_positions + (positions * a->places + start) * channels,
-                      NULL, a->shares_positions && b > 0);
+                store(channels, count, dx, by_positions + tile_positions(a, b, g, start),
+                      tile_wanted(a, b, g, start), a->adds || (a->shares_positions && b > 0));
             }
             add_turned(n, channels, width, keys, by_keys + own * n * channels);
             add_turned(n, channels, width, values, by_values + own * n * channels);

@@ -17,6 +17,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,12 +27,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.utils.flop_counter import register_flop_formula
 
 _SOURCE = Path(__file__).with_name("fused.c")
 _FLAGS = ("-O3", "-std=c11", "-fPIC", "-shared", "-fno-math-errno", "-ffp-contract=fast")
 _MOST_CHANNELS = 128
 _MOST_QUERIES = 1024
+_LARGE_PAGE, _MADV_HUGEPAGE = 2**21, 14  # bytes; a name of the kernel's mman-common.h
 _FEWEST_VALUES = {"look": 2**18, "read": 2**17}
 """Values of an activation, B g P E, below which PyTorch's own operations are about as quick, by kernel."""
 
@@ -100,18 +103,94 @@ def suits(kernel: str, *tensors: Tensor, num_values: int, num_channels: int, num
     )
 
 
+# ----------------------------------------------------------------------------------------------------------- gradients
+
+
+class SharedGradient:
+    """One buffer for the gradient of a tensor that several kernels use.
+
+    autograd would keep a buffer for each and add them up: for 16.8 M positions of 16 channels 1 GiB more.
+    """
+
+    def __init__(self) -> None:
+        self._buffer: Tensor | None = None
+        self._backward_pass = -1
+
+    def buffer(self, like: Tensor, *, is_whole: bool) -> tuple[Tensor, bool]:
+        """Where a kernel's gradient goes, in the backward pass that is under way.
+
+        Args:
+            like: the tensor.
+            is_whole: whether the kernel has a gradient for each of its values.
+
+        Returns:
+            The buffer, and whether there is something in it that is to be added to.
+        """
+        backward_pass = torch._C._current_graph_task_id()  # what an earlier one has left behind is not this one's
+        if self._buffer is not None and self._backward_pass == backward_pass:
+            return self._buffer, True
+        self._backward_pass = backward_pass
+        self._buffer = _in_large_pages(torch.empty(like.shape, dtype=like.dtype))
+        if not is_whole:
+            self._buffer.zero_()
+        return self._buffer, not is_whole
+
+    def take(self) -> Tensor | None:
+        """The sum, which is not kept here."""
+        buffer, self._buffer = self._buffer, None
+        return buffer
+
+
+def share_gradient(x: Tensor) -> tuple[Tensor, SharedGradient | None]:
+    """The same tensor, and where kernels add up its gradient if they are given that; None where they would not."""
+    if not (x.requires_grad and torch.is_grad_enabled()):
+        return x, None
+    if not suits("read", x, num_values=x.numel(), num_channels=x.shape[-1], num_queries=1):
+        return x, None
+    gradient = SharedGradient()
+    shared = _Share.apply(x, gradient)
+    assert isinstance(shared, Tensor)
+    return shared, gradient
+
+
+class _Share(torch.autograd.Function):
+    """Its backward pass comes after those of all that use the tensor."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gradient: SharedGradient) -> Tensor:
+        ctx.gradient = gradient
+        ctx.set_materialize_grads(False)
+        return x.view_as(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None]:
+        total, (others,) = ctx.gradient.take(), gradients
+        if total is None or others is None:
+            return others if total is None else total, None
+        return total.add_(others), None
+
+
+def _in_large_pages(x: Tensor) -> Tensor:
+    """Ask Linux for pages of 2 MB for a fresh tensor: fetching 1 GiB in pages of 4 kB takes half a second."""
+    first = -(-x.data_ptr() // _LARGE_PAGE) * _LARGE_PAGE
+    num_bytes = x.data_ptr() + x.nbytes - first
+    if sys.platform == "linux" and num_bytes >= 16 * _LARGE_PAGE:
+        ctypes.CDLL(None).madvise(ctypes.c_void_p(first), ctypes.c_size_t(num_bytes), _MADV_HUGEPAGE)
+    return x
+
+
 # --------------------------------------------------------------------------------------------------------------- look
 
 
-class _Look(ctypes.Structure):
+class _LookArguments(ctypes.Structure):
     _fields_ = [
         *[(name, ctypes.c_int64) for name in ("batch", "groups", "places", "seen", "raw", "channels", "queries")],
-        *[(name, ctypes.c_int64) for name in ("shares_positions", "shares_absent")],
+        *[(name, ctypes.c_int64) for name in ("shares_positions", "shares_absent", "adds")],
         *[(name, ctypes.c_void_p) for name in ("x", "positions", "weight", "bias", "asked", "absent", "visible")],
     ]
 
 
-@torch.library.custom_op("hiperceiver::look", mutates_args=(), device_types="cpu")
 def look(
     x: Tensor,
     positions: Tensor,
@@ -120,6 +199,7 @@ def look(
     asked: Tensor,
     absent: Tensor | None,
     visible: Tensor | None,
+    gradient: SharedGradient | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Embed tokens, add positions, normalise, and take the mean that each query attends to.
 
@@ -131,18 +211,56 @@ def look(
         asked: what scores the normalised tokens, (B, g, N, E).
         absent: bool (1 or B, g, P), True = seen by no query.
         visible: int64 (B, g, K), the places that are seen at all, -1 = none. None: all.
+        gradient: of the positions, where `share_gradient` gave them; None: autograd's own.
 
     Returns:
         Weighted means of the normalised tokens (B, g, N, E), and the logarithm of each softmax's sum (B, g, N), -inf
         where there was nothing to see (the mean is then zero).
     """
+    results = _Look.apply(gradient, x, positions, weight, bias, asked, absent, visible)
+    assert isinstance(results, tuple)
+    return results
+
+
+class _Look(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, gradient: SharedGradient | None, *tensors: Tensor | None) -> tuple[Tensor, Tensor]:
+        seen, logs = torch.ops.hiperceiver.look(*tensors)
+        ctx.gradient = gradient
+        ctx.save_for_backward(*tensors, seen, logs)
+        ctx.mark_non_differentiable(logs)
+        return seen, logs
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        *tensors, seen, logs = ctx.saved_tensors
+        positions, visible = tensors[1], tensors[6]
+        shared = ctx.gradient or SharedGradient()
+        buffer, adds = shared.buffer(positions, is_whole=visible is None)
+        by_asked, by_weight, by_bias = torch.ops.hiperceiver.look_backward(
+            *tensors, seen, logs, gradients[0], buffer, adds
+        )
+        return None, None, None if ctx.gradient else shared.take(), by_weight, by_bias, by_asked, None, None
+
+
+@torch.library.custom_op("hiperceiver::look", mutates_args=(), device_types="cpu")
+def _look(
+    x: Tensor,
+    positions: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    asked: Tensor,
+    absent: Tensor | None,
+    visible: Tensor | None,
+) -> tuple[Tensor, Tensor]:
     arguments, kept = _look_arguments(x, positions, weight, bias, asked, absent, visible)
     seen, logs = torch.empty_like(kept["asked"]), asked.new_empty(asked.shape[:3])
     _in_threads("look", arguments, x.shape[1], [[seen], [logs]])
     return seen, logs
 
 
-@torch.library.custom_op("hiperceiver::look_backward", mutates_args=(), device_types="cpu")
+@torch.library.custom_op("hiperceiver::look_backward", mutates_args=("by_positions",), device_types="cpu")
 def _look_backward(
     x: Tensor,
     positions: Tensor,
@@ -154,15 +272,16 @@ def _look_backward(
     seen: Tensor,
     logs: Tensor,
     gradient: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    by_positions: Tensor,
+    adds: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
     arguments, kept = _look_arguments(x, positions, weight, bias, asked, absent, visible)
-    make = torch.empty_like if visible is None else torch.zeros_like
-    by_positions, by_asked = make(kept["positions"]), torch.zeros_like(kept["asked"])
-    by_weights = _shares(x.shape[1], weight, bias)
+    arguments.adds = adds
+    by_asked, by_weights = torch.zeros_like(kept["asked"]), _shares(x.shape[1], weight, bias)
     outputs = [[seen], [logs], [gradient.contiguous()], [by_positions], [by_asked], *by_weights]
     _in_threads("look_backward", arguments, x.shape[1], outputs)
     by_weight, by_bias = _sums(by_weights)
-    return by_positions, by_asked, by_weight, by_bias
+    return by_asked, by_weight, by_bias
 
 
 def _look_arguments(
@@ -173,13 +292,13 @@ def _look_arguments(
     asked: Tensor,
     absent: Tensor | None,
     visible: Tensor | None,
-) -> tuple[_Look, dict[str, Tensor]]:
+) -> tuple[_LookArguments, dict[str, Tensor]]:
     tensors = {"x": x, "positions": positions, "weight": weight, "bias": bias, "asked": asked}
     tensors |= {"absent": absent} if absent is not None else {}
     tensors |= {"visible": visible} if visible is not None else {}
     kept = {name: tensor.contiguous() for name, tensor in tensors.items()}
     batch, groups, places, raw = x.shape
-    arguments = _Look(
+    arguments = _LookArguments(
         batch=batch,
         groups=groups,
         places=places,
@@ -192,19 +311,6 @@ def _look_arguments(
         **{name: tensor.data_ptr() for name, tensor in kept.items()},
     )
     return arguments, kept
-
-
-def _keep_look(ctx: Any, inputs: Any, output: tuple[Tensor, Tensor]) -> None:
-    ctx.save_for_backward(*inputs, *output)
-    ctx.mark_non_differentiable(output[1])
-
-
-def _differentiate_look(ctx: Any, gradient: Tensor, _: Any) -> tuple[Tensor | None, ...]:
-    by_positions, by_asked, by_weight, by_bias = _look_backward(*ctx.saved_tensors, gradient)
-    return None, by_positions, by_weight, by_bias, by_asked, None, None
-
-
-look.register_autograd(_differentiate_look, setup_context=_keep_look)
 
 
 # --------------------------------------------------------------------------------------------------------------- read
@@ -224,15 +330,14 @@ _READ_TENSORS = (
 )
 
 
-class _Read(ctypes.Structure):
+class _ReadArguments(ctypes.Structure):
     _fields_ = [
-        *[(name, ctypes.c_int64) for name in ("batch", "groups", "places", "channels", "latents", "out")],
-        ("shares_positions", ctypes.c_int64),
-        *[(name, ctypes.c_void_p) for name in _READ_TENSORS],
+        *[(name, ctypes.c_int64) for name in ("batch", "groups", "places", "read", "channels", "latents", "out")],
+        *[(name, ctypes.c_int64) for name in ("shares_positions", "shares_wanted", "adds")],
+        *[(name, ctypes.c_void_p) for name in ("wanted", *_READ_TENSORS)],
     ]
 
 
-@torch.library.custom_op("hiperceiver::read", mutates_args=(), device_types="cpu")
 def read(
     positions: Tensor,
     keys: Tensor,
@@ -244,6 +349,8 @@ def read(
     direct: Tensor,
     fed: Tensor,
     out_bias: Tensor,
+    wanted: Tensor | None = None,
+    gradient: SharedGradient | None = None,
 ) -> Tensor:
     """Let each place attend to its group's latents, feed forward, and give the result.
 
@@ -262,65 +369,96 @@ def read(
         direct: (R, E).
         fed: (R, E).
         out_bias: (R,).
+        wanted: int64 (B, 1 or g, W), the places that are read, each once; with 1, the same in all groups. None: all P.
+        gradient: of the positions, where `share_gradient` gave them; None: autograd's own.
 
     Returns:
-        (B, g, P, R).
+        (B, g, P or W, R).
     """
-    arguments, kept = _read_arguments(
-        positions, keys, constants, values, offset, hidden, hidden_bias, direct, fed, out_bias
-    )
-    result = positions.new_empty(*keys.shape[:2], positions.shape[2], direct.shape[0])
+    tensors = (positions, keys, constants, values, offset, hidden, hidden_bias, direct, fed, out_bias)
+    result = _Read.apply(gradient, wanted, *tensors)
+    assert isinstance(result, Tensor)
+    return result
+
+
+class _Read(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, gradient: SharedGradient | None, wanted: Tensor | None, *tensors: Tensor) -> Tensor:
+        ctx.gradient = gradient
+        ctx.save_for_backward(wanted, *tensors)
+        return torch.ops.hiperceiver.read(*tensors, wanted)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        wanted, *tensors = ctx.saved_tensors
+        shared = ctx.gradient or SharedGradient()
+        buffer, adds = shared.buffer(tensors[0], is_whole=wanted is None)
+        others = torch.ops.hiperceiver.read_backward(*tensors, wanted, gradients[0], buffer, adds)
+        return None, None, None if ctx.gradient else shared.take(), *others
+
+
+@torch.library.custom_op("hiperceiver::read", mutates_args=(), device_types="cpu")
+def _read(
+    positions: Tensor,
+    keys: Tensor,
+    constants: Tensor,
+    values: Tensor,
+    offset: Tensor,
+    hidden: Tensor,
+    hidden_bias: Tensor,
+    direct: Tensor,
+    fed: Tensor,
+    out_bias: Tensor,
+    wanted: Tensor | None,
+) -> Tensor:
+    tensors = (positions, keys, constants, values, offset, hidden, hidden_bias, direct, fed, out_bias)
+    arguments, kept = _read_arguments(wanted, *tensors)
+    result = positions.new_empty(*keys.shape[:2], arguments.read, direct.shape[0])
     _in_threads("read_out", arguments, keys.shape[1], [[result]])
     del kept  # not before: the kernel has read it by its address
     return result
 
 
-_TEN_TENSORS = ", ".join(["Tensor"] * len(_READ_TENSORS))
+_NINE_TENSORS = ", ".join(["Tensor"] * (len(_READ_TENSORS) - 1))
 
 
 @torch.library.custom_op(
     "hiperceiver::read_backward",
-    mutates_args=(),
+    mutates_args=("by_positions",),
     device_types="cpu",
-    schema=f"({', '.join(f'Tensor {name}' for name in _READ_TENSORS)}, Tensor gradient) -> ({_TEN_TENSORS})",
+    schema=f"({', '.join(f'Tensor {name}' for name in _READ_TENSORS)}, Tensor? wanted, Tensor gradient, "
+    f"Tensor(a!) by_positions, bool adds) -> ({_NINE_TENSORS})",
 )
-def _read_backward(*tensors_and_gradient: Tensor) -> tuple[Tensor, ...]:
-    *tensors, gradient = tensors_and_gradient
+def _read_backward(*arguments_of_read: Any) -> tuple[Tensor, ...]:
+    *tensors, wanted, gradient, by_positions, adds = arguments_of_read
     keys = tensors[1]
-    arguments, kept = _read_arguments(*tensors)
-    own = [torch.empty_like(kept["positions"])]
-    own += [torch.zeros_like(kept[name]) for name in ("keys", "constants", "values")]
+    arguments, kept = _read_arguments(wanted, *tensors)
+    arguments.adds = adds
+    own = [torch.zeros_like(kept[name]) for name in ("keys", "constants", "values")]
     shared = _shares(keys.shape[1], *tensors[4:])
-    outputs = [[gradient.contiguous()], *[[each] for each in own], *shared]
+    outputs = [[gradient.contiguous()], [by_positions], *[[each] for each in own], *shared]
     _in_threads("read_out_backward", arguments, keys.shape[1], outputs)
     return *own, *_sums(shared)
 
 
-def _read_arguments(*tensors: Tensor) -> tuple[_Read, dict[str, Tensor]]:
-    kept = {name: tensor.contiguous() for name, tensor in zip(_READ_TENSORS, tensors, strict=True)}
+def _read_arguments(wanted: Tensor | None, *tensors: Tensor) -> tuple[_ReadArguments, dict[str, Tensor]]:
+    kept = dict(zip(_READ_TENSORS, tensors, strict=True)) | ({} if wanted is None else {"wanted": wanted})
+    kept = {name: tensor.contiguous() for name, tensor in kept.items()}
     positions, keys = kept["positions"], kept["keys"]
-    arguments = _Read(
+    arguments = _ReadArguments(
         batch=keys.shape[0],
         groups=keys.shape[1],
         places=positions.shape[2],
+        read=positions.shape[2] if wanted is None else wanted.shape[2],
         channels=keys.shape[3],
         latents=keys.shape[2],
         out=kept["direct"].shape[0],
         shares_positions=positions.shape[0] == 1,
+        shares_wanted=wanted is not None and wanted.shape[1] == 1,
         **{name: tensor.data_ptr() for name, tensor in kept.items()},
     )
     return arguments, kept
-
-
-def _keep_read(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs)
-
-
-def _differentiate_read(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
-    return _read_backward(*ctx.saved_tensors, gradient)
-
-
-read.register_autograd(_differentiate_read, setup_context=_keep_read)
 
 
 # ------------------------------------------------------------------------------------------------------------ threads
@@ -391,16 +529,16 @@ def _look_products(shapes: Sequence[torch.Size | None], *, embedding: int, atten
 
 
 @register_flop_formula(torch.ops.hiperceiver.read)
-def _read_flops(*shapes: torch.Size, out_shape: Any = None, **_: Any) -> int:
+def _read_flops(*shapes: torch.Size | None, out_shape: Any = None, **_: Any) -> int:
     return _read_products(shapes, attention=2, hidden=1, out=2)
 
 
 @register_flop_formula(torch.ops.hiperceiver.read_backward)
-def _read_backward_flops(*shapes: torch.Size, out_shape: Any = None, **_: Any) -> int:
+def _read_backward_flops(*shapes: torch.Size | None, out_shape: Any = None, **_: Any) -> int:
     return _read_products(shapes, attention=6, hidden=3, out=4)
 
 
-def _read_products(shapes: Sequence[torch.Size], *, attention: int, hidden: int, out: int) -> int:
-    positions, (batch, groups, latents, channels), direct = shapes[0], shapes[1], shapes[7]
-    num_tokens = batch * groups * positions[2]
+def _read_products(shapes: Sequence[Any], *, attention: int, hidden: int, out: int) -> int:
+    positions, (batch, groups, latents, channels), direct, wanted = shapes[0], shapes[1], shapes[7], shapes[10]
+    num_tokens = batch * groups * (positions if wanted is None else wanted)[2]
     return 2 * num_tokens * channels * (attention * latents + hidden * channels + out * direct[0])

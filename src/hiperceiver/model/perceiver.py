@@ -18,6 +18,7 @@ from huggingface_hub import ModelHubMixin
 from torch import Tensor, nn
 
 from hiperceiver.modality import Modality
+from hiperceiver.model import fused
 from hiperceiver.model.block import BlockConfig, PerceiverBlock, check_whole
 from hiperceiver.model.grouping import GroupPlan, regroup
 from hiperceiver.model.inputs import check_inputs, check_visible
@@ -382,8 +383,6 @@ class Perceiver(
         # In a pooled plan all modalities read the one group's latents.
         latents = latents if plan.is_pooled else plan.separate(latents)[name]
         tokens, span = encoded.tokens.of[name], plan.spans[name]
-        if places is not None:
-            places = places.expand(-1, span.num_groups, -1)
         read = tokens.read_by(self.readout, latents, head, own_embedding=own_embedding, places=places)
         return span.join(read) if places is None else read
 
@@ -429,10 +428,12 @@ class Perceiver(
                 is_zero = filler
             else:
                 is_absent = filler if is_absent is None else is_absent | filler
+        positions, gradient = fused.share_gradient(span.split(self._encode_positions(name, x)))
         return ModalityTokens(
             embedding=self.embedding[name],
             x=span.split(x),
-            positions=span.split(self._encode_positions(name, x)),
+            positions=positions,
+            gradient=gradient,
             is_absent=is_absent,
             is_zero=is_zero,
             visible=None if visible is None else visible.expand(-1, span.num_groups, -1),

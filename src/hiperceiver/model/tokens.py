@@ -30,6 +30,8 @@ class ModalityTokens:
     positions: Tensor
     """Position encodings of all places, zero on padding: (1, g, P, E); (B, g, P, E) where they are computed from the
     tokens' coordinates."""
+    gradient: fused.SharedGradient | None = None
+    """Where fused kernels add up the gradient of the positions, if it is shared."""
     is_absent: Tensor | None = None
     """Places that no latent may see: bool (1 or B, g, P)."""
     is_zero: Tensor | None = None
@@ -90,12 +92,13 @@ class ModalityTokens:
             head: (..., E) to (..., K).
             own_embedding: whether a place asks with its token's embedding beside its position, and adds them to what
                 it reads, as Perceiver IO does for optical flow.
-            places: the places that are read instead of all P, int64 (B, g, R); then the result is (B, g, R, K). Not
-                with `own_embedding`.
+            places: the places that are read instead of all P, each once: int64 (B, g or 1, R); then the result is
+                (B, g, R, K). Not with `own_embedding`.
         """
         assert places is None or not own_embedding
-        positions = self.positions if places is None else _take(self.positions, places)
-        batch, groups, num_places = self.x.shape[0], *positions.shape[1:3]
+        positions = self.positions
+        batch, groups = self.x.shape[:2]
+        num_places = positions.shape[2] if places is None else places.shape[2]
         num_values = batch * groups * num_places * positions.shape[3]
         if (
             not own_embedding
@@ -109,7 +112,10 @@ class ModalityTokens:
                 num_queries=latents.shape[2],
             )
         ):
-            return fused.read(positions, *_absorbed(readout, latents, head))
+            return fused.read(positions, *_absorbed(readout, latents, head), places, self.gradient)
+
+        if places is not None:
+            positions = _take(positions, places.expand(-1, groups, -1))
 
         def read(latents: Tensor, positions: Tensor, x: Tensor | None = None) -> Tensor:
             if x is None:
@@ -144,6 +150,7 @@ class ModalityTokens:
             asked.expand(self.x.shape[0], -1, -1, -1),
             self.is_absent,
             self.visible,
+            self.gradient,
         )
         return seen, logs.isinf()
 

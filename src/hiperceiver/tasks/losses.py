@@ -18,20 +18,26 @@ IGNORE = -100
 _EPSILON = 1e-6
 
 
-def squared_error(reconstruction: Tensor, target: Tensor, is_counted: Tensor) -> tuple[Tensor, Tensor]:
+def squared_error(reconstruction: Tensor, target: Tensor, is_counted: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Mean squared error over the counted tokens of a batch, and their number.
 
     Args:
         reconstruction: (B, M, C).
         target: (B, M, C).
-        is_counted: bool (B, M); other tokens give neither loss nor gradient, whatever they hold.
+        is_counted: bool (B, M); other tokens give neither loss nor gradient, whatever they hold. None: all count.
 
     Returns:
         The mean over counted tokens and their channels, zero where none is counted; and the number of counted tokens,
         both float32 scalars.
     """
-    error = (reconstruction.float() - target.float()).square().mean(dim=-1)  # (B, M)
-    return _mean_over(error, is_counted)
+    reconstruction, target = reconstruction.float(), target.float()
+    if is_counted is None:
+        count = target.new_tensor(target.shape[:2].numel())
+    else:
+        count = is_counted.sum().float()
+        reconstruction, target = (x.masked_fill(~is_counted[..., None], 0.0) for x in (reconstruction, target))
+    total = F.mse_loss(reconstruction, target, reduction="sum")
+    return total / (count * target.shape[2]).clamp(min=1), count
 
 
 def normalise(x: Tensor, normalisation: TargetNormalisation, is_counted: Tensor | None = None) -> Tensor:

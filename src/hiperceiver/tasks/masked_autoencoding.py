@@ -83,7 +83,8 @@ class Mask(NamedTuple):
     """What is hidden in a batch, in the model's form and in the loss's."""
 
     visible: dict[str, Tensor]
-    """Per modality: the places in each group that the encoder sees, int64 (B, groups or 1, K), -1 = none."""
+    """Per modality: the places in each group that the encoder sees, int64 (B, groups or 1, K), -1 = none. Empty where
+    nothing is hidden."""
     is_masked: dict[str, Tensor]
     """Per modality: bool (B, M), True = hidden."""
 
@@ -147,16 +148,17 @@ class MaskedAutoencoding(Task):
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Mask, reconstruct, compare. Logs `loss_NAME` for each modality where there are several."""
         mask = self.draw_mask(batch, None if self.training else _evaluation_generators(0, len(batch)))
-        is_counted = self.is_counted(batch, mask)
         targets = self.targets(batch)
-        if self.training and self.config.compared_share < 1:
-            reconstruction, targets, is_counted = self._some(batch, mask, targets, is_counted)
+        if self.training and (self.config.strategy, self.config.loss_on) == ("group-wise", "hidden"):
+            reconstruction, targets, is_counted = self._hidden_alone(batch, mask, targets)
         else:
-            reconstruction = self._reconstruct(batch, mask)
+            reconstruction, is_counted = self._reconstruct(batch, mask), self.is_counted(batch, mask)
+            if self.config.loss_on == "all":
+                is_counted = {name: is_counted[name] for name in self.input_tensors(batch)[1]}
         total = weights = torch.zeros((), device=self.device)
         logs = {}
         for name, target in targets.items():
-            error, count = squared_error(self._judged(name, reconstruction[name]), target, is_counted[name])
+            error, count = squared_error(self._judged(name, reconstruction[name]), target, is_counted.get(name))
             weight = self.modality_weight(name) * (count > 0)  # a modality without any real token has no say
             total = total + weight * error
             weights = weights + weight
@@ -176,6 +178,8 @@ class MaskedAutoencoding(Task):
         inputs, _ = self.input_tensors(batch)
         if not inputs:
             raise ValueError(f"inputs: expected at least one of {', '.join(self.model.input_names)}, got none")
+        if not self.config.ratio:
+            return Mask({}, {name: x.new_zeros(x.shape[:2], dtype=torch.bool) for name, x in inputs.items()})
         plan = self.model.plan({name: x.shape[1] for name, x in inputs.items()})
         device = next(iter(inputs.values())).device
         if self.config.strategy == "uniform":
@@ -281,14 +285,17 @@ class MaskedAutoencoding(Task):
         inputs, is_padding = self.input_tensors(batch)
         return self.model(inputs, is_padding=is_padding, visible=mask.visible).reconstruction
 
-    def _some(
-        self, batch: Batch, mask: Mask, targets: dict[str, Tensor], is_counted: dict[str, Tensor]
+    def _hidden_alone(
+        self, batch: Batch, mask: Mask, targets: dict[str, Tensor]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
-        """Reconstruction, targets and what counts, at some hidden places of each group: (B, g R, C), (B, g R)."""
+        """Reconstruction and targets at the hidden places that are compared, the only ones that are read: (B, g R, C).
+
+        Beside them which of these count, bool (B, g R), where not all do.
+        """
         inputs, is_padding = self.input_tensors(batch)
         encoded = self.model.encode(inputs, is_padding=is_padding, visible=mask.visible)
         latents = self.model.decode(encoded)
-        reconstruction, some_targets, some_counted = {}, {}, {}
+        reconstruction, compared, is_counted = {}, {}, {}
         for name, span in encoded.plan.spans.items():
             places = some_hidden_places(mask.visible[name], span.num_places, self.config.compared_share)
             head = self.model.unembedding[name]
@@ -296,9 +303,12 @@ class MaskedAutoencoding(Task):
             reconstruction[name] = read.flatten(1, 2)
             places = places.expand(-1, span.num_groups, -1)
             target = span.split(targets[name])  # (B, g, P, C)
-            some_targets[name] = target.take_along_dim(places[..., None], dim=2).flatten(1, 2)
-            some_counted[name] = span.split(is_counted[name]).take_along_dim(places, dim=2).flatten(1, 2)
-        return reconstruction, some_targets, some_counted
+            compared[name] = target.take_along_dim(places[..., None], dim=2).flatten(1, 2)
+            if name in is_padding or span.has_padding:
+                is_real = ~is_padding[name] if name in is_padding else targets[name].new_ones((), dtype=torch.bool)
+                is_real = span.split(is_real.expand(targets[name].shape[:2]))  # (B, g, P)
+                is_counted[name] = is_real.take_along_dim(places, dim=2).flatten(1, 2)
+        return reconstruction, compared, is_counted
 
     def _judged(self, name: str, x: Tensor) -> Tensor:
         """The channels that are reconstructed: all but coordinates that are the positions."""
