@@ -100,6 +100,84 @@ def test_values_and_gradients(
         torch.testing.assert_close(ours.double(), theirs, rtol=1e-3, atol=2e-4 * max(scale, 1e-3))
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("num_groups_of_wanted", [1, 4])
+def test_reading_some_places(batch: int, num_groups_of_wanted: int, calls: list[str]) -> None:
+    model = hip({"image": Modality(grid=(4, 70), channels=3)})
+    wanted = torch.rand(batch, num_groups_of_wanted, 70).argsort(2)[..., :67]
+    latents = torch.randn(batch, 4, 3, model.config.blocks[-1].num_channels)
+    weight = torch.randn(batch, 4, 67, 3)
+    results = []
+    for dtype in (torch.float32, torch.float64):
+        model.to(dtype).zero_grad()
+        inputs = {"image": torch.zeros(batch, 280, 3, dtype=dtype)}
+        read = model.read_out(
+            model.encode(inputs), latents.to(dtype), "image", model.unembedding["image"], places=wanted
+        )
+        (read.sin() * weight).sum().backward()
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        results.append([read.detach(), *(x.clone() for x in gradients)])
+        assert ("read_out_backward" in calls) == (dtype == torch.float32)
+        calls.clear()
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours.double(), theirs, rtol=1e-3, atol=2e-4 * max(theirs.abs().max().item(), 1e-3))
+
+
+class TestSharedGradient:
+    """Looking and reading add to one buffer, and autograd must not notice."""
+
+    @pytest.fixture
+    def buffers(self, monkeypatch: pytest.MonkeyPatch) -> list[torch.Size]:
+        """Shapes of the buffers that were made."""
+        made: list[torch.Size] = []
+        make = fused._in_large_pages
+
+        def note(x: Tensor) -> Tensor:
+            made.append(x.shape)
+            return make(x)
+
+        monkeypatch.setattr(fused, "_in_large_pages", note)
+        return made
+
+    @staticmethod
+    def loss(model: Perceiver, inputs: dict[str, Tensor]) -> Tensor:
+        return (model(inputs).reconstruction["image"].sin() ** 2).sum()
+
+    def test_there_is_one_buffer(self, buffers: list[torch.Size]) -> None:
+        model = hip({"image": IMAGE})
+        self.loss(model, random_inputs(model.modalities)).backward()
+        assert len(buffers) == 1
+
+    def test_one_kernel_beside_the_plain_path(self, calls: list[str]) -> None:
+        model = hip({"image": IMAGE}, activation="gelu")  # of which there is no fused readout
+        inputs = random_inputs(model.modalities)
+        self.loss(model, inputs).backward()
+        assert "look_backward" in calls
+        found = model.positions["image"].table.grad
+        model.double().zero_grad()
+        self.loss(model, {name: x.double() for name, x in inputs.items()}).backward()
+        torch.testing.assert_close(found.double(), model.positions["image"].table.grad, rtol=1e-3, atol=1e-4)
+
+    def test_a_graph_that_is_used_again_and_in_part(self) -> None:
+        model = hip({"image": IMAGE})
+        loss = self.loss(model, random_inputs(model.modalities))
+        table, latents = model.positions["image"].table, model.blocks[0].latents
+        (expected,) = torch.autograd.grad(loss, table, retain_graph=True)
+        torch.autograd.grad(loss, latents, retain_graph=True)  # what it leaves in the buffer must not be found there
+        loss.backward(retain_graph=True)
+        torch.testing.assert_close(table.grad, expected)
+        loss.backward()
+        torch.testing.assert_close(table.grad, 2 * expected)
+
+    def test_frozen_positions_cost_nothing(self, buffers: list[torch.Size], calls: list[str]) -> None:
+        model = hip({"image": IMAGE})
+        model.positions["image"].requires_grad_(False)
+        self.loss(model, random_inputs(model.modalities)).backward()
+        assert "look_backward" in calls
+        assert not buffers
+        assert model.blocks[0].latents.grad.abs().sum() > 0
+
+
 @pytest.mark.parametrize("lanes", [8, 4])
 def test_narrower_vectors_compute_the_same(
     lanes: int, calls: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -16,7 +16,6 @@ from hiperceiver.masking import num_visible
 from hiperceiver.modality import Batch, Modality
 from hiperceiver.model import GroupPlan
 from hiperceiver.tasks import MaskedAutoencoding, MaskedAutoencodingConfig
-from hiperceiver.tasks.losses import squared_error
 
 ARCHITECTURES = ["HiP", "PerceiverIO"]
 STRATEGIES = ["group-wise", "uniform"]

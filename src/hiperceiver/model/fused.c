@@ -397,7 +397,7 @@ int look(const look_arguments *a, int64_t first, int64_t last, float *seen, floa
     return failed;
 }
 
-/* Gradients by positions (overwritten or, with `adds`, added to), by the queries (B, g, N, E) and, added to, by the
+/* Gradients by positions (overwritten or, with `adds`, added to; none for NULL), by the queries (B, g, N, E) and, added to, by the
  * embedding. `gradient` is that by `seen`. */
 int look_backward(
     const look_arguments *a, int64_t first, int64_t last, const float *seen, const float *logs, const float *gradient,
@@ -414,7 +414,8 @@ int look_backward(
         for (int64_t b = 0; b < a->batch; b++) {
             int64_t own = b * a->groups + g;
             const float *asked = a->asked + own * n * channels, *by_seen = gradient + own * n * channels;
-            float *table = by_positions + ((a->shares_positions ? 0 : b * a->groups) + g) * a->places * channels;
+            int64_t group = (a->shares_positions ? 0 : b * a->groups) + g;
+            float *table = by_positions ? by_positions + group * a->places * channels : NULL;
             int adds = a->adds || (a->shares_positions && b > 0);
             for (int i = 0; i < n; i++) {
                 along[i] = 0;
@@ -443,9 +444,9 @@ int look_backward(
                 } else {
                     memset(dt, 0, sizeof(row) * channels);
                 }
-                if (a->visible)
+                if (table && a->visible)
                     store(channels, count, dt, table, a->visible + own * a->seen + start, adds);
-                else
+                else if (table)
                     store(channels, count, dt, table + start * channels, NULL, adds);
             }
             add_turned(n, channels, width, asked_sums, by_asked + own * n * channels);
@@ -545,7 +546,7 @@ int read_out(const read_arguments *a, int64_t first, int64_t last, float *result
     return failed;
 }
 
-/* Gradients by positions (overwritten or, with `adds`, added to), by keys, constants and values of each group, and,
+/* Gradients by positions (overwritten or, with `adds`, added to; none for NULL), by keys, constants and values of each group, and,
  * added to, by the weights that all groups share. */
 int read_out_backward(
     const read_arguments *a, int64_t first, int64_t last, const float *gradient, float *by_positions, float *by_keys,
@@ -601,6 +602,7 @@ int read_out_backward(
                 add_turned_products(n, width, dp, turned, keys);
                 multiply_transposed(n, channels, a->keys + own * n * channels, dp, dx, 0);
                 normalise_backward(channels, t.r, t.inverse_r, dx);
+                if (!by_positions) continue;
                 store(channels, count, dx, by_positions + tile_positions(a, b, g, start),
                       tile_wanted(a, b, g, start), a->adds || (a->shares_positions && b > 0));
             }

@@ -237,7 +237,9 @@ class _Look(torch.autograd.Function):
         *tensors, seen, logs = ctx.saved_tensors
         positions, visible = tensors[1], tensors[6]
         shared = ctx.gradient or SharedGradient()
-        buffer, adds = shared.buffer(positions, is_whole=visible is None)
+        buffer, adds = None, False
+        if ctx.needs_input_grad[2]:
+            buffer, adds = shared.buffer(positions, is_whole=visible is None)
         by_asked, by_weight, by_bias = torch.ops.hiperceiver.look_backward(
             *tensors, seen, logs, gradients[0], buffer, adds
         )
@@ -272,7 +274,7 @@ def _look_backward(
     seen: Tensor,
     logs: Tensor,
     gradient: Tensor,
-    by_positions: Tensor,
+    by_positions: Tensor | None,
     adds: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     arguments, kept = _look_arguments(x, positions, weight, bias, asked, absent, visible)
@@ -393,7 +395,9 @@ class _Read(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         wanted, *tensors = ctx.saved_tensors
         shared = ctx.gradient or SharedGradient()
-        buffer, adds = shared.buffer(tensors[0], is_whole=wanted is None)
+        buffer, adds = None, False
+        if ctx.needs_input_grad[2]:
+            buffer, adds = shared.buffer(tensors[0], is_whole=wanted is None)
         others = torch.ops.hiperceiver.read_backward(*tensors, wanted, gradients[0], buffer, adds)
         return None, None, None if ctx.gradient else shared.take(), *others
 
@@ -428,7 +432,7 @@ _NINE_TENSORS = ", ".join(["Tensor"] * (len(_READ_TENSORS) - 1))
     mutates_args=("by_positions",),
     device_types="cpu",
     schema=f"({', '.join(f'Tensor {name}' for name in _READ_TENSORS)}, Tensor? wanted, Tensor gradient, "
-    f"Tensor(a!) by_positions, bool adds) -> ({_NINE_TENSORS})",
+    f"Tensor(a!)? by_positions, bool adds) -> ({_NINE_TENSORS})",
 )
 def _read_backward(*arguments_of_read: Any) -> tuple[Tensor, ...]:
     *tensors, wanted, gradient, by_positions, adds = arguments_of_read
@@ -474,14 +478,16 @@ def _pool(num_threads: int, process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(num_threads, thread_name_prefix="hiperceiver")
 
 
-def _in_threads(name: str, arguments: ctypes.Structure, num_groups: int, outputs: Sequence[Sequence[Tensor]]) -> None:
+def _in_threads(
+    name: str, arguments: ctypes.Structure, num_groups: int, outputs: Sequence[Sequence[Tensor | None]]
+) -> None:
     """Call a kernel for all groups, some in each thread.
 
     Args:
         name: of the kernel, called with (arguments, first group, last group, *pointers).
         arguments: what it reads.
         num_groups: g.
-        outputs: for each further pointer one tensor, or one for each thread.
+        outputs: for each further pointer one tensor, or one for each thread; None is a null pointer.
     """
     library = kernels()
     assert library is not None
@@ -490,7 +496,8 @@ def _in_threads(name: str, arguments: ctypes.Structure, num_groups: int, outputs
     bounds = [num_groups * i // threads for i in range(threads + 1)]
 
     def run(i: int) -> int:
-        pointers = [ctypes.c_void_p(each[i if len(each) > 1 else 0].data_ptr()) for each in outputs]
+        tensors = [each[i if len(each) > 1 else 0] for each in outputs]
+        pointers = [ctypes.c_void_p(None if tensor is None else tensor.data_ptr()) for tensor in tensors]
         return kernel(ctypes.byref(arguments), ctypes.c_int64(bounds[i]), ctypes.c_int64(bounds[i + 1]), *pointers)
 
     failures = [run(0)] if threads == 1 else list(_pool(threads, os.getpid()).map(run, range(threads)))

@@ -112,7 +112,8 @@ class ModalityTokens:
                 num_queries=latents.shape[2],
             )
         ):
-            return fused.read(positions, *_absorbed(readout, latents, head), places, self.gradient)
+            absorbed = _absorbed(readout, latents, head)
+            return fused.read(positions, *absorbed, wanted=places, gradient=self.gradient)
 
         if places is not None:
             positions = _take(positions, places.expand(-1, groups, -1))

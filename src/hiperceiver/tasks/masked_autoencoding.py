@@ -303,11 +303,12 @@ class MaskedAutoencoding(Task):
             reconstruction[name] = read.flatten(1, 2)
             places = places.expand(-1, span.num_groups, -1)
             target = span.split(targets[name])  # (B, g, P, C)
-            compared[name] = target.take_along_dim(places[..., None], dim=2).flatten(1, 2)
+            each_channel = places[..., None].expand(-1, -1, -1, target.shape[3])
+            compared[name] = target.gather(2, each_channel).flatten(1, 2)
             if name in is_padding or span.has_padding:
                 is_real = ~is_padding[name] if name in is_padding else targets[name].new_ones((), dtype=torch.bool)
                 is_real = span.split(is_real.expand(targets[name].shape[:2]))  # (B, g, P)
-                is_counted[name] = is_real.take_along_dim(places, dim=2).flatten(1, 2)
+                is_counted[name] = is_real.expand(len(batch), -1, -1).gather(2, places).flatten(1, 2)
         return reconstruction, compared, is_counted
 
     def _judged(self, name: str, x: Tensor) -> Tensor:
