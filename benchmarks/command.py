@@ -8,13 +8,13 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, get_args
 
 import psutil
 from rich.console import Console
 
 from benchmarks.guard import Interpreters, Limits, run_job
-from benchmarks.jobs import Job
+from benchmarks.jobs import Job, Mode
 from benchmarks.peers import check_name, is_jax
 from benchmarks.pictures import draw
 from benchmarks.report import Table, machine_table, tables
@@ -47,7 +47,14 @@ def parser() -> argparse.ArgumentParser:
     add("--sides", nargs="+", type=_whole, metavar="PIXELS", help="sides of the pictures; None: each WHAT's own")
     add("--batch", nargs="+", type=_whole, default=[1], metavar="B", help="pictures in a step")
     add("--models", nargs="+", metavar="NAME", help="IMPLEMENTATION:VARIANT; None: each WHAT's own")
-    add("--modes", nargs="+", choices=MODES, default=list(MODES), metavar="MODE", help=" or ".join(MODES))
+    add(
+        "--modes",
+        nargs="+",
+        choices=get_args(Mode),
+        default=list(MODES),
+        metavar="MODE",
+        help=", ".join(get_args(Mode)),
+    )
     add("--rounds", type=_whole, default=3, metavar="N", help="how often each measurement is done, in turn")
     add("--limit", type=_positive, default=300.0, metavar="SECONDS", help="the most that a measurement may take")
     add("--max-memory", type=_positive, metavar="GB", help="the most that it may hold; None: 90%% of what is free")

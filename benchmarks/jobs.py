@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 Kind = Literal["step", "count", "masked", "loading", "machine", "command"]
-Mode = Literal["inference", "training"]
+Mode = Literal["inference", "training", "gradients"]
 Status = Literal["measured", "does not fit", "too slow", "not installed", "failed"]
 
 
@@ -26,7 +26,7 @@ class Job:
     batch: int = 1
     """Pictures in a step, B."""
     mode: Mode = "inference"
-    """`training`: forward, mean squared error, backward and AdamW."""
+    """`training`: forward, mean squared error, backward and AdamW. `gradients`: the same without AdamW."""
     ratio: float = 0.0
     """Share of the pixels that is hidden, for `masked`."""
     compared: float = 1.0

@@ -63,7 +63,7 @@ def row(job: Job, answers: Answers) -> Row:
     counted = _first(answers.get(count, ()), ("flops", "forward_flops"))
     flops, forward = counted or (math.nan, math.nan)
     rate = machine_rate(answers, job.device, job.precision)
-    needed = 3 * forward if job.mode == "training" else forward
+    needed = forward if job.mode == "inference" else 3 * forward
     return Row(
         job=job,
         seconds=seconds,

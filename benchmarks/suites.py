@@ -12,6 +12,7 @@ from benchmarks.peers import DEFAULT, OURS, counted_as, is_jax, ours_for
 from benchmarks.session import Series
 
 MODES: tuple[Mode, ...] = ("inference", "training")
+"""Those that are measured where nothing else is said."""
 MASKS = ((0.0, 1.0), (0.25, 1.0), (0.5, 1.0), (0.75, 1.0), (0.85, 1.0), (0.9, 1.0), (0.85, 0.25))
 """Share of the pixels that is hidden, and share of those that is compared."""
 

@@ -18,7 +18,7 @@ LEARNING_RATE, WEIGHT_DECAY = 1e-4, 0.05
 
 
 def make_step(job: Job, model: nn.Module) -> Step:
-    """Inference, or forward, mean squared error, backward and AdamW, on pictures of noise.
+    """Inference, or forward, mean squared error, backward and mostly AdamW, on pictures of noise.
 
     Args:
         job: which; its device and precision hold.
@@ -27,7 +27,7 @@ def make_step(job: Job, model: nn.Module) -> Step:
     keep_freed_memory()  # as our training does; peers have it too
     x = torch.randn(job.batch, job.side**2, 3, generator=torch.Generator().manual_seed(0)).to(job.device)
     model = model.to(job.device)
-    if job.mode == "training":
+    if job.mode != "inference":
         return Step(run=training(job, model, lambda: F.mse_loss(model(x), x)), num_parameters=num_parameters(model))
     model.eval()
 
@@ -40,17 +40,20 @@ def make_step(job: Job, model: nn.Module) -> Step:
 
 
 def training(job: Job, model: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], None]:
-    """A training step: loss, backward and the optimizer that `hip` trains with."""
+    """A training step: loss, backward and, unless only gradients are wanted, the optimizer that `hip` trains with."""
     keep_freed_memory()
     model.train()
-    optimizer = make_optimizer(model, learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    optimizer = None
+    if job.mode == "training":
+        optimizer = make_optimizer(model, learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
 
     def train() -> None:
         with autocast(job):
             value = loss()
         value.backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        if optimizer is not None:
+            optimizer.step()
+        model.zero_grad(set_to_none=True)
         wait_for(job)
 
     return train

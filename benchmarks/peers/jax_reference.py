@@ -39,7 +39,7 @@ def make_step(job: Job) -> Step:
 
     def reconstruct(x: jax.Array) -> jax.Array:
         model = perceiver.build_perceiver(architecture, variant)
-        is_training = job.mode == "training"
+        is_training = job.mode != "inference"
         return model("dataset", {"image": x}, is_training=is_training)["input_reconstruction"]["image"]
 
     transformed = hk.transform(reconstruct)
@@ -59,6 +59,15 @@ def make_step(job: Job) -> Step:
 
     def loss(weights: Any, x: jax.Array) -> jax.Array:
         return jnp.mean((transformed.apply(weights, key, x) - x) ** 2)
+
+    if job.mode == "gradients":
+        derive = jax.jit(jax.grad(loss)).lower(weights, x).compile()
+        compiled = time.perf_counter() - started
+        return Step(
+            run=lambda: jax.block_until_ready(derive(weights, x)),
+            num_parameters=num_parameters,
+            compile_seconds=compiled,
+        )
 
     def update(state: Any, x: jax.Array) -> Any:
         weights, first, second, count = state
