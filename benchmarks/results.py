@@ -44,7 +44,8 @@ class Row:
     flops: float = math.nan
     """Operations of the matrix products that run."""
     limit_share: float = math.nan
-    """Time that the operations would take at the machine's rate of large matrix products, over the time taken."""
+    """Time that the operations would take at the machine's rate of large matrix products, as it was right after the
+    steps, over the time taken: the median over rounds."""
     utilisation: float = math.nan
     """The same for operations that the model must do: three forward passes for a training step, recomputation not
     counted."""
@@ -62,7 +63,8 @@ def row(job: Job, answers: Answers) -> Row:
     count = replace(job, kind="count", precision="32", name=counted_as(job.name))
     counted = _first(answers.get(count, ()), ("flops", "forward_flops"))
     flops, forward = counted or (math.nan, math.nan)
-    rate = machine_rate(answers, job.device, job.precision)
+    rates = [numbers.get("matmul_rate", math.nan) for numbers in measured]
+    share = median(1 / rate / time for rate, time in zip(rates, times, strict=True))  # of the limit, for an operation
     needed = forward if job.mode == "inference" else 3 * forward
     return Row(
         job=job,
@@ -76,8 +78,8 @@ def row(job: Job, answers: Answers) -> Row:
         time_ratio=seconds / ours[0] if ours else math.nan,
         memory_ratio=peak / ours[1] if ours else math.nan,
         flops=flops,
-        limit_share=flops / rate / seconds,
-        utilisation=needed / rate / seconds,
+        limit_share=flops * share,
+        utilisation=needed * share,
     )
 
 
@@ -108,13 +110,6 @@ def machine_rates(answers: Answers, name: str) -> list[float]:
         for answer in each
         if answer.status == "measured"
     ]
-
-
-def machine_rate(answers: Answers, device: str, precision: str) -> float:
-    """Median rate of large matrix products in operations a second; NaN if it was not measured."""
-    jobs = {job: each for job, each in answers.items() if (job.device, job.precision) == (device, precision)}
-    rates = machine_rates(jobs, "matmul_rate")
-    return median(rates) if rates else math.nan
 
 
 def exponent(points: Iterable[tuple[float, float]]) -> float:

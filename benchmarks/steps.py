@@ -14,12 +14,13 @@ from benchmarks.timing import Step, seconds_of
 
 
 def measure(job: Job) -> dict[str, Any]:
-    """Numbers of a step: see `measured`."""
+    """Numbers of a step, as `measured` has them; of PyTorch's models also `matmul_rate`, of the machine just then."""
     peer = PEERS[job.implementation]
     module = import_module(peer.module)
     if peer.framework == "jax":
         before = resident()
         return measured(module.make_step(job), import_bytes=before, job=job)
+    from benchmarks.machine import matmul_rate
     from benchmarks.torch_steps import make_step
 
     before = resident()
@@ -28,7 +29,7 @@ def measure(job: Job) -> dict[str, Any]:
         started = time.perf_counter()
         step.run()
         step = replace(step, compile_seconds=time.perf_counter() - started)
-    return measured(step, import_bytes=before, job=job)
+    return measured(step, import_bytes=before, job=job) | {"matmul_rate": matmul_rate(job)}
 
 
 def measured(step: Step, *, import_bytes: int, job: Job) -> dict[str, Any]:

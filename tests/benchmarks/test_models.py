@@ -89,6 +89,14 @@ def test_a_training_step_changes_the_weights() -> None:
     assert not torch.equal(model.weight, before)
 
 
+def test_gradients_alone_change_nothing_and_are_not_kept() -> None:
+    model = nn.Linear(3, 3)
+    before = model.weight.detach().clone()
+    make_step(Job(kind="step", side=4, mode="gradients"), model).run()
+    assert torch.equal(model.weight, before)
+    assert model.weight.grad is None
+
+
 def test_the_table_of_peers_is_sound() -> None:
     for name in DEFAULT:
         check_name(name)

@@ -18,13 +18,14 @@ VIT = replace(OURS, name="vit:base")
 MACHINE = Job(kind="machine")
 
 
-def step(*times: float, peak: float) -> Answer:
+def step(*times: float, peak: float, rate: float = 100e9) -> Answer:
     numbers = {
         "seconds": list(times),
         "peak_bytes": peak,
         "import_bytes": 1e8,
         "num_parameters": 10**7,
         "compile_seconds": 0.0,
+        "matmul_rate": rate,
     }
     return Answer(status="measured", numbers=numbers)
 
@@ -34,7 +35,7 @@ ANSWERS = {
         Answer(status="measured", numbers={"matmul_rate": rate, "narrow_rate": 1e9, "copy_rate": 2e9})
         for rate in (90e9, 100e9, 130e9)
     ],
-    OURS: [step(0.9, 1.0, 5.0, peak=2e9), step(2.0, peak=2e9), step(3.0, peak=3e9)],
+    OURS: [step(0.9, 1.0, 5.0, peak=2e9, rate=150e9), step(2.0, peak=2e9, rate=120e9), step(3.0, peak=3e9, rate=90e9)],
     replace(OURS, kind="count"): [Answer(status="measured", numbers={"flops": 120e9, "forward_flops": 30e9})],
     VIT: [step(5.0, peak=1e9)],
     replace(OURS, side=512): [Answer(status="does not fit", note="more than 9.0 GB")],
@@ -45,8 +46,8 @@ def test_a_row_has_medians_ratios_and_shares() -> None:
     ours, vit = row(OURS, ANSWERS), row(VIT, ANSWERS)
     assert (ours.seconds, ours.fastest, ours.slowest, ours.peak_bytes) == (2.0, 1.0, 3.0, 2e9)
     assert (ours.time_ratio, ours.memory_ratio) == (1.0, 1.0)
-    assert ours.limit_share == pytest.approx(120e9 / 100e9 / 2.0)
-    assert ours.utilisation == pytest.approx(3 * 30e9 / 100e9 / 2.0)
+    assert ours.limit_share == pytest.approx(120e9 / 120e9 / 2.0)
+    assert ours.utilisation == pytest.approx(3 * 30e9 / 120e9 / 2.0)
     assert (vit.time_ratio, vit.memory_ratio) == (2.5, 0.5)
     assert math.isnan(vit.limit_share)
 
@@ -76,7 +77,7 @@ def test_the_table_says_it() -> None:
     (table,) = tables("peers", list(ANSWERS), ANSWERS)
     cells = {each[0] + each[1]: dict(zip(table.columns, each, strict=True)) for each in table.rows}
     assert cells["hiperceiver:hip-16224"]["time"] == "2.00 s"
-    assert cells["hiperceiver:hip-16224"]["of the limit"] == "60%"
+    assert cells["hiperceiver:hip-16224"]["of the limit"] == "50%"
     assert cells["vit:base224"]["time / ours"] == "2.50 x"
     assert cells["hiperceiver:hip-16512"]["time"] == "does not fit"
     assert cells["hiperceiver:hip-16512"]["note"] == "more than 9.0 GB"
