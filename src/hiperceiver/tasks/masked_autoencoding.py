@@ -44,7 +44,8 @@ class MaskedAutoencodingConfig(TaskConfig):
     ratio: float = 0.85
     """Share of the tokens that is hidden."""
     strategy: MaskStrategy = "group-wise"
-    """`group-wise`: the same places in each group; cost falls with the ratio. `uniform`: anywhere in the example."""
+    """`group-wise`: the same places in each group, so that a training step neither embeds what is hidden nor reads out
+    what is not (with `loss_on="hidden"`). `uniform`: anywhere in the example."""
     loss_on: CountedTokens = "hidden"
     """Tokens that the loss counts: the `hidden` ones or `all`. Absent tokens never count."""
     compared_share: float = 1.0
