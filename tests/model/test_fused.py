@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from small_models import IMAGE, awake, hip, random_inputs
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 from hiperceiver.modality import Modality
@@ -168,6 +170,23 @@ class TestSharedGradient:
         torch.testing.assert_close(table.grad, expected)
         loss.backward()
         torch.testing.assert_close(table.grad, 2 * expected)
+
+    def test_backward_passes_inside_a_backward_pass(self) -> None:
+        inputs = torch.randn(1, 4, 9, 3), torch.randn(6, 3), torch.randn(6), torch.randn(1, 4, 5, 6)
+        shapes = [(1, 4, 5, 6), (1, 4, 5), (1, 4, 5, 6), (6,), (6, 6), (6,), (2, 6), (2, 6), (2,)]
+        absorbed = [torch.randn(shape) for shape in shapes]
+        table = torch.randn(1, 4, 9, 6, requires_grad=True)
+
+        def loss(run: Callable[..., Tensor]) -> Tensor:
+            positions, gradient = fused.share_gradient(table)
+            x, weight, bias, asked = inputs
+            seen = run(lambda p: fused.look(x, p, weight, bias, asked, None, None, gradient)[0], positions)
+            read = run(lambda p: fused.read(p, *absorbed, gradient=gradient), positions)
+            return seen.sin().sum() + read.sin().sum()
+
+        (expected,) = torch.autograd.grad(loss(lambda function, x: function(x)), table)
+        loss(partial(checkpoint, use_reentrant=True)).backward()
+        torch.testing.assert_close(table.grad, expected)
 
     def test_frozen_positions_cost_nothing(self, buffers: list[torch.Size], calls: list[str]) -> None:
         model = hip({"image": IMAGE})

@@ -113,8 +113,7 @@ class SharedGradient:
     """
 
     def __init__(self) -> None:
-        self._buffer: Tensor | None = None
-        self._backward_pass = -1
+        self._buffers: dict[int, Tensor] = {}  # by backward pass: one may run inside another, as checkpoints do it
 
     def buffer(self, like: Tensor, *, is_whole: bool) -> tuple[Tensor, bool]:
         """Where a kernel's gradient goes, in the backward pass that is under way.
@@ -126,19 +125,21 @@ class SharedGradient:
         Returns:
             The buffer, and whether there is something in it that is to be added to.
         """
-        backward_pass = torch._C._current_graph_task_id()  # what an earlier one has left behind is not this one's
-        if self._buffer is not None and self._backward_pass == backward_pass:
-            return self._buffer, True
-        self._backward_pass = backward_pass
-        self._buffer = _in_large_pages(torch.empty(like.shape, dtype=like.dtype))
-        if not is_whole:
-            self._buffer.zero_()
-        return self._buffer, not is_whole
+        backward_pass = torch._C._current_graph_task_id()
+        if backward_pass in self._buffers:
+            return self._buffers[backward_pass], True
+        buffer = _in_large_pages(torch.empty(like.shape, dtype=like.dtype))
+        self._buffers[backward_pass] = buffer if is_whole else buffer.zero_()
+        return buffer, not is_whole
 
     def take(self) -> Tensor | None:
-        """The sum, which is not kept here."""
-        buffer, self._buffer = self._buffer, None
-        return buffer
+        """The sum of this backward pass and of those inside it, which is not kept here; None where there is none."""
+        current = torch._C._current_graph_task_id()  # they are counted up: earlier ones never came so far
+        buffers = [buffer for backward_pass, buffer in self._buffers.items() if backward_pass >= current]
+        self._buffers.clear()
+        for buffer in buffers[1:]:
+            buffers[0] += buffer
+        return buffers[0] if buffers else None
 
 
 def share_gradient(x: Tensor) -> tuple[Tensor, SharedGradient | None]:
