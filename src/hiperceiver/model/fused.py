@@ -403,25 +403,16 @@ class _Read(torch.autograd.Function):
         return None, None, None if ctx.gradient else shared.take(), *others
 
 
-@torch.library.custom_op("hiperceiver::read", mutates_args=(), device_types="cpu")
-def _read(
-    positions: Tensor,
-    keys: Tensor,
-    constants: Tensor,
-    values: Tensor,
-    offset: Tensor,
-    hidden: Tensor,
-    hidden_bias: Tensor,
-    direct: Tensor,
-    fed: Tensor,
-    out_bias: Tensor,
-    wanted: Tensor | None,
-) -> Tensor:
-    tensors = (positions, keys, constants, values, offset, hidden, hidden_bias, direct, fed, out_bias)
+_READ_SCHEMA = f"{', '.join(f'Tensor {name}' for name in _READ_TENSORS)}, Tensor? wanted"
+
+
+@torch.library.custom_op("hiperceiver::read", mutates_args=(), device_types="cpu", schema=f"({_READ_SCHEMA}) -> Tensor")
+def _read(*arguments_of_read: Any) -> Tensor:
+    *tensors, wanted = arguments_of_read
     arguments, kept = _read_arguments(wanted, *tensors)
+    positions, keys, direct = kept["positions"], kept["keys"], kept["direct"]
     result = positions.new_empty(*keys.shape[:2], arguments.read, direct.shape[0])
     _in_threads("read_out", arguments, keys.shape[1], [[result]])
-    del kept  # not before: the kernel has read it by its address
     return result
 
 
@@ -432,8 +423,7 @@ _NINE_TENSORS = ", ".join(["Tensor"] * (len(_READ_TENSORS) - 1))
     "hiperceiver::read_backward",
     mutates_args=("by_positions",),
     device_types="cpu",
-    schema=f"({', '.join(f'Tensor {name}' for name in _READ_TENSORS)}, Tensor? wanted, Tensor gradient, "
-    f"Tensor(a!)? by_positions, bool adds) -> ({_NINE_TENSORS})",
+    schema=f"({_READ_SCHEMA}, Tensor gradient, Tensor(a!)? by_positions, bool adds) -> ({_NINE_TENSORS})",
 )
 def _read_backward(*arguments_of_read: Any) -> tuple[Tensor, ...]:
     *tensors, wanted, gradient, by_positions, adds = arguments_of_read
