@@ -179,6 +179,7 @@ class TestSharedGradient:
 
         def loss(run: Callable[..., Tensor]) -> Tensor:
             positions, gradient = fused.share_gradient(table)
+            assert gradient is not None
             x, weight, bias, asked = inputs
             seen = run(lambda p: fused.look(x, p, weight, bias, asked, None, None, gradient)[0], positions)
             read = run(lambda p: fused.read(p, *absorbed, gradient=gradient), positions)

@@ -5,8 +5,8 @@
  * The formulas are those of CrossAttention in layers.py, with the projections absorbed into the shorter side.
  *
  * A tile holds TILE tokens, channel by channel, so that a vector holds one channel of LANES tokens.
- * E embedding channels, N queries or latents, C raw channels, K channels of the result, P places, S seen places, R places
- * that are read.
+ * E embedding channels, N queries or latents, C raw channels, K channels of the result, P places, S seen places,
+ * R places that are read.
  */
 
 #include <math.h>
@@ -397,8 +397,8 @@ int look(const look_arguments *a, int64_t first, int64_t last, float *seen, floa
     return failed;
 }
 
-/* Gradients by positions (overwritten or, with `adds`, added to; none for NULL), by the queries (B, g, N, E) and, added to, by the
- * embedding. `gradient` is that by `seen`. */
+/* Gradients by positions (overwritten or, with `adds`, added to; none for NULL), by the queries (B, g, N, E) and,
+ * added to, by the embedding. `gradient` is that by `seen`. */
 int look_backward(
     const look_arguments *a, int64_t first, int64_t last, const float *seen, const float *logs, const float *gradient,
     float *by_positions, float *by_asked, float *by_weight, float *by_bias) {
@@ -546,8 +546,8 @@ int read_out(const read_arguments *a, int64_t first, int64_t last, float *result
     return failed;
 }
 
-/* Gradients by positions (overwritten or, with `adds`, added to; none for NULL), by keys, constants and values of each group, and,
- * added to, by the weights that all groups share. */
+/* Gradients by positions (overwritten or, with `adds`, added to; none for NULL), by keys, constants and values of each
+ * group, and, added to, by the weights that all groups share. */
 int read_out_backward(
     const read_arguments *a, int64_t first, int64_t last, const float *gradient, float *by_positions, float *by_keys,
     float *by_constants, float *by_values, float *by_offset, float *by_hidden, float *by_hidden_bias, float *by_direct,

@@ -6,7 +6,7 @@ first needed, in about two seconds, by the C compiler that is found ($CC, cc, gc
 cache folder. Where there is no compiler, or HIPERCEIVER_FUSED=0 is set, PyTorch computes the same, more slowly.
 
 Shapes: B batch, g groups of a modality, P places in a group, K visible places in a group, C raw channels, E embedding
-channels, N latents, R channels of a result.
+channels, N latents, R channels of a result, W places that are read.
 """
 
 from __future__ import annotations
@@ -184,11 +184,14 @@ def _in_large_pages(x: Tensor) -> Tensor:
 # --------------------------------------------------------------------------------------------------------------- look
 
 
+_LOOK_TENSORS = ("x", "positions", "weight", "bias", "asked", "absent", "visible")
+
+
 class _LookArguments(ctypes.Structure):
     _fields_ = [
         *[(name, ctypes.c_int64) for name in ("batch", "groups", "places", "seen", "raw", "channels", "queries")],
         *[(name, ctypes.c_int64) for name in ("shares_positions", "shares_absent", "adds")],
-        *[(name, ctypes.c_void_p) for name in ("x", "positions", "weight", "bias", "asked", "absent", "visible")],
+        *[(name, ctypes.c_void_p) for name in _LOOK_TENSORS],
     ]
 
 
@@ -247,59 +250,44 @@ class _Look(torch.autograd.Function):
         return None, None, None if ctx.gradient else shared.take(), by_weight, by_bias, by_asked, None, None
 
 
-@torch.library.custom_op("hiperceiver::look", mutates_args=(), device_types="cpu")
-def _look(
-    x: Tensor,
-    positions: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    asked: Tensor,
-    absent: Tensor | None,
-    visible: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    arguments, kept = _look_arguments(x, positions, weight, bias, asked, absent, visible)
-    seen, logs = torch.empty_like(kept["asked"]), asked.new_empty(asked.shape[:3])
-    _in_threads("look", arguments, x.shape[1], [[seen], [logs]])
+_LOOK_SCHEMA = f"{', '.join(f'Tensor {name}' for name in _LOOK_TENSORS[:5])}, Tensor? absent, Tensor? visible"
+
+
+@torch.library.custom_op(
+    "hiperceiver::look", mutates_args=(), device_types="cpu", schema=f"({_LOOK_SCHEMA}) -> (Tensor, Tensor)"
+)
+def _look(*tensors: Any) -> tuple[Tensor, Tensor]:
+    arguments, kept = _look_arguments(*tensors)
+    asked = kept["asked"]
+    seen, logs = torch.empty_like(asked), asked.new_empty(asked.shape[:3])
+    _in_threads("look", arguments, arguments.groups, [[seen], [logs]])
     return seen, logs
 
 
-@torch.library.custom_op("hiperceiver::look_backward", mutates_args=("by_positions",), device_types="cpu")
-def _look_backward(
-    x: Tensor,
-    positions: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    asked: Tensor,
-    absent: Tensor | None,
-    visible: Tensor | None,
-    seen: Tensor,
-    logs: Tensor,
-    gradient: Tensor,
-    by_positions: Tensor | None,
-    adds: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    arguments, kept = _look_arguments(x, positions, weight, bias, asked, absent, visible)
+@torch.library.custom_op(
+    "hiperceiver::look_backward",
+    mutates_args=("by_positions",),
+    device_types="cpu",
+    schema=f"({_LOOK_SCHEMA}, Tensor seen, Tensor logs, Tensor gradient, Tensor(a!)? by_positions, bool adds) "
+    "-> (Tensor, Tensor, Tensor)",
+)
+def _look_backward(*arguments_of_look: Any) -> tuple[Tensor, Tensor, Tensor]:
+    *tensors, seen, logs, gradient, by_positions, adds = arguments_of_look
+    arguments, kept = _look_arguments(*tensors)
     arguments.adds = adds
-    by_asked, by_weights = torch.zeros_like(kept["asked"]), _shares(x.shape[1], weight, bias)
+    by_asked, by_weights = torch.zeros_like(kept["asked"]), _shares(arguments.groups, kept["weight"], kept["bias"])
     outputs = [[seen], [logs], [gradient.contiguous()], [by_positions], [by_asked], *by_weights]
-    _in_threads("look_backward", arguments, x.shape[1], outputs)
+    _in_threads("look_backward", arguments, arguments.groups, outputs)
     by_weight, by_bias = _sums(by_weights)
     return by_asked, by_weight, by_bias
 
 
-def _look_arguments(
-    x: Tensor,
-    positions: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    asked: Tensor,
-    absent: Tensor | None,
-    visible: Tensor | None,
-) -> tuple[_LookArguments, dict[str, Tensor]]:
-    tensors = {"x": x, "positions": positions, "weight": weight, "bias": bias, "asked": asked}
-    tensors |= {"absent": absent} if absent is not None else {}
-    tensors |= {"visible": visible} if visible is not None else {}
-    kept = {name: tensor.contiguous() for name, tensor in tensors.items()}
+def _look_arguments(*tensors: Tensor | None) -> tuple[_LookArguments, dict[str, Tensor]]:
+    """What a kernel reads, and the tensors that it reads it from, which must live as long."""
+    named = zip(_LOOK_TENSORS, tensors, strict=True)
+    kept = {name: tensor.contiguous() for name, tensor in named if tensor is not None}
+    x, positions, asked = kept["x"], kept["positions"], kept["asked"]
+    absent, visible = kept.get("absent"), kept.get("visible")
     batch, groups, places, raw = x.shape
     arguments = _LookArguments(
         batch=batch,

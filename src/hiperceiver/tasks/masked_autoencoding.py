@@ -154,7 +154,7 @@ class MaskedAutoencoding(Task):
             reconstruction, targets, is_counted = self._hidden_alone(batch, mask, targets)
         else:
             reconstruction, is_counted = self._reconstruct(batch, mask), self.is_counted(batch, mask)
-            if self.config.loss_on == "all":
+            if self.config.loss_on == "all":  # where no token is absent, all of them count
                 is_counted = {name: is_counted[name] for name in self.input_tensors(batch)[1]}
         total = weights = torch.zeros((), device=self.device)
         logs = {}
