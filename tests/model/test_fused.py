@@ -1,6 +1,5 @@
 """The fused kernels against PyTorch's own operations in double precision: values, gradients, and when they are used."""
 
-import subprocess
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hiperceiver.modality import Modality
 from hiperceiver.model import Perceiver, create_model, fused
+from hiperceiver.model.kernels import kernels
 
 POINTS = Modality(grid=(24,), channels=5, num_coordinates=3)
 
@@ -23,22 +23,22 @@ POINTS = Modality(grid=(24,), channels=5, num_coordinates=3)
 def always(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Small things are fused as well."""
     monkeypatch.setattr(fused, "_FEWEST_VALUES", {"look": 0, "read": 0})
-    fused.kernels.cache_clear()
+    kernels.cache_clear()
     yield
-    fused.kernels.cache_clear()
+    kernels.cache_clear()
 
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the kernels that were called."""
     called: list[str] = []
-    run = fused._in_threads
+    run = fused.run_kernel
 
     def count(name: str, *arguments: Any) -> None:
         called.append(name)
         run(name, *arguments)
 
-    monkeypatch.setattr(fused, "_in_threads", count)
+    monkeypatch.setattr(fused, "run_kernel", count)
     return called
 
 
@@ -210,7 +210,7 @@ def test_narrower_vectors_compute_the_same(
     compiler.chmod(0o755)
     monkeypatch.setenv("CC", str(compiler))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    fused.kernels.cache_clear()
+    kernels.cache_clear()
     calls.clear()
     found = outputs_and_gradients(model, inputs, **masked(inputs))
     assert (tmp_path / "made").exists()  # and not by another compiler, without the option
@@ -302,39 +302,3 @@ def test_where_it_does_not_fit_the_plain_path_is_taken(
         model(inputs)
     # A readout without squared ReLU is plain; looking has no activation. Reading does not see the inputs.
     assert calls == {"gelu": ["look"], "input gradient": ["read_out"]}.get(what, [])
-
-
-def test_compiled_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    commands = []
-    run = subprocess.run
-
-    def note(command: list[str], **arguments: Any) -> Any:
-        commands.append(command)
-        return run(command, **arguments)
-
-    monkeypatch.setattr(subprocess, "run", note)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert fused.kernels() is not None
-    fused.kernels.cache_clear()
-    assert fused.kernels() is not None
-    assert len(commands) == 1
-    assert [path.suffix for path in (tmp_path / "hiperceiver").iterdir()] == [".so"]
-
-
-def test_a_folder_that_cannot_be_written_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "hiperceiver").write_text("a file where the folder should be")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert fused.kernels() is not None
-
-
-def test_a_compiler_that_fails_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = tmp_path / "cc"
-    broken.write_text("#!/bin/sh\nexit 1\n")
-    broken.chmod(0o755)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("CC", str(broken))
-    assert fused.kernels() is not None  # by the next one
-    fused.kernels.cache_clear()
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
-    assert fused.kernels() is None

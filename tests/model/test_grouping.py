@@ -117,6 +117,17 @@ def test_splitting_and_joining_lose_nothing(num_tokens: dict[str, int], num_grou
         assert torch.equal(x, tokens[name])
 
 
+def test_dealing_compiles_where_sizes_vary() -> None:
+    def num_groups(video: torch.Tensor, sound: torch.Tensor) -> torch.Tensor:
+        plan = GroupPlan.deal({"video": video.shape[0], "sound": sound.shape[0]}, num_groups=5)
+        return video.new_tensor([span.num_groups * span.tokens_per_group for span in plan.spans.values()])
+
+    compiled = torch.compile(num_groups, backend="eager", fullgraph=True, dynamic=True)
+    for sizes_of_both in [(150, 101), (90, 210), (40, 41)]:
+        tensors = [torch.zeros(size) for size in sizes_of_both]
+        assert torch.equal(compiled(*tensors), num_groups(*tensors))
+
+
 def test_regrouping_by_hand() -> None:
     latents = torch.arange(8).view(1, 4, 2, 1)  # 4 groups of 2
     assert regroup(latents, 2).flatten(2).tolist() == [[[0, 1, 2, 3], [4, 5, 6, 7]]]

@@ -22,10 +22,14 @@ TOGETHER = [
     "average-ddp",
     "bad-ddp",
     "bad-fsdp",
+    "modalities-ddp",
+    "modalities-fsdp",
+    "pixels-ddp",
     "straight-ddp",
     "stopped-ddp",
     "timed-ddp",
 ]
+ALONE = ("classes", "average", "bad", "modalities", "pixels")
 
 
 def in_two_processes(*arguments: str, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
@@ -55,7 +59,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TrainingResult]:
     """The same runs of one process."""
     folder = tmp_path_factory.mktemp("alone")
-    return {name: run(name, folder / name) for name in ("classes", "average", "bad")}
+    return {name: run(name, folder / name) for name in ALONE}
 
 
 def rows(folder: Path) -> list[dict[str, float]]:
@@ -65,9 +69,10 @@ def rows(folder: Path) -> list[dict[str, float]]:
         return [{k: float(v) for k, v in row.items() if v and k not in SPEEDS} for row in csv.DictReader(file)]
 
 
-@pytest.mark.parametrize("name", ["classes-ddp", "classes-fsdp", "average-ddp", "bad-ddp", "bad-fsdp"])
+@pytest.mark.parametrize("name", [name for name in TOGETHER if name.partition("-")[0] in ALONE])
 def test_two_processes_do_what_one_does(runs: Path, alone: dict[str, TrainingResult], name: str) -> None:
-    """Losses, gradient norms, metrics, weights; with accumulation, clipping, averages and unreadable examples."""
+    """Losses, gradient norms, metrics, weights; with accumulation, clipping, averages, unreadable examples, and parts
+    of a batch in which unlike much counts."""
     expected = alone[name.partition("-")[0]].run_folder
     found, wanted = rows(runs / name), rows(expected)
     assert len(found) == len(wanted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import sys
@@ -15,12 +16,13 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from hiperceiver.data.example import BadExample, Example
-from hiperceiver.modality import Batch
-from hiperceiver.tasks import MaskedAutoencoding, Task
+from hiperceiver.modality import Batch, Modality
+from hiperceiver.model import HiP
+from hiperceiver.tasks import MaskedAutoencoding, Segmentation, SegmentationConfig, Task
 from hiperceiver.tasks.masked_autoencoding import Mask
 from hiperceiver.training import TrainingResult, TrainingSettings, train
 from hiperceiver.training.launch import is_first_process
-from training.synthetic import Source, Stripes, autoencoding, classification
+from training.synthetic import GRID, Source, Stripes, autoencoding, classification, make_model
 
 SETTINGS: dict[str, Any] = {"steps": 4, "batch_size": 4, "log_every": 2, "learning_rate": 3e-3, "seed": 5}
 
@@ -44,6 +46,43 @@ class InTheOther(Stripes):
         if self.reads == self.at and not is_first_process():
             self.what()
         return super().__getitem__(index)
+
+
+class Ragged(Stripes):
+    """Examples of which more or less counts: absent tokens, sounds for some alone, pixels without a label."""
+
+    def __getitem__(self, index: int) -> Example | BadExample:
+        example = super().__getitem__(index)
+        assert isinstance(example, Example)
+        place = torch.arange(GRID[0] * GRID[1])
+        kind = (example.inputs["image"][:, 0] > 0.5).long()
+        return Example(
+            inputs={**example.inputs, "sound": torch.full((8, 1), index / 20)},
+            is_padding={"image": place < 7 * index % 31, "sound": torch.full((8,), index % 5 != 0)},
+            targets={"segmentation": kind.masked_fill(place % 7 < index % 6, -100)},
+            name=example.name,
+        )
+
+
+def with_sound() -> dict[str, Modality]:
+    return {"image": Modality(grid=GRID, channels=3), "sound": Modality(grid=(8,), channels=1)}
+
+
+def ragged() -> Source:
+    splits = {"train": Ragged(20), "validation": Ragged(6, seed=1)}
+    return Source(splits=splits, modalities=with_sound())
+
+
+def two_modalities() -> FixedMasks:
+    torch.manual_seed(0)
+    config = dataclasses.replace(autoencoding().config, modality_weights={"sound": 3.0})
+    return FixedMasks(HiP(make_model().config, with_sound()), config)
+
+
+def segmentation() -> Task:
+    torch.manual_seed(0)
+    config = SegmentationConfig(num_classes=2, class_weights=(0.5, 4.0), input_modality="image")
+    return Segmentation(HiP(make_model().config, with_sound()), config)
 
 
 def fixed_masks() -> FixedMasks:
@@ -77,6 +116,8 @@ RUNS: dict[str, Run] = {
     "classes": (classification, Source, {"accumulate": 2, "gradient_clip": 0.1, "validate_every": 3}),
     "average": (classification, Source, {"ema": 0.9}),
     "bad": (fixed_masks, bad, {"max_bad_share": 0.9, "log_every": 1, "batch_size": 2, "steps": 6, "validate_every": 5}),
+    "modalities": (two_modalities, ragged, {"validate_every": 3}),
+    "pixels": (segmentation, ragged, {"accumulate": 2}),
     "straight": (dropout, Source, {"validate_every": 2}),
     "stopped": (dropout, lambda: disturbed(told_to_stop), {"validate_every": 2}),
     "timed": (dropout, Source, {"steps": None, "max_time": "1s"}),

@@ -1,9 +1,8 @@
 """The work at every token as one pass over the memory: kernels in C for float32 on the CPU, beside the plain path.
 
 PyTorch's own operations on a few channels pass over the memory about thirty times at each token. `fused.c` does the
-same in tiles that stay in the cache, and keeps nothing for the backward pass but its arguments. It is compiled when
-first needed, in about two seconds, by the C compiler that is found ($CC, cc, gcc or clang), and kept in the user's
-cache folder. Where there is no compiler, or HIPERCEIVER_FUSED=0 is set, PyTorch computes the same, more slowly.
+same in tiles that stay in the cache, and keeps nothing for the backward pass but its arguments. Where it cannot be
+compiled (see `kernels.py`), or HIPERCEIVER_FUSED=0 is set, PyTorch computes the same, more slowly.
 
 Shapes: B batch, g groups of a modality, P places in a group, K visible places in a group, C raw channels, E embedding
 channels, N latents, R channels of a result, W places that are read.
@@ -12,17 +11,8 @@ channels, N latents, R channels of a result, W places that are read.
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import os
-import platform
-import shutil
-import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -30,56 +20,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.utils.flop_counter import register_flop_formula
 
-_SOURCE = Path(__file__).with_name("fused.c")
-_FLAGS = ("-O3", "-std=c11", "-fPIC", "-shared", "-fno-math-errno", "-ffp-contract=fast")
+from hiperceiver.model.kernels import add_up, kernels, one_for_each_thread, run_kernel
+
 _MOST_CHANNELS = 128
 _MOST_QUERIES = 1024
 _LARGE_PAGE, _MADV_HUGEPAGE = 2**21, 14  # bytes; a name of the kernel's mman-common.h
 _FEWEST_VALUES = {"look": 2**18, "read": 2**17}
 """Values of an activation, B g P E, below which PyTorch's own operations are about as quick, by kernel."""
-
-
-@cache
-def kernels() -> ctypes.CDLL | None:
-    """The compiled kernels, or None where they cannot be had."""
-    if os.environ.get("HIPERCEIVER_FUSED", "1") == "0":
-        return None
-    for compiler in filter(None, map(shutil.which, [os.environ.get("CC", "cc"), "gcc", "clang"])):
-        for native in ("-march=native", "-mcpu=native"):
-            try:
-                return ctypes.CDLL(str(_compiled(compiler, native)))
-            except (OSError, subprocess.SubprocessError):
-                continue
-    return None
-
-
-def _compiled(compiler: str, native: str) -> Path:
-    """The shared library, made unless it is there already."""
-    key = hashlib.sha256(_SOURCE.read_bytes())
-    key.update(" ".join([compiler, *_FLAGS, native, platform.machine(), _cpu_features()]).encode())
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hiperceiver"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError:  # read-only or full
-        folder = Path(tempfile.mkdtemp(prefix="hiperceiver-"))
-    library = folder / f"fused-{key.hexdigest()[:16]}.so"
-    if not library.exists():
-        part = library.with_suffix(f".{os.getpid()}.part")
-        command = [compiler, *_FLAGS, native, str(_SOURCE), "-o", str(part), "-lm"]
-        subprocess.run(command, check=True, capture_output=True, timeout=120)
-        part.replace(library)  # another process may do the same at the same time
-    return library
-
-
-def _cpu_features() -> str:
-    """What tells processors apart that share a home folder."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
 
 
 def suits(kernel: str, *tensors: Tensor, num_values: int, num_channels: int, num_queries: int) -> bool:
@@ -260,7 +207,7 @@ def _look(*tensors: Any) -> tuple[Tensor, Tensor]:
     arguments, kept = _look_arguments(*tensors)
     asked = kept["asked"]
     seen, logs = torch.empty_like(asked), asked.new_empty(asked.shape[:3])
-    _in_threads("look", arguments, arguments.groups, [[seen], [logs]])
+    run_kernel("look", arguments, arguments.groups, [[seen], [logs]])
     return seen, logs
 
 
@@ -275,10 +222,11 @@ def _look_backward(*arguments_of_look: Any) -> tuple[Tensor, Tensor, Tensor]:
     *tensors, seen, logs, gradient, by_positions, adds = arguments_of_look
     arguments, kept = _look_arguments(*tensors)
     arguments.adds = adds
-    by_asked, by_weights = torch.zeros_like(kept["asked"]), _shares(arguments.groups, kept["weight"], kept["bias"])
+    by_asked = torch.zeros_like(kept["asked"])
+    by_weights = one_for_each_thread(arguments.groups, kept["weight"], kept["bias"])
     outputs = [[seen], [logs], [gradient.contiguous()], [by_positions], [by_asked], *by_weights]
-    _in_threads("look_backward", arguments, arguments.groups, outputs)
-    by_weight, by_bias = _sums(by_weights)
+    run_kernel("look_backward", arguments, arguments.groups, outputs)
+    by_weight, by_bias = add_up(by_weights)
     return by_asked, by_weight, by_bias
 
 
@@ -400,7 +348,7 @@ def _read(*arguments_of_read: Any) -> Tensor:
     arguments, kept = _read_arguments(wanted, *tensors)
     positions, keys, direct = kept["positions"], kept["keys"], kept["direct"]
     result = positions.new_empty(*keys.shape[:2], arguments.read, direct.shape[0])
-    _in_threads("read_out", arguments, keys.shape[1], [[result]])
+    run_kernel("read_out", arguments, keys.shape[1], [[result]])
     return result
 
 
@@ -419,10 +367,10 @@ def _read_backward(*arguments_of_read: Any) -> tuple[Tensor, ...]:
     arguments, kept = _read_arguments(wanted, *tensors)
     arguments.adds = adds
     own = [torch.zeros_like(kept[name]) for name in ("keys", "constants", "values")]
-    shared = _shares(keys.shape[1], *tensors[4:])
+    shared = one_for_each_thread(keys.shape[1], *tensors[4:])
     outputs = [[gradient.contiguous()], [by_positions], *[[each] for each in own], *shared]
-    _in_threads("read_out_backward", arguments, keys.shape[1], outputs)
-    return *own, *_sums(shared)
+    run_kernel("read_out_backward", arguments, keys.shape[1], outputs)
+    return *own, *add_up(shared)
 
 
 def _read_arguments(wanted: Tensor | None, *tensors: Tensor) -> tuple[_ReadArguments, dict[str, Tensor]]:
@@ -442,55 +390,6 @@ def _read_arguments(wanted: Tensor | None, *tensors: Tensor) -> tuple[_ReadArgum
         **{name: tensor.data_ptr() for name, tensor in kept.items()},
     )
     return arguments, kept
-
-
-# ------------------------------------------------------------------------------------------------------------ threads
-
-
-def _num_threads(num_groups: int) -> int:
-    return min(torch.get_num_threads(), num_groups)
-
-
-@cache
-def _pool(num_threads: int, process: int) -> ThreadPoolExecutor:
-    """Threads of this process: a fork has none of its parent's."""
-    return ThreadPoolExecutor(num_threads, thread_name_prefix="hiperceiver")
-
-
-def _in_threads(
-    name: str, arguments: ctypes.Structure, num_groups: int, outputs: Sequence[Sequence[Tensor | None]]
-) -> None:
-    """Call a kernel for all groups, some in each thread.
-
-    Args:
-        name: of the kernel, called with (arguments, first group, last group, *pointers).
-        arguments: what it reads.
-        num_groups: g.
-        outputs: for each further pointer one tensor, or one for each thread; None is a null pointer.
-    """
-    library = kernels()
-    assert library is not None
-    kernel: Callable[..., int] = library[name]
-    threads = _num_threads(num_groups)
-    bounds = [num_groups * i // threads for i in range(threads + 1)]
-
-    def run(i: int) -> int:
-        tensors = [each[i if len(each) > 1 else 0] for each in outputs]
-        pointers = [ctypes.c_void_p(None if tensor is None else tensor.data_ptr()) for tensor in tensors]
-        return kernel(ctypes.byref(arguments), ctypes.c_int64(bounds[i]), ctypes.c_int64(bounds[i + 1]), *pointers)
-
-    failures = [run(0)] if threads == 1 else list(_pool(threads, os.getpid()).map(run, range(threads)))
-    if any(failures):
-        raise MemoryError(f"hiperceiver.model.fused: no memory for the tiles of {name}")
-
-
-def _shares(num_groups: int, *weights: Tensor) -> list[list[Tensor]]:
-    """Zeros like each weight, for each thread to add its groups' gradients to."""
-    return [[torch.zeros_like(weight) for _ in range(_num_threads(num_groups))] for weight in weights]
-
-
-def _sums(shares: Sequence[Sequence[Tensor]]) -> list[Tensor]:
-    return [torch.stack(list(each)).sum(0) for each in shares]
 
 
 # ---------------------------------------------------------------------------------------------------------- operations

@@ -5,7 +5,6 @@ Source: "HiP", section 3.1, and the published JAX reference, whose dealing this 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -28,7 +27,7 @@ class Span:
     @property
     def tokens_per_group(self) -> int:
         """Tokens in each group but the last, which may hold fewer."""
-        return math.ceil(self.num_tokens / self.num_groups)
+        return -(-self.num_tokens // self.num_groups)
 
     @property
     def has_padding(self) -> bool:
@@ -86,9 +85,12 @@ class GroupPlan:
             )
         groups = dict.fromkeys(num_tokens, 1)
         for _ in range(num_groups - len(groups)):
-            crowded = max(groups, key=lambda name: num_tokens[name] / groups[name])
+            crowded, *others = groups
+            for name in others:  # in whole numbers, and without a key: the compiler must follow where sizes vary
+                if num_tokens[name] * groups[crowded] > num_tokens[crowded] * groups[name]:
+                    crowded = name
             groups[crowded] += 1
-        num_places = max(math.ceil(num_tokens[name] / groups[name]) for name in groups)
+        num_places = max(-(-num_tokens[name] // groups[name]) for name in groups)
         return cls({name: Span(num_tokens[name], groups[name], num_places) for name in groups}, is_pooled=False)
 
     @classmethod

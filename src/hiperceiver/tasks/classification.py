@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hiperceiver.modality import Batch
-from hiperceiver.tasks.losses import IGNORE, cross_entropy
+from hiperceiver.tasks.losses import IGNORE, Mean, cross_entropy
 from hiperceiver.tasks.readout import LabelConfig, LabelTask
 from hiperceiver.tasks.task import find_target
 
@@ -55,20 +55,19 @@ class Classification(LabelTask):
     source_task: ClassVar[str] = "classification"
     monitor = ("accuracy", "max")
 
-    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Cross-entropy over the labelled examples, mixed ones between both labels. Logs nothing beside."""
+    def terms(self, batch: Batch) -> dict[str, Mean]:
+        """Cross-entropy over the labelled examples, mixed ones between both labels."""
         target = self._target(batch)
         mixed = self.mixed(batch, target != IGNORE)
         if mixed is None:
-            loss, _ = self._cross_entropy(self.logits(batch), target)
-            return loss, {}
+            return {"error": self._cross_entropy(self.logits(batch), target)}
         logits = self.logits(mixed.batch)
-        loss, _ = self._cross_entropy(
+        error = self._cross_entropy(
             torch.cat([logits, logits]),
             torch.cat([target, target[mixed.partner]]),
             share=torch.cat([mixed.share, 1 - mixed.share]),
         )
-        return loss, {}
+        return {"error": error}
 
     def make_metrics(self) -> MetricCollection:
         """`loss`, `accuracy`, `balanced_accuracy`, and `top5_accuracy` where there are more than 5 classes."""
@@ -104,7 +103,7 @@ class Classification(LabelTask):
     def _target(self, batch: Batch) -> Tensor:
         return find_target(batch, "label", (len(batch),), self.config.num_classes)
 
-    def _cross_entropy(self, logits: Tensor, target: Tensor, share: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def _cross_entropy(self, logits: Tensor, target: Tensor, share: Tensor | None = None) -> Mean:
         return cross_entropy(
             logits,
             target,

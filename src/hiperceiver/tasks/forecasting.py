@@ -12,7 +12,7 @@ from torch import Tensor
 from hiperceiver.masking import future_is_masked
 from hiperceiver.modality import Batch
 from hiperceiver.model import Perceiver
-from hiperceiver.tasks.losses import squared_error
+from hiperceiver.tasks.losses import Mean, squared_error
 from hiperceiver.tasks.task import Task, TaskConfig, find_input_modality, num_told_channels
 
 if TYPE_CHECKING:
@@ -76,12 +76,11 @@ class Forecasting(Task):
         if config.horizon >= steps:
             raise ValueError(f"horizon: expected fewer than the {steps} steps of {name!r}, got {config.horizon}")
 
-    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Mean squared error over the present tokens of the horizon. Logs nothing beside."""
+    def terms(self, batch: Batch) -> dict[str, Mean]:
+        """Mean squared error over the present tokens of the horizon."""
         forecast = self._foretell(batch)
         _, future, is_counted = self._past_and_future(batch)
-        loss, _ = squared_error(forecast, future, is_counted)
-        return loss, {}
+        return {"error": squared_error(forecast, future, is_counted)}
 
     def persistence(self, batch: Batch) -> Tensor:
         """The forecast that repeats the last step that was seen, 0 where none was: (B, tokens in h steps, C)."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from hiperceiver.modality import Batch, Modality
 from hiperceiver.model import Perceiver
-from hiperceiver.tasks.losses import IGNORE, cross_entropy, number_error
+from hiperceiver.tasks.losses import IGNORE, Mean, cross_entropy, number_error
 from hiperceiver.tasks.readout import label_parameters
 from hiperceiver.tasks.task import DataFacts, Task, TaskConfig, find_numbers, find_target, is_number, numbers_by_name
 
@@ -157,8 +157,13 @@ class Joint(Task):
         assert isinstance(config, JointConfig)
         return label_modalities(config.labels)
 
-    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Show some labels, compare the hidden ones. Logs `loss_NAME` for each label."""
+    @property
+    def term_weights(self) -> dict[str, float]:
+        """A term for each label."""
+        return {name: float((self.config.weights or {}).get(name, 1.0)) for name in self.config.labels}
+
+    def terms(self, batch: Batch) -> dict[str, Mean]:
+        """Show some labels, compare the hidden ones."""
         targets = self._targets(batch)
         is_shown: dict[str, Tensor] = {}
         if self.training and self.config.shown:
@@ -166,17 +171,12 @@ class Joint(Task):
                 is_drawn = torch.rand(len(target), device=target.device) < self.config.shown
                 is_shown[name] = is_drawn & self._is_known(name, target)
         read = self._read(batch, targets, is_shown)
-        total = weights = torch.zeros((), device=self.device)
-        logs = {}
+        terms = {}
         for name, target in targets.items():
             if is_shown:
                 target = target.masked_fill(is_shown[name], IGNORE if self.config.labels[name] else torch.nan)
-            error, count = self._error(name, read[name], target)
-            weight = self._weight(name) * (count > 0)  # a label that nothing in the batch has, has no say
-            total = total + weight * error
-            weights = weights + weight
-            logs[f"loss_{name}"] = error.detach()
-        return total / torch.where(weights > 0, weights, 1.0), logs
+            terms[name] = self._error(name, read[name], target)
+        return terms
 
     def make_metrics(self) -> MetricCollection:
         """`loss`, `score`, and those of each label."""
@@ -184,7 +184,7 @@ class Joint(Task):
 
         from hiperceiver.tasks.metrics import JointErrors
 
-        errors = JointErrors(self.config.labels, {name: self._weight(name) for name in self.config.labels})
+        errors = JointErrors(self.config.labels, self.term_weights)
         return MetricCollection({"errors": errors}).to(self.device)
 
     @torch.no_grad()
@@ -241,7 +241,7 @@ class Joint(Task):
     def _is_known(self, name: str, target: Tensor) -> Tensor:
         return target != IGNORE if self.config.labels[name] else ~target.isnan()
 
-    def _error(self, name: str, read: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    def _error(self, name: str, read: Tensor, target: Tensor) -> Mean:
         if self.config.labels[name]:
             return cross_entropy(read, target)
         return number_error(read.squeeze(1), self._in_deviations(name, target))
@@ -263,6 +263,3 @@ class Joint(Task):
 
     def _mean_and_std(self, name: str) -> tuple[float, float]:
         return (self.config.target_mean or {}).get(name, 0.0), (self.config.target_std or {}).get(name, 1.0)
-
-    def _weight(self, name: str) -> float:
-        return float((self.config.weights or {}).get(name, 1.0))

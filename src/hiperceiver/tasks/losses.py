@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,16 @@ IGNORE = -100
 _EPSILON = 1e-6
 
 
-def squared_error(reconstruction: Tensor, target: Tensor, is_counted: Tensor | None = None) -> tuple[Tensor, Tensor]:
+class Mean(NamedTuple):
+    """A mean, and of how much it is one."""
+
+    value: Tensor
+    """float32 scalar; zero where nothing is counted."""
+    count: Tensor
+    """Number of what is counted, or the sum of its weights: float32 scalar."""
+
+
+def squared_error(reconstruction: Tensor, target: Tensor, is_counted: Tensor | None = None) -> Mean:
     """Mean squared error over the counted tokens of a batch, and their number.
 
     Args:
@@ -27,8 +36,7 @@ def squared_error(reconstruction: Tensor, target: Tensor, is_counted: Tensor | N
         is_counted: bool (B, M); other tokens give neither loss nor gradient, whatever they hold. None: all count.
 
     Returns:
-        The mean over counted tokens and their channels, zero where none is counted; and the number of counted tokens,
-        both float32 scalars.
+        The mean over counted tokens and their channels, and the number of counted tokens.
     """
     reconstruction, target = reconstruction.float(), target.float()
     if is_counted is None:
@@ -37,7 +45,7 @@ def squared_error(reconstruction: Tensor, target: Tensor, is_counted: Tensor | N
         count = is_counted.sum().float()
         reconstruction, target = (x.masked_fill(~is_counted[..., None], 0.0) for x in (reconstruction, target))
     total = F.mse_loss(reconstruction, target, reduction="sum")
-    return total / (count * target.shape[2]).clamp(min=1), count
+    return Mean(total / (count * target.shape[2]).clamp(min=1), count)
 
 
 def normalise(x: Tensor, normalisation: TargetNormalisation, is_counted: Tensor | None = None) -> Tensor:
@@ -79,7 +87,7 @@ def cross_entropy(
     class_weights: Tensor | None = None,
     label_smoothing: float = 0.0,
     share: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
+) -> Mean:
     """Mean cross-entropy over what has a label, and the weight of that mean.
 
     Args:
@@ -90,8 +98,7 @@ def cross_entropy(
         share: (...), how much each counts beside. None: all 1.
 
     Returns:
-        The mean, zero where nothing has a label; and the sum of the weights of what has one (without class weights: its
-        number), both float32 scalars.
+        The mean, and the sum of the weights of what has a label (without class weights: its number).
     """
     logits, target = logits.flatten(0, -2).float(), target.flatten()
     each = F.cross_entropy(
@@ -109,12 +116,12 @@ def cross_entropy(
     if share is not None:
         each, weight = each * share.flatten(), weight * share.flatten()
     weight = weight.masked_fill(~is_labelled, 0.0).sum()
-    return each.sum() / torch.where(weight > 0, weight, 1.0), weight
+    return Mean(each.sum() / torch.where(weight > 0, weight, 1.0), weight)
 
 
 def binary_cross_entropy(
     logits: Tensor, target: Tensor, *, class_weights: Tensor | None = None, label_smoothing: float = 0.0
-) -> tuple[Tensor, Tensor]:
+) -> Mean:
     """Mean binary cross-entropy over what is known, and how much that is.
 
     Args:
@@ -124,7 +131,7 @@ def binary_cross_entropy(
         label_smoothing: share of the target that is spread over yes and no.
 
     Returns:
-        The mean, zero where nothing is known; and the number of known targets, both float32 scalars.
+        The mean, and the number of known targets.
     """
     is_known = ~target.isnan()
     target = target.masked_fill(~is_known, 0.0) * (1 - label_smoothing) + label_smoothing / 2
@@ -132,7 +139,7 @@ def binary_cross_entropy(
     return _mean_over(each, is_known)
 
 
-def number_error(prediction: Tensor, target: Tensor, kind: NumberLoss = "squared") -> tuple[Tensor, Tensor]:
+def number_error(prediction: Tensor, target: Tensor, kind: NumberLoss = "squared") -> Mean:
     """Mean error of numbers over what is known, and how much that is.
 
     Args:
@@ -141,7 +148,7 @@ def number_error(prediction: Tensor, target: Tensor, kind: NumberLoss = "squared
         kind: `squared`; `absolute`; `huber`: half the square up to 1, from there the absolute error less a half.
 
     Returns:
-        The mean, zero where nothing is known; and the number of known targets, both float32 scalars.
+        The mean, and the number of known targets.
     """
     is_known = ~target.isnan()
     measure = {"squared": F.mse_loss, "absolute": F.l1_loss, "huber": F.huber_loss}[kind]
@@ -149,9 +156,9 @@ def number_error(prediction: Tensor, target: Tensor, kind: NumberLoss = "squared
     return _mean_over(each, is_known)
 
 
-def _mean_over(each: Tensor, is_counted: Tensor) -> tuple[Tensor, Tensor]:
+def _mean_over(each: Tensor, is_counted: Tensor) -> Mean:
     count = is_counted.sum().float()
-    return each.masked_fill(~is_counted, 0.0).sum() / count.clamp(min=1), count
+    return Mean(each.masked_fill(~is_counted, 0.0).sum() / count.clamp(min=1), count)
 
 
 def balanced_weights(counts: Sequence[float], *, power: float = 0.5) -> tuple[float, ...]:

@@ -25,7 +25,7 @@ from hiperceiver.masking import (
 )
 from hiperceiver.modality import Batch
 from hiperceiver.model import GroupPlan, Perceiver
-from hiperceiver.tasks.losses import TargetNormalisation, mean_and_deviation, normalise, squared_error
+from hiperceiver.tasks.losses import Mean, TargetNormalisation, mean_and_deviation, normalise, squared_error
 from hiperceiver.tasks.task import Task, TaskConfig, is_number, num_told_channels, numbers_by_name
 
 if TYPE_CHECKING:
@@ -146,8 +146,13 @@ class MaskedAutoencoding(Task):
         """Weight of a modality's loss in the mean over modalities."""
         return float((self.config.modality_weights or {}).get(name, 1.0))
 
-    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Mask, reconstruct, compare. Logs `loss_NAME` for each modality where there are several."""
+    @property
+    def term_weights(self) -> dict[str, float]:
+        """A term for each modality."""
+        return {name: self.modality_weight(name) for name in self.model.input_names}
+
+    def terms(self, batch: Batch) -> dict[str, Mean]:
+        """Mask, reconstruct, compare."""
         mask = self.draw_mask(batch, None if self.training else _evaluation_generators(0, len(batch)))
         targets = self.targets(batch)
         if self.training and (self.config.strategy, self.config.loss_on) == ("group-wise", "hidden"):
@@ -156,15 +161,10 @@ class MaskedAutoencoding(Task):
             reconstruction, is_counted = self._reconstruct(batch, mask), self.is_counted(batch, mask)
             if self.config.loss_on == "all":  # where no token is absent, all of them count
                 is_counted = {name: is_counted[name] for name in self.input_tensors(batch)[1]}
-        total = weights = torch.zeros((), device=self.device)
-        logs = {}
-        for name, target in targets.items():
-            error, count = squared_error(self._judged(name, reconstruction[name]), target, is_counted.get(name))
-            weight = self.modality_weight(name) * (count > 0)  # a modality without any real token has no say
-            total = total + weight * error
-            weights = weights + weight
-            logs[f"loss_{name}"] = error.detach()
-        return total / torch.where(weights > 0, weights, 1.0), logs if len(logs) > 1 else {}
+        return {
+            name: squared_error(self._judged(name, reconstruction[name]), target, is_counted.get(name))
+            for name, target in targets.items()
+        }
 
     def draw_mask(self, batch: Batch, generator: Generators | None = None) -> Mask:
         """Draw what is hidden: each example its own mask.

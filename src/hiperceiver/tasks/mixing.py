@@ -7,11 +7,12 @@ Classifiers with Localizable Features", arXiv 1905.04899.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch._compile import _disable_dynamo
 
 from hiperceiver.modality import Batch, Modality
 
@@ -85,14 +86,13 @@ def mix(
     return Mixed(dataclasses.replace(batch, inputs=inputs, is_padding=is_padding), partner, shares)
 
 
-def _beta(alpha: float) -> Tensor:
+# The compiler cannot look into distributions, and would say so in warnings. The public `torch.compiler.disable` would
+# import all of the compiler here, which takes two seconds.
+@_disable_dynamo
+def _draw_share(alpha: float) -> Tensor:
     """A number from Beta(alpha, alpha), on the CPU."""
     parameter = torch.tensor(float(alpha))
     return torch.distributions.Beta(parameter, parameter).sample()
-
-
-# The compiler cannot look into distributions, and would say so in warnings.
-_draw_share: Callable[[float], Tensor] = torch.compiler.disable(_beta)  # type: ignore[assignment]
 
 
 def _draw_partners(is_labelled: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hiperceiver.modality import Batch
-from hiperceiver.tasks.losses import binary_cross_entropy
+from hiperceiver.tasks.losses import Mean, binary_cross_entropy
 from hiperceiver.tasks.readout import LabelConfig, LabelTask
 from hiperceiver.tasks.task import find_label_set
 
@@ -56,15 +56,14 @@ class Multilabel(LabelTask):
     source_task: ClassVar[str] = "multilabel"
     monitor = ("map", "max")
 
-    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Binary cross-entropy over what is known, mixed examples between both. Logs nothing beside."""
+    def terms(self, batch: Batch) -> dict[str, Mean]:
+        """Binary cross-entropy over what is known, mixed examples between both."""
         target = self._target(batch)
         mixed = self.mixed(batch, ~target.isnan().all(dim=1))
         if mixed is not None:
             batch = mixed.batch
             target = torch.lerp(target[mixed.partner], target, mixed.share[:, None])
-        loss, _ = self._cross_entropy(self.logits(batch), target)
-        return loss, {}
+        return {"error": self._cross_entropy(self.logits(batch), target)}
 
     def make_metrics(self) -> MetricCollection:
         """`loss`, `map` and `auc`."""
@@ -90,7 +89,7 @@ class Multilabel(LabelTask):
     def _target(self, batch: Batch) -> Tensor:
         return find_label_set(batch, "labels", (len(batch), self.config.num_classes))
 
-    def _cross_entropy(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    def _cross_entropy(self, logits: Tensor, target: Tensor) -> Mean:
         return binary_cross_entropy(
             logits, target, class_weights=self.class_weights, label_smoothing=self.config.label_smoothing
         )

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hiperceiver.modality import Batch
 from hiperceiver.model import Perceiver
-from hiperceiver.tasks.losses import NumberLoss, number_error
+from hiperceiver.tasks.losses import Mean, NumberLoss, number_error
 from hiperceiver.tasks.readout import ExampleTask
 from hiperceiver.tasks.task import DataFacts, TaskConfig, find_numbers, is_number
 
@@ -96,10 +96,9 @@ class Regression(ExampleTask):
         mean, std = facts.statistics["values"]
         return {"num_values": len(mean), "target_mean": mean, "target_std": std}
 
-    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The mean error over what is known, in standard deviations. Logs nothing beside."""
-        loss, _ = self._error(self.read(batch), self._target(batch))
-        return loss, {}
+    def terms(self, batch: Batch) -> dict[str, Mean]:
+        """The mean error over what is known, in standard deviations."""
+        return {"error": self._error(self.read(batch), self._target(batch))}
 
     def make_metrics(self) -> MetricCollection:
         """`loss`, `mae`, `rmse` and `r2`."""
@@ -125,7 +124,7 @@ class Regression(ExampleTask):
     def _target(self, batch: Batch) -> Tensor:
         return find_numbers(batch, "values", (len(batch), self.config.num_values))
 
-    def _error(self, read: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    def _error(self, read: Tensor, target: Tensor) -> Mean:
         return number_error(read, (target - self.target_mean) / self.target_std, self.config.loss)
 
     def _in_units(self, read: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from hiperceiver.modality import Batch
 from hiperceiver.model import Perceiver
 from hiperceiver.model.layers import ACTIVATIONS, Activation, Linear
-from hiperceiver.tasks.losses import IGNORE, cross_entropy
+from hiperceiver.tasks.losses import IGNORE, Mean, cross_entropy
 from hiperceiver.tasks.task import (
     DataFacts,
     Task,
@@ -143,10 +143,9 @@ class Segmentation(Task):
         latents = self.model.decode(encoded)
         return self.model.read_out(encoded, latents, name, self.head, own_embedding=self.config.own_embedding)
 
-    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Cross-entropy over the labelled tokens. Logs nothing beside."""
-        loss, _ = self._cross_entropy(self.logits(batch), self._target(batch))
-        return loss, {}
+    def terms(self, batch: Batch) -> dict[str, Mean]:
+        """Cross-entropy over the labelled tokens."""
+        return {"error": self._cross_entropy(self.logits(batch), self._target(batch))}
 
     def make_metrics(self) -> MetricCollection:
         """`loss`, `miou`, `accuracy`, and `foreground_accuracy` where there is a background class."""
@@ -187,7 +186,7 @@ class Segmentation(Task):
         is_absent = batch.is_padding.get(self.input_modality)
         return target if is_absent is None else target.masked_fill(is_absent, IGNORE)
 
-    def _cross_entropy(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    def _cross_entropy(self, logits: Tensor, target: Tensor) -> Mean:
         return cross_entropy(
             logits, target, class_weights=self.class_weights, label_smoothing=self.config.label_smoothing
         )

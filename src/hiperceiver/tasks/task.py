@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from hiperceiver.modality import Batch, Modality
 from hiperceiver.model import Perceiver
-from hiperceiver.tasks.losses import IGNORE
+from hiperceiver.tasks.losses import IGNORE, Mean
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
@@ -107,13 +107,51 @@ class Task(nn.Module, ABC):
         """Modalities of role `label` that a model must have for this task, beside those of its inputs."""
         return {}
 
+    @property
+    def term_weights(self) -> dict[str, float]:
+        """The loss's terms by name, always in the same order, and the weight of each in their mean."""
+        return {"error": 1.0}
+
     @abstractmethod
+    def terms(self, batch: Batch) -> dict[str, Mean]:
+        """Means over what counts in a batch, whose weighted mean is what a training step minimises.
+
+        By the names of `term_weights`; what the batch has nothing of may be missing.
+        """
+
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """What a training step minimises.
 
         Returns:
-            A float32 scalar, and scalars that are worth logging, by name, without gradient.
+            The weighted mean of the terms that count something, a float32 scalar; and, where the task has several
+            terms, those of the batch as `loss_NAME`, without gradient.
         """
+        return self.weigh(self.terms(batch))
+
+    def weigh(
+        self, terms: Mapping[str, Mean], counts: Mapping[str, Tensor] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The `loss` that terms come to.
+
+        Args:
+            terms: of a batch, or of the part of one that a process has.
+            counts: by term, what counts in the whole batch. The loss and the logs are then what this part adds to those
+                of the whole. None: the terms are of the whole.
+        """
+        if counts is None:
+            counts = {name: term.count for name, term in terms.items()}
+        total = weights = torch.zeros((), device=self.device)
+        logs = {}
+        for name, weight in self.term_weights.items():
+            if name not in counts:
+                continue
+            count = counts[name]
+            weights = weights + weight * (count > 0)  # a term that counts nothing has no say
+            if name in terms:
+                part = terms[name].value * (terms[name].count / torch.where(count > 0, count, 1.0))
+                total = total + weight * part
+                logs[f"loss_{name}"] = part.detach()
+        return total / torch.where(weights > 0, weights, 1.0), logs if len(self.term_weights) > 1 else {}
 
     @abstractmethod
     def make_metrics(self) -> MetricCollection:

@@ -138,7 +138,6 @@ class RunControl(Callback):
         """The processes tell each other what they have read."""
         counts = self._agree(len(batch), len(batch.skipped))
         num_read = sum(read for read, _ in counts)
-        self.module.share = len(batch) / max(num_read, 1)
         if num_read > 0 and len(batch) == 0:
             self.module.window.num_batches += 1  # of which this process has no part
         skipped = batch.skipped

@@ -167,10 +167,10 @@ class LossWindow:
         self.num_examples = 0
         self.num_tokens = 0
 
-    def add(self, batch: Batch, loss: Tensor, logs: Mapping[str, Tensor], *, share: float = 1.0) -> None:
-        """Count a batch in, or the part of one that this process has: `share` of its examples."""
+    def add(self, batch: Batch, loss: Tensor, logs: Mapping[str, Tensor]) -> None:
+        """Count a batch in, or the part of one that this process has, with what that adds to the batch's loss."""
         for name, value in {"loss": loss, **logs}.items():
-            value = value.detach() * share
+            value = value.detach()
             self.sums[name] = self.sums[name] + value if name in self.sums else value
         self.num_batches += 1
         self.num_examples += len(batch)

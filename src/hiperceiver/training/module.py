@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from hiperceiver.modality import Batch
+from hiperceiver.tasks.losses import Mean
 from hiperceiver.tasks.task import Task
 from hiperceiver.training.logs import LossWindow
 from hiperceiver.training.optimizer import make_optimizer
@@ -23,8 +25,8 @@ class TrainingModule(LightningModule):
         task: trained in place.
         settings: how.
         clock: how far the run is; the learning rate follows it.
-        num_ranks: processes that train together. Lightning's strategies average their gradients; each weights its loss
-            by its share of the batch's examples, so that together they have the gradient of one process.
+        num_ranks: processes that train together. The loss of each is what its examples add to the loss of the whole
+            batch, so that together they have the gradient of one process.
     """
 
     stand_in: Batch | None
@@ -40,16 +42,14 @@ class TrainingModule(LightningModule):
         self.window = LossWindow()
         self.last_loss: Tensor | None = None
         self.gradient_norm: Tensor | None = None
-        self._loss = task.loss
-        self.share = 1.0
-        """Share of the batch's examples that this process has."""
+        self._terms = task.terms
         self.num_ranks = num_ranks
         self.stand_in: Batch | None = None
 
     def on_fit_start(self) -> None:
         """Compile if asked to: not before Lightning's callbacks have copied what they want to copy."""
         if self.settings.compile:
-            self._loss = torch.compile(self.task.loss)
+            self._terms = torch.compile(self.task.terms)
 
     def train(self, mode: bool = True) -> TrainingModule:
         """Training mode; whatever is frozen whole stays in evaluation mode, its dropout included."""
@@ -74,13 +74,24 @@ class TrainingModule(LightningModule):
         if len(batch) == 0:
             if self.stand_in is not None:
                 self.last_loss = None
-                return self._loss(self.stand_in.to(self.device))[0] * 0.0
+                terms = self._terms(self.stand_in.to(self.device))
+                return self._weigh({name: Mean(term.value, term.count * 0) for name, term in terms.items()})[0]
             weights = [weight for weight in self.parameters() if weight.requires_grad]
             return torch.stack([weight.sum() for weight in weights]).sum() * 0.0
-        loss, logs = self._loss(batch)
-        self.last_loss = loss.detach() * self.share
-        self.window.add(batch, loss, logs, share=self.share)
-        return loss * (self.share * self.num_ranks)
+        loss, logs = self._weigh(self._terms(batch))
+        self.last_loss = loss.detach()
+        self.window.add(batch, loss, logs)
+        return loss * self.num_ranks  # Lightning's strategies take the mean of the gradients
+
+    def _weigh(self, terms: dict[str, Mean]) -> tuple[Tensor, dict[str, Tensor]]:
+        """What this process's examples add to the loss of the whole batch, and to its logs."""
+        if self.num_ranks == 1:
+            return self.task.weigh(terms)
+        names = self.task.term_weights
+        nothing = torch.zeros((), device=self.device)
+        counts = torch.stack([terms[name].count if name in terms else nothing for name in names])
+        dist.all_reduce(counts)
+        return self.task.weigh(terms, dict(zip(names, counts, strict=True)))
 
     def configure_gradient_clipping(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:
         """Shorten the gradient if it is too long, and keep its norm for the log."""

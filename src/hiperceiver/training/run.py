@@ -137,9 +137,7 @@ def train(
     With several devices (`devices`, `num_nodes`, torchrun or SLURM) every process calls this with the same arguments
     and a run folder that all can read; Lightning starts them by the command of this one if nobody else did. Weights and
     metrics are those of one process with the same batches, but for what is random: masks, dropout and mixing are drawn
-    anew in each process, and order and augmentation of the data are not. A loss that is a mean over examples is the
-    same; one over tokens (masked auto-encoding, segmentation) too if as many count in each example, else each process
-    counts by its examples.
+    anew in each process, and order and augmentation of the data are not.
 
     Args:
         task: its model and head are trained in place. It gets the source's encoders and class names, saved with it.

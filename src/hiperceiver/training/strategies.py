@@ -116,8 +116,8 @@ class ShardedModule(TrainingModule):
         for block in self.task.model.blocks:
             fully_shard(block, mesh=mesh)
         fully_shard(self.task, mesh=mesh)
-        register_fsdp_forward_method(self.task, "loss")
-        self._loss = self.task.loss
+        register_fsdp_forward_method(self.task, "terms")
+        self._terms = self.task.terms
 
 
 def whole_in_place(module: TrainingModule, average: AverageWeights | None, processes: Processes) -> WholeTask:
