@@ -33,17 +33,21 @@ def measure(job: Job) -> dict[str, Any]:
 
 
 def measured(step: Step, *, import_bytes: int, job: Job) -> dict[str, Any]:
-    """Warm up once, then time.
+    """Warm up, then time.
+
+    Two steps warm up: a training step's second is the first one beside the optimizer's state, and fetches memory once
+    more.
 
     Returns:
-        `seconds` of each call, `first_seconds` of the one before them, `compile_seconds`, `peak_bytes` of the process
-        from the first call on (on a GPU: of what PyTorch allocated there), `import_bytes` that it held before the
-        model was made, and `num_parameters`.
+        `seconds` of each call, `first_seconds` of the very first, which is not among them, `compile_seconds`,
+        `peak_bytes` of the process from the first call on (on a GPU: of what PyTorch allocated there), `import_bytes`
+        that it held before the model was made, and `num_parameters`.
     """
     forget_peak()
     started = time.perf_counter()
     step.run()
     first = time.perf_counter() - started
+    step.run()
     seconds = seconds_of(step.run)
     peak = peak_resident()
     if job.device == "cuda":

@@ -125,6 +125,17 @@ def test_reading_some_places(batch: int, num_groups_of_wanted: int, calls: list[
         torch.testing.assert_close(ours.double(), theirs, rtol=1e-3, atol=2e-4 * max(theirs.abs().max().item(), 1e-3))
 
 
+def test_large_zeros_are_zeros_that_can_be_written() -> None:
+    shape = (3, 2**22 + 5)
+    for _ in range(2):  # the second time in memory that was written to before
+        x = fused._zeros(*shape)
+        assert x.shape == shape
+        assert x.dtype == torch.float32
+        assert not x.any()
+        x += 1
+        assert x.sum() == x.numel()
+
+
 class TestSharedGradient:
     """Looking and reading add to one buffer, and autograd must not notice."""
 
@@ -132,13 +143,15 @@ class TestSharedGradient:
     def buffers(self, monkeypatch: pytest.MonkeyPatch) -> list[torch.Size]:
         """Shapes of the buffers that were made."""
         made: list[torch.Size] = []
-        make = fused._in_large_pages
+        make = fused.SharedGradient.buffer
 
-        def note(x: Tensor) -> Tensor:
-            made.append(x.shape)
-            return make(x)
+        def note(self: fused.SharedGradient, like: Tensor) -> tuple[Tensor, bool]:
+            buffer, adds = make(self, like)
+            if not adds:
+                made.append(buffer.shape)
+            return buffer, adds
 
-        monkeypatch.setattr(fused, "_in_large_pages", note)
+        monkeypatch.setattr(fused.SharedGradient, "buffer", note)
         return made
 
     @staticmethod

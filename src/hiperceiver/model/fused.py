@@ -10,7 +10,10 @@ channels, N latents, R channels of a result, W places that are read.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import math
+import mmap
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -24,7 +27,7 @@ from hiperceiver.model.kernels import add_up, kernels, one_for_each_thread, run_
 
 _MOST_CHANNELS = 128
 _MOST_QUERIES = 1024
-_LARGE_PAGE, _MADV_HUGEPAGE = 2**21, 14  # bytes; a name of the kernel's mman-common.h
+_LARGE = 2**25  # bytes
 _FEWEST_VALUES = {"look": 2**18, "read": 2**17}
 """Values of an activation, B g P E, below which PyTorch's own operations are about as quick, by kernel."""
 
@@ -62,22 +65,17 @@ class SharedGradient:
     def __init__(self) -> None:
         self._buffers: dict[int, Tensor] = {}  # by backward pass: one may run inside another, as checkpoints do it
 
-    def buffer(self, like: Tensor, *, is_whole: bool) -> tuple[Tensor, bool]:
-        """Where a kernel's gradient goes, in the backward pass that is under way.
-
-        Args:
-            like: the tensor.
-            is_whole: whether the kernel has a gradient for each of its values.
+    def buffer(self, like: Tensor) -> tuple[Tensor, bool]:
+        """Where a kernel's gradient by a tensor goes, in the backward pass that is under way.
 
         Returns:
-            The buffer, and whether there is something in it that is to be added to.
+            The buffer, at first zeros, and whether another kernel has written to it, so that this one must add.
         """
         backward_pass = torch._C._current_graph_task_id()
         if backward_pass in self._buffers:
             return self._buffers[backward_pass], True
-        buffer = _in_large_pages(torch.empty(like.shape, dtype=like.dtype))
-        self._buffers[backward_pass] = buffer if is_whole else buffer.zero_()
-        return buffer, not is_whole
+        self._buffers[backward_pass] = buffer = _zeros(*like.shape)
+        return buffer, False
 
     def take(self) -> Tensor | None:
         """The sum of this backward pass and of those inside it, which is not kept here; None where there is none."""
@@ -119,13 +117,19 @@ class _Share(torch.autograd.Function):
         return total.add_(others), None
 
 
-def _in_large_pages(x: Tensor) -> Tensor:
-    """Ask Linux for pages of 2 MB for a fresh tensor: fetching 1 GiB in pages of 4 kB takes half a second."""
-    first = -(-x.data_ptr() // _LARGE_PAGE) * _LARGE_PAGE
-    num_bytes = x.data_ptr() + x.nbytes - first
-    if sys.platform == "linux" and num_bytes >= 16 * _LARGE_PAGE:
-        ctypes.CDLL(None).madvise(ctypes.c_void_p(first), ctypes.c_size_t(num_bytes), _MADV_HUGEPAGE)
-    return x
+def _zeros(*shape: int) -> Tensor:
+    """float32 zeros. Large ones are, on Linux, memory that the system gives zeroed and in pages of 2 MB.
+
+    To fetch 1 GiB in pages of 4 kB takes half a second, and to write zeros into it once more another tenth or two.
+    """
+    num_bytes = 4 * math.prod(shape)
+    if sys.platform == "linux" and num_bytes >= _LARGE:
+        with contextlib.suppress(OSError):  # PyTorch knows what to say of too little memory
+            memory = mmap.mmap(-1, num_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            with contextlib.suppress(OSError):  # a system without such pages
+                memory.madvise(mmap.MADV_HUGEPAGE)
+            return torch.frombuffer(memory, dtype=torch.float32).view(shape)
+    return torch.zeros(shape)
 
 
 # --------------------------------------------------------------------------------------------------------------- look
@@ -186,11 +190,10 @@ class _Look(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         *tensors, seen, logs = ctx.saved_tensors
-        positions, visible = tensors[1], tensors[6]
         shared = ctx.gradient or SharedGradient()
         buffer, adds = None, False
         if ctx.needs_input_grad[2]:
-            buffer, adds = shared.buffer(positions, is_whole=visible is None)
+            buffer, adds = shared.buffer(tensors[1])
         by_asked, by_weight, by_bias = torch.ops.hiperceiver.look_backward(
             *tensors, seen, logs, gradients[0], buffer, adds
         )
@@ -334,7 +337,7 @@ class _Read(torch.autograd.Function):
         shared = ctx.gradient or SharedGradient()
         buffer, adds = None, False
         if ctx.needs_input_grad[2]:
-            buffer, adds = shared.buffer(tensors[0], is_whole=wanted is None)
+            buffer, adds = shared.buffer(tensors[0])
         others = torch.ops.hiperceiver.read_backward(*tensors, wanted, gradients[0], buffer, adds)
         return None, None, None if ctx.gradient else shared.take(), *others
 
@@ -346,8 +349,8 @@ _READ_SCHEMA = f"{', '.join(f'Tensor {name}' for name in _READ_TENSORS)}, Tensor
 def _read(*arguments_of_read: Any) -> Tensor:
     *tensors, wanted = arguments_of_read
     arguments, kept = _read_arguments(wanted, *tensors)
-    positions, keys, direct = kept["positions"], kept["keys"], kept["direct"]
-    result = positions.new_empty(*keys.shape[:2], arguments.read, direct.shape[0])
+    keys, direct = kept["keys"], kept["direct"]
+    result = keys.new_empty(*keys.shape[:2], arguments.read, direct.shape[0])
     run_kernel("read_out", arguments, keys.shape[1], [[result]])
     return result
 
