@@ -23,9 +23,10 @@ from small_models import IMAGE, LABEL, block, hip, random_inputs, refusal
 from torch import Tensor
 
 from hiperceiver.masking import group_wise_places
-from hiperceiver.modality import Modality
+from hiperceiver.modality import Batch, Modality
 from hiperceiver.model import GroupParallel, HiP, HiPOutput, streaming
 from hiperceiver.model.shares import own_spans
+from hiperceiver.tasks import MaskedAutoencoding, MaskedAutoencodingConfig
 
 POINTS = Modality(grid=(24,), channels=5, num_coordinates=3)
 WIDE = Modality(grid=(9, 10), channels=3)
@@ -244,6 +245,51 @@ def trained(folder: Path) -> None:
             assert all(torch.equal(each, weight) for each in bits), name
 
 
+def masked_autoencoding(folder: Path) -> None:
+    """The shares' losses add up to that of one process, and so do their gradients and what is logged."""
+    configs = [
+        MaskedAutoencodingConfig(ratio=0.6),
+        MaskedAutoencodingConfig(ratio=0.6, compared_share=0.4, modality_weights={"sound": 3.0}),
+        MaskedAutoencodingConfig(ratio=0.5, strategy="uniform", target_normalisation="channel"),
+        MaskedAutoencodingConfig(ratio=0.0, loss_on="all"),
+    ]
+    for config, is_given_all in [(each, given) for each in configs for given in (True, False)]:
+        if config.target_normalisation != "none" and not is_given_all:
+            continue  # mean and variance are those of all tokens
+        model = hip().train()
+        share = GroupParallel(copy.deepcopy(model))
+        inputs = random_inputs(model.modalities)
+        padding = {name: x for name, x in absent(model, inputs)["is_padding"].items() if name != "query"}
+        whole = Batch(inputs=inputs, is_padding=padding)
+        rows = {name: share.own_tokens.get(name, slice(None)) for name in inputs}
+        own = Batch(
+            inputs={name: x[:, rows[name]] for name, x in inputs.items()},
+            is_padding={name: x[:, rows[name]] for name, x in padding.items()},
+        )
+        found = []
+        for each, batch in [(model, whole), (share, whole if is_given_all else own)]:
+            torch.manual_seed(3)
+            loss, logs = MaskedAutoencoding(each, config).loss(batch)
+            loss.backward()
+            nothing = torch.zeros(())
+            found.append(torch.stack([loss.detach(), *(logs.get(f"loss_{n}", nothing) for n in model.input_names)]))
+        dist.all_reduce(found[1])
+        same(found[1], found[0], str(config), rtol=1e-5, atol=1e-6)
+        assert found[0].all()
+        check_gradients(model, share, rtol=1e-3, atol=1e-5)
+
+
+def normalised_targets_need_all_tokens(folder: Path) -> None:
+    share = GroupParallel(hip({"image": IMAGE}))
+    task = MaskedAutoencoding(share, MaskedAutoencodingConfig(target_normalisation="example"))
+    own = random_inputs({"image": IMAGE})["image"][:, share.own_tokens["image"]]
+    with refusal(
+        f"inputs: expected all {IMAGE.num_tokens} tokens of 'image', over which target_normalisation='example' is "
+        f"done, got {own.shape[1]}"
+    ):
+        task.loss(Batch(inputs={"image": own}))
+
+
 def saved(folder: Path) -> None:
     for name in ("two modalities and a label", "merging across", "coordinates"):
         model = MODELS[name][0]()
@@ -370,6 +416,8 @@ CHECKS |= {
         thawed_later,
         cast_later,
         trained,
+        masked_autoencoding,
+        normalised_targets_need_all_tokens,
         saved,
         random_draws_are_alike,
         memory_falls,

@@ -36,9 +36,10 @@ class GroupParallel(HiP):
     reconstruction of its own tokens and the latents of its own groups; the processor's latents and labels are the same
     everywhere. Groups are dealt once: every input modality comes in every call, in the model's order.
 
-    The loss is the sum over processes of what each makes of its own tokens, plus, counted once, what each makes of the
-    processor's latents and labels. Its gradients are there after `backward()`: whole for weights that all have, each
-    process's own for tables that are cut. `state_dict` is this process's share; `whole_model` puts all together.
+    The loss is the sum over processes of what each makes of its own tokens, as `MaskedAutoencoding` gives it, plus,
+    counted once, what each makes of the processor's latents and labels. Its gradients are there after `backward()`:
+    whole for weights that all have, each process's own for tables that are cut. `state_dict` is this process's share;
+    `whole_model` puts all together.
 
     Args:
         model: a whole model, the same in every process. It is used up: its tables are cut.
@@ -119,6 +120,27 @@ class GroupParallel(HiP):
             return self._is_dealt(int(which))
         return module == "readout" or (module != "label_readout" and which in self.input_names)
 
+    @property
+    def process_group(self) -> dist.ProcessGroup:
+        """The processes among which the groups are dealt."""
+        return self._exchange.group
+
+    def own(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """This process's tokens of each modality (B, own M, ...), if it has any; labels are everyone's.
+
+        Args:
+            tensors: per modality all tokens, or this process's own alone.
+        """
+        own = {}
+        for name, x in tensors.items():
+            tokens = self.own_tokens.get(name)
+            if tokens is None:
+                own[name] = x
+            elif name in self._own_spans:
+                is_whole = isinstance(x, Tensor) and x.shape[1:2] == (self.modalities[name].num_tokens,)
+                own[name] = x[:, tokens] if is_whole else x
+        return own
+
     # ------------------------------------------------------------------------------------------------------- forward
 
     def encode(
@@ -130,7 +152,7 @@ class GroupParallel(HiP):
     ) -> Encoded:
         """Everything up to the processor, included. Arguments as for `forward`, of all tokens or of its own."""
         spans = self._own_spans
-        own, own_padding = self._own(inputs), self._own(is_padding or {})
+        own, own_padding = self.own(inputs), self.own(is_padding or {})
         check_inputs(own, own_padding, self._own_modalities)
         if any(name not in own for name in spans):
             raise ValueError(
@@ -154,18 +176,6 @@ class GroupParallel(HiP):
         # Nothing, but made of the latents: a backward pass must begin in every process.
         nothing = latents[:, :0, 0, :1].expand(-1, -1, self.config.embedding_channels)  # (B, 0, E)
         return {name: self.unembedding[name](nothing) if name in elsewhere else found[name] for name in names}
-
-    def _own(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """This process's tokens of each modality (B, own M, ...), if it has any; labels are everyone's."""
-        own = {}
-        for name, x in tensors.items():
-            tokens = self.own_tokens.get(name)
-            if tokens is None:
-                own[name] = x
-            elif name in self._own_spans:
-                is_whole = isinstance(x, Tensor) and x.shape[1:2] == (self.modalities[name].num_tokens,)
-                own[name] = x[:, tokens] if is_whole else x
-        return own
 
     def _encode_positions(self, name: str, x: Tensor) -> Tensor:
         positions, own = self.positions[name], self.own_tokens.get(name)

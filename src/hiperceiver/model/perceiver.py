@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Self, get_args
 import torch
 from huggingface_hub import ModelHubMixin
 from torch import Tensor, nn
+from torch.distributed import ProcessGroup
 
 from hiperceiver.modality import Modality
 from hiperceiver.model import fused
@@ -263,6 +264,15 @@ class Perceiver(
         block = self.blocks[self.processor_index]
         assert isinstance(block, PerceiverBlock)
         return block
+
+    @property
+    def process_group(self) -> ProcessGroup | None:
+        """The processes among which the groups are dealt. None: all are here."""
+        return None
+
+    def own(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Of per-modality tensors (B, M, ...), the tokens that are computed in this process: all of them."""
+        return dict(tensors)
 
     @abstractmethod
     def plan(self, num_tokens: Mapping[str, int]) -> GroupPlan:

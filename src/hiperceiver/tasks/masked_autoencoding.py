@@ -6,7 +6,7 @@ Learners", arXiv 2111.06377.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, get_args
 
@@ -111,7 +111,8 @@ class MaskedAutoencoding(Task):
     also `loss_NAME` and `explained_NAME`, whose weighted means the two are.
 
     Args:
-        model: the model to pretrain.
+        model: the model to pretrain. With one process's share of it (`GroupParallel`), losses are of that; metrics and
+            predictions are those of whole models.
         config: what is hidden, and how it is judged.
 
     >>> from hiperceiver import Batch, Modality, create_model
@@ -154,13 +155,13 @@ class MaskedAutoencoding(Task):
     def terms(self, batch: Batch) -> dict[str, Mean]:
         """Mask, reconstruct, compare."""
         mask = self.draw_mask(batch, None if self.training else _evaluation_generators(0, len(batch)))
-        targets = self.targets(batch)
+        targets = self.model.own(self.targets(batch))
         if self.training and (self.config.strategy, self.config.loss_on) == ("group-wise", "hidden"):
             reconstruction, targets, is_counted = self._hidden_alone(batch, mask, targets)
         else:
             reconstruction, is_counted = self._reconstruct(batch, mask), self.is_counted(batch, mask)
             if self.config.loss_on == "all":  # where no token is absent, all of them count
-                is_counted = {name: is_counted[name] for name in self.input_tensors(batch)[1]}
+                is_counted = {name: is_counted[name] for name in self.input_tensors(batch)[1] if name in is_counted}
         return {
             name: squared_error(self._judged(name, reconstruction[name]), target, is_counted.get(name))
             for name, target in targets.items()
@@ -179,10 +180,10 @@ class MaskedAutoencoding(Task):
         inputs, _ = self.input_tensors(batch)
         if not inputs:
             raise ValueError(f"inputs: expected at least one of {', '.join(self.model.input_names)}, got none")
+        plan, device = self._plan(inputs), next(iter(inputs.values())).device
         if not self.config.ratio:
-            return Mask({}, {name: x.new_zeros(x.shape[:2], dtype=torch.bool) for name, x in inputs.items()})
-        plan = self.model.plan({name: x.shape[1] for name, x in inputs.items()})
-        device = next(iter(inputs.values())).device
+            shapes = {name: (len(batch), span.num_tokens) for name, span in plan.spans.items()}
+            return Mask({}, {n: torch.zeros(shape, dtype=torch.bool, device=device) for n, shape in shapes.items()})
         if self.config.strategy == "uniform":
             visible = self._uniform(plan, len(batch), generator, device)
         else:
@@ -195,9 +196,9 @@ class MaskedAutoencoding(Task):
 
     def is_counted(self, batch: Batch, mask: Mask) -> dict[str, Tensor]:
         """Per modality, which tokens the loss counts: bool (B, M)."""
-        _, is_padding = self.input_tensors(batch)
+        is_padding = self.model.own(self.input_tensors(batch)[1])
         counted = {}
-        for name, is_masked in mask.is_masked.items():
+        for name, is_masked in self.model.own(mask.is_masked).items():
             counted[name] = is_masked if self.config.loss_on == "hidden" else torch.ones_like(is_masked)
             if name in is_padding:
                 counted[name] = counted[name] & ~is_padding[name]
@@ -211,6 +212,12 @@ class MaskedAutoencoding(Task):
         inputs, is_padding = self.input_tensors(batch)
         targets = {}
         for name, x in inputs.items():
+            num_tokens = self.model.modalities[name].num_tokens
+            if self.config.target_normalisation != "none" and x.shape[1] != num_tokens:
+                raise ValueError(
+                    f"inputs: expected all {num_tokens} tokens of {name!r}, over which target_normalisation="
+                    f"{self.config.target_normalisation!r} is done, got {x.shape[1]}"
+                )
             is_absent = is_padding.get(name)
             if is_absent is not None:
                 x = x.masked_fill(is_absent[..., None], 0.0)  # whatever stands there, even NaN, must not matter
@@ -294,11 +301,17 @@ class MaskedAutoencoding(Task):
         Beside them which of these count, bool (B, g R), where not all do.
         """
         inputs, is_padding = self.input_tensors(batch)
+        # Of all modalities, also where some are computed elsewhere: random numbers must be drawn alike.
+        compared_places = {
+            name: some_hidden_places(mask.visible[name], span.num_places, self.config.compared_share)
+            for name, span in self._plan(inputs).spans.items()
+        }
         encoded = self.model.encode(inputs, is_padding=is_padding, visible=mask.visible)
         latents = self.model.decode(encoded)
+        is_padding = self.model.own(is_padding)
         reconstruction, compared, is_counted = {}, {}, {}
         for name, span in encoded.plan.spans.items():
-            places = some_hidden_places(mask.visible[name], span.num_places, self.config.compared_share)
+            places = compared_places[name]
             head = self.model.unembedding[name]
             read = self.model.read_out(encoded, latents, name, head, places=places)  # (B, g, R, C)
             reconstruction[name] = read.flatten(1, 2)
@@ -311,6 +324,9 @@ class MaskedAutoencoding(Task):
                 is_real = span.split(is_real.expand(targets[name].shape[:2]))  # (B, g, P)
                 is_counted[name] = is_real.expand(len(batch), -1, -1).gather(2, places).flatten(1, 2)
         return reconstruction, compared, is_counted
+
+    def _plan(self, inputs: Iterable[str]) -> GroupPlan:
+        return self.model.plan({name: self.model.modalities[name].num_tokens for name in inputs})
 
     def _judged(self, name: str, x: Tensor) -> Tensor:
         """The channels that are reconstructed: all but coordinates that are the positions."""

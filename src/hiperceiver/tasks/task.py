@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed import ProcessGroup
 
 from hiperceiver.modality import Batch, Modality
 from hiperceiver.model import Perceiver
@@ -124,9 +126,19 @@ class Task(nn.Module, ABC):
 
         Returns:
             The weighted mean of the terms that count something, a float32 scalar; and, where the task has several
-            terms, those of the batch as `loss_NAME`, without gradient.
+            terms, those of the batch as `loss_NAME`, without gradient. Where processes share the model's groups
+            (`GroupParallel`), what this one's own tokens add to each.
         """
-        return self.weigh(self.terms(batch))
+        terms, group = self.terms(batch), self.model.process_group
+        return self.weigh(terms, None if group is None else self.count_together(terms, group))
+
+    def count_together(self, terms: Mapping[str, Mean], group: ProcessGroup | None) -> dict[str, Tensor]:
+        """By term, what counts in the parts of all processes of a group (None: of all that there are)."""
+        nothing = torch.zeros((), device=self.device)
+        names = self.term_weights
+        counts = torch.stack([terms[name].count if name in terms else nothing for name in names])
+        dist.all_reduce(counts, group=group)
+        return dict(zip(names, counts, strict=True))
 
     def weigh(
         self, terms: Mapping[str, Mean], counts: Mapping[str, Tensor] | None = None
@@ -135,8 +147,8 @@ class Task(nn.Module, ABC):
 
         Args:
             terms: of a batch, or of the part of one that a process has.
-            counts: by term, what counts in the whole batch. The loss and the logs are then what this part adds to those
-                of the whole. None: the terms are of the whole.
+            counts: what `count_together` gives. The loss and the logs are then what this part adds to those of the
+                whole. None: the terms are of the whole.
         """
         if counts is None:
             counts = {name: term.count for name, term in terms.items()}

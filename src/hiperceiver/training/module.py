@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
@@ -85,13 +84,7 @@ class TrainingModule(LightningModule):
 
     def _weigh(self, terms: dict[str, Mean]) -> tuple[Tensor, dict[str, Tensor]]:
         """What this process's examples add to the loss of the whole batch, and to its logs."""
-        if self.num_ranks == 1:
-            return self.task.weigh(terms)
-        names = self.task.term_weights
-        nothing = torch.zeros((), device=self.device)
-        counts = torch.stack([terms[name].count if name in terms else nothing for name in names])
-        dist.all_reduce(counts)
-        return self.task.weigh(terms, dict(zip(names, counts, strict=True)))
+        return self.task.weigh(terms, None if self.num_ranks == 1 else self.task.count_together(terms, None))
 
     def configure_gradient_clipping(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:
         """Shorten the gradient if it is too long, and keep its norm for the log."""
