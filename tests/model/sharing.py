@@ -26,7 +26,7 @@ from hiperceiver.masking import group_wise_places
 from hiperceiver.modality import Batch, Modality
 from hiperceiver.model import GroupParallel, HiP, HiPOutput, streaming
 from hiperceiver.model.shares import own_spans
-from hiperceiver.tasks import MaskedAutoencoding, MaskedAutoencodingConfig
+from hiperceiver.tasks import Classification, ClassificationConfig, MaskedAutoencoding, MaskedAutoencodingConfig
 
 POINTS = Modality(grid=(24,), channels=5, num_coordinates=3)
 WIDE = Modality(grid=(9, 10), channels=3)
@@ -259,7 +259,7 @@ def masked_autoencoding(folder: Path) -> None:
         model = hip().train()
         share = GroupParallel(copy.deepcopy(model))
         inputs = random_inputs(model.modalities)
-        padding = {name: x for name, x in absent(model, inputs)["is_padding"].items() if name != "query"}
+        padding = absent(model, inputs)["is_padding"]
         whole = Batch(inputs=inputs, is_padding=padding)
         rows = {name: share.own_tokens.get(name, slice(None)) for name in inputs}
         own = Batch(
@@ -279,10 +279,27 @@ def masked_autoencoding(folder: Path) -> None:
         check_gradients(model, share, rtol=1e-3, atol=1e-5)
 
 
-def normalised_targets_need_all_tokens(folder: Path) -> None:
+def classification(folder: Path) -> None:
+    """Labels are everyone's, and so is their loss: it is not a part."""
+    config = ClassificationConfig(num_classes=5)
+    model = hip({"image": IMAGE} | Classification.label_modalities(config)).train()
+    share = GroupParallel(copy.deepcopy(model))
+    batch = Batch(inputs=random_inputs({"image": IMAGE}), targets={"label": torch.tensor([1, 3])})
+    expected, found = (Classification(each, config).loss(batch)[0] for each in (model, share))
+    same(found, expected, rtol=1e-5, atol=1e-6)
+    expected.backward()
+    found.backward()
+    check_gradients(model, share, rtol=1e-3, atol=1e-5)
+
+
+def masked_autoencoding_refuses(folder: Path) -> None:
     share = GroupParallel(hip({"image": IMAGE}))
     task = MaskedAutoencoding(share, MaskedAutoencodingConfig(target_normalisation="example"))
-    own = random_inputs({"image": IMAGE})["image"][:, share.own_tokens["image"]]
+    inputs = random_inputs({"image": IMAGE})
+    for ask in (task.predict, lambda batch: task.update(task.make_metrics(), batch)):
+        with refusal("model: expected a whole one for metrics and predictions, got one process's share"):
+            ask(Batch(inputs=inputs))
+    own = inputs["image"][:, share.own_tokens["image"]]
     with refusal(
         f"inputs: expected all {IMAGE.num_tokens} tokens of 'image', over which target_normalisation='example' is "
         f"done, got {own.shape[1]}"
@@ -417,7 +434,8 @@ CHECKS |= {
         cast_later,
         trained,
         masked_autoencoding,
-        normalised_targets_need_all_tokens,
+        classification,
+        masked_autoencoding_refuses,
         saved,
         random_draws_are_alike,
         memory_falls,

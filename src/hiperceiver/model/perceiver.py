@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self, get_args
 
 import torch
+import torch.distributed as dist
 from huggingface_hub import ModelHubMixin
 from torch import Tensor, nn
-from torch.distributed import ProcessGroup
 
 from hiperceiver.modality import Modality
 from hiperceiver.model import fused
@@ -266,7 +266,7 @@ class Perceiver(
         return block
 
     @property
-    def process_group(self) -> ProcessGroup | None:
+    def process_group(self) -> dist.ProcessGroup | None:
         """The processes among which the groups are dealt. None: all are here."""
         return None
 

@@ -111,7 +111,7 @@ class MaskedAutoencoding(Task):
     also `loss_NAME` and `explained_NAME`, whose weighted means the two are.
 
     Args:
-        model: the model to pretrain. With one process's share of it (`GroupParallel`), losses are of that; metrics and
+        model: the model to pretrain. One process's share of it (`GroupParallel`) gives losses alone: metrics and
             predictions are those of whole models.
         config: what is hidden, and how it is judged.
 
@@ -151,6 +151,11 @@ class MaskedAutoencoding(Task):
     def term_weights(self) -> dict[str, float]:
         """A term for each modality."""
         return {name: self.modality_weight(name) for name in self.model.input_names}
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """As for any task; of a share of the model (`GroupParallel`), what its own tokens add to it."""
+        terms, group = self.terms(batch), self.model.process_group
+        return self.weigh(terms, None if group is None else self.count_together(terms, group))
 
     def terms(self, batch: Batch) -> dict[str, Mean]:
         """Mask, reconstruct, compare."""
@@ -242,6 +247,7 @@ class MaskedAutoencoding(Task):
         """Count a batch in. Example i since the last reset is always masked the same way."""
         from hiperceiver.tasks.metrics import ReconstructionMetrics
 
+        self._check_whole()
         metric = metrics["reconstruction"]
         assert isinstance(metric, ReconstructionMetrics)
         mask = self.draw_mask(batch, _evaluation_generators(int(metric.num_examples), len(batch)))
@@ -270,6 +276,7 @@ class MaskedAutoencoding(Task):
             batch: only visible tokens influence the reconstruction.
             generator: draws the mask. None: example i of a batch is masked as example i of an evaluation.
         """
+        self._check_whole()
         mask = self.draw_mask(batch, generator or _evaluation_generators(0, len(batch)))
         reconstruction = self._reconstruct(batch, mask)
         inputs, is_padding = self.input_tensors(batch)
@@ -324,6 +331,13 @@ class MaskedAutoencoding(Task):
                 is_real = span.split(is_real.expand(targets[name].shape[:2]))  # (B, g, P)
                 is_counted[name] = is_real.expand(len(batch), -1, -1).gather(2, places).flatten(1, 2)
         return reconstruction, compared, is_counted
+
+    def _check_whole(self) -> None:
+        if self.model.process_group is not None:
+            raise ValueError(
+                "model: expected a whole one for metrics and predictions, got one process's share (GroupParallel); "
+                "its whole_model() makes one"
+            )
 
     def _plan(self, inputs: Iterable[str]) -> GroupPlan:
         return self.model.plan({name: self.model.modalities[name].num_tokens for name in inputs})

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed import ProcessGroup
 
 from hiperceiver.modality import Batch, Modality
 from hiperceiver.model import Perceiver
@@ -126,13 +125,11 @@ class Task(nn.Module, ABC):
 
         Returns:
             The weighted mean of the terms that count something, a float32 scalar; and, where the task has several
-            terms, those of the batch as `loss_NAME`, without gradient. Where processes share the model's groups
-            (`GroupParallel`), what this one's own tokens add to each.
+            terms, those of the batch as `loss_NAME`, without gradient.
         """
-        terms, group = self.terms(batch), self.model.process_group
-        return self.weigh(terms, None if group is None else self.count_together(terms, group))
+        return self.weigh(self.terms(batch))
 
-    def count_together(self, terms: Mapping[str, Mean], group: ProcessGroup | None) -> dict[str, Tensor]:
+    def count_together(self, terms: Mapping[str, Mean], group: dist.ProcessGroup | None = None) -> dict[str, Tensor]:
         """By term, what counts in the parts of all processes of a group (None: of all that there are)."""
         nothing = torch.zeros((), device=self.device)
         names = self.term_weights

@@ -84,7 +84,7 @@ class TrainingModule(LightningModule):
 
     def _weigh(self, terms: dict[str, Mean]) -> tuple[Tensor, dict[str, Tensor]]:
         """What this process's examples add to the loss of the whole batch, and to its logs."""
-        return self.task.weigh(terms, None if self.num_ranks == 1 else self.task.count_together(terms, None))
+        return self.task.weigh(terms, None if self.num_ranks == 1 else self.task.count_together(terms))
 
     def configure_gradient_clipping(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:
         """Shorten the gradient if it is too long, and keep its norm for the log."""
