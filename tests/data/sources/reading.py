@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
 from hiperceiver.data.example import BadExample, Example
+from hiperceiver.data.sources import LAYOUTS, open_source
 from hiperceiver.data.sources.source import Source
+from hiperceiver.data.sources.tree import Tree
+
+
+def layout(name: str) -> tuple[Callable[..., Source], Callable[[Path], bool]]:
+    """What opens a folder of a layout, and whether a folder looks like it."""
+    return partial(open_source, layout=name), lambda folder: LAYOUTS[name].matches(Tree(folder))
+
+
+def built_in(name: str) -> Callable[..., Source]:
+    """What opens a built-in set."""
+    return partial(open_source, name)
 
 
 def everything(source: Source, split: str) -> list[Example | BadExample]:

@@ -8,7 +8,11 @@ from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.example import Example
 from hiperceiver.data.sources import watch
 from hiperceiver.data.sources.source import Source
-from hiperceiver.data.sources.watch import open_watch, read_recordings
+from hiperceiver.data.sources.watch import read_recordings
+
+from .reading import built_in
+
+open_watch = built_in("watch")
 
 
 def people(source: Source, split: str) -> set[str]:

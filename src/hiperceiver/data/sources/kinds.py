@@ -23,7 +23,6 @@ from hiperceiver.data.encoders.vector import VectorEncoder
 from hiperceiver.data.encoders.video import VideoEncoder
 from hiperceiver.data.encoders.volume import VolumeEncoder
 from hiperceiver.data.media import Media, media_info, read_audio
-from hiperceiver.data.sources.source import CommonOptions
 
 Kind = Literal["video", "image", "audio", "points", "series", "bytes", "volume", "vector"]
 """The encoders' kinds. Where a file could be several, the first that can be told from the ending is taken."""
@@ -99,37 +98,6 @@ def split_kinds(kind: str) -> tuple[str, ...]:
     if len(set(kinds)) < len(kinds) or not set(kinds) <= set(get_args(Kind)):
         raise ValueError(f"kind: expected one of {', '.join(get_args(Kind))}, or several as audio+video, got {kind!r}")
     return kinds
-
-
-def offered_encoders(
-    name: str, kinds: Mapping[str, str], raws: Callable[[str], Iterable[Any]], options: CommonOptions
-) -> dict[str, Encoder]:
-    """An encoder for each modality that is read: the given one, or one whose settings were told or chosen.
-
-    Args:
-        name: of the source.
-        kinds: modality -> kind, of all modalities that there are.
-        raws: training signals of a modality, as they are stored.
-        options: what the user asked for.
-
-    Raises:
-        ValueError: a modality is asked for that there is not; or a setting must be chosen and no signal can be read.
-    """
-    encoders: dict[str, Encoder] = {}
-    for modality in options.modalities or kinds:
-        if modality not in kinds:
-            raise ValueError(f"modalities: the source {name!r} has {', '.join(kinds)}; got {modality!r}")
-        kind = kinds[modality]
-        given = (options.encoders or {}).get(modality)
-        if given is not None and given.kind == kind:
-            encoders[modality] = given
-            continue
-        told = {**options.encoder_settings.get("*", {}), **options.encoder_settings.get(modality, {})}
-        try:
-            encoders[modality] = default_encoder(kind, raws(modality), told)
-        except ValueError as error:
-            raise ValueError(f"{modality}: {error}") from error
-    return encoders
 
 
 def default_encoder(kind: str, raws: Iterable[Any], told: Mapping[str, Any] | None = None) -> Encoder:
