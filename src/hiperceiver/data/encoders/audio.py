@@ -48,8 +48,8 @@ class AudioEncoder(Encoder):
     """
 
     kind: ClassVar[str] = "audio"
-    suffixes: ClassVar[tuple[str, ...]] = tuple(
-        ["wav", "flac", "mp3", "ogg", "oga", "opus", "m4a", "aac", "aif", "aiff", "wma"]
+    suffixes: ClassVar[tuple[str, ...]] = (
+        *("wav", "flac", "mp3", "ogg", "oga", "opus", "m4a", "aac", "aif", "aiff", "wma"),
     )
     other_suffixes: ClassVar[tuple[str, ...]] = CLIP_SUFFIXES
     is_sequence: ClassVar[bool] = True

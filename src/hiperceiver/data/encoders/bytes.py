@@ -49,8 +49,8 @@ class BytesEncoder(Encoder):
     """
 
     kind: ClassVar[str] = "bytes"
-    suffixes: ClassVar[tuple[str, ...]] = tuple(
-        ["txt", "md", "rst", "po", "json", "xml", "html", "yaml", "yml", "py", "bin"]
+    suffixes: ClassVar[tuple[str, ...]] = (
+        *("txt", "md", "rst", "po", "json", "xml", "html", "yaml", "yml", "py", "bin"),
     )
     other_suffixes: ClassVar[tuple[str, ...]] = ("*",)
     is_text_raw: ClassVar[bool] = True

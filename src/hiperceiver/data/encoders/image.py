@@ -101,27 +101,9 @@ class ImageEncoder(Encoder):
     """
 
     kind: ClassVar[str] = "image"
-    suffixes: ClassVar[tuple[str, ...]] = tuple(
-        [
-            "jpg",
-            "jpeg",
-            "png",
-            "webp",
-            "bmp",
-            "tif",
-            "tiff",
-            "ppm",
-            "pgm",
-            "pbm",
-            "pnm",
-            "avif",
-            "jfif",
-            "jpe",
-            "jp2",
-            "dib",
-            "tga",
-            "gif",
-        ]
+    suffixes: ClassVar[tuple[str, ...]] = (
+        *("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "ppm", "pgm", "pbm", "pnm"),
+        *("avif", "jfif", "jpe", "jp2", "dib", "tga", "gif"),
     )
 
     size: tuple[int, int]
