@@ -186,7 +186,7 @@ def _draw(
     test = labelled.splits["test"]
     examples = [test[index] for index in _varied(labelled)]
     batch = collate(examples)
-    pixels = np.stack([encoder.decode(tokens) for tokens in batch.inputs["image"]])
+    pixels = np.stack([encoder.to_value(tokens) for tokens in batch.inputs["image"]])
     guess = pretraining.predict(batch)
     table = pretraining.model.positions["image"]().detach()
     figures = {
@@ -207,7 +207,7 @@ def _draw(
         ),
         "reconstructions": draw_reconstructions(
             pixels,
-            np.stack([encoder.decode(tokens) for tokens in guess.reconstruction["image"]]),
+            np.stack([encoder.to_value(tokens) for tokens in guess.reconstruction["image"]]),
             guess.is_masked["image"].view(-1, *grid),
             title=f"Masked auto-encoding, {pretraining.config.mask_ratio:.0%} of the pixels hidden",
         ),
