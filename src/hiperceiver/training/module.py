@@ -9,12 +9,12 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from hiperceiver.modality import Batch
+from hiperceiver.settings.run import TrainingSettings
 from hiperceiver.tasks.losses import LossTerm
 from hiperceiver.tasks.task import Task
 from hiperceiver.training.logs import LossWindow
 from hiperceiver.training.optimizer import make_optimizer
 from hiperceiver.training.schedule import RunClock, Schedule
-from hiperceiver.training.settings import TrainingSettings
 
 
 class TrainingModule(LightningModule):
