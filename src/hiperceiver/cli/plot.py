@@ -119,7 +119,7 @@ def _reconstructions(subject: _Subject) -> Pictures:
     source = _source(subject)
     examples = _examples(source, subject.settings)
     prediction = task.predict(collate(examples))
-    title = f"{_title(subject)}, {task.config.ratio:.0%} hidden ({task.config.strategy})"
+    title = f"{_title(subject)}, {task.config.mask_ratio:.0%} hidden ({task.config.mask_strategy})"
     for name, encoder in source.encoders.items():
         hidden = prediction.is_masked[name]
         tokens = _tokens(examples, name, prediction.reconstruction[name], hidden)
@@ -153,9 +153,9 @@ def _forecasts(subject: _Subject) -> Pictures:
         figures.append(
             draw_forecast(
                 value.inputs[:at],
-                encoder.decode(each.reconstruction)[at:],
+                encoder.to_value(each.reconstruction)[at:],
                 future=value.inputs[at:],
-                persistence=encoder.decode(last)[at:],
+                persistence=encoder.to_value(last)[at:],
                 rate=encoder.rate if isinstance(encoder, AudioEncoder) else None,
                 title=f"{_title(subject)} · {each.name}",
             )
@@ -192,7 +192,7 @@ def _segmentations(subject: _Subject) -> Pictures:
     yield (
         "segmentations",
         draw_segmentation(
-            np.stack([encoder.decode(example.inputs[name]) for example in examples]),
+            np.stack([encoder.to_value(example.inputs[name]) for example in examples]),
             predicted,
             source.classes,
             labels=labels,

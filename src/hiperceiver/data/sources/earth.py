@@ -35,6 +35,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -117,10 +118,10 @@ def read_relief() -> np.ndarray:
 
 
 class _Tiles:
-    """Tiles of a picture or of the map as a column of views. Sent to another process it carries corners only."""
+    """Tiles of a picture or of the map as a column of views, or their names. Sent elsewhere it carries corners only."""
 
     def __init__(self, what: str, side: int, corners: np.ndarray) -> None:
-        """Args: `image`, `relief` or `classes`; pixels along a side; top row and left column of each (tiles, 2)."""
+        """Args: `image`, `relief`, `classes` or `name`; pixels along a side; top row and left column of each (tiles, 2)."""
         self.what = what
         self.side = side
         self.corners = corners
@@ -128,8 +129,10 @@ class _Tiles:
     def __len__(self) -> int:
         return len(self.corners)
 
-    def __getitem__(self, row: int) -> np.ndarray:
+    def __getitem__(self, row: int) -> Any:
         y, x = (int(n) for n in self.corners[row])
+        if self.what == "name":
+            return f"earth tile at row {y}, column {x}"
         whole = read_relief() if self.what == "relief" else read_maps()[self.what == "classes"]
         return whole[y : y + self.side, x : x + self.side]
 
@@ -186,7 +189,7 @@ def open_earth(own: EarthSettings, options: SourceOptions) -> Source:
     block_rows, block_columns = num_rows // tiles_per_block, num_columns // tiles_per_block
     block_row, block_column = row // tiles_per_block, column // tiles_per_block
     is_inside = (block_row < block_rows) & (block_column < block_columns)
-    split = np.zeros(len(corners), dtype=np.int64)
+    split = np.zeros(len(corners), dtype=np.int8)
     seed = DEFAULT_SPLIT_SEED if options.split_seed is None else options.split_seed
     dealt = deal_blocks(block_rows * block_columns, seed)
     split[is_inside] = dealt[(block_row * block_columns + block_column)[is_inside]]
@@ -205,7 +208,7 @@ def open_earth(own: EarthSettings, options: SourceOptions) -> Source:
         raise ValueError(f"size: expected a smaller size, because too few {tiles_that} remain, got {side}")
     given = None if options.encoders is None else {name: _at(side, each) for name, each in options.encoders.items()}
     table = Table(
-        names=[f"earth tile at row {y}, column {x}" for y, x in corners.tolist()],
+        names=_Tiles("name", side, corners),
         raws={name: _Tiles(name, side, corners) for name in MODALITIES},
         targets={"segmentation": _Tiles("classes", side, corners), **({} if labels is None else {"label": labels})},
         splits=split,
