@@ -577,7 +577,7 @@ def test_columns_that_are_not_there(tmp_path: Path) -> None:
     for settings in ({"label_column": "a"}, {"columns": {"image": "a"}}, {"stream": True}):
         message = f"{next(iter(settings))}: the source .* has no such setting; it has kind"
         assert_one_line(message, tmp_path / "pets", **settings)
-    assert_one_line("kind: expected nothing for a table", saved, kind="image")
+    assert_one_line("kind: the source .* has no such setting; it has .*columns", saved, kind="image")
     datasets.DatasetDict({"a": picture_table(), "b": picture_table()}).save_to_disk(tmp_path / "ab")
     assert_one_line("expected a split named train, got a, b", tmp_path / "ab")
     parts = {"train": picture_table(), "test": picture_table().remove_columns("kind")}

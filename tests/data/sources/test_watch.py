@@ -102,7 +102,10 @@ def test_the_floor_is_that_of_the_docstring() -> None:
         ({"test_people": ()}, r"test_people: expected one or more of 1 to 10, got \[\]"),
         ({"test_people": (11,)}, r"test_people: expected one or more of 1 to 10, got \[11\]"),
         ({"validation_people": (5,)}, "validation_people: expected others than those for test, got 5"),
-        ({"test_people": tuple(range(1, 10)), "validation_people": (10,)}, "test_people: .* left for training, got all"),
+        (
+            {"test_people": tuple(range(1, 10)), "validation_people": (10,)},
+            "test_people: .* left for training, got all",
+        ),
         ({"task": "regression"}, "task: the source 'watch' has targets for classification, joint; got 'regression'"),
     ],
 )

@@ -118,10 +118,10 @@ def read_relief() -> np.ndarray:
 
 
 class _Tiles:
-    """Tiles of a picture or of the map as a column of views, or their names. Sent elsewhere it carries corners only."""
+    """Tiles of a picture or of the map as a column of views, or their names. Another process gets corners only."""
 
     def __init__(self, what: str, side: int, corners: np.ndarray) -> None:
-        """Args: `image`, `relief`, `classes` or `name`; pixels along a side; top row and left column of each (tiles, 2)."""
+        """Args: `image`, `relief`, `classes` or `name`; pixels along a side; top row and left column (tiles, 2)."""
         self.what = what
         self.side = side
         self.corners = corners

@@ -110,15 +110,13 @@ def open_watch(own: WatchSettings, options: SourceOptions) -> Source:
                 f"person {person[row]}, recording {number[row]}, readings {start[row]} to {start[row] + LENGTH}"
                 for row in range(len(number))
             ],
-            raws={"motion": [recordings.readings[n][first : first + LENGTH] for n, first in zip(number, start, strict=True)]},
+            raws={"motion": [recordings.readings[n][at : at + LENGTH] for n, at in zip(number, start, strict=True)]},
             targets={
                 "label": recordings.exercise[number],
                 "exercise": recordings.exercise[number],
                 "side": recordings.side[number],
             },
-            splits=np.where(
-                np.isin(person, list(tested)), TEST, np.where(np.isin(person, list(validated)), VALIDATION, TRAIN)
-            ),
+            splits=np.select([np.isin(person, [*tested]), np.isin(person, [*validated])], [TEST, VALIDATION], TRAIN),
         ),
         encoders={"motion": SeriesEncoder(length=LENGTH, channels=6)},
         options=options,
