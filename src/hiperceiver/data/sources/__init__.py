@@ -39,7 +39,7 @@ class BuiltIn:
     """What is learned on it by default."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Layout:
     """How the files of a folder lie."""
 
@@ -63,17 +63,18 @@ SOURCES: dict[str, BuiltIn] = {
 """The built-in sets by name."""
 
 LAYOUTS: dict[str, Layout] = {
-    name: Layout(open=opener, matches=module.matches, settings=own, task=task)
-    for name, module, opener, own, task in (
-        ("voc", voc, voc.open_voc, settings_of.VocSettings, "segmentation"),
-        ("audioset", audioset, audioset.open_audioset, settings_of.AudioSetSettings, "multilabel"),
-        ("kinetics", kinetics, kinetics.open_kinetics, settings_of.NoSettings, "classification"),
-        ("modelnet40", modelnet40, modelnet40.open_modelnet40, settings_of.ModelNet40Settings, "classification"),
-        ("imagenet", imagenet, imagenet.open_imagenet, settings_of.NoSettings, "classification"),
-        ("webdataset", webdataset, webdataset.open_webdataset, settings_of.WebDatasetSettings, "classification"),
-        ("table", tables, tables.open_table, settings_of.TableSettings, "classification"),
-        ("folder", folder, folder.open_folder, settings_of.FolderSettings, "classification"),
-    )
+    "voc": Layout(voc.open_voc, voc.matches, settings_of.VocSettings, "segmentation"),
+    "audioset": Layout(audioset.open_audioset, audioset.matches, settings_of.AudioSetSettings, "multilabel"),
+    "kinetics": Layout(kinetics.open_kinetics, kinetics.matches, settings_of.NoSettings, "classification"),
+    "modelnet40": Layout(
+        modelnet40.open_modelnet40, modelnet40.matches, settings_of.ModelNet40Settings, "classification"
+    ),
+    "imagenet": Layout(imagenet.open_imagenet, imagenet.matches, settings_of.NoSettings, "classification"),
+    "webdataset": Layout(
+        webdataset.open_webdataset, webdataset.matches, settings_of.WebDatasetSettings, "classification"
+    ),
+    "table": Layout(tables.open_table, tables.matches, settings_of.TableSettings, "classification"),
+    "folder": Layout(folder.open_folder, folder.matches, settings_of.FolderSettings, "classification"),
 }
 """The layouts by name, in the order in which a folder is compared with them; any folder is one of files."""
 
