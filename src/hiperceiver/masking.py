@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-MaskStrategy = Literal["group-wise", "uniform"]
 Generators = torch.Generator | Sequence[torch.Generator]
 """Where random numbers come from: one generator for a batch, or one for each of its examples."""
 

@@ -31,9 +31,9 @@ def check(outcome, message: str) -> None:
         (["--learning-rate", "nan"], "--learning-rate: expected a number"),
         (["--precision", "16"], "--precision: expected one of 32, bf16, got 16"),
         (["--num-workers", "-1"], "--num-workers: expected a whole number >= 0 or None, got -1"),
-        (["--mask-ratio", "1.5"], "--mask-ratio: expected a share from 0 to below 1, got 1.5"),
+        (["--mask-ratio", "1.5"], "--mask-ratio: expected a number from 0 to below 1, got 1.5"),
         (["--mask-ratio", "0"], "--mask-ratio: expected above 0 with loss_on='hidden'"),
-        (["--compared-share", "0"], "--compared-share: expected a share above 0, to 1, got 0"),
+        (["--compared-share", "0"], "--compared-share: expected a number above 0, up to 1, got 0"),
         (["--mask-ratio", "0.01"], "--mask-ratio: expected one that hides something of 16 tokens, got 0.01"),
         (["--mask-strategy", "groupwise"], "--mask-strategy: expected one of group-wise, uniform, got groupwise"),
         (["--model", "hip-8"], "did you mean 'hip-16'?"),
@@ -98,7 +98,7 @@ def test_pretrain(arguments: list[str], message: str, pictures: Path, hip: Hip) 
         (["--train-share", "0"], "--train-share: expected a share above 0, up to 1, got 0.0"),
         (["--task-settings.num_classes", "3"], "--task-settings: num_classes is not to be set"),
         (["--task-settings.label_smothing", "0.1"], "label_smothing: not a setting of ClassificationConfig"),
-        (["--task-settings.label_smoothing", "2"], "label_smoothing: expected a share from 0 to below 1, got 2"),
+        (["--task-settings.label_smoothing", "2"], "label_smoothing: expected a number from 0 to below 1, got 2"),
     ],
 )
 def test_finetune(arguments: list[str], message: str, pictures: Path, hip: Hip) -> None:

@@ -65,7 +65,7 @@ def test_a_pretraining_run_leaves_its_files(pretrained: Path) -> None:
     assert {"settings.yaml", "metrics.csv", "checkpoints", "model", "tensorboard"} <= there
     saved = read_model(pretrained / "model")
     assert saved.task is not None
-    assert (saved.task["kind"], saved.task["ratio"]) == ("masked-autoencoding", 0.85)
+    assert (saved.task["kind"], saved.task["mask_ratio"]) == ("masked-autoencoding", 0.85)
     assert saved.encoders["image"]["size"] == [16, 16]
 
 
@@ -92,8 +92,8 @@ def test_options_reach_the_model_and_the_task(pictures: Path, hip: Hip) -> None:
     saved = read_model("run/model")
     assert saved.task == {
         "kind": "masked-autoencoding",
-        "ratio": 0.5,
-        "strategy": "uniform",
+        "mask_ratio": 0.5,
+        "mask_strategy": "uniform",
         "loss_on": "all",
         "compared_share": 1.0,
         "target_normalisation": "channel",

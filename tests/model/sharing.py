@@ -248,10 +248,10 @@ def trained(folder: Path) -> None:
 def masked_autoencoding(folder: Path) -> None:
     """The shares' losses add up to that of one process, and so do their gradients and what is logged."""
     configs = [
-        MaskedAutoencodingConfig(ratio=0.6),
-        MaskedAutoencodingConfig(ratio=0.6, compared_share=0.4, modality_weights={"sound": 3.0}),
-        MaskedAutoencodingConfig(ratio=0.5, strategy="uniform", target_normalisation="channel"),
-        MaskedAutoencodingConfig(ratio=0.0, loss_on="all"),
+        MaskedAutoencodingConfig(mask_ratio=0.6),
+        MaskedAutoencodingConfig(mask_ratio=0.6, compared_share=0.4, modality_weights={"sound": 3.0}),
+        MaskedAutoencodingConfig(mask_ratio=0.5, mask_strategy="uniform", target_normalisation="channel"),
+        MaskedAutoencodingConfig(mask_ratio=0.0, loss_on="all"),
     ]
     for config, is_given_all in [(each, given) for each in configs for given in (True, False)]:
         if config.target_normalisation != "none" and not is_given_all:

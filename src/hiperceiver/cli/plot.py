@@ -119,7 +119,7 @@ def _reconstructions(subject: _Subject) -> Pictures:
     source = _source(subject)
     examples = _examples(source, subject.settings)
     prediction = task.predict(collate(examples))
-    title = f"{_title(subject)}, {task.config.ratio:.0%} hidden ({task.config.strategy})"
+    title = f"{_title(subject)}, {task.config.mask_ratio:.0%} hidden ({task.config.mask_strategy})"
     for name, encoder in source.encoders.items():
         hidden = prediction.is_masked[name]
         tokens = _tokens(examples, name, prediction.reconstruction[name], hidden)

@@ -103,7 +103,7 @@ def run_demo(settings: DemoSettings, out: Path) -> dict[str, Any]:
     print(f"\n1/3 pretraining {settings.model} by masked auto-encoding, without labels ({settings.pretrain_time})")
     seed_everything(settings.seed)
     model = create_model(settings.model, tiles.modalities)
-    pretraining = MaskedAutoencoding(model, MaskedAutoencodingConfig(ratio=settings.mask_ratio))
+    pretraining = MaskedAutoencoding(model, MaskedAutoencodingConfig(mask_ratio=settings.mask_ratio))
     pretrained = train(pretraining, tiles, _training(settings, settings.pretrain_time), out / "pretrain")
     explained = evaluate(pretraining, tiles.splits["test"])["explained"]
 
@@ -209,7 +209,7 @@ def _draw(
             pixels,
             np.stack([encoder.decode(tokens) for tokens in guess.reconstruction["image"]]),
             guess.is_masked["image"].view(-1, *grid),
-            title=f"Masked auto-encoding, {pretraining.config.ratio:.0%} of the pixels hidden",
+            title=f"Masked auto-encoding, {pretraining.config.mask_ratio:.0%} of the pixels hidden",
         ),
         "position-similarity": draw_similarity(table, grid, title="Positions learned in pretraining"),
         "position-components": draw_components(table, grid, title="Positions learned in pretraining"),

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from hiperceiver.modality import Batch
+from hiperceiver.settings.tasks import ClassificationConfig
 from hiperceiver.tasks.losses import IGNORE, Mean, cross_entropy
-from hiperceiver.tasks.readout import LabelConfig, LabelTask
+from hiperceiver.tasks.readout import LabelTask
 from hiperceiver.tasks.task import find_target
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
 
 _TOP = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClassificationConfig(LabelConfig):
-    """How a label is read out, and how it is judged."""
 
 
 class Classes(NamedTuple):
@@ -50,7 +45,7 @@ class Classification(LabelTask):
     torch.Size([2, 10])
     """
 
-    kind: ClassVar[str] = "classification"
+    kind = ClassificationConfig.kind
     config_class = ClassificationConfig
     source_task: ClassVar[str] = "classification"
     monitor = ("accuracy", "max")

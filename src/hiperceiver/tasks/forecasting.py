@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,25 +11,12 @@ from torch import Tensor
 from hiperceiver.masking import future_is_masked
 from hiperceiver.modality import Batch
 from hiperceiver.model import Perceiver
+from hiperceiver.settings.tasks import ForecastingConfig
 from hiperceiver.tasks.losses import Mean, squared_error
-from hiperceiver.tasks.task import Task, TaskConfig, find_input_modality, num_told_channels
+from hiperceiver.tasks.task import Task, find_input_modality, num_told_channels
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
-
-
-@dataclass(frozen=True, kw_only=True)
-class ForecastingConfig(TaskConfig):
-    """What is foretold, and how far ahead."""
-
-    horizon: int
-    """Steps at the end of the grid's first axis that are hidden, h."""
-    input_modality: str | None = None
-    """The modality whose future is foretold. None: the only one."""
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.horizon, int) or isinstance(self.horizon, bool) or self.horizon < 1:
-            raise ValueError(f"horizon: expected a whole number >= 1, got {self.horizon!r}")
 
 
 class Forecast(NamedTuple):
@@ -62,7 +48,7 @@ class Forecasting(Task):
     torch.Size([2, 16, 3])
     """
 
-    kind: ClassVar[str] = "forecasting"
+    kind = ForecastingConfig.kind
     config_class = ForecastingConfig
     monitor = ("loss", "min")
     config: ForecastingConfig

@@ -6,7 +6,6 @@ Source: "HiP", where labels join the processor as one more masked modality.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
@@ -15,59 +14,13 @@ from torch import Tensor, nn
 
 from hiperceiver.modality import Batch, Modality
 from hiperceiver.model import Perceiver
+from hiperceiver.settings.tasks import JointConfig, TaskConfig
 from hiperceiver.tasks.losses import IGNORE, Mean, cross_entropy, number_error
 from hiperceiver.tasks.readout import label_parameters
-from hiperceiver.tasks.task import DataFacts, Task, TaskConfig, find_numbers, find_target, is_number, numbers_by_name
+from hiperceiver.tasks.task import DataFacts, Task, find_numbers, find_target
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
-
-
-@dataclass(frozen=True, kw_only=True)
-class JointConfig(TaskConfig):
-    """Which labels there are, how many are shown while training, and how they are judged."""
-
-    labels: Mapping[str, int]
-    """Each label's number of classes; 0 = it is a number."""
-    shown: float = 0.25
-    """Share of the labels that training shows to the model, drawn for each label of each example by itself. The others
-    are foretold, from the inputs and the labels shown. Evaluation shows none."""
-    weights: Mapping[str, float] | None = None
-    """Weight of each label's loss in the mean over labels; 1 for those not named. None: all 1."""
-    target_mean: Mapping[str, float] | None = None
-    """Mean of each label that is a number over the training data; 0 for those not named. None: all 0."""
-    target_std: Mapping[str, float] | None = None
-    """Standard deviation of each label that is a number; 1 for those not named. None: all 1."""
-    class_names: Mapping[str, tuple[str, ...]] | None = None
-    """Names of each label's classes, for people. None: not known."""
-
-    def __post_init__(self) -> None:
-        check_labels(self.labels)
-        object.__setattr__(self, "labels", dict(self.labels))
-        if not is_number(self.shown) or not 0 <= self.shown < 1:
-            raise ValueError(f"shown: expected a share from 0 to below 1, got {self.shown!r}")
-        numbers = [name for name, num_classes in self.labels.items() if not num_classes]
-        bounds: dict[str, dict[str, Any]] = {
-            "weights": {"lowest": 0},
-            "target_mean": {},
-            "target_std": {"lowest": 0, "is_above": True},
-        }
-        for setting, bound in bounds.items():
-            values = numbers_by_name(setting, getattr(self, setting), "label", **bound)
-            known = list(self.labels) if setting == "weights" else numbers
-            for name in values or ():
-                if name not in known:
-                    what = "labels" if setting == "weights" else "labels that are numbers"
-                    raise ValueError(f"{setting}: expected {what}: {', '.join(known) or 'none'}, got {name!r}")
-            object.__setattr__(self, setting, values)
-        if self.class_names is not None:
-            object.__setattr__(self, "class_names", {name: tuple(each) for name, each in self.class_names.items()})
-            for name, names in self.class_names.items():
-                count = self.labels.get(name, 0)
-                if len(names) != count or not names:
-                    raise ValueError(f"class_names: expected {count} for {name!r}, one a class, got {len(names)}")
-        if not any((self.weights or {}).get(name, 1) for name in self.labels):
-            raise ValueError("weights: expected at least one above 0, got none")
 
 
 class JointLabels(NamedTuple):
@@ -79,15 +32,6 @@ class JointLabels(NamedTuple):
     """Per label that has classes, of each class: float32 (B, K)."""
 
 
-def check_labels(labels: Mapping[str, int]) -> None:
-    """Refuse what does not say how many classes each label has."""
-    if not isinstance(labels, Mapping) or not labels:
-        raise ValueError(f"labels: expected the number of classes of one label or more by name, got {labels!r}")
-    for name, count in labels.items():
-        if not isinstance(count, int) or isinstance(count, bool) or count < 0 or count == 1:
-            raise ValueError(f"labels: expected a whole number >= 2, or 0 for a number, for {name!r}, got {count!r}")
-
-
 def label_modalities(labels: Mapping[str, int]) -> dict[str, Modality]:
     """The modalities that a model must have for these labels: one token, a channel for each class or for the number.
 
@@ -97,7 +41,9 @@ def label_modalities(labels: Mapping[str, int]) -> dict[str, Modality]:
     >>> label_modalities({"pitch": 12, "loudness": 0})["pitch"]
     Modality(grid=(1,), channels=12, role='label', num_coordinates=0)
     """
-    check_labels(labels)
+    if not labels:
+        raise ValueError("labels: expected at least one, got none")
+    labels = JointConfig(labels=labels).labels
     return {name: Modality(grid=(1,), channels=count or 1, role="label") for name, count in labels.items()}
 
 
@@ -126,7 +72,7 @@ class Joint(Task):
     {'pitch': (2,), 'loudness': (2,)}
     """
 
-    kind: ClassVar[str] = "joint"
+    kind = JointConfig.kind
     config_class = JointConfig
     source_task: ClassVar[str] = "joint"
     monitor = ("score", "max")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-TargetNormalisation = Literal["none", "channel", "example"]
-NumberLoss = Literal["squared", "absolute", "huber"]
+from hiperceiver.settings.tasks import NumberLoss, TargetNormalisation
 
 IGNORE = -100
 """The target of what has no label."""

@@ -6,16 +6,14 @@ Learners", arXiv 2111.06377.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, get_args
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from hiperceiver.masking import (
     Generators,
-    MaskStrategy,
     group_wise_places,
     is_masked_place,
     num_visible,
@@ -25,59 +23,15 @@ from hiperceiver.masking import (
 )
 from hiperceiver.modality import Batch
 from hiperceiver.model import GroupPlan, Perceiver
-from hiperceiver.tasks.losses import Mean, TargetNormalisation, mean_and_deviation, normalise, squared_error
-from hiperceiver.tasks.task import Task, TaskConfig, is_number, num_told_channels, numbers_by_name
+from hiperceiver.settings.tasks import MaskedAutoencodingConfig
+from hiperceiver.tasks.losses import Mean, mean_and_deviation, normalise, squared_error
+from hiperceiver.tasks.task import Task, num_told_channels
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
 
-CountedTokens = Literal["hidden", "all"]
-
 _EVALUATION_SEED = 20220222
 """Example i of an evaluation is masked by a generator of its own, seeded with this plus i."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class MaskedAutoencodingConfig(TaskConfig):
-    """What is hidden, and how its reconstruction is judged."""
-
-    ratio: float = 0.85
-    """Share of the tokens that is hidden."""
-    strategy: MaskStrategy = "group-wise"
-    """`group-wise`: the same places in each group, so that a training step neither embeds what is hidden nor reads out
-    what is not (with `loss_on="hidden"`). `uniform`: anywhere in the example."""
-    loss_on: CountedTokens = "hidden"
-    """Tokens that the loss counts: the `hidden` ones or `all`. Absent tokens never count."""
-    compared_share: float = 1.0
-    """Share of the hidden places that are read out and compared in a training step: the same ones in each group, drawn
-    anew for each example. Less makes a step cheaper; on average the loss is the same. Evaluation compares all."""
-    target_normalisation: TargetNormalisation = "none"
-    """What is brought to zero mean and unit variance before comparing: `none`, each `channel` of each example, or each
-    `example` whole."""
-    modality_weights: Mapping[str, float] | None = None
-    """Weight of each modality's loss in the mean over modalities; 1 for those not named. None: all 1."""
-
-    def __post_init__(self) -> None:
-        if not is_number(self.ratio) or not 0 <= self.ratio < 1:
-            raise ValueError(f"ratio: expected a share from 0 to below 1, got {self.ratio!r}")
-        for name, choices in [
-            ("strategy", get_args(MaskStrategy)),
-            ("loss_on", get_args(CountedTokens)),
-            ("target_normalisation", get_args(TargetNormalisation)),
-        ]:
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {getattr(self, name)!r}")
-        if not is_number(self.compared_share) or not 0 < self.compared_share <= 1:
-            raise ValueError(f"compared_share: expected a share above 0, to 1, got {self.compared_share!r}")
-        if self.compared_share < 1 and (self.strategy, self.loss_on) != ("group-wise", "hidden"):
-            raise ValueError(
-                f"compared_share: expected 1, as less goes with strategy='group-wise' and loss_on='hidden', got "
-                f"{self.compared_share} with {self.strategy!r} and {self.loss_on!r}"
-            )
-        if self.loss_on == "hidden" and self.ratio == 0:
-            raise ValueError("ratio: expected above 0 with loss_on='hidden', got 0, which hides nothing")
-        weights = numbers_by_name("modality_weights", self.modality_weights, "modality", lowest=0)
-        object.__setattr__(self, "modality_weights", weights)
 
 
 class Mask(NamedTuple):
@@ -117,13 +71,13 @@ class MaskedAutoencoding(Task):
 
     >>> from hiperceiver import Batch, Modality, create_model
     >>> model = create_model("hip-nano", modalities={"image": Modality(grid=(32, 32), channels=3)})
-    >>> task = MaskedAutoencoding(model, MaskedAutoencodingConfig(ratio=0.75))
+    >>> task = MaskedAutoencoding(model, MaskedAutoencodingConfig(mask_ratio=0.75))
     >>> loss, _ = task.loss(Batch(inputs={"image": torch.ones(2, 1024, 3)}))
     >>> loss.item()  # a new model reconstructs zeros
     1.0
     """
 
-    kind: ClassVar[str] = "masked-autoencoding"
+    kind = MaskedAutoencodingConfig.kind
     config_class = MaskedAutoencodingConfig
     monitor = ("loss", "min")
     config: MaskedAutoencodingConfig
@@ -161,7 +115,7 @@ class MaskedAutoencoding(Task):
         """Mask, reconstruct, compare."""
         mask = self.draw_mask(batch, None if self.training else _evaluation_generators(0, len(batch)))
         targets = self.model.own(self.targets(batch))
-        if self.training and (self.config.strategy, self.config.loss_on) == ("group-wise", "hidden"):
+        if self.training and (self.config.mask_strategy, self.config.loss_on) == ("group-wise", "hidden"):
             reconstruction, targets, is_counted = self._hidden_alone(batch, mask, targets)
         else:
             reconstruction, is_counted = self._reconstruct(batch, mask), self.is_counted(batch, mask)
@@ -186,10 +140,10 @@ class MaskedAutoencoding(Task):
         if not inputs:
             raise ValueError(f"inputs: expected at least one of {', '.join(self.model.input_names)}, got none")
         plan, device = self._plan(inputs), next(iter(inputs.values())).device
-        if not self.config.ratio:
+        if not self.config.mask_ratio:
             shapes = {name: (len(batch), span.num_tokens) for name, span in plan.spans.items()}
             return Mask({}, {n: torch.zeros(shape, dtype=torch.bool, device=device) for n, shape in shapes.items()})
-        if self.config.strategy == "uniform":
+        if self.config.mask_strategy == "uniform":
             visible = self._uniform(plan, len(batch), generator, device)
         else:
             visible = self._group_wise(plan, len(batch), generator, device)
@@ -351,7 +305,7 @@ class MaskedAutoencoding(Task):
     ) -> dict[str, Tensor]:
         def draw(num_places: int) -> Tensor:
             self._check_hides(num_places)
-            return group_wise_places(batch_size, num_places, self.config.ratio, generator=generator, device=device)
+            return group_wise_places(batch_size, num_places, self.config.mask_ratio, generator=generator, device=device)
 
         if plan.is_pooled:
             return {name: draw(span.num_places) for name, span in plan.spans.items()}
@@ -363,7 +317,7 @@ class MaskedAutoencoding(Task):
     ) -> dict[str, Tensor]:
         sizes = [span.num_tokens for span in plan.spans.values()]
         self._check_hides(sum(sizes))
-        drawn = uniform_is_masked(batch_size, sum(sizes), self.config.ratio, generator=generator, device=device)
+        drawn = uniform_is_masked(batch_size, sum(sizes), self.config.mask_ratio, generator=generator, device=device)
         hidden = {}
         for (name, span), part in zip(plan.spans.items(), drawn.split(sizes, dim=1), strict=True):
             hidden[name] = ~span.split(~part)  # padding counts as hidden
@@ -372,8 +326,10 @@ class MaskedAutoencoding(Task):
         return plan.separate(visible_places(plan.merge(hidden)))  # as many places in each group of each modality
 
     def _check_hides(self, count: int) -> None:
-        if self.config.loss_on == "hidden" and num_visible(count, self.config.ratio) == count:
-            raise ValueError(f"ratio: expected one that hides something of {count} tokens, got {self.config.ratio}")
+        if self.config.loss_on == "hidden" and num_visible(count, self.config.mask_ratio) == count:
+            raise ValueError(
+                f"mask_ratio: expected one that hides something of {count} tokens, got {self.config.mask_ratio}"
+            )
 
 
 def _evaluation_generators(first: int, count: int) -> list[torch.Generator]:

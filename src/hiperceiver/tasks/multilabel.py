@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from hiperceiver.modality import Batch
+from hiperceiver.settings.tasks import MultilabelConfig
 from hiperceiver.tasks.losses import Mean, binary_cross_entropy
-from hiperceiver.tasks.readout import LabelConfig, LabelTask
+from hiperceiver.tasks.readout import LabelTask
 from hiperceiver.tasks.task import find_label_set
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
-
-
-@dataclass(frozen=True, kw_only=True)
-class MultilabelConfig(LabelConfig):
-    """How labels are read out, and how they are judged."""
 
 
 class LabelSets(NamedTuple):
@@ -51,7 +46,7 @@ class Multilabel(LabelTask):
             [0.5000, 0.5000, 0.5000, 0.5000, 0.5000]])
     """
 
-    kind: ClassVar[str] = "multilabel"
+    kind = MultilabelConfig.kind
     config_class = MultilabelConfig
     source_task: ClassVar[str] = "multilabel"
     monitor = ("map", "max")

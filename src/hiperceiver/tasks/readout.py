@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,44 +11,9 @@ from torch import Tensor, nn
 from hiperceiver.modality import Batch, Modality
 from hiperceiver.model import Perceiver
 from hiperceiver.model.layers import Activation, CrossAttention, Linear, learned_table
+from hiperceiver.settings.tasks import ClassificationConfig, LabelReadout, MultilabelConfig, TaskConfig
 from hiperceiver.tasks.mixing import Mixed, mix
-from hiperceiver.tasks.task import DataFacts, Task, TaskConfig, check_class_settings, is_number
-
-ClassReadout = Literal["query", "label"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class LabelConfig(TaskConfig):
-    """What the tasks share that say which classes a whole example is of."""
-
-    num_classes: int
-    """Classes, K."""
-    readout: ClassReadout = "query"
-    """`query`: a learned query looks at the processor's latents, then a linear layer. `label`: the model's label
-    modality at the bottleneck is reconstructed."""
-    label_modality: str | None = None
-    """Which label modality, for `readout="label"`: grid (1,), a channel per class. None: the only one."""
-    label_smoothing: float = 0.0
-    """Share of the target that is spread over all classes; over yes and no where an example may have several."""
-    class_weights: tuple[float, ...] | None = None
-    """Weight of each class in the loss; of its members alone where an example may have several. None: all count the
-    same."""
-    mixup: float = 0.0
-    """Whole examples are mixed in pairs while training, with a share drawn from Beta(mixup, mixup). 0: never."""
-    cutmix: float = 0.0
-    """A box of each training example is cut out of another, with a share drawn from Beta(cutmix, cutmix). 0: never.
-    With `mixup` too, either is done in half of the batches."""
-
-    def __post_init__(self) -> None:
-        weights = check_class_settings(self.num_classes, self.class_weights, self.label_smoothing)
-        object.__setattr__(self, "class_weights", weights)
-        if self.readout not in get_args(ClassReadout):
-            raise ValueError(f"readout: expected one of {', '.join(get_args(ClassReadout))}, got {self.readout!r}")
-        if self.readout != "label" and self.label_modality is not None:
-            raise ValueError(f"label_modality: only for readout='label', got {self.label_modality!r} with 'query'")
-        for name in ("mixup", "cutmix"):
-            if not is_number(getattr(self, name)) or getattr(self, name) < 0:
-                raise ValueError(f"{name}: expected a number >= 0, got {getattr(self, name)!r}")
+from hiperceiver.tasks.task import DataFacts, Task
 
 
 class QueryHead(nn.Module):
@@ -78,7 +42,7 @@ class ExampleTask(Task):
     """The label modality that is read. None: the head's query."""
 
     def _make_readout(
-        self, num_outputs: int, readout: ClassReadout = "query", label_modality: str | None = None
+        self, num_outputs: int, readout: LabelReadout = "query", label_modality: str | None = None
     ) -> None:
         """For the subclass's `__init__`: what K numbers are read with, a `QueryHead` or a label modality."""
         if readout == "query":
@@ -107,14 +71,16 @@ class ExampleTask(Task):
 class LabelTask(ExampleTask):
     """Base of the tasks that say which classes a whole example is of."""
 
-    config: LabelConfig
+    config: ClassificationConfig | MultilabelConfig
     class_weights: Tensor | None
 
-    def __init__(self, model: Perceiver, config: LabelConfig):
+    def __init__(self, model: Perceiver, config: ClassificationConfig | MultilabelConfig):
         super().__init__(model, config)
         self._make_readout(config.num_classes, config.readout, config.label_modality)
         weights = config.class_weights
-        self.register_buffer("class_weights", None if weights is None else torch.tensor(weights), persistent=False)
+        self.register_buffer(
+            "class_weights", None if weights is None else torch.tensor(weights, dtype=torch.float32), persistent=False
+        )
 
     @classmethod
     def settings_for(cls, facts: DataFacts) -> dict[str, Any]:
@@ -124,7 +90,7 @@ class LabelTask(ExampleTask):
     @classmethod
     def label_modalities(cls, config: TaskConfig) -> dict[str, Modality]:
         """With `readout="label"` one token, a channel for each class."""
-        assert isinstance(config, LabelConfig)
+        assert isinstance(config, ClassificationConfig | MultilabelConfig)
         if config.readout != "label":
             return {}
         name = config.label_modality or "label"

@@ -2,50 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from hiperceiver.modality import Batch
 from hiperceiver.model import Perceiver
-from hiperceiver.tasks.losses import Mean, NumberLoss, number_error
+from hiperceiver.settings.tasks import RegressionConfig
+from hiperceiver.tasks.losses import Mean, number_error
 from hiperceiver.tasks.readout import ExampleTask
-from hiperceiver.tasks.task import DataFacts, TaskConfig, find_numbers, is_number
+from hiperceiver.tasks.task import DataFacts, find_numbers
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
-
-
-@dataclass(frozen=True, kw_only=True)
-class RegressionConfig(TaskConfig):
-    """Which numbers are told, and how they are judged."""
-
-    num_values: int
-    """Numbers of an example, R."""
-    target_mean: tuple[float, ...] | None = None
-    """Mean of each number over the training data; the model is taught distances from it. None: 0 for all."""
-    target_std: tuple[float, ...] | None = None
-    """Standard deviation of each number over the training data, the unit of those distances. None: 1 for all."""
-    loss: NumberLoss = "squared"
-    """`squared`; `absolute`; `huber`: half the square up to one standard deviation, from there like the absolute."""
-
-    def __post_init__(self) -> None:
-        count = self.num_values
-        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-            raise ValueError(f"num_values: expected a whole number >= 1, got {count!r}")
-        for name in ("target_mean", "target_std"):
-            values = getattr(self, name)
-            if values is None:
-                continue
-            is_fitting = isinstance(values, list | tuple) and len(values) == count and all(map(is_number, values))
-            if not is_fitting or (name == "target_std" and min(values) <= 0):
-                expected = f"{count} numbers" + (" > 0" if name == "target_std" else "")
-                raise ValueError(f"{name}: expected {expected}, one for each value, got {values!r}")
-            object.__setattr__(self, name, tuple(float(each) for each in values))
-        if self.loss not in get_args(NumberLoss):
-            raise ValueError(f"loss: expected one of {', '.join(get_args(NumberLoss))}, got {self.loss!r}")
 
 
 class Numbers(NamedTuple):
@@ -74,7 +44,7 @@ class Regression(ExampleTask):
     tensor([[  20., 1013.]])
     """
 
-    kind: ClassVar[str] = "regression"
+    kind = RegressionConfig.kind
     config_class = RegressionConfig
     source_task: ClassVar[str] = "regression"
     monitor = ("loss", "min")
@@ -87,8 +57,8 @@ class Regression(ExampleTask):
         self._make_readout(config.num_values)
         mean = config.target_mean or (0.0,) * config.num_values
         std = config.target_std or (1.0,) * config.num_values
-        self.register_buffer("target_mean", torch.tensor(mean), persistent=False)
-        self.register_buffer("target_std", torch.tensor(std), persistent=False)
+        self.register_buffer("target_mean", torch.tensor(mean, dtype=torch.float32), persistent=False)
+        self.register_buffer("target_std", torch.tensor(std, dtype=torch.float32), persistent=False)
 
     @classmethod
     def settings_for(cls, facts: DataFacts) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
@@ -11,52 +10,17 @@ from torch import Tensor, nn
 from hiperceiver.modality import Batch
 from hiperceiver.model import Perceiver
 from hiperceiver.model.layers import ACTIVATIONS, Activation, Linear
+from hiperceiver.settings.tasks import SegmentationConfig
 from hiperceiver.tasks.losses import IGNORE, Mean, cross_entropy
 from hiperceiver.tasks.task import (
     DataFacts,
     Task,
-    TaskConfig,
-    check_class_settings,
     find_input_modality,
     find_target,
 )
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
-
-
-@dataclass(frozen=True, kw_only=True)
-class SegmentationConfig(TaskConfig):
-    """What is labelled, and how labels are read out and judged."""
-
-    num_classes: int
-    """Classes, K."""
-    input_modality: str | None = None
-    """The modality whose tokens are labelled. None: the only one."""
-    own_embedding: bool = True
-    """Whether a token's own embedding joins its position in the readout's query, and what the readout says of it (as
-    Perceiver IO does for optical flow). False: positions alone, as in masked auto-encoding."""
-    hidden_channels: int = 128
-    """Width of the head's hidden layer. 0: none, the head is linear."""
-    label_smoothing: float = 0.0
-    """Share of the target that is spread over all classes."""
-    class_weights: tuple[float, ...] | None = None
-    """Weight of each class in the loss. None: all count the same."""
-    background_class: int | None = None
-    """The class whose tokens `foreground_accuracy` leaves out. None: that metric is not given."""
-
-    def __post_init__(self) -> None:
-        weights = check_class_settings(self.num_classes, self.class_weights, self.label_smoothing)
-        object.__setattr__(self, "class_weights", weights)
-        hidden, background = self.hidden_channels, self.background_class
-        if not isinstance(hidden, int) or isinstance(hidden, bool) or hidden < 0:
-            raise ValueError(f"hidden_channels: expected a whole number >= 0, got {hidden!r}")
-        if not isinstance(self.own_embedding, bool):
-            raise ValueError(f"own_embedding: expected true or false, got {self.own_embedding!r}")
-        if background is not None and (
-            not isinstance(background, int) or isinstance(background, bool) or not 0 <= background < self.num_classes
-        ):
-            raise ValueError(f"background_class: expected 0 to {self.num_classes - 1} or none, got {background!r}")
 
 
 class Segments(NamedTuple):
@@ -109,7 +73,7 @@ class Segmentation(Task):
     torch.Size([2, 1024])
     """
 
-    kind: ClassVar[str] = "segmentation"
+    kind = SegmentationConfig.kind
     config_class = SegmentationConfig
     source_task: ClassVar[str] = "segmentation"
     monitor = ("miou", "max")
@@ -120,7 +84,9 @@ class Segmentation(Task):
         super().__init__(model, config)
         self.input_modality = find_input_modality(model, config.input_modality)
         weights = config.class_weights
-        self.register_buffer("class_weights", None if weights is None else torch.tensor(weights), persistent=False)
+        self.register_buffer(
+            "class_weights", None if weights is None else torch.tensor(weights, dtype=torch.float32), persistent=False
+        )
         self.head = SegmentationHead(
             model.config.embedding_channels,
             config.num_classes,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -14,33 +13,11 @@ from torch import Tensor, nn
 
 from hiperceiver.modality import Batch, Modality
 from hiperceiver.model import Perceiver
+from hiperceiver.settings.tasks import TaskConfig
 from hiperceiver.tasks.losses import IGNORE, Mean
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
-
-
-@dataclass(frozen=True, kw_only=True)
-class TaskConfig:
-    """Base of the tasks' configs: plain values, saved with the model."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for `config.json`."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`; unknown and missing names are refused."""
-        fields = dataclasses.fields(cls)
-        known = [each.name for each in fields]
-        for name in values:
-            if name not in known:
-                raise ValueError(f"{name}: not a setting of {cls.__name__}; known: {', '.join(known)}")
-        for each in fields:
-            is_required = each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
-            if is_required and each.name not in values:
-                raise ValueError(f"{each.name}: required by {cls.__name__}, got nothing")
-        return cls(**values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +65,8 @@ class Task(nn.Module, ABC):
             raise ValueError(
                 f"config: expected {self.config_class.__name__} for {type(self).__name__}, got {type(config).__name__}"
             )
+        if config.from_data and not getattr(config, name := config.from_data[0]):
+            raise ValueError(f"{name}: required to build {type(self).__name__}, got {getattr(config, name)!r}")
         self.config = config
         self.model = model
         self.head = nn.Identity()
@@ -180,7 +159,7 @@ class Task(nn.Module, ABC):
 
     def settings(self) -> dict[str, Any]:
         """Plain values for `config.json`, from which `task_from_settings` builds the task again."""
-        return {"kind": self.kind, **self.config.to_dict()}
+        return self.config.to_dict()
 
     def input_tensors(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """A batch's modalities of role `input`, and their padding: labels are never shown to the model.
@@ -197,54 +176,6 @@ class Task(nn.Module, ABC):
     def device(self) -> torch.device:
         """Where the model is."""
         return next(self.model.parameters()).device
-
-
-def check_class_settings(
-    num_classes: int, class_weights: tuple[float, ...] | None, label_smoothing: float
-) -> tuple[float, ...] | None:
-    """Refuse contradictions in the settings that tasks with classes share; gives the class weights as a tuple."""
-    if not isinstance(num_classes, int) or isinstance(num_classes, bool) or num_classes < 2:
-        raise ValueError(f"num_classes: expected a whole number >= 2, got {num_classes!r}")
-    if not is_number(label_smoothing) or not 0 <= label_smoothing < 1:
-        raise ValueError(f"label_smoothing: expected a share from 0 to below 1, got {label_smoothing!r}")
-    if class_weights is None:
-        return None
-    if not isinstance(class_weights, list | tuple) or not all(is_number(each) and each >= 0 for each in class_weights):
-        raise ValueError(f"class_weights: expected numbers >= 0, got {class_weights!r}")
-    if len(class_weights) != num_classes or not any(class_weights):
-        raise ValueError(
-            f"class_weights: expected one for each of {num_classes} classes, not all zero, got {tuple(class_weights)}"
-        )
-    return tuple(float(each) for each in class_weights)
-
-
-def is_number(value: Any) -> bool:
-    """Whether a setting is a finite int or float, and no bool."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
-
-
-def numbers_by_name(
-    setting: str, values: Any, by: str, *, lowest: float | None = None, is_above: bool = False
-) -> dict[str, float] | None:
-    """Refuse what is no mapping of names to numbers; gives a plain one, or None for None.
-
-    Args:
-        setting: its name, for the message.
-        values: what came.
-        by: what the names are of, for the message.
-        lowest: no number may be below it. None: any.
-        is_above: nor equal to it.
-    """
-    if values is None:
-        return None
-    if not isinstance(values, Mapping):
-        raise ValueError(f"{setting}: expected numbers by {by}, got {values!r}")
-    for name, value in values.items():
-        is_low = is_number(value) and lowest is not None and (value < lowest or (is_above and value == lowest))
-        if not is_number(value) or is_low:
-            bound = "" if lowest is None else f" {'>' if is_above else '>='} {lowest}"
-            raise ValueError(f"{setting}: expected a number{bound} for {name!r}, got {value!r}")
-    return dict(values)
 
 
 def find_input_modality(model: Perceiver, name: str | None) -> str:
