@@ -308,7 +308,10 @@ _ATTEND_SCHEMA = f"{', '.join(f'Tensor {name}' for name in _ATTEND_TENSORS[:5])}
 
 
 @torch.library.custom_op(
-    "hiperceiver::embed_and_attend", mutates_args=(), device_types="cpu", schema=f"({_ATTEND_SCHEMA}) -> (Tensor, Tensor)"
+    "hiperceiver::embed_and_attend",
+    mutates_args=(),
+    device_types="cpu",
+    schema=f"({_ATTEND_SCHEMA}) -> (Tensor, Tensor)",
 )
 def _attend(*tensors: Any) -> tuple[Tensor, Tensor]:
     arguments, kept = _attend_arguments(*tensors)
@@ -322,8 +325,8 @@ def _attend(*tensors: Any) -> tuple[Tensor, Tensor]:
     "hiperceiver::embed_and_attend_backward",
     mutates_args=("by_positions",),
     device_types="cpu",
-    schema=f"({_ATTEND_SCHEMA}, Tensor attended, Tensor logsumexp, Tensor gradient, Tensor(a!)? by_positions, bool adds) "
-    "-> (Tensor, Tensor, Tensor)",
+    schema=f"({_ATTEND_SCHEMA}, Tensor attended, Tensor logsumexp, Tensor gradient, Tensor(a!)? by_positions, "
+    "bool adds) -> (Tensor, Tensor, Tensor)",
 )
 def _attend_backward(*values: Any) -> tuple[Tensor, Tensor, Tensor]:
     *tensors, attended, logsumexp, gradient, by_positions, adds = values
@@ -447,7 +450,9 @@ class _Read(torch.autograd.Function):
 _READ_SCHEMA = f"{', '.join(f'Tensor {name}' for name in _READ_TENSORS)}, Tensor? slots"
 
 
-@torch.library.custom_op("hiperceiver::read_tokens", mutates_args=(), device_types="cpu", schema=f"({_READ_SCHEMA}) -> Tensor")
+@torch.library.custom_op(
+    "hiperceiver::read_tokens", mutates_args=(), device_types="cpu", schema=f"({_READ_SCHEMA}) -> Tensor"
+)
 def _read(*values: Any) -> Tensor:
     *tensors, slots = values
     arguments, kept = _read_arguments(slots, *tensors)

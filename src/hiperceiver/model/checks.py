@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,9 @@ from hiperceiver.model.grouping import GroupPlan
 from hiperceiver.settings.model import PerceiverConfig
 
 
-def check_model(config: PerceiverConfig, config_class: type[PerceiverConfig], modalities: Mapping[str, Modality]) -> None:
+def check_model(
+    config: PerceiverConfig, config_class: type[PerceiverConfig], modalities: Mapping[str, Modality]
+) -> None:
     """Refuse a config of another class, and modalities that the config cannot serve."""
     if not isinstance(config, config_class):
         raise ValueError(f"config: expected {config_class.__name__}, got {type(config).__name__}")
@@ -25,6 +27,13 @@ def check_model(config: PerceiverConfig, config_class: type[PerceiverConfig], mo
         raise ValueError("modalities: expected at least one of role 'input', got none")
     if config.positions == "coordinate" and not any(m.num_coordinates for m in modalities.values()):
         raise ValueError("modalities: expected one with num_coordinates > 0 for positions='coordinate', got none")
+
+
+def check_names(argument: str, names: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse a name that is not among the known ones."""
+    for name in names:
+        if name not in (known := tuple(known)):
+            raise ValueError(f"{argument}: expected names among {', '.join(known)}, got {name!r}")
 
 
 def check_inputs(

@@ -1,21 +1,18 @@
 """How tokens are assigned to groups, and how latents move from one block's groups to the next one's.
 
 Source: "HiP", section 3.1, and the published JAX reference, whose assignment this reproduces.
-Shapes: B batch, M tokens, C raw channels, E embedding channels, G groups, g groups of one modality, P slots in a group (a
-slot holds a token or padding), K visible slots in a group.
+Shapes: B batch, M tokens, G groups, g groups of one modality, P slots in a group (a slot holds a token or padding), N
+latents, D latent channels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from hiperceiver import fast
 
 
 @dataclass(frozen=True)
@@ -85,8 +82,8 @@ class GroupPlan:
         """
         if len(num_tokens) > num_groups:
             raise ValueError(
-                f"modalities: expected at most {num_groups}, the groups of the first block, which modalities never share, "
-                f"got {len(num_tokens)} ({', '.join(num_tokens)}); use a model with more groups"
+                f"modalities: expected at most {num_groups}, the groups of the first block, which are not shared, got "
+                f"{len(num_tokens)} ({', '.join(num_tokens)}); use a model with more groups"
             )
         groups = dict.fromkeys(num_tokens, 1)
         for _ in range(num_groups - len(groups)):
@@ -122,92 +119,6 @@ class GroupPlan:
         else:
             sizes, dim = [span.num_groups for span in self.spans.values()], 1
         return dict(zip(self.spans, x.split(sizes, dim=dim), strict=True))
-
-
-class TokenGroups(NamedTuple):
-    """The tokens of one modality in its groups, not embedded yet."""
-
-    x: Tensor
-    """Raw tokens: (B, g, P, C)."""
-    positions: Tensor
-    """Position encodings, zero on padding: (1, g, P, E); (B, g, P, E) where they are computed from coordinates."""
-    key_mask: Tensor | None = None
-    """Slots that no latent attends to: bool (1 or B, g, P)."""
-    zero_mask: Tensor | None = None
-    """Slots that latents attend to as zeros, as the reference sees padding: bool (1, g, P)."""
-    visible: Tensor | None = None
-    """Slots that the encoder sees at all: int64 (B, g, K), -1 = none. None: all."""
-
-    @classmethod
-    def of(
-        cls,
-        span: Span,
-        x: Tensor,
-        positions: Tensor,
-        is_padding: Tensor | None = None,
-        visible: Tensor | None = None,
-        masks_padding: bool = True,
-    ) -> TokenGroups:
-        """Put tokens into their groups.
-
-        Args:
-            span: the groups.
-            x: raw tokens (B, M, C).
-            positions: (1 or B, M, E).
-            is_padding: absent tokens, bool (B, M); None: none.
-            visible: int64 (B, g or 1, K), -1 = none; None: all slots.
-            masks_padding: whether the padding that fills groups is masked; else it counts as zeros.
-        """
-        key_mask = zero_mask = None
-        if is_padding is not None:
-            x = x.masked_fill(is_padding[..., None], 0.0)  # an absent value, even NaN, must not matter
-            key_mask = span.to_groups(is_padding)
-        if span.has_padding and masks_padding:
-            filler = span.is_padding(x.device)[None]  # (1, g, P)
-            key_mask = filler if key_mask is None else key_mask | filler
-        elif span.has_padding:
-            zero_mask = span.is_padding(x.device)[None]
-        positions = fast.share_gradient(span.to_groups(positions))
-        visible = None if visible is None else visible.expand(-1, span.num_groups, -1)
-        return cls(span.to_groups(x), positions, key_mask, zero_mask, visible)
-
-    def embed(self, embedding: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor | None]:
-        """Embed the visible tokens and add their positions: (B, g, K, E), and their key mask (B, g, K) if any."""
-        tokens = self.select_visible()
-        x = embedding(tokens.x) + tokens.positions
-        if tokens.zero_mask is not None:
-            x = x.masked_fill(tokens.zero_mask[..., None], 0.0)
-        return x, None if tokens.key_mask is None else tokens.key_mask.expand(x.shape[:3])
-
-    def select_visible(self) -> TokenGroups:
-        """The visible slots alone: P becomes K."""
-        if self.visible is None:
-            return self
-        is_none = self.visible < 0
-        # A hidden value, be it NaN, must not matter even where no slot is read.
-        x = take_slots(self.x, self.visible).masked_fill(is_none[..., None], 0.0)
-        key_mask = is_none if self.key_mask is None else take_slots(self.key_mask, self.visible) | is_none
-        zero_mask = None if self.zero_mask is None else take_slots(self.zero_mask, self.visible)
-        return TokenGroups(x, take_slots(self.positions, self.visible), key_mask, zero_mask)
-
-
-def take_slots(x: Tensor, slots: Tensor) -> Tensor:
-    """Some slots of each group: x (B or 1, g, P) or (B or 1, g, P, C) at slots (B, g, K), -1 read as 0: (B, g, K, ...)."""
-    rows = torch.arange(x.shape[0] * x.shape[1], device=x.device).view(x.shape[0], x.shape[1], 1) * x.shape[2]
-    rows = rows + slots.clamp(min=0)
-    flat = x.flatten(0, 2)
-    return flat[rows] if x.dtype == torch.bool else F.embedding(rows, flat)
-
-
-def concat_tokens(parts: Sequence[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor | None]:
-    """Tokens (B, G, M, D) with their key masks (B, G, M), one after the other within each group."""
-    if len(parts) == 1:
-        return parts[0]
-    x = torch.cat([tokens for tokens, _ in parts], dim=2)
-    if all(key_mask is None for _, key_mask in parts):
-        return x, None
-    masks = [x.new_zeros(tokens.shape[:3], dtype=torch.bool) if mask is None else mask for tokens, mask in parts]
-    return x, torch.cat(masks, dim=2)
 
 
 def _pad(x: Tensor, dim: int, length: int) -> Tensor:

@@ -1,29 +1,28 @@
 """The Hierarchical Perceiver, top to bottom.
 
-Source: "HiP", section 3, and the published JAX reference. Shapes: B batch, M tokens, C raw channels, E embedding
-channels, G groups, g groups of one modality, P slots in a group, K visible slots in a group, N latents, D latent channels.
+Source: "HiP", section 3, and the published JAX reference. Shapes: B batch, M tokens, C raw channels, G groups, g groups
+of one modality, P slots in a group, K visible slots in a group, N latents, D latent channels.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from hiperceiver import fast
 from hiperceiver.modality import Modality
-from hiperceiver.model.checks import check_inputs, check_model, check_visible
+from hiperceiver.model.checks import check_inputs, check_model, check_names, check_visible
 from hiperceiver.model.files import SavedInFolder
-from hiperceiver.model.grouping import GroupPlan, Span, TokenGroups, concat_tokens, regroup, take_slots
+from hiperceiver.model.grouping import GroupPlan, regroup
 from hiperceiver.model.initialisation import Linear
 from hiperceiver.model.layers import CrossAttention, PerceiverBlock
-from hiperceiver.model.positions import CoordinatePositions, make_positions
+from hiperceiver.model.positions import make_positions
+from hiperceiver.model.tokens import Encoded, TokenGroups, attend_to_tokens, concat_tokens, read_tokens
 from hiperceiver.settings.model import HiPConfig, PerceiverConfig
 
-Tensors = Mapping[str, Tensor]
-"""Tensors by modality."""
+Tensors = Mapping[str, Tensor]  # by modality
 
 
 class HiPOutput(NamedTuple):
@@ -35,19 +34,6 @@ class HiPOutput(NamedTuple):
     """Latents of the last block: (B, G, N, D)."""
     processor_latents: Tensor
     """Latents of the processor: (B, N, D)."""
-
-
-class Encoded(NamedTuple):
-    """What the encoder and the processor leave for the decoder and for tasks' own readouts."""
-
-    plan: GroupPlan
-    """Which modality owns which groups."""
-    tokens: dict[str, TokenGroups]
-    """Per modality: its tokens and positions in their groups."""
-    skips: list[Tensor]
-    """Latents of each encoder block, first to last: (B, G, N, D)."""
-    processor_latents: Tensor
-    """Latents of the processor: (B, 1, N, D)."""
 
 
 class HiP(nn.Module, SavedInFolder):
@@ -104,9 +90,7 @@ class HiP(nn.Module, SavedInFolder):
 
         readout: dict[str, Any] = {"num_heads": 1, "widening": 1, "activation": config.activation, "residual": False}
         self.readout = CrossAttention(width, widths[-1], **readout)
-        self.label_readout = None
-        if self.label_names:
-            self.label_readout = CrossAttention(label_width, blocks[middle].num_channels, **readout)
+        self.label_readout = CrossAttention(label_width, widths[middle + 1], **readout) if self.label_names else None
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -121,14 +105,7 @@ class HiP(nn.Module, SavedInFolder):
     @property
     def processor(self) -> PerceiverBlock:
         """The middle block, with one group."""
-        block = self.blocks[self.processor_index]
-        assert isinstance(block, PerceiverBlock)
-        return block
-
-    @property
-    def masks_padding(self) -> bool:
-        """Whether the padding that fills groups is masked; else it counts as zeros."""
-        return self.config.mask_padding
+        return self.blocks[self.processor_index]  # type: ignore[return-value]
 
     def plan(self, num_tokens: Mapping[str, int]) -> GroupPlan:
         """Assign the first block's groups to modalities with these numbers of tokens."""
@@ -162,9 +139,7 @@ class HiP(nn.Module, SavedInFolder):
         reconstruction = self.reconstruct(encoded, latents, inputs if reconstruct is None else reconstruct)
         return HiPOutput(reconstruction, latents, encoded.processor_latents.squeeze(1))
 
-    def encode(
-        self, inputs: Tensors, *, is_padding: Tensors | None = None, visible: Tensors | None = None
-    ) -> Encoded:
+    def encode(self, inputs: Tensors, *, is_padding: Tensors | None = None, visible: Tensors | None = None) -> Encoded:
         """Everything up to the processor, included. Arguments as for `forward`."""
         is_padding, visible = is_padding or {}, visible or {}
         check_inputs(inputs, is_padding, self.modalities)
@@ -175,10 +150,8 @@ class HiP(nn.Module, SavedInFolder):
         # Put the tokens of each modality into its groups, and their positions beside them. (B, g, P, C), (1, g, P, E)
         tokens = {}
         for name, span in plan.spans.items():
-            positions = self._encode_positions(name, inputs[name])
-            tokens[name] = TokenGroups.of(
-                span, inputs[name], positions, is_padding.get(name), visible.get(name), self.masks_padding
-            )
+            masks = is_padding.get(name), visible.get(name), self.config.mask_padding
+            tokens[name] = TokenGroups.of(span, inputs[name], self.positions[name](inputs[name]), *masks)
 
         # Encoder: the latents of each group attend to its tokens; block by block the groups merge. (B, G, N, D)
         skips: list[Tensor] = []
@@ -206,10 +179,8 @@ class HiP(nn.Module, SavedInFolder):
 
     def reconstruct(self, encoded: Encoded, latents: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
         """Read the named modalities out of the latents: per modality (B, M, C)."""
-        readable = (*encoded.plan.spans, *self.label_names)
-        for name in (names := tuple(names)):
-            if name not in readable:
-                raise ValueError(f"reconstruct: expected names among {', '.join(readable)}, got {name!r}")
+        names = tuple(names)
+        check_names("reconstruct", names, (*encoded.plan.spans, *self.label_names))
         return {name: self.read_out(encoded, latents, name, self.unembedding[name]) for name in names}
 
     def read_out(
@@ -238,54 +209,24 @@ class HiP(nn.Module, SavedInFolder):
             assert self.label_readout is not None and not own_embedding and slots is None
             queries = self.positions[name]()[None, None]  # (1, 1, M, D)
             return head(self.label_readout(queries, encoded.processor_latents)).squeeze(1)
-        span, tokens = encoded.plan.spans[name], encoded.tokens[name]
         if not encoded.plan.is_pooled:  # where all modalities read the one group's latents
             latents = encoded.plan.split(latents)[name]  # (B, g, N, D)
+        embedding = self.embedding[name] if own_embedding else None
+        x = read_tokens(self.readout, head, latents, encoded.tokens[name], embedding=embedding, slots=slots)
+        return encoded.plan.spans[name].to_tokens(x) if slots is None else x
 
-        def read(latents: Tensor, positions: Tensor, x: Tensor | None = None) -> Tensor:
-            if x is None:
-                return head(self.readout(positions, latents))
-            queries = self.embedding[name](x) + positions
-            return head(self.readout(queries, latents) + queries)
+    def _attend_to_tokens(self, plan: GroupPlan, tokens: Mapping[str, TokenGroups], latents: Tensor) -> Tensor:
+        """Cross-attention of the first block, modality by modality: latents (1, G, N, D) to (B, G, N, D)."""
+        layer, queries = self.blocks[0].cross_attention, plan.split(latents)
+        assert isinstance(layer, CrossAttention)
+        return plan.concat({n: attend_to_tokens(self.embedding[n], layer, queries[n], tokens[n]) for n in tokens})
 
-        result = None if own_embedding else fast.read_tokens(self.readout, head, latents, tokens.positions, slots)
-        if result is None:
-            positions = tokens.positions
-            if slots is not None:
-                positions = take_slots(positions, slots.expand(-1, span.num_groups, -1))
-            parts = [positions, tokens.x] if own_embedding else [positions]
-            result = fast.read_in_chunks(read, latents, parts, [self.embedding[name], self.readout, head])
-        return span.to_tokens(result) if slots is None else result
-
-    # --------------------------------------------------------------------------------------------------------- parts
-
-    def _encode_positions(self, name: str, x: Tensor) -> Tensor:
-        """Position encodings of one modality's tokens x (B, M, C): (1, M, E), or (B, M, E) from their coordinates."""
-        positions = self.positions[name]
-        return positions(x) if isinstance(positions, CoordinatePositions) else positions()[None]
-
-    def _attend_to_tokens(self, plan: GroupPlan, tokens: Tokens, latents: Tensor) -> Tensor:
-        """Cross-attention of the first block, whose tokens are embedded on the way: (1, G, N, D) to (B, G, N, D)."""
-        layer, attended = self.blocks[0].cross_attention, {}
-        for name, queries in plan.split(latents).items():
-
-            def attend(queries: Tensor, *parts: Any, embedding: nn.Module = self.embedding[name]) -> Tensor:
-                return layer(queries, *TokenGroups(*parts).embed(embedding))
-
-            x = fast.embed_and_attend(self.embedding[name], layer, queries, *tokens[name])
-            if x is None:
-                x = fast.attend_in_chunks(attend, queries, tokens[name], [self.embedding[name], layer])
-            attended[name] = x
-        return plan.concat(attended)
-
-    def _embed_labels(self, inputs: Tensors, is_padding: Tensors) -> list[tuple[Tensor, Tensor | None]]:
+    def _embed_labels(self, inputs: Tensors, is_padding: Tensors) -> Iterator[tuple[Tensor, Tensor | None]]:
         """The label tokens of each modality: (B, 1, M, D), and their key mask."""
-        parts = []
-        for name in [name for name in inputs if name in self.label_names]:
-            span = Span(self.modalities[name].num_tokens, 1, self.modalities[name].num_tokens)
-            tokens = TokenGroups.of(span, inputs[name], self.positions[name]()[None], is_padding.get(name))
-            parts.append(tokens.embed(self.embedding[name]))
-        return parts
+        plan = GroupPlan.pool({n: self.modalities[n].num_tokens for n in inputs if n in self.label_names})
+        for name, span in plan.spans.items():
+            tokens = TokenGroups.of(span, inputs[name], self.positions[name](inputs[name]), is_padding.get(name))
+            yield tokens.embed(self.embedding[name])
 
     def _regroup(self, x: Tensor, index: int) -> Tensor:
         """Latents (B, G, N, D) in the groups of a block."""
@@ -293,19 +234,9 @@ class HiP(nn.Module, SavedInFolder):
         return regroup(x, self.config.all_blocks[index].num_groups, transpose=transpose)
 
     def resize_positions(self, grids: Mapping[str, tuple[int, ...]]) -> None:
-        """Move modalities to other grids, in place: learned tables are interpolated, Fourier features recomputed.
-
-        Positions from coordinates do not depend on the grid.
-
-        >>> from hiperceiver import Modality, create_model
-        >>> model = create_model("hip-nano", modalities={"image": Modality(grid=(32, 32), channels=3)})
-        >>> model.resize_positions({"image": (48, 48)})
-        >>> model.modalities["image"].num_tokens
-        2304
-        """
+        """Move modalities to other grids, in place: tables are interpolated, Fourier features recomputed."""
+        check_names("grids", grids, self.modalities)
         for name, grid in grids.items():
-            if name not in self.modalities:
-                raise ValueError(f"grids: expected names among {', '.join(self.modalities)}, got {name!r}")
             modality = dataclasses.replace(self.modalities[name], grid=tuple(grid))
             self.positions[name].resize(modality.grid)  # type: ignore[operator]
             self.modalities[name] = modality

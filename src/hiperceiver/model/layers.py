@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from hiperceiver import fast
 from hiperceiver.model.initialisation import Linear, learned_table
+from hiperceiver.model.stochastic import drop_path, sample_latents
 from hiperceiver.settings.model import Activation, BlockConfig
 
 
@@ -24,12 +25,7 @@ def squared_relu(x: Tensor) -> Tensor:
     return F.relu(x).square()
 
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "squared_relu": squared_relu,
-    "gelu": F.gelu,
-    "relu": F.relu,
-    "silu": F.silu,
-}
+ACTIVATIONS = {"squared_relu": squared_relu, "gelu": F.gelu, "relu": F.relu, "silu": F.silu}
 
 
 class FeedForward(nn.Module):
@@ -48,7 +44,12 @@ class FeedForward(nn.Module):
 
 
 def attention(
-    queries: Tensor, keys: Tensor, values: Tensor, num_heads: int, key_mask: Tensor | None = None, scale: float | None = None
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    num_heads: int,
+    key_mask: Tensor | None = None,
+    scale: float | None = None,
 ) -> Tensor:
     """Multi-head attention within each group: softmax(scale queries . keys) values; groups are folded into the batch.
 
@@ -91,7 +92,14 @@ class CrossAttention(nn.Module):
     """
 
     def __init__(
-        self, query_channels: int, token_channels: int, *, num_heads: int, widening: int, activation: Activation, residual: bool
+        self,
+        query_channels: int,
+        token_channels: int,
+        *,
+        num_heads: int,
+        widening: int,
+        activation: Activation,
+        residual: bool,
     ):
         super().__init__()
         if token_channels % num_heads:
@@ -104,9 +112,9 @@ class CrossAttention(nn.Module):
         self.residual = residual
         self.query_norm = nn.LayerNorm(query_channels)
         self.token_norm = nn.LayerNorm(token_channels)
-        self.query = Linear(query_channels, token_channels)
-        self.key_value = Linear(token_channels, 2 * token_channels)
-        self.output = Linear(token_channels, query_channels)
+        self.query: nn.Linear = Linear(query_channels, token_channels)
+        self.key_value: nn.Linear = Linear(token_channels, 2 * token_channels)
+        self.output: nn.Linear = Linear(token_channels, query_channels)
         self.feed_forward_norm = nn.LayerNorm(query_channels)
         self.feed_forward = FeedForward(query_channels, widening=widening, activation=activation)
 
@@ -131,21 +139,6 @@ class CrossAttention(nn.Module):
         return x + self.feed_forward(self.feed_forward_norm(x))
 
 
-class DropPath(nn.Module):
-    """Leave a residual branch out for whole examples while training, without rescaling (as the reference does)."""
-
-    def __init__(self, probability: float):
-        super().__init__()
-        self.probability = probability
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Zero the branch x (B, ...) for some examples."""
-        if not self.training or not self.probability:
-            return x
-        keep = torch.rand(x.shape[0], *[1] * (x.ndim - 1), device=x.device) >= self.probability
-        return x * keep
-
-
 class SelfAttention(nn.Module):
     """One pre-normalised transformer layer over the latents of each group: (B, G, N, D) to (B, G, N, D)."""
 
@@ -167,13 +160,14 @@ class SelfAttention(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.feed_forward_norm = nn.LayerNorm(num_channels)
         self.feed_forward = FeedForward(num_channels, widening=widening, activation=activation, dropout=dropout)
-        self.drop_path = DropPath(drop_path)
+        self.drop_path = drop_path
 
     def forward(self, x: Tensor) -> Tensor:
         """Let the latents (B, G, N, D) of each group attend to each other."""
         q, k, v = self.query_key_value(self.attention_norm(x)).chunk(3, -1)
-        x = x + self.drop_path(self.dropout(self.output(attention(q, k, v, self.num_heads))))
-        return x + self.drop_path(self.feed_forward(self.feed_forward_norm(x)))
+        p = self.drop_path if self.training else 0.0
+        x = x + drop_path(self.dropout(self.output(attention(q, k, v, self.num_heads))), p)
+        return x + drop_path(self.feed_forward(self.feed_forward_norm(x)), p)
 
 
 class PerceiverBlock(nn.Module):
@@ -243,11 +237,3 @@ class PerceiverBlock(nn.Module):
         for layer in self.self_attention:
             x = layer(x)
         return x
-
-
-def sample_latents(latents: Tensor, count: int, *, batch_size: int) -> Tensor:
-    """A random `count` of each group's latents, in their order: (1, G, N, D) to (B, G, count, D)."""
-    groups, total = latents.shape[1:3]
-    order = torch.rand(batch_size, groups, total, device=latents.device).argsort(dim=-1)
-    chosen = order[..., :count].sort(dim=-1).values
-    return torch.take_along_dim(latents, chosen[..., None], dim=2)

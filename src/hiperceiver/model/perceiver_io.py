@@ -25,7 +25,6 @@ class PerceiverIO(HiP):
 
     config: PerceiverIOConfig  # type: ignore[assignment]
     config_class = PerceiverIOConfig
-    masks_padding = True
 
     def plan(self, num_tokens: Mapping[str, int]) -> GroupPlan:
         """Put all modalities into one group."""

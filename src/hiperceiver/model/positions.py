@@ -9,7 +9,6 @@ import math
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hiperceiver.modality import Modality
@@ -100,21 +99,13 @@ class FourierPositions(Positions):
     def forward(self, tokens: Tensor | None = None) -> Tensor:
         """Projected features of all tokens: (M, E)."""
         total = self.projection.weight.new_zeros(())
-        for axis, along in enumerate(self._along_axes()):
+        for axis, along in enumerate(self.along_axes()):
             shape = [1] * len(self.grid)
             shape[axis] = self.grid[axis]
             total = total + along.view(*shape, -1)
         return total.flatten(0, -2)
 
-    def of_tokens(self, tokens: slice) -> Tensor:
-        """Projected features of those tokens, from start to stop, without computing the others: (tokens, E)."""
-        number = torch.arange(tokens.start, tokens.stop, device=self.projection.weight.device)
-        total = self.projection.weight.new_zeros(())
-        for index, along in zip(torch.unravel_index(number, self.grid), self._along_axes(), strict=True):
-            total = total + F.embedding(index, along)
-        return total
-
-    def _along_axes(self) -> list[Tensor]:
+    def along_axes(self) -> list[Tensor]:
         """Projected features along each axis alone: (extent, E)."""
         weights = self.projection.weight.chunk(len(self.grid), dim=1)
         return [self.axis_features(axis) @ weight.mT for axis, weight in enumerate(weights)]
@@ -176,8 +167,8 @@ class NoPositions(Positions):
 def make_positions(config: PerceiverConfig, modality: Modality, num_channels: int) -> Positions:
     """The position encoding of a modality's tokens that a config asks for, as vectors of `num_channels`.
 
-    Tokens without coordinates have learned tables where `config.positions` is `coordinate`. Labels have tables as wide as
-    their embedding, and Fourier features up to the resolution of their own grid.
+    Tokens without coordinates have learned tables where `config.positions` is `coordinate`. Labels have tables as wide
+    as their embedding, and Fourier features up to the resolution of their own grid.
     """
     kind, grid, is_label = config.positions, modality.grid, modality.role == "label"
     if kind == "learned" or (kind == "coordinate" and not modality.num_coordinates):

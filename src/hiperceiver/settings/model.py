@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from hiperceiver.settings.base import Count, CountOrZero, Probability, Settings
 
@@ -162,6 +162,8 @@ class PerceiverIOConfig(PerceiverConfig):
 
     block: BlockConfig
     """The only block; it must have one group."""
+    regrouping: ClassVar[Regrouping] = "reshape"
+    mask_padding: ClassVar[bool] = True
 
     @property
     def all_blocks(self) -> tuple[BlockConfig, ...]:

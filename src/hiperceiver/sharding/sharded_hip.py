@@ -1,8 +1,8 @@
-"""Group parallelism: a HiP whose groups are dealt to processes, for inputs that are too large for one device.
+"""Group parallelism: a HiP whose groups are divided among ranks, for inputs that are too large for one device.
 
-The outer blocks' groups do not know each other. Each process owns as many of them, neighbours all, with what belongs to
-them: tokens, rows of the position tables, latents, activations, reconstruction. Where merging groups would reach over
-processes, latents are gathered; from there to the mirrored place of the decoder every process computes the same.
+The outer blocks' groups do not depend on each other. Each rank holds as many of them, neighbours all, with their
+tokens, rows of the position tables, latents, activations and reconstructions. Where merging groups would reach over
+ranks, latents are gathered; from there to the mirrored block of the decoder every rank computes the same.
 
 Shapes: B batch, M tokens, C raw channels, E embedding channels, G groups, N latents, D latent channels.
 """
@@ -16,57 +16,57 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 
-from hiperceiver.model.collectives import Exchange
 from hiperceiver.model.grouping import GroupPlan, regroup
 from hiperceiver.model.hip import HiP
-from hiperceiver.model.inputs import check_inputs, check_visible
-from hiperceiver.model.perceiver import Encoded
 from hiperceiver.model.positions import FourierPositions, LearnedPositions, NoPositions
-from hiperceiver.model.shares import deal_to_processes
+from hiperceiver.model.tokens import Encoded
+from hiperceiver.sharding.collectives import Collectives
+from hiperceiver.sharding.partition import partition_groups
 
 
-class GroupParallel(HiP):
-    """One process's share of a HiP. All processes together are the whole model: same outputs, same gradients.
+class ShardedHiP(HiP):
+    """One rank's part of a HiP. All ranks together are the whole model: same outputs, same gradients.
 
-    Every process calls it in the same way, with the same seed (masks, dropout and `num_train_latents` are drawn alike
-    everywhere) and the same frozen weights. It is given all tokens or its own alone, `own_tokens`, and gives the
-    reconstruction of its own tokens and the latents of its own groups; the processor's latents and labels are the same
-    everywhere. Groups are dealt once: every input modality comes in every call, in the model's order.
+    Every rank calls it in the same way, with the same seed (masks, dropout and `num_train_latents` are drawn alike
+    everywhere) and the same frozen weights. It takes all tokens or the local ones alone, `local_tokens`, and gives the
+    reconstruction of the local tokens and the latents of the local groups; the processor's latents and labels are the
+    same everywhere. Groups are assigned once: every input modality is in every call, in the model's order. `modalities`
+    has the local part of each.
 
-    The loss is the sum over processes of what each makes of its own tokens, as `MaskedAutoencoding` gives it, plus,
-    counted once, what each makes of the processor's latents and labels. Its gradients are there after `backward()`:
-    whole for weights that all have, each process's own for tables that are cut. `state_dict` is this process's share;
-    `whole_model` puts all together.
+    The loss is the sum over ranks of the part of each rank's own tokens, plus, counted once, that of the processor's
+    latents and labels (`hiperceiver.training.groups` has it for masked auto-encoding). Its gradients are there after
+    `backward()`: whole for weights that all ranks have, local for tables that are divided. `state_dict` is the local
+    part; `whole_model` puts all together.
 
     Args:
-        model: a whole model, the same in every process. It is used up: its tables are cut.
-        group: the processes, or a device mesh of one dimension. None: all. Their number divides the groups of the
-            first block.
+        model: a whole model, the same on every rank. It is used up: its tables are divided.
+        group: the ranks, or a device mesh of one dimension. None: all. Their number divides the groups of the first
+            block.
 
     Raises:
-        ValueError: not a HiP, `regrouping="transpose"`, groups that cannot be dealt evenly, or not a token for each.
+        ValueError: not a HiP, `regrouping="transpose"`, groups that cannot be divided evenly, or not a token for each.
 
     >>> import torch, torch.distributed as dist
     >>> from hiperceiver import Modality, create_model
-    >>> dist.init_process_group(
-    ...     "gloo", store=dist.HashStore(), rank=0, world_size=1
-    ... )  # one process: torchrun starts more
+    >>> store = dist.HashStore()  # one rank: torchrun starts more
+    >>> dist.init_process_group("gloo", store=store, rank=0, world_size=1)
     >>> model = create_model("hip-nano", modalities={"image": Modality(grid=(32, 32), channels=3)})
-    >>> share = GroupParallel(model)
-    >>> share({"image": torch.randn(2, 32 * 32, 3)[:, share.own_tokens["image"]]}).reconstruction["image"].shape
+    >>> share = ShardedHiP(model)
+    >>> share({"image": torch.randn(2, 32 * 32, 3)[:, share.local_tokens["image"]]}).reconstruction["image"].shape
     torch.Size([2, 1024, 3])
     >>> dist.destroy_process_group()
     """
 
-    own_tokens: dict[str, slice]
-    """Per input modality: this process's tokens among all M; an empty slice where it owns none."""
+    local_tokens: dict[str, slice]
+    """Per input modality of the whole model: the local tokens among all M; an empty slice where there are none."""
 
     def __init__(self, model: HiP, group: dist.ProcessGroup | DeviceMesh | None = None):
-        if not isinstance(model, HiP) or isinstance(model, GroupParallel):
-            raise ValueError(f"model: expected a whole HiP, whose groups can be dealt, got {type(model).__name__}")
+        if not isinstance(model, HiP) or isinstance(model, ShardedHiP):
+            raise ValueError(f"model: expected a whole HiP, got {type(model).__name__}")
         if isinstance(group, DeviceMesh):
             if group.ndim != 1:
                 raise ValueError(f"group: expected a device mesh of 1 dimension, got one of {group.ndim}")
@@ -75,7 +75,7 @@ class GroupParallel(HiP):
         if group is None:
             raise ValueError("group: expected torch.distributed.init_process_group to be called first")
         rank, num_ranks = dist.get_rank(group), dist.get_world_size(group)
-        spans = deal_to_processes(model, num_ranks)
+        spans = partition_groups(model, num_ranks)
 
         with torch.device("meta"):  # the shape alone; the parts come from the model
             super().__init__(model.config, model.modalities)
@@ -84,64 +84,84 @@ class GroupParallel(HiP):
         self.metadata = model.metadata
         self.train(model.training)
 
-        self._own_spans = spans[rank]
-        rows = [{n: own[n].tokens if n in own else slice(0, 0) for n in self.input_names} for own in spans]
-        self.own_tokens = rows[rank]
-        self._own_modalities = {name: self.modalities[name] for name in self.label_names} | {
+        self._spans = spans[rank]
+        self.whole_modalities = model.modalities
+        rows = [{n: local[n].tokens if n in local else slice(0, 0) for n in model.input_names} for local in spans]
+        self.local_tokens = rows[rank]
+        self.modalities = {name: self.modalities[name] for name in self.label_names} | {
             name: dataclasses.replace(self.modalities[name], grid=(span.num_tokens,))
-            for name, span in self._own_spans.items()
+            for name, span in self._spans.items()
         }
         blocks, middle = self.config.blocks, self.processor_index
-        self._num_dealt = next((i for i in range(middle) if blocks[i].num_groups % num_ranks), middle)
-        self._cut: dict[str, list[slice]] = {}  # name of a table: rows of each process
-        for name in self.input_names:
-            if isinstance(self.positions[name], LearnedPositions):
-                self._cut[f"positions.{name}.table"] = [each[name] for each in rows]
-        for index in [i for i in range(len(blocks)) if self._is_dealt(i)]:
+        self._num_divided = next((i for i in range(middle) if blocks[i].num_groups % num_ranks), middle)
+        self._rows: dict[str, list[slice]] = {}  # name of a divided table: rows of each rank
+        for name in model.input_names:
+            positions = self.positions[name]
+            if isinstance(positions, LearnedPositions):
+                self._rows[f"positions.{name}.table"] = [each[name] for each in rows]
+            elif isinstance(positions, FourierPositions):
+                self.positions[name] = LocalFourierPositions(positions, self.local_tokens[name])
+            elif isinstance(positions, NoPositions):
+                count = len(range(*self.local_tokens[name].indices(model.modalities[name].num_tokens)))
+                self.positions[name] = NoPositions((count,), positions.zero.shape[1]).to(positions.zero)
+        for index in [i for i in range(len(blocks)) if self._is_divided(i)]:
             step = blocks[index].num_groups * blocks[index].num_latents // num_ranks
-            self._cut[f"blocks.{index}.latents"] = [slice(i * step, (i + 1) * step) for i in range(num_ranks)]
-        for name, cut in self._cut.items():
+            self._rows[f"blocks.{index}.latents"] = [slice(i * step, (i + 1) * step) for i in range(num_ranks)]
+        for name, rows_of in self._rows.items():
             owner, _, attribute = name.rpartition(".")
             table = self.get_parameter(name)
-            own = nn.Parameter(table.detach()[cut[rank]].clone(), table.requires_grad)
-            setattr(self.get_submodule(owner), attribute, own)
-        self._exchange = Exchange(group, [p for name, p in self.named_parameters() if self._works_on_own(name)])
+            local = nn.Parameter(table.detach()[rows_of[rank]].clone(), table.requires_grad)
+            setattr(self.get_submodule(owner), attribute, local)
+        self._collectives = Collectives(group, [p for name, p in self.named_parameters() if self._is_shared(name)])
 
-    def _is_dealt(self, index: int) -> bool:
-        """Whether a block's groups are dealt to the processes, rather than computed by all of them."""
-        return min(index, len(self.blocks) - 1 - index) < self._num_dealt
+    def _is_divided(self, index: int) -> bool:
+        """Whether a block's groups are divided among the ranks, rather than computed by all of them."""
+        return min(index, len(self.blocks) - 1 - index) < self._num_divided
 
-    def _works_on_own(self, name: str) -> bool:
-        """Whether each process uses this weight on its own tokens or groups, so that it has a part of its gradient."""
+    def _is_shared(self, name: str) -> bool:
+        """Whether each rank uses this weight on its own tokens or groups, so that it has a part of its gradient."""
         module, which = name.split(".")[:2]
-        if name in self._cut:
+        if name in self._rows:
             return False
         if module == "blocks":
-            return self._is_dealt(int(which))
-        return module == "readout" or (module != "label_readout" and which in self.input_names)
+            return self._is_divided(int(which))
+        return module == "readout" or (module != "label_readout" and which in self.local_tokens)
 
     @property
     def process_group(self) -> dist.ProcessGroup:
-        """The processes among which the groups are dealt."""
-        return self._exchange.group
+        """The ranks among which the groups are divided."""
+        return self._collectives.group
 
-    def own(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """This process's tokens of each modality (B, own M, ...), if it has any; labels are everyone's.
+    def local(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The local tokens of each modality (B, local M, ...), if there are any; labels are the same everywhere.
 
         Args:
-            tensors: per modality all tokens, or this process's own alone.
+            tensors: per modality all tokens, or the local ones alone.
         """
-        own = {}
+        local = {}
         for name, x in tensors.items():
-            tokens = self.own_tokens.get(name)
+            tokens = self.local_tokens.get(name)
             if tokens is None:
-                own[name] = x
-            elif name in self._own_spans:
-                is_whole = isinstance(x, Tensor) and x.shape[1:2] == (self.modalities[name].num_tokens,)
-                own[name] = x[:, tokens] if is_whole else x
-        return own
+                local[name] = x
+            elif name in self._spans:
+                is_whole = isinstance(x, Tensor) and x.shape[1:2] == (self.whole_modalities[name].num_tokens,)
+                local[name] = x[:, tokens] if is_whole else x
+        return local
 
-    # ------------------------------------------------------------------------------------------------------- forward
+    def local_slots(self, slots: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Slots of the local groups: per modality, int64 (B, groups of the modality or 1, K) to local groups or 1."""
+        local = {}
+        for name, x in slots.items():
+            span = self._spans.get(name)
+            if span is not None:
+                local[name] = x[:, span.groups] if x.shape[1:2] == (span.whole.num_groups,) else x
+            elif name not in self.whole_modalities:
+                local[name] = x  # refused by name in `encode`
+        return local
+
+    def plan(self, num_tokens: Mapping[str, int]) -> GroupPlan:
+        """The local groups, which do not depend on the call."""
+        return GroupPlan(self._spans, is_pooled=False)
 
     def encode(
         self,
@@ -150,99 +170,100 @@ class GroupParallel(HiP):
         is_padding: Mapping[str, Tensor] | None = None,
         visible: Mapping[str, Tensor] | None = None,
     ) -> Encoded:
-        """Everything up to the processor, included. Arguments as for `forward`, of all tokens or of its own."""
-        spans = self._own_spans
-        own, own_padding = self.own(inputs), self.own(is_padding or {})
-        check_inputs(own, own_padding, self._own_modalities)
-        if any(name not in own for name in spans):
+        """Everything up to the processor, included. Arguments as for `forward`, of all tokens or the local ones."""
+        local = self.local(inputs)
+        if any(name not in local for name in self._spans):
             raise ValueError(
-                f"inputs: expected {', '.join(self.input_names)} in every call, as their groups are dealt once, got "
+                f"inputs: expected {', '.join(self.local_tokens)} in every call, as groups are assigned once, got "
                 f"{', '.join(inputs)}"
             )
-        own_visible = {name: x for name, x in (visible or {}).items() if name in spans or name not in self.modalities}
-        for name, span in spans.items():
-            places = own_visible.get(name)
-            if places is not None and places.shape[1:2] == (span.whole.num_groups,):
-                own_visible[name] = places[:, span.groups]
-        plan = GroupPlan(spans, is_pooled=False)
-        check_visible(own_visible, plan, batch_size=next(iter(own.values())).shape[0])
-        return self._encode(plan, own, own_padding, own_visible)
+        return super().encode(local, is_padding=self.local(is_padding or {}), visible=self.local_slots(visible or {}))
 
     def reconstruct(self, encoded: Encoded, latents: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
-        """Read the named modalities out of the latents: per modality (B, own M, C), all M of a label."""
+        """Read the named modalities out of the latents: per modality (B, local M, C), all M of a label."""
         names = tuple(names)
-        elsewhere = [name for name in self.input_names if name not in encoded.plan.spans]
-        found = super().reconstruct(encoded, latents, [name for name in names if name not in elsewhere])
-        # Nothing, but made of the latents: a backward pass must begin in every process.
-        nothing = latents[:, :0, 0, :1].expand(-1, -1, self.config.embedding_channels)  # (B, 0, E)
-        return {name: self.unembedding[name](nothing) if name in elsewhere else found[name] for name in names}
-
-    def _encode_positions(self, name: str, x: Tensor) -> Tensor:
-        positions, own = self.positions[name], self.own_tokens.get(name)
-        if own is not None and isinstance(positions, NoPositions):
-            return positions()[None, own]
-        if own is not None and isinstance(positions, FourierPositions):
-            return positions.of_tokens(own)[None]
-        return super()._encode_positions(name, x)
+        elsewhere = [name for name in self.local_tokens if name not in encoded.plan.spans]
+        local = super().reconstruct(encoded, latents, [name for name in names if name not in elsewhere])
+        # Empty, but connected to the latents so that backward runs on every rank.
+        empty = latents[:, :0, 0, :1].expand(-1, -1, self.config.embedding_channels)  # (B, 0, E)
+        return {name: self.unembedding[name](empty) if name in elsewhere else local[name] for name in names}
 
     def _regroup(self, x: Tensor, index: int) -> Tensor:
         num_groups = self.config.blocks[index].num_groups
-        if self._is_dealt(index):
-            if not self._is_dealt(index - 1):
-                return self._exchange.scatter(regroup(x, num_groups))
-            return regroup(x, num_groups // self._exchange.num_ranks)
-        return regroup(self._exchange.gather(x) if self._is_dealt(index - 1) else x, num_groups)
+        if self._is_divided(index):
+            if not self._is_divided(index - 1):
+                return self._collectives.scatter(regroup(x, num_groups))
+            return regroup(x, num_groups // self._collectives.num_ranks)
+        return regroup(self._collectives.gather(x) if self._is_divided(index - 1) else x, num_groups)
 
     def resize_positions(self, grids: Mapping[str, tuple[int, ...]]) -> None:
         """Refused: other grids have other groups."""
-        raise ValueError(f"grids: expected to be changed before the groups are dealt to processes, got {dict(grids)}")
+        raise ValueError(f"grids: expected to be changed before the groups are divided among ranks, got {dict(grids)}")
 
     # ------------------------------------------------------------------------------------------- training and saving
 
     def clip_gradients(self, max_norm: float) -> Tensor:
         """Scale the gradients so that the norm of all together is at most `max_norm`.
 
-        Called by all processes. `torch.nn.utils.clip_grad_norm_` would see this process's share of the tables alone,
-        and scale differently everywhere.
+        Called by all ranks. `torch.nn.utils.clip_grad_norm_` would see the local rows of the tables alone, and scale
+        differently everywhere.
 
         Returns:
             The norm before, of the whole model.
         """
-        own, alike = [], []
+        local, alike = [], []
         for name, parameter in self.named_parameters():
             if parameter.grad is not None:
-                (own if name in self._cut else alike).append(parameter.grad)
-        squares = torch.nn.utils.get_total_norm(own).to(next(self.parameters())).square()
-        dist.all_reduce(squares, group=self._exchange.group)
+                (local if name in self._rows else alike).append(parameter.grad)
+        squares = torch.nn.utils.get_total_norm(local).to(next(self.parameters())).square()
+        dist.all_reduce(squares, group=self._collectives.group)
         norm = (squares + torch.nn.utils.get_total_norm(alike).to(squares).square()).sqrt()
         torch.nn.utils.clip_grads_with_norm_(self.parameters(), max_norm, norm)
         return norm
 
     def whole_model(self) -> HiP | None:
-        """The equal model of one process, on the CPU of the first process; None in the others. Called by all."""
-        exchange = self._exchange
+        """The model of one process, on the CPU of the first rank; None on the others. Called by all."""
+        collectives = self._collectives
         state = self.state_dict()
-        for name, cut in self._cut.items():
-            own = state[name]
-            if exchange.rank > 0:
-                if own.numel():
-                    dist.send(own.contiguous(), group=exchange.group, group_dst=0)
+        for name, rows_of in self._rows.items():
+            local = state[name]
+            if collectives.rank > 0:
+                if local.numel():
+                    dist.send(local.contiguous(), group=collectives.group, group_dst=0)
                 continue
-            whole = torch.empty(max(rows.stop for rows in cut), *own.shape[1:], dtype=own.dtype)
-            for rank, rows in enumerate(cut):
-                part = own if rank == 0 else torch.empty_like(whole[rows], device=own.device)
+            whole = torch.empty(max(rows.stop for rows in rows_of), *local.shape[1:], dtype=local.dtype)
+            for rank, rows in enumerate(rows_of):
+                part = local if rank == 0 else torch.empty_like(whole[rows], device=local.device)
                 if rank > 0 and part.numel():
-                    dist.recv(part, group=exchange.group, group_src=rank)
+                    dist.recv(part, group=collectives.group, group_src=rank)
                 whole[rows] = part.cpu()
             state[name] = whole
-        if exchange.rank > 0:
+        if collectives.rank > 0:
             return None
-        model = HiP(self.config, self.modalities).to(next(self.parameters()).dtype)
+        model = HiP(self.config, self.whole_modalities).to(next(self.parameters()).dtype)
         model.load_state_dict(state)
         model.metadata = self.metadata
         return model.train(self.training)
 
-    def save_pretrained(self, save_directory: str | Path, **settings: Any) -> str | None:  # type: ignore[override]
-        """Write `whole_model` as `HiP.save_pretrained` does, from the first process. Called by all."""
+    def save_pretrained(self, save_directory: str | Path, **settings: Any) -> str | None:
+        """Write `whole_model` as `HiP.save_pretrained` does, from the first rank. Called by all."""
         model = self.whole_model()
         return None if model is None else model.save_pretrained(save_directory, **settings)
+
+
+class LocalFourierPositions(FourierPositions):
+    """Fourier positions of some tokens, without computing the others."""
+
+    def __init__(self, whole: FourierPositions, tokens: slice):
+        nn.Module.__init__(self)
+        self.grid, self.num_bands = whole.grid, whole.num_bands
+        self.max_resolution, self.projection = whole.max_resolution, whole.projection
+        self.tokens = tokens
+
+    def forward(self, tokens: Tensor | None = None) -> Tensor:
+        """Projected features of the local tokens: (local M, E)."""
+        number = torch.arange(self.tokens.start, self.tokens.stop, device=self.projection.weight.device)
+        total = self.projection.weight.new_zeros(())
+        for index, along in zip(torch.unravel_index(number, self.grid), self.along_axes(), strict=True):
+            total = total + F.embedding(index, along)
+        return total

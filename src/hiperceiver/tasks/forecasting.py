@@ -13,7 +13,7 @@ from hiperceiver.modality import Batch
 from hiperceiver.model import Perceiver
 from hiperceiver.settings.tasks import ForecastingConfig
 from hiperceiver.tasks.losses import Mean, squared_error
-from hiperceiver.tasks.task import Task, find_input_modality, num_told_channels
+from hiperceiver.tasks.task import Task, find_input_modality, num_position_channels
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
@@ -56,7 +56,7 @@ class Forecasting(Task):
     def __init__(self, model: Perceiver, config: ForecastingConfig):
         super().__init__(model, config)
         self.input_modality = name = find_input_modality(model, config.input_modality)
-        if num_told_channels(model, name):
+        if num_position_channels(model, name):
             raise ValueError(f"input_modality: expected one whose positions are not its own coordinates, got {name!r}")
         steps = model.modalities[name].grid[0]
         if config.horizon >= steps:

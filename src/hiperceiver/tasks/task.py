@@ -188,7 +188,7 @@ def find_input_modality(model: Perceiver, name: str | None) -> str:
     return name
 
 
-def num_told_channels(model: Perceiver, name: str) -> int:
+def num_position_channels(model: Perceiver, name: str) -> int:
     """A modality's first channels that the model is told even of hidden tokens: coordinates that are positions."""
     return model.modalities[name].num_coordinates if model.config.positions == "coordinate" else 0
 
