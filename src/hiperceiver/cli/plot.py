@@ -154,9 +154,9 @@ def _forecasts(subject: _Subject) -> Pictures:
         figures.append(
             draw_forecast(
                 value.inputs[:at],
-                encoder.decode(each.reconstruction)[at:],
+                encoder.to_value(each.reconstruction)[at:],
                 future=value.inputs[at:],
-                persistence=encoder.decode(last)[at:],
+                persistence=encoder.to_value(last)[at:],
                 rate=encoder.rate if isinstance(encoder, AudioEncoder) else None,
                 title=f"{_title(subject)} · {each.name}",
             )
@@ -193,7 +193,7 @@ def _segmentations(subject: _Subject) -> Pictures:
     yield (
         "segmentations",
         draw_segmentation(
-            np.stack([encoder.decode(example.inputs[name]) for example in examples]),
+            np.stack([encoder.to_value(example.inputs[name]) for example in examples]),
             predicted,
             source.classes,
             labels=labels,

@@ -121,7 +121,7 @@ def _read(subject: Subject, path: Path, index: int, stem: Path) -> ReadFile:
                 file.past = _past(encoder, encoder.read(path), subject.task.config.horizon)
                 inputs[name], absent = _before_the_future(encoder, file.past, subject.task.config.horizon)
             else:
-                inputs[name], absent = encoder.encode_with_padding(path)
+                inputs[name], absent = encoder.encode(path)
         except ValueError as error:
             if name == needed:
                 raise

@@ -49,12 +49,12 @@ from hiperceiver.plots.positions import draw_components, draw_similarity
 from hiperceiver.plots.reconstructions import draw_reconstructions
 from hiperceiver.plots.segmentation import draw_segmentation
 from hiperceiver.plots.style import save_picture
+from hiperceiver.settings.run import parse_duration
 from hiperceiver.tasks import MaskedAutoencoding, MaskedAutoencodingConfig, Segmentation, SegmentationConfig
 from hiperceiver.tasks.losses import balanced_weights
 from hiperceiver.training import TrainingSettings, check_run_folder, evaluate, format_duration, train
 from hiperceiver.training.finetune import start_from
 from hiperceiver.training.randomness import seed_everything
-from hiperceiver.training.settings import parse_duration
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +186,7 @@ def _draw(
     test = labelled.splits["test"]
     examples = [test[index] for index in _varied(labelled)]
     batch = collate(examples)
-    pixels = np.stack([encoder.decode(tokens) for tokens in batch.inputs["image"]])
+    pixels = np.stack([encoder.to_value(tokens) for tokens in batch.inputs["image"]])
     guess = pretraining.predict(batch)
     table = pretraining.model.positions["image"]().detach()
     figures = {
@@ -207,7 +207,7 @@ def _draw(
         ),
         "reconstructions": draw_reconstructions(
             pixels,
-            np.stack([encoder.decode(tokens) for tokens in guess.reconstruction["image"]]),
+            np.stack([encoder.to_value(tokens) for tokens in guess.reconstruction["image"]]),
             guess.is_masked["image"].view(-1, *grid),
             title=f"Masked auto-encoding, {pretraining.config.mask_ratio:.0%} of the pixels hidden",
         ),

@@ -6,7 +6,7 @@ Learners", arXiv 2111.06377.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -25,7 +25,8 @@ from hiperceiver.modality import Batch
 from hiperceiver.model import GroupPlan, HiP
 from hiperceiver.model.tokens import take_slots
 from hiperceiver.settings.tasks import MaskedAutoencodingConfig
-from hiperceiver.tasks.losses import Mean, mean_and_deviation, normalise, squared_error
+from hiperceiver.tasks.answers import Answer, DrawnTokens, ReconstructedTokens
+from hiperceiver.tasks.losses import LossTerm, mean_and_deviation, normalise, squared_error
 from hiperceiver.tasks.task import Task, num_position_channels
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class MaskedAutoencoding(Task):
         """A term for each modality."""
         return {name: self.modality_weight(name) for name in self.model.input_names}
 
-    def terms(self, batch: Batch) -> dict[str, Mean]:
+    def terms(self, batch: Batch) -> dict[str, LossTerm]:
         """Mask, reconstruct, compare."""
         inputs, is_padding = self.input_tensors(batch)
         mask = self.draw_mask(batch, None if self.training else evaluation_generators(0, len(batch)))
@@ -116,7 +117,7 @@ class MaskedAutoencoding(Task):
 
     def compare(
         self, inputs: Mapping[str, Tensor], is_padding: Mapping[str, Tensor], mask: Mask, targets: Mapping[str, Tensor]
-    ) -> dict[str, Mean]:
+    ) -> dict[str, LossTerm]:
         """Reconstruct, and take the mean squared error over the counted tokens.
 
         Args:
@@ -253,6 +254,29 @@ class MaskedAutoencoding(Task):
                 )
             reconstruction[name] = prediction
         return Reconstruction(reconstruction, mask.is_masked)
+
+    @property
+    def drawings(self) -> dict[str, type[DrawnTokens]]:
+        """The reconstruction of each modality."""
+        return dict.fromkeys(self.model.input_names, ReconstructedTokens)
+
+    def answers(self, batch: Batch, *, top: int = 5, seeds: Sequence[int] | None = None) -> Iterator[Answer]:
+        """The reconstruction of each modality, and the share of present tokens that was hidden."""
+        generators = None if seeds is None else [torch.Generator().manual_seed(seed) for seed in seeds]
+        prediction = self.predict(batch, generators)
+        for index in range(len(batch)):
+            drawn, num_hidden, num_present = [], 0, 0
+            for name, tokens in prediction.reconstruction.items():
+                is_masked = prediction.is_masked[name][index].cpu()
+                drawn.append(ReconstructedTokens(modality=name, tokens=tokens[index].cpu(), is_masked=is_masked))
+                is_present = torch.ones_like(is_masked)
+                if name in batch.is_padding:
+                    is_present = ~batch.is_padding[name][index].cpu()
+                num_hidden += int((is_masked & is_present).sum())
+                num_present += int(is_present.sum())
+            share = num_hidden / max(num_present, 1)
+            text = f"reconstructed with {100 * share:.0f}% hidden"
+            yield Answer(values={"hidden_share": share}, text=text, drawn=tuple(drawn))
 
     def _reconstruct(self, batch: Batch, mask: Mask) -> dict[str, Tensor]:
         inputs, is_padding = self.input_tensors(batch)

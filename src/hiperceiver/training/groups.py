@@ -9,7 +9,7 @@ from hiperceiver.modality import Batch
 from hiperceiver.model import build_model
 from hiperceiver.settings.tasks import MaskedAutoencodingConfig
 from hiperceiver.sharding import ShardedHiP
-from hiperceiver.tasks.losses import Mean
+from hiperceiver.tasks.losses import LossTerm
 from hiperceiver.tasks.masked_autoencoding import Mask, MaskedAutoencoding, evaluation_generators
 from hiperceiver.tasks.task import Task
 
@@ -45,7 +45,7 @@ class ShardedAutoencoding(MaskedAutoencoding):
         terms = self.terms(batch)
         return self.weigh(terms, self.count_together(terms, self.model.process_group))
 
-    def terms(self, batch: Batch) -> dict[str, Mean]:
+    def terms(self, batch: Batch) -> dict[str, LossTerm]:
         """Mask all tokens, reconstruct and compare the local ones.
 
         Args:

@@ -46,7 +46,7 @@ def segmented(seed: int, count: int, size: int = 8) -> list[Example | BadExample
         noisy = picture.astype(int).sum(-1) + rng.integers(-120, 120, (size, size))
         labels = torch.from_numpy(np.clip(noisy // 200, 0, 3).ravel())
         labels[rng.random(size * size) < 0.1] = -100
-        inputs = {"image": ImageEncoder(size=size).encode(picture)}
+        inputs = {"image": ImageEncoder(size=size).encode(picture)[0]}
         examples.append(Example(inputs=inputs, targets={"segmentation": labels}))
     return examples
 
@@ -60,7 +60,7 @@ def test_colour_lookup_is_that_of_a_dictionary(bits: int) -> None:
     def pixels(name: str) -> list[tuple[tuple[int, ...], int]]:
         seen = []
         for example in splits[name][1:]:
-            picture = ImageEncoder(size=8).decode(example.inputs["image"]).reshape(-1, 3).tolist()
+            picture = ImageEncoder(size=8).to_value(example.inputs["image"]).reshape(-1, 3).tolist()
             labels = example.targets["segmentation"].tolist()
             seen += [(tuple(c), label) for c, label in zip(picture, labels, strict=True) if label >= 0]
         return seen
@@ -99,7 +99,7 @@ def test_nearest_neighbour_is_that_of_a_loop() -> None:
         for _ in range(count):
             label = int(rng.integers(3))
             picture = np.clip(rng.integers(0, 120, (6, 6, 3)) + 45 * label, 0, 255).astype(np.uint8)
-            inputs = {"image": ImageEncoder(size=6).encode(picture)}
+            inputs = {"image": ImageEncoder(size=6).encode(picture)[0]}
             made.append(Example(inputs=inputs, targets={"label": torch.tensor(label)}))
         return made
 

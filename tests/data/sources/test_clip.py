@@ -51,12 +51,12 @@ def test_sound_and_picture_are_of_the_same_time() -> None:
     part = Media(path, start=start / 25, seconds=(end - start) / 25)
 
     samples, rate = read_audio(part)
-    heard = source.encoders["audio"].decode(example.inputs["audio"])[:, 0]
+    heard = source.encoders["audio"].to_value(example.inputs["audio"])[:, 0]
     loudness = np.abs(samples.mean(1)[:30720]).reshape(-1, 960).mean(1)
     assert rate == 48000
     assert np.corrcoef(np.abs(heard).reshape(-1, 320).mean(1), loudness)[0, 1] > 0.99
 
-    shown = source.encoders["video"].decode(example.inputs["video"]).astype(float).mean((1, 2))
+    shown = source.encoders["video"].to_value(example.inputs["video"]).astype(float).mean((1, 2))
     expected = read_frames(part, 8).astype(float)[:, :, 280:1000].mean((1, 2))  # the middle square
     np.testing.assert_allclose(shown, expected, atol=1.5)
 

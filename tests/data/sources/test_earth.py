@@ -163,7 +163,7 @@ def test_segmentation_targets_are_the_labels_of_the_tile() -> None:
     example = example_of(source, "test", 100)
     assert example.inputs["image"].shape == (64 * 64, 3)
     assert source.modalities["image"].grid == (64, 64)
-    decoded = source.encoders["image"].decode(example.inputs["image"])
+    decoded = source.encoders["image"].to_value(example.inputs["image"])
     np.testing.assert_array_equal(decoded, picture[y : y + 64, x : x + 64])
     np.testing.assert_array_equal(example.targets["segmentation"].view(64, 64), labels[y : y + 64, x : x + 64])
 
@@ -176,7 +176,7 @@ def test_the_relief_lies_over_the_picture_and_is_off_by_default() -> None:
     y, x = tiles(both, "test").corners[7]
     example = example_of(both, "test", 7)
     assert torch.equal(example.inputs["image"], example_of(plain, "test", 7).inputs["image"])
-    decoded = both.encoders["relief"].decode(example.inputs["relief"])
+    decoded = both.encoders["relief"].to_value(example.inputs["relief"])
     np.testing.assert_array_equal(decoded, read_relief()[y : y + 64, x : x + 64])
     alone = open_earth(task="segmentation", modalities=("relief",))
     assert torch.equal(example_of(alone, "test", 7).inputs["relief"], example.inputs["relief"])

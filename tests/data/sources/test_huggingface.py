@@ -84,7 +84,7 @@ def test_a_folder_per_class_is_split_class_by_class(tmp_path: Path) -> None:
     other = open_huggingface(tmp_path / "pets", task="classification", split_seed=1, **SMALL)
     assert names(again, "test") == names(source, "test") != names(other, "test")
     for example in examples(source, "test"):
-        colour = source.encoders["image"].decode(example.inputs["image"]).mean((0, 1))
+        colour = source.encoders["image"].to_value(example.inputs["image"]).mean((0, 1))
         assert (colour[0] > colour[1]) == (source.classes[int(example.targets["label"])] == "cat")
         assert example.name.startswith(source.classes[int(example.targets["label"])])
 
@@ -286,7 +286,7 @@ def test_pictures_and_masks(tmp_path: Path, masks: str) -> None:
     for example in examples(source, "train"):
         labels = example.targets["segmentation"].view(20, 30)
         assert (labels[0] == -100).all()
-        picture = source.encoders["image"].decode(example.inputs["image"]).astype(int)
+        picture = source.encoders["image"].to_value(example.inputs["image"]).astype(int)
         is_background = (labels[2:] == 0).numpy()
         assert ((picture[2:, :, 2] > 45) == is_background).mean() > 0.97
     assert sum(map(len, open_huggingface(tmp_path, **SMALL).splits.values())) == 10  # masks are no pictures to look at
@@ -305,7 +305,7 @@ def test_mask_is_padded_and_mirrored_with_its_picture(tmp_path: Path) -> None:
         assert isinstance(example, Example)
         labels, is_padding = example.targets["segmentation"], example.is_padding["image"]
         assert (labels[is_padding] == -100).all()
-        blue = source.encoders["image"].decode(example.inputs["image"]).reshape(-1, 3)[:, 2] > 45
+        blue = source.encoders["image"].to_value(example.inputs["image"]).reshape(-1, 3)[:, 2] > 45
         is_labelled = labels >= 0
         assert (blue[is_labelled] == (labels[is_labelled] == 0).numpy()).mean() > 0.95
 
@@ -393,7 +393,7 @@ def test_a_folder_saved_by_datasets(tmp_path: Path) -> None:
     assert source.classes == ("dog", "cat")
     assert label_counts(source, "train") == {"dog": 7, "cat": 7}
     for example in examples(source, "test"):
-        colour = source.encoders["image"].decode(example.inputs["image"]).mean((0, 1))
+        colour = source.encoders["image"].to_value(example.inputs["image"]).mean((0, 1))
         assert (colour[1] > colour[0]) == (int(example.targets["label"]) == 0)
 
 
@@ -704,7 +704,7 @@ def test_columns_of_every_kind(tmp_path: Path) -> None:
     assert source.modalities["cube"] == Modality(grid=(2, 3, 4), channels=1)
     assert source.modalities["audio"].grid == (1600,)
     assert len(examples(source, "train")) == 14
-    assert bytes(source.encoders["words"].decode(examples(source, "test")[0].inputs["words"])).startswith(b"text ")
+    assert bytes(source.encoders["words"].to_value(examples(source, "test")[0].inputs["words"])).startswith(b"text ")
 
 
 def test_columns_that_are_found(tmp_path: Path) -> None:
@@ -810,7 +810,7 @@ def test_a_folder_of_csv_tables(tmp_path: Path) -> None:
     source = open_huggingface(tmp_path, task="classification")
     assert source.classes == ("no", "yes")
     assert source.encoders["bytes"].kind == "bytes"
-    text = source.encoders["bytes"].decode(*_tokens(examples(source, "test")[0], "bytes"))
+    text = source.encoders["bytes"].to_value(*_tokens(examples(source, "test")[0], "bytes"))
     assert bytes(text).startswith((b"good", b"bad"))
 
 

@@ -54,7 +54,7 @@ def test_class_folders(tmp_path: Path, train: str, val: str) -> None:
         for example in examples(source, split):
             assert example.inputs["image"].shape == (64, 3)
             # A red fish and a blue one.
-            red, _, blue = source.encoders["image"].decode(example.inputs["image"]).reshape(-1, 3).mean(0)
+            red, _, blue = source.encoders["image"].to_value(example.inputs["image"]).reshape(-1, 3).mean(0)
             assert int(example.targets["label"]) == int(blue > red)
     assert set(labels(source, "test")) == {f"{val}/{name}/{name}_{n}.JPEG" for name in (TENCH, SHARK) for n in range(3)}
     assert counts(open_imagenet(tmp_path, encoder_settings=SMALL)) == counts(source)

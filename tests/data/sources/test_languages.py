@@ -61,7 +61,7 @@ def test_texts_and_languages() -> None:
     assert isinstance(example, Example)
     language, _ = example.name.split(": ", 1)
     assert source.classes[int(example.targets["label"])] == language
-    shown = source.encoders["text"].decode(example.inputs["text"], example.is_padding.get("text"))
+    shown = source.encoders["text"].to_value(example.inputs["text"], example.is_padding.get("text"))
     candidates = {translation[:128] for tongue, _, translation in texts if tongue == language}
     assert shown.tobytes() in candidates
     assert isinstance(source.encoders["text"], BytesEncoder)

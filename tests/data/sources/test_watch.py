@@ -42,7 +42,7 @@ def test_windows_and_their_labels() -> None:
     assert isinstance(example, Example)
     number, start = (int(example.name.replace(",", "").split()[place]) for place in (3, 5))
     assert example.targets["label"].item() == recordings.exercise[number]
-    shown = source.encoders["motion"].decode(example.inputs["motion"])
+    shown = source.encoders["motion"].to_value(example.inputs["motion"])
     np.testing.assert_allclose(shown, recordings.readings[number][start : start + 128], atol=1e-5)
 
 

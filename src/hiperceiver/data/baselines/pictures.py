@@ -198,7 +198,7 @@ def _labelled_pixels(dataset: ExampleDataset, encoder: ImageEncoder, modality: s
     """Per example: colours uint8 (pixels, C) and labels int64 (pixels,) where there is a label."""
     for example in _good_examples(dataset):
         labels = example.targets["segmentation"].numpy()
-        colours = encoder.decode(example.inputs[modality]).reshape(len(labels), -1)
+        colours = encoder.to_value(example.inputs[modality]).reshape(len(labels), -1)
         is_labelled = labels != IGNORE
         yield colours[is_labelled], labels[is_labelled]
 
