@@ -9,7 +9,7 @@ from small_models import IMAGE, hip, hip_config, perceiver_io, random_inputs
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from hiperceiver.fast.chunked import num_chunks
+from hiperceiver.fast.chunked import in_chunks, num_chunks
 from hiperceiver.modality import Modality
 from hiperceiver.model import HiP, Perceiver, chunked
 
