@@ -18,7 +18,6 @@ from hiperceiver.data.members import draw_splits
 from hiperceiver.data.record import SPLITS, TEST, TRAIN, VALIDATION, Records, Table
 from hiperceiver.data.sources.classes import choose_classes
 from hiperceiver.data.sources.kinds import LOOKED_AT, default_encoder
-from hiperceiver.data.streamed import StreamedExamples
 from hiperceiver.modality import Modality
 from hiperceiver.settings.data import ReadSettings, SourceTask
 
@@ -52,9 +51,9 @@ class Source:
     """What the examples' targets are."""
     encoders: dict[str, Encoder]
     """Per modality; normalisation is that of the training data, or was given."""
-    splits: dict[str, ExampleDataset | StreamedExamples]
-    """Examples by split; only `train` may be a stream. The keys are among `train`, `validation` and `test`, in this
-    order."""
+    splits: dict[str, ExampleDataset]
+    """Examples by split, in the order of `SPLITS`. Of a stream `train` is a `StreamedExamples`, which only
+    `train_loader` reads."""
     classes: tuple[str, ...] = ()
     """Names of the labels, in the order of their numbers; empty if the task has none. For `regression`, the names of
     the values."""
@@ -149,7 +148,7 @@ def make_source(
         splits["train"] = splits["train"].take(np.sort(order[: options.max_train_examples]))
     targets = tuple(labels or ()) if options.task == "joint" else TARGETS[options.task]
     chosen = fit_encoders(chosen, splits["train"], options)
-    datasets: dict[str, ExampleDataset | StreamedExamples] = {
+    datasets: dict[str, ExampleDataset] = {
         split: EncodedRecords(
             records=part,
             encoders=chosen,

@@ -8,7 +8,7 @@ from typing import Any
 
 from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.encoders.normalisation import FITTED_TO
-from hiperceiver.data.example import BadExample, ExampleDataset
+from hiperceiver.data.example import BadExample
 from hiperceiver.data.packages import import_extra
 from hiperceiver.data.record import Record
 from hiperceiver.data.sources.hub import one_line, quiet
@@ -101,7 +101,7 @@ def open_stream(
         )
         for split, head in heads.items()
     }
-    splits: dict[str, ExampleDataset | StreamedExamples] = {**encoded}
+    splits: dict[str, Any] = {**encoded}
     splits["train"] = StreamedExamples(
         records=streams["train"],
         encoded=replace(encoded["train"], records=[], augmentations=options.augmentations),
