@@ -12,7 +12,6 @@ import numpy as np
 
 from hiperceiver.cli.errors import UserError, renamed
 from hiperceiver.cli.models import run_settings
-from hiperceiver.cli.settings import DataSettings, EvaluateSettings, PlotSettings, SourceSettings
 from hiperceiver.data.augment import augmentations_from_settings
 from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.encoders import encoder_from_dict
@@ -22,6 +21,7 @@ from hiperceiver.data.sources import open_source
 from hiperceiver.data.sources.source import Chosen, Source
 from hiperceiver.data.streamed import StreamedExamples
 from hiperceiver.data.subsets import Joined, WithAbsent
+from hiperceiver.settings.commands import DataSettings, EvaluateSettings, PlotSettings, SourceSettings
 from hiperceiver.tasks import Task
 
 OUR_NAMES = {

@@ -110,7 +110,7 @@ class Settings:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON and YAML; `kind` first, where the class has one."""
-        values = {plain_name(field): _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+        values = {plain_name(field): plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
         return {"kind": self.kind, **values} if self.kind else values
 
     @classmethod
@@ -333,12 +333,13 @@ def _fits(value: Any, hint: Any) -> bool:
     return isinstance(value, get_origin(hint) or hint)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value as JSON and YAML have it: settings as mappings, tuples as lists."""
     if isinstance(value, Settings):
         return value.to_dict()
     if isinstance(value, Mapping):
-        return {name: _plain(each) for name, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
+        return {name: plain(each) for name, each in value.items()}
+    return [plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _docs_within(owner: type) -> dict[str, str]:

@@ -23,13 +23,13 @@ Layout = Literal["voc", "audioset", "kinetics", "modelnet40", "imagenet", "webda
 LEARNED = {kind: each for kind, each in TASK_CONFIGS.items() if each is not MaskedAutoencodingConfig}
 """The settings of the tasks that `hip finetune` trains."""
 
-COMMON = {
-    *("data", "size", "modalities", "encoders", "augment", "recipe", "out", "resume", "model", "model_settings"),
-    *("mask_ratio", "task", "from", "mode", "task_settings", "test", "train_share", "steps", "max_time", "batch_size"),
-    *("learning_rate", "precision", "seed", "devices", "checkpoint", "files", "split", "each_modality", "kind", "top"),
-    *("json", "modality", "num_examples"),
-}
-"""The options that `hip COMMAND --help` shows; `--help-all` shows all."""
+COMMON = (
+    *("checkpoint", "files", "task", "from", "mode", "data", "recipe", "model", "model_settings", "task_settings"),
+    *("modality", "size", "modalities", "encoders", "augment", "mask_ratio", "train_share", "steps", "max_time"),
+    *("batch_size", "learning_rate", "precision", "seed", "devices", "test", "split", "each_modality", "kind"),
+    *("num_examples", "top", "out", "resume", "json"),
+)
+"""The options that `hip COMMAND --help` shows, in this order; `--help-all` shows all."""
 
 Part = TypeVar("Part", bound=Settings)
 
@@ -60,11 +60,10 @@ class SourceSettings(CommandSettings):
     layout: Layout | None = None
     """Layout of a folder in which a published set lies. None: the one that it looks like, if any."""
     modalities: tuple[str, ...] = ()
-    """Which modalities are read, each by its name; several times for several. None given: all that the data has, or
-    those of the model."""
+    """Which modalities are read; once for each. None given: all that the data has, or those of the model."""
     encoders: Mapping[str, Any] = field(default_factory=dict)
     """How modalities are read: fields of their encoders, as --encoders.audio.rate 8000 or
-    '{"audio": {"rate": 8000, "seconds": 2}}'. A trained model brings its own."""
+    '{"audio": {"rate": 8000, "seconds": 2}}'. A trained model has its own."""
     missing: Literal["skip", "absent"] = "skip"
     """What is done with an example without one of the modalities. skip: it is bad; absent: it is used without it."""
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -76,7 +75,7 @@ class SourceSettings(CommandSettings):
     subset: str | None = None
     """Name of a hub dataset's subset, where it has several."""
     data_settings: Mapping[str, Any] = field(default_factory=dict)
-    """Settings of the data set itself, as --data-settings.min-land 0.02 for earth. docs/data.md lists them."""
+    """Settings of the data set itself: --data-settings.min-land 0.02 for earth."""
     split_seed: CountOrZero | None = None
     """Which examples are kept for validation and test where the data does not say. Leave it the same for pretraining,
     fine-tuning and evaluation. None: the run's, or the data's own."""
@@ -97,8 +96,7 @@ class DataSettings(SourceSettings):
     """What is done to pictures that are not square: crop keeps the middle, squash changes proportions, pad marks the
     rest as absent. None: as the pretrained model, or the data's own."""
     augment: Mapping[str, Any] = field(default_factory=dict)
-    """Random changes of training examples, as --augment.flip true or '{"randaugment": {"magnitude": 5}}'.
-    docs/data.md lists them."""
+    """Random changes of training examples: --augment.flip true or '{"randaugment": {"magnitude": 5}}'."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +104,7 @@ class RecipeSettings(CommandSettings):
     """Recipe."""
 
     recipe: str | None = None
-    """A documented run whose settings are taken where no others are given: earth, watch, instruments, languages, clip,
+    """A documented run whose settings hold where no others are given: earth, watch, instruments, languages, clip,
     imagenet, audioset, voc, modelnet40 or kinetics."""
 
 
@@ -117,7 +115,7 @@ class RunSettings(CommandSettings):
     out: str | None = field(default=None, metadata={"value": "FOLDER"})
     """Folder of the run, which must be new or empty. None: a new one under runs/."""
     resume: bool = False
-    """Go on with the run in --out, exactly where its last checkpoint left it. Its settings need not be given again."""
+    """Go on with the run in --out from its last checkpoint. Its settings need not be given again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +125,7 @@ class ModelSettings(CommandSettings):
     model: str = "hip-micro"
     """Name of the model; `hip info` lists them."""
     model_settings: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of its config to replace, as '{"drop_path": 0.1}' or --model-settings.drop-path 0.1."""
+    """Fields of its config to change: '{"drop_path": 0.1}' or --model-settings.drop-path 0.1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,13 +152,13 @@ class FinetuneSettings(RecipeSettings, DataSettings, RunSettings, TrainingSettin
     model: str | None = None
     """Name of the model where none is pretrained; `hip info` lists them. None: hip-micro."""
     model_settings: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of the model's config to replace, as '{"drop_path": 0.1}' or --model-settings.drop-path 0.1."""
+    """Fields of the model's config to change: '{"drop_path": 0.1}' or --model-settings.drop-path 0.1."""
     task_settings: Annotated[Mapping[str, Any], PartOf(LEARNED)] = field(default_factory=dict)
-    """Fields of the task's config to replace, as '{"label_smoothing": 0.1}' or --task-settings.readout label."""
+    """Fields of the task's config to change: '{"label_smoothing": 0.1}' or --task-settings.readout label."""
     balance: Share = 0.0
     """How much rare classes count more in the loss. 0: all examples count the same; 1: all classes do; 0.5: between."""
     test: bool = False
-    """Measure the trained model on the test split at the end, with the floor beside it where there is one."""
+    """Measure the trained model on the test split at the end; beside it the baseline where there is one."""
     train_share: Annotated[float, Gt(0), Le(1)] = 1.0
     """Share of the training examples that is used, chosen by --split-seed; a smaller share is part of a larger one."""
 
@@ -263,4 +261,3 @@ class InfoSettings(CommandSettings):
     """Fields of the model's config to replace, such as positions; also as --model-settings.positions fourier."""
     json: str | None = field(default=None, metadata={"value": "FILE"})
     """File to write the numbers to."""
-
