@@ -81,7 +81,7 @@ def with_option_names(message: str, options: Mapping[str, str]) -> str:
     >>> with_option_names("batch_size: expected more", {"batch_size": "--batch-size"})
     '--batch-size: expected more'
     """
-    name = re.match(r"(\w+)([\w.]*)(?=\S*: )", message)
+    name = re.match(r"(\w+\.?)([\w.]*)(?=\S*: )", message)
     if name is None or name[1] not in options:
         return message
     return options[name[1]] + name[2].replace("_", "-") + message[name.end() :]

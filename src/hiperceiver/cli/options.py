@@ -103,9 +103,12 @@ def options_of(settings: type[Settings]) -> Mapping[str, Option]:
 
 
 def option_names(settings: type[Settings]) -> dict[str, str]:
-    """Each setting's option, by its name in Python and in files."""
+    """Each setting's option, by its name in Python and in files; of those that hold others also by `name.`."""
     top = [option for name, option in options_of(settings).items() if "." not in name]
-    return {name: option.spelled for option in top for name in (option.name, option.field.name)}
+    names = {name: option.spelled for option in top for name in (option.name, option.field.name)}
+    nested = {name.partition(".")[0] for name in options_of(settings) if "." in name}
+    holding = [option for option in top if option.name in nested or hints_at(option.hint, ["*"])]
+    return names | {f"{option.name}.": f"{option.spelled}." for option in holding}
 
 
 def parts_of(hint: Any) -> tuple[Any, ...]:
