@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from hiperceiver.cli.arguments import read_config
-from hiperceiver.cli.errors import UserError, one_line
+from hiperceiver.cli.errors import UserError
 from hiperceiver.model import PerceiverConfig, SavedModel, read_model
-from hiperceiver.model.saving import CONFIG_FILE
+from hiperceiver.model.files import CONFIG_FILE
 from hiperceiver.tasks import Task, load_task
 
 
@@ -70,8 +70,6 @@ def with_settings(config: PerceiverConfig, values: Mapping[str, Any]) -> Perceiv
     """
     try:
         return type(config).from_dict({**config.to_dict(), **values})
-    except (TypeError, AttributeError, KeyError) as error:  # another kind of value than the setting has
-        raise UserError(f"--model-settings: {one_line(error)}") from None
     except ValueError as error:
         raise UserError(f"--model-settings.{error}") from None
 

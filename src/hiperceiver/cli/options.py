@@ -59,7 +59,7 @@ class Option:
     @property
     def is_list(self) -> bool:
         """Whether it may be given several times."""
-        return get_origin(self.hint) is tuple
+        return get_origin(self.hint) is tuple and "." not in self.name
 
     @property
     def default(self) -> Any:

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from hiperceiver.settings.base import Count, CountOrZero, Gt, In, Le, PartOf, Probability, Settings, Share, checked_part
+from hiperceiver.settings.data import DATA_SETTINGS, LayoutName, Missing
+from hiperceiver.settings.model import ARCHITECTURES
 from hiperceiver.settings.run import Accelerator, Precision, TrainingSettings
 from hiperceiver.settings.tasks import TASK_CONFIGS, MaskedAutoencodingConfig
-
-Layout = Literal["voc", "audioset", "kinetics", "modelnet40", "imagenet", "webdataset"]
-
 
 LEARNED = {kind: each for kind, each in TASK_CONFIGS.items() if each is not MaskedAutoencodingConfig}
 """The settings of the tasks that `hip finetune` trains."""
@@ -57,14 +56,14 @@ class CommandSettings(Settings):
 class SourceSettings(CommandSettings):
     """Reading. How examples are found and read."""
 
-    layout: Layout | None = None
+    layout: LayoutName | None = None
     """Layout of a folder in which a published set lies. None: the one that it looks like, if any."""
     modalities: tuple[str, ...] = ()
     """Which modalities are read; once for each. None given: all that the data has, or those of the model."""
     encoders: Mapping[str, Any] = field(default_factory=dict)
     """How modalities are read: fields of their encoders, as --encoders.audio.rate 8000 or
     '{"audio": {"rate": 8000, "seconds": 2}}'. A trained model has its own."""
-    missing: Literal["skip", "absent"] = "skip"
+    missing: Missing = "skip"
     """What is done with an example without one of the modalities. skip: it is bad; absent: it is used without it."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Column of a table for each modality, as --columns.image img. By default found by type and usual names."""
@@ -74,7 +73,7 @@ class SourceSettings(CommandSettings):
     """Column of the masks, for segmentation. None: the second column of pictures."""
     subset: str | None = None
     """Name of a hub dataset's subset, where it has several."""
-    data_settings: Mapping[str, Any] = field(default_factory=dict)
+    data_settings: Annotated[Mapping[str, Any], PartOf(DATA_SETTINGS)] = field(default_factory=dict)
     """Settings of the data set itself: --data-settings.min-land 0.02 for earth."""
     split_seed: CountOrZero | None = None
     """Which examples are kept for validation and test where the data does not say. Leave it the same for pretraining,
@@ -124,7 +123,7 @@ class ModelSettings(CommandSettings):
 
     model: str = "hip-micro"
     """Name of the model; `hip info` lists them."""
-    model_settings: Mapping[str, Any] = field(default_factory=dict)
+    model_settings: Annotated[Mapping[str, Any], PartOf(ARCHITECTURES)] = field(default_factory=dict)
     """Fields of its config to change: '{"drop_path": 0.1}' or --model-settings.drop-path 0.1."""
 
 
@@ -151,7 +150,7 @@ class FinetuneSettings(RecipeSettings, DataSettings, RunSettings, TrainingSettin
     everything, train the new head only (a linear probe)."""
     model: str | None = None
     """Name of the model where none is pretrained; `hip info` lists them. None: hip-micro."""
-    model_settings: Mapping[str, Any] = field(default_factory=dict)
+    model_settings: Annotated[Mapping[str, Any], PartOf(ARCHITECTURES)] = field(default_factory=dict)
     """Fields of the model's config to change: '{"drop_path": 0.1}' or --model-settings.drop-path 0.1."""
     task_settings: Annotated[Mapping[str, Any], PartOf(LEARNED)] = field(default_factory=dict)
     """Fields of the task's config to change: '{"label_smoothing": 0.1}' or --task-settings.readout label."""
@@ -257,7 +256,7 @@ class InfoSettings(CommandSettings):
     """Examples in a step."""
     mask_ratio: Probability = 0.0
     """Share of each group that is hidden from the encoder, as in pretraining."""
-    model_settings: Mapping[str, Any] = field(default_factory=dict)
+    model_settings: Annotated[Mapping[str, Any], PartOf(ARCHITECTURES)] = field(default_factory=dict)
     """Fields of the model's config to replace, such as positions; also as --model-settings.positions fourier."""
     json: str | None = field(default=None, metadata={"value": "FILE"})
     """File to write the numbers to."""
