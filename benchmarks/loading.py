@@ -54,7 +54,7 @@ def measure(job: Job, *, seconds: float = SECONDS) -> dict[str, Any]:
 
     model = build_model(with_settings(variant_config(settings.model), settings.model_settings), source.modalities)
     config = MaskedAutoencodingConfig(
-        ratio=settings.mask_ratio, strategy=settings.mask_strategy, loss_on=settings.loss_on
+        mask_ratio=settings.mask_ratio, mask_strategy=settings.mask_strategy, loss_on=settings.loss_on
     )
     task = MaskedAutoencoding(model, config).to(job.device)
     given: Iterator[Batch] = itertools.cycle(batch.to(job.device) for batch in kept)

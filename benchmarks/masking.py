@@ -20,7 +20,7 @@ def measure(job: Job) -> dict[str, Any]:
     import_bytes = resident()
     model = create_model(job.variant, modalities={"image": Modality(grid=(job.side, job.side), channels=3)})
     loss_on = "hidden" if job.ratio else "all"
-    config = MaskedAutoencodingConfig(ratio=job.ratio, loss_on=loss_on, compared_share=job.compared)
+    config = MaskedAutoencodingConfig(mask_ratio=job.ratio, loss_on=loss_on, compared_share=job.compared)
     task = MaskedAutoencoding(model, config).to(job.device)
     batch = Batch(inputs={"image": torch.randn(job.batch, job.side**2, 3)}).to(job.device)
     run = training(job, task, lambda: task.loss(batch)[0])

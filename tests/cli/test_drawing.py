@@ -24,7 +24,7 @@ from .saved_models import ENCODERS
 
 def shown(encoder: Encoder, raw: object, hidden: list[int], name: str = "") -> Tokens:
     """An example whose reconstruction is 1 everywhere, with some tokens hidden."""
-    tokens, is_absent = encoder.encode_with_padding(raw)
+    tokens, is_absent = encoder.encode(raw)
     is_masked = torch.zeros(len(tokens), dtype=torch.bool)
     is_masked[hidden] = True
     return Tokens(tokens, torch.ones_like(tokens), is_masked, is_absent, name)

@@ -22,7 +22,7 @@ def check(outcome, message: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--steps", "0"], "--steps: expected a whole number >= 1 or None, got 0"),
+        (["--steps", "0"], "--steps: expected a whole number >= 1, got 0"),
         (["--steps", "1.5"], "--steps: expected a whole number or null, got 1.5"),
         (["--max-time", "0s"], '--max-time: expected a length of time such as "00:04:00"'),
         (["--max_time", "soon"], '--max-time: expected a length of time such as "00:04:00"'),
@@ -30,10 +30,10 @@ def check(outcome, message: str) -> None:
         (["--learning-rate", "-1"], "--learning-rate: expected a number above 0, got -1"),
         (["--learning-rate", "nan"], "--learning-rate: expected a number"),
         (["--precision", "16"], "--precision: expected one of 32, bf16, got 16"),
-        (["--num-workers", "-1"], "--num-workers: expected a whole number >= 0 or None, got -1"),
-        (["--mask-ratio", "1.5"], "--mask-ratio: expected a share from 0 to below 1, got 1.5"),
+        (["--num-workers", "-1"], "--num-workers: expected a whole number >= 0, got -1"),
+        (["--mask-ratio", "1.5"], "--mask-ratio: expected a number from 0 to below 1, got 1.5"),
         (["--mask-ratio", "0"], "--mask-ratio: expected above 0 with loss_on='hidden'"),
-        (["--compared-share", "0"], "--compared-share: expected a share above 0, to 1, got 0"),
+        (["--compared-share", "0"], "--compared-share: expected a number above 0, up to 1, got 0"),
         (["--mask-ratio", "0.01"], "--mask-ratio: expected one that hides something of 16 tokens, got 0.01"),
         (["--mask-strategy", "groupwise"], "--mask-strategy: expected one of group-wise, uniform, got groupwise"),
         (["--model", "hip-8"], "did you mean 'hip-16'?"),
@@ -53,7 +53,7 @@ def check(outcome, message: str) -> None:
         (["--data", "./nowhere"], "./nowhere: no such folder"),
         (["--data", "no/where"], "no/where: no such folder, and cannot be read from the hub"),
         (["--data", __file__], "expected a folder, got a file"),
-        (["--data", "earth", "--size", "7"], "--size: expected square tiles of 8 to 2048 pixels"),
+        (["--data", "earth", "--size", "7"], "--size: expected a whole number from 8 to 2048"),
         (["--data", "watch", "--fit", "pad"], "--size: no modality of the source 'watch' has such a setting"),
         (["--modalities", "sound"], "--modalities: the source"),
         (["--encoders.image.rate", "8000"], "rate: the image encoder of 'image' has no such setting; known: fit, mean"),
@@ -98,7 +98,7 @@ def test_pretrain(arguments: list[str], message: str, pictures: Path, hip: Hip) 
         (["--train-share", "0"], "--train-share: expected a share above 0, up to 1, got 0.0"),
         (["--task-settings.num_classes", "3"], "--task-settings: num_classes is not to be set"),
         (["--task-settings.label_smothing", "0.1"], "label_smothing: not a setting of ClassificationConfig"),
-        (["--task-settings.label_smoothing", "2"], "label_smoothing: expected a share from 0 to below 1, got 2"),
+        (["--task-settings.label_smoothing", "2"], "label_smoothing: expected a number from 0 to below 1, got 2"),
     ],
 )
 def test_finetune(arguments: list[str], message: str, pictures: Path, hip: Hip) -> None:

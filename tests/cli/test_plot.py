@@ -12,7 +12,7 @@ from hiperceiver.data.encoders.audio import write_wav
 from .conftest import Hip, picture
 from .saved_models import ENCODERS, save
 
-MASKED = {"kind": "masked-autoencoding", "ratio": 0.5}
+MASKED = {"kind": "masked-autoencoding", "mask_ratio": 0.5}
 
 
 def write(kind: str, path: Path, number: int) -> None:

@@ -18,7 +18,7 @@ from hiperceiver.tasks import label_modalities
 from .conftest import Hip, picture
 from .saved_models import ENCODERS, save
 
-MASKED: dict[str, Any] = {"kind": "masked-autoencoding", "ratio": 0.5}
+MASKED: dict[str, Any] = {"kind": "masked-autoencoding", "mask_ratio": 0.5}
 
 
 def series(steps: int) -> np.ndarray:

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 from PIL import Image
@@ -19,7 +18,6 @@ from safetensors.torch import load_file
 from torch import equal
 
 from hiperceiver.cli import data as cli_data
-from hiperceiver.data.sources.source import Chosen
 from hiperceiver.model import read_model
 from hiperceiver.plots.segmentation import palette
 
@@ -65,7 +63,7 @@ def test_a_pretraining_run_leaves_its_files(pretrained: Path) -> None:
     assert {"settings.yaml", "metrics.csv", "checkpoints", "model", "tensorboard"} <= there
     saved = read_model(pretrained / "model")
     assert saved.task is not None
-    assert (saved.task["kind"], saved.task["ratio"]) == ("masked-autoencoding", 0.85)
+    assert (saved.task["kind"], saved.task["mask_ratio"]) == ("masked-autoencoding", 0.85)
     assert saved.encoders["image"]["size"] == [16, 16]
 
 
@@ -92,8 +90,8 @@ def test_options_reach_the_model_and_the_task(pictures: Path, hip: Hip) -> None:
     saved = read_model("run/model")
     assert saved.task == {
         "kind": "masked-autoencoding",
-        "ratio": 0.5,
-        "strategy": "uniform",
+        "mask_ratio": 0.5,
+        "mask_strategy": "uniform",
         "loss_on": "all",
         "compared_share": 1.0,
         "target_normalisation": "channel",
@@ -392,7 +390,7 @@ def test_earth(hip: Hip, monkeypatch: pytest.MonkeyPatch) -> None:
         source = whole(name, **options)
         for split in ("validation", "test"):
             part = source.splits[split]
-            source.splits[split] = replace(part, records=Chosen(part.records, np.arange(40)))
+            source.splits[split] = replace(part, records=part.records.take(range(40)))
         return source
 
     monkeypatch.setattr(cli_data, "open_source", shortened)

@@ -10,9 +10,9 @@ from hiperceiver.cli.entry import COMMANDS
 from hiperceiver.cli.parser import Schema, dump, parse
 from hiperceiver.cli.settings import FinetuneSettings, MaskSettings, PlotSettings, PretrainSettings
 from hiperceiver.data.encoders.image import Fit, Mode
+from hiperceiver.settings.run import Accelerator, Precision, TrainingSettings
 from hiperceiver.tasks import TASKS, MaskedAutoencodingConfig
 from hiperceiver.training.finetune import Start
-from hiperceiver.training.settings import Accelerator, Precision, TrainingSettings
 
 
 def choices(owner: type, name: str) -> set[object]:
@@ -32,12 +32,11 @@ def test_every_option_says_what_it_means(name: str) -> None:
 
 def test_masks_are_as_the_task_has_them() -> None:
     ours, theirs = MaskSettings(), MaskedAutoencodingConfig()
-    assert (ours.mask_ratio, ours.mask_strategy) == (theirs.ratio, theirs.strategy)
+    assert (ours.mask_ratio, ours.mask_strategy) == (theirs.mask_ratio, theirs.mask_strategy)
     assert (ours.loss_on, ours.target_normalisation) == (theirs.loss_on, theirs.target_normalisation)
     assert ours.compared_share == theirs.compared_share
-    for name, task_name in [("mask_strategy", "strategy"), ("loss_on", "loss_on")]:
-        assert choices(MaskSettings, name) == choices(MaskedAutoencodingConfig, task_name)
-    assert choices(MaskSettings, "target_normalisation") == choices(MaskedAutoencodingConfig, "target_normalisation")
+    for name in ("mask_strategy", "loss_on", "target_normalisation"):
+        assert choices(MaskSettings, name) == choices(MaskedAutoencodingConfig, name)
 
 
 def test_choices_are_as_further_down() -> None:

@@ -180,7 +180,7 @@ def test_changes_are_made_only_where_they_are_asked_for() -> None:
         assert all(isinstance(example, Example) for example in (first, second, changed, same))
         assert torch.equal(first.inputs["image"], second.inputs["image"])
         assert torch.equal(first.inputs["image"], same.inputs["image"])
-        np.testing.assert_array_equal(PICTURE.decode(changed.inputs["image"]), pixels[:, ::-1])
+        np.testing.assert_array_equal(PICTURE.to_value(changed.inputs["image"]), pixels[:, ::-1])
         np.testing.assert_array_equal(each.raws["image"], pixels)
 
 
@@ -200,7 +200,7 @@ def test_masks_move_with_their_pictures() -> None:
     for seed in range(12):
         example = dataset.augmented(0, np.random.default_rng(seed))
         assert isinstance(example, Example)
-        shown = torch.from_numpy(PICTURE.decode(example.inputs["image"])[..., 0].astype(np.int64)).flatten()
+        shown = torch.from_numpy(PICTURE.to_value(example.inputs["image"])[..., 0].astype(np.int64)).flatten()
         target = example.targets["segmentation"]
         assert (target == -100).sum() == 1
         assert torch.equal(shown[target >= 0], target[target >= 0])

@@ -8,7 +8,7 @@ from closeness import assert_close, is_close, terms_of
 from small_models import block, refusal
 from torch import nn
 
-from hiperceiver.model.block import PerceiverBlock, sample_latents
+from hiperceiver.model.layers import PerceiverBlock, sample_latents
 
 
 @pytest.mark.parametrize(

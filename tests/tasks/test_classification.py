@@ -194,18 +194,18 @@ def test_terms_compile_without_graph_breaks(make_model, readout):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"num_classes": 1}, "num_classes: expected a whole number >= 2, got 1"),
-        ({"num_classes": "7"}, "num_classes: expected a whole number >= 2, got '7'"),
+        ({"num_classes": 1}, "num_classes: expected a whole number >= 2, or 0 for those of the data, got 1"),
+        ({"num_classes": "7"}, "num_classes: expected a whole number >= 0, got '7'"),
         ({"readout": "token"}, "readout: expected one of query, label, got 'token'"),
         ({"label_modality": "label"}, "label_modality: only for readout='label', got 'label' with 'query'"),
-        ({"label_smoothing": 1}, "label_smoothing: expected a share from 0 to below 1, got 1"),
+        ({"label_smoothing": 1}, "label_smoothing: expected a number from 0 to below 1, got 1"),
         ({"class_weights": [1, 2]}, "class_weights: expected one for each of 7 classes, not all zero, got (1, 2)"),
         (
             {"class_weights": [0] * 7},
             f"class_weights: expected one for each of 7 classes, not all zero, got {(0,) * 7}",
         ),
-        ({"class_weights": [-1] * 7}, f"class_weights: expected numbers >= 0, got {[-1] * 7}"),
-        ({"class_weights": "heavy"}, "class_weights: expected numbers >= 0, got 'heavy'"),
+        ({"class_weights": [-1] * 7}, "class_weights[0]: expected a number >= 0, got -1"),
+        ({"class_weights": "heavy"}, "class_weights: expected a list of values, each a number >= 0, got 'heavy'"),
     ],
 )
 def test_wrong_settings_are_refused_in_one_line(settings, message):

@@ -227,20 +227,19 @@ def test_overfits_two_examples(make_model):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"labels": {}}, "labels: expected the number of classes of one label or more by name, got {}"),
-        ({"labels": ["a"]}, "labels: expected the number of classes of one label or more by name, got ['a']"),
-        ({"labels": {"a": 1}}, "labels: expected a whole number >= 2, or 0 for a number, for 'a', got 1"),
-        ({"labels": {"a": 2.5}}, "labels: expected a whole number >= 2, or 0 for a number, for 'a', got 2.5"),
-        ({"shown": 1}, "shown: expected a share from 0 to below 1, got 1"),
-        ({"weights": {"animal": -1}}, "weights: expected a number >= 0 for 'animal', got -1"),
-        ({"weights": [1]}, "weights: expected numbers by label, got [1]"),
+        ({"labels": ["a"]}, """labels: expected a mapping such as {"name": value}, got ['a']"""),
+        ({"labels": {"a": 1}}, "labels.a: expected a whole number >= 2, or 0 for a number, got 1"),
+        ({"labels": {"a": 2.5}}, "labels.a: expected a whole number >= 0, got 2.5"),
+        ({"shown": 1}, "shown: expected a number from 0 to below 1, got 1"),
+        ({"weights": {"animal": -1}}, "weights.animal: expected a number >= 0, got -1"),
+        ({"weights": [1]}, 'weights: expected a mapping such as {"name": value}, got [1]'),
         ({"weights": {"size": 1}}, "weights: expected labels: animal, weight, colour, got 'size'"),
         ({"weights": dict.fromkeys(LABELS, 0)}, "weights: expected at least one above 0, got none"),
         ({"target_mean": {"animal": 1}}, "target_mean: expected labels that are numbers: weight, got 'animal'"),
-        ({"target_mean": {"weight": "1"}}, "target_mean: expected a number for 'weight', got '1'"),
+        ({"target_mean": {"weight": "1"}}, "target_mean.weight: expected a number, got '1'"),
         ({"class_names": {"animal": ["cat", "dog"]}}, "class_names: expected 3 for 'animal', one a class, got 2"),
         ({"class_names": {"size": []}}, "class_names: expected 0 for 'size', one a class, got 0"),
-        ({"target_std": {"weight": 0}}, "target_std: expected a number > 0 for 'weight', got 0"),
+        ({"target_std": {"weight": 0}}, "target_std.weight: expected a number above 0, got 0"),
     ],
 )
 def test_wrong_settings_are_refused_in_one_line(settings, message):
@@ -250,6 +249,8 @@ def test_wrong_settings_are_refused_in_one_line(settings, message):
 
 
 def test_a_model_without_the_label_is_refused(make_model):
+    with pytest.raises(ValueError, match="labels: required to build Joint, got {}"):
+        Joint(make_model(), JointConfig())
     with pytest.raises(ValueError, match=r"labels: expected a model with a modality 'a' of role .* got none"):
         Joint(make_model(), JointConfig(labels={"a": 2}))
     model = make_model(image=Modality(grid=(8, 8), channels=3), a=Modality(grid=(1,), channels=3, role="label"))

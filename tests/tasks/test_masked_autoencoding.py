@@ -47,7 +47,7 @@ def place_of(token: int, num_tokens: int, num_groups: int) -> tuple[int, int]:
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_hidden_and_absent_values_reach_no_output_and_no_gradient(make_model, two_modalities, architecture, strategy):
     model = make_model(architecture, **two_modalities)
-    task = MaskedAutoencoding(model, MaskedAutoencodingConfig(ratio=0.7, strategy=strategy))
+    task = MaskedAutoencoding(model, MaskedAutoencodingConfig(mask_ratio=0.7, mask_strategy=strategy))
     batch = make_batch(model, has_absent=True)
 
     def outputs_and_gradients(batch: Batch) -> list[torch.Tensor]:
@@ -73,7 +73,7 @@ def test_hidden_and_absent_values_reach_no_output_and_no_gradient(make_model, tw
 @pytest.mark.parametrize("normalisation", ["none", "channel", "example"])
 def test_absent_values_reach_neither_loss_nor_gradient(make_model, two_modalities, loss_on, normalisation):
     model = make_model(**two_modalities)
-    config = MaskedAutoencodingConfig(ratio=0.6, loss_on=loss_on, target_normalisation=normalisation)
+    config = MaskedAutoencodingConfig(mask_ratio=0.6, loss_on=loss_on, target_normalisation=normalisation)
     task = MaskedAutoencoding(model, config).eval()
     batch = make_batch(model, has_absent=True)
 
@@ -96,7 +96,7 @@ def test_every_visible_value_reaches_the_output_and_no_hidden_one_does(
     make_model, two_modalities, architecture, strategy
 ):
     model = make_model(architecture, **two_modalities)
-    task = MaskedAutoencoding(model, MaskedAutoencodingConfig(ratio=0.7, strategy=strategy))
+    task = MaskedAutoencoding(model, MaskedAutoencodingConfig(mask_ratio=0.7, mask_strategy=strategy))
     batch = make_batch(model)
     for x in batch.inputs.values():
         x.requires_grad_()
@@ -115,7 +115,7 @@ def test_loss_on_hidden_ignores_errors_at_visible_tokens(make_model):
     seen = []
     model.register_forward_hook(lambda module, args, output: seen.append(output.reconstruction["image"]))
     for loss_on in ("hidden", "all"):
-        task = MaskedAutoencoding(model, MaskedAutoencodingConfig(ratio=0.75, loss_on=loss_on)).eval()
+        task = MaskedAutoencoding(model, MaskedAutoencodingConfig(mask_ratio=0.75, loss_on=loss_on)).eval()
         loss, _ = task.loss(batch)
         (gradient,) = torch.autograd.grad(loss, seen[-1])
         is_masked = task.predict(batch).is_masked["image"]
@@ -126,7 +126,7 @@ def test_loss_on_hidden_ignores_errors_at_visible_tokens(make_model):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_gradients_reach_the_positions_of_hidden_tokens(make_model, architecture):
     model = make_model(architecture)
-    task = MaskedAutoencoding(model, MaskedAutoencodingConfig(ratio=0.75)).eval()
+    task = MaskedAutoencoding(model, MaskedAutoencodingConfig(mask_ratio=0.75)).eval()
     batch = make_batch(model, 1)
     task.loss(batch)[0].backward()
     is_masked = task.predict(batch).is_masked["image"][0]
@@ -143,13 +143,13 @@ def test_gradients_reach_the_positions_of_hidden_tokens(make_model, architecture
 def test_every_group_of_every_modality_hides_the_same_places(make_model, first, second, ratio, groups):
     modalities = {"a": Modality(grid=(first,), channels=1), "b": Modality(grid=(second,), channels=1)}
     model = make_model(groups=groups, shaken=False, **modalities)
-    task = MaskedAutoencoding(model, MaskedAutoencodingConfig(ratio=ratio, loss_on="all"))
+    task = MaskedAutoencoding(model, MaskedAutoencodingConfig(mask_ratio=ratio, loss_on="all"))
     mask = task.draw_mask(make_batch(model, 2))
-    plan = GroupPlan.deal({"a": first, "b": second}, groups)
-    num_places = max(-(-first // plan.spans["a"].num_groups), -(-second // plan.spans["b"].num_groups))
+    plan = GroupPlan.assign({"a": first, "b": second}, groups)
+    num_slots = max(-(-first // plan.spans["a"].num_groups), -(-second // plan.spans["b"].num_groups))
     for example in range(2):
         kept = set(mask.visible["a"][example, 0].tolist())
-        assert len(kept) == num_visible(num_places, ratio)
+        assert len(kept) == num_visible(num_slots, ratio)
         for name, num_tokens in [("a", first), ("b", second)]:
             assert mask.is_masked[name].shape == (2, num_tokens)
             for token, is_masked in enumerate(mask.is_masked[name][example].tolist()):
@@ -159,7 +159,7 @@ def test_every_group_of_every_modality_hides_the_same_places(make_model, first, 
 
 def test_each_modality_draws_its_own_where_all_share_one_group(make_model, two_modalities):
     model = make_model("PerceiverIO", **two_modalities)
-    task = MaskedAutoencoding(model, MaskedAutoencodingConfig(ratio=0.8))
+    task = MaskedAutoencoding(model, MaskedAutoencodingConfig(mask_ratio=0.8))
     mask = task.draw_mask(make_batch(model, 2))
     assert (~mask.is_masked["image"]).sum(dim=1).tolist() == [10, 10]
     assert (~mask.is_masked["sound"]).sum(dim=1).tolist() == [8, 8]
@@ -169,7 +169,7 @@ def test_each_modality_draws_its_own_where_all_share_one_group(make_model, two_m
 def test_different_examples_get_different_masks(make_model):
     for strategy in STRATEGIES:
         model = make_model(image=Modality(grid=(16, 16), channels=3))
-        task = MaskedAutoencoding(model, MaskedAutoencodingConfig(ratio=0.75, strategy=strategy))
+        task = MaskedAutoencoding(model, MaskedAutoencodingConfig(mask_ratio=0.75, mask_strategy=strategy))
         for made_by in (task.draw_mask(make_batch(model, 6)), task.predict(make_batch(model, 6))):
             assert len({tuple(row.tolist()) for row in made_by.is_masked["image"]}) == 6
 
@@ -177,7 +177,7 @@ def test_different_examples_get_different_masks(make_model):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_uniform_hides_an_exact_number_and_groups_keep_different_ones(make_model, two_modalities, architecture):
     model = make_model(architecture, **two_modalities)
-    task = MaskedAutoencoding(model, MaskedAutoencodingConfig(ratio=0.7, strategy="uniform"))
+    task = MaskedAutoencoding(model, MaskedAutoencodingConfig(mask_ratio=0.7, mask_strategy="uniform"))
     mask = task.draw_mask(make_batch(model, 5))
     visible = (~mask.is_masked["image"]).sum(dim=1) + (~mask.is_masked["sound"]).sum(dim=1)
     assert visible.tolist() == [num_visible(91, 0.7)] * 5
@@ -202,16 +202,16 @@ def count_operations(run: Callable[[], object]) -> int:
 def test_the_encoder_pays_for_visible_tokens_alone(make_model, architecture):
     model = make_model(architecture, image=Modality(grid=(32, 32), channels=3))
     batch = make_batch(model, 2)
-    num_places = model.plan({"image": 1024}).spans["image"].num_places
+    num_slots = model.plan({"image": 1024}).spans["image"].num_slots
     embedding, latents = model.config.embedding_channels, model.blocks[0].config.num_latents
     seen, operations = [], []
     model.embedding["image"].register_forward_hook(lambda module, args, output: seen.append(args[0].shape[2]))
     model.blocks[0].cross_attention.register_forward_hook(lambda module, args, output: seen.append(args[1].shape[2]))
     for ratio in (0.0, 0.25, 0.5, 0.75):
-        task = MaskedAutoencoding(model, MaskedAutoencodingConfig(ratio=ratio, loss_on="all"))
+        task = MaskedAutoencoding(model, MaskedAutoencodingConfig(mask_ratio=ratio, loss_on="all"))
         visible = task.draw_mask(batch).visible
         operations.append(count_operations(lambda visible=visible: model.encode(batch.inputs, visible=visible)))
-        assert seen == [num_places * (1 - ratio)] * 2
+        assert seen == [num_slots * (1 - ratio)] * 2
         seen.clear()
     # A hidden token saves at least its embedding, and being compared with and added to each latent.
     per_token = 2 * (3 * embedding + 2 * latents * embedding)
@@ -226,9 +226,11 @@ def test_a_training_step_costs_less_the_more_is_hidden(make_model):
         task = MaskedAutoencoding(model, MaskedAutoencodingConfig(**settings)).train()
         return count_operations(lambda: task.loss(batch)[0].backward())
 
-    assert cost(ratio=0.1, loss_on="all") > cost(ratio=0.5, loss_on="all") > cost(ratio=0.9, loss_on="all")
+    assert (
+        cost(mask_ratio=0.1, loss_on="all") > cost(mask_ratio=0.5, loss_on="all") > cost(mask_ratio=0.9, loss_on="all")
+    )
     # What is visible is not read out where only what is hidden is compared.
-    assert cost(ratio=0.9, loss_on="all") > cost(ratio=0.9)
+    assert cost(mask_ratio=0.9, loss_on="all") > cost(mask_ratio=0.9)
 
 
 # ----------------------------------------------------------------------------------------------------------------- loss
@@ -240,7 +242,7 @@ def test_a_training_step_costs_less_the_more_is_hidden(make_model):
 def test_loss_is_the_literal_one(make_model, two_modalities, loss_on, normalisation, weights):
     model = make_model(**two_modalities)
     config = MaskedAutoencodingConfig(
-        ratio=0.6, loss_on=loss_on, target_normalisation=normalisation, modality_weights=weights
+        mask_ratio=0.6, loss_on=loss_on, target_normalisation=normalisation, modality_weights=weights
     )
     task = MaskedAutoencoding(model, config).eval()
     batch = make_batch(model, has_absent=True)
@@ -273,7 +275,7 @@ def test_loss_is_the_literal_one(make_model, two_modalities, loss_on, normalisat
 @pytest.mark.parametrize("normalisation", ["none", "example"])
 def test_comparing_some_hidden_tokens_is_the_same_on_average(make_model, two_modalities, architecture, normalisation):
     """And with all of them exactly the same, whatever is absent."""
-    settings = {"ratio": 0.6, "target_normalisation": normalisation}
+    settings = {"mask_ratio": 0.6, "target_normalisation": normalisation}
     model = make_model(architecture, **two_modalities)
     task = MaskedAutoencoding(model, MaskedAutoencodingConfig(**settings))
     batch = make_batch(model, has_absent=True)
@@ -306,7 +308,7 @@ def test_comparing_fewer_tokens_costs_less(make_model):
     operations = [
         count_operations(
             lambda share=share: (
-                MaskedAutoencoding(model, MaskedAutoencodingConfig(ratio=0.75, compared_share=share))
+                MaskedAutoencoding(model, MaskedAutoencodingConfig(mask_ratio=0.75, compared_share=share))
                 .train()
                 .loss(batch)[0]
                 .backward()
@@ -319,7 +321,7 @@ def test_comparing_fewer_tokens_costs_less(make_model):
 
 def test_a_modality_without_any_real_token_has_no_say(make_model, two_modalities):
     model = make_model(**two_modalities)
-    task = MaskedAutoencoding(model, MaskedAutoencodingConfig(ratio=0.6)).eval()
+    task = MaskedAutoencoding(model, MaskedAutoencodingConfig(mask_ratio=0.6)).eval()
     batch = make_batch(model)
     batch.is_padding["sound"] = torch.ones(3, 41, dtype=torch.bool)
     loss, logs = task.loss(batch)
@@ -332,7 +334,7 @@ def test_a_modality_without_any_real_token_has_no_say(make_model, two_modalities
 
 def test_any_subset_of_modalities_may_come_and_labels_are_not_shown(make_model, two_modalities):
     model = make_model(**two_modalities, label=Modality(grid=(1,), channels=4, role="label"))
-    task = MaskedAutoencoding(model, MaskedAutoencodingConfig(ratio=0.6)).eval()
+    task = MaskedAutoencoding(model, MaskedAutoencodingConfig(mask_ratio=0.6)).eval()
     batch = make_batch(model)
     del batch.inputs["sound"]
     loss, _ = task.loss(batch)
@@ -342,7 +344,7 @@ def test_any_subset_of_modalities_may_come_and_labels_are_not_shown(make_model, 
 
 
 def test_training_draws_a_new_mask_each_time_and_evaluation_never(make_model):
-    task = MaskedAutoencoding(make_model(), MaskedAutoencodingConfig(ratio=0.6))
+    task = MaskedAutoencoding(make_model(), MaskedAutoencodingConfig(mask_ratio=0.6))
     batch = make_batch(task.model)
     assert len({task.loss(batch)[0].item() for _ in range(4)}) == 4
     task.eval()
@@ -365,7 +367,7 @@ def test_overfits_four_examples(make_model):
     coordinates = torch.linspace(-1, 1, 8)
     waves = [torch.outer((k * coordinates).sin(), (k * coordinates).cos()).flatten() for k in (1, 2, 3, 4)]
     batch = Batch(inputs={"image": torch.stack([torch.stack([w, -w, w * w], dim=-1) for w in waves])})
-    task = MaskedAutoencoding(model, MaskedAutoencodingConfig(ratio=0.5))
+    task = MaskedAutoencoding(model, MaskedAutoencodingConfig(mask_ratio=0.5))
     optimizer = torch.optim.Adam(task.parameters(), lr=1e-2)
     for _ in range(150):
         optimizer.zero_grad()
@@ -383,7 +385,7 @@ def test_overfits_four_examples(make_model):
 def test_metrics_are_the_literal_ones_whatever_the_batches(make_model, two_modalities, loss_on):
     model = make_model(**two_modalities)
     weights = {"image": 2.0}
-    config = MaskedAutoencodingConfig(ratio=0.6, loss_on=loss_on, modality_weights=weights)
+    config = MaskedAutoencodingConfig(mask_ratio=0.6, loss_on=loss_on, modality_weights=weights)
     task = MaskedAutoencoding(model, config).eval()
     batch = make_batch(model, 5, has_absent=True)
     prediction = task.predict(batch)
@@ -456,7 +458,9 @@ def make_batch_seeded(model) -> Batch:
 @pytest.mark.parametrize("normalisation", ["none", "channel", "example"])
 def test_predictions_are_in_the_units_of_the_input_and_know_only_what_is_visible(make_model, normalisation):
     model = make_model()
-    task = MaskedAutoencoding(model, MaskedAutoencodingConfig(ratio=0.5, target_normalisation=normalisation)).eval()
+    task = MaskedAutoencoding(
+        model, MaskedAutoencodingConfig(mask_ratio=0.5, target_normalisation=normalisation)
+    ).eval()
     batch = make_batch(model, 2)
     prediction = task.predict(batch, generator())
     mask = task.draw_mask(batch, generator())
@@ -483,7 +487,7 @@ def make_cloud_task(**settings) -> MaskedAutoencoding:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
-    return MaskedAutoencoding(model, MaskedAutoencodingConfig(ratio=0.5, **settings)).eval()
+    return MaskedAutoencoding(model, MaskedAutoencodingConfig(mask_ratio=0.5, **settings)).eval()
 
 
 @pytest.mark.parametrize("normalisation", ["none", "channel", "example"])
@@ -532,7 +536,7 @@ def test_a_cloud_of_nothing_but_coordinates_is_refused():
 def test_examples_may_each_lack_another_modality(make_model, two_modalities):
     """The loss is that of the modalities that came, token by token, as if the others were not there."""
     model = make_model(**two_modalities)
-    task = MaskedAutoencoding(model, MaskedAutoencodingConfig(ratio=0.6, modality_weights={"image": 2.0})).eval()
+    task = MaskedAutoencoding(model, MaskedAutoencodingConfig(mask_ratio=0.6, modality_weights={"image": 2.0})).eval()
     batch = make_batch(model, 4)
     for name, lacking in [("image", 0), ("sound", 1)]:
         batch.is_padding[name] = torch.zeros(batch.inputs[name].shape[:2], dtype=torch.bool)
@@ -563,21 +567,21 @@ def test_examples_may_each_lack_another_modality(make_model, two_modalities):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"ratio": 1.0}, "ratio: expected a share from 0 to below 1, got 1.0"),
-        ({"ratio": "0.5"}, "ratio: expected a share from 0 to below 1, got '0.5'"),
-        ({"ratio": 0}, "ratio: expected above 0 with loss_on='hidden', got 0, which hides nothing"),
-        ({"strategy": "random"}, "strategy: expected one of group-wise, uniform, got 'random'"),
-        ({"compared_share": 0}, "compared_share: expected a share above 0, to 1, got 0"),
-        ({"compared_share": 1.5}, "compared_share: expected a share above 0, to 1, got 1.5"),
+        ({"mask_ratio": 1.0}, "mask_ratio: expected a number from 0 to below 1, got 1.0"),
+        ({"mask_ratio": "0.5"}, "mask_ratio: expected a number from 0 to below 1, got '0.5'"),
+        ({"mask_ratio": 0}, "mask_ratio: expected above 0 with loss_on='hidden', got 0, which hides nothing"),
+        ({"mask_strategy": "random"}, "mask_strategy: expected one of group-wise, uniform, got 'random'"),
+        ({"compared_share": 0}, "compared_share: expected a number above 0, up to 1, got 0"),
+        ({"compared_share": 1.5}, "compared_share: expected a number above 0, up to 1, got 1.5"),
         (
             {"compared_share": 0.5, "loss_on": "all"},
-            "compared_share: expected 1, as less goes with strategy='group-wise' and loss_on='hidden', got 0.5 with "
-            "'group-wise' and 'all'",
+            "compared_share: expected 1, as less goes with mask_strategy='group-wise' and loss_on='hidden', got 0.5 "
+            "with 'group-wise' and 'all'",
         ),
         ({"loss_on": "visible"}, "loss_on: expected one of hidden, all, got 'visible'"),
         ({"target_normalisation": 1}, "target_normalisation: expected one of none, channel, example, got 1"),
-        ({"modality_weights": {"image": -1}}, "modality_weights: expected a number >= 0 for 'image', got -1"),
-        ({"modality_weights": [1]}, "modality_weights: expected numbers by modality, got [1]"),
+        ({"modality_weights": {"image": -1}}, "modality_weights.image: expected a number >= 0, got -1"),
+        ({"modality_weights": [1]}, 'modality_weights: expected a mapping such as {"name": value}, got [1]'),
         ({"modality_weights": {"smell": 1}}, "modality_weights: expected names among image, got 'smell'"),
         ({"modality_weights": {"image": 0}}, "modality_weights: expected at least one above 0, got none"),
     ],
@@ -591,8 +595,8 @@ def test_wrong_settings_are_refused_in_one_line(make_model, settings, message):
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_ratio_that_hides_nothing_of_so_few_is_refused(make_model, strategy):
     model = make_model(groups=2, sound=Modality(grid=(8,), channels=1))
-    task = MaskedAutoencoding(model, MaskedAutoencodingConfig(ratio=0.05, strategy=strategy))
-    with pytest.raises(ValueError, match="ratio: expected one that hides something of [48] tokens, got 0.05"):
+    task = MaskedAutoencoding(model, MaskedAutoencodingConfig(mask_ratio=0.05, mask_strategy=strategy))
+    with pytest.raises(ValueError, match="mask_ratio: expected one that hides something of [48] tokens, got 0.05"):
         task.loss(make_batch(model))
 
 

@@ -115,12 +115,12 @@ def test_overfits_two_examples(make_model):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"num_values": 0}, "num_values: expected a whole number >= 1, got 0"),
-        ({"num_values": True}, "num_values: expected a whole number >= 1, got True"),
-        ({"target_mean": [1]}, "target_mean: expected 2 numbers, one for each value, got [1]"),
-        ({"target_mean": [1, "2"]}, "target_mean: expected 2 numbers, one for each value, got [1, '2']"),
-        ({"target_std": [1, 0]}, "target_std: expected 2 numbers > 0, one for each value, got [1, 0]"),
-        ({"target_std": 1}, "target_std: expected 2 numbers > 0, one for each value, got 1"),
+        ({"num_values": -1}, "num_values: expected a whole number >= 0, got -1"),
+        ({"num_values": True}, "num_values: expected a whole number >= 0, got True"),
+        ({"target_mean": [1]}, "target_mean: expected 2 numbers, one for each value, got (1,)"),
+        ({"target_mean": [1, "2"]}, "target_mean[1]: expected a number, got '2'"),
+        ({"target_std": [1, 0]}, "target_std[1]: expected a number above 0, got 0"),
+        ({"target_std": 1}, "target_std: expected a list of values, each a number above 0, got 1"),
         ({"loss": "cubic"}, "loss: expected one of squared, absolute, huber, got 'cubic'"),
     ],
 )

@@ -13,7 +13,7 @@ from hiperceiver.model import HiP
 from hiperceiver.tasks import TASKS, MaskedAutoencoding, Segmentation, load_task, save_task, task_from_settings
 
 SETTINGS = [
-    {"kind": "masked-autoencoding", "ratio": 0.6, "strategy": "uniform", "modality_weights": {"image": 2.0}},
+    {"kind": "masked-autoencoding", "mask_ratio": 0.6, "mask_strategy": "uniform", "modality_weights": {"image": 2.0}},
     {"kind": "masked-autoencoding", "loss_on": "all", "target_normalisation": "channel"},
     {"kind": "classification", "num_classes": 4, "class_weights": [1.0, 2.0, 3.0, 4.0], "label_smoothing": 0.1},
     {"kind": "classification", "num_classes": 4, "readout": "label", "label_modality": "label"},
@@ -61,7 +61,7 @@ def test_every_task_is_in_the_table_under_its_name() -> None:
     assert {kind: task.kind for kind, task in TASKS.items()} == {kind: kind for kind in TASKS}
     assert {settings["kind"] for settings in SETTINGS} == set(TASKS)
     expected = {"masked-autoencoding": "none", "forecasting": "none"}
-    assert {kind: task.source_task for kind, task in TASKS.items()} == {
+    assert {kind: task.target_kind for kind, task in TASKS.items()} == {
         kind: expected.get(kind, kind) for kind in TASKS
     }
 
@@ -103,7 +103,7 @@ def test_settings_of_a_task_are_plain_values_that_build_it(model) -> None:
         ({}, f"task: expected one of {', '.join(TASKS)}, got None"),
         ({"kind": "detection"}, f"task: expected one of {', '.join(TASKS)}, got 'det"),
         ({"kind": ["segmentation"]}, f"task: expected one of {', '.join(TASKS)}, got ["),
-        ({"kind": "segmentation"}, "num_classes: required by SegmentationConfig, got nothing"),
+        ({"kind": "segmentation"}, "num_classes: required to build Segmentation, got 0"),
         (
             {"kind": "classification", "num_classes": 4, "head": 1},
             "head: not a setting of ClassificationConfig; known:",
@@ -153,7 +153,7 @@ def edit_head(folder: Path, change) -> None:
         (lambda f: edit_config(f, task={"kind": "x"}), "config.json is not valid: task: expected one of masked-auto"),
         (
             lambda f: edit_config(f, task={"kind": "classification", "num_classes": 4.5}),
-            "config.json is not valid: num_classes: expected a whole number >= 2, got 4.5",
+            "config.json is not valid: num_classes: expected a whole number >= 0, got 4.5",
         ),
         (
             lambda f: edit_config(f, task={"kind": "classification", "num_classes": 5}),

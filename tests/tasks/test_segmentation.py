@@ -48,7 +48,7 @@ def test_logits_are_the_head_of_the_model_s_readout(make_model, two_modalities, 
     encoded = model.encode(batch.inputs, is_padding=batch.is_padding)
     latents = model.decode(encoded)
     tokens, _ = encoded.tokens.embed()
-    positions = encoded.plan.merge({name: each.positions for name, each in encoded.tokens.of.items()})
+    positions = encoded.plan.concat({name: each.positions for name, each in encoded.tokens.of.items()})
     x = model.readout(tokens if own_embedding else positions, latents)
     if own_embedding:
         x = x + tokens
@@ -232,13 +232,13 @@ def test_terms_compile_without_graph_breaks(make_model, two_modalities, architec
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"num_classes": 0}, "num_classes: expected a whole number >= 2, got 0"),
+        ({"num_classes": 0}, "num_classes: required to build Segmentation, got 0"),
         ({"hidden_channels": -1}, "hidden_channels: expected a whole number >= 0, got -1"),
         ({"own_embedding": "no"}, "own_embedding: expected true or false, got 'no'"),
         ({"background_class": 5}, "background_class: expected 0 to 4 or none, got 5"),
-        ({"background_class": "water"}, "background_class: expected 0 to 4 or none, got 'water'"),
+        ({"background_class": "water"}, "background_class: expected a whole number >= 0, got 'water'"),
         ({"input_modality": "smell"}, "input_modality: expected one of image, got 'smell'"),
-        ({"label_smoothing": -0.5}, "label_smoothing: expected a share from 0 to below 1, got -0.5"),
+        ({"label_smoothing": -0.5}, "label_smoothing: expected a number from 0 to below 1, got -0.5"),
     ],
 )
 def test_wrong_settings_are_refused_in_one_line(make_model, settings, message):

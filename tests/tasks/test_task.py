@@ -7,8 +7,8 @@ from hiperceiver.modality import Batch, Modality
 from hiperceiver.tasks import Task, task_from_settings
 
 SETTINGS = [
-    {"kind": "masked-autoencoding", "ratio": 0.5},
-    {"kind": "masked-autoencoding", "ratio": 0.5, "strategy": "uniform", "target_normalisation": "channel"},
+    {"kind": "masked-autoencoding", "mask_ratio": 0.5},
+    {"kind": "masked-autoencoding", "mask_ratio": 0.5, "mask_strategy": "uniform", "target_normalisation": "channel"},
     {"kind": "classification", "num_classes": 6, "class_weights": [1, 2, 3, 4, 5, 6]},
     {"kind": "classification", "num_classes": 6, "readout": "label", "label_modality": "label"},
     {"kind": "segmentation", "num_classes": 6, "label_smoothing": 0.1},

@@ -63,7 +63,7 @@ def make_model(*, dropout: float = 0.0, seed: int = 0) -> HiP:
 
 
 def autoencoding(*, dropout: float = 0.0, seed: int = 0) -> MaskedAutoencoding:
-    return MaskedAutoencoding(make_model(dropout=dropout, seed=seed), MaskedAutoencodingConfig(ratio=0.5))
+    return MaskedAutoencoding(make_model(dropout=dropout, seed=seed), MaskedAutoencodingConfig(mask_ratio=0.5))
 
 
 def classification(*, dropout: float = 0.0, seed: int = 0) -> Classification:

@@ -133,7 +133,7 @@ def _forecasts(subject: Subject, batch: Batch, files: Sequence[ReadFile]) -> Ite
             yield {"written": [picture], "steps": task.config.horizon}
             continue
         values, repeated = (
-            _in_units(encoder, encoder.decode(each), file.past)[-task.config.horizon * samples_per_token(encoder) :]
+            _in_units(encoder, encoder.to_value(each), file.past)[-task.config.horizon * samples_per_token(encoder) :]
             for each in (whole, torch.cat([seen, persistence[index]]))
         )
         table, names = file.written(".csv"), ",".join(f"channel_{k}" for k in range(values.shape[1]))

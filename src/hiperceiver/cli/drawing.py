@@ -36,7 +36,7 @@ class Value(NamedTuple):
     """One example of a modality, as people see it."""
 
     inputs: np.ndarray
-    """What `Encoder.decode` gives."""
+    """What `Encoder.to_value` gives."""
     reconstruction: np.ndarray
     """Of the same shape."""
     is_masked: np.ndarray
@@ -56,7 +56,7 @@ class Value(NamedTuple):
 
 def decoded(encoder: Encoder, tokens: Tokens) -> Value:
     """Tokens in the units of what they came from; absent ones are left out where the encoder leaves them out."""
-    inputs = encoder.decode(tokens.inputs, tokens.is_absent)
+    inputs = encoder.to_value(tokens.inputs, tokens.is_absent)
     absent = np.zeros(len(tokens.inputs), bool) if tokens.is_absent is None else tokens.is_absent.cpu().numpy()
     hidden = tokens.is_masked.cpu().numpy() & ~absent
 
@@ -72,7 +72,7 @@ def decoded(encoder: Encoder, tokens: Tokens) -> Value:
         grid = encoder.modality.grid
         return mark.reshape(grid)[tuple(slice(0, length) for length in inputs.shape[: len(grid)])]
 
-    reconstruction = encoder.decode(tokens.reconstruction, tokens.is_absent)
+    reconstruction = encoder.to_value(tokens.reconstruction, tokens.is_absent)
     return Value(inputs, reconstruction, laid(hidden), laid(absent), tokens.name)
 
 

@@ -20,6 +20,7 @@ from hiperceiver.data.collate import collate
 from hiperceiver.data.encoders import AudioEncoder, SeriesEncoder
 from hiperceiver.data.example import Example, ExampleDataset
 from hiperceiver.data.sources.source import Source
+from hiperceiver.model import load_model
 from hiperceiver.model.positions import CoordinatePositions
 from hiperceiver.plots.arrays import spread_indices
 from hiperceiver.plots.curves import draw_curves
@@ -97,7 +98,7 @@ def _positions(subject: _Subject) -> Pictures:
     saved = read_saved(subject.settings.checkpoint)
     if saved.config.positions == "none":
         raise _NothingToDraw(f"{saved.source} has no position encodings to draw")
-    model = saved.build()
+    model = load_model(saved)
     # Tokens that bring their coordinates along have no table of positions.
     names = [name for name in model.input_names if not isinstance(model.positions[name], CoordinatePositions)]
     names = [name for name in names if len(model.modalities[name].grid) <= 3]
@@ -119,7 +120,7 @@ def _reconstructions(subject: _Subject) -> Pictures:
     source = _source(subject)
     examples = _examples(source, subject.settings)
     prediction = task.predict(collate(examples))
-    title = f"{_title(subject)}, {task.config.ratio:.0%} hidden ({task.config.strategy})"
+    title = f"{_title(subject)}, {task.config.mask_ratio:.0%} hidden ({task.config.mask_strategy})"
     for name, encoder in source.encoders.items():
         hidden = prediction.is_masked[name]
         tokens = _tokens(examples, name, prediction.reconstruction[name], hidden)
@@ -153,9 +154,9 @@ def _forecasts(subject: _Subject) -> Pictures:
         figures.append(
             draw_forecast(
                 value.inputs[:at],
-                encoder.decode(each.reconstruction)[at:],
+                encoder.to_value(each.reconstruction)[at:],
                 future=value.inputs[at:],
-                persistence=encoder.decode(last)[at:],
+                persistence=encoder.to_value(last)[at:],
                 rate=encoder.rate if isinstance(encoder, AudioEncoder) else None,
                 title=f"{_title(subject)} · {each.name}",
             )
@@ -192,7 +193,7 @@ def _segmentations(subject: _Subject) -> Pictures:
     yield (
         "segmentations",
         draw_segmentation(
-            np.stack([encoder.decode(example.inputs[name]) for example in examples]),
+            np.stack([encoder.to_value(example.inputs[name]) for example in examples]),
             predicted,
             source.classes,
             labels=labels,

@@ -15,8 +15,8 @@ from hiperceiver.tasks import MaskedAutoencoding, MaskedAutoencodingConfig
 from hiperceiver.training import seed_everything
 
 OUR_NAMES = {
-    "ratio": "mask-ratio",
-    "strategy": "mask-strategy",
+    "mask_ratio": "mask-ratio",
+    "mask_strategy": "mask-strategy",
     "compared_share": "compared-share",
     "modality_weights": "modality-weights",
 }
@@ -27,8 +27,8 @@ def run(settings: PretrainSettings) -> int:
     """Pretrain a new model, or go on with a run."""
     with renamed(OUR_NAMES):
         mask = MaskedAutoencodingConfig(
-            ratio=settings.mask_ratio,
-            strategy=settings.mask_strategy,
+            mask_ratio=settings.mask_ratio,
+            mask_strategy=settings.mask_strategy,
             loss_on=settings.loss_on,
             compared_share=settings.compared_share,
             target_normalisation=settings.target_normalisation,

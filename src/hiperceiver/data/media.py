@@ -22,6 +22,8 @@ from hiperceiver.data.packages import import_extra
 RawFile: TypeAlias = "str | os.PathLike[str] | bytes"
 """A file's path, or its bytes."""
 
+CLIP_SUFFIXES = ("mp4", "mkv", "webm", "avi", "mov", "m4v", "mpg", "mpeg")
+"""Endings of files of video, which may have sound too, without the dot."""
 FORMATS = (
     "3gp aac ac3 aiff amr ape asf au avi caf dv eac3 flac flv gif ivf m4v matroska mov mp3 mp4 mpeg mpegts mpegvideo "
     "nut ogg tta w64 wav webm wv yuv4mpegpipe"

@@ -38,8 +38,7 @@ from hiperceiver.data.augment import augmentations_from_settings
 from hiperceiver.data.baselines import colour_lookup_baseline
 from hiperceiver.data.collate import collate
 from hiperceiver.data.example import Example
-from hiperceiver.data.sources.earth import open_earth
-from hiperceiver.data.sources.source import Source
+from hiperceiver.data.sources import Source, open_source
 from hiperceiver.data.targets import class_counts
 from hiperceiver.model import create_model
 from hiperceiver.plots.arrays import spread_indices
@@ -49,12 +48,12 @@ from hiperceiver.plots.positions import draw_components, draw_similarity
 from hiperceiver.plots.reconstructions import draw_reconstructions
 from hiperceiver.plots.segmentation import draw_segmentation
 from hiperceiver.plots.style import save_picture
+from hiperceiver.settings.run import parse_duration
 from hiperceiver.tasks import MaskedAutoencoding, MaskedAutoencodingConfig, Segmentation, SegmentationConfig
 from hiperceiver.tasks.losses import balanced_weights
 from hiperceiver.training import TrainingSettings, check_run_folder, evaluate, format_duration, train
 from hiperceiver.training.finetune import start_from
 from hiperceiver.training.randomness import seed_everything
-from hiperceiver.training.settings import parse_duration
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +85,9 @@ def run_demo(settings: DemoSettings, out: Path) -> dict[str, Any]:
     started = time.monotonic()
     check_run_folder(out, resume=False)
     moved = augmentations_from_settings({"flip": True, "turn": True})
-    tiles = open_earth(task="none", size=settings.size, augmentations=moved)
-    labelled = open_earth(
+    tiles = open_source("earth", task="none", size=settings.size, augmentations=moved)
+    labelled = open_source(
+        "earth",
         task="segmentation",
         size=settings.size,
         augmentations=moved,
@@ -103,7 +103,7 @@ def run_demo(settings: DemoSettings, out: Path) -> dict[str, Any]:
     print(f"\n1/3 pretraining {settings.model} by masked auto-encoding, without labels ({settings.pretrain_time})")
     seed_everything(settings.seed)
     model = create_model(settings.model, tiles.modalities)
-    pretraining = MaskedAutoencoding(model, MaskedAutoencodingConfig(ratio=settings.mask_ratio))
+    pretraining = MaskedAutoencoding(model, MaskedAutoencodingConfig(mask_ratio=settings.mask_ratio))
     pretrained = train(pretraining, tiles, _training(settings, settings.pretrain_time), out / "pretrain")
     explained = evaluate(pretraining, tiles.splits["test"])["explained"]
 
@@ -186,7 +186,7 @@ def _draw(
     test = labelled.splits["test"]
     examples = [test[index] for index in _varied(labelled)]
     batch = collate(examples)
-    pixels = np.stack([encoder.decode(tokens) for tokens in batch.inputs["image"]])
+    pixels = np.stack([encoder.to_value(tokens) for tokens in batch.inputs["image"]])
     guess = pretraining.predict(batch)
     table = pretraining.model.positions["image"]().detach()
     figures = {
@@ -207,9 +207,9 @@ def _draw(
         ),
         "reconstructions": draw_reconstructions(
             pixels,
-            np.stack([encoder.decode(tokens) for tokens in guess.reconstruction["image"]]),
+            np.stack([encoder.to_value(tokens) for tokens in guess.reconstruction["image"]]),
             guess.is_masked["image"].view(-1, *grid),
-            title=f"Masked auto-encoding, {pretraining.config.ratio:.0%} of the pixels hidden",
+            title=f"Masked auto-encoding, {pretraining.config.mask_ratio:.0%} of the pixels hidden",
         ),
         "position-similarity": draw_similarity(table, grid, title="Positions learned in pretraining"),
         "position-components": draw_components(table, grid, title="Positions learned in pretraining"),

@@ -1,40 +1,50 @@
 """Objectives with their readouts and metrics: masked auto-encoding, forecasting, and labels of many kinds."""
 
-from hiperceiver.tasks.classification import Classes, Classification, ClassificationConfig
-from hiperceiver.tasks.forecasting import Forecast, Forecasting, ForecastingConfig
-from hiperceiver.tasks.joint import Joint, JointConfig, JointLabels, label_modalities
-from hiperceiver.tasks.masked_autoencoding import Mask, MaskedAutoencoding, MaskedAutoencodingConfig, Reconstruction
-from hiperceiver.tasks.multilabel import LabelSets, Multilabel, MultilabelConfig
-from hiperceiver.tasks.regression import Numbers, Regression, RegressionConfig
+from hiperceiver.settings.tasks import (
+    ClassificationConfig,
+    ForecastingConfig,
+    JointConfig,
+    MaskedAutoencodingConfig,
+    MultilabelConfig,
+    RegressionConfig,
+    SegmentationConfig,
+    TaskConfig,
+)
+from hiperceiver.tasks.classification import Classification, ClassificationPrediction
+from hiperceiver.tasks.forecasting import Forecasting, ForecastingPrediction
+from hiperceiver.tasks.joint import Joint, JointPrediction, label_modalities
+from hiperceiver.tasks.masked_autoencoding import Mask, MaskedAutoencoding, Reconstruction
+from hiperceiver.tasks.multilabel import Multilabel, MultilabelPrediction
+from hiperceiver.tasks.regression import Regression, RegressionPrediction
 from hiperceiver.tasks.saving import TASKS, load_task, save_task, task_config_from_settings, task_from_settings
-from hiperceiver.tasks.segmentation import Segmentation, SegmentationConfig, Segments
-from hiperceiver.tasks.task import DataFacts, Task, TaskConfig
+from hiperceiver.tasks.segmentation import Segmentation, SegmentationPrediction
+from hiperceiver.tasks.task import TargetInfo, Task
 
 __all__ = [
     "TASKS",
-    "Classes",
     "Classification",
     "ClassificationConfig",
-    "DataFacts",
-    "Forecast",
+    "ClassificationPrediction",
     "Forecasting",
     "ForecastingConfig",
+    "ForecastingPrediction",
     "Joint",
     "JointConfig",
-    "JointLabels",
-    "LabelSets",
+    "JointPrediction",
     "Mask",
     "MaskedAutoencoding",
     "MaskedAutoencodingConfig",
     "Multilabel",
     "MultilabelConfig",
-    "Numbers",
+    "MultilabelPrediction",
     "Reconstruction",
     "Regression",
     "RegressionConfig",
+    "RegressionPrediction",
     "Segmentation",
     "SegmentationConfig",
-    "Segments",
+    "SegmentationPrediction",
+    "TargetInfo",
     "Task",
     "TaskConfig",
     "label_modalities",

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hiperceiver.model import Perceiver, read_model, save_model
+from hiperceiver.model import Perceiver, load_model, read_model, save_model
+from hiperceiver.settings.old_names import TASK_FIELDS
+from hiperceiver.settings.tasks import TaskConfig
 from hiperceiver.tasks.classification import Classification
 from hiperceiver.tasks.forecasting import Forecasting
 from hiperceiver.tasks.joint import Joint
@@ -14,7 +16,7 @@ from hiperceiver.tasks.masked_autoencoding import MaskedAutoencoding
 from hiperceiver.tasks.multilabel import Multilabel
 from hiperceiver.tasks.regression import Regression
 from hiperceiver.tasks.segmentation import Segmentation
-from hiperceiver.tasks.task import Task, TaskConfig
+from hiperceiver.tasks.task import Task
 
 TASKS: dict[str, type[Task]] = {
     "masked-autoencoding": MaskedAutoencoding,
@@ -49,8 +51,7 @@ def task_from_settings(settings: Mapping[str, Any], model: Perceiver) -> Task:
 
 def task_config_from_settings(settings: Mapping[str, Any]) -> TaskConfig:
     """The config of a task; arguments and errors as for `task_from_settings`."""
-    settings = dict(settings)
-    kind = settings.pop("kind", None)
+    kind = settings.get("kind")
     if not isinstance(kind, str) or kind not in TASKS:
         raise ValueError(f"task: expected one of {', '.join(TASKS)}, got {kind!r}")
     return TASKS[kind].config_class.from_dict(settings)
@@ -100,9 +101,10 @@ def load_task(folder_or_id: str | Path, **download: Any) -> Task:
     saved = read_model(folder_or_id, **download)
     if saved.task is None:
         raise ValueError(f"{saved.source}: expected a model that was saved with a task, got one without")
-    model = saved.build()
+    model = load_model(saved)
     try:
-        task = task_from_settings(saved.task, model)
+        names = TASK_FIELDS.get(str(saved.task.get("kind")), {})
+        task = task_from_settings({names.get(name, name): value for name, value in saved.task.items()}, model)
     except ValueError as error:
         raise ValueError(f"{saved.source}: config.json is not valid: {error}") from None
     expected = task.head.state_dict()

@@ -9,7 +9,7 @@ import torch
 from hiperceiver.data.baselines.pictures import colour_lookup_baseline, nearest_neighbour_baseline, segmentation_scores
 from hiperceiver.data.encoders import ImageEncoder
 from hiperceiver.data.example import BadExample, Example
-from hiperceiver.data.sources.earth import open_earth
+from hiperceiver.data.sources import open_source
 from hiperceiver.data.sources.source import Source
 
 
@@ -46,7 +46,7 @@ def segmented(seed: int, count: int, size: int = 8) -> list[Example | BadExample
         noisy = picture.astype(int).sum(-1) + rng.integers(-120, 120, (size, size))
         labels = torch.from_numpy(np.clip(noisy // 200, 0, 3).ravel())
         labels[rng.random(size * size) < 0.1] = -100
-        inputs = {"image": ImageEncoder(size=size).encode(picture)}
+        inputs = {"image": ImageEncoder(size=size).encode(picture)[0]}
         examples.append(Example(inputs=inputs, targets={"segmentation": labels}))
     return examples
 
@@ -60,7 +60,7 @@ def test_colour_lookup_is_that_of_a_dictionary(bits: int) -> None:
     def pixels(name: str) -> list[tuple[tuple[int, ...], int]]:
         seen = []
         for example in splits[name][1:]:
-            picture = ImageEncoder(size=8).decode(example.inputs["image"]).reshape(-1, 3).tolist()
+            picture = ImageEncoder(size=8).to_value(example.inputs["image"]).reshape(-1, 3).tolist()
             labels = example.targets["segmentation"].tolist()
             seen += [(tuple(c), label) for c, label in zip(picture, labels, strict=True) if label >= 0]
         return seen
@@ -99,7 +99,7 @@ def test_nearest_neighbour_is_that_of_a_loop() -> None:
         for _ in range(count):
             label = int(rng.integers(3))
             picture = np.clip(rng.integers(0, 120, (6, 6, 3)) + 45 * label, 0, 255).astype(np.uint8)
-            inputs = {"image": ImageEncoder(size=6).encode(picture)}
+            inputs = {"image": ImageEncoder(size=6).encode(picture)[0]}
             made.append(Example(inputs=inputs, targets={"label": torch.tensor(label)}))
         return made
 
@@ -132,7 +132,7 @@ def test_nearest_neighbour_is_that_of_a_loop() -> None:
 
 def test_floors_of_earth() -> None:
     """The numbers that stand in the documentation of the source."""
-    segmentation = open_earth(task="segmentation")
+    segmentation = open_source("earth", task="segmentation")
     quoted = colour_lookup_baseline(segmentation, bits=4).scores
     assert quoted.mean_iou == pytest.approx(0.241, abs=0.003)
     assert quoted.land_accuracy == pytest.approx(0.508, abs=0.003)
@@ -142,7 +142,7 @@ def test_floors_of_earth() -> None:
     assert best.bits == 6
     assert best.scores.mean_iou == pytest.approx(0.286, abs=0.003)
 
-    classification = open_earth(task="classification")
+    classification = open_source("earth", task="classification")
     assert nearest_neighbour_baseline(classification, grid=24).accuracy == pytest.approx(0.561, abs=0.005)
     best_neighbour = nearest_neighbour_baseline(classification)
     assert best_neighbour.grid == 1

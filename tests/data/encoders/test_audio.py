@@ -40,12 +40,12 @@ def test_tokens_are_samples_in_a_row(samples_per_token: int, channels: int) -> N
     )
     assert encoder.modality == Modality(grid=(4000 // samples_per_token,), channels=samples_per_token * channels)
     samples = sine(0.5, 8000, channels=channels)
-    tokens, is_padding = encoder.encode_with_padding((samples, 8000))
+    tokens, is_padding = encoder.encode((samples, 8000))
     assert is_padding is None
     assert tokens.dtype == torch.float32
     expected = (samples - np.array([0.1, 0.2])[:channels]) / np.array([0.5, 0.25])[:channels]
     np.testing.assert_allclose(tokens.numpy().ravel(), expected.ravel(), atol=1e-6)
-    np.testing.assert_allclose(encoder.decode(tokens), samples, atol=1e-6)
+    np.testing.assert_allclose(encoder.to_value(tokens), samples, atol=1e-6)
 
 
 def test_the_window_of_the_paper() -> None:
@@ -64,17 +64,17 @@ def test_of_a_longer_recording_the_middle() -> None:
 def test_a_shorter_recording_ends_in_absent_tokens() -> None:
     encoder = AudioEncoder(rate=8000, seconds=0.5, samples_per_token=8, mean=(0.5,), std=(2.0,))
     samples = TONE[:1001]  # the last sample shares its token with seven that are not there
-    tokens, is_padding = encoder.encode_with_padding((samples, 8000))
+    tokens, is_padding = encoder.encode((samples, 8000))
     assert is_padding is not None
     assert is_padding.tolist() == [False] * 126 + [True] * 374
     assert (tokens[126:] == 0).all()
     assert (tokens[125, 1:] == 0).all()
-    decoded = encoder.decode(tokens, is_padding)
+    decoded = encoder.to_value(tokens, is_padding)
     assert decoded.shape == (1008, 1)
     np.testing.assert_allclose(decoded[:1001], samples, atol=1e-6)
-    assert encoder.decode(tokens).shape == (4000, 1)
+    assert encoder.to_value(tokens).shape == (4000, 1)
     is_padding[3] = True  # inside
-    assert (encoder.decode(tokens, is_padding)[24:32] == 0).all()
+    assert (encoder.to_value(tokens, is_padding)[24:32] == 0).all()
 
 
 @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT"])
@@ -187,7 +187,7 @@ def test_a_bad_file_is_named(tmp_path: Path) -> None:
 
 def test_silence_may_be_wanted() -> None:
     quiet = AudioEncoder(rate=8000, seconds=0.1, is_silence_bad=False)
-    assert not quiet.encode((np.zeros(800), 8000)).any()
+    assert not quiet.encode((np.zeros(800), 8000))[0].any()
 
 
 def test_fitted_is_the_mean_and_deviation_of_the_recordings() -> None:
@@ -196,14 +196,14 @@ def test_fitted_is_the_mean_and_deviation_of_the_recordings() -> None:
     fitted = AudioEncoder(rate=8000, seconds=0.5, channels=2).fitted([b"", *raws])
     assert fitted.mean == pytest.approx((0.1, -0.2), abs=0.01)
     assert fitted.std == pytest.approx((0.2, 0.05), abs=0.01)
-    tokens = torch.cat([fitted.encode(raw) for raw in raws])
+    tokens = torch.cat([fitted.encode(raw)[0] for raw in raws])
     torch.testing.assert_close(tokens.std(0), torch.ones(2), atol=1e-3, rtol=0)
     with pytest.raises(ValueError, match="is empty"):
         ENCODER.fitted([b""])
 
 
 def test_what_is_decoded_can_be_heard(tmp_path: Path) -> None:
-    decoded = ENCODER.decode(ENCODER.encode((TONE, 8000)))
+    decoded = ENCODER.to_value(ENCODER.encode((TONE, 8000))[0])
     write_wav(tmp_path / "a.wav", decoded, 8000)
     np.testing.assert_allclose(ENCODER.read(tmp_path / "a.wav"), decoded, atol=1 / 32768)
     assert soundfile.info(tmp_path / "a.wav").subtype == "PCM_16"
@@ -252,10 +252,10 @@ def test_wrong_settings_are_one_line(settings: dict[str, object], message: str) 
 def test_loudness_of_each_example_may_be_left_out() -> None:
     encoder = AudioEncoder(rate=1000, seconds=0.5, normalise="example")
     wave = np.sin(np.arange(500) / 7).astype(np.float32)[:, None]
-    soft, loud = encoder.encode((wave * 0.01, 1000)), encoder.encode((wave * 0.9, 1000))
+    soft, loud = encoder.encode((wave * 0.01, 1000))[0], encoder.encode((wave * 0.9, 1000))[0]
     torch.testing.assert_close(soft, loud, atol=1e-4, rtol=0)
     assert loud.std(correction=0).item() == pytest.approx(1, abs=1e-4)
-    assert encoder.decode(loud).std() == pytest.approx(0.1, abs=1e-3)
+    assert encoder.to_value(loud).std() == pytest.approx(0.1, abs=1e-3)
     assert encoder.fitted([(wave, 1000)]) == encoder
     assert AudioEncoder.from_dict(encoder.to_dict()) == encoder
     with pytest.raises(ValueError, match="^mean, std: expected none with normalise='example'"):

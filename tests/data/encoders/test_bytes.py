@@ -24,25 +24,25 @@ CODINGS = ["onehot", "bits"]
 def test_decode_is_the_inverse(raw: bytes, coding: str, more: int, ngrams: tuple[int, ...]) -> None:
     encoder = BytesEncoder(length=len(raw) + more, coding=coding, ngrams=ngrams, buckets=50)
     assert encoder_from_dict(json.loads(json.dumps(encoder.to_dict()))) == encoder
-    tokens, is_padding = encoder.encode_with_padding(raw)
+    tokens, is_padding = encoder.encode(raw)
     assert (is_padding is None) == (more == 0)
-    assert encoder.decode(tokens, is_padding).tobytes() == raw
+    assert encoder.to_value(tokens, is_padding).tobytes() == raw
     assert (tokens[len(raw) :] == 0).all()
 
 
 @given(st.text(st.characters(codec="utf-8"), min_size=1))
 def test_text_comes_back(text: str) -> None:
     encoder = BytesEncoder(length=len(text.encode()))
-    assert BytesEncoder.text(encoder.decode(encoder.encode(text))) == text
+    assert BytesEncoder.text(encoder.to_value(encoder.encode(text)[0])) == text
 
 
 def test_codings() -> None:
     onehot, bits = (BytesEncoder(length=2, coding=coding) for coding in CODINGS)
     assert onehot.modality == Modality(grid=(2,), channels=256)
     assert bits.modality == Modality(grid=(2,), channels=8)
-    assert onehot.encode(b"\x00\x05").nonzero().tolist() == [[0, 0], [1, 5]]
-    assert onehot.encode(b"\x00\x05").square().mean().item() == 1
-    assert bits.encode(b"\x00\x85").tolist() == [[-1] * 8, [1, -1, -1, -1, -1, 1, -1, 1]]
+    assert onehot.encode(b"\x00\x05")[0].nonzero().tolist() == [[0, 0], [1, 5]]
+    assert onehot.encode(b"\x00\x05")[0].square().mean().item() == 1
+    assert bits.encode(b"\x00\x85")[0].tolist() == [[-1] * 8, [1, -1, -1, -1, -1, 1, -1, 1]]
 
 
 @pytest.mark.parametrize(("coding", "own"), [("onehot", 256), ("bits", 8)])
@@ -50,15 +50,15 @@ def test_groups_of_bytes(coding: str, own: int) -> None:
     plain = BytesEncoder(length=8, coding=coding)
     encoder = BytesEncoder(length=8, coding=coding, ngrams=(2, 4), buckets=1000)
     assert encoder.modality == Modality(grid=(8,), channels=own + 1000)
-    tokens = encoder.encode(b"abcabc")
-    assert torch.equal(tokens[:, :own], plain.encode(b"abcabc"))
+    tokens = encoder.encode(b"abcabc")[0]
+    assert torch.equal(tokens[:, :own], plain.encode(b"abcabc")[0])
     groups = tokens[:, own:]
     assert groups.unique().tolist() == [0, 4]
     assert groups.count_nonzero(dim=1).tolist() == [0, 2, 2, 4, 4, 4, 0, 0]  # nothing before the start, nor in padding
     assert torch.equal(groups[1], groups[4] * (groups[1] > 0))  # "ab", wherever it stands
     assert not torch.equal(groups[3], groups[4])
-    longer = BytesEncoder(length=4, coding=coding, ngrams=(2, 4), buckets=1000, keep="middle").encode(b"xabcax")
-    assert torch.equal(longer[:, own:], encoder.encode(b"abca")[:4, own:])  # what is not kept shows nowhere
+    longer = BytesEncoder(length=4, coding=coding, ngrams=(2, 4), buckets=1000, keep="middle").encode(b"xabcax")[0]
+    assert torch.equal(longer[:, own:], encoder.encode(b"abca")[0][:4, own:])  # what is not kept shows nowhere
 
 
 def test_groups_are_the_same_on_every_machine() -> None:
@@ -67,14 +67,14 @@ def test_groups_are_the_same_on_every_machine() -> None:
     for byte in b"hi":
         key = (key ^ byte) * 0x9E3779B97F4A7C15 % 2**64
         key ^= key >> 32
-    tokens = BytesEncoder(length=2, ngrams=(2,), buckets=777).encode(b"hi")
+    tokens = BytesEncoder(length=2, ngrams=(2,), buckets=777).encode(b"hi")[0]
     channels = sorted(256 + half % 777 for half in (key >> 32, key % 2**32))
     assert tokens[1].nonzero().flatten().tolist() == [ord("i"), *channels]
 
 
 def test_groups_share_channels_by_chance_alone() -> None:
     text = "".join(chr(97 + first) + chr(97 + second) for first in range(26) for second in range(26)).encode()
-    tokens = BytesEncoder(length=len(text), ngrams=(2,), buckets=64).encode(text)[1::2, 256:]  # each pair of letters
+    tokens = BytesEncoder(length=len(text), ngrams=(2,), buckets=64).encode(text)[0][1::2, 256:]  # each pair of letters
     count = (tokens > 0).sum(0)
     assert 10 < count.min() < count.max() < 34  # 21 expected, and four times their deviation at most
     shown = {tuple(row.nonzero().flatten().tolist()) for row in tokens}
@@ -84,11 +84,11 @@ def test_groups_share_channels_by_chance_alone() -> None:
 def test_decode_takes_the_likeliest() -> None:
     tokens = torch.zeros(1, 256, dtype=torch.float64, requires_grad=True)
     tokens.data[0, 65] = 0.2
-    assert BytesEncoder(length=1).decode(tokens).tobytes() == b"A"
+    assert BytesEncoder(length=1).to_value(tokens).tobytes() == b"A"
     near = torch.tensor([[-0.1, 0.2, -3, -1, -1, -1, -1, 0.9]])
-    assert BytesEncoder(length=1, coding="bits").decode(near).tobytes() == b"A"
+    assert BytesEncoder(length=1, coding="bits").to_value(near).tobytes() == b"A"
     with pytest.raises(ValueError, match=r"tokens: expected shape \(1, 256\), got \(1, 8\)"):
-        BytesEncoder(length=1).decode(near)
+        BytesEncoder(length=1).to_value(near)
 
 
 def test_what_is_kept_of_a_longer_value(tmp_path: Path) -> None:
@@ -97,9 +97,9 @@ def test_what_is_kept_of_a_longer_value(tmp_path: Path) -> None:
     for keep, kept in [("start", b"abcd"), ("middle", b"cdef")]:
         encoder = BytesEncoder(length=4, keep=keep)
         for raw in (b"abcdefgh", path):
-            tokens, is_padding = encoder.encode_with_padding(raw)
+            tokens, is_padding = encoder.encode(raw)
             assert is_padding is None
-            assert encoder.decode(tokens).tobytes() == kept
+            assert encoder.to_value(tokens).tobytes() == kept
     assert len(BytesEncoder(length=4).read(path)) == 4  # no more is read of a file
 
 

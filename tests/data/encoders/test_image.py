@@ -25,7 +25,7 @@ SQUASH = ImageEncoder(size=(24, 36), fit="squash", mean=(0, 0, 0), std=(1, 1, 1)
 def shown(raw: object, **settings: object) -> np.ndarray:
     """What an encoder keeps of a picture, as a picture."""
     encoder = ImageEncoder(**{"size": (24, 36), "fit": "squash", **settings})
-    return encoder.decode(encoder.encode(raw)).astype(int)
+    return encoder.to_value(encoder.encode(raw)[0]).astype(int)
 
 
 def targets_of(encoder: ImageEncoder, mask: object, **settings: object) -> torch.Tensor:
@@ -34,7 +34,7 @@ def targets_of(encoder: ImageEncoder, mask: object, **settings: object) -> torch
 
 def test_tokens_are_pixels_in_reading_order() -> None:
     picture = gradient(3, 5)
-    tokens = ImageEncoder(size=(3, 5), mean=(0.1, 0.2, 0.3), std=(1, 2, 4)).encode(picture)
+    tokens = ImageEncoder(size=(3, 5), mean=(0.1, 0.2, 0.3), std=(1, 2, 4)).encode(picture)[0]
     assert tokens.shape == (15, 3)
     assert tokens.dtype == torch.float32
     expected = (picture[1, 2] / 255 - [0.1, 0.2, 0.3]) / [1, 2, 4]
@@ -46,15 +46,15 @@ def test_decode_is_the_inverse(mode: str, channels: int) -> None:
     encoder = ImageEncoder(size=(24, 36), mode=mode, mean=(0.3,) * channels, std=(0.2,) * channels)
     assert encoder.modality == Modality(grid=(24, 36), channels=channels)
     picture = np.asarray(Image.fromarray(gradient()).convert(mode)).reshape(24, 36, channels)
-    np.testing.assert_array_equal(encoder.decode(encoder.encode(picture)), picture)
+    np.testing.assert_array_equal(encoder.to_value(encoder.encode(picture)[0]), picture)
 
 
 def test_decode_cuts_what_is_no_colour() -> None:
     encoder = ImageEncoder(size=(1, 3), mode="L")
     tokens = torch.tensor([[-9.0], [9.0], [float("nan")]], dtype=torch.float64, requires_grad=True)
-    assert encoder.decode(tokens).ravel().tolist() == [0, 255, 0]
+    assert encoder.to_value(tokens).ravel().tolist() == [0, 255, 0]
     with pytest.raises(ValueError, match=r"tokens: expected shape \(3, 1\), got \(4, 1\)"):
-        encoder.decode(torch.zeros(4, 1))
+        encoder.to_value(torch.zeros(4, 1))
 
 
 @pytest.mark.parametrize(
@@ -173,15 +173,15 @@ def test_crop_keeps_the_middle_and_pad_keeps_all() -> None:
     np.testing.assert_array_equal(squashed, picture)
 
     encoder = ImageEncoder(size=30, fit="pad", mean=(0.2, 0.2, 0.2), std=(0.1, 0.1, 0.1))
-    tokens, is_padding = encoder.encode_with_padding(picture)
+    tokens, is_padding = encoder.encode(picture)
     assert is_padding is not None
     absent = is_padding.view(30, 30)
     assert absent[:10].all()
     assert not absent[10:20].any()
     assert absent[20:].all()
     assert (tokens[is_padding] == 0).all()
-    np.testing.assert_array_equal(encoder.decode(tokens)[10:20], picture)
-    assert encoder.encode_with_padding(np.zeros((7, 7, 3), dtype=np.uint8))[1] is None
+    np.testing.assert_array_equal(encoder.to_value(tokens)[10:20], picture)
+    assert encoder.encode(np.zeros((7, 7, 3), dtype=np.uint8))[1] is None
 
 
 @pytest.mark.parametrize("fit", ["crop", "squash", "pad"])
@@ -189,7 +189,7 @@ def test_crop_keeps_the_middle_and_pad_keeps_all() -> None:
 @pytest.mark.parametrize("size", [(1, 1), (8, 8), (3, 11)])
 def test_any_shape_fits(fit: str, shape: tuple[int, int], size: tuple[int, int]) -> None:
     encoder = ImageEncoder(size=size, fit=fit, mode="L")
-    tokens, is_padding = encoder.encode_with_padding(np.full(shape, 200, dtype=np.uint8))
+    tokens, is_padding = encoder.encode(np.full(shape, 200, dtype=np.uint8))
     seen = tokens if is_padding is None else tokens[~is_padding]
     assert len(seen) >= 1
     torch.testing.assert_close(seen, torch.full_like(seen, 200 / 127.5 - 1), atol=1e-5, rtol=0)
@@ -280,7 +280,7 @@ def test_fitted_is_the_mean_and_deviation_of_the_pictures() -> None:
     pixels = np.stack(pictures).reshape(-1, 3) / 255
     np.testing.assert_allclose(fitted.mean, pixels.mean(0), atol=1e-6)
     np.testing.assert_allclose(fitted.std, pixels.std(0), atol=1e-6)
-    tokens = torch.stack([fitted.encode(picture) for picture in pictures])
+    tokens = torch.stack([fitted.encode(picture)[0] for picture in pictures])
     torch.testing.assert_close(tokens.mean((0, 1)), torch.zeros(3), atol=1e-4, rtol=0)
 
 
@@ -309,7 +309,7 @@ def test_mask_is_laid_like_its_picture_and_never_mixed() -> None:
     assert (targets_of(ImageEncoder(size=(20, 30)), classes, ignore=None).view(20, 30)[0] == 255).all()
     encoder = ImageEncoder(size=10, fit="pad")
     labels = targets_of(encoder, classes)
-    is_padding = encoder.encode_with_padding(classes)[1]
+    is_padding = encoder.encode(classes)[1]
     assert set(labels.tolist()) == {-100, 0, 7}
     assert (labels[is_padding] == -100).all()
     cropped = targets_of(ImageEncoder(size=10, fit="crop"), classes).view(10, 10)
@@ -358,7 +358,7 @@ def test_wrong_settings_are_one_line(values: dict[str, object], message: str) ->
 
 def test_reading_leaves_a_given_picture_and_array_alone() -> None:
     picture, array = Image.fromarray(gradient()), gradient()
-    tokens = SQUASH.encode(array)
+    tokens = SQUASH.encode(array)[0]
     tokens.zero_()
     SQUASH.encode(picture)
     np.testing.assert_array_equal(array, gradient())

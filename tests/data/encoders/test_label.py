@@ -16,27 +16,27 @@ ONE, SEVERAL = LabelEncoder(classes=CLASSES), LabelEncoder(classes=CLASSES, is_s
 
 @pytest.mark.parametrize("raw", ["dog", 1, np.int64(1), ["dog"], [1]])
 def test_one_label(raw: object) -> None:
-    tokens, is_padding = ONE.encode_with_padding(raw)
+    tokens, is_padding = ONE.encode(raw)
     assert tokens.tolist() == [[0, 1, 0]]
     assert is_padding is None
-    assert ONE.names(ONE.decode(tokens + torch.tensor([0.3, 0.0, -0.2]))) == ("dog",)
+    assert ONE.names(ONE.to_value(tokens + torch.tensor([0.3, 0.0, -0.2]))) == ("dog",)
 
 
 @pytest.mark.parametrize("raw", [-1, None, [], [None]])
 def test_a_label_that_is_not_known_is_absent(raw: object) -> None:
-    tokens, is_padding = ONE.encode_with_padding(raw)
+    tokens, is_padding = ONE.encode(raw)
     assert tokens.tolist() == [[0, 0, 0]]
     assert is_padding is not None
     assert is_padding.tolist() == [True]
-    assert len(ONE.decode(tokens, is_padding)) == 0
+    assert len(ONE.to_value(tokens, is_padding)) == 0
 
 
 @pytest.mark.parametrize(("raw", "expected"), [(["bird", 0], [1, 0, 1]), ("dog", [0, 1, 0]), ([], [0, 0, 0])])
 def test_several_labels(raw: object, expected: list[int]) -> None:
-    tokens, is_padding = SEVERAL.encode_with_padding(raw)
+    tokens, is_padding = SEVERAL.encode(raw)
     assert tokens.tolist() == [expected]
     assert is_padding is None  # no class is an answer too
-    assert SEVERAL.decode(tokens).tolist() == np.flatnonzero(expected).tolist()
+    assert SEVERAL.to_value(tokens).tolist() == np.flatnonzero(expected).tolist()
 
 
 @pytest.mark.parametrize(

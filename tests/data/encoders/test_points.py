@@ -181,19 +181,19 @@ def test_a_shuffled_cloud_gives_the_same_bits(order: Any, normalise: Any, count:
 def test_any_cloud_may_be_shuffled(points: list[tuple[float, float, float]], random: Any) -> None:
     points = [*points, (0.0, 0.0, 1e4)]
     encoder = PointsEncoder(num_points=16)
-    tokens, _ = encoder.encode_with_padding(points)
+    tokens, _ = encoder.encode(points)
     random.shuffle(points)
-    assert tokens.numpy().tobytes() == encoder.encode(points).numpy().tobytes()
+    assert tokens.numpy().tobytes() == encoder.encode(points)[0].numpy().tobytes()
     assert tokens.norm(dim=1).max() <= 1 + 1e-6
 
 
 def test_order_index_is_that_of_the_file() -> None:
     points = cloud(8)
     encoder = PointsEncoder(num_points=8, order="index", normalise="none")
-    assert np.array_equal(encoder.encode(points).numpy(), points)
-    assert np.array_equal(encoder.encode(points[::-1]).numpy(), points[::-1])
+    assert np.array_equal(encoder.encode(points)[0].numpy(), points)
+    assert np.array_equal(encoder.encode(points[::-1])[0].numpy(), points[::-1])
     assert np.array_equal(
-        PointsEncoder(num_points=4, order="index", normalise="none").encode(points).numpy(), points[::2]
+        PointsEncoder(num_points=4, order="index", normalise="none").encode(points)[0].numpy(), points[::2]
     )
 
 
@@ -201,7 +201,7 @@ def test_along_the_curve_neighbours_are_near() -> None:
     points = cloud(2048)
     steps = {}
     for order in (*CURVES, "index"):
-        tokens = PointsEncoder(order=order).encode(points)  # type: ignore[arg-type]
+        tokens = PointsEncoder(order=order).encode(points)[0]  # type: ignore[arg-type]
         steps[order] = tokens.diff(dim=0).norm(dim=1).mean().item()
     assert steps["hilbert"] < steps["morton"] < 0.35 * steps["index"]
 
@@ -209,13 +209,13 @@ def test_along_the_curve_neighbours_are_near() -> None:
 def test_of_more_points_a_spread_is_kept_and_fewer_are_absent_at_the_end() -> None:
     points = np.stack([np.arange(100), np.zeros(100), np.zeros(100)], axis=1)
     encoder = PointsEncoder(num_points=10, order="morton", normalise="none")  # which follows an axis
-    assert encoder.encode(points)[:, 0].tolist() == list(range(0, 100, 10))
-    tokens, is_padding = encoder.encode_with_padding(points[:7])
+    assert encoder.encode(points)[0][:, 0].tolist() == list(range(0, 100, 10))
+    tokens, is_padding = encoder.encode(points[:7])
     assert is_padding is not None
     assert is_padding.tolist() == [False] * 7 + [True] * 3
     assert not tokens[7:].any()
-    assert encoder.encode_with_padding(points)[1] is None
-    assert np.array_equal(encoder.decode(tokens, is_padding), points[:7])
+    assert encoder.encode(points)[1] is None
+    assert np.array_equal(encoder.to_value(tokens, is_padding), points[:7])
 
 
 # ----------------------------------------------------------------------------------------------------- place and size
@@ -223,14 +223,14 @@ def test_of_more_points_a_spread_is_kept_and_fewer_are_absent_at_the_end() -> No
 
 def test_sphere_and_box() -> None:
     points = cloud(64) * 7 + (100, -50, 3)
-    sphere = PointsEncoder(num_points=64).encode(points)
+    sphere = PointsEncoder(num_points=64).encode(points)[0]
     assert torch.allclose(sphere.mean(0), torch.zeros(3), atol=1e-6)
     assert sphere.norm(dim=1).max().item() == pytest.approx(1)
-    box = PointsEncoder(num_points=64, normalise="box").encode(points)
+    box = PointsEncoder(num_points=64, normalise="box").encode(points)[0]
     assert torch.allclose(box.amin(0), -box.amax(0), atol=1e-6)
     assert box.abs().max().item() == pytest.approx(1)
     for normalise in ("sphere", "box"):  # proportions are kept
-        tokens = PointsEncoder(num_points=64, order="index", normalise=normalise).encode(points)
+        tokens = PointsEncoder(num_points=64, order="index", normalise=normalise).encode(points)[0]
         ratio = np.linalg.norm(points[1:] - points[0], axis=1) / (tokens[1:] - tokens[0]).norm(dim=1).numpy()
         assert np.allclose(ratio, ratio[0], rtol=1e-4)
 
@@ -240,7 +240,7 @@ def test_any_unit_will_do(scale: float) -> None:
     points = cloud(64).astype(np.float64)
     for normalise in ("sphere", "box"):
         encoder = PointsEncoder(num_points=64, normalise=normalise)  # type: ignore[arg-type]
-        assert torch.allclose(encoder.encode(points * scale), encoder.encode(points), atol=1e-5)
+        assert torch.allclose(encoder.encode(points * scale)[0], encoder.encode(points)[0], atol=1e-5)
 
 
 @pytest.mark.parametrize("normalise", ["sphere", "box", "none"])
@@ -257,7 +257,7 @@ def test_fitted_takes_features_and_where_asked_coordinates() -> None:
     assert np.allclose(encoder.std, whole.std(0)[3:], rtol=1e-4)
     encoder = PointsEncoder(num_points=50, num_features=2, normalise="none").fitted(clouds)
     assert np.allclose(encoder.mean, whole.mean(0), rtol=1e-4, atol=1e-4)
-    tokens = torch.cat([encoder.encode(each) for each in clouds])
+    tokens = torch.cat([encoder.encode(each)[0] for each in clouds])
     assert torch.allclose(tokens.std(0, correction=0), torch.ones(5), atol=1e-3)
     plain = PointsEncoder()
     assert plain.fitted(clouds) is plain
@@ -270,14 +270,14 @@ def test_decode_is_the_inverse() -> None:
     encoder = PointsEncoder(
         num_points=12, num_features=1, order="index", normalise="none", mean=(1, 2, 3, 4), std=(2, 3, 4, 5)
     )
-    assert np.allclose(encoder.decode(*encoder.encode_with_padding(points)), points, atol=1e-5)
+    assert np.allclose(encoder.to_value(*encoder.encode(points)), points, atol=1e-5)
     encoder = PointsEncoder(num_points=9, num_features=1, order="index", mean=(4,), std=(5,))
-    tokens = encoder.encode(points)
-    decoded = encoder.decode(tokens)
+    tokens = encoder.encode(points)[0]
+    decoded = encoder.to_value(tokens)
     assert np.allclose(decoded[:, 3], points[:, 3], atol=1e-5)
     assert np.array_equal(decoded[:, :3], tokens[:, :3].numpy())
     with pytest.raises(ValueError, match=re.escape("tokens: expected shape (9, 4), got (9, 3)")):
-        encoder.decode(tokens[:, :3])
+        encoder.to_value(tokens[:, :3])
 
 
 def test_raw_points_and_values_are_not_changed() -> None:
@@ -318,7 +318,7 @@ def test_plain_values_and_back() -> None:
 def test_every_setting_has_an_effect(settings: dict[str, Any]) -> None:
     points = cloud(64, 1)
     base: dict[str, Any] = {"num_points": 64, "num_features": 1}
-    tokens = [PointsEncoder(**each).encode(points) for each in (base, base | settings)]
+    tokens = [PointsEncoder(**each).encode(points)[0] for each in (base, base | settings)]
     assert not torch.equal(*tokens)
 
 
@@ -489,7 +489,7 @@ def test_shuffling_does_not_change_what_a_model_says(positions: str, order: Any)
 
     def say(raw: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         with torch.no_grad():
-            output = model({"cloud": encoder.encode(raw)[None]})
+            output = model({"cloud": encoder.encode(raw)[0][None]})
         return output.latents, head(output.processor_latents.mean(1))
 
     whole, shuffled = say(points), say(np.random.default_rng(5).permutation(points))

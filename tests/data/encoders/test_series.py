@@ -20,26 +20,26 @@ NUMBERS = st.floats(-1e3, 1e3, width=32)
 def test_tokens_are_steps() -> None:
     encoder = SeriesEncoder(length=10, channels=2, mean=(1, 2), std=(2, 4))
     assert encoder.modality == Modality(grid=(10,), channels=2)
-    tokens, is_padding = encoder.encode_with_padding(RAMP)
+    tokens, is_padding = encoder.encode(RAMP)
     assert is_padding is None
     assert tokens.dtype == torch.float32
     np.testing.assert_allclose(tokens[3], (RAMP[3] - [1, 2]) / [2, 4])
 
 
 def test_the_middle_of_a_longer_series_is_kept() -> None:
-    tokens, is_padding = SeriesEncoder(length=4, channels=2).encode_with_padding(RAMP)
+    tokens, is_padding = SeriesEncoder(length=4, channels=2).encode(RAMP)
     assert is_padding is None
     np.testing.assert_array_equal(tokens, RAMP[3:7])
 
 
 def test_a_shorter_series_has_absent_tokens_at_its_end() -> None:
     encoder = SeriesEncoder(length=12, channels=2, mean=(9, 9))
-    tokens, is_padding = encoder.encode_with_padding(RAMP)
+    tokens, is_padding = encoder.encode(RAMP)
     assert is_padding is not None
     assert is_padding.tolist() == [False] * 10 + [True] * 2
     assert (tokens[10:] == 0).all()
-    np.testing.assert_allclose(encoder.decode(tokens, is_padding), RAMP)
-    assert encoder.decode(tokens).shape == (12, 2)
+    np.testing.assert_allclose(encoder.to_value(tokens, is_padding), RAMP)
+    assert encoder.to_value(tokens).shape == (12, 2)
 
 
 @given(arrays_of.arrays(np.float32, st.tuples(st.integers(1, 9), st.integers(1, 3)), elements=NUMBERS), st.data())
@@ -52,7 +52,7 @@ def test_decode_is_the_inverse(series: np.ndarray, data: st.DataObject) -> None:
         std=data.draw(st.tuples(*[st.floats(0.1, 100)] * channels)),
     )
     assert encoder_from_dict(json.loads(json.dumps(encoder.to_dict()))) == encoder
-    np.testing.assert_allclose(encoder.decode(*encoder.encode_with_padding(series)), series, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(encoder.to_value(*encoder.encode(series)), series, rtol=1e-4, atol=1e-3)
 
 
 def test_every_way_in_gives_the_same_tokens(tmp_path: Path) -> None:
@@ -60,13 +60,13 @@ def test_every_way_in_gives_the_same_tokens(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", RAMP.astype(int))
     np.savez(tmp_path / "a.npz", RAMP, RAMP + 1)
     np.savetxt(tmp_path / "a.csv", RAMP, delimiter=",", header="left,right", comments="")
-    expected = encoder.encode(RAMP)
+    expected = encoder.encode(RAMP)[0]
     for raw in (RAMP.tolist(), torch.tensor(RAMP), tmp_path / "a.npy", str(tmp_path / "a.csv")):
-        torch.testing.assert_close(encoder.encode(raw), expected, rtol=0, atol=0)
-    named = SeriesEncoder(length=10, channels=2, array_name="arr_1").encode(tmp_path / "a.npz")
+        torch.testing.assert_close(encoder.encode(raw)[0], expected, rtol=0, atol=0)
+    named = SeriesEncoder(length=10, channels=2, array_name="arr_1").encode(tmp_path / "a.npz")[0]
     torch.testing.assert_close(named, expected + 1)
-    assert SeriesEncoder(length=3).encode([1, 2, 3]).tolist() == [[1], [2], [3]]
-    assert SeriesEncoder(length=3).encode([[1], [2], [3]]).tolist() == [[1], [2], [3]]
+    assert SeriesEncoder(length=3).encode([1, 2, 3])[0].tolist() == [[1], [2], [3]]
+    assert SeriesEncoder(length=3).encode([[1], [2], [3]])[0].tolist() == [[1], [2], [3]]
 
 
 @pytest.mark.parametrize(
@@ -100,15 +100,15 @@ def test_missing_readings_become_the_mean() -> None:
     holes = RAMP.copy()
     holes[2, 0] = holes[5] = np.nan
     encoder = SeriesEncoder(length=10, channels=2, missing="mean", mean=(7, 8), std=(2, 3))
-    tokens = encoder.encode(holes)
+    tokens = encoder.encode(holes)[0]
     assert tokens[2, 0] == 0
     assert (tokens[5] == 0).all()
     assert np.isfinite(encoder.read(holes)).all()
     is_there = ~torch.from_numpy(np.isnan(holes))
-    torch.testing.assert_close(tokens[is_there], encoder.encode(RAMP)[is_there])
-    of_itself = SeriesEncoder(length=10, channels=2, missing="mean", normalise="example").encode(holes)
+    torch.testing.assert_close(tokens[is_there], encoder.encode(RAMP)[0][is_there])
+    of_itself = SeriesEncoder(length=10, channels=2, missing="mean", normalise="example").encode(holes)[0]
     assert (of_itself[~is_there].abs() < 1e-6).all()
-    lone = SeriesEncoder(length=2, channels=2, missing="mean", normalise="example").encode([[1, None], [3, None]])
+    lone = SeriesEncoder(length=2, channels=2, missing="mean", normalise="example").encode([[1, None], [3, None]])[0]
     assert lone.tolist() == [[-1, 0], [1, 0]]
     with pytest.raises(ValueError, match="^holds no number, only NaN$"):
         encoder.encode(holes * np.nan)
@@ -130,13 +130,13 @@ def test_normalised_by_the_example() -> None:
     assert encoder.fitted([RAMP]) == encoder
     series = np.stack([RAMP[:, 0] ** 2, np.full(10, 5e3)], 1)
     for scale in (1e-6, 1, 1e6):
-        tokens = encoder.encode(series * scale)
+        tokens = encoder.encode(series * scale)[0]
         torch.testing.assert_close(tokens[:, 0].mean(), torch.tensor(0.0), atol=1e-5, rtol=0)
         torch.testing.assert_close(tokens[:, 0].std(correction=0), torch.tensor(1.0), atol=1e-5, rtol=0)
         assert (tokens[:, 1].abs() < 1e-3).all()  # a constant channel is not blown up
-    short, is_padding = encoder.encode_with_padding(series[:3])
-    np.testing.assert_allclose(encoder.decode(short, is_padding).mean(0), 0, atol=1e-6)
-    assert encoder.decode(short, is_padding).shape == (3, 2)
+    short, is_padding = encoder.encode(series[:3])
+    np.testing.assert_allclose(encoder.to_value(short, is_padding).mean(0), 0, atol=1e-6)
+    assert encoder.to_value(short, is_padding).shape == (3, 2)
 
 
 def test_fitted_is_the_mean_and_deviation_of_the_series() -> None:
@@ -152,7 +152,7 @@ def test_fitted_is_the_mean_and_deviation_of_the_series() -> None:
 
 def test_decode_refuses_other_shapes() -> None:
     with pytest.raises(ValueError, match=r"tokens: expected shape \(4, 2\), got \(2, 4\)"):
-        SeriesEncoder(length=4, channels=2).decode(torch.zeros(2, 4))
+        SeriesEncoder(length=4, channels=2).to_value(torch.zeros(2, 4))
 
 
 @pytest.mark.parametrize(
@@ -180,5 +180,5 @@ def test_wrong_settings_are_one_line(settings: dict[str, object], message: str) 
 def test_encoding_leaves_the_raw_array_alone() -> None:
     raw = RAMP.copy()
     for settings in ({}, {"normalise": "example"}):
-        SeriesEncoder(length=10, channels=2, **settings).encode(raw).zero_()
+        SeriesEncoder(length=10, channels=2, **settings).encode(raw)[0].zero_()
         np.testing.assert_array_equal(raw, RAMP)

@@ -18,7 +18,7 @@ from hiperceiver.modality import Modality
 def test_features_lie_in_order_and_the_last_token_is_filled_up() -> None:
     encoder = VectorEncoder(features=7, split=3, mean=range(7), std=range(1, 8))
     assert encoder.modality == Modality(grid=(3,), channels=3)
-    tokens, is_padding = encoder.encode_with_padding(np.arange(7) * 10)
+    tokens, is_padding = encoder.encode(np.arange(7) * 10)
     assert is_padding is None
     assert tokens.dtype == torch.float32
     expected = [*((np.arange(7) * 10 - np.arange(7)) / np.arange(1, 8)), 0, 0]
@@ -28,11 +28,11 @@ def test_features_lie_in_order_and_the_last_token_is_filled_up() -> None:
 def test_each_position_is_cut_alike() -> None:
     encoder = VectorEncoder(features=4, split=2, positions=3)
     assert encoder.modality == Modality(grid=(3, 2), channels=2)
-    tokens, is_padding = encoder.encode_with_padding([[1, 2, 3, 4], [5, 6, 7, 8]])
+    tokens, is_padding = encoder.encode([[1, 2, 3, 4], [5, 6, 7, 8]])
     assert tokens.tolist() == [[1, 2], [3, 4], [5, 6], [7, 8], [0, 0], [0, 0]]
     assert is_padding is not None
     assert is_padding.tolist() == [False] * 4 + [True] * 2
-    assert encoder.encode_with_padding(np.ones((3, 4)))[1] is None
+    assert encoder.encode(np.ones((3, 4)))[1] is None
 
 
 @given(st.integers(1, 4), st.integers(1, 9), st.integers(1, 9), st.data())
@@ -49,10 +49,10 @@ def test_decode_is_the_inverse(positions: int, features: int, split: int, data: 
     assert encoder_from_dict(json.loads(json.dumps(encoder.to_dict()))) == encoder
     shape = (data.draw(st.integers(1, positions)), features)
     vectors = data.draw(arrays_of.arrays(np.float32, shape, elements=st.floats(-1e3, 1e3, width=32)))
-    tokens, is_padding = encoder.encode_with_padding(vectors)
+    tokens, is_padding = encoder.encode(vectors)
     assert tokens.shape == (positions * split, channels)
-    np.testing.assert_allclose(encoder.decode(tokens, is_padding), vectors, rtol=1e-4, atol=1e-3)
-    assert encoder.decode(tokens).shape == (positions, features)
+    np.testing.assert_allclose(encoder.to_value(tokens, is_padding), vectors, rtol=1e-4, atol=1e-3)
+    assert encoder.to_value(tokens).shape == (positions, features)
 
 
 def test_every_way_in_gives_the_same_tokens(tmp_path: Path) -> None:
@@ -61,11 +61,11 @@ def test_every_way_in_gives_the_same_tokens(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=np.arange(4), y=np.arange(4) + 1)
     (tmp_path / "row.csv").write_text("a,b,c,d\n0,1,2,3\n", encoding="utf-8")
     (tmp_path / "column.txt").write_text("0\n1\n2\n3\n", encoding="utf-8")
-    expected = encoder.encode(range_list := [0, 1, 2, 3])
+    expected = encoder.encode(range_list := [0, 1, 2, 3])[0]
     for raw in (torch.tensor(range_list), *(tmp_path / name for name in ("a.npy", "row.csv", "column.txt"))):
-        torch.testing.assert_close(encoder.encode(raw), expected)
+        torch.testing.assert_close(encoder.encode(raw)[0], expected)
     named = VectorEncoder(features=4, split=2, array_name="y")
-    torch.testing.assert_close(named.encode(tmp_path / "a.npz"), expected + 1)
+    torch.testing.assert_close(named.encode(tmp_path / "a.npz")[0], expected + 1)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_each_feature_has_a_normalisation_of_its_own() -> None:
     fitted = VectorEncoder(features=3, split=3).fitted([*vectors, None, [1, 2]])
     np.testing.assert_allclose(fitted.mean, vectors.mean(0), rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(fitted.std, vectors.std(0), rtol=1e-4)
-    tokens = torch.stack([fitted.encode(vector) for vector in vectors])
+    tokens = torch.stack([fitted.encode(vector)[0] for vector in vectors])
     torch.testing.assert_close(tokens.std(0, correction=0), torch.ones(3, 1), rtol=1e-3, atol=0)
     several = VectorEncoder(features=3, split=3, positions=5).fitted(vectors.reshape(40, 5, 3))
     np.testing.assert_allclose(several.mean, fitted.mean, rtol=1e-5)
@@ -103,7 +103,7 @@ def test_each_feature_has_a_normalisation_of_its_own() -> None:
 
 def test_decode_refuses_other_shapes() -> None:
     with pytest.raises(ValueError, match=r"tokens: expected shape \(2, 2\), got \(1, 4\)"):
-        VectorEncoder(features=4, split=2).decode(torch.zeros(1, 4))
+        VectorEncoder(features=4, split=2).to_value(torch.zeros(1, 4))
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def folder_of(path: Path, frames: np.ndarray, name: str = "{}.png") -> Path:
 def test_tokens_are_the_pixels_of_frame_after_frame() -> None:
     encoder = VideoEncoder(size=(48, 64), frames=20, mean=(0.1, 0.2, 0.3), std=(1, 2, 4))
     assert encoder.modality == Modality(grid=(20, 48, 64), channels=3)
-    tokens, is_padding = encoder.encode_with_padding(CLIP)
+    tokens, is_padding = encoder.encode(CLIP)
     assert is_padding is None
     assert tokens.shape == (20 * 48 * 64, 3)
     assert tokens.dtype == torch.float32
@@ -48,7 +48,7 @@ def test_decode_is_the_inverse(mode: str, channels: int) -> None:
     encoder = VideoEncoder(size=(48, 64), frames=20, mode=mode, mean=(0.3,) * channels, std=(0.2,) * channels)
     grey = CLIP[..., :channels]
     assert encoder.modality.channels == channels
-    np.testing.assert_array_equal(encoder.decode(encoder.encode(grey)), grey)
+    np.testing.assert_array_equal(encoder.to_value(encoder.encode(grey)[0]), grey)
     np.testing.assert_array_equal(encoder.read(CLIP[..., 0]), grey)
 
 
@@ -66,9 +66,9 @@ def test_frames_lie_as_pictures_do(fit: str, resample: str, mode: str) -> None:
 
 
 def test_every_setting_of_the_picture_changes_it() -> None:
-    base = VideoEncoder(size=(10, 10), frames=2).encode(CLIP)
+    base = VideoEncoder(size=(10, 10), frames=2).encode(CLIP)[0]
     for settings in ({"fit": "squash"}, {"resample": "bilinear"}, {"mean": (0.1,) * 3}, {"std": (0.1,) * 3}):
-        assert not torch.equal(VideoEncoder(size=(10, 10), frames=2, **settings).encode(CLIP), base)
+        assert not torch.equal(VideoEncoder(size=(10, 10), frames=2, **settings).encode(CLIP)[0], base)
 
 
 def test_frames_are_spread_evenly_and_repeated() -> None:
@@ -88,8 +88,8 @@ def test_frames_at_a_rate_come_from_the_middle_or_leave_absent_ones(tmp_path: Pa
     assert is_padding.view(5, -1).all(1).tolist() == [False, False, False, True, True]
     assert is_padding.sum() == 2 * 48 * 64
     assert (tokens[is_padding] == 0).all()
-    np.testing.assert_array_equal(slow.decode(tokens, is_padding), value)
-    assert slow.decode(tokens).shape == (5, 48, 64, 3)
+    np.testing.assert_array_equal(slow.to_value(tokens, is_padding), value)
+    assert slow.to_value(tokens).shape == (5, 48, 64, 3)
     assert numbers(ENCODER.read(Media(path, 0.5, 0.5))) == [5, 6, 7, 8, 9]
 
 
@@ -102,17 +102,17 @@ def test_an_array_has_the_rate_of_the_encoder() -> None:
 def test_a_longer_value_gives_its_middle() -> None:
     tokens, is_padding = ENCODER.to_tokens(CLIP[:9])
     assert is_padding is None
-    assert numbers(ENCODER.decode(tokens)) == [2, 3, 4, 5, 6]
+    assert numbers(ENCODER.to_value(tokens)) == [2, 3, 4, 5, 6]
 
 
 def test_absent_tokens_inside_are_white() -> None:
-    tokens = ENCODER.encode(CLIP)
+    tokens = ENCODER.encode(CLIP)[0]
     is_padding = torch.zeros(len(tokens), dtype=torch.bool)
     is_padding[: 48 * 64] = True
-    frames = ENCODER.decode(tokens, is_padding)
+    frames = ENCODER.to_value(tokens, is_padding)
     assert frames.shape == (5, 48, 64, 3)
     assert (frames[0] == 255).all()
-    assert ENCODER.decode(tokens, torch.ones_like(is_padding)).shape == (1, 48, 64, 3)
+    assert ENCODER.to_value(tokens, torch.ones_like(is_padding)).shape == (1, 48, 64, 3)
 
 
 def test_the_same_clip_in_any_form(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ SMALL = np.arange(2 * 3 * 4 * 2, dtype=np.float32).reshape(2, 3, 4, 2)
 def test_tokens_are_cells_in_reading_order() -> None:
     encoder = VolumeEncoder(size=(2, 3, 4), channels=2, mean=(1, 2), std=(2, 4))
     assert encoder.modality == Modality(grid=(2, 3, 4), channels=2)
-    tokens, is_padding = encoder.encode_with_padding(SMALL)
+    tokens, is_padding = encoder.encode(SMALL)
     assert is_padding is None
     assert tokens.dtype == torch.float32
     np.testing.assert_allclose(tokens.view(2, 3, 4, 2)[1, 2, 0], (SMALL[1, 2, 0] - [1, 2]) / [2, 4])
@@ -35,36 +35,36 @@ def test_tokens_are_cells_in_reading_order() -> None:
 def test_decode_is_the_inverse_of_what_is_kept(volume: np.ndarray, size: tuple[int, int, int]) -> None:
     encoder = VolumeEncoder(size=size, channels=2, fit="crop", mean=(3, -9), std=(2, 70))
     assert encoder_from_dict(json.loads(json.dumps(encoder.to_dict()))) == encoder
-    tokens, is_padding = encoder.encode_with_padding(volume)
+    tokens, is_padding = encoder.encode(volume)
     kept = volume[
         tuple(
             slice((length - n) // 2, (length - n) // 2 + n) if length > n else slice(None)
             for length, n in zip(volume.shape, size, strict=False)
         )
     ]
-    np.testing.assert_allclose(encoder.decode(tokens, is_padding), kept, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(encoder.to_value(tokens, is_padding), kept, rtol=1e-4, atol=1e-3)
     if is_padding is None:
         assert kept.shape[:3] == size
     else:
         assert (tokens[is_padding] == 0).all()
         assert (~is_padding).sum() == kept[..., 0].size
     fits = VolumeEncoder(size=volume.shape[:3], channels=2, mean=(3, -9), std=(2, 70))
-    np.testing.assert_allclose(fits.decode(fits.encode(volume)), volume, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(fits.to_value(fits.encode(volume)[0]), volume, rtol=1e-4, atol=1e-3)
 
 
 def test_decode_cuts_only_what_is_wholly_absent_at_an_end() -> None:
     encoder = VolumeEncoder(size=(2, 3, 4))
     is_padding = torch.ones(2, 3, 4, dtype=torch.bool)
     is_padding[1, 0, 2] = False
-    assert encoder.decode(torch.zeros(24, 1), is_padding.flatten()).shape == (2, 1, 3, 1)
+    assert encoder.to_value(torch.zeros(24, 1), is_padding.flatten()).shape == (2, 1, 3, 1)
     with pytest.raises(ValueError, match=r"tokens: expected shape \(24, 1\), got \(23, 1\)"):
-        encoder.decode(torch.zeros(23, 1))
+        encoder.to_value(torch.zeros(23, 1))
 
 
 def test_resizing_averages_where_it_shrinks() -> None:
     stripes = np.zeros((8, 6, 4), dtype=bool)
     stripes[::2] = True
-    tokens = VolumeEncoder(size=(2, 3, 2)).encode(stripes)
+    tokens = VolumeEncoder(size=(2, 3, 2)).encode(stripes)[0]
     torch.testing.assert_close(tokens, torch.full((12, 1), 0.5))
     blocks = np.arange(8.0).reshape(2, 2, 2)
     large = blocks.repeat(3, 0).repeat(5, 1).repeat(2, 2)
@@ -83,7 +83,7 @@ def test_resizing_interpolates_where_it_grows() -> None:
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 50, 3), (40, 1, 2)])
 @pytest.mark.parametrize("size", [(1, 1, 1), (3, 8, 2)])
 def test_any_shape_fits(fit: str, shape: tuple[int, ...], size: tuple[int, ...]) -> None:
-    tokens, is_padding = VolumeEncoder(size=size, fit=fit).encode_with_padding(np.full(shape, 7, dtype=np.uint8))
+    tokens, is_padding = VolumeEncoder(size=size, fit=fit).encode(np.full(shape, 7, dtype=np.uint8))
     seen = tokens if is_padding is None else tokens[~is_padding]
     assert len(seen) >= 1
     torch.testing.assert_close(seen, torch.full_like(seen, 7))
@@ -94,11 +94,11 @@ def test_every_way_in_gives_the_same_tokens(tmp_path: Path) -> None:
     encoder = VolumeEncoder(size=(2, 3, 4), channels=2)
     np.save(tmp_path / "a.npy", np.asfortranarray(SMALL.astype(">i2")))
     np.savez(tmp_path / "a.npz", scan=SMALL, mask=SMALL + 1)
-    expected = encoder.encode(SMALL)
+    expected = encoder.encode(SMALL)[0]
     for raw in (SMALL.tolist(), torch.tensor(SMALL), tmp_path / "a.npy", (tmp_path / "a.npy").read_bytes()):
-        torch.testing.assert_close(encoder.encode(raw), expected)
+        torch.testing.assert_close(encoder.encode(raw)[0], expected)
     named = VolumeEncoder(size=(2, 3, 4), channels=2, array_name="mask")
-    torch.testing.assert_close(named.encode(tmp_path / "a.npz"), expected + 1)
+    torch.testing.assert_close(named.encode(tmp_path / "a.npz")[0], expected + 1)
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,13 @@ import pytest
 from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.example import Example
 from hiperceiver.data.media import Media, read_audio, read_frames
-from hiperceiver.data.sources.clip import open_clip, read_film
+from hiperceiver.data.sources.clip import read_film
 from hiperceiver.data.sources.packaged import packaged_files
 from hiperceiver.data.sources.source import Source
+
+from .reading import built_in
+
+open_clip = built_in("clip")
 
 
 def spans(source: Source, split: str) -> list[tuple[int, int]]:
@@ -51,12 +55,12 @@ def test_sound_and_picture_are_of_the_same_time() -> None:
     part = Media(path, start=start / 25, seconds=(end - start) / 25)
 
     samples, rate = read_audio(part)
-    heard = source.encoders["audio"].decode(example.inputs["audio"])[:, 0]
+    heard = source.encoders["audio"].to_value(example.inputs["audio"])[:, 0]
     loudness = np.abs(samples.mean(1)[:30720]).reshape(-1, 960).mean(1)
     assert rate == 48000
     assert np.corrcoef(np.abs(heard).reshape(-1, 320).mean(1), loudness)[0, 1] > 0.99
 
-    shown = source.encoders["video"].decode(example.inputs["video"]).astype(float).mean((1, 2))
+    shown = source.encoders["video"].to_value(example.inputs["video"]).astype(float).mean((1, 2))
     expected = read_frames(part, 8).astype(float)[:, :, 280:1000].mean((1, 2))  # the middle square
     np.testing.assert_allclose(shown, expected, atol=1.5)
 
@@ -81,8 +85,8 @@ def test_one_modality_alone() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"frames": 7}, "frames: expected 8 to 64, got 7"),
-        ({"frames": 65}, "frames: expected 8 to 64, got 65"),
+        ({"frames": 7}, "frames: expected a whole number from 8 to 64, got 7"),
+        ({"frames": 65}, "frames: expected a whole number from 8 to 64, got 65"),
         ({"task": "classification"}, "task: the source 'clip' has no targets; got 'classification'"),
     ],
 )

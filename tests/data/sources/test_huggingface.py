@@ -21,8 +21,10 @@ from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.encoders import ImageEncoder
 from hiperceiver.data.example import BadExample, Example
 from hiperceiver.data.loading import eval_loader, train_loader
-from hiperceiver.data.sources.huggingface import open_huggingface
-from hiperceiver.data.sources.source import Source, dealt
+from hiperceiver.data.members import drawn_by_rows
+from hiperceiver.data.record import SPLITS, TEST, VALIDATION
+from hiperceiver.data.sources import open_source as open_huggingface
+from hiperceiver.data.sources.source import Source
 from hiperceiver.data.streamed import StreamedExamples
 from hiperceiver.modality import Modality
 
@@ -84,7 +86,7 @@ def test_a_folder_per_class_is_split_class_by_class(tmp_path: Path) -> None:
     other = open_huggingface(tmp_path / "pets", task="classification", split_seed=1, **SMALL)
     assert names(again, "test") == names(source, "test") != names(other, "test")
     for example in examples(source, "test"):
-        colour = source.encoders["image"].decode(example.inputs["image"]).mean((0, 1))
+        colour = source.encoders["image"].to_value(example.inputs["image"]).mean((0, 1))
         assert (colour[0] > colour[1]) == (source.classes[int(example.targets["label"])] == "cat")
         assert example.name.startswith(source.classes[int(example.targets["label"])])
 
@@ -286,7 +288,7 @@ def test_pictures_and_masks(tmp_path: Path, masks: str) -> None:
     for example in examples(source, "train"):
         labels = example.targets["segmentation"].view(20, 30)
         assert (labels[0] == -100).all()
-        picture = source.encoders["image"].decode(example.inputs["image"]).astype(int)
+        picture = source.encoders["image"].to_value(example.inputs["image"]).astype(int)
         is_background = (labels[2:] == 0).numpy()
         assert ((picture[2:, :, 2] > 45) == is_background).mean() > 0.97
     assert sum(map(len, open_huggingface(tmp_path, **SMALL).splits.values())) == 10  # masks are no pictures to look at
@@ -305,7 +307,7 @@ def test_mask_is_padded_and_mirrored_with_its_picture(tmp_path: Path) -> None:
         assert isinstance(example, Example)
         labels, is_padding = example.targets["segmentation"], example.is_padding["image"]
         assert (labels[is_padding] == -100).all()
-        blue = source.encoders["image"].decode(example.inputs["image"]).reshape(-1, 3)[:, 2] > 45
+        blue = source.encoders["image"].to_value(example.inputs["image"]).reshape(-1, 3)[:, 2] > 45
         is_labelled = labels >= 0
         assert (blue[is_labelled] == (labels[is_labelled] == 0).numpy()).mean() > 0.95
 
@@ -393,7 +395,7 @@ def test_a_folder_saved_by_datasets(tmp_path: Path) -> None:
     assert source.classes == ("dog", "cat")
     assert label_counts(source, "train") == {"dog": 7, "cat": 7}
     for example in examples(source, "test"):
-        colour = source.encoders["image"].decode(example.inputs["image"]).mean((0, 1))
+        colour = source.encoders["image"].to_value(example.inputs["image"]).mean((0, 1))
         assert (colour[1] > colour[0]) == (int(example.targets["label"]) == 0)
 
 
@@ -573,9 +575,9 @@ def test_columns_that_are_not_there(tmp_path: Path) -> None:
     )
     class_folder(tmp_path / "pets")
     for settings in ({"label_column": "a"}, {"columns": {"image": "a"}}, {"stream": True}):
-        message = f"{next(iter(settings))}: expected nothing for a folder of files without tables, got "
+        message = f"{next(iter(settings))}: the source .* has no such setting; it has kind"
         assert_one_line(message, tmp_path / "pets", **settings)
-    assert_one_line("kind: expected nothing for a table", saved, kind="image")
+    assert_one_line("kind: the source .* has no such setting; it has .*columns", saved, kind="image")
     datasets.DatasetDict({"a": picture_table(), "b": picture_table()}).save_to_disk(tmp_path / "ab")
     assert_one_line("expected a split named train, got a, b", tmp_path / "ab")
     parts = {"train": picture_table(), "test": picture_table().remove_columns("kind")}
@@ -621,15 +623,14 @@ def test_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 10, 37])
 def test_dealing_gives_every_split_of_every_class_what_it_can(count: int) -> None:
     labels = np.repeat([0, 4], [count, 10])
-    parts = dealt(labels, seed=1)
-    assert sorted(np.concatenate(list(parts.values())).tolist()) == list(range(count + 10))
-    sizes = {name: int((labels[indices] == 0).sum()) for name, indices in parts.items()}
+    splits = drawn_by_rows(labels, seed=1)
+    sizes = {split: int((labels[splits == number] == 0).sum()) for number, split in enumerate(SPLITS)}
     assert sizes["train"] >= 1
     assert (sizes["test"] > 0) == (count >= 2)
     assert (sizes["validation"] > 0) == (count >= 3)
-    without_test = dealt(labels, seed=1, test_share=0)
-    assert len(without_test["test"]) == 0
-    assert (int((labels[without_test["validation"]] == 0).sum()) > 0) == (count >= 2)
+    without_test = drawn_by_rows(labels, seed=1, test_share=0)
+    assert not (without_test == TEST).any()
+    assert (labels[without_test == VALIDATION] == 0).any() == (count >= 2)
 
 
 # ---- tables of other signals and targets
@@ -704,7 +705,7 @@ def test_columns_of_every_kind(tmp_path: Path) -> None:
     assert source.modalities["cube"] == Modality(grid=(2, 3, 4), channels=1)
     assert source.modalities["audio"].grid == (1600,)
     assert len(examples(source, "train")) == 14
-    assert bytes(source.encoders["words"].decode(examples(source, "test")[0].inputs["words"])).startswith(b"text ")
+    assert bytes(source.encoders["words"].to_value(examples(source, "test")[0].inputs["words"])).startswith(b"text ")
 
 
 def test_columns_that_are_found(tmp_path: Path) -> None:
@@ -810,7 +811,7 @@ def test_a_folder_of_csv_tables(tmp_path: Path) -> None:
     source = open_huggingface(tmp_path, task="classification")
     assert source.classes == ("no", "yes")
     assert source.encoders["bytes"].kind == "bytes"
-    text = source.encoders["bytes"].decode(*_tokens(examples(source, "test")[0], "bytes"))
+    text = source.encoders["bytes"].to_value(*_tokens(examples(source, "test")[0], "bytes"))
     assert bytes(text).startswith((b"good", b"bad"))
 
 

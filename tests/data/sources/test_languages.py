@@ -10,9 +10,13 @@ from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.encoders import BytesEncoder
 from hiperceiver.data.example import Example
 from hiperceiver.data.sources import languages
-from hiperceiver.data.sources.languages import catalogue, open_languages, read_texts
+from hiperceiver.data.sources.languages import catalogue, read_texts
 from hiperceiver.data.sources.packaged import packaged_files
 from hiperceiver.data.sources.source import Source
+
+from .reading import built_in
+
+open_languages = built_in("languages")
 
 
 def originals(source: Source, split: str) -> set[str]:
@@ -61,7 +65,7 @@ def test_texts_and_languages() -> None:
     assert isinstance(example, Example)
     language, _ = example.name.split(": ", 1)
     assert source.classes[int(example.targets["label"])] == language
-    shown = source.encoders["text"].decode(example.inputs["text"], example.is_padding.get("text"))
+    shown = source.encoders["text"].to_value(example.inputs["text"], example.is_padding.get("text"))
     candidates = {translation[:128] for tongue, _, translation in texts if tongue == language}
     assert shown.tobytes() in candidates
     assert isinstance(source.encoders["text"], BytesEncoder)

@@ -13,7 +13,7 @@ import math
 import os
 import warnings
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -107,6 +107,26 @@ def read_array(raw: RawArray, *, array_name: str = "") -> np.ndarray:
     if array.size == 0:
         raise ValueError(f"is empty (shape {array.shape})")
     return array
+
+
+def shape_reader(dimensions: Sequence[int], given: Mapping[str, Any]) -> Callable[[RawArray], tuple[int, ...]]:
+    """A function that gives the shape of an array.
+
+    Args:
+        dimensions: how many it may have.
+        given: settings of its encoder, among them perhaps `array_name`.
+
+    >>> shape_reader((1, 2), {})([[1, 2, 3]])
+    (1, 3)
+    """
+
+    def shape_of(raw: RawArray) -> tuple[int, ...]:
+        shape = read_array(raw, array_name=given.get("array_name", "")).shape
+        if len(shape) not in dimensions:
+            raise ValueError(f"expected {' or '.join(map(str, dimensions))} dimensions, got shape {shape}")
+        return shape
+
+    return shape_of
 
 
 def as_float32(array: np.ndarray, *, may_miss: bool = False) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self, TypeAlias, get_args
 
@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hiperceiver.data.encoders.encoder import Encoder
+from hiperceiver.data.encoders.encoder import Drawing, Encoder, measured
 from hiperceiver.data.encoders.normalisation import channel_statistics, check_statistics
 from hiperceiver.data.encoders.settings import check_choice
-from hiperceiver.data.media import Media, RawFile, read_audio, resampled, to_floats
+from hiperceiver.data.media import CLIP_SUFFIXES, Media, RawFile, media_info, read_audio, resampled, to_floats
 from hiperceiver.data.packages import import_extra
 from hiperceiver.modality import Modality
 
@@ -27,6 +27,8 @@ Normalise = Literal["dataset", "example"]
 
 SILENT = 1e-4
 """A recording whose loudest sample is below this (of 1) is silent: -80 dB, three steps of 16 bits."""
+HIGHEST_RATE, LONGEST_SOUND = 16_000, 10.0
+"""Of grids that are chosen by training sounds: samples per second, and seconds."""
 _SHOWN_LOUDNESS = 0.1
 """Deviation of a wave whose own loudness is not known: -20 dB."""
 
@@ -40,12 +42,18 @@ class AudioEncoder(Encoder):
 
     >>> encoder = AudioEncoder(rate=16000, seconds=0.5, samples_per_token=4)
     >>> wave = np.sin(np.arange(16000) / 20)
-    >>> tokens = encoder.encode((wave, 16000))
-    >>> tokens.shape, encoder.decode(tokens).shape
+    >>> tokens = encoder.encode((wave, 16000))[0]
+    >>> tokens.shape, encoder.to_value(tokens).shape
     (torch.Size([2000, 4]), (8000, 1))
     """
 
     kind: ClassVar[str] = "audio"
+    suffixes: ClassVar[tuple[str, ...]] = (
+        *("wav", "flac", "mp3", "ogg", "oga", "opus", "m4a", "aac", "aif", "aiff", "wma"),
+    )
+    other_suffixes: ClassVar[tuple[str, ...]] = CLIP_SUFFIXES
+    is_sequence: ClassVar[bool] = True
+    written_suffix: ClassVar[str] = ".wav"
 
     rate: int = 16000
     """Samples per second."""
@@ -57,7 +65,7 @@ class AudioEncoder(Encoder):
     """How many samples in a row are the channels of one token; must divide the samples of the window."""
     normalise: Normalise = "dataset"
     """`dataset`: by the mean and deviation of training data. `example`: each window by its own, all channels together,
-    so that its loudness does not matter; `decode` then gives waves of one loudness."""
+    so that its loudness does not matter; `to_value` then gives waves of one loudness."""
     is_silence_bad: bool = True
     """Refuse a recording that is silent throughout."""
     mean: tuple[float, ...] = ()
@@ -97,6 +105,33 @@ class AudioEncoder(Encoder):
         """One token per `samples_per_token` samples; its channels are these samples, all audio channels of each."""
         grid = (self.num_samples // self.samples_per_token,)
         return Modality(grid=grid, channels=self.samples_per_token * self.channels)
+
+    @property
+    def steps_per_token(self) -> int:
+        """Samples of each channel in a token."""
+        return self.samples_per_token
+
+    @property
+    def drawing(self) -> Drawing:
+        """A curve for each channel."""
+        return Drawing(kind="signals", rate=self.rate, step="sample")
+
+    def to_value_mask(self, is_marked: np.ndarray, value: np.ndarray, is_padding: np.ndarray) -> np.ndarray:
+        """Marks of samples, bool (samples,)."""
+        return np.repeat(is_marked, self.samples_per_token)[: len(value)]
+
+    def write(self, path: str | os.PathLike[str], value: np.ndarray) -> None:
+        """Write sound as a WAV file; see `write_wav`."""
+        write_wav(path, value, self.rate)
+
+    @classmethod
+    def chosen_settings(cls, raws: Iterable[Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        """The rate of the first one, at most 16 kHz; their median length in tenths of a second, at most 10."""
+        if {"rate", "seconds"} <= given.keys():
+            return {}
+        found = list(measured(raws, _rate_and_seconds))
+        seconds = round(float(np.median([length for _, length in found])), 1)
+        return {"rate": min(found[0][0], HIGHEST_RATE), "seconds": min(max(seconds, 0.1), LONGEST_SOUND)}
 
     def read(self, raw: RawAudio) -> np.ndarray:
         """A whole recording at the encoder's rate: float32 (samples, channels).
@@ -138,7 +173,7 @@ class AudioEncoder(Encoder):
         is_padding[present:] = True
         return tokens, is_padding
 
-    def decode(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
+    def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
         """Tokens as a wave that `write_wav` can write: float32 (samples, channels).
 
         Args:
@@ -194,7 +229,7 @@ def write_wav(path: str | os.PathLike[str], value: np.ndarray, rate: int) -> Non
 
     Args:
         path: where to.
-        value: float (samples, channels) or (samples,), as `AudioEncoder.decode` gives it.
+        value: float (samples, channels) or (samples,), as `AudioEncoder.to_value` gives it.
         rate: samples per second.
 
     >>> write_wav("a.wav", np.sin(np.arange(800)), 8000)
@@ -203,6 +238,18 @@ def write_wav(path: str | os.PathLike[str], value: np.ndarray, rate: int) -> Non
     """
     soundfile = import_extra("soundfile", extra="data")
     soundfile.write(os.fspath(path), np.nan_to_num(value).clip(-1, 1), rate, subtype="PCM_16", format="WAV")
+
+
+def _rate_and_seconds(raw: RawAudio) -> tuple[int, float]:
+    if isinstance(raw, tuple):  # samples and their rate
+        return int(raw[1]), len(raw[0]) / raw[1]
+    info = media_info(raw.source if isinstance(raw, Media) else raw)
+    if info.rate is None:
+        raise ValueError("has no sound")
+    if info.duration is not None:
+        return info.rate, info.duration
+    samples, rate = read_audio(raw)
+    return rate, len(samples) / rate
 
 
 def _samples_of(raw: tuple[Any, ...]) -> tuple[np.ndarray, int]:

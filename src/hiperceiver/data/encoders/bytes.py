@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Self, get_args
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hiperceiver.data.encoders.arrays import faults_of, middle, num_present, read_file
-from hiperceiver.data.encoders.encoder import Encoder
+from hiperceiver.data.encoders.encoder import Drawing, Encoder, measured
 from hiperceiver.data.encoders.settings import check_choice, check_count
 from hiperceiver.modality import Modality
 
@@ -22,6 +23,8 @@ _GROUP_HOT = 4.0
 """Lower than a byte's: groups are many, and as high as bytes they are learnt in steps that are too large."""
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 """An odd number, 2**64 divided by the golden ratio: times it, bits spread upwards."""
+LONGEST_BYTES = 1024
+"""Grids are not chosen longer than this: of longer texts the beginning is kept."""
 Coding = Literal["onehot", "bits"]
 Keep = Literal["start", "middle"]
 
@@ -38,14 +41,20 @@ class BytesEncoder(Encoder):
     auto-encoding a visible token may so tell of hidden ones before it.
 
     >>> encoder = BytesEncoder(length=8)
-    >>> tokens, is_padding = encoder.encode_with_padding("naïve")
+    >>> tokens, is_padding = encoder.encode("naïve")
     >>> tokens.shape, is_padding.tolist()
     (torch.Size([8, 256]), [False, False, False, False, False, False, True, True])
-    >>> BytesEncoder.text(encoder.decode(tokens, is_padding))
+    >>> BytesEncoder.text(encoder.to_value(tokens, is_padding))
     'naïve'
     """
 
     kind: ClassVar[str] = "bytes"
+    suffixes: ClassVar[tuple[str, ...]] = (
+        *("txt", "md", "rst", "po", "json", "xml", "html", "yaml", "yml", "py", "bin"),
+    )
+    other_suffixes: ClassVar[tuple[str, ...]] = ("*",)
+    is_text_raw: ClassVar[bool] = True
+    written_suffix: ClassVar[str] = ".txt"
 
     length: int
     """Bytes of the grid."""
@@ -85,12 +94,29 @@ class BytesEncoder(Encoder):
         """Channels of the byte itself, the first ones."""
         return 256 if self.coding == "onehot" else 8
 
+    @property
+    def drawing(self) -> Drawing:
+        """Its characters, or its bytes where they are no text."""
+        return Drawing(kind="text")
+
+    def write(self, path: str | os.PathLike[str], value: np.ndarray) -> None:
+        """Write the bytes as they are."""
+        Path(path).write_bytes(value.tobytes())
+
+    @classmethod
+    def chosen_settings(cls, raws: Iterable[Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        """The length of the longest, at most 1024."""
+        if "length" in given:
+            return {}
+        encoder = cls(length=LONGEST_BYTES)
+        return {"length": min(max(measured(raws, lambda raw: len(encoder.read(raw)))), LONGEST_BYTES)}
+
     def read(self, raw: str | bytes | os.PathLike[str] | np.ndarray) -> np.ndarray:
         """Bytes as uint8 (n,), n >= 1.
 
         Args:
             raw: bytes; a string, which is the text itself and never a path; a path object (`pathlib.Path`), for a
-                file's bytes; or what `decode` gives. Of a file whose start is kept, no more is read.
+                file's bytes; or what `to_value` gives. Of a file whose start is kept, no more is read.
 
         Raises:
             ValueError: it is empty or cannot be read.
@@ -129,7 +155,7 @@ class BytesEncoder(Encoder):
         is_padding = None if len(value) == self.length else torch.arange(self.length) >= len(value)
         return torch.from_numpy(tokens), is_padding
 
-    def decode(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
+    def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
         """The likeliest byte of each token: uint8 (n,).
 
         Raises:
@@ -148,7 +174,7 @@ class BytesEncoder(Encoder):
 
     @staticmethod
     def text(value: np.ndarray) -> str:
-        """What `decode` gave, as text: UTF-8, with � where it is not.
+        """What `to_value` gave, as text: UTF-8, with � where it is not.
 
         >>> BytesEncoder.text(np.array([104, 105, 255], dtype=np.uint8))
         'hi�'

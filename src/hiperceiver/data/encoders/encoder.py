@@ -20,15 +20,35 @@ values, between the two.
 from __future__ import annotations
 
 import dataclasses
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from torch import Tensor
 
 from hiperceiver.modality import Modality
+
+DrawingKind = Literal["pictures", "frames", "signals", "points", "text"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """How an encoder's values are drawn."""
+
+    kind: DrawingKind
+    """`pictures`: (h, w, C). `frames`: pictures in a row, (T, h, w, C). `signals`: curves over steps, (steps, C).
+    `points`: (N, 3 + features). `text`: bytes (n,)."""
+    rate: float | None = None
+    """Of signals: steps per second; None if steps have no length in time."""
+    step: str = "step"
+    """Of signals: what a step is called."""
+    names: tuple[str, ...] = ()
+    """Of each frame, or each curve of a signal, of the largest value; empty: they have none."""
+    is_transposed: bool = False
+    """Of signals: the value is (C, steps)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +57,16 @@ class Encoder(ABC):
 
     kind: ClassVar[str]
     """Its name in `ENCODERS` and in its saved form."""
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    """Endings of files that are of this kind, without the dot."""
+    other_suffixes: ClassVar[tuple[str, ...]] = ()
+    """Endings of files that are read as well if the user names the kind; `*`: all."""
+    is_text_raw: ClassVar[bool] = False
+    """Whether a raw string is the value itself; otherwise it is a path."""
+    is_sequence: ClassVar[bool] = False
+    """Whether the first axis of a value is time, so that it can be continued beyond its end."""
+    written_suffix: ClassVar[str] = ""
+    """The ending, with its dot, of the files that `write` writes; empty: values are only drawn."""
 
     @property
     @abstractmethod
@@ -60,7 +90,7 @@ class Encoder(ABC):
         """
 
     @abstractmethod
-    def decode(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
+    def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
         """Tokens (M, C) as a value that can be shown or heard; absent ones are cut off where they lie at the end.
 
         Raises:
@@ -75,17 +105,57 @@ class Encoder(ABC):
             ValueError: none of them can be read; the first one's fault is given.
         """
 
-    def encode(self, raw: Any) -> Tensor:
-        """A raw value as normalised tokens, float32 (M, C).
+    def encode(self, raw: Any) -> tuple[Tensor, Tensor | None]:
+        """A raw value as `to_tokens` gives it: normalised tokens (M, C), and which of them are absent.
 
         Raises:
             ValueError: it cannot be read, in one line.
         """
-        return self.to_tokens(self.read(raw))[0]
-
-    def encode_with_padding(self, raw: Any) -> tuple[Tensor, Tensor | None]:
-        """As `encode`, with bool (M,), True = absent; None if no token is absent."""
         return self.to_tokens(self.read(raw))
+
+    @property
+    def drawing(self) -> Drawing | None:
+        """How values are drawn; None: they are not, but their tokens can be."""
+        return None
+
+    def to_value_mask(self, is_marked: np.ndarray, value: np.ndarray, is_padding: np.ndarray) -> np.ndarray:
+        """A mark of each token as a mark of each place of a value.
+
+        Args:
+            is_marked: bool (M,).
+            value: what `to_value` gave for these tokens.
+            is_padding: bool (M,), as `to_value` got it.
+
+        Returns:
+            Bool, of the value's shape without its channels.
+        """
+        grid = self.modality.grid
+        return is_marked.reshape(grid)[tuple(slice(0, length) for length in value.shape[: len(grid)])]
+
+    @property
+    def steps_per_token(self) -> int:
+        """Steps of a value, along its first axis, in one token."""
+        return 1
+
+    def in_units_of(self, values: np.ndarray, past: np.ndarray) -> np.ndarray:
+        """What `to_value` gave, in the units of the value whose continuation it is.
+
+        They differ where each example is normalised by itself, so that its level and size are lost in its tokens.
+        """
+        return values
+
+    def write(self, path: str | os.PathLike[str], value: np.ndarray) -> None:
+        """Write a value as a file of `written_suffix`."""
+        raise ValueError(f"{self.kind}: is drawn, not written")
+
+    @classmethod
+    def chosen_settings(cls, raws: Iterable[Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings beside those `given` of an encoder for these training signals, without normalisation.
+
+        Raises:
+            ValueError: something must be chosen by the signals, and none can be read.
+        """
+        return {}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for `config.json`, with the encoder's `kind`."""
@@ -122,3 +192,22 @@ def _plain(value: Any) -> Any:
 
 def _frozen(value: Any) -> Any:
     return tuple(_frozen(each) for each in value) if isinstance(value, list) else value
+
+
+def measured(raws: Iterable[Any], measure: Callable[[Any], Any]) -> Iterator[Any]:
+    """What is measured of each raw value that can be read.
+
+    Raises:
+        ValueError: none can be read; the first one's fault is given.
+    """
+    fault, count = "", 0
+    for raw in raws:
+        try:
+            value = measure(raw)
+        except ValueError as error:
+            fault = fault or str(error)
+            continue
+        count += 1
+        yield value
+    if not count:
+        raise ValueError(f"nothing to choose its grid by: {fault or 'there is no training example'}")

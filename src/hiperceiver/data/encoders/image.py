@@ -9,17 +9,17 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Self, TypeAlias, TypeGuard, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, TypeGuard, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hiperceiver.data.encoders.encoder import Encoder
+from hiperceiver.data.encoders.encoder import Drawing, Encoder
 from hiperceiver.data.encoders.normalisation import channel_statistics, check_statistics
 from hiperceiver.data.packages import import_extra
 from hiperceiver.modality import Modality
@@ -95,12 +95,16 @@ class ImageEncoder(Encoder):
     where the mode has no alpha; 16-bit grey is scaled to 8 bits; the camera's EXIF orientation is applied.
 
     >>> encoder = ImageEncoder(size=(4, 6))
-    >>> tokens = encoder.encode(np.full((40, 60, 3), 255, dtype=np.uint8))
-    >>> tokens.shape, tokens.max().item(), encoder.decode(tokens).shape
+    >>> tokens = encoder.encode(np.full((40, 60, 3), 255, dtype=np.uint8))[0]
+    >>> tokens.shape, tokens.max().item(), encoder.to_value(tokens).shape
     (torch.Size([24, 3]), 1.0, (4, 6, 3))
     """
 
     kind: ClassVar[str] = "image"
+    suffixes: ClassVar[tuple[str, ...]] = (
+        *("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "ppm", "pgm", "pbm", "pnm"),
+        *("avif", "jfif", "jpe", "jp2", "dib", "tga", "gif"),
+    )
 
     size: tuple[int, int]
     """Rows and columns of the grid, (H, W); one number for a square."""
@@ -131,6 +135,16 @@ class ImageEncoder(Encoder):
     def modality(self) -> Modality:
         """One token per pixel."""
         return Modality(grid=self.size, channels=CHANNELS[self.mode])
+
+    @property
+    def drawing(self) -> Drawing:
+        """A picture."""
+        return Drawing(kind="pictures")
+
+    @classmethod
+    def chosen_settings(cls, raws: Iterable[Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        """224 x 224, as in the paper's ImageNet experiments."""
+        return {"size": (224, 224)}
 
     def read(self, raw: RawImage) -> np.ndarray:
         """A picture in the size at which it lies on the grid: uint8 (h, w, C).
@@ -198,7 +212,7 @@ class ImageEncoder(Encoder):
         grid[self._place_of(mask)] = mask
         return torch.from_numpy(grid.ravel())
 
-    def decode(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
+    def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
         """Tokens as a picture on the whole grid: uint8 (H, W, C), values outside 0..255 cut.
 
         Args:

@@ -25,9 +25,9 @@ class LabelEncoder(Encoder):
     targets, which tasks read themselves.
 
     >>> encoder = LabelEncoder(classes=("cat", "dog", "bird"))
-    >>> encoder.encode("dog"), encoder.names(encoder.decode(encoder.encode("dog")))
+    >>> encoder.encode("dog")[0], encoder.names(encoder.to_value(encoder.encode("dog")[0]))
     (tensor([[0., 1., 0.]]), ('dog',))
-    >>> LabelEncoder(classes=("cat", "dog", "bird"), is_several=True).encode(["bird", "cat"])
+    >>> LabelEncoder(classes=("cat", "dog", "bird"), is_several=True).encode(["bird", "cat"])[0]
     tensor([[1., 0., 1.]])
     """
 
@@ -68,7 +68,7 @@ class LabelEncoder(Encoder):
         is_absent = len(value) == 0 and not self.is_several
         return token, torch.ones(1, dtype=torch.bool) if is_absent else None
 
-    def decode(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
+    def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
         """The number of the largest channel, or of several those above 1/2: int64 (labels,); none for an absent token.
 
         Raises:

@@ -7,10 +7,10 @@ has them in, they come out in one order, and a run of tokens (which is what a gr
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Literal, Self, TypeAlias, get_args
+from typing import Any, ClassVar, Literal, Self, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -25,8 +25,9 @@ from hiperceiver.data.encoders.arrays import (
     physical,
     read_array,
     read_file,
+    shape_reader,
 )
-from hiperceiver.data.encoders.encoder import Encoder
+from hiperceiver.data.encoders.encoder import Drawing, Encoder, measured
 from hiperceiver.data.encoders.meshes import MESH_STARTS, points_of_mesh
 from hiperceiver.data.encoders.normalisation import channel_statistics, check_statistics
 from hiperceiver.data.encoders.settings import check_choice, check_count
@@ -55,14 +56,16 @@ class PointsEncoder(Encoder):
     >>> rng = np.random.default_rng(0)
     >>> cloud = rng.normal(size=(1000, 3))
     >>> encoder = PointsEncoder(num_points=512)
-    >>> tokens = encoder.encode(cloud)
-    >>> tokens.shape, torch.equal(tokens, encoder.encode(rng.permutation(cloud)))
+    >>> tokens = encoder.encode(cloud)[0]
+    >>> tokens.shape, torch.equal(tokens, encoder.encode(rng.permutation(cloud))[0])
     (torch.Size([512, 3]), True)
     >>> round(tokens.norm(dim=1).max().item(), 4)  # the farthest point lies on the unit sphere
     1.0
     """
 
     kind: ClassVar[str] = "points"
+    suffixes: ClassVar[tuple[str, ...]] = ("off", "ply", "obj", "stl", "glb", "xyz", "pts")
+    other_suffixes: ClassVar[tuple[str, ...]] = ("npy", "npz", "csv", "tsv", "txt")
 
     num_points: int = 2048
     """Tokens of the grid; also how many points of a mesh's surface are taken."""
@@ -97,6 +100,22 @@ class PointsEncoder(Encoder):
     def modality(self) -> Modality:
         """Grid (num_points,) and channels of the tokens, of which 3 are coordinates."""
         return Modality(grid=(self.num_points,), channels=3 + self.num_features, num_coordinates=3)
+
+    @property
+    def drawing(self) -> Drawing:
+        """Points in space."""
+        return Drawing(kind="points")
+
+    def to_value_mask(self, is_marked: np.ndarray, value: np.ndarray, is_padding: np.ndarray) -> np.ndarray:
+        """Marks of points, bool (n,)."""
+        return is_marked[~is_padding]
+
+    @classmethod
+    def chosen_settings(cls, raws: Iterable[Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        """2048 points, as in the paper's ModelNet40 experiments, with the features that the first cloud has."""
+        return {"num_points": 2048} | (
+            {} if "num_features" in given else {"num_features": next(measured(raws, _num_features))}
+        )
 
     def read(self, raw: RawPoints) -> np.ndarray:
         """Points as they are in the file, or points of a mesh's surface: float32 (N, 3 + num_features).
@@ -134,7 +153,7 @@ class PointsEncoder(Encoder):
         tokens[: len(values)] = values
         return torch.from_numpy(tokens), torch.arange(self.num_points) >= len(values)
 
-    def decode(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
+    def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
         """Tokens as points, float32 (n, 3 + num_features), without the absent ones.
 
         Features are in their units again, and with normalise="none" coordinates too; otherwise a cloud's own place and
@@ -205,6 +224,20 @@ class PointsEncoder(Encoder):
             coordinates -= (coordinates.min(0) + coordinates.max(0)) / 2
             coordinates /= np.abs(coordinates).max() or 1.0
         return scaled
+
+
+def _num_features(raw: RawPoints) -> int:
+    """Channels beside x, y and z. Meshes have none."""
+    if isinstance(raw, bytes):
+        is_mesh = raw.startswith(tuple(start for start in MESH_STARTS.values() if start))
+    else:
+        is_mesh = isinstance(raw, str | os.PathLike) and Path(raw).suffix.lower() in MESH_STARTS
+    if is_mesh:
+        return 0
+    shape = shape_reader((2,), {})(raw)
+    if shape[1] < 3:
+        raise ValueError(f"expected points of shape (N, 3 or more), got {shape}")
+    return shape[1] - 3
 
 
 def _without_count(content: bytes) -> bytes:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, Self, get_args
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 import torch
@@ -19,14 +19,17 @@ from hiperceiver.data.encoders.arrays import (
     num_present,
     physical,
     read_array,
+    shape_reader,
 )
-from hiperceiver.data.encoders.encoder import Encoder
+from hiperceiver.data.encoders.encoder import Drawing, Encoder, measured
 from hiperceiver.data.encoders.normalisation import channel_statistics, check_statistics
 from hiperceiver.data.encoders.settings import check_choice, check_count
 from hiperceiver.modality import Modality
 
 Missing = Literal["refuse", "mean"]
 NormaliseBy = Literal["dataset", "example"]
+LONGEST_SERIES = 4096
+"""Grids are not chosen longer than this: of longer series the middle is kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,16 +39,19 @@ class SeriesEncoder(Encoder):
     Of a longer series the middle is kept; a shorter one has absent tokens at its end. Each channel is normalised.
 
     >>> encoder = SeriesEncoder(length=4, channels=2, mean=(1.0, 0.0), std=(2.0, 1.0))
-    >>> tokens, is_padding = encoder.encode_with_padding([[1, 5], [3, 6], [5, 7]])
+    >>> tokens, is_padding = encoder.encode([[1, 5], [3, 6], [5, 7]])
     >>> tokens[:, 0].tolist(), is_padding.tolist()
     ([0.0, 1.0, 2.0, 0.0], [False, False, False, True])
-    >>> encoder.decode(tokens, is_padding)
+    >>> encoder.to_value(tokens, is_padding)
     array([[1., 5.],
            [3., 6.],
            [5., 7.]], dtype=float32)
     """
 
     kind: ClassVar[str] = "series"
+    suffixes: ClassVar[tuple[str, ...]] = ("npy", "npz", "csv", "tsv")
+    other_suffixes: ClassVar[tuple[str, ...]] = ("txt",)
+    is_sequence: ClassVar[bool] = True
 
     length: int
     """Steps of the grid."""
@@ -53,7 +59,7 @@ class SeriesEncoder(Encoder):
     """Readings of each step."""
     normalise: NormaliseBy = "dataset"
     """`dataset`: with `mean` and `std`. `example`: with the mean and deviation of each channel in what is kept of the
-    example. Its level and size are lost: `decode` then gives normalised values."""
+    example. Its level and size are lost: `to_value` then gives normalised values."""
     missing: Missing = "refuse"
     """What NaN, None or an empty cell means. `refuse`: the example is bad. `mean`: a reading is missing; it becomes the
     mean of its channel, in the data set or the example as `normalise` says, which is 0 in a token."""
@@ -81,6 +87,27 @@ class SeriesEncoder(Encoder):
     def modality(self) -> Modality:
         """Grid (length,) and channels of the tokens."""
         return Modality(grid=(self.length,), channels=self.channels)
+
+    @property
+    def drawing(self) -> Drawing:
+        """A curve for each channel."""
+        return Drawing(kind="signals")
+
+    def in_units_of(self, values: np.ndarray, past: np.ndarray) -> np.ndarray:
+        """With normalise="example" the level and size of `past` are given back."""
+        if self.normalise == "dataset":
+            return values
+        level, size = past.mean(axis=0, dtype=np.float64), past.std(axis=0, dtype=np.float64)
+        return values * np.where(size <= 1e-6 * np.abs(level), 1.0, size) + level
+
+    @classmethod
+    def chosen_settings(cls, raws: Iterable[Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        """The length of the longest, at most 4096 steps; the channels of the first."""
+        if {"length", "channels"} <= given.keys():
+            return {}
+        shapes = list(measured(raws, shape_reader((1, 2), given)))
+        channels = shapes[0][1] if len(shapes[0]) == 2 else 1
+        return {"length": min(max(shape[0] for shape in shapes), LONGEST_SERIES), "channels": channels}
 
     def read(self, raw: RawArray) -> np.ndarray:
         """A series as float32 (steps, channels), of any length, without NaN.
@@ -116,7 +143,7 @@ class SeriesEncoder(Encoder):
         tokens[: len(values)] = values
         return torch.from_numpy(tokens), torch.arange(self.length) >= len(values)
 
-    def decode(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
+    def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
         """Tokens as float32 (steps, channels), in the units of the raw series if it was normalised by the data set.
 
         Raises:

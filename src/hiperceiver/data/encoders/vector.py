@@ -9,9 +9,9 @@ case open.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -25,11 +25,15 @@ from hiperceiver.data.encoders.arrays import (
     num_present,
     physical,
     read_array,
+    shape_reader,
 )
-from hiperceiver.data.encoders.encoder import Encoder
+from hiperceiver.data.encoders.encoder import Drawing, Encoder, measured
 from hiperceiver.data.encoders.normalisation import channel_statistics, check_statistics
 from hiperceiver.data.encoders.settings import check_count
 from hiperceiver.modality import Modality
+
+VECTOR_TOKENS = 128
+"""Tokens that a feature vector is cut into where nobody says it, if it has as many features."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +44,15 @@ class VectorEncoder(Encoder):
     feature has a mean and a deviation of its own.
 
     >>> encoder = VectorEncoder(features=5, split=3)
-    >>> tokens = encoder.encode([1, 2, 3, 4, 5])
+    >>> tokens = encoder.encode([1, 2, 3, 4, 5])[0]
     >>> tokens.tolist()
     [[1.0, 2.0], [3.0, 4.0], [5.0, 0.0]]
-    >>> encoder.decode(tokens)
+    >>> encoder.to_value(tokens)
     array([[1., 2., 3., 4., 5.]], dtype=float32)
     """
 
     kind: ClassVar[str] = "vector"
+    other_suffixes: ClassVar[tuple[str, ...]] = ("npy", "npz", "csv", "tsv", "txt")
 
     features: int
     """Values of each position."""
@@ -80,6 +85,29 @@ class VectorEncoder(Encoder):
         grid = (self.split,) if self.positions == 1 else (self.positions, self.split)
         return Modality(grid=grid, channels=math.ceil(self.features / self.split))
 
+    @property
+    def drawing(self) -> Drawing:
+        """Features along a line, a curve for each position."""
+        names = tuple(f"position {k}" for k in range(self.positions))
+        return Drawing(kind="signals", step="feature", names=names, is_transposed=True)
+
+    def to_value_mask(self, is_marked: np.ndarray, value: np.ndarray, is_padding: np.ndarray) -> np.ndarray:
+        """Marks of features, bool (n, features)."""
+        features = np.repeat(is_marked.reshape(self.positions, -1), self.modality.channels, axis=1)
+        return features[: value.shape[0], : value.shape[1]]
+
+    @classmethod
+    def chosen_settings(cls, raws: Iterable[Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        """Features of the first, in 128 tokens; positions of the largest."""
+        if {"features", "positions", "split"} <= given.keys():
+            return {}
+        shapes = list(measured(raws, shape_reader((1, 2), given)))
+        is_column = len(shapes[0]) == 2 and shapes[0][1] == 1
+        features = given.get("features", shapes[0][0] if len(shapes[0]) == 1 or is_column else shapes[0][1])
+        channels = -(-features // min(VECTOR_TOKENS, features))
+        positions = 1 if is_column else max(shape[0] if len(shape) == 2 else 1 for shape in shapes)
+        return {"features": features, "positions": positions, "split": -(-features // channels)}
+
     def read(self, raw: RawArray) -> np.ndarray:
         """One or more vectors as float32 (n, features), n <= positions.
 
@@ -108,7 +136,7 @@ class VectorEncoder(Encoder):
         is_padding = torch.arange(self.positions * self.split) >= len(value) * self.split if num_absent else None
         return torch.from_numpy(tokens.reshape(-1, channels)), is_padding
 
-    def decode(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
+    def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
         """Tokens as float32 (n, features) in the features' units.
 
         Raises:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Literal, Self, TypeAlias, get_args
+from typing import Any, ClassVar, Literal, Self, TypeAlias, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hiperceiver.data.encoders.encoder import Encoder
+from hiperceiver.data.encoders.encoder import Drawing, Encoder
 from hiperceiver.data.encoders.image import ImageEncoder, Resample
 from hiperceiver.data.encoders.normalisation import channel_statistics
-from hiperceiver.data.media import Media, RawFile, read_frames, times_of_frames
+from hiperceiver.data.media import CLIP_SUFFIXES, Media, RawFile, read_frames, times_of_frames
 from hiperceiver.modality import Modality
 
 VideoMode = Literal["L", "RGB"]
@@ -34,12 +34,13 @@ class VideoEncoder(Encoder):
     Each frame is laid on the grid as `ImageEncoder` lays a picture.
 
     >>> encoder = VideoEncoder(size=(4, 6), frames=2)
-    >>> tokens = encoder.encode(np.full((10, 40, 60, 3), 255, dtype=np.uint8))
-    >>> tokens.shape, encoder.decode(tokens).shape
+    >>> tokens = encoder.encode(np.full((10, 40, 60, 3), 255, dtype=np.uint8))[0]
+    >>> tokens.shape, encoder.to_value(tokens).shape
     (torch.Size([48, 3]), (2, 4, 6, 3))
     """
 
     kind: ClassVar[str] = "video"
+    suffixes: ClassVar[tuple[str, ...]] = (*CLIP_SUFFIXES, "gif")
 
     size: tuple[int, int]
     """Rows and columns of a frame, (H, W); one number for a square."""
@@ -80,6 +81,18 @@ class VideoEncoder(Encoder):
         """One token per pixel of each frame."""
         return Modality(grid=(self.frames, *self.size), channels=self._picture.modality.channels)
 
+    @property
+    def drawing(self) -> Drawing:
+        """Its frames."""
+        rate = self.frames_per_second
+        names = (f"frame {k}" if rate is None else f"{k / rate:.2f} s" for k in range(self.frames))
+        return Drawing(kind="frames", names=tuple(names))
+
+    @classmethod
+    def chosen_settings(cls, raws: Iterable[Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        """8 frames of 224 x 224, as in the paper's AudioSet experiments."""
+        return {"frames": 8, "size": (224, 224)}
+
     def read(self, raw: RawVideo) -> np.ndarray:
         """Frames in the size of the grid: uint8 (T, H, W, C), T <= frames.
 
@@ -116,7 +129,7 @@ class VideoEncoder(Encoder):
         is_padding[len(shown) :] = True
         return torch.cat([*shown, *[torch.zeros_like(shown[0])] * missing]), is_padding.flatten()
 
-    def decode(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
+    def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
         """Tokens as frames: uint8 (T, H, W, C), values outside 0..255 cut.
 
         Args:
@@ -132,7 +145,7 @@ class VideoEncoder(Encoder):
         while len(parts) > 1 and (last := parts[-1]) is not None and bool(last.all()):
             parts.pop()
         frames = tokens.chunk(self.frames)
-        return np.stack([picture.decode(frame, part) for frame, part in zip(frames, parts, strict=False)])
+        return np.stack([picture.to_value(frame, part) for frame, part in zip(frames, parts, strict=False)])
 
     def fitted(self, raws: Iterable[RawVideo]) -> Self:
         """The same encoder with mean and std per colour of these clips, of training data only.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, Self, get_args
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 import torch
@@ -20,8 +20,9 @@ from hiperceiver.data.encoders.arrays import (
     num_present,
     physical,
     read_array,
+    shape_reader,
 )
-from hiperceiver.data.encoders.encoder import Encoder
+from hiperceiver.data.encoders.encoder import Drawing, Encoder, measured
 from hiperceiver.data.encoders.normalisation import channel_statistics, check_statistics
 from hiperceiver.data.encoders.settings import check_choice, check_count
 from hiperceiver.modality import Modality
@@ -34,12 +35,13 @@ class VolumeEncoder(Encoder):
     """Volumes of any size as (D * H * W, C) tokens, and back; values are normalised per channel.
 
     >>> encoder = VolumeEncoder(size=(2, 4, 4))
-    >>> tokens = encoder.encode(np.ones((4, 4, 8), dtype=bool))
-    >>> tokens.shape, encoder.decode(tokens).shape
+    >>> tokens = encoder.encode(np.ones((4, 4, 8), dtype=bool))[0]
+    >>> tokens.shape, encoder.to_value(tokens).shape
     (torch.Size([32, 1]), (2, 4, 4, 1))
     """
 
     kind: ClassVar[str] = "volume"
+    other_suffixes: ClassVar[tuple[str, ...]] = ("npy", "npz")
 
     size: tuple[int, int, int]
     """Extent of the grid, (D, H, W); one number for a cube."""
@@ -71,6 +73,19 @@ class VolumeEncoder(Encoder):
         """Grid (D, H, W) and channels of the tokens."""
         return Modality(grid=self.size, channels=self.channels)
 
+    @property
+    def drawing(self) -> Drawing:
+        """Its slices along the first axis."""
+        return Drawing(kind="frames", names=tuple(f"slice {k}" for k in range(self.size[0])))
+
+    @classmethod
+    def chosen_settings(cls, raws: Iterable[Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        """Size and channels of the first."""
+        if {"size", "channels"} <= given.keys():
+            return {}
+        shape = next(measured(raws, shape_reader((3, 4), given)))
+        return {"size": shape[:3], "channels": shape[3] if len(shape) == 4 else 1}
+
     def read(self, raw: RawArray) -> np.ndarray:
         """A volume as float32 (D, H, W, C): of the grid's size with `fit="resize"`, else of its own.
 
@@ -101,7 +116,7 @@ class VolumeEncoder(Encoder):
         tokens[covered], is_padding[covered] = values, False
         return torch.from_numpy(tokens.reshape(-1, self.channels)), torch.from_numpy(is_padding.ravel())
 
-    def decode(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
+    def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
         """Tokens as float32 (D, H, W, C) in the volume's units; what is wholly absent at the end of an axis is cut off.
 
         Raises:

@@ -1,0 +1,298 @@
+"""What every settings class has: checked fields, plain values, and a sentence for each field.
+
+A settings class is a frozen keyword-only dataclass of plain values. Types and bounds stand in its annotations; a
+docstring under each field says what it means.
+
+>>> from dataclasses import dataclass
+>>> @dataclass(frozen=True, kw_only=True)
+... class Loader(Settings):
+...     batch_size: Count = 32
+...     dropout: Probability = 0.0
+>>> Loader(batch_size=0)
+Traceback (most recent call last):
+ValueError: batch_size: expected a whole number >= 1, got 0
+>>> Loader.from_dict({"batchsize": 8})
+Traceback (most recent call last):
+ValueError: batchsize: not a setting of Loader; did you mean batch_size?
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import difflib
+import inspect
+import math
+import operator
+import sys
+import types
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
+
+
+@dataclass(frozen=True)
+class Ge:
+    """A number is at least `value`."""
+
+    value: float
+
+
+@dataclass(frozen=True)
+class Gt:
+    """A number is above `value`."""
+
+    value: float
+
+
+@dataclass(frozen=True)
+class Le:
+    """A number is at most `value`."""
+
+    value: float
+
+
+@dataclass(frozen=True)
+class Lt:
+    """A number is below `value`."""
+
+    value: float
+
+
+_COMPARE = {Ge: operator.ge, Gt: operator.gt, Le: operator.le, Lt: operator.lt}
+
+Count = Annotated[int, Ge(1)]
+CountOrZero = Annotated[int, Ge(0)]
+Positive = Annotated[float, Gt(0)]
+NonNegative = Annotated[float, Ge(0)]
+Share = Annotated[float, Ge(0), Le(1)]
+"""A part of a whole."""
+Probability = Annotated[float, Ge(0), Lt(1)]
+"""From 0 to below 1: at 1 nothing would be left."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Base of every settings class.
+
+    Each field is checked against its annotation: `int`, `float` (whole numbers too; finite), `bool`, `str`, `Literal`,
+    `Annotated` with bounds, `tuple` (lists become tuples), `Mapping`, other settings (a mapping becomes the class; of
+    several classes the one whose `kind` it names), and unions of these. A subclass with a `__post_init__` of its own
+    calls this one first, then refuses contradictions between fields.
+    """
+
+    kind: ClassVar[str] = ""
+    """Which of several classes this is, in plain values; "" where there is no choice."""
+
+    def __post_init__(self) -> None:
+        for name, hint in field_types(type(self)).items():
+            object.__setattr__(self, name, checked(name, getattr(self, name), hint))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON and YAML; `kind` first, where the class has one."""
+        values = {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+        return {"kind": self.kind, **values} if self.kind else values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`.
+
+        Raises:
+            ValueError: a name is unknown or missing, or a value does not fit.
+        """
+        values = dict(values)
+        if cls.kind and values.setdefault("kind", cls.kind) != cls.kind:
+            raise ValueError(f"kind: expected {cls.kind}, got {values['kind']!r}")
+        if cls.kind:
+            del values["kind"]
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in values:
+            if name not in known:
+                hint = did_you_mean(name, known) or f"; known: {', '.join(known) or 'none'}"
+                raise ValueError(f"{name}: not a setting of {cls.__name__}{hint}")
+        for name in required_fields(cls):
+            if name not in values:
+                raise ValueError(f"{name}: required by {cls.__name__}, got nothing")
+        return cls(**values)
+
+
+@cache
+def field_types(cls: type[Settings]) -> Mapping[str, Any]:
+    """The annotation of each field, evaluated."""
+    hints = get_type_hints(cls, include_extras=True)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+
+
+def required_fields(cls: type[Settings]) -> list[str]:
+    """The fields without a default."""
+    missing = dataclasses.MISSING
+    return [each.name for each in dataclasses.fields(cls) if each.default is each.default_factory is missing]
+
+
+@cache
+def field_docs(cls: type[Settings]) -> Mapping[str, str]:
+    """The docstring under each field, in one line; "" where there is none.
+
+    >>> field_docs(Settings)
+    {}
+    """
+    docs = {field.name: "" for field in dataclasses.fields(cls)}
+    for owner in reversed(cls.__mro__):
+        docs.update({name: text for name, text in _docs_within(owner).items() if name in docs})
+    return docs
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """A hint at the known name most like `name`; "" if none is.
+
+    >>> did_you_mean("stesp", ["steps", "seed"])
+    '; did you mean steps?'
+    """
+    match = difflib.get_close_matches(str(name), list(known), n=1)
+    return f"; did you mean {match[0]}?" if match else ""
+
+
+def checked(name: str, value: Any, hint: Any) -> Any:
+    """The value as its annotation wants it: lists as tuples, mappings as settings.
+
+    Args:
+        name: begins the message.
+        value: any.
+        hint: an evaluated annotation.
+
+    Raises:
+        ValueError: it does not fit.
+
+    >>> checked("scale", [0.5, 1], tuple[Share, Share])
+    (0.5, 1)
+    >>> checked("scale", [0.5, 2], tuple[Share, Share])
+    Traceback (most recent call last):
+    ValueError: scale[1]: expected a number from 0 to 1, got 2
+    """
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return _checked_union(name, value, arguments)
+    if origin is tuple and isinstance(value, list | tuple):
+        each = arguments[:1] * len(value) if arguments[-1] is ... else arguments
+        if len(each) == len(value):
+            return tuple(checked(f"{name}[{i}]", *pair) for i, pair in enumerate(zip(value, each, strict=True)))
+    elif origin in (dict, Mapping) and isinstance(value, Mapping):
+        if all(isinstance(key, str) for key in value):
+            return {key: checked(f"{name}.{key}", each, arguments[1]) for key, each in value.items()}
+    elif isinstance(hint, type) and issubclass(hint, Settings) and isinstance(value, Mapping):
+        try:
+            return hint.from_dict(value)
+        except ValueError as error:
+            raise ValueError(f"{name}.{error}") from None
+    elif _fits(value, hint):
+        return value
+    raise ValueError(f"{name}: expected {in_words(hint)}, got {value!r}")
+
+
+_WORDS: dict[Any, str] = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+
+
+def in_words(hint: Any) -> str:
+    """An annotation as a message has it; None is left out of a union.
+
+    >>> in_words(Count | None), in_words(Literal["a", "b"]), in_words(tuple[float, ...])
+    ('a whole number >= 1', 'one of a, b', 'a list of numbers')
+    """
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        bounds = {type(bound): f"{bound.value:g}" for bound in hint.__metadata__ if type(bound) in _COMPARE}
+        return " ".join([in_words(arguments[0]), *_bounds_in_words(bounds)])
+    if origin is Literal:
+        return ("one of " if len(arguments) > 1 else "") + ", ".join(map(str, arguments))
+    if origin in (Union, types.UnionType):
+        parts = dict.fromkeys(in_words(part) for part in arguments if part is not types.NoneType)
+        return " or ".join(parts)
+    if origin is tuple:
+        count = "" if arguments[-1] is ... else f"{len(arguments)} "
+        words = in_words(arguments[0])
+        plural = words.startswith(("a whole number", "a number", "a text"))
+        return f"a list of {count}" + (f"{words[2:]}s" if words.count(" ") < 3 and plural else f"values, each {words}")
+    if origin in (dict, Mapping) or (isinstance(hint, type) and issubclass(hint, Settings)):
+        return 'a mapping such as {"name": value}'
+    return _WORDS.get(hint, getattr(hint, "__name__", str(hint)))
+
+
+def _bounds_in_words(bounds: Mapping[type, str]) -> Iterable[str]:
+    if Ge in bounds:
+        yield f"from {bounds[Ge]} to" if bounds.keys() & {Le, Lt} else f">= {bounds[Ge]}"
+    if Gt in bounds:
+        yield f"above {bounds[Gt]}" + (", up to" if Le in bounds else " and" if Lt in bounds else "")
+    if Le in bounds:
+        yield bounds[Le] if len(bounds) > 1 else f"<= {bounds[Le]}"
+    if Lt in bounds:
+        yield f"below {bounds[Lt]}"
+
+
+def _checked_union(name: str, value: Any, parts: tuple[Any, ...]) -> Any:
+    if value is None and types.NoneType in parts:
+        return None
+    parts = tuple(part for part in parts if part is not types.NoneType)
+    if isinstance(value, Mapping):
+        kinds = {part.kind: part for part in parts if isinstance(part, type) and issubclass(part, Settings)}
+        if len(kinds) > 1:
+            kind = value.get("kind")
+            if kind not in kinds:
+                hint = did_you_mean(kind, kinds)
+                raise ValueError(f"{name}.kind: expected one of {', '.join(kinds)}, got {kind!r}{hint}")
+            return checked(name, value, kinds[kind])
+        parts = tuple(kinds.values()) or parts
+    if len(parts) == 1:
+        return checked(name, value, parts[0])
+    for part in parts:
+        with suppress(ValueError):
+            return checked(name, value, part)
+    raise ValueError(f"{name}: expected {' or '.join(map(in_words, parts))}, got {value!r}")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value without parts is of this type and within its bounds."""
+    if get_origin(hint) is Annotated:
+        bounds = [bound for bound in hint.__metadata__ if type(bound) in _COMPARE]
+        return _fits(value, get_args(hint)[0]) and all(_COMPARE[type(each)](value, each.value) for each in bounds)
+    if get_origin(hint) is Literal:
+        return any(value == choice and type(value) is type(choice) for choice in get_args(hint))
+    if hint is Any:
+        return True
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, get_origin(hint) or hint)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Settings):
+        return value.to_dict()
+    if isinstance(value, Mapping):
+        return {name: _plain(each) for name, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def _docs_within(owner: type) -> dict[str, str]:
+    """The docstring under each annotated name in the body of a class."""
+    docs: dict[str, str] = {}
+    body = _class_bodies(owner.__module__).get(owner.__qualname__, [])
+    for statement, below in pairwise(body):
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            text = below.value if isinstance(below, ast.Expr) else None
+            if isinstance(text, ast.Constant) and isinstance(text.value, str):
+                docs[statement.target.id] = " ".join(text.value.split())
+    return docs
+
+
+@cache
+def _class_bodies(module: str) -> dict[str, list[ast.stmt]]:
+    """The statements in the body of each class at the top of a module."""
+    try:
+        tree = ast.parse(inspect.getsource(sys.modules[module]))
+    except (OSError, TypeError, KeyError):  # built in, or typed at a prompt
+        return {}
+    return {each.name: each.body for each in tree.body if isinstance(each, ast.ClassDef)}

@@ -1,0 +1,137 @@
+"""The settings of a training run: length, optimizer and schedule, precision, validation, checkpoints, devices."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from hiperceiver.settings.base import Count, CountOrZero, NonNegative, Positive, Probability, Settings, Share
+
+Precision = Literal["32", "bf16"]
+Accelerator = Literal["auto", "cpu", "gpu", "cuda", "mps"]
+Strategy = Literal["auto", "ddp", "fsdp"]
+
+DEFAULT_STEPS = 10_000
+"""Length of a run for which neither `steps` nor `max_time` is given."""
+
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
+
+
+def parse_duration(text: str) -> float:
+    """Seconds in a length of time.
+
+    Args:
+        text: "HH:MM:SS", or numbers with units such as "90s", "4m", "1.5h", "1h30m".
+
+    Raises:
+        ValueError: it reads otherwise, or is not longer than nothing.
+
+    >>> parse_duration("00:04:00"), parse_duration("1h30m"), parse_duration("90s")
+    (240.0, 5400.0, 90.0)
+    """
+    wanted = f'expected a length of time such as "00:04:00", "90s", "4m" or "1h30m", got {text!r}'
+    if not isinstance(text, str):
+        raise ValueError(wanted)
+    stripped = text.strip()
+    if match := re.fullmatch(r"(\d+):([0-5]?\d):([0-5]?\d)", stripped):
+        hours, minutes, rest = (int(part) for part in match.groups())
+        seconds = 3600.0 * hours + 60.0 * minutes + rest
+    elif match := re.fullmatch(r"(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s)?", stripped):
+        try:
+            seconds = sum(float(part) * _UNITS[unit] for unit, part in zip("hms", match.groups(), strict=True) if part)
+        except ValueError:  # "1.2.3s"
+            raise ValueError(wanted) from None
+    else:
+        raise ValueError(wanted)
+    if seconds <= 0:
+        raise ValueError(wanted)
+    return seconds
+
+
+def format_duration(seconds: float) -> str:
+    """A length of time as a person reads it.
+
+    >>> format_duration(7), format_duration(3725)
+    ('0:07', '1:02:05')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings(Settings):
+    """How a run is trained. A run ends after `steps` or after `max_time`, whichever comes first.
+
+    >>> TrainingSettings(max_time="4m", batch_size=16).max_seconds
+    240.0
+    """
+
+    steps: Count | None = None
+    """Optimizer steps of the run; None: as many as fit into `max_time`, or 10,000 if that is not given either."""
+    max_time: str | None = None
+    """Time of the run as "HH:MM:SS", "90s", "4m" or "1h30m", a resumed run's earlier parts included; the last
+    validation comes on top."""
+    batch_size: Count = 32
+    """Examples in a batch, of all devices together: each takes an equal part."""
+    accumulate: Count = 1
+    """Batches whose gradients are averaged for one optimizer step."""
+    learning_rate: Positive = 1e-3
+    """Highest learning rate of AdamW, reached after the warm-up."""
+    final_learning_rate: Share = 0.01
+    """Learning rate at the end of the run, as a share of the highest; a cosine leads there."""
+    warmup: Probability = 0.05
+    """Share of the run during which the learning rate rises from zero."""
+    weight_decay: NonNegative = 0.05
+    """Decay of the weights of linear layers; biases, norms, positions and latents never decay."""
+    gradient_clip: Positive | None = 1.0
+    """Longest gradient (L2 norm over all weights) that is not shortened; None: never shortened."""
+    ema: Probability = 0.0
+    """Decay of the moving average of the weights that is validated and saved, such as 0.999; 0: no average."""
+    precision: Precision = "32"
+    """`32`: float32; `bf16`: bfloat16 where it is safe, float32 weights."""
+    compile: bool = False
+    """Compile the training step with torch.compile."""
+    seed: CountOrZero = 0
+    """Seed of everything random: order of the data, masks, dropout."""
+    validate_every: Count | None = None
+    """Optimizer steps between validations; None: ten times in the run, fewer in a run limited by time
+    where that would take more than a tenth of it. The last weights are always validated."""
+    log_every: Count = 10
+    """Optimizer steps between rows in the logs."""
+    checkpoint_every: Count | None = None
+    """Optimizer steps between checkpoints, beside those by time; None: by time alone."""
+    checkpoint_every_seconds: Positive = 30.0
+    """Seconds between checkpoints; longer if saving took more than a twentieth of that."""
+    num_workers: CountOrZero | None = None
+    """Processes that load data; None: none beside a CPU, which they would take from training, up to 8 beside a GPU."""
+    max_bad_share: Share = 0.1
+    """Largest share of examples that may be unreadable before the run fails."""
+    strict: bool = False
+    """Fail at the first unreadable example."""
+    accelerator: Accelerator = "auto"
+    """Kind of device; auto: a GPU if there is one."""
+    devices: Count | None = None
+    """Devices on each machine, each with a process of its own; beside the CPU they are processes alone. None: as many
+    as torchrun or SLURM started, 1 without them."""
+    num_nodes: Count | None = None
+    """Machines. None: those of torchrun or SLURM, 1 without them."""
+    strategy: Strategy = "auto"
+    """How several devices share the work. ddp: each holds the whole model and they average gradients; fsdp: each holds
+    a part of every weight, of its gradient and of the optimizer's state; auto: ddp."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_time is not None:
+            try:
+                parse_duration(self.max_time)
+            except ValueError as error:
+                raise ValueError(f"max_time: {error}") from None
+        if self.steps is None and self.max_time is None:
+            object.__setattr__(self, "steps", DEFAULT_STEPS)
+
+    @property
+    def max_seconds(self) -> float | None:
+        """`max_time` in seconds."""
+        return None if self.max_time is None else parse_duration(self.max_time)

@@ -1,0 +1,141 @@
+"""Numbers of a whole example, read from the processor: the base of four tasks. The decoder is never run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hiperceiver.modality import Batch, Modality
+from hiperceiver.model import Perceiver
+from hiperceiver.model.layers import Activation, CrossAttention, Linear, learned_table
+from hiperceiver.settings.tasks import ClassificationConfig, LabelReadout, MultilabelConfig, TaskConfig
+from hiperceiver.tasks.answers import Answer, in_words, most_probable
+from hiperceiver.tasks.mixing import Mixed, mix
+from hiperceiver.tasks.task import TargetInfo, Task
+
+
+class QueryHead(nn.Module):
+    """A learned query attends to the processor's latents: (B, 1, N, D) to K numbers (B, K), zero at first."""
+
+    def __init__(self, latent_channels: int, num_outputs: int, *, activation: Activation):
+        super().__init__()
+        self.query = learned_table(1, latent_channels)
+        self.readout = CrossAttention(
+            latent_channels, latent_channels, num_heads=1, widening=1, activation=activation, residual=False
+        )
+        self.norm = nn.LayerNorm(latent_channels)
+        self.output = Linear(latent_channels, num_outputs)
+        nn.init.zeros_(self.output.weight)  # at first all classes are equally probable
+
+    def forward(self, processor_latents: Tensor) -> Tensor:
+        """(B, 1, N, D) to (B, K)."""
+        x = self.readout(self.query[None, None], processor_latents)  # (B, 1, 1, D)
+        return self.output(self.norm(x)).flatten(0, 2)
+
+
+class ExampleTask(Task):
+    """Base of the tasks that read K numbers for each example. The decoder is neither run nor trained."""
+
+    label_modality: str | None = None
+    """The label modality that is read. None: the head's query."""
+
+    def _make_readout(
+        self, num_outputs: int, readout: LabelReadout = "query", label_modality: str | None = None
+    ) -> None:
+        """For the subclass's `__init__`: the readout of K numbers, a `QueryHead` or a label modality."""
+        if readout == "query":
+            width = self.model.processor.config.num_channels
+            self.head = QueryHead(width, num_outputs, activation=self.model.config.activation)
+        else:
+            self.label_modality = _find_label_modality(self.model, label_modality, num_outputs)
+
+    def read(self, batch: Batch) -> Tensor:
+        """K numbers for each example: (B, K)."""
+        inputs, is_padding = self.input_tensors(batch)
+        encoded = self.model.encode(inputs, is_padding=is_padding)
+        if self.label_modality is None:
+            return self.head(encoded.processor_latents)
+        # A label is read from the processor, so that the decoder's latents are not needed.
+        read = self.model.reconstruct(encoded, encoded.processor_latents, [self.label_modality])
+        return read[self.label_modality].squeeze(1)
+
+    def head_parameters(self) -> Iterator[nn.Parameter]:
+        """The head's; for `readout="label"`, what the model has for labels alone."""
+        yield from super().head_parameters()
+        if self.label_modality is not None:
+            yield from label_parameters(self.model, [self.label_modality])
+
+
+class ClassesTask(ExampleTask):
+    """Base of the tasks that give the classes of a whole example."""
+
+    has_classes = True
+    config: ClassificationConfig | MultilabelConfig
+    class_weights: Tensor | None
+
+    def __init__(self, model: Perceiver, config: ClassificationConfig | MultilabelConfig):
+        super().__init__(model, config)
+        self._make_readout(config.num_classes, config.readout, config.label_modality)
+        weights = config.class_weights
+        self.register_buffer(
+            "class_weights", None if weights is None else torch.tensor(weights, dtype=torch.float32), persistent=False
+        )
+
+    @classmethod
+    def config_from_data(cls, info: TargetInfo) -> dict[str, Any]:
+        """The number of classes."""
+        return {"num_classes": info.num_classes}
+
+    @classmethod
+    def label_modalities(cls, config: TaskConfig) -> dict[str, Modality]:
+        """With `readout="label"` one token, a channel for each class."""
+        assert isinstance(config, ClassificationConfig | MultilabelConfig)
+        if config.readout != "label":
+            return {}
+        name = config.label_modality or "label"
+        return {name: Modality(grid=(1,), channels=config.num_classes, role="label")}
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Unnormalised log-probabilities of the classes: (B, K)."""
+        return self.read(batch)
+
+    def mixed(self, batch: Batch, is_labelled: Tensor) -> Mixed | None:
+        """A training batch with its examples mixed by mixup and cutmix; None where the config has neither."""
+        if not self.training or not (self.config.mixup or self.config.cutmix):
+            return None
+        return mix(batch, self.model.modalities, is_labelled, mixup=self.config.mixup, cutmix=self.config.cutmix)
+
+    def ranked(self, probabilities: Tensor, count: int) -> Iterator[Answer]:
+        """An answer with the most probable classes for each row of (B, K)."""
+        names: Sequence[str] = self.classes or [str(number) for number in range(self.config.num_classes)]
+        for each in probabilities.cpu():
+            labels = most_probable(each, names, count)
+            yield Answer(values={"labels": labels}, text=in_words(labels))
+
+
+def label_parameters(model: Perceiver, names: Iterable[str]) -> Iterator[nn.Parameter]:
+    """A model's parameters for reading these label modalities alone."""
+    assert model.label_readout is not None
+    yield from model.label_readout.parameters()
+    for name in names:
+        yield from model.positions[name].parameters()
+        yield from model.unembedding[name].parameters()
+
+
+def _find_label_modality(model: Perceiver, name: str | None, num_outputs: int) -> str:
+    names = model.label_names
+    if name is None and len(names) == 1:
+        name = names[0]
+    if name is None or name not in names:
+        expected = f"one of {', '.join(names)}" if names else "a model with a modality of role 'label'"
+        raise ValueError(f"label_modality: expected {expected} for readout='label', got {name!r}")
+    modality = model.modalities[name]
+    if modality.grid != (1,) or modality.channels != num_outputs:
+        raise ValueError(
+            f"label_modality: expected grid (1,) and {num_outputs} channels, one for each class, for {name!r}, got "
+            f"{modality.grid} and {modality.channels}"
+        )
+    return name

@@ -1,0 +1,100 @@
+"""Runs and saved models of f0b641a still work: evaluated, shown and built upon, with the splits that they had."""
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hiperceiver.cli import main
+
+from .old_runs import KEPT, PREDICTED, RUNS, SHORT, make_data, with_folders
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data, and the runs beside it as if they had been made here."""
+    folder = tmp_path_factory.mktemp("old")
+    make_data(folder / "data")
+    shutil.copytree(KEPT, folder / "runs")
+    for file in (folder / "runs").rglob("*.*"):
+        if file.suffix in (".yaml", ".json"):
+            file.write_text(with_folders(file.read_text(), folder))
+    return folder
+
+
+@pytest.fixture
+def hip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Runs `hip`, which must succeed, in a folder of the test's own."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> None:
+        assert main([str(each) for each in arguments]) == 0
+
+    return run
+
+
+def close(value: Any) -> Any:
+    """The same, with numbers to within another order of summation."""
+    if isinstance(value, dict):
+        return {name: close(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [close(each) for each in value]
+    return pytest.approx(value, rel=1e-3, abs=1e-4) if isinstance(value, float) else value
+
+
+def table(path: Path) -> list[list[Any]]:
+    """The rows of a CSV file, numbers as numbers."""
+    head, *rows = csv.reader(path.read_text().splitlines())
+    return [head, *([float(each) for each in row] for row in rows)]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_is_measured_on_its_own_test_split(name: str, folder: Path, hip: Callable[..., None]) -> None:
+    before = json.loads((folder / "runs" / name / "evaluate.json").read_text())
+    hip("evaluate", folder / "runs" / name, "--json", "now.json")
+    now = json.loads(Path("now.json").read_text())
+    assert {each: now[each] for each in ("checkpoint", "data", "split", "task")} == {
+        each: before[each] for each in ("checkpoint", "data", "split", "task")
+    }
+    assert now["metrics"] == close(before["metrics"])
+
+
+@pytest.mark.parametrize("name", PREDICTED)
+def test_predictions_keep_their_format(name: str, folder: Path, hip: Callable[..., None]) -> None:
+    before = json.loads((folder / "runs" / name / "predict.json").read_text())
+    hip("predict", folder / "runs" / name, folder / "data" / PREDICTED[name], "--json", "now.json")
+    assert json.loads(Path("now.json").read_text()) == close(before)
+    for file in (folder / "runs" / name).glob("[0-9]*.csv"):
+        (head, *rows), (head_now, *rows_now) = (table(path) for path in (file, Path("predictions", file.name)))
+        assert head_now == head
+        assert rows_now == close(rows)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_is_drawn(name: str, folder: Path, hip: Callable[..., None]) -> None:
+    hip("plot", folder / "runs" / name, "--num-examples", 1, "--out", "drawn")
+    assert Path("drawn/curves.png").is_file()
+
+
+def test_a_pretrained_model_is_built_upon(folder: Path, hip: Callable[..., None], capfd: Any) -> None:
+    run = folder / "runs" / "pretrained-pictures"
+    hip("finetune", "--from", run, "--data", folder / "data" / "pictures", *SHORT, "--steps", 2, "--out", "again")
+    assert "108 weights loaded, 0 resized" in capfd.readouterr().out
+    hip("evaluate", "again")
+
+
+def test_settings_are_repeated(folder: Path, hip: Callable[..., None]) -> None:
+    run = folder / "runs" / "classified-pictures"
+    hip("finetune", "--config", run / "settings.yaml", "--steps", 2, "--out", "again")
+    hip("evaluate", "again", "--json", "now.json")
+    assert json.loads(Path("now.json").read_text())["metrics"]["num_examples"] == 8
+
+
+def test_a_run_without_checkpoints_is_not_resumed(folder: Path, hip: Callable[..., None], capfd: Any) -> None:
+    run = folder / "runs" / "segmented-masks"
+    assert main(["finetune", "--out", str(run), "--resume"]) == 2
+    assert capfd.readouterr().err.count("\n") == 1
