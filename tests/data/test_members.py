@@ -149,7 +149,7 @@ def metadata(root: Path, numbers: list[int]) -> None:
 
 def parquet(root: Path, numbers: list[int]) -> None:
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b"])})
-    photos = [{"bytes": jpeg((5 * n, 90, 90)), "path": None} for n in numbers]
+    photos = [{"bytes": jpeg((2 * n, 90, 90)), "path": None} for n in numbers]
     root.mkdir(parents=True, exist_ok=True)
     values = {"image": photos, "label": [n % 2 for n in numbers]}
     datasets.Dataset.from_dict(values, features=features).to_parquet(root / "train.parquet")
@@ -169,19 +169,18 @@ def test_no_source_moves_an_example(tmp_path: Path, make: Callable[[Path, list[i
     assert len(np.unique(np.concatenate(list(whole.values())))) == 40
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # `datasets` leaves CSV files open
 def test_a_stream_moves_no_record(tmp_path: Path) -> None:
     held = []
     for name, numbers in {"whole": range(100), "less": range(1, 100)}.items():
-        csv(tmp_path / name, list(numbers))
-        source = open_source(tmp_path / name, task="classification", classes=["a", "b"], stream=True)
+        parquet(tmp_path / name, list(numbers))
+        source = open_source(tmp_path / name, stream=True, **SMALL)
         train, validation = source.splits["train"], source.splits["validation"]
         assert isinstance(train, StreamedExamples) and isinstance(validation, EncodedRecords)
-        trained = {record.raws["bytes"] for _, _, record in train.shuffled(seed=0, epoch=0)}
-        held.append({validation.records[n].raws["bytes"] for n in range(len(validation))})
+        trained = {record.raws["image"] for _, _, record in train.shuffled(seed=0, epoch=0)}
+        held.append({validation.records[n].raws["image"] for n in range(len(validation))})
         assert held[-1].isdisjoint(trained)
         assert len(held[-1]) + len(trained) == len(numbers)
-    assert held[0] - {"text 0"} == held[1]
+    assert len(held[0] - held[1]) <= 1 and held[1] <= held[0]
 
 
 def test_the_folder_may_be_copied_and_named_in_any_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,7 +115,6 @@ def test_splits_are_drawn_class_by_class_by_their_seed() -> None:
         assert sum(int(example.targets["label"]) for example in examples(source, split)) == each
     again, other = made(split_seed=0), made(split_seed=1)
     assert names(again) == names(made()) != names(other)
-    rows = SourceOptions(split_rule="rows")
     own = make_source(
         name="pets",
         table=table_of({"train": records(40)}),
