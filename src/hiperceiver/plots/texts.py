@@ -61,6 +61,12 @@ def cells(values: np.ndarray, is_hidden: np.ndarray | None = None) -> list[str]:
     return found
 
 
+def marked_text(inputs: np.ndarray, output: np.ndarray, is_masked: np.ndarray) -> str:
+    """Input, input with hidden bytes as blocks, and output, all uint8 (n,), below each other."""
+    parts = {"input": cells(inputs), "hidden bytes are blocks": cells(inputs, is_masked), "output": cells(output)}
+    return "\n\n".join(f"--- {name} ---\n{''.join(characters)}" for name, characters in parts.items()) + "\n"
+
+
 def draw_texts(
     inputs: Sequence[Any],
     reconstructions: Sequence[Any],

@@ -98,6 +98,11 @@ class MaskedAutoencoding(Task):
                     f"reconstructed with positions='coordinate', got {count}"
                 )
 
+    @property
+    def drawing_note(self) -> str:
+        """How much is hidden, and how."""
+        return f"{self.config.mask_ratio:.0%} hidden ({self.config.mask_strategy})"
+
     def modality_weight(self, name: str) -> float:
         """Weight of a modality's loss in the mean over modalities."""
         return float((self.config.modality_weights or {}).get(name, 1.0))
