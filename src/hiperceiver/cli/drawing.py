@@ -104,7 +104,7 @@ def _draw_pictures(drawing: Drawing, values: Sequence[Value], title: str) -> Ite
     arrays = (np.stack(arrays) for arrays in list(zip(*values, strict=True))[:4])
     inputs, reconstruction, is_masked, is_padding = arrays
     names = [each.name for each in values]
-    yield draw_reconstructions(inputs, reconstruction, is_masked, is_absent=is_padding, names=names, title=title)
+    yield draw_reconstructions(inputs, reconstruction, is_masked, is_padding=is_padding, names=names, title=title)
 
 
 def _draw_frames(drawing: Drawing, values: Sequence[Value], title: str) -> Iterator[Figure]:
@@ -114,7 +114,7 @@ def _draw_frames(drawing: Drawing, values: Sequence[Value], title: str) -> Itera
             each.inputs[None],
             each.reconstruction[None],
             each.is_masked[None],
-            is_absent=each.is_padding[None],
+            is_padding=each.is_padding[None],
             frame_names=drawing.names[: len(each.inputs)],
             title=" · ".join(part for part in (title, each.name) if part),
         )
