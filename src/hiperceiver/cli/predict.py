@@ -15,8 +15,8 @@ from hiperceiver.cli.results import check_new, write_json
 from hiperceiver.cli.settings import PredictSettings
 from hiperceiver.data.collate import collate
 from hiperceiver.data.encoders.encoder import Encoder
-from hiperceiver.data.sources.folder import is_hidden
 from hiperceiver.data.sources.kinds import kind_of
+from hiperceiver.data.sources.tree import is_leftover
 from hiperceiver.tasks import Task
 from hiperceiver.training.evaluation import find_device
 
@@ -84,7 +84,7 @@ def _expanded(names: Sequence[str], encoders: Mapping[str, Encoder], checkpoint:
             for each in path.rglob("*")
             if kind_of(each.name, among=kinds) is not None
             and each.is_file()
-            and not any(is_hidden(part) for part in each.relative_to(path).parts)
+            and not any(is_leftover(part) for part in each.relative_to(path).parts)
         )
         if not inside:
             suffixes = (suffix for each in encoders.values() for suffix in (*each.suffixes, *each.other_suffixes))
