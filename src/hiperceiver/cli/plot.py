@@ -15,7 +15,6 @@ from hiperceiver.cli.data import open_source_for
 from hiperceiver.cli.drawing import PICTURES
 from hiperceiver.cli.errors import UserError, describe, one_line
 from hiperceiver.cli.models import locate, read_saved, read_task, run_folder
-from hiperceiver.cli.settings import PlotSettings
 from hiperceiver.data.collate import collate
 from hiperceiver.data.example import Example, ExampleDataset
 from hiperceiver.data.sources.source import Source
@@ -25,6 +24,7 @@ from hiperceiver.plots.arrays import spread_indices
 from hiperceiver.plots.curves import draw_curves
 from hiperceiver.plots.positions import draw_components, draw_similarity
 from hiperceiver.plots.style import save_picture
+from hiperceiver.settings.commands import PlotSettings
 
 Pictures = Iterator[tuple[str, Figure]]
 """Names of files without their ending, and what is in them."""
@@ -43,7 +43,7 @@ def run(settings: PlotSettings) -> int:
     folder = run_folder(settings.checkpoint)
     subject = _Subject(settings, folder)
     target = _target(settings, folder)
-    kinds = list(KINDS) if settings.kind == "all" else [settings.kind]
+    kinds = list(KINDS) if settings.pictures == "all" else [settings.pictures]
     reasons: list[str] = []
     failures: list[str] = []
     num_drawn = 0
@@ -57,7 +57,7 @@ def run(settings: PlotSettings) -> int:
                 print(f"{path}{' (replaced)' if existed else ''}", flush=True)
         except ValueError as error:
             # What the others need may still be there.
-            if settings.kind != "all" or describe(error) is None:
+            if settings.pictures != "all" or describe(error) is None:
                 raise
             reasons.append(str(error))
             if not isinstance(error, _NothingToDraw):

@@ -12,11 +12,11 @@ from hiperceiver.cli.errors import UserError
 from hiperceiver.cli.models import read_task
 from hiperceiver.cli.predictions import InputFile, finish, read_file, written_suffixes
 from hiperceiver.cli.results import check_new, write_json
-from hiperceiver.cli.settings import PredictSettings
 from hiperceiver.data.collate import collate
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.sources.kinds import kind_of
 from hiperceiver.data.sources.tree import is_leftover
+from hiperceiver.settings.commands import PredictSettings
 from hiperceiver.tasks import Task
 from hiperceiver.training.evaluation import find_device
 
