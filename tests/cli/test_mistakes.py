@@ -22,7 +22,7 @@ def check(outcome, message: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--steps", "0"], "--steps: expected a whole number >= 1 or None, got 0"),
+        (["--steps", "0"], "--steps: expected a whole number >= 1, got 0"),
         (["--steps", "1.5"], "--steps: expected a whole number or null, got 1.5"),
         (["--max-time", "0s"], '--max-time: expected a length of time such as "00:04:00"'),
         (["--max_time", "soon"], '--max-time: expected a length of time such as "00:04:00"'),
@@ -30,7 +30,7 @@ def check(outcome, message: str) -> None:
         (["--learning-rate", "-1"], "--learning-rate: expected a number above 0, got -1"),
         (["--learning-rate", "nan"], "--learning-rate: expected a number"),
         (["--precision", "16"], "--precision: expected one of 32, bf16, got 16"),
-        (["--num-workers", "-1"], "--num-workers: expected a whole number >= 0 or None, got -1"),
+        (["--num-workers", "-1"], "--num-workers: expected a whole number >= 0, got -1"),
         (["--mask-ratio", "1.5"], "--mask-ratio: expected a number from 0 to below 1, got 1.5"),
         (["--mask-ratio", "0"], "--mask-ratio: expected above 0 with loss_on='hidden'"),
         (["--compared-share", "0"], "--compared-share: expected a number above 0, up to 1, got 0"),

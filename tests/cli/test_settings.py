@@ -10,9 +10,9 @@ from hiperceiver.cli.entry import COMMANDS
 from hiperceiver.cli.parser import Schema, dump, parse
 from hiperceiver.cli.settings import FinetuneSettings, MaskSettings, PlotSettings, PretrainSettings
 from hiperceiver.data.encoders.image import Fit, Mode
+from hiperceiver.settings.run import Accelerator, Precision, TrainingSettings
 from hiperceiver.tasks import TASKS, MaskedAutoencodingConfig
 from hiperceiver.training.finetune import Start
-from hiperceiver.training.settings import Accelerator, Precision, TrainingSettings
 
 
 def choices(owner: type, name: str) -> set[object]:

@@ -8,7 +8,8 @@ import torch
 
 from hiperceiver.modality import Batch, Modality
 from hiperceiver.tasks import Multilabel, MultilabelConfig
-from hiperceiver.tasks.metrics import LabelRanking, ranking_quality
+from hiperceiver.tasks.metrics import Scores
+from hiperceiver.tasks.multilabel import ranking_quality, ranking_results
 
 READOUTS = ["query", "label"]
 
@@ -124,7 +125,7 @@ def test_what_has_no_rank_is_no_number():
     assert ranking_quality(scores, torch.ones_like(is_member))[1].isnan()
     assert all(value.isnan() for value in ranking_quality(scores * torch.nan, is_member))
     assert all(value.isnan() for value in ranking_quality(scores[:0], is_member[:0]))
-    metric = LabelRanking(1)
+    metric = Scores(1, ranking_results)
     metric.update(scores[:, None] * torch.nan, is_member[:, None].float())
     assert all(value.isnan() for value in metric.compute().values())
     metric.reset()

@@ -61,7 +61,7 @@ def test_every_task_is_in_the_table_under_its_name() -> None:
     assert {kind: task.kind for kind, task in TASKS.items()} == {kind: kind for kind in TASKS}
     assert {settings["kind"] for settings in SETTINGS} == set(TASKS)
     expected = {"masked-autoencoding": "none", "forecasting": "none"}
-    assert {kind: task.source_task for kind, task in TASKS.items()} == {
+    assert {kind: task.target_kind for kind, task in TASKS.items()} == {
         kind: expected.get(kind, kind) for kind in TASKS
     }
 

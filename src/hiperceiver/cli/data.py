@@ -104,12 +104,11 @@ def open_source_for(task: Task, settings: EvaluateSettings | PlotSettings) -> So
         if modality not in encoders:
             raise UserError(f"--modalities: {name} takes {', '.join(encoders)}; got {modality!r}")
     options["modalities"] = settings.modalities or options.get("modalities") or tuple(encoders)
-    has_classes = task.source_task in ("classification", "multilabel", "segmentation")
     source = open_named(
         settings.data or recorded["data"],
-        task=task.source_task,
+        task=task.target_kind,
         encoders=encoders,
-        classes=(task.classes or None) if has_classes else None,
+        classes=(task.classes or None) if task.has_classes else None,
         **{**options, "encoder_settings": settings.encoders or None},  # those of the run are in its encoders
     )
     for each, modality in source.modalities.items():

@@ -14,9 +14,9 @@ from hiperceiver.cli.tables import metric, print_table
 from hiperceiver.data.example import ExampleDataset
 from hiperceiver.data.sources.source import Floor, Source
 from hiperceiver.data.subsets import WithAbsent
+from hiperceiver.settings.run import Accelerator, Precision
 from hiperceiver.tasks import Task
 from hiperceiver.training import evaluate
-from hiperceiver.training.settings import Accelerator, Precision
 
 
 class HowToMeasure(Protocol):

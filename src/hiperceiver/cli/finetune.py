@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 from hiperceiver.cli.data import open_data, own_encoders, with_train_share
 from hiperceiver.cli.errors import UserError, closest, renamed
@@ -18,7 +19,7 @@ from hiperceiver.data.sources.source import Source
 from hiperceiver.data.streamed import StreamedExamples
 from hiperceiver.data.targets import class_counts, value_statistics
 from hiperceiver.model import PerceiverConfig, SavedModel, build_model, variant_config
-from hiperceiver.tasks import TASKS, DataFacts, MaskedAutoencoding, Task, task_config_from_settings, task_from_settings
+from hiperceiver.tasks import TASKS, MaskedAutoencoding, TargetInfo, Task, task_config_from_settings, task_from_settings
 from hiperceiver.tasks.losses import balanced_weights
 from hiperceiver.training import seed_everything, start_from
 
@@ -36,7 +37,7 @@ def run(settings: FinetuneSettings) -> int:
     for name, encoder in (encoders or {}).items():
         if settings.colours not in (None, getattr(encoder, "mode", settings.colours)):
             raise UserError(f"--colours: {settings.pretrained} takes {name!r} otherwise, got {settings.colours}")
-    source = open_data(settings, task=TASKS[kind].source_task, encoders=encoders)
+    source = open_data(settings, task=TASKS[kind].target_kind, encoders=encoders)
     source = with_train_share(source, settings.train_share, seed=settings.split_seed or 0)
     seed_everything(settings.seed)
     task = _make_task(kind, settings, source, _config(settings, saved))
@@ -72,7 +73,7 @@ def _config(settings: FinetuneSettings, saved: SavedModel | None) -> PerceiverCo
 
 def _make_task(kind: str, settings: FinetuneSettings, source: Source, config: PerceiverConfig) -> Task:
     task_class = TASKS[kind]
-    from_data = task_class.settings_for(_facts(task_class, source))
+    from_data = _from_data(task_class, source)
     for name in from_data.keys() & settings.task_settings.keys() - {"background_class"}:
         raise UserError(f"--task-settings: {name} is not to be set, the data and --task say it")
     if settings.balance:
@@ -86,24 +87,27 @@ def _make_task(kind: str, settings: FinetuneSettings, source: Source, config: Pe
     return task_from_settings(values, build_model(config, {**source.modalities, **labels}))
 
 
-def _facts(task_class: type[Task], source: Source) -> DataFacts:
-    """What the data says of the task's targets."""
-    if task_class.source_task in ("classification", "multilabel", "segmentation") and len(source.classes) < 2:
-        raise UserError(f"--data: expected at least 2 classes in {source.name}, got {len(source.classes)}")
+def _from_data(task_class: type[Task], source: Source) -> dict[str, Any]:
+    """Fields of the task's config, from the targets of the training data."""
     numbers = [name for name, classes in source.labels.items() if not classes]
-    if task_class.source_task == "regression":
+    if source.task == "regression":
         numbers = ["values"]
-    return DataFacts(
+    info = TargetInfo(
         classes=source.classes,
         background_class=source.background_class,
         labels=source.labels,
         statistics={name: value_statistics(source.splits["train"], name) for name in numbers},
     )
+    try:
+        return task_class.config_from_data(info)
+    except ValueError as error:
+        raise UserError(f"--data: {source.name}: {error}") from None
 
 
 def _class_weights(kind: str, settings: FinetuneSettings, source: Source) -> tuple[float, ...]:
-    if kind not in ("classification", "segmentation"):
-        raise UserError(f"--balance: only for classification and segmentation, got {settings.balance} for {kind}")
+    if not TASKS[kind].can_balance:
+        kinds = " and ".join(each for each, task in TASKS.items() if task.can_balance)
+        raise UserError(f"--balance: only for {kinds}, got {settings.balance} for {kind}")
     if "class_weights" in settings.task_settings:
         raise UserError("--balance: not together with --task-settings.class_weights")
     counts = class_counts(source.splits["train"], len(source.classes))

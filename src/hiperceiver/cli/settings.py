@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from hiperceiver.training.settings import TrainingSettings
+from hiperceiver.settings.run import TrainingSettings
 
 Layout = Literal["voc", "audioset", "kinetics", "modelnet40", "imagenet", "webdataset"]
 

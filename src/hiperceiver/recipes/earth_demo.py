@@ -49,12 +49,12 @@ from hiperceiver.plots.positions import draw_components, draw_similarity
 from hiperceiver.plots.reconstructions import draw_reconstructions
 from hiperceiver.plots.segmentation import draw_segmentation
 from hiperceiver.plots.style import save_picture
+from hiperceiver.settings.run import parse_duration
 from hiperceiver.tasks import MaskedAutoencoding, MaskedAutoencodingConfig, Segmentation, SegmentationConfig
 from hiperceiver.tasks.losses import balanced_weights
 from hiperceiver.training import TrainingSettings, check_run_folder, evaluate, format_duration, train
 from hiperceiver.training.finetune import start_from
 from hiperceiver.training.randomness import seed_everything
-from hiperceiver.training.settings import parse_duration
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,41 +10,41 @@ from hiperceiver.settings.tasks import (
     SegmentationConfig,
     TaskConfig,
 )
-from hiperceiver.tasks.classification import Classes, Classification
-from hiperceiver.tasks.forecasting import Forecast, Forecasting
-from hiperceiver.tasks.joint import Joint, JointLabels, label_modalities
+from hiperceiver.tasks.classification import Classification, ClassificationPrediction
+from hiperceiver.tasks.forecasting import Forecasting, ForecastingPrediction
+from hiperceiver.tasks.joint import Joint, JointPrediction, label_modalities
 from hiperceiver.tasks.masked_autoencoding import Mask, MaskedAutoencoding, Reconstruction
-from hiperceiver.tasks.multilabel import LabelSets, Multilabel
-from hiperceiver.tasks.regression import Numbers, Regression
+from hiperceiver.tasks.multilabel import Multilabel, MultilabelPrediction
+from hiperceiver.tasks.regression import Regression, RegressionPrediction
 from hiperceiver.tasks.saving import TASKS, load_task, save_task, task_config_from_settings, task_from_settings
-from hiperceiver.tasks.segmentation import Segmentation, Segments
-from hiperceiver.tasks.task import DataFacts, Task
+from hiperceiver.tasks.segmentation import Segmentation, SegmentationPrediction
+from hiperceiver.tasks.task import TargetInfo, Task
 
 __all__ = [
     "TASKS",
-    "Classes",
     "Classification",
     "ClassificationConfig",
-    "DataFacts",
-    "Forecast",
+    "ClassificationPrediction",
     "Forecasting",
     "ForecastingConfig",
+    "ForecastingPrediction",
     "Joint",
     "JointConfig",
-    "JointLabels",
-    "LabelSets",
+    "JointPrediction",
     "Mask",
     "MaskedAutoencoding",
     "MaskedAutoencodingConfig",
     "Multilabel",
     "MultilabelConfig",
-    "Numbers",
+    "MultilabelPrediction",
     "Reconstruction",
     "Regression",
     "RegressionConfig",
+    "RegressionPrediction",
     "Segmentation",
     "SegmentationConfig",
-    "Segments",
+    "SegmentationPrediction",
+    "TargetInfo",
     "Task",
     "TaskConfig",
     "label_modalities",

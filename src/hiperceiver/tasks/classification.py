@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from hiperceiver.modality import Batch
 from hiperceiver.settings.tasks import ClassificationConfig
-from hiperceiver.tasks.losses import IGNORE, Mean, cross_entropy
-from hiperceiver.tasks.readout import LabelTask
-from hiperceiver.tasks.task import find_target
+from hiperceiver.tasks.answers import Answer
+from hiperceiver.tasks.label_head import ClassesTask
+from hiperceiver.tasks.losses import LossTerm, cross_entropy
+from hiperceiver.tasks.targets import IGNORE, find_classes
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
 _TOP = 5
 
 
-class Classes(NamedTuple):
-    """What a classifier says about a batch."""
+class ClassificationPrediction(NamedTuple):
+    """The output for a batch."""
 
     label: Tensor
     """The most probable class: int64 (B,)."""
@@ -28,11 +30,11 @@ class Classes(NamedTuple):
     """Of each class: float32 (B, K)."""
 
 
-class Classification(LabelTask):
+class Classification(ClassesTask):
     """One label for each example; `batch.targets["label"]` is int64 (B,), -100 = no label.
 
     Metrics: `loss`; `accuracy`; `top5_accuracy` where there are more than 5 classes; `balanced_accuracy`, the mean over
-    the classes that have members of the share of them that is found.
+    the classes with members of the share of members that are found.
 
     Args:
         model: the backbone. The decoder is neither run nor trained.
@@ -47,10 +49,11 @@ class Classification(LabelTask):
 
     kind = ClassificationConfig.kind
     config_class = ClassificationConfig
-    source_task: ClassVar[str] = "classification"
+    target_kind = "classification"
+    can_balance = True
     monitor = ("accuracy", "max")
 
-    def terms(self, batch: Batch) -> dict[str, Mean]:
+    def terms(self, batch: Batch) -> dict[str, LossTerm]:
         """Cross-entropy over the labelled examples, mixed ones between both labels."""
         target = self._target(batch)
         mixed = self.mixed(batch, target != IGNORE)
@@ -66,39 +69,45 @@ class Classification(LabelTask):
 
     def make_metrics(self) -> MetricCollection:
         """`loss`, `accuracy`, `balanced_accuracy`, and `top5_accuracy` where there are more than 5 classes."""
-        from torchmetrics import Metric, MetricCollection
         from torchmetrics.classification import MulticlassAccuracy
 
-        from hiperceiver.tasks.metrics import BalancedAccuracy, MeanLoss
+        from hiperceiver.tasks.metrics import Sums, collection
 
         num_classes = self.config.num_classes
-        metrics: dict[str, Metric | MetricCollection] = {
-            "loss": MeanLoss(),
-            "accuracy": MulticlassAccuracy(num_classes, average="micro", ignore_index=IGNORE),
-            "balanced_accuracy": BalancedAccuracy(num_classes, ignore_index=IGNORE),
-        }
-        if num_classes > _TOP:
-            metrics["top5_accuracy"] = MulticlassAccuracy(num_classes, top_k=_TOP, average="micro", ignore_index=IGNORE)
-        # Left to themselves, metrics whose states happen to agree on the first batch would share them ever after.
-        return MetricCollection(metrics, compute_groups=False).to(self.device)
+        tops = {"accuracy": 1, "top5_accuracy": _TOP} if num_classes > _TOP else {"accuracy": 1}
+        return collection(
+            self.device,
+            sums=Sums({"loss": (), "weight": (), "members": (num_classes,), "found": (num_classes,)}, _results),
+            **{
+                name: MulticlassAccuracy(num_classes, top_k=k, average="micro", ignore_index=IGNORE)
+                for name, k in tops.items()
+            },
+        )
 
     @torch.no_grad()
     def update(self, metrics: MetricCollection, batch: Batch) -> None:
-        """Count a batch in."""
+        """Add a batch."""
         logits, target = self.logits(batch).float(), self._target(batch)
-        loss, weight = self._cross_entropy(logits, target)
-        metrics.update(value=loss, weight=weight, preds=logits, target=target)
+        sums = {
+            **self._cross_entropy(logits, target).sums(),
+            **class_counts(logits.argmax(dim=-1), target, self.config.num_classes),
+        }
+        metrics.update(sums=sums, preds=logits, target=target)
 
     @torch.no_grad()
-    def predict(self, batch: Batch) -> Classes:
-        """The class of each example, and how probable each is."""
+    def predict(self, batch: Batch) -> ClassificationPrediction:
+        """The class of each example, and the probability of each class."""
         probabilities = self.logits(batch).float().softmax(dim=-1)
-        return Classes(probabilities.argmax(dim=-1), probabilities)
+        return ClassificationPrediction(probabilities.argmax(dim=-1), probabilities)
+
+    def answers(self, batch: Batch, *, top: int = 5, seeds: Sequence[int] | None = None) -> Iterator[Answer]:
+        """The most probable classes."""
+        return self.ranked(self.predict(batch).probabilities, top)
 
     def _target(self, batch: Batch) -> Tensor:
-        return find_target(batch, "label", (len(batch),), self.config.num_classes)
+        return find_classes(batch, "label", (len(batch),), self.config.num_classes)
 
-    def _cross_entropy(self, logits: Tensor, target: Tensor, share: Tensor | None = None) -> Mean:
+    def _cross_entropy(self, logits: Tensor, target: Tensor, share: Tensor | None = None) -> LossTerm:
         return cross_entropy(
             logits,
             target,
@@ -106,3 +115,24 @@ class Classification(LabelTask):
             label_smoothing=self.config.label_smoothing,
             share=share,
         )
+
+
+def class_counts(prediction: Tensor, target: Tensor, num_classes: int) -> dict[str, Tensor]:
+    """By class: `members`, the number of its targets, and `found`, of those that are predicted. Both (K,).
+
+    Args:
+        prediction: int64 (...).
+        target: int64 (...), -100 = not counted.
+        num_classes: K.
+    """
+    found = target[(prediction == target) & (target != IGNORE)]
+    members = target[target != IGNORE]
+    return {name: x.bincount(minlength=num_classes) for name, x in {"members": members, "found": found}.items()}
+
+
+def _results(sums: dict[str, Tensor]) -> dict[str, Tensor]:
+    has_members = sums["members"] > 0
+    return {
+        "loss": sums["loss"] / sums["weight"],
+        "balanced_accuracy": (sums["found"] / sums["members"])[has_members].mean(),
+    }

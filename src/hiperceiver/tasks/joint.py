@@ -5,8 +5,9 @@ Source: "HiP", where labels join the processor as one more masked modality.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,16 +16,19 @@ from torch import Tensor, nn
 from hiperceiver.modality import Batch, Modality
 from hiperceiver.model import Perceiver
 from hiperceiver.settings.tasks import JointConfig, TaskConfig
-from hiperceiver.tasks.losses import IGNORE, Mean, cross_entropy, number_error
-from hiperceiver.tasks.readout import label_parameters
-from hiperceiver.tasks.task import DataFacts, Task, find_numbers, find_target
+from hiperceiver.tasks.answers import Answer, in_words, most_probable
+from hiperceiver.tasks.label_head import label_parameters
+from hiperceiver.tasks.losses import LossTerm, cross_entropy, number_error, sum_about_mean
+from hiperceiver.tasks.regression import error_sums
+from hiperceiver.tasks.targets import IGNORE, find_classes, find_numbers
+from hiperceiver.tasks.task import TargetInfo, Task
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
 
 
-class JointLabels(NamedTuple):
-    """What a model says about all labels of a batch."""
+class JointPrediction(NamedTuple):
+    """The output for a batch."""
 
     labels: dict[str, Tensor]
     """Per label, the most probable class, int64 (B,), or the number in its own units, float32 (B,)."""
@@ -51,7 +55,7 @@ class Joint(Task):
     """Several labels for each example, as tokens that join the processor.
 
     `batch.targets[NAME]` is int64 (B,), -100 = no label, or for a number float32 (B,), NaN = none. While training, some
-    labels are shown to the model and the hidden ones are foretold, so that it learns what they say of each other; the
+    labels are shown to the model and the hidden ones predicted, so that it learns what they say of each other; the
     loss is the weighted mean over labels of the cross-entropy, or of the squared error in standard deviations, over the
     hidden labels of the batch. The decoder is neither run nor trained.
 
@@ -74,7 +78,7 @@ class Joint(Task):
 
     kind = JointConfig.kind
     config_class = JointConfig
-    source_task: ClassVar[str] = "joint"
+    target_kind = "joint"
     monitor = ("score", "max")
     config: JointConfig
 
@@ -88,13 +92,13 @@ class Joint(Task):
                 )
 
     @classmethod
-    def settings_for(cls, facts: DataFacts) -> dict[str, Any]:
+    def config_from_data(cls, info: TargetInfo) -> dict[str, Any]:
         """The labels, their classes, and the scale of those that are numbers."""
         return {
-            "labels": {name: len(classes) for name, classes in facts.labels.items()},
-            "class_names": {name: classes for name, classes in facts.labels.items() if classes},
-            "target_mean": {name: mean[0] for name, (mean, _) in facts.statistics.items()},
-            "target_std": {name: std[0] for name, (_, std) in facts.statistics.items()},
+            "labels": {name: len(classes) for name, classes in info.labels.items()},
+            "class_names": {name: classes for name, classes in info.labels.items() if classes},
+            "target_mean": {name: mean[0] for name, (mean, _) in info.statistics.items()},
+            "target_std": {name: std[0] for name, (_, std) in info.statistics.items()},
         }
 
     @classmethod
@@ -108,7 +112,7 @@ class Joint(Task):
         """A term for each label."""
         return {name: float((self.config.weights or {}).get(name, 1.0)) for name in self.config.labels}
 
-    def terms(self, batch: Batch) -> dict[str, Mean]:
+    def terms(self, batch: Batch) -> dict[str, LossTerm]:
         """Show some labels, compare the hidden ones."""
         targets = self._targets(batch)
         is_shown: dict[str, Tensor] = {}
@@ -126,33 +130,53 @@ class Joint(Task):
 
     def make_metrics(self) -> MetricCollection:
         """`loss`, `score`, and those of each label."""
-        from torchmetrics import MetricCollection
+        from hiperceiver.tasks.metrics import Sums, collection
 
-        from hiperceiver.tasks.metrics import JointErrors
-
-        errors = JointErrors(self.config.labels, self.term_weights)
-        return MetricCollection({"errors": errors}).to(self.device)
+        results = partial(_results, labels=self.config.labels, weights=self.term_weights)
+        return collection(self.device, sums=Sums(dict.fromkeys(_SUMS, (len(self.config.labels),)), results))
 
     @torch.no_grad()
     def update(self, metrics: MetricCollection, batch: Batch) -> None:
-        """Count a batch in, all labels hidden."""
+        """Add a batch, with all labels hidden."""
         targets = self._targets(batch)
         read = self._read(batch, targets, {})
-        errors = {name: self._error(name, read[name], target) for name, target in targets.items()}
-        metrics.update(
-            error={name: error for name, (error, _) in errors.items()},
-            count={name: count for name, (_, count) in errors.items()},
-            prediction=self._say(read).labels,
-            target=targets,
-        )
+        labels = self._prediction(read).labels
+        rows = []
+        for name, target in targets.items():
+            sums = self._error(name, read[name], target).sums()
+            if self.config.labels[name]:
+                sums["found"] = (labels[name] == target).sum()
+            else:
+                numbers = error_sums(labels[name][:, None], target[:, None])
+                sums |= {each: x.squeeze(0) for each, x in numbers.items() if each != "count"}
+            zero = sums["loss"].new_zeros(())
+            rows.append([sums.get(each, zero).double() for each in _SUMS])
+        columns = zip(_SUMS, zip(*rows, strict=True), strict=True)
+        metrics.update(sums={name: torch.stack(column) for name, column in columns})
 
     @torch.no_grad()
-    def predict(self, batch: Batch) -> JointLabels:
+    def predict(self, batch: Batch) -> JointPrediction:
         """All labels of each example, from its inputs alone."""
-        return self._say(self._read(batch, {}, {}))
+        return self._prediction(self._read(batch, {}, {}))
+
+    def answers(self, batch: Batch, *, top: int = 5, seeds: Sequence[int] | None = None) -> Iterator[Answer]:
+        """The most probable classes of each label, or its number."""
+        prediction = self.predict(batch)
+        for index in range(len(batch)):
+            values: dict[str, Any] = {}
+            texts = []
+            for name, num_classes in self.config.labels.items():
+                if num_classes:
+                    classes = (self.config.class_names or {}).get(name) or [str(k) for k in range(num_classes)]
+                    values[name] = most_probable(prediction.probabilities[name][index].cpu(), classes, top)
+                    texts.append(f"{name} {in_words(values[name][:1])}")
+                else:
+                    values[name] = float(prediction.labels[name][index])
+                    texts.append(f"{name} {values[name]:.5g}")
+            yield Answer(values={"joint": values}, text=", ".join(texts))
 
     def head_parameters(self) -> Iterator[nn.Parameter]:
-        """What the model has for these labels alone."""
+        """The model's parameters for these labels alone."""
         yield from label_parameters(self.model, self.config.labels)
         if self.config.shown:
             for name in self.config.labels:
@@ -161,12 +185,12 @@ class Joint(Task):
     def _targets(self, batch: Batch) -> dict[str, Tensor]:
         shape = (len(batch),)
         return {
-            name: find_target(batch, name, shape, num_classes) if num_classes else find_numbers(batch, name, shape)
+            name: find_classes(batch, name, shape, num_classes) if num_classes else find_numbers(batch, name, shape)
             for name, num_classes in self.config.labels.items()
         }
 
     def _read(self, batch: Batch, targets: Mapping[str, Tensor], is_shown: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Logits (B, K) or numbers in standard deviations (B, 1) of all labels, told those that are shown."""
+        """Logits (B, K) or numbers in standard deviations (B, 1) of all labels, with those visible that are shown."""
         inputs, is_padding = self.input_tensors(batch)
         like = next(iter(inputs.values()), torch.zeros(()))
         for name, shown in is_shown.items():
@@ -187,12 +211,12 @@ class Joint(Task):
     def _is_known(self, name: str, target: Tensor) -> Tensor:
         return target != IGNORE if self.config.labels[name] else ~target.isnan()
 
-    def _error(self, name: str, read: Tensor, target: Tensor) -> Mean:
+    def _error(self, name: str, read: Tensor, target: Tensor) -> LossTerm:
         if self.config.labels[name]:
             return cross_entropy(read, target)
         return number_error(read.squeeze(1), self._in_deviations(name, target))
 
-    def _say(self, read: Mapping[str, Tensor]) -> JointLabels:
+    def _prediction(self, read: Mapping[str, Tensor]) -> JointPrediction:
         labels, probabilities = {}, {}
         for name, x in read.items():
             if self.config.labels[name]:
@@ -201,7 +225,7 @@ class Joint(Task):
             else:
                 mean, std = self._mean_and_std(name)
                 labels[name] = x.squeeze(1).float() * std + mean
-        return JointLabels(labels, probabilities)
+        return JointPrediction(labels, probabilities)
 
     def _in_deviations(self, name: str, target: Tensor) -> Tensor:
         mean, std = self._mean_and_std(name)
@@ -209,3 +233,27 @@ class Joint(Task):
 
     def _mean_and_std(self, name: str) -> tuple[float, float]:
         return (self.config.target_mean or {}).get(name, 0.0), (self.config.target_std or {}).get(name, 1.0)
+
+
+_SUMS = ("loss", "weight", "found", "absolute", "square", "target", "target_square")
+
+
+def _results(sums: dict[str, Tensor], *, labels: Mapping[str, int], weights: Mapping[str, float]) -> dict[str, Tensor]:
+    count = sums["weight"]
+    loss = sums["loss"] / count
+    weight = loss.new_tensor([weights[name] for name in labels]) * (count > 0)
+    spread = sum_about_mean(sums["target"], sums["target_square"], count)
+    accuracy, mae, r2 = sums["found"] / count, sums["absolute"] / count, 1 - sums["square"] / spread
+    is_class = torch.tensor([bool(num_classes) for num_classes in labels.values()], device=loss.device)
+    scores = torch.where(is_class, accuracy, r2.clamp(min=0))
+    results = {
+        "loss": (loss.masked_fill(weight == 0, 0.0) * weight).sum() / weight.sum(),
+        "score": scores[torch.where(is_class, count > 0, ~spread.isnan())].mean(),
+    }
+    for index, (name, num_classes) in enumerate(labels.items()):
+        results[f"loss_{name}"] = loss[index]
+        if num_classes:
+            results[f"{name}_accuracy"] = accuracy[index]
+        else:
+            results |= {f"{name}_mae": mae[index], f"{name}_r2": r2[index]}
+    return results

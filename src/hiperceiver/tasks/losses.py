@@ -10,23 +10,25 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hiperceiver.settings.tasks import NumberLoss, TargetNormalisation
-
-IGNORE = -100
-"""The target of what has no label."""
+from hiperceiver.tasks.targets import IGNORE
 
 _EPSILON = 1e-6
 
 
-class Mean(NamedTuple):
-    """A mean, and of how much it is one."""
+class LossTerm(NamedTuple):
+    """A mean over what counts in a batch, and its weight."""
 
     value: Tensor
-    """float32 scalar; zero where nothing is counted."""
+    """float32 scalar; zero where nothing counts."""
     count: Tensor
-    """Number of what is counted, or the sum of its weights: float32 scalar."""
+    """Number of what counts, or the sum of its weights: float32 scalar."""
+
+    def sums(self) -> dict[str, Tensor]:
+        """Addends of a mean over several batches: `loss` and `weight`."""
+        return {"loss": self.value.double() * self.count, "weight": self.count}
 
 
-def squared_error(reconstruction: Tensor, target: Tensor, is_counted: Tensor | None = None) -> Mean:
+def squared_error(reconstruction: Tensor, target: Tensor, is_counted: Tensor | None = None) -> LossTerm:
     """Mean squared error over the counted tokens of a batch, and their number.
 
     Args:
@@ -44,7 +46,7 @@ def squared_error(reconstruction: Tensor, target: Tensor, is_counted: Tensor | N
         count = is_counted.sum().float()
         reconstruction, target = (x.masked_fill(~is_counted[..., None], 0.0) for x in (reconstruction, target))
     total = F.mse_loss(reconstruction, target, reduction="sum")
-    return Mean(total / (count * target.shape[2]).clamp(min=1), count)
+    return LossTerm(total / (count * target.shape[2]).clamp(min=1), count)
 
 
 def normalise(x: Tensor, normalisation: TargetNormalisation, is_counted: Tensor | None = None) -> Tensor:
@@ -65,7 +67,7 @@ def normalise(x: Tensor, normalisation: TargetNormalisation, is_counted: Tensor 
 def mean_and_deviation(
     x: Tensor, normalisation: TargetNormalisation, is_counted: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """What `normalise` subtracts and divides by: (B, 1, C) for `channel`, (B, 1, 1) for `example`, float32."""
+    """Mean and deviation for `normalise`: (B, 1, C) for `channel`, (B, 1, 1) for `example`, float32."""
     x = x.float()
     if is_counted is None:
         is_counted = x.new_ones(x.shape[:2], dtype=torch.bool)
@@ -86,18 +88,18 @@ def cross_entropy(
     class_weights: Tensor | None = None,
     label_smoothing: float = 0.0,
     share: Tensor | None = None,
-) -> Mean:
-    """Mean cross-entropy over what has a label, and the weight of that mean.
+) -> LossTerm:
+    """Mean cross-entropy over everything with a label.
 
     Args:
         logits: (..., K) for K classes.
         target: int64 (...), -100 = no label.
         class_weights: (K,). An example counts as much as its class.
         label_smoothing: share of the target that is spread over all classes.
-        share: (...), how much each counts beside. None: all 1.
+        share: (...), a weight of each. None: all 1.
 
     Returns:
-        The mean, and the sum of the weights of what has a label (without class weights: its number).
+        The mean, and the sum of the weights (without class weights and shares: the number of labels).
     """
     logits, target = logits.flatten(0, -2).float(), target.flatten()
     each = F.cross_entropy(
@@ -115,18 +117,18 @@ def cross_entropy(
     if share is not None:
         each, weight = each * share.flatten(), weight * share.flatten()
     weight = weight.masked_fill(~is_labelled, 0.0).sum()
-    return Mean(each.sum() / torch.where(weight > 0, weight, 1.0), weight)
+    return LossTerm(each.sum() / torch.where(weight > 0, weight, 1.0), weight)
 
 
 def binary_cross_entropy(
     logits: Tensor, target: Tensor, *, class_weights: Tensor | None = None, label_smoothing: float = 0.0
-) -> Mean:
-    """Mean binary cross-entropy over what is known, and how much that is.
+) -> LossTerm:
+    """Mean binary cross-entropy over known targets.
 
     Args:
         logits: (B, K) for K classes, each decided for itself.
         target: float (B, K), 0 to 1, NaN = unknown.
-        class_weights: (K,). What a member of each class counts; others count 1.
+        class_weights: (K,). Weight of the members of each class; others count 1.
         label_smoothing: share of the target that is spread over yes and no.
 
     Returns:
@@ -138,13 +140,13 @@ def binary_cross_entropy(
     return _mean_over(each, is_known)
 
 
-def number_error(prediction: Tensor, target: Tensor, kind: NumberLoss = "squared") -> Mean:
-    """Mean error of numbers over what is known, and how much that is.
+def number_error(prediction: Tensor, target: Tensor, kind: NumberLoss = "squared") -> LossTerm:
+    """Mean error of numbers over known targets.
 
     Args:
         prediction: (...).
         target: (...), NaN = unknown.
-        kind: `squared`; `absolute`; `huber`: half the square up to 1, from there the absolute error less a half.
+        kind: `squared`; `absolute`; `huber`: half the square up to 1, beyond it the absolute error less a half.
 
     Returns:
         The mean, and the number of known targets.
@@ -155,16 +157,16 @@ def number_error(prediction: Tensor, target: Tensor, kind: NumberLoss = "squared
     return _mean_over(each, is_known)
 
 
-def _mean_over(each: Tensor, is_counted: Tensor) -> Mean:
+def _mean_over(each: Tensor, is_counted: Tensor) -> LossTerm:
     count = is_counted.sum().float()
-    return Mean(each.masked_fill(~is_counted, 0.0).sum() / count.clamp(min=1), count)
+    return LossTerm(each.masked_fill(~is_counted, 0.0).sum() / count.clamp(min=1), count)
 
 
 def balanced_weights(counts: Sequence[float], *, power: float = 0.5) -> tuple[float, ...]:
-    """Class weights that lift rare classes: each class counts (its share)^-power, with a mean of 1 over all labels.
+    """Class weights that lift rare classes: (the class's share)^-power, with a mean of 1 over all labels.
 
     Args:
-        counts: labels of each class in the training data. Classes without any count as one label.
+        counts: labels of each class in the training data. Classes without any are counted as one label.
         power: 0: all labels count the same. 1: all classes count the same, however rare.
 
     >>> balanced_weights([900, 100], power=1)
@@ -178,3 +180,9 @@ def balanced_weights(counts: Sequence[float], *, power: float = 0.5) -> tuple[fl
     raw = [share**-power for share in shares]
     mean = sum(weight * share for weight, share in zip(raw, shares, strict=True)) / sum(shares)
     return tuple(weight / mean for weight in raw)
+
+
+def sum_about_mean(total: Tensor, total_square: Tensor, count: Tensor) -> Tensor:
+    """Sum of squared distances from the mean, of each number, from sums in float64; NaN where all are the same."""
+    spread = total_square - total.square() / count
+    return spread.masked_fill(spread <= 1e-12 * total_square, torch.nan)

@@ -6,7 +6,7 @@ Learners", arXiv 2111.06377.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -24,8 +24,9 @@ from hiperceiver.masking import (
 from hiperceiver.modality import Batch
 from hiperceiver.model import GroupPlan, Perceiver
 from hiperceiver.settings.tasks import MaskedAutoencodingConfig
-from hiperceiver.tasks.losses import Mean, mean_and_deviation, normalise, squared_error
-from hiperceiver.tasks.task import Task, num_told_channels
+from hiperceiver.tasks.answers import Answer, DrawnTokens, ReconstructedTokens
+from hiperceiver.tasks.losses import LossTerm, mean_and_deviation, normalise, squared_error
+from hiperceiver.tasks.task import Task, num_position_channels
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
@@ -89,7 +90,7 @@ class MaskedAutoencoding(Task):
                 raise ValueError(f"modality_weights: expected names among {', '.join(model.input_names)}, got {name!r}")
         if not any(self.modality_weight(name) for name in model.input_names):
             raise ValueError("modality_weights: expected at least one above 0, got none")
-        self.num_told = {name: num_told_channels(model, name) for name in model.input_names}
+        self.num_told = {name: num_position_channels(model, name) for name in model.input_names}
         for name, count in self.num_told.items():
             if count == model.modalities[name].channels:
                 raise ValueError(
@@ -111,7 +112,7 @@ class MaskedAutoencoding(Task):
         terms, group = self.terms(batch), self.model.process_group
         return self.weigh(terms, None if group is None else self.count_together(terms, group))
 
-    def terms(self, batch: Batch) -> dict[str, Mean]:
+    def terms(self, batch: Batch) -> dict[str, LossTerm]:
         """Mask, reconstruct, compare."""
         mask = self.draw_mask(batch, None if self.training else _evaluation_generators(0, len(batch)))
         targets = self.model.own(self.targets(batch))
@@ -179,7 +180,7 @@ class MaskedAutoencoding(Task):
                 )
             is_absent = is_padding.get(name)
             if is_absent is not None:
-                x = x.masked_fill(is_absent[..., None], 0.0)  # whatever stands there, even NaN, must not matter
+                x = x.masked_fill(is_absent[..., None], 0.0)  # even NaN must not matter there
                 is_absent = ~is_absent
             targets[name] = normalise(self._judged(name, x), self.config.target_normalisation, is_absent)
         return targets
@@ -249,6 +250,29 @@ class MaskedAutoencoding(Task):
                 answer = torch.cat([x[..., : self.num_told[name]].to(answer.dtype), answer], dim=-1)
             reconstruction[name] = answer
         return Reconstruction(reconstruction, mask.is_masked)
+
+    @property
+    def drawings(self) -> dict[str, type[DrawnTokens]]:
+        """The reconstruction of each modality."""
+        return dict.fromkeys(self.model.input_names, ReconstructedTokens)
+
+    def answers(self, batch: Batch, *, top: int = 5, seeds: Sequence[int] | None = None) -> Iterator[Answer]:
+        """The reconstruction of each modality, and the share of present tokens that was hidden."""
+        generators = None if seeds is None else [torch.Generator().manual_seed(seed) for seed in seeds]
+        prediction = self.predict(batch, generators)
+        for index in range(len(batch)):
+            drawn, num_hidden, num_present = [], 0, 0
+            for name, tokens in prediction.reconstruction.items():
+                is_masked = prediction.is_masked[name][index].cpu()
+                drawn.append(ReconstructedTokens(modality=name, tokens=tokens[index].cpu(), is_masked=is_masked))
+                is_present = torch.ones_like(is_masked)
+                if name in batch.is_padding:
+                    is_present = ~batch.is_padding[name][index].cpu()
+                num_hidden += int((is_masked & is_present).sum())
+                num_present += int(is_present.sum())
+            share = num_hidden / max(num_present, 1)
+            text = f"reconstructed with {100 * share:.0f}% hidden"
+            yield Answer(values={"hidden_share": share}, text=text, drawn=tuple(drawn))
 
     def _reconstruct(self, batch: Batch, mask: Mask) -> dict[str, Tensor]:
         inputs, is_padding = self.input_tensors(batch)

@@ -64,7 +64,7 @@ def mix(
             continue
         is_absent = batch.is_padding.get(name)
         if is_absent is not None:
-            x = x.masked_fill(is_absent[..., None], 0.0)  # whatever stands there, even NaN, must not matter
+            x = x.masked_fill(is_absent[..., None], 0.0)  # even NaN must not matter there
         other, other_absent = x[partner], None if is_absent is None else is_absent[partner]
         if is_cut:
             is_inside = _draw_box(modalities[name].grid, share).to(x.device)

@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from hiperceiver.modality import Batch
 from hiperceiver.settings.tasks import MultilabelConfig
-from hiperceiver.tasks.losses import Mean, binary_cross_entropy
-from hiperceiver.tasks.readout import LabelTask
-from hiperceiver.tasks.task import find_label_set
+from hiperceiver.tasks.answers import Answer
+from hiperceiver.tasks.label_head import ClassesTask
+from hiperceiver.tasks.losses import LossTerm, binary_cross_entropy
+from hiperceiver.tasks.targets import find_label_set
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
 
 
-class LabelSets(NamedTuple):
-    """What a multi-label classifier says about a batch."""
+class MultilabelPrediction(NamedTuple):
+    """The output for a batch."""
 
     probabilities: Tensor
     """Of each class, whatever the others: float32 (B, K)."""
 
 
-class Multilabel(LabelTask):
+class Multilabel(ClassesTask):
     """Any number of labels for each example.
 
     `batch.targets["labels"]` is float32 (B, K), 1 = has it, 0 = has it not, NaN = unknown, most often a whole row.
 
     Metrics, over the whole set at once and without bins: `loss`; `map`, the mean over classes of average precision
-    (the precision at each member, averaged; examples with the same score come together), as AudioSet's results are
-    told; `auc`, the mean over classes of the area under the receiver operating characteristic. Classes without members
-    are left out of `map`, and of `auc` also those without anything else.
+    (the precision at each member, averaged; tied scores are one group), as in AudioSet's results; `auc`, the mean over
+    classes of the area under the receiver operating characteristic. Classes without members are left out of `map`, and
+    of `auc` also those without anything else.
 
     Args:
         model: the backbone. The decoder is neither run nor trained.
@@ -48,11 +50,11 @@ class Multilabel(LabelTask):
 
     kind = MultilabelConfig.kind
     config_class = MultilabelConfig
-    source_task: ClassVar[str] = "multilabel"
+    target_kind = "multilabel"
     monitor = ("map", "max")
 
-    def terms(self, batch: Batch) -> dict[str, Mean]:
-        """Binary cross-entropy over what is known, mixed examples between both."""
+    def terms(self, batch: Batch) -> dict[str, LossTerm]:
+        """Binary cross-entropy over known targets, mixed examples between both."""
         target = self._target(batch)
         mixed = self.mixed(batch, ~target.isnan().all(dim=1))
         if mixed is not None:
@@ -62,29 +64,74 @@ class Multilabel(LabelTask):
 
     def make_metrics(self) -> MetricCollection:
         """`loss`, `map` and `auc`."""
-        from torchmetrics import MetricCollection
+        from hiperceiver.tasks.metrics import Scores, Sums, collection
 
-        from hiperceiver.tasks.metrics import LabelRanking, MeanLoss
-
-        ranking = LabelRanking(self.config.num_classes)
-        return MetricCollection({"loss": MeanLoss(), "ranking": ranking}, compute_groups=False).to(self.device)
+        sums = Sums({"loss": (), "weight": ()}, lambda sums: {"loss": sums["loss"] / sums["weight"]})
+        return collection(self.device, sums=sums, ranking=Scores(self.config.num_classes, ranking_results))
 
     @torch.no_grad()
     def update(self, metrics: MetricCollection, batch: Batch) -> None:
-        """Count a batch in."""
+        """Add a batch."""
         logits, target = self.logits(batch).float(), self._target(batch)
-        loss, weight = self._cross_entropy(logits, target)
-        metrics.update(value=loss, weight=weight, scores=logits, target=target)
+        metrics.update(sums=self._cross_entropy(logits, target).sums(), scores=logits, target=target)
 
     @torch.no_grad()
-    def predict(self, batch: Batch) -> LabelSets:
-        """How probable each label is for each example."""
-        return LabelSets(self.logits(batch).float().sigmoid())
+    def predict(self, batch: Batch) -> MultilabelPrediction:
+        """The probability of each label for each example."""
+        return MultilabelPrediction(self.logits(batch).float().sigmoid())
+
+    def answers(self, batch: Batch, *, top: int = 5, seeds: Sequence[int] | None = None) -> Iterator[Answer]:
+        """The most probable labels."""
+        return self.ranked(self.predict(batch).probabilities, top)
 
     def _target(self, batch: Batch) -> Tensor:
         return find_label_set(batch, "labels", (len(batch), self.config.num_classes))
 
-    def _cross_entropy(self, logits: Tensor, target: Tensor) -> Mean:
+    def _cross_entropy(self, logits: Tensor, target: Tensor) -> LossTerm:
         return binary_cross_entropy(
             logits, target, class_weights=self.class_weights, label_smoothing=self.config.label_smoothing
         )
+
+
+def ranking_results(scores: Tensor, target: Tensor) -> dict[str, Tensor]:
+    """`map` and `auc` of scores (N, K) and targets (N, K), 1, 0 or NaN = unknown; NaN where no class has any."""
+    nothing = torch.full((1,), torch.nan, device=scores.device)
+    precision, area = [nothing], [nothing]
+    for score, each in zip(scores.T.contiguous(), target.T.contiguous(), strict=True):
+        is_known = ~each.isnan()
+        ap, auc = ranking_quality(score[is_known], each[is_known] == 1)
+        precision.append(ap[None])
+        area.append(auc[None])
+    return {"map": torch.cat(precision).nanmean(), "auc": torch.cat(area).nanmean()}
+
+
+# torchmetrics squashes the scores of a batch if one of them lies outside 0 to 1: ranks would depend on the batches.
+def ranking_quality(scores: Tensor, is_member: Tensor) -> tuple[Tensor, Tensor]:
+    """Average precision and the area under the receiver operating characteristic of one class.
+
+    Tied scores are treated as one group.
+
+    Args:
+        scores: (examples,), higher = sooner.
+        is_member: bool (examples,).
+
+    Returns:
+        Average precision, NaN without members; the area, NaN without members or without others. Both float32 scalars.
+
+    >>> ranking_quality(torch.tensor([0.9, 0.8, 0.7]), torch.tensor([True, False, True]))
+    (tensor(0.8333), tensor(0.5000))
+    """
+    order = scores.argsort(descending=True)
+    ranked = scores[order]
+    is_last = torch.ones_like(is_member)  # of the examples with its score
+    is_last[:-1] = ranked[1:] != ranked[:-1]
+    found = is_member[order].cumsum(dim=0).double()[is_last]
+    rank = torch.arange(1, len(scores) + 1, device=scores.device)[is_last]
+    zero = found.new_zeros(1)
+    members, others = is_member.sum(), (~is_member).sum()
+    newly_found = found.diff(prepend=zero)
+    precision = (newly_found * found / rank).sum() / members
+    wrong = (rank - found).diff(prepend=zero)
+    area = (wrong * (found - newly_found / 2)).sum() / (members * others)
+    has_nan = scores.isnan().any()  # NaN has no rank
+    return precision.masked_fill(has_nan, torch.nan).float(), area.masked_fill(has_nan, torch.nan).float()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,16 +11,18 @@ from torch import Tensor
 from hiperceiver.modality import Batch
 from hiperceiver.model import Perceiver
 from hiperceiver.settings.tasks import RegressionConfig
-from hiperceiver.tasks.losses import Mean, number_error
-from hiperceiver.tasks.readout import ExampleTask
-from hiperceiver.tasks.task import DataFacts, find_numbers
+from hiperceiver.tasks.answers import Answer
+from hiperceiver.tasks.label_head import ExampleTask
+from hiperceiver.tasks.losses import LossTerm, number_error, sum_about_mean
+from hiperceiver.tasks.targets import find_numbers
+from hiperceiver.tasks.task import TargetInfo
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
 
 
-class Numbers(NamedTuple):
-    """What a regressor says about a batch."""
+class RegressionPrediction(NamedTuple):
+    """The output for a batch."""
 
     values: Tensor
     """In the units of the targets: float32 (B, R)."""
@@ -31,7 +34,7 @@ class Regression(ExampleTask):
     Metrics, over all known targets of the set: `loss`, in standard deviations as it is trained; and in the targets' own
     units, for each value and then averaged over the values, `mae`, the mean absolute error, `rmse`, the root of the
     mean squared error, and `r2`, 1 - (squared error) / (squared distance from the set's mean): 1 is perfect, 0 is what
-    always saying the mean gives. Values that are the same in all examples are left out of `r2`.
+    the mean as prediction gives. Values that are the same in all examples are left out of `r2`.
 
     Args:
         model: the backbone. The decoder is neither run nor trained.
@@ -40,13 +43,13 @@ class Regression(ExampleTask):
     >>> from hiperceiver import Batch, Modality, create_model
     >>> model = create_model("hip-nano", modalities={"series": Modality(grid=(128,), channels=2)})
     >>> task = Regression(model, RegressionConfig(num_values=2, target_mean=(20.0, 1013.0))).eval()
-    >>> task.predict(Batch(inputs={"series": torch.randn(1, 128, 2)})).values  # a new model says the mean
+    >>> task.predict(Batch(inputs={"series": torch.randn(1, 128, 2)})).values  # a new model predicts the mean
     tensor([[  20., 1013.]])
     """
 
     kind = RegressionConfig.kind
     config_class = RegressionConfig
-    source_task: ClassVar[str] = "regression"
+    target_kind = "regression"
     monitor = ("loss", "min")
     config: RegressionConfig
     target_mean: Tensor
@@ -61,41 +64,71 @@ class Regression(ExampleTask):
         self.register_buffer("target_std", torch.tensor(std, dtype=torch.float32), persistent=False)
 
     @classmethod
-    def settings_for(cls, facts: DataFacts) -> dict[str, Any]:
+    def config_from_data(cls, info: TargetInfo) -> dict[str, Any]:
         """How many numbers, and their scale."""
-        mean, std = facts.statistics["values"]
+        mean, std = info.statistics["values"]
         return {"num_values": len(mean), "target_mean": mean, "target_std": std}
 
-    def terms(self, batch: Batch) -> dict[str, Mean]:
-        """The mean error over what is known, in standard deviations."""
+    def terms(self, batch: Batch) -> dict[str, LossTerm]:
+        """The mean error over known targets, in standard deviations."""
         return {"error": self._error(self.read(batch), self._target(batch))}
 
     def make_metrics(self) -> MetricCollection:
         """`loss`, `mae`, `rmse` and `r2`."""
-        from torchmetrics import MetricCollection
+        from hiperceiver.tasks.metrics import Sums, collection
 
-        from hiperceiver.tasks.metrics import MeanLoss, NumberErrors
-
-        errors = NumberErrors(self.config.num_values)
-        return MetricCollection({"loss": MeanLoss(), "errors": errors}, compute_groups=False).to(self.device)
+        each = (self.config.num_values,)
+        shapes = {"loss": (), "weight": (), **dict.fromkeys(_SUMS, each)}
+        return collection(self.device, sums=Sums(shapes, _results))
 
     @torch.no_grad()
     def update(self, metrics: MetricCollection, batch: Batch) -> None:
-        """Count a batch in."""
+        """Add a batch."""
         read, target = self.read(batch), self._target(batch)
-        loss, weight = self._error(read, target)
-        metrics.update(value=loss, weight=weight, prediction=self._in_units(read), target=target)
+        metrics.update(sums={**self._error(read, target).sums(), **error_sums(self._in_units(read), target)})
 
     @torch.no_grad()
-    def predict(self, batch: Batch) -> Numbers:
+    def predict(self, batch: Batch) -> RegressionPrediction:
         """The numbers of each example, in the targets' own units."""
-        return Numbers(self._in_units(self.read(batch)))
+        return RegressionPrediction(self._in_units(self.read(batch)))
+
+    def answers(self, batch: Batch, *, top: int = 5, seeds: Sequence[int] | None = None) -> Iterator[Answer]:
+        """Each number with its name."""
+        count = self.config.num_values
+        names = self.classes or [f"value {number}" if count > 1 else "value" for number in range(count)]
+        for each in self.predict(batch).values.tolist():
+            text = ", ".join(f"{name} {value:.5g}" for name, value in zip(names, each, strict=True))
+            values = [{"name": name, "value": value} for name, value in zip(names, each, strict=True)]
+            yield Answer(values={"values": values}, text=text)
 
     def _target(self, batch: Batch) -> Tensor:
         return find_numbers(batch, "values", (len(batch), self.config.num_values))
 
-    def _error(self, read: Tensor, target: Tensor) -> Mean:
+    def _error(self, read: Tensor, target: Tensor) -> LossTerm:
         return number_error(read, (target - self.target_mean) / self.target_std, self.config.loss)
 
     def _in_units(self, read: Tensor) -> Tensor:
         return read.float() * self.target_std + self.target_mean
+
+
+_SUMS = ("count", "absolute", "square", "target", "target_square")
+
+
+def error_sums(prediction: Tensor, target: Tensor) -> dict[str, Tensor]:
+    """Sums over the examples of a batch, of each of R numbers: both (B, R), NaN in the target = unknown."""
+    is_unknown = target.isnan()
+    error = (prediction.double() - target.double()).masked_fill(is_unknown, 0.0)
+    target = target.double().masked_fill(is_unknown, 0.0)
+    sums = ((~is_unknown).sum(dim=0), error.abs().sum(dim=0), error.square().sum(dim=0), target.sum(dim=0))
+    return dict(zip(_SUMS, (*sums, target.square().sum(dim=0)), strict=True))
+
+
+def _results(sums: dict[str, Tensor]) -> dict[str, Tensor]:
+    count, is_known = sums["count"], sums["count"] > 0
+    spread = sum_about_mean(sums["target"], sums["target_square"], count)
+    return {
+        "loss": sums["loss"] / sums["weight"],
+        "mae": (sums["absolute"] / count)[is_known].mean(),
+        "rmse": (sums["square"] / count)[is_known].sqrt().mean(),
+        "r2": (1 - sums["square"] / spread)[~spread.isnan()].mean(),
+    }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,20 +13,18 @@ from hiperceiver.modality import Batch
 from hiperceiver.model import Perceiver
 from hiperceiver.model.layers import ACTIVATIONS, Activation, Linear
 from hiperceiver.settings.tasks import SegmentationConfig
-from hiperceiver.tasks.losses import IGNORE, Mean, cross_entropy
-from hiperceiver.tasks.task import (
-    DataFacts,
-    Task,
-    find_input_modality,
-    find_target,
-)
+from hiperceiver.tasks.answers import Answer, DrawnTokens, LabelledTokens, in_words, most_probable
+from hiperceiver.tasks.classification import class_counts
+from hiperceiver.tasks.losses import LossTerm, cross_entropy
+from hiperceiver.tasks.targets import IGNORE, find_classes
+from hiperceiver.tasks.task import TargetInfo, Task, find_input_modality
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
 
 
-class Segments(NamedTuple):
-    """What a segmenter says about a batch."""
+class SegmentationPrediction(NamedTuple):
+    """The output for a batch."""
 
     label: Tensor
     """The most probable class of each token: int64 (B, M)."""
@@ -41,7 +41,7 @@ class SegmentationHead(nn.Module):
         self.hidden = Linear(num_channels, hidden_channels) if hidden_channels else None
         self.activation = ACTIVATIONS[activation]
         self.output = Linear(hidden_channels or num_channels, num_classes)
-        nn.init.zeros_(self.output.weight)  # at first all classes are as probable
+        nn.init.zeros_(self.output.weight)  # at first all classes are equally probable
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, M, E) to (B, M, K)."""
@@ -75,9 +75,12 @@ class Segmentation(Task):
 
     kind = SegmentationConfig.kind
     config_class = SegmentationConfig
-    source_task: ClassVar[str] = "segmentation"
+    target_kind = "segmentation"
+    has_classes = True
+    can_balance = True
     monitor = ("miou", "max")
     config: SegmentationConfig
+    input_modality: str
     class_weights: Tensor | None
 
     def __init__(self, model: Perceiver, config: SegmentationConfig):
@@ -95,9 +98,9 @@ class Segmentation(Task):
         )
 
     @classmethod
-    def settings_for(cls, facts: DataFacts) -> dict[str, Any]:
+    def config_from_data(cls, info: TargetInfo) -> dict[str, Any]:
         """The number of classes, and which of them is the background."""
-        return {"num_classes": len(facts.classes), "background_class": facts.background_class}
+        return {"num_classes": info.num_classes, "background_class": info.background_class}
 
     def logits(self, batch: Batch) -> Tensor:
         """Unnormalised log-probabilities of the classes of each token: (B, M, K)."""
@@ -109,50 +112,71 @@ class Segmentation(Task):
         latents = self.model.decode(encoded)
         return self.model.read_out(encoded, latents, name, self.head, own_embedding=self.config.own_embedding)
 
-    def terms(self, batch: Batch) -> dict[str, Mean]:
+    def terms(self, batch: Batch) -> dict[str, LossTerm]:
         """Cross-entropy over the labelled tokens."""
         return {"error": self._cross_entropy(self.logits(batch), self._target(batch))}
 
     def make_metrics(self) -> MetricCollection:
         """`loss`, `miou`, `accuracy`, and `foreground_accuracy` where there is a background class."""
-        from torchmetrics import Metric, MetricCollection
         from torchmetrics.classification import MulticlassJaccardIndex
 
-        from hiperceiver.tasks.metrics import ConfusionAccuracy, MeanLoss
+        from hiperceiver.tasks.metrics import Sums, collection
 
-        num_classes, background = self.config.num_classes, self.config.background_class
-        metrics: dict[str, Metric | MetricCollection] = {
-            "loss": MeanLoss(),
-            "miou": MulticlassJaccardIndex(num_classes, average="macro", ignore_index=IGNORE),
-            "accuracy": ConfusionAccuracy(num_classes, ignore_index=IGNORE),
-        }
-        if background is not None:
-            metrics["foreground_accuracy"] = ConfusionAccuracy(
-                num_classes, background_class=background, ignore_index=IGNORE
-            )
-        shared = [name for name in metrics if name != "loss"]  # one confusion matrix for all
-        return MetricCollection(metrics, compute_groups=[["loss"], shared]).to(self.device)
+        num_classes = self.config.num_classes
+        shapes = {"loss": (), "weight": (), "members": (num_classes,), "found": (num_classes,)}
+        return collection(
+            self.device,
+            sums=Sums(shapes, partial(_results, background_class=self.config.background_class)),
+            miou=MulticlassJaccardIndex(num_classes, average="macro", ignore_index=IGNORE),
+        )
 
     @torch.no_grad()
     def update(self, metrics: MetricCollection, batch: Batch) -> None:
-        """Count a batch in."""
+        """Add a batch."""
         logits, target = self.logits(batch), self._target(batch)
-        loss, weight = self._cross_entropy(logits, target)
-        metrics.update(value=loss, weight=weight, preds=logits.argmax(dim=-1), target=target)
+        label = logits.argmax(dim=-1)
+        counts = class_counts(label, target, self.config.num_classes)
+        metrics.update(sums={**self._cross_entropy(logits, target).sums(), **counts}, preds=label, target=target)
 
     @torch.no_grad()
-    def predict(self, batch: Batch) -> Segments:
-        """The class of each token, and how probable each is."""
+    def predict(self, batch: Batch) -> SegmentationPrediction:
+        """The class of each token, and the probability of each class."""
         probabilities = self.logits(batch).float().softmax(dim=-1)
-        return Segments(probabilities.argmax(dim=-1), probabilities)
+        return SegmentationPrediction(probabilities.argmax(dim=-1), probabilities)
+
+    @property
+    def drawings(self) -> dict[str, type[DrawnTokens]]:
+        """The class of each token."""
+        return {self.input_modality: LabelledTokens}
+
+    def answers(self, batch: Batch, *, top: int = 5, seeds: Sequence[int] | None = None) -> Iterator[Answer]:
+        """The share of each class, and the class of each token, -100 where it is absent."""
+        classes = self.classes or tuple(str(number) for number in range(self.config.num_classes))
+        labels = self.predict(batch).label.cpu()
+        absent = batch.is_padding.get(self.input_modality, torch.zeros_like(labels, dtype=torch.bool)).cpu()
+        for label, is_absent in zip(labels, absent, strict=True):
+            present = label[~is_absent]
+            shares = most_probable(present.bincount(minlength=len(classes)) / max(len(present), 1), classes, top)
+            label = label.masked_fill(is_absent, IGNORE)
+            drawn = LabelledTokens(modality=self.input_modality, label=label, classes=classes)
+            yield Answer(values={"shares": shares}, text=in_words(shares), drawn=(drawn,))
 
     def _target(self, batch: Batch) -> Tensor:
         shape = tuple(batch.inputs[self.input_modality].shape[:2])
-        target = find_target(batch, "segmentation", shape, self.config.num_classes)
+        target = find_classes(batch, "segmentation", shape, self.config.num_classes)
         is_absent = batch.is_padding.get(self.input_modality)
         return target if is_absent is None else target.masked_fill(is_absent, IGNORE)
 
-    def _cross_entropy(self, logits: Tensor, target: Tensor) -> Mean:
+    def _cross_entropy(self, logits: Tensor, target: Tensor) -> LossTerm:
         return cross_entropy(
             logits, target, class_weights=self.class_weights, label_smoothing=self.config.label_smoothing
         )
+
+
+def _results(sums: dict[str, Tensor], *, background_class: int | None) -> dict[str, Tensor]:
+    members, found = sums["members"], sums["found"]
+    results = {"loss": sums["loss"] / sums["weight"], "accuracy": found.sum() / members.sum()}
+    if background_class is not None:
+        counts = torch.arange(len(members), device=members.device) != background_class
+        results["foreground_accuracy"] = found[counts].sum() / members[counts].sum()
+    return results

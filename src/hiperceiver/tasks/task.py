@@ -1,9 +1,9 @@
-"""What every task offers the trainer: a loss, metrics, predictions, and plain settings to save."""
+"""The interface of a task: a model with a loss, metrics, predictions, and plain settings to save."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
@@ -14,15 +14,16 @@ from torch import Tensor, nn
 from hiperceiver.modality import Batch, Modality
 from hiperceiver.model import Perceiver
 from hiperceiver.settings.tasks import TaskConfig
-from hiperceiver.tasks.losses import IGNORE, Mean
+from hiperceiver.tasks.answers import Answer, DrawnTokens
+from hiperceiver.tasks.losses import LossTerm
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataFacts:
-    """What the training data says of its targets, for a task that is made for it."""
+class TargetInfo:
+    """The targets of the training data as a whole."""
 
     classes: tuple[str, ...] = ()
     """Names of the classes of `label`, `labels` or `segmentation`."""
@@ -32,6 +33,17 @@ class DataFacts:
     """For joint labels: name -> names of its classes; none for a number."""
     statistics: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = field(default_factory=dict)
     """Of `values` and of joint labels that are numbers: name -> mean and standard deviation of each number."""
+
+    @property
+    def num_classes(self) -> int:
+        """Number of `classes`.
+
+        Raises:
+            ValueError: there are fewer than two.
+        """
+        if len(self.classes) < 2:
+            raise ValueError(f"classes: expected at least 2, got {len(self.classes)}")
+        return len(self.classes)
 
 
 class Task(nn.Module, ABC):
@@ -44,20 +56,26 @@ class Task(nn.Module, ABC):
     kind: ClassVar[str]
     """Its name in `TASKS`, in settings and on the command line."""
     config_class: ClassVar[type[TaskConfig]]
-    source_task: ClassVar[str] = "none"
-    """What targets a source must give: `none`, `classification`, `multilabel`, `regression`, `segmentation` or
+    target_kind: ClassVar[str] = "none"
+    """The targets that a source must give: `none`, `classification`, `multilabel`, `regression`, `segmentation` or
     `joint`."""
+    has_classes: ClassVar[bool] = False
+    """Whether `classes` names the classes of its target."""
+    can_balance: ClassVar[bool] = False
+    """Whether `class_weights` can be taken from how many examples each class has."""
     monitor: ClassVar[tuple[str, Literal["min", "max"]]]
-    """The metric that tells the best checkpoint, and which way is better."""
+    """The metric that selects the best checkpoint, and which way is better."""
 
     model: Perceiver
     """The model that is trained."""
     head: nn.Module
-    """What the task adds to the model; saved beside it. Its state is empty where nothing is added."""
+    """The weights that the task adds to the model; saved beside it. Its state is empty where nothing is added."""
+    input_modality: str | None = None
+    """The modality that an example must have; None: any."""
     encoders: dict[str, dict[str, Any]]
     """Per modality: how raw values become tokens, as plain values. Empty where not known."""
     classes: tuple[str, ...]
-    """Names of the labels. Empty where not known."""
+    """Names of the classes, or of the numbers of a regression. Empty where not known."""
 
     def __init__(self, model: Perceiver, config: TaskConfig):
         super().__init__()
@@ -78,8 +96,12 @@ class Task(nn.Module, ABC):
         return self.loss(batch)
 
     @classmethod
-    def settings_for(cls, facts: DataFacts) -> dict[str, Any]:
-        """Fields of the config that the data says, so that nobody else need to."""
+    def config_from_data(cls, info: TargetInfo) -> dict[str, Any]:
+        """The fields of the config that the training data give: `from_data` of the config's class.
+
+        Raises:
+            ValueError: the targets are too few to learn from.
+        """
         return {}
 
     @classmethod
@@ -93,37 +115,39 @@ class Task(nn.Module, ABC):
         return {"error": 1.0}
 
     @abstractmethod
-    def terms(self, batch: Batch) -> dict[str, Mean]:
-        """Means over what counts in a batch, whose weighted mean is what a training step minimises.
+    def terms(self, batch: Batch) -> dict[str, LossTerm]:
+        """The means whose weighted mean a training step minimises, by the names of `term_weights`.
 
-        By the names of `term_weights`; what the batch has nothing of may be missing.
+        A term without anything to count may be missing.
         """
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """What a training step minimises.
 
         Returns:
-            The weighted mean of the terms that count something, a float32 scalar; and, where the task has several
+            The weighted mean of the terms with a count above 0, a float32 scalar; and, where the task has several
             terms, those of the batch as `loss_NAME`, without gradient.
         """
         return self.weigh(self.terms(batch))
 
-    def count_together(self, terms: Mapping[str, Mean], group: dist.ProcessGroup | None = None) -> dict[str, Tensor]:
-        """By term, what counts in the parts of all processes of a group (None: of all that there are)."""
-        nothing = torch.zeros((), device=self.device)
+    def count_together(
+        self, terms: Mapping[str, LossTerm], group: dist.ProcessGroup | None = None
+    ) -> dict[str, Tensor]:
+        """The count of each term, summed over the processes of a group (None: over all)."""
+        zero = torch.zeros((), device=self.device)
         names = self.term_weights
-        counts = torch.stack([terms[name].count if name in terms else nothing for name in names])
+        counts = torch.stack([terms[name].count if name in terms else zero for name in names])
         dist.all_reduce(counts, group=group)
         return dict(zip(names, counts, strict=True))
 
     def weigh(
-        self, terms: Mapping[str, Mean], counts: Mapping[str, Tensor] | None = None
+        self, terms: Mapping[str, LossTerm], counts: Mapping[str, Tensor] | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The `loss` that terms come to.
+        """The `loss` of these terms.
 
         Args:
-            terms: of a batch, or of the part of one that a process has.
-            counts: what `count_together` gives. The loss and the logs are then what this part adds to those of the
+            terms: of a batch, or of one process's part of it.
+            counts: what `count_together` gives. The loss and the logs are then this part's share of those of the
                 whole. None: the terms are of the whole.
         """
         if counts is None:
@@ -134,7 +158,7 @@ class Task(nn.Module, ABC):
             if name not in counts:
                 continue
             count = counts[name]
-            weights = weights + weight * (count > 0)  # a term that counts nothing has no say
+            weights = weights + weight * (count > 0)  # terms with a zero count are ignored
             if name in terms:
                 part = terms[name].value * (terms[name].count / torch.where(count > 0, count, 1.0))
                 total = total + weight * part
@@ -147,14 +171,29 @@ class Task(nn.Module, ABC):
 
     @abstractmethod
     def update(self, metrics: MetricCollection, batch: Batch) -> None:
-        """Count a batch in. What `compute()` gives does not depend on how examples were put into batches."""
+        """Add a batch to the metrics. What `compute()` gives does not depend on the division into batches."""
 
     @abstractmethod
     def predict(self, batch: Batch) -> NamedTuple:
-        """What the model says about a batch. Call `eval()` first."""
+        """The model's output for a batch, as tensors. Call `eval()` first."""
+
+    @property
+    def drawings(self) -> dict[str, type[DrawnTokens]]:
+        """Modality -> the picture that `answers` gives of it; empty for a task whose answers are values alone."""
+        return {}
+
+    @abstractmethod
+    def answers(self, batch: Batch, *, top: int = 5, seeds: Sequence[int] | None = None) -> Iterator[Answer]:
+        """The prediction for each example of a batch, for people and programs.
+
+        Args:
+            batch: on the model's device.
+            top: number of classes that are named.
+            seeds: of each example's random numbers, for a task that draws some. None: as in an evaluation.
+        """
 
     def head_parameters(self) -> Iterator[nn.Parameter]:
-        """What is trained where the rest of the model is frozen (a probe): the parameters that only this task uses."""
+        """The parameters that only this task uses: those that are trained where the backbone is frozen (a probe)."""
         return self.head.parameters()
 
     def settings(self) -> dict[str, Any]:
@@ -162,9 +201,9 @@ class Task(nn.Module, ABC):
         return self.config.to_dict()
 
     def input_tensors(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """A batch's modalities of role `input`, and their padding: labels are never shown to the model.
+        """A batch's modalities of role `input`, and their padding. Labels are never shown to the model.
 
-        They come in the model's order, whatever the batch's: the model deals its groups to them in theirs.
+        They are in the model's order, whatever the batch's: the model assigns its groups in that order.
         """
         labels = self.model.label_names
         names = (*self.model.input_names, *batch.inputs)
@@ -188,51 +227,6 @@ def find_input_modality(model: Perceiver, name: str | None) -> str:
     return name
 
 
-def num_told_channels(model: Perceiver, name: str) -> int:
-    """A modality's first channels that the model is told even of hidden tokens: coordinates that are positions."""
+def num_position_channels(model: Perceiver, name: str) -> int:
+    """Number of a modality's leading channels that are its positions; they stay visible when a token is masked."""
     return model.modalities[name].num_coordinates if model.config.positions == "coordinate" else 0
-
-
-def find_target(batch: Batch, name: str, shape: tuple[int, ...], num_classes: int) -> Tensor:
-    """The named target of a batch, checked: int64 of the given shape, with classes 0 to K - 1 or -100."""
-    target = _target(batch, name)
-    if target.dtype != torch.int64 or tuple(target.shape) != shape:
-        raise ValueError(f"targets: expected int64 {shape} for {name!r}, got {target.dtype} {tuple(target.shape)}")
-    if _can_look_at(target):
-        wrong = target[(target != IGNORE) & ((target < 0) | (target >= num_classes))]
-        if len(wrong):
-            raise ValueError(f"targets: expected {name!r} from 0 to {num_classes - 1} or {IGNORE}, got {int(wrong[0])}")
-    return target
-
-
-def find_numbers(batch: Batch, name: str, shape: tuple[int, ...]) -> Tensor:
-    """The named target of a batch, checked: float32 of the given shape, finite or NaN = unknown."""
-    target = _target(batch, name)
-    if not target.is_floating_point() or tuple(target.shape) != shape:
-        raise ValueError(f"targets: expected float32 {shape} for {name!r}, got {target.dtype} {tuple(target.shape)}")
-    target = target.float()  # half precision turns whole batches into its own
-    if _can_look_at(target) and target.isinf().any():
-        raise ValueError(f"targets: expected finite numbers or NaN for {name!r}, got infinity")
-    return target
-
-
-def find_label_set(batch: Batch, name: str, shape: tuple[int, ...]) -> Tensor:
-    """The named target of a batch, checked: float32 of the given shape, 0, 1 or NaN = unknown."""
-    target = find_numbers(batch, name, shape)
-    if _can_look_at(target):
-        wrong = target[(target != 0) & (target != 1) & ~target.isnan()]
-        if len(wrong):
-            raise ValueError(f"targets: expected 0, 1 or NaN for {name!r}, got {wrong[0].item():g}")
-    return target
-
-
-def _target(batch: Batch, name: str) -> Tensor:
-    if name not in batch.targets:
-        came = ", ".join(batch.targets) or "none"
-        raise ValueError(f"targets: expected {name!r} in the batch, got {came}")
-    return batch.targets[name]
-
-
-def _can_look_at(target: Tensor) -> bool:
-    """On a GPU looking would make it wait; there the loss kernel itself stops on a wrong class."""
-    return target.device.type == "cpu" and not torch.compiler.is_compiling()

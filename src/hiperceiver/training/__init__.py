@@ -6,20 +6,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hiperceiver.settings.run import TrainingSettings, format_duration, parse_duration
     from hiperceiver.training.evaluation import evaluate
     from hiperceiver.training.finetune import start_from
     from hiperceiver.training.folder import check_run_folder
     from hiperceiver.training.randomness import seed_everything
     from hiperceiver.training.run import TrainingResult, train
-    from hiperceiver.training.settings import TrainingSettings, format_duration, parse_duration
 
 _HOMES = {
     "TrainingResult": "hiperceiver.training.run",
-    "TrainingSettings": "hiperceiver.training.settings",
+    "TrainingSettings": "hiperceiver.settings.run",
     "check_run_folder": "hiperceiver.training.folder",
     "evaluate": "hiperceiver.training.evaluation",
-    "format_duration": "hiperceiver.training.settings",
-    "parse_duration": "hiperceiver.training.settings",
+    "format_duration": "hiperceiver.settings.run",
+    "parse_duration": "hiperceiver.settings.run",
     "seed_everything": "hiperceiver.training.randomness",
     "start_from": "hiperceiver.training.finetune",
     "train": "hiperceiver.training.run",

@@ -11,9 +11,9 @@ import torch
 from hiperceiver.data.example import ExampleDataset
 from hiperceiver.data.loading import eval_loader
 from hiperceiver.modality import Batch
+from hiperceiver.settings.run import Accelerator, Precision
 from hiperceiver.tasks.task import Task
 from hiperceiver.training.progress import counting
-from hiperceiver.training.settings import Accelerator, Precision
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,12 +9,12 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from hiperceiver.modality import Batch
-from hiperceiver.tasks.losses import Mean
+from hiperceiver.settings.run import TrainingSettings
+from hiperceiver.tasks.losses import LossTerm
 from hiperceiver.tasks.task import Task
 from hiperceiver.training.logs import LossWindow
 from hiperceiver.training.optimizer import make_optimizer
 from hiperceiver.training.schedule import RunClock, Schedule
-from hiperceiver.training.settings import TrainingSettings
 
 
 class TrainingModule(LightningModule):
@@ -74,7 +74,7 @@ class TrainingModule(LightningModule):
             if self.stand_in is not None:
                 self.last_loss = None
                 terms = self._terms(self.stand_in.to(self.device))
-                return self._weigh({name: Mean(term.value, term.count * 0) for name, term in terms.items()})[0]
+                return self._weigh({name: LossTerm(term.value, term.count * 0) for name, term in terms.items()})[0]
             weights = [weight for weight in self.parameters() if weight.requires_grad]
             return torch.stack([weight.sum() for weight in weights]).sum() * 0.0
         loss, logs = self._weigh(self._terms(batch))
@@ -82,7 +82,7 @@ class TrainingModule(LightningModule):
         self.window.add(batch, loss, logs)
         return loss * self.num_ranks  # Lightning's strategies take the mean of the gradients
 
-    def _weigh(self, terms: dict[str, Mean]) -> tuple[Tensor, dict[str, Tensor]]:
+    def _weigh(self, terms: dict[str, LossTerm]) -> tuple[Tensor, dict[str, Tensor]]:
         """What this process's examples add to the loss of the whole batch, and to its logs."""
         return self.task.weigh(terms, None if self.num_ranks == 1 else self.task.count_together(terms))
 

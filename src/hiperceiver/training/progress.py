@@ -11,8 +11,8 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from hiperceiver.settings.run import format_duration
 from hiperceiver.training.schedule import RunClock
-from hiperceiver.training.settings import format_duration
 
 _SECONDS_BETWEEN_FRAMES = 0.5
 _SECONDS_BETWEEN_LINES = 15.0

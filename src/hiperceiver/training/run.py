@@ -21,6 +21,7 @@ from hiperceiver.data.loading import eval_loader, train_loader
 from hiperceiver.data.streamed import StreamedExamples
 from hiperceiver.modality import Modality
 from hiperceiver.model import read_model
+from hiperceiver.settings.run import TrainingSettings
 from hiperceiver.tasks.task import Task
 from hiperceiver.training.checkpoints import RUN_KEY, CheckpointFiles, read_checkpoint
 from hiperceiver.training.control import RunControl
@@ -35,7 +36,6 @@ from hiperceiver.training.processes import Processes
 from hiperceiver.training.progress import make_display
 from hiperceiver.training.quiet import quiet_lightning
 from hiperceiver.training.schedule import RunClock
-from hiperceiver.training.settings import TrainingSettings
 from hiperceiver.training.strategies import (
     ShardedModule,
     ShareWeights,

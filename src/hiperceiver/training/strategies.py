@@ -16,12 +16,12 @@ from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Str
 from torch import nn
 
 from hiperceiver.modality import Batch
+from hiperceiver.settings.run import TrainingSettings
 from hiperceiver.tasks.task import Task
 from hiperceiver.training.ema import AverageWeights
 from hiperceiver.training.launch import Place
 from hiperceiver.training.module import TrainingModule
 from hiperceiver.training.processes import Processes
-from hiperceiver.training.settings import TrainingSettings
 
 WholeTask = Callable[[], AbstractContextManager[Task | None]]
 """Gives the task whose weights are validated and saved, to the first process, for as long as a context lasts; None to

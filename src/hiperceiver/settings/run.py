@@ -1,11 +1,12 @@
-"""How a run is trained: the numbers that a user may turn. No torch here: a command line must show them quickly."""
+"""The settings of a training run: length, optimizer and schedule, precision, validation, checkpoints, devices."""
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
+
+from hiperceiver.settings.base import Count, CountOrZero, NonNegative, Positive, Probability, Settings, Share
 
 Precision = Literal["32", "bf16"]
 Accelerator = Literal["auto", "cpu", "gpu", "cuda", "mps"]
@@ -14,7 +15,6 @@ Strategy = Literal["auto", "ddp", "fsdp"]
 DEFAULT_STEPS = 10_000
 """Length of a run for which neither `steps` nor `max_time` is given."""
 
-_MAY_BE_NONE = ("steps", "validate_every", "checkpoint_every", "num_workers", "devices", "num_nodes")
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 
 
@@ -61,109 +61,68 @@ def format_duration(seconds: float) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingSettings:
+class TrainingSettings(Settings):
     """How a run is trained. A run ends after `steps` or after `max_time`, whichever comes first.
 
     >>> TrainingSettings(max_time="4m", batch_size=16).max_seconds
     240.0
     """
 
-    steps: int | None = None
+    steps: Count | None = None
     """Optimizer steps of the run; None: as many as fit into `max_time`, or 10,000 if that is not given either."""
     max_time: str | None = None
     """Time of the run as "HH:MM:SS", "90s", "4m" or "1h30m", a resumed run's earlier parts included; the last
     validation comes on top."""
-    batch_size: int = 32
+    batch_size: Count = 32
     """Examples in a batch, of all devices together: each takes an equal part."""
-    accumulate: int = 1
+    accumulate: Count = 1
     """Batches whose gradients are averaged for one optimizer step."""
-    learning_rate: float = 1e-3
+    learning_rate: Positive = 1e-3
     """Highest learning rate of AdamW, reached after the warm-up."""
-    final_learning_rate: float = 0.01
+    final_learning_rate: Share = 0.01
     """Learning rate at the end of the run, as a share of the highest; a cosine leads there."""
-    warmup: float = 0.05
+    warmup: Probability = 0.05
     """Share of the run during which the learning rate rises from zero."""
-    weight_decay: float = 0.05
+    weight_decay: NonNegative = 0.05
     """Decay of the weights of linear layers; biases, norms, positions and latents never decay."""
-    gradient_clip: float | None = 1.0
+    gradient_clip: Positive | None = 1.0
     """Longest gradient (L2 norm over all weights) that is not shortened; None: never shortened."""
-    ema: float = 0.0
+    ema: Probability = 0.0
     """Decay of the moving average of the weights that is validated and saved, such as 0.999; 0: no average."""
     precision: Precision = "32"
     """`32`: float32; `bf16`: bfloat16 where it is safe, float32 weights."""
     compile: bool = False
     """Compile the training step with torch.compile."""
-    seed: int = 0
+    seed: CountOrZero = 0
     """Seed of everything random: order of the data, masks, dropout."""
-    validate_every: int | None = None
+    validate_every: Count | None = None
     """Optimizer steps between validations; None: ten times in the run, fewer in a run limited by time
     where that would take more than a tenth of it. The last weights are always validated."""
-    log_every: int = 10
+    log_every: Count = 10
     """Optimizer steps between rows in the logs."""
-    checkpoint_every: int | None = None
+    checkpoint_every: Count | None = None
     """Optimizer steps between checkpoints, beside those by time; None: by time alone."""
-    checkpoint_every_seconds: float = 30.0
+    checkpoint_every_seconds: Positive = 30.0
     """Seconds between checkpoints; longer if saving took more than a twentieth of that."""
-    num_workers: int | None = None
+    num_workers: CountOrZero | None = None
     """Processes that load data; None: none beside a CPU, which they would take from training, up to 8 beside a GPU."""
-    max_bad_share: float = 0.1
+    max_bad_share: Share = 0.1
     """Largest share of examples that may be unreadable before the run fails."""
     strict: bool = False
     """Fail at the first unreadable example."""
     accelerator: Accelerator = "auto"
     """Kind of device; auto: a GPU if there is one."""
-    devices: int | None = None
+    devices: Count | None = None
     """Devices on each machine, each with a process of its own; beside the CPU they are processes alone. None: as many
     as torchrun or SLURM started, 1 without them."""
-    num_nodes: int | None = None
+    num_nodes: Count | None = None
     """Machines. None: those of torchrun or SLURM, 1 without them."""
     strategy: Strategy = "auto"
     """How several devices share the work. ddp: each holds the whole model and they average gradients; fsdp: each holds
     a part of every weight, of its gradient and of the optimizer's state; auto: ddp."""
 
     def __post_init__(self) -> None:
-        for name, lowest in [
-            ("steps", 1),
-            ("batch_size", 1),
-            ("accumulate", 1),
-            ("seed", 0),
-            ("validate_every", 1),
-            ("log_every", 1),
-            ("checkpoint_every", 1),
-            ("num_workers", 0),
-            ("devices", 1),
-            ("num_nodes", 1),
-        ]:
-            value = getattr(self, name)
-            may_be_none = name in _MAY_BE_NONE
-            if value is None and may_be_none:
-                continue
-            if not isinstance(value, int) or isinstance(value, bool) or value < lowest:
-                none = " or None" if may_be_none else ""
-                raise ValueError(f"{name}: expected a whole number >= {lowest}{none}, got {value!r}")
-        for name in ("learning_rate", "checkpoint_every_seconds"):
-            if not _is_number(getattr(self, name)) or getattr(self, name) <= 0:
-                raise ValueError(f"{name}: expected a number above 0, got {getattr(self, name)!r}")
-        if not _is_number(self.weight_decay) or self.weight_decay < 0:
-            raise ValueError(f"weight_decay: expected a number >= 0, got {self.weight_decay!r}")
-        if self.gradient_clip is not None and (not _is_number(self.gradient_clip) or self.gradient_clip <= 0):
-            raise ValueError(f"gradient_clip: expected a number above 0 or None, got {self.gradient_clip!r}")
-        for name in ("final_learning_rate", "max_bad_share"):
-            if not _is_number(getattr(self, name)) or not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}: expected a share from 0 to 1, got {getattr(self, name)!r}")
-        for name in ("warmup", "ema"):
-            if not _is_number(getattr(self, name)) or not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected a number from 0 to below 1, got {getattr(self, name)!r}")
-        for name, choices in [
-            ("precision", get_args(Precision)),
-            ("accelerator", get_args(Accelerator)),
-            ("strategy", get_args(Strategy)),
-        ]:
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {getattr(self, name)!r}")
-        for name in ("compile", "strict"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name}: expected true or false, got {getattr(self, name)!r}")
+        super().__post_init__()
         if self.max_time is not None:
             try:
                 parse_duration(self.max_time)
@@ -176,7 +135,3 @@ class TrainingSettings:
     def max_seconds(self) -> float | None:
         """`max_time` in seconds."""
         return None if self.max_time is None else parse_duration(self.max_time)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from hiperceiver.training.settings import TrainingSettings, format_duration, parse_duration
+from hiperceiver.settings.run import TrainingSettings, format_duration, parse_duration
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
-"""What is said about a whole example, read from the processor. The decoder is never run."""
+"""Numbers of a whole example, read from the processor: the base of four tasks. The decoder is never run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -12,12 +12,13 @@ from hiperceiver.modality import Batch, Modality
 from hiperceiver.model import Perceiver
 from hiperceiver.model.layers import Activation, CrossAttention, Linear, learned_table
 from hiperceiver.settings.tasks import ClassificationConfig, LabelReadout, MultilabelConfig, TaskConfig
+from hiperceiver.tasks.answers import Answer, in_words, most_probable
 from hiperceiver.tasks.mixing import Mixed, mix
-from hiperceiver.tasks.task import DataFacts, Task
+from hiperceiver.tasks.task import TargetInfo, Task
 
 
 class QueryHead(nn.Module):
-    """A learned query looks at the processor's latents: (B, 1, N, D) to K numbers (B, K), zero at first."""
+    """A learned query attends to the processor's latents: (B, 1, N, D) to K numbers (B, K), zero at first."""
 
     def __init__(self, latent_channels: int, num_outputs: int, *, activation: Activation):
         super().__init__()
@@ -27,7 +28,7 @@ class QueryHead(nn.Module):
         )
         self.norm = nn.LayerNorm(latent_channels)
         self.output = Linear(latent_channels, num_outputs)
-        nn.init.zeros_(self.output.weight)  # at first all classes are as probable
+        nn.init.zeros_(self.output.weight)  # at first all classes are equally probable
 
     def forward(self, processor_latents: Tensor) -> Tensor:
         """(B, 1, N, D) to (B, K)."""
@@ -44,7 +45,7 @@ class ExampleTask(Task):
     def _make_readout(
         self, num_outputs: int, readout: LabelReadout = "query", label_modality: str | None = None
     ) -> None:
-        """For the subclass's `__init__`: what K numbers are read with, a `QueryHead` or a label modality."""
+        """For the subclass's `__init__`: the readout of K numbers, a `QueryHead` or a label modality."""
         if readout == "query":
             width = self.model.processor.config.num_channels
             self.head = QueryHead(width, num_outputs, activation=self.model.config.activation)
@@ -68,9 +69,10 @@ class ExampleTask(Task):
             yield from label_parameters(self.model, [self.label_modality])
 
 
-class LabelTask(ExampleTask):
-    """Base of the tasks that say which classes a whole example is of."""
+class ClassesTask(ExampleTask):
+    """Base of the tasks that give the classes of a whole example."""
 
+    has_classes = True
     config: ClassificationConfig | MultilabelConfig
     class_weights: Tensor | None
 
@@ -83,9 +85,9 @@ class LabelTask(ExampleTask):
         )
 
     @classmethod
-    def settings_for(cls, facts: DataFacts) -> dict[str, Any]:
+    def config_from_data(cls, info: TargetInfo) -> dict[str, Any]:
         """The number of classes."""
-        return {"num_classes": len(facts.classes)}
+        return {"num_classes": info.num_classes}
 
     @classmethod
     def label_modalities(cls, config: TaskConfig) -> dict[str, Modality]:
@@ -101,14 +103,21 @@ class LabelTask(ExampleTask):
         return self.read(batch)
 
     def mixed(self, batch: Batch, is_labelled: Tensor) -> Mixed | None:
-        """A training batch with its examples mixed as the config says; None where nothing is mixed."""
+        """A training batch with its examples mixed by mixup and cutmix; None where the config has neither."""
         if not self.training or not (self.config.mixup or self.config.cutmix):
             return None
         return mix(batch, self.model.modalities, is_labelled, mixup=self.config.mixup, cutmix=self.config.cutmix)
 
+    def ranked(self, probabilities: Tensor, count: int) -> Iterator[Answer]:
+        """An answer with the most probable classes for each row of (B, K)."""
+        names: Sequence[str] = self.classes or [str(number) for number in range(self.config.num_classes)]
+        for each in probabilities.cpu():
+            labels = most_probable(each, names, count)
+            yield Answer(values={"labels": labels}, text=in_words(labels))
+
 
 def label_parameters(model: Perceiver, names: Iterable[str]) -> Iterator[nn.Parameter]:
-    """What a model has for reading these label modalities alone."""
+    """A model's parameters for reading these label modalities alone."""
     assert model.label_readout is not None
     yield from model.label_readout.parameters()
     for name in names:

@@ -1,0 +1,90 @@
+"""A task's answer about one example: plain values, a line of text, and tokens that can be drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnTokens:
+    """Tokens of a modality that an encoder turns into a picture. On the CPU."""
+
+    kind: ClassVar[str]
+    """Which picture: its name for `hip plot --kind`."""
+
+    modality: str
+    """Whose tokens."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReconstructedTokens(DrawnTokens):
+    """What a model makes of hidden tokens."""
+
+    kind: ClassVar[str] = "reconstruction"
+
+    tokens: Tensor
+    """(M, C)."""
+    is_masked: Tensor
+    """bool (M,), True = was hidden."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForecastTokens(DrawnTokens):
+    """The last steps of a series."""
+
+    kind: ClassVar[str] = "forecast"
+
+    tokens: Tensor
+    """(tokens in h steps, C)."""
+    persistence: Tensor
+    """The same of the forecast that repeats the last visible step."""
+    horizon: int
+    """Steps along the grid's first axis, h."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledTokens(DrawnTokens):
+    """A class for each token."""
+
+    kind: ClassVar[str] = "segmentation"
+
+    label: Tensor
+    """int64 (M,)."""
+    classes: tuple[str, ...]
+    """Names of the classes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a task says of one example."""
+
+    values: dict[str, Any]
+    """For JSON."""
+    text: str
+    """One line for people."""
+    drawn: tuple[DrawnTokens, ...] = ()
+    """One entry for each of the task's `drawings`."""
+
+
+def most_probable(probabilities: Tensor, classes: Sequence[str], count: int) -> list[dict[str, Any]]:
+    """The classes with the largest probabilities, those of zero left out.
+
+    >>> import torch
+    >>> most_probable(torch.tensor([0.25, 0.75, 0.0]), ["cat", "dog", "bird"], 3)
+    [{'name': 'dog', 'probability': 0.75}, {'name': 'cat', 'probability': 0.25}]
+    """
+    top = probabilities.topk(min(count, len(classes)))
+    return [
+        {"name": classes[index], "probability": round(float(value), 6)}
+        for value, index in zip(top.values, top.indices.tolist(), strict=True)
+        if value > 0
+    ]
+
+
+def in_words(labels: Sequence[dict[str, Any]]) -> str:
+    """What `most_probable` gives, in a line."""
+    return ", ".join(f"{each['name']} {100 * each['probability']:.1f}%" for each in labels)
