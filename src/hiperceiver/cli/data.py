@@ -26,7 +26,7 @@ from hiperceiver.tasks import Task
 
 OUR_NAMES = {
     "source": "data",
-    "mode": "colours",
+    "colours": "colours",
     "config_name": "subset",
     "columns": "columns",
     "label_column": "label-column",
@@ -59,7 +59,7 @@ def open_data(settings: DataSettings, *, task: str, encoders: Mapping[str, Encod
             task=task,
             encoders=encoders,
             size=settings.size,
-            mode=settings.colours,
+            colours=settings.colours,
             fit=settings.fit,
             augmentations=augmentations or None,
             **source_options(settings),
@@ -149,7 +149,7 @@ def source_options(settings: SourceSettings) -> dict[str, Any]:
         "split_seed": settings.split_seed,
     }
     for name in settings.data_settings:
-        if name in options or name in ("task", "encoders", "augmentations", "size", "mode", "fit", "classes"):
+        if name in options or name in ("task", "encoders", "augmentations", "size", "colours", "fit", "classes"):
             raise UserError(f"--data-settings: {name} has an option of its own; see --help")
     return {**options, **settings.data_settings}
 

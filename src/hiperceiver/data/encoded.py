@@ -142,16 +142,14 @@ def encode_record(
     if not values:
         raise ValueError(f"has none of the modalities {', '.join(encoders)}")
     kinds = {modality: encoder.kind for modality, encoder in encoders.items()}
-    mask_encoder = None
+    fits = {modality: encoder.fit_to_grid for modality, encoder in encoders.items()}
     if MASK in _required(record, targets):
         modality, mask_encoder = _masked_picture(record, encoders)
         values[MASK] = _decode_mask(record, mask_encoder, num_classes, values[modality])
+        fits[MASK] = mask_encoder.fit_mask_to_grid
         kinds[MASK] = "mask"
     values = _changed(values, kinds, [each for each in augmentations if not each.is_on_grid], rng)
-    values = {
-        name: mask_encoder.fit_mask_to_grid(value) if mask_encoder and name == MASK else encoders[name].fit_to_grid(value)
-        for name, value in values.items()
-    }
+    values = {name: fits[name](value) for name, value in values.items()}
     values = _changed(values, kinds, [each for each in augmentations if each.is_on_grid], rng)
 
     inputs: dict[str, Tensor] = {}
@@ -166,8 +164,8 @@ def encode_record(
         if absent is not None:
             is_padding[modality] = absent
     tensors = _targets(record, targets, num_classes)
-    if mask_encoder is not None:
-        tensors[MASK] = mask_encoder.mask_to_targets(values[MASK])
+    if MASK in values:
+        tensors[MASK] = _masked_picture(record, encoders)[1].mask_to_targets(values[MASK])
     return Example(inputs=inputs, is_padding=is_padding, targets=tensors, name=record.name)
 
 
@@ -232,4 +230,3 @@ def _target(name: str, value: Any, num_classes: int) -> Tensor:
     if isinstance(value, float | np.floating):
         return torch.tensor(float(value))
     return torch.tensor(IGNORE if int(value) < 0 else int(value))
-

@@ -175,7 +175,7 @@ class ColourSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentSettings(Settings):
-    """Random changes of training examples, in the order in which they are made; `true` takes an augmentation's defaults.
+    """Random changes of training examples, in their order; `true` takes an augmentation's defaults.
 
     Those before `flip` are made on what was decoded, the others on what was fitted to the grid.
     """

@@ -63,8 +63,8 @@ class ImageSettings(EncoderSettings):
     resample: Resample = "lanczos"
     """The resizing filter; both average over what a pixel covers, so that nothing aliases."""
     full_scale: Positive | None = None
-    """The value of white in files of more than 8 bits. None: measured in the training data, as the largest number of
-    as many bits as they use: 4095 for the 12 bits of many cameras and scanners."""
+    """The value of white in files of whole numbers of more than 8 bits. None: measured in the training data, as the
+    largest number of as many bits as they use: 4095 for the 12 bits of many cameras and scanners."""
     mean: tuple[float, ...] = ()
     """Per channel, of values in 0..1; 0.5 if not given."""
     std: tuple[Positive, ...] = ()

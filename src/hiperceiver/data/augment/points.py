@@ -8,7 +8,6 @@ from typing import ClassVar
 import numpy as np
 
 from hiperceiver.data.augment.augmentation import Augmentation, rotation_about
-
 from hiperceiver.settings.augment import DropPointsSettings, JitterSettings, RotateSettings, ScaleSettings
 
 

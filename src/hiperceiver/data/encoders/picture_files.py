@@ -139,8 +139,8 @@ def full_scale_of(picture: Image.Image, full_scale: float | None = None) -> floa
 
     Args:
         picture: decoded whole.
-        full_scale: what is known of it; None: 1 for floats, and for whole numbers the largest number of as many bits as
-            the picture uses, 255 to 65535.
+        full_scale: what is known of it; None: the largest number of as many bits as the picture uses, 255 to 65535.
+            Floats are in 0..1.
 
     Raises:
         ValueError: it has values below 0 or above the full scale.
@@ -153,16 +153,15 @@ def full_scale_of(picture: Image.Image, full_scale: float | None = None) -> floa
         return None
     values = np.asarray(picture)
     low, high = float(values.min()), float(values.max())
-    if full_scale is not None:
-        scale = full_scale
-    elif picture.mode == "F":
+    if picture.mode == "F":
         scale = 1.0
+    elif full_scale is not None:
+        scale = full_scale
     else:
         scale = 2.0 ** min(max(int(max(high, 0)).bit_length(), 8), 16) - 1
     if not (low >= 0 and high <= scale):
-        kind = "float grey" if picture.mode == "F" else "grey"
-        known = "65535" if picture.mode != "F" and full_scale is None else f"{scale:g}"
-        raise _Fault(f"expected {kind} values in 0..{known} (full_scale), got {low:.6g}..{high:.6g}")
+        kind, scale = ("float grey", "1") if picture.mode == "F" else ("grey", f"{full_scale or 65535:g}, full_scale")
+        raise _Fault(f"expected {kind} values in 0..{scale}, got {low:.6g}..{high:.6g}")
     return scale
 
 

@@ -66,7 +66,7 @@ LAYOUTS: dict[str, Layout] = {
 }
 """The layouts by name, in the order in which a folder is compared with them."""
 
-_SHORT = ("size", "mode", "fit")
+_SHORT = ("size", "colours", "fit")
 """Settings of pictures' encoders that may be given without saying so."""
 
 __all__ = [
@@ -89,7 +89,7 @@ def open_source(
     layout: str | None = None,
     classes: Sequence[str] | None = None,
     size: int | tuple[int, int] | None = None,
-    mode: str | None = None,
+    colours: str | None = None,
     fit: str | None = None,
     **settings: Any,
 ) -> Source:
@@ -101,7 +101,7 @@ def open_source(
         layout: one of `LAYOUTS`; None: the one that the folder looks like, if any.
         classes: names that the labels must have, in their order, for example a trained model's.
         size: rows and columns of pictures and videos, short for `encoder_settings={"*": {"size": size}}`.
-        mode: their colours, likewise.
+        colours: their channels, `L`, `RGB` or `RGBA`, likewise.
         fit: how other shapes are brought to `size`, likewise.
         settings: the fields of `CommonOptions`, and the source's own settings: see its `open_NAME`.
 
@@ -114,7 +114,7 @@ def open_source(
     common = {each.name for each in CommonOptions.__dataclass_fields__.values()}
     settings = {setting: value for setting, value in settings.items() if value is not None}
     for_all = dict(settings.get("encoder_settings", {}).get("*", {}))
-    for short, value in zip(_SHORT, (size, mode, fit), strict=True):
+    for short, value in zip(_SHORT, (size, colours, fit), strict=True):
         if value is not None and short in own:
             settings[short] = value
         elif value is not None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hiperceiver.data.encoded import NO_LABEL
-from hiperceiver.data.encoders.image import read_labels
+from hiperceiver.data.encoders.picture_files import read_labels
 from hiperceiver.data.record import Records
 from hiperceiver.data.sources.source import CommonOptions, SourceTask, dealt
 
