@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from hiperceiver.masking import (
     future_is_masked,
-    group_wise_places,
-    is_masked_place,
+    mask_to_slots,
     num_visible,
-    some_hidden_places,
+    sample_masked_slots,
+    sample_visible_slots,
+    slots_to_mask,
     uniform_is_masked,
-    visible_places,
 )
 
 ratios = st.floats(0, 0.99)
@@ -34,12 +34,12 @@ def test_number_of_visible_tokens(count: int, ratio: float, visible: int) -> Non
 
 
 @given(batches, sizes, ratios)
-def test_group_wise_places_are_so_many_distinct_ascending_places(batch: int, num_places: int, ratio: float) -> None:
-    places = group_wise_places(batch, num_places, ratio)
+def test_group_wise_places_are_so_many_distinct_ascending_places(batch: int, num_slots: int, ratio: float) -> None:
+    places = sample_visible_slots(batch, num_slots, ratio)
     assert places.dtype == torch.int64
-    assert places.shape == (batch, 1, num_visible(num_places, ratio))
+    assert places.shape == (batch, 1, num_visible(num_slots, ratio))
     assert places.min() >= 0
-    assert places.max() < num_places
+    assert places.max() < num_slots
     assert (places.diff(dim=2) > 0).all()
 
 
@@ -51,23 +51,23 @@ def test_uniform_count_is_exact(batch: int, num_tokens: int, ratio: float) -> No
 
 
 def test_each_example_draws_its_own() -> None:
-    places = group_wise_places(8, 200, 0.5).squeeze(1)
+    places = sample_visible_slots(8, 200, 0.5).squeeze(1)
     tokens = uniform_is_masked(8, 200, 0.5)
     for drawn in (places, tokens):
         assert len({tuple(row) for row in drawn.tolist()}) == 8
 
 
 def test_every_place_is_as_likely() -> None:
-    draws, num_places, ratio = 4000, 8, 0.75
+    draws, num_slots, ratio = 4000, 8, 0.75
     expected = draws * (1 - ratio)
     margin = 5 * (draws * ratio * (1 - ratio)) ** 0.5  # five standard deviations of a binomial
-    seen = group_wise_places(draws, num_places, ratio).flatten().bincount(minlength=num_places)
+    seen = sample_visible_slots(draws, num_slots, ratio).flatten().bincount(minlength=num_slots)
     assert ((seen - expected).abs() < margin).all()
-    seen = (~uniform_is_masked(draws, num_places, ratio)).sum(dim=0)
+    seen = (~uniform_is_masked(draws, num_slots, ratio)).sum(dim=0)
     assert ((seen - expected).abs() < margin).all()
 
 
-@pytest.mark.parametrize("draw", [group_wise_places, uniform_is_masked])
+@pytest.mark.parametrize("draw", [sample_visible_slots, uniform_is_masked])
 def test_a_generator_decides_alone(draw) -> None:
     first = draw(3, 50, 0.5, generator=torch.Generator().manual_seed(7))
     torch.rand(10)
@@ -79,7 +79,7 @@ def test_a_generator_decides_alone(draw) -> None:
     assert not torch.equal(draw(3, 50, 0.5), draw(3, 50, 0.5))
 
 
-@pytest.mark.parametrize("draw", [group_wise_places, uniform_is_masked])
+@pytest.mark.parametrize("draw", [sample_visible_slots, uniform_is_masked])
 def test_a_generator_for_each_example_makes_masks_independent_of_the_batch(draw) -> None:
     def generators(*seeds: int) -> list[torch.Generator]:
         return [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -92,23 +92,23 @@ def test_a_generator_for_each_example_makes_masks_independent_of_the_batch(draw)
 
 
 @given(st.integers(0, 2**31), st.integers(1, 3), st.integers(1, 4), st.integers(1, 12))
-def test_places_and_masks_are_each_other_s_inverse(seed: int, batch: int, groups: int, num_places: int) -> None:
+def test_places_and_masks_are_each_other_s_inverse(seed: int, batch: int, groups: int, num_slots: int) -> None:
     rng = np.random.default_rng(seed)
-    is_masked = rng.random((batch, groups, num_places)) < rng.random()
-    places = visible_places(torch.from_numpy(is_masked))
+    is_masked = rng.random((batch, groups, num_slots)) < rng.random()
+    places = mask_to_slots(torch.from_numpy(is_masked))
     largest = max(1, (~is_masked).sum(axis=2).max())
     assert places.shape == (batch, groups, largest)
     for b in range(batch):
         for g in range(groups):
-            seen = [place for place in range(num_places) if not is_masked[b, g, place]]
+            seen = [place for place in range(num_slots) if not is_masked[b, g, place]]
             assert places[b, g].tolist() == seen + [-1] * (largest - len(seen))
-    assert np.array_equal(is_masked_place(places, num_places).numpy(), is_masked)
+    assert np.array_equal(slots_to_mask(places, num_slots).numpy(), is_masked)
 
 
 @pytest.mark.parametrize("ratio", [-0.1, 1.0, float("nan")])
 def test_impossible_ratio_is_refused(ratio: float) -> None:
     with pytest.raises(ValueError, match="ratio: expected a share from 0 to below 1"):
-        group_wise_places(1, 10, ratio)
+        sample_visible_slots(1, 10, ratio)
 
 
 def test_nothing_to_draw_from_is_refused() -> None:
@@ -133,10 +133,10 @@ def test_a_future_of_nothing_or_everything_is_refused(horizon: int) -> None:
 
 @given(batches, st.integers(2, 60), st.floats(0, 0.99), st.floats(0.01, 1))
 def test_some_hidden_places_are_hidden_and_as_many_as_asked(batch: int, size: int, ratio: float, share: float) -> None:
-    visible = group_wise_places(batch, size, ratio)
+    visible = sample_visible_slots(batch, size, ratio)
     if visible.shape[2] == size:
         visible = visible[..., 1:]
-    some = some_hidden_places(visible, size, share)
+    some = sample_masked_slots(visible, size, share)
     num_hidden = size - visible.shape[2]
     assert some.shape == (batch, 1, max(1, round(num_hidden * share)))
     for b in range(batch):
@@ -146,7 +146,7 @@ def test_some_hidden_places_are_hidden_and_as_many_as_asked(batch: int, size: in
 
 def test_every_hidden_place_is_drawn_as_often() -> None:
     visible = torch.tensor([[[1, 3]]]).expand(6000, 1, 2)
-    some = some_hidden_places(visible, 6, 0.5)
+    some = sample_masked_slots(visible, 6, 0.5)
     counts = np.bincount(some.flatten().numpy(), minlength=6)
     assert counts[[1, 3]].tolist() == [0, 0]
     assert np.abs(counts[[0, 2, 4, 5]] / 3000 - 1).max() < 0.06

@@ -1,6 +1,6 @@
 """Which tokens a masked auto-encoder hides.
 
-A mask has two forms. As *places* it says what the encoder gathers: int64 (B, g, K), the places that are seen in each of
+A mask has two forms. As *slots* it says what the encoder gathers: int64 (B, g, K), the slots that are seen in each of
 a modality's g groups, ascending, -1 = none; g = 1 means the same in each group. As `is_masked` it says what is hidden:
 bool, True = hidden. Source: "HiP", the section on masked auto-encoding.
 """
@@ -18,7 +18,7 @@ Generators = torch.Generator | Sequence[torch.Generator]
 
 
 def num_visible(count: int, ratio: float) -> int:
-    """How many of `count` tokens or places stay visible where the share `ratio` is hidden; at least one.
+    """How many of `count` tokens or slots stay visible where the share `ratio` is hidden; at least one.
 
     >>> num_visible(20, 0.85)
     3
@@ -30,51 +30,51 @@ def num_visible(count: int, ratio: float) -> int:
     return max(1, round(count * (1 - ratio)))
 
 
-def group_wise_places(
+def sample_visible_slots(
     batch_size: int,
-    num_places: int,
+    num_slots: int,
     ratio: float,
     *,
     generator: Generators | None = None,
     device: torch.device | str | None = None,
 ) -> Tensor:
-    """Draw the places that are seen, the same in each group of an example: int64 (B, 1, K), ascending.
+    """Draw the slots that are seen, the same in each group of an example: int64 (B, 1, K), ascending.
 
     Every group then keeps as many tokens, so that nothing is padded and the cost falls with the ratio. Groups may hold
-    padding beside their tokens: the pattern is drawn over all P places of the padded group.
+    padding beside their tokens: the pattern is drawn over all P slots of the padded group.
 
     Args:
         batch_size: B. Each example draws its own pattern.
-        num_places: P.
-        ratio: share of the places that is hidden; K = `num_visible(P, ratio)`.
+        num_slots: P.
+        ratio: share of the slots that is hidden; K = `num_visible(P, ratio)`.
         generator: None: PyTorch's global one.
         device: where the result lies.
 
-    >>> group_wise_places(2, 16, 0.75).shape
+    >>> sample_visible_slots(2, 16, 0.75).shape
     torch.Size([2, 1, 4])
     """
-    count = num_visible(num_places, ratio)
-    order = _noise(batch_size, num_places, generator, device).argsort(dim=1)
+    count = num_visible(num_slots, ratio)
+    order = _noise(batch_size, num_slots, generator, device).argsort(dim=1)
     return order[:, None, :count].sort(dim=2).values
 
 
-def some_hidden_places(visible: Tensor, num_places: int, share: float) -> Tensor:
-    """Draw some of the places that are not seen: int64 (B, g, R), ascending; R = `share` of them, at least one.
+def sample_masked_slots(visible: Tensor, num_slots: int, share: float) -> Tensor:
+    """Draw some of the slots that are not seen: int64 (B, g, R), ascending; R = `share` of them, at least one.
 
     Args:
-        visible: int64 (B, g, K), different places, at least one fewer than all.
-        num_places: P.
+        visible: int64 (B, g, K), different slots, at least one fewer than all.
+        num_slots: P.
         share: above 0, to 1.
 
-    >>> some_hidden_places(torch.tensor([[[0, 2]]]), 4, 1.0)
+    >>> sample_masked_slots(torch.tensor([[[0, 2]]]), 4, 1.0)
     tensor([[[1, 3]]])
     """
     batch, groups, seen = visible.shape
     if share == 1:  # nothing to draw
-        is_seen = ~is_masked_place(visible, num_places)
-        return is_seen.byte().argsort(dim=2, stable=True)[..., : num_places - seen]
-    noise = torch.rand(batch, groups, num_places, device=visible.device).scatter(2, visible, 2.0)  # seen ones last
-    count = max(1, round((num_places - seen) * share))
+        is_seen = ~slots_to_mask(visible, num_slots)
+        return is_seen.byte().argsort(dim=2, stable=True)[..., : num_slots - seen]
+    noise = torch.rand(batch, groups, num_slots, device=visible.device).scatter(2, visible, 2.0)  # seen ones last
+    count = max(1, round((num_slots - seen) * share))
     return noise.argsort(dim=2)[..., :count].sort(dim=2).values
 
 
@@ -106,33 +106,33 @@ def uniform_is_masked(
     return hidden.scatter(1, order[:, :count], False)
 
 
-def visible_places(is_masked: Tensor) -> Tensor:
-    """The places that are seen: bool (B, g, P), True = hidden, to int64 (B, g, K).
+def mask_to_slots(is_masked: Tensor) -> Tensor:
+    """The slots that are seen: bool (B, g, P), True = hidden, to int64 (B, g, K).
 
-    K is the largest number of places that any group sees, and at least 1; groups that see fewer are filled with -1. K
+    K is the largest number of slots that any group sees, and at least 1; groups that see fewer are filled with -1. K
     depends on the values, so that a GPU waits here and a compiled graph breaks.
 
-    >>> visible_places(torch.tensor([[[True, False, False], [True, True, False]]]))
+    >>> mask_to_slots(torch.tensor([[[True, False, False], [True, True, False]]]))
     tensor([[[ 1,  2],
              [ 2, -1]]])
     """
-    num_places = is_masked.shape[-1]
-    place = torch.arange(num_places, device=is_masked.device).masked_fill(is_masked, num_places)
-    count = max(1, num_places - int(is_masked.sum(dim=-1).min()))
-    places = place.sort(dim=-1).values[..., :count]
-    return places.masked_fill(places == num_places, -1)
+    num_slots = is_masked.shape[-1]
+    slot = torch.arange(num_slots, device=is_masked.device).masked_fill(is_masked, num_slots)
+    count = max(1, num_slots - int(is_masked.sum(dim=-1).min()))
+    slots = slot.sort(dim=-1).values[..., :count]
+    return slots.masked_fill(slots == num_slots, -1)
 
 
-def is_masked_place(places: Tensor, num_places: int) -> Tensor:
-    """The inverse of `visible_places`: int64 (B, g, K) to bool (B, g, P), True = hidden.
+def slots_to_mask(slots: Tensor, num_slots: int) -> Tensor:
+    """The inverse of `mask_to_slots`: int64 (B, g, K) to bool (B, g, P), True = hidden.
 
-    >>> is_masked_place(torch.tensor([[[1, 2], [2, -1]]]), 3)
+    >>> slots_to_mask(torch.tensor([[[1, 2], [2, -1]]]), 3)
     tensor([[[ True, False, False],
              [ True,  True, False]]])
     """
-    hidden = torch.ones(*places.shape[:-1], num_places + 1, dtype=torch.bool, device=places.device)
-    places = torch.where(places < 0, num_places, places)  # "none" falls on one place more, which is then cut off
-    return hidden.scatter(-1, places, False)[..., :num_places]
+    hidden = torch.ones(*slots.shape[:-1], num_slots + 1, dtype=torch.bool, device=slots.device)
+    slots = torch.where(slots < 0, num_slots, slots)  # "none" falls on one slot more, which is then cut off
+    return hidden.scatter(-1, slots, False)[..., :num_slots]
 
 
 def future_is_masked(grid: tuple[int, ...], horizon: int, *, device: torch.device | str | None = None) -> Tensor:

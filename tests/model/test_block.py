@@ -7,7 +7,7 @@ import torch
 from small_models import block, refusal
 from torch import nn
 
-from hiperceiver.model.block import PerceiverBlock, sample_latents
+from hiperceiver.model.layers import PerceiverBlock, sample_latents
 
 
 @pytest.mark.parametrize(

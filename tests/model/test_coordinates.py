@@ -141,12 +141,12 @@ def test_of_hidden_points_the_place_is_known_and_nothing_else(make: Any) -> None
     x = random_inputs({"points": POINTS})["points"]
     span = model.plan({"points": 14}).spans["points"]
     visible = {"points": torch.zeros(2, 1, 1, dtype=torch.int64)}  # the first place of each group
-    is_hidden = torch.ones(14, dtype=torch.bool)
-    is_hidden[:: span.tokens_per_group] = False
+    key_mask = torch.ones(14, dtype=torch.bool)
+    key_mask[:: span.tokens_per_group] = False
     before = model({"points": x}, visible=visible)
     features, coordinates = x.clone(), x.clone()
-    features[:, is_hidden, 3:] = torch.nan
-    coordinates[:, is_hidden, :3] += 0.3
+    features[:, key_mask, 3:] = torch.nan
+    coordinates[:, key_mask, :3] += 0.3
     assert_same(before, model({"points": features}, visible=visible))
     after = model({"points": coordinates}, visible=visible)
     torch.testing.assert_close(before.latents, after.latents)

@@ -15,12 +15,12 @@ sizes = st.lists(st.integers(1, 200), min_size=1, max_size=6).map(lambda counts:
 
 def spans(plan: GroupPlan) -> dict[str, tuple[int, int]]:
     """Groups and places of each modality."""
-    return {name: (span.num_groups, span.num_places) for name, span in plan.spans.items()}
+    return {name: (span.num_groups, span.num_slots) for name, span in plan.spans.items()}
 
 
 def test_a_plan_by_hand() -> None:
     # tokens per group with 2, 3, 4, 5 groups dealt: 150, 101 - 75, 101 - 75, 50.5 - 50, 50.5
-    plan = GroupPlan.deal({"video": 150, "sound": 101}, num_groups=5)
+    plan = GroupPlan.assign({"video": 150, "sound": 101}, num_groups=5)
     assert spans(plan) == {"video": (3, 51), "sound": (2, 51)}
     assert plan.spans["video"].tokens_per_group == 50
     assert plan.spans["sound"].tokens_per_group == 51
@@ -29,16 +29,16 @@ def test_a_plan_by_hand() -> None:
 
 
 def test_a_tie_goes_to_the_first() -> None:
-    assert spans(GroupPlan.deal({"a": 12, "b": 12}, num_groups=3)) == {"a": (2, 12), "b": (1, 12)}
-    assert spans(GroupPlan.deal({"b": 12, "a": 12}, num_groups=3)) == {"b": (2, 12), "a": (1, 12)}
+    assert spans(GroupPlan.assign({"a": 12, "b": 12}, num_groups=3)) == {"a": (2, 12), "b": (1, 12)}
+    assert spans(GroupPlan.assign({"b": 12, "a": 12}, num_groups=3)) == {"b": (2, 12), "a": (1, 12)}
 
 
 def test_the_order_is_the_mappings() -> None:
-    assert list(GroupPlan.deal({"z": 4, "a": 9}, num_groups=4).spans) == ["z", "a"]
+    assert list(GroupPlan.assign({"z": 4, "a": 9}, num_groups=4).spans) == ["z", "a"]
 
 
 def test_no_padding_where_everything_divides() -> None:
-    plan = GroupPlan.deal({"image": 64}, num_groups=4)
+    plan = GroupPlan.assign({"image": 64}, num_groups=4)
     assert not plan.has_padding
     assert not plan.spans["image"].is_padding().any()
 
@@ -47,7 +47,7 @@ def test_more_modalities_than_groups() -> None:
     with refusal(
         "modalities: 3 came (a, b, c) but the first block has 2 groups and modalities never share one; give at"
     ):
-        GroupPlan.deal({"a": 1, "b": 2, "c": 3}, num_groups=2)
+        GroupPlan.assign({"a": 1, "b": 2, "c": 3}, num_groups=2)
 
 
 def test_pooling_by_hand() -> None:
@@ -56,7 +56,7 @@ def test_pooling_by_hand() -> None:
     assert plan.is_pooled
     assert not plan.has_padding
     image, sound = torch.arange(3.0).view(1, 3, 1), torch.arange(2.0).view(1, 2, 1) + 10
-    merged = plan.merge({"sound": plan.spans["sound"].split(sound), "image": plan.spans["image"].split(image)})
+    merged = plan.concat({"sound": plan.spans["sound"].split(sound), "image": plan.spans["image"].split(image)})
     assert merged.flatten().tolist() == [0, 1, 2, 10, 11]
     assert merged.shape == (1, 1, 5, 1)
     assert {name: x.flatten().tolist() for name, x in plan.ungroup(merged).items()} == {
@@ -66,7 +66,7 @@ def test_pooling_by_hand() -> None:
 
 
 def test_padding_stands_at_the_end_of_each_group() -> None:
-    span = Span(num_tokens=7, num_groups=3, num_places=4)
+    span = Span(num_tokens=7, num_groups=3, num_slots=4)
     x = torch.arange(1.0, 8).view(1, 7, 1)
     assert span.split(x).squeeze().tolist() == [[1, 2, 3, 0], [4, 5, 6, 0], [7, 0, 0, 0]]
     assert span.is_padding().tolist() == [
@@ -79,16 +79,16 @@ def test_padding_stands_at_the_end_of_each_group() -> None:
 
 @given(sizes, st.integers(6, 40))
 def test_dealing_agrees_with_a_literal_one(num_tokens: dict[str, int], num_groups: int) -> None:
-    plan = GroupPlan.deal(num_tokens, num_groups)
+    plan = GroupPlan.assign(num_tokens, num_groups)
     groups = deal_groups(num_tokens, num_groups)
     assert {name: span.num_groups for name, span in plan.spans.items()} == groups
-    places = {span.num_places for span in plan.spans.values()}
+    places = {span.num_slots for span in plan.spans.values()}
     assert places == {max(-(-num_tokens[name] // groups[name]) for name in groups)}
 
 
 @given(sizes, st.integers(6, 40))
 def test_every_group_is_dealt_and_no_move_shortens_the_longest(num_tokens: dict[str, int], num_groups: int) -> None:
-    plan = GroupPlan.deal(num_tokens, num_groups)
+    plan = GroupPlan.assign(num_tokens, num_groups)
     assert sum(span.num_groups for span in plan.spans.values()) == num_groups
     assert min(span.num_groups for span in plan.spans.values()) >= 1
     longest = max(num_tokens, key=lambda name: num_tokens[name] / plan.spans[name].num_groups)
@@ -100,18 +100,18 @@ def test_every_group_is_dealt_and_no_move_shortens_the_longest(num_tokens: dict[
 
 @given(sizes, st.integers(6, 40), st.booleans())
 def test_splitting_and_joining_lose_nothing(num_tokens: dict[str, int], num_groups: int, is_pooled: bool) -> None:
-    plan = GroupPlan.pool(num_tokens) if is_pooled else GroupPlan.deal(num_tokens, num_groups)
+    plan = GroupPlan.pool(num_tokens) if is_pooled else GroupPlan.assign(num_tokens, num_groups)
     tokens = {name: torch.randn(2, count, 3) for name, count in num_tokens.items()}
     parts = {name: plan.spans[name].split(x) for name, x in tokens.items()}
     for name, part in parts.items():
         span = plan.spans[name]
-        assert part.shape == (2, span.num_groups, span.num_places, 3)
+        assert part.shape == (2, span.num_groups, span.num_slots, 3)
         assert (part[:, span.is_padding()] == 0).all()
         assert (~span.is_padding()).sum() == num_tokens[name]
         torch.testing.assert_close(part[:, ~span.is_padding()], tokens[name], rtol=0, atol=0)  # in order
-    merged = plan.merge(parts)
+    merged = plan.concat(parts)
     assert merged.shape[1] == (1 if is_pooled else num_groups)
-    for name, part in plan.separate(merged).items():
+    for name, part in plan.split(merged).items():
         assert torch.equal(part, parts[name])
     for name, x in plan.ungroup(merged).items():
         assert torch.equal(x, tokens[name])
@@ -119,7 +119,7 @@ def test_splitting_and_joining_lose_nothing(num_tokens: dict[str, int], num_grou
 
 def test_dealing_compiles_where_sizes_vary() -> None:
     def num_groups(video: torch.Tensor, sound: torch.Tensor) -> torch.Tensor:
-        plan = GroupPlan.deal({"video": video.shape[0], "sound": sound.shape[0]}, num_groups=5)
+        plan = GroupPlan.assign({"video": video.shape[0], "sound": sound.shape[0]}, num_groups=5)
         return video.new_tensor([span.num_groups * span.tokens_per_group for span in plan.spans.values()])
 
     compiled = torch.compile(num_groups, backend="eager", fullgraph=True, dynamic=True)
@@ -154,7 +154,7 @@ def test_transposed_regrouping_reaches_every_new_group() -> None:
 
 @pytest.mark.parametrize("num_tokens", [{"a": 1}, {"a": 1, "b": 3}])
 def test_more_groups_than_tokens(num_tokens: dict[str, int]) -> None:
-    plan = GroupPlan.deal(num_tokens, num_groups=8)
+    plan = GroupPlan.assign(num_tokens, num_groups=8)
     assert sum(span.num_groups for span in plan.spans.values()) == 8
     for name, span in plan.spans.items():
         x = torch.randn(1, num_tokens[name], 2)

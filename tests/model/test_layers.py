@@ -74,10 +74,10 @@ def test_feed_forward(activation: str) -> None:
 def test_attention_agrees_with_loops(batch: int, groups: int, n: int, m: int, heads: int, is_shared: bool) -> None:
     queries = torch.randn(1 if is_shared else batch, groups, n, 6).double()
     keys, values = torch.randn(2, batch, groups, m, 6).double()
-    is_hidden = torch.rand(batch, groups, m) < 0.4
-    result = attend(queries, keys, values, heads, is_hidden)
+    key_mask = torch.rand(batch, groups, m) < 0.4
+    result = attend(queries, keys, values, heads, key_mask)
     for b, g, i in product(range(batch), range(groups), range(n)):
-        seen = (~is_hidden[b, g]).nonzero().flatten().tolist()
+        seen = (~key_mask[b, g]).nonzero().flatten().tolist()
         query = queries[0 if is_shared else b, g, i].numpy()
         expected = literal_attend(
             query, [keys[b, g, k].numpy() for k in seen], [values[b, g, k].numpy() for k in seen], heads
@@ -88,8 +88,8 @@ def test_attention_agrees_with_loops(batch: int, groups: int, n: int, m: int, he
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_a_query_that_sees_no_key_gets_zero(dtype: torch.dtype) -> None:
     queries, keys, values = torch.randn(3, 1, 2, 4, 6).to(dtype).requires_grad_().unbind()
-    is_hidden = torch.tensor([[[True] * 4, [True, False, True, True]]])
-    out = attend(queries, keys, values, 2, is_hidden)
+    key_mask = torch.tensor([[[True] * 4, [True, False, True, True]]])
+    out = attend(queries, keys, values, 2, key_mask)
     assert not out[:, 0].any()
     torch.testing.assert_close(out[:, 1], values[:, 1, [1]].expand(-1, 4, -1))
     out.float().square().sum().backward()
@@ -99,18 +99,18 @@ def test_a_query_that_sees_no_key_gets_zero(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("channels", [12, 512], ids=["narrow heads", "wide heads"])
 def test_half_precision_differentiates_as_single_does(dtype: torch.dtype, channels: int) -> None:
     parts = [torch.randn(2, 3, 7, channels, requires_grad=True) for _ in range(3)]
-    is_hidden = torch.rand(2, 3, 7) < 0.4
+    key_mask = torch.rand(2, 3, 7) < 0.4
     weights = torch.randn(2, 3, 7, channels)
 
     def gradients(out: Tensor) -> list[Tensor]:
         return list(torch.autograd.grad((out.float() * weights).sum(), parts))
 
-    exact = gradients(attend(parts[0], parts[1], parts[2], 2, is_hidden))
+    exact = gradients(attend(parts[0], parts[1], parts[2], 2, key_mask))
     halves = [x.to(dtype) for x in parts]
-    out = attend(halves[0], halves[1], halves[2], 2, is_hidden)
+    out = attend(halves[0], halves[1], halves[2], 2, key_mask)
     assert out.dtype == dtype
     with torch.autocast("cpu", dtype=dtype):
-        mixed = attend(parts[0], parts[1], parts[2], 2, is_hidden)
+        mixed = attend(parts[0], parts[1], parts[2], 2, key_mask)
     for close in (gradients(out), gradients(mixed)):
         for a, b in zip(close, exact, strict=True):
             assert (a - b).abs().max() < 0.03 * b.abs().max()
@@ -118,8 +118,8 @@ def test_half_precision_differentiates_as_single_does(dtype: torch.dtype, channe
 
 def test_scores_of_any_size_stay_finite() -> None:
     queries, keys, values = torch.randn(3, 1, 1, 4, 6).unbind()
-    is_hidden = torch.tensor([[[True, False, False, True]]])
-    out = attend(1e4 * queries, 1e4 * keys, values, 1, is_hidden)
+    key_mask = torch.tensor([[[True, False, False, True]]])
+    out = attend(1e4 * queries, 1e4 * keys, values, 1, key_mask)
     assert out.isfinite().all()
     only_seen = attend(1e4 * queries, 1e4 * keys[:, :, 1:3], values[:, :, 1:3], 1)
     torch.testing.assert_close(out, only_seen)
@@ -148,13 +148,13 @@ def test_every_order_of_computation_agrees_with_loops(
     monkeypatch.setattr(layer, "_cheapest_order", lambda queries, tokens: getattr(layer, order))
     queries = torch.randn(1 if is_shared else 2, 3, 5, 4).double()
     tokens = torch.randn(2, 3, 4, 6).double()
-    is_hidden = torch.rand(2, 3, 4) < 0.4
-    is_hidden[1, 2] = True
-    result = layer(queries, tokens, is_hidden).detach()
+    key_mask = torch.rand(2, 3, 4) < 0.4
+    key_mask[1, 2] = True
+    result = layer(queries, tokens, key_mask).detach()
     without = layer(queries, tokens).detach()
     for b, g in product(range(2), range(3)):
         asked = list(queries[0 if is_shared else b, g].numpy())
-        seen = [tokens[b, g, m].numpy() for m in range(4) if not is_hidden[b, g, m]]
+        seen = [tokens[b, g, m].numpy() for m in range(4) if not key_mask[b, g, m]]
         expected = literal_cross_attention(weights_of(layer), "it", asked, seen, heads, residual=residual)
         np.testing.assert_allclose(result[b, g], expected, rtol=1e-9, atol=1e-12)
         every = literal_cross_attention(
@@ -168,12 +168,12 @@ def test_every_order_of_computation_has_the_same_gradients(heads: int) -> None:
     layer = cross_attention(heads)
     queries = torch.randn(1, 3, 5, 4).double().requires_grad_()
     tokens = torch.randn(2, 3, 7, 6).double().requires_grad_()
-    is_hidden = torch.rand(2, 3, 7) < 0.4
-    is_hidden[0, 1] = True
+    key_mask = torch.rand(2, 3, 7) < 0.4
+    key_mask[0, 1] = True
     weights = [p for name, p in layer.named_parameters() if not name.startswith("feed_forward")]
 
     def gradients(order: str) -> list[Tensor]:
-        out = getattr(layer, order)(queries, tokens, is_hidden)
+        out = getattr(layer, order)(queries, tokens, key_mask)
         found = torch.autograd.grad(out.sin().sum(), [queries, tokens, *weights], allow_unused=True)
         return [
             torch.zeros_like(x) if g is None else g for g, x in zip(found, [queries, tokens, *weights], strict=True)

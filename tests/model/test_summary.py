@@ -141,7 +141,7 @@ def test_activation_memory_is_that_of_a_real_step(name: str, mask_ratio: float, 
     plan = model.plan({name: modalities[name].num_tokens for name in model.input_names})
     visible = None
     if mask_ratio:
-        kept = {name: max(1, round(span.num_places * (1 - mask_ratio))) for name, span in plan.spans.items()}
+        kept = {name: max(1, round(span.num_slots * (1 - mask_ratio))) for name, span in plan.spans.items()}
         visible = {name: torch.arange(k).expand(2, 1, k) for name, k in kept.items()}
     summary = summarise(model, batch_size=2, mask_ratio=mask_ratio)
     assert summary.activation_bytes == pytest.approx(kept_by_a_real_step(model, inputs, visible), rel=0.002)

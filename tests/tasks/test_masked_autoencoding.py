@@ -145,11 +145,11 @@ def test_every_group_of_every_modality_hides_the_same_places(make_model, first, 
     model = make_model(groups=groups, shaken=False, **modalities)
     task = MaskedAutoencoding(model, MaskedAutoencodingConfig(mask_ratio=ratio, loss_on="all"))
     mask = task.draw_mask(make_batch(model, 2))
-    plan = GroupPlan.deal({"a": first, "b": second}, groups)
-    num_places = max(-(-first // plan.spans["a"].num_groups), -(-second // plan.spans["b"].num_groups))
+    plan = GroupPlan.assign({"a": first, "b": second}, groups)
+    num_slots = max(-(-first // plan.spans["a"].num_groups), -(-second // plan.spans["b"].num_groups))
     for example in range(2):
         kept = set(mask.visible["a"][example, 0].tolist())
-        assert len(kept) == num_visible(num_places, ratio)
+        assert len(kept) == num_visible(num_slots, ratio)
         for name, num_tokens in [("a", first), ("b", second)]:
             assert mask.is_masked[name].shape == (2, num_tokens)
             for token, is_masked in enumerate(mask.is_masked[name][example].tolist()):
@@ -202,7 +202,7 @@ def count_operations(run: Callable[[], object]) -> int:
 def test_the_encoder_pays_for_visible_tokens_alone(make_model, architecture):
     model = make_model(architecture, image=Modality(grid=(32, 32), channels=3))
     batch = make_batch(model, 2)
-    num_places = model.plan({"image": 1024}).spans["image"].num_places
+    num_slots = model.plan({"image": 1024}).spans["image"].num_slots
     embedding, latents = model.config.embedding_channels, model.blocks[0].config.num_latents
     seen, operations = [], []
     model.embedding["image"].register_forward_hook(lambda module, args, output: seen.append(args[0].shape[2]))
@@ -211,7 +211,7 @@ def test_the_encoder_pays_for_visible_tokens_alone(make_model, architecture):
         task = MaskedAutoencoding(model, MaskedAutoencodingConfig(mask_ratio=ratio, loss_on="all"))
         visible = task.draw_mask(batch).visible
         operations.append(count_operations(lambda visible=visible: model.encode(batch.inputs, visible=visible)))
-        assert seen == [num_places * (1 - ratio)] * 2
+        assert seen == [num_slots * (1 - ratio)] * 2
         seen.clear()
     # A hidden token saves at least its embedding, and being compared with and added to each latent.
     per_token = 2 * (3 * embedding + 2 * latents * embedding)

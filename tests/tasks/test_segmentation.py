@@ -48,7 +48,7 @@ def test_logits_are_the_head_of_the_model_s_readout(make_model, two_modalities, 
     encoded = model.encode(batch.inputs, is_padding=batch.is_padding)
     latents = model.decode(encoded)
     tokens, _ = encoded.tokens.embed()
-    positions = encoded.plan.merge({name: each.positions for name, each in encoded.tokens.of.items()})
+    positions = encoded.plan.concat({name: each.positions for name, each in encoded.tokens.of.items()})
     x = model.readout(tokens if own_embedding else positions, latents)
     if own_embedding:
         x = x + tokens

@@ -10,7 +10,7 @@ from typing import Any
 from hiperceiver.cli.errors import UserError, closest, one_line
 from hiperceiver.cli.parser import read_config
 from hiperceiver.model import PerceiverConfig, SavedModel, read_model
-from hiperceiver.model.saving import CONFIG_FILE
+from hiperceiver.model.files import CONFIG_FILE
 from hiperceiver.tasks import Task, load_task
 
 

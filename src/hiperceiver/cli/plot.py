@@ -20,6 +20,7 @@ from hiperceiver.data.collate import collate
 from hiperceiver.data.encoders import AudioEncoder, SeriesEncoder
 from hiperceiver.data.example import Example, ExampleDataset
 from hiperceiver.data.sources.source import Source
+from hiperceiver.model import load_model
 from hiperceiver.model.positions import CoordinatePositions
 from hiperceiver.plots.arrays import spread_indices
 from hiperceiver.plots.curves import draw_curves
@@ -97,7 +98,7 @@ def _positions(subject: _Subject) -> Pictures:
     saved = read_saved(subject.settings.checkpoint)
     if saved.config.positions == "none":
         raise _NothingToDraw(f"{saved.source} has no position encodings to draw")
-    model = saved.build()
+    model = load_model(saved)
     # Tokens that bring their coordinates along have no table of positions.
     names = [name for name in model.input_names if not isinstance(model.positions[name], CoordinatePositions)]
     names = [name for name in names if len(model.modalities[name].grid) <= 3]

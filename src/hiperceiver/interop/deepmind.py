@@ -19,11 +19,10 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from hiperceiver.modality import Modality
-from hiperceiver.model.block import BlockConfig
-from hiperceiver.model.hip import HiP, HiPConfig, Regrouping
-from hiperceiver.model.perceiver import Perceiver
-from hiperceiver.model.perceiver_io import PerceiverIO, PerceiverIOConfig
+from hiperceiver.model.hip import HiP
+from hiperceiver.model.perceiver_io import PerceiverIO
 from hiperceiver.model.positions import LearnedPositions
+from hiperceiver.settings.model import BlockConfig, HiPConfig, PerceiverIOConfig, Regrouping
 
 _BLOCK_ARGUMENTS = {
     "num_self_attends_per_block": "num_self_attention_layers",
@@ -58,7 +57,7 @@ def load_haiku(
     kwargs: Mapping[str, Any],
     params: Mapping[str, Mapping[str, ArrayLike]],
     modalities: Mapping[str, tuple[int, int]],
-) -> Perceiver:
+) -> HiP:
     """Build our model from the reference's weights; it computes what the reference computes.
 
     A HiP attends to group padding as the reference does (`mask_padding=False`). Where the reference projects its
@@ -105,7 +104,7 @@ def load_haiku(
 
 
 def to_haiku(
-    model: Perceiver,
+    model: HiP,
     values: Mapping[str, Tensor] | None = None,
     *,
     model_class: str | None = None,
@@ -130,7 +129,7 @@ def to_haiku(
     Raises:
         ValueError: the reference cannot compute this model, or `values` lacks a parameter or has it in another shape.
     """
-    fitting = [each for each, ours in _MODELS.items() if isinstance(model, ours)]
+    fitting = [each for each, ours in _MODELS.items() if isinstance(model.config, ours.config_class)]
     if model.label_names:
         fitting = [each for each in fitting if each == "HiPClassBottleneck"]
     if not fitting:
@@ -169,7 +168,7 @@ def to_haiku(
 
 # --------------------------------------------------------------------------------------------------------- arguments
 
-_MODELS: dict[str, type[Perceiver]] = {"HiP": HiP, "HiPClassBottleneck": HiP, "PerceiverIO": PerceiverIO}
+_MODELS: dict[str, type[HiP]] = {"HiP": HiP, "HiPClassBottleneck": HiP, "PerceiverIO": PerceiverIO}
 
 
 def _checked_arguments(model_class: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -283,7 +282,7 @@ class _Weight(NamedTuple):
         return self.name == "w"
 
 
-def _layout(model: Perceiver, model_class: str, scope: str) -> Iterator[_Weight]:
+def _layout(model: HiP, model_class: str, scope: str) -> Iterator[_Weight]:
     """Every weight of the reference that holds one of ours. Position projections are folded and do not appear."""
     inputs, labels = model.input_names, model.label_names
     has_bottleneck = model_class == "HiPClassBottleneck"
@@ -377,7 +376,7 @@ def _haiku_names(names: Iterable[str]) -> list[str]:
 
 
 def _fold_position_projections(
-    params: Mapping[str, Mapping[str, ArrayLike]], scope: str, kwargs: Mapping[str, Any], model: Perceiver
+    params: Mapping[str, Mapping[str, ArrayLike]], scope: str, kwargs: Mapping[str, Any], model: HiP
 ) -> dict[str, dict[str, NDArray[np.float32]]]:
     """The weights as float32 arrays, each projected position table replaced by its projection."""
     weights: dict[str, dict[str, NDArray[np.float32]]] = {}
@@ -401,7 +400,7 @@ def _fold_position_projections(
 
 
 def _from_haiku(
-    weights: dict[str, dict[str, NDArray[np.float32]]], layout: Sequence[_Weight], model: Perceiver
+    weights: dict[str, dict[str, NDArray[np.float32]]], layout: Sequence[_Weight], model: HiP
 ) -> dict[str, Tensor]:
     """Our tensors, by our names. Every weight given is used and every one of ours is set."""
     expected = model.state_dict()

@@ -1,6 +1,8 @@
-"""How tokens are dealt into groups, and how latents move from one block's groups to the next one's.
+"""How tokens are assigned to groups, and how latents move from one block's groups to the next one's.
 
-Source: "HiP", section 3.1, and the published JAX reference, whose dealing this reproduces.
+Source: "HiP", section 3.1, and the published JAX reference, whose assignment this reproduces.
+Shapes: B batch, M tokens, G groups, g groups of one modality, P slots in a group (a slot holds a token or padding), N
+latents, D latent channels.
 """
 
 from __future__ import annotations
@@ -20,9 +22,9 @@ class Span:
     num_tokens: int
     """Tokens of the modality, M."""
     num_groups: int
-    """Groups dealt to it."""
-    num_places: int
-    """Places in each of its groups, P: its tokens, then padding."""
+    """Groups assigned to it."""
+    num_slots: int
+    """Slots in each of its groups, P: its tokens, then padding."""
 
     @property
     def tokens_per_group(self) -> int:
@@ -31,24 +33,24 @@ class Span:
 
     @property
     def has_padding(self) -> bool:
-        """Whether any place of any group holds no token."""
-        return self.num_groups * self.num_places != self.num_tokens
+        """Whether any slot of any group holds no token."""
+        return self.num_groups * self.num_slots != self.num_tokens
 
     def is_padding(self, device: torch.device | None = None) -> Tensor:
-        """Which places hold no token: bool (groups, P), True = padding."""
-        place = torch.arange(self.num_places, device=device)
+        """Which slots hold no token: bool (groups, P), True = padding."""
+        slot = torch.arange(self.num_slots, device=device)
         group = torch.arange(self.num_groups, device=device)[:, None]
-        token = group * self.tokens_per_group + place
-        return (place >= self.tokens_per_group) | (token >= self.num_tokens)
+        token = group * self.tokens_per_group + slot
+        return (slot >= self.tokens_per_group) | (token >= self.num_tokens)
 
-    def split(self, x: Tensor) -> Tensor:
-        """Deal tokens (B, M, ...) to groups (B, groups, P, ...); padding is zero (False)."""
+    def to_groups(self, x: Tensor) -> Tensor:
+        """Tokens (B, M, ...) to groups (B, g, P, ...); padding is zero (False)."""
         x = _pad(x, 1, self.num_groups * self.tokens_per_group)
         x = x.unflatten(1, (self.num_groups, self.tokens_per_group))
-        return _pad(x, 2, self.num_places)
+        return _pad(x, 2, self.num_slots)
 
-    def join(self, x: Tensor) -> Tensor:
-        """The inverse of `split`: groups (B, groups, P, ...) to tokens (B, M, ...), padding dropped."""
+    def to_tokens(self, x: Tensor) -> Tensor:
+        """The inverse of `to_groups`: groups (B, g, P, ...) to tokens (B, M, ...), padding dropped."""
         if not self.has_padding:
             return x.flatten(1, 2)
         return x[:, :, : self.tokens_per_group].flatten(1, 2)[:, : self.num_tokens]
@@ -58,10 +60,10 @@ class Span:
 class GroupPlan:
     """Which modality owns which groups: a value, computed from the sizes of what came in.
 
-    `deal` is HiP's plan: modalities never share a group, and lie one after the other along the groups.
-    `pool` is Perceiver IO's: all modalities share one group, and lie one after the other along its places.
+    `assign` is HiP's plan: modalities never share a group, and lie one after the other along the groups.
+    `pool` is Perceiver IO's: all modalities share one group, and lie one after the other along its slots.
 
-    >>> plan = GroupPlan.deal({"image": 50176, "audio": 6000}, num_groups=16)
+    >>> plan = GroupPlan.assign({"image": 50176, "audio": 6000}, num_groups=16)
     >>> {name: span.num_groups for name, span in plan.spans.items()}
     {'image': 14, 'audio': 2}
     """
@@ -72,16 +74,16 @@ class GroupPlan:
     """Whether all modalities share one group."""
 
     @classmethod
-    def deal(cls, num_tokens: Mapping[str, int], num_groups: int) -> GroupPlan:
-        """Deal `num_groups` groups to modalities with `num_tokens` tokens each.
+    def assign(cls, num_tokens: Mapping[str, int], num_groups: int) -> GroupPlan:
+        """Assign `num_groups` groups to modalities with `num_tokens` tokens each.
 
         Each modality starts with one group; each further group goes to the modality with the most tokens per group (the
         first on a tie), so that the longest group is as short as possible.
         """
         if len(num_tokens) > num_groups:
             raise ValueError(
-                f"modalities: {len(num_tokens)} came ({', '.join(num_tokens)}) but the first block has {num_groups} "
-                f"groups and modalities never share one; give at most {num_groups} or use a model with more groups"
+                f"modalities: expected at most {num_groups}, the groups of the first block, which are not shared, got "
+                f"{len(num_tokens)} ({', '.join(num_tokens)}); use a model with more groups"
             )
         groups = dict.fromkeys(num_tokens, 1)
         for _ in range(num_groups - len(groups)):
@@ -90,8 +92,8 @@ class GroupPlan:
                 if num_tokens[name] * groups[crowded] > num_tokens[crowded] * groups[name]:
                     crowded = name
             groups[crowded] += 1
-        num_places = max(-(-num_tokens[name] // groups[name]) for name in groups)
-        return cls({name: Span(num_tokens[name], groups[name], num_places) for name in groups}, is_pooled=False)
+        num_slots = max(-(-num_tokens[name] // groups[name]) for name in groups)
+        return cls({name: Span(num_tokens[name], groups[name], num_slots) for name in groups}, is_pooled=False)
 
     @classmethod
     def pool(cls, num_tokens: Mapping[str, int]) -> GroupPlan:
@@ -100,27 +102,23 @@ class GroupPlan:
 
     @property
     def has_padding(self) -> bool:
-        """Whether any place of any group holds no token."""
+        """Whether any slot of any group holds no token."""
         return any(span.has_padding for span in self.spans.values())
 
-    def merge(self, parts: Mapping[str, Tensor]) -> Tensor:
-        """Put the modalities' groups (B, groups, P, ...) together: (B, G, P, ...)."""
+    def concat(self, parts: Mapping[str, Tensor]) -> Tensor:
+        """The groups (B, g, P, ...) of all modalities together: (B, G, P, ...)."""
         ordered = [parts[name] for name in self.spans]
         return ordered[0] if len(ordered) == 1 else torch.cat(ordered, dim=2 if self.is_pooled else 1)
 
-    def separate(self, x: Tensor) -> dict[str, Tensor]:
-        """The inverse of `merge`: (B, G, P, ...) to each modality's own (B, groups, P, ...)."""
+    def split(self, x: Tensor) -> dict[str, Tensor]:
+        """The inverse of `concat`: (B, G, P, ...) to the groups (B, g, P, ...) of each modality."""
         if len(self.spans) == 1:
             return dict.fromkeys(self.spans, x)
         if self.is_pooled:
-            sizes, dim = [span.num_places for span in self.spans.values()], 2
+            sizes, dim = [span.num_slots for span in self.spans.values()], 2
         else:
             sizes, dim = [span.num_groups for span in self.spans.values()], 1
         return dict(zip(self.spans, x.split(sizes, dim=dim), strict=True))
-
-    def ungroup(self, x: Tensor) -> dict[str, Tensor]:
-        """Groups (B, G, P, ...) back to tokens of each modality (B, M, ...)."""
-        return {name: self.spans[name].join(part) for name, part in self.separate(x).items()}
 
 
 def _pad(x: Tensor, dim: int, length: int) -> Tensor:
@@ -130,7 +128,7 @@ def _pad(x: Tensor, dim: int, length: int) -> Tensor:
 
 
 def regroup(latents: Tensor, num_groups: int, *, transpose: bool = False) -> Tensor:
-    """Deal latents (B, G, N, D) to another number of groups: (B, G', G N / G', D).
+    """Assign latents (B, G, N, D) to another number of groups: (B, G', G N / G', D).
 
     Neighbouring groups merge; with `transpose` every new group takes latents from all old ones.
     """

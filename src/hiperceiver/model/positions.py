@@ -7,24 +7,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hiperceiver.model.layers import Linear, learned_table
-
-PositionKind = Literal["learned", "fourier", "coordinate", "none"]
+from hiperceiver.modality import Modality
+from hiperceiver.model.initialisation import Linear, learned_table
+from hiperceiver.settings.model import PerceiverConfig
 
 _COORDINATE_RESOLUTION = 64
 """Default resolution along each coordinate: about what 2,048 points on a surface of that extent tell apart."""
 
 
 class Positions(nn.Module):
-    """What every kind of position encoding offers: a vector per token of the grid.
+    """Base of the position encodings: a vector per token of the grid.
 
-    `forward()` gives (M, E), the same for all examples; `CoordinatePositions` is given the tokens and gives (B, M, E).
+    `forward()` gives (M, E), the same for all examples; `CoordinatePositions` takes the tokens and gives (B, M, E).
     """
 
     grid: tuple[int, ...]
@@ -101,28 +99,20 @@ class FourierPositions(Positions):
     def forward(self, tokens: Tensor | None = None) -> Tensor:
         """Projected features of all tokens: (M, E)."""
         total = self.projection.weight.new_zeros(())
-        for axis, along in enumerate(self._along_axes()):
+        for axis, along in enumerate(self.along_axes()):
             shape = [1] * len(self.grid)
             shape[axis] = self.grid[axis]
             total = total + along.view(*shape, -1)
         return total.flatten(0, -2)
 
-    def of_tokens(self, tokens: slice) -> Tensor:
-        """Projected features of those tokens, from start to stop, without computing the others: (tokens, E)."""
-        number = torch.arange(tokens.start, tokens.stop, device=self.projection.weight.device)
-        total = self.projection.weight.new_zeros(())
-        for place, along in zip(torch.unravel_index(number, self.grid), self._along_axes(), strict=True):
-            total = total + F.embedding(place, along)
-        return total
-
-    def _along_axes(self) -> list[Tensor]:
+    def along_axes(self) -> list[Tensor]:
         """Projected features along each axis alone: (extent, E)."""
         weights = self.projection.weight.chunk(len(self.grid), dim=1)
         return [self.axis_features(axis) @ weight.mT for axis, weight in enumerate(weights)]
 
 
 class CoordinatePositions(Positions):
-    """Fourier features of the coordinates that the tokens bring along, projected linearly.
+    """Fourier features of the tokens' own coordinates, projected linearly.
 
     A token's first channels are its coordinates, about -1 to 1, and have the same features as `FourierPositions` gives
     to a grid: so 3 coordinates with 64 bands give 3 (2 x 64 + 1) = 387. The encoding belongs to the point, wherever it
@@ -162,7 +152,7 @@ class CoordinatePositions(Positions):
 
 
 class NoPositions(Positions):
-    """Zeros: tokens of a group are a set, and all readout queries of a modality ask the same."""
+    """Zeros: tokens of a group are a set, and all readout queries of a modality are the same."""
 
     def __init__(self, grid: tuple[int, ...], num_channels: int):
         super().__init__()
@@ -174,33 +164,27 @@ class NoPositions(Positions):
         return self.zero.expand(math.prod(self.grid), -1)
 
 
-def make_positions(
-    kind: PositionKind,
-    grid: tuple[int, ...],
-    num_channels: int,
-    *,
-    num_coordinates: int = 0,
-    table_channels: int | None,
-    fourier_bands: int | None,
-    fourier_max_resolution: tuple[int, ...] | None,
-) -> Positions:
-    """Build the position encoding named by `kind` for tokens on `grid`, as vectors of `num_channels`.
+def make_positions(config: PerceiverConfig, modality: Modality, num_channels: int) -> Positions:
+    """The position encoding of a modality's tokens that a config asks for, as vectors of `num_channels`.
 
-    Tokens without coordinates have learned tables where `kind` is `coordinate`.
+    Tokens without coordinates have learned tables where `config.positions` is `coordinate`. Labels have tables as wide
+    as their embedding, and Fourier features up to the resolution of their own grid.
     """
-    if kind == "learned" or (kind == "coordinate" and not num_coordinates):
-        return LearnedPositions(grid, num_channels, table_channels)
+    kind, grid, is_label = config.positions, modality.grid, modality.role == "label"
+    if kind == "learned" or (kind == "coordinate" and not modality.num_coordinates):
+        return LearnedPositions(grid, num_channels, None if is_label else config.position_channels)
     if kind == "none":
         return NoPositions(grid, num_channels)
-    assert fourier_bands is not None, "a config with Fourier features says how many"
+    assert config.fourier_bands is not None, "a config with Fourier features says how many"
+    bands, max_resolution = config.fourier_bands, None if is_label else config.fourier_max_resolution
     if kind == "fourier":
-        return FourierPositions(grid, num_channels, num_bands=fourier_bands, max_resolution=fourier_max_resolution)
+        return FourierPositions(grid, num_channels, num_bands=bands, max_resolution=max_resolution)
     return CoordinatePositions(
         grid,
         num_channels,
-        num_coordinates=num_coordinates,
-        num_bands=fourier_bands,
-        max_resolution=fourier_max_resolution,
+        num_coordinates=modality.num_coordinates,
+        num_bands=bands,
+        max_resolution=max_resolution,
     )
 
 

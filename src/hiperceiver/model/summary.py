@@ -16,8 +16,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from hiperceiver.modality import Modality
-from hiperceiver.model.perceiver import Perceiver, PerceiverConfig
+from hiperceiver.model.hip import HiP
 from hiperceiver.model.variants import build_model
+from hiperceiver.settings.model import PerceiverConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,7 @@ class ModelSummary:
     batch_size: int
     """Examples in the step, B."""
     mask_ratio: float
-    """Share of the places of each group that the encoder does not see."""
+    """Share of the slots of each group that the encoder does not see."""
 
     @property
     def num_parameters(self) -> int:
@@ -71,7 +72,7 @@ class ModelSummary:
 
 
 def summarise(
-    model: Perceiver | PerceiverConfig,
+    model: HiP | PerceiverConfig,
     modalities: Mapping[str, Modality] | None = None,
     *,
     batch_size: int = 1,
@@ -84,9 +85,9 @@ def summarise(
 
     Args:
         model: a model, or the config of one.
-        modalities: what it is given, by name; may be left out for a model, which knows its own.
+        modalities: input modalities by name; optional when `model` is a model.
         batch_size: examples in the step, B.
-        mask_ratio: share of the places of each group that the encoder does not see, from 0 to below 1.
+        mask_ratio: share of the slots of each group that the encoder does not see, from 0 to below 1.
 
     Raises:
         ValueError: modalities that do not fit the config, or arguments out of range.
@@ -103,13 +104,13 @@ def summarise(
         raise ValueError(f"batch_size: expected a whole number >= 1, got {batch_size}")
     if not 0 <= mask_ratio < 1:
         raise ValueError(f"mask_ratio: expected a number from 0 to below 1, got {mask_ratio}")
-    if isinstance(model, Perceiver):
+    if isinstance(model, HiP):
         modalities = model.modalities if modalities is None else modalities
         config = model.config
     else:
         config = model
     if modalities is None:
-        raise ValueError("modalities: expected them beside a config, got None")
+        raise ValueError("modalities: expected the input modalities of a config, got None")
     with torch.device("meta"):
         measured = build_model(config, modalities).train()
         inputs = {name: torch.zeros(batch_size, m.num_tokens, m.channels) for name, m in modalities.items()}
@@ -117,7 +118,7 @@ def summarise(
         visible = None
         num_visible = dict.fromkeys(plan.spans, 0)
         for name, span in plan.spans.items():
-            num_visible[name] = max(1, round(span.num_places * (1 - mask_ratio)))
+            num_visible[name] = max(1, round(span.num_slots * (1 - mask_ratio)))
         if mask_ratio:
             visible = {name: torch.zeros(batch_size, 1, k, dtype=torch.int64) for name, k in num_visible.items()}
         meter = _Meter(measured)
@@ -141,9 +142,10 @@ def summarise(
     width = measured.config.embedding_channels
     stages = [stage("embedding", groups, tokens_of(num_visible.values()), None, width)]
     for name, (before, after) in meter.block_shapes.items():
-        stages.append(stage(name, before[1], before[2], after[2], after[3]))
-    places = tokens_of(span.num_places for span in plan.spans.values())
-    stages.append(stage("readout", groups, places, None, width))
+        block_groups, block_tokens = (groups, stages[0].tokens_per_group) if before is None else before[1:3]
+        stages.append(stage(name, block_groups, block_tokens, after[2], after[3]))
+    slots = tokens_of(span.num_slots for span in plan.spans.values())
+    stages.append(stage("readout", groups, slots, None, width))
     if measured.label_readout is not None:
         label_tokens = sum(modalities[name].num_tokens for name in measured.label_names)
         label_width = measured.label_readout.query_norm.weight.shape[0]
@@ -166,9 +168,10 @@ def count_parameters(config: PerceiverConfig, modalities: Mapping[str, Modality]
 class _Meter:
     """Books parameters, operations and kept memory to the stage of the innermost module that runs, or ran last."""
 
-    def __init__(self, model: Perceiver):
+    def __init__(self, model: HiP):
         self.model = model
-        self.block_shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}  # of its input and its output
+        # Of its input and its output; the first block of a HiP embeds its tokens itself.
+        self.block_shapes: dict[str, tuple[tuple[int, ...] | None, tuple[int, ...]]] = {}
         self._modules: dict[str, list[nn.Module]] = {
             "embedding": [*model.embedding.values(), *model.positions.values()]
         }
@@ -242,7 +245,8 @@ class _Meter:
 
     def _shapes(self, name: str) -> Callable[..., None]:
         def note(module: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> None:
-            self.block_shapes[name] = tuple(arguments[0].shape), tuple(output.shape)
+            tokens = arguments[0]
+            self.block_shapes[name] = None if tokens is None else tuple(tokens.shape), tuple(output.shape)
 
         return note
 

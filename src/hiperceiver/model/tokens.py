@@ -1,253 +1,183 @@
-"""The tokens of a call in their groups, embedded when they are asked for: whole, or a few groups at a time.
+"""The two acts at the tokens: latents attend to them, and they are read out of latents.
 
-Shapes: B batch, G groups, g groups of one modality, P places in a group, K visible places in a group, C raw channels,
-E embedding channels, N latents, D latent channels.
+Under each fast call stands the plain formula. Shapes: B batch, M tokens, C raw channels, E embedding channels, g groups
+of a modality, P slots in a group, K visible slots in a group, N latents, D latent channels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hiperceiver.model import fused
-from hiperceiver.model.grouping import GroupPlan
-from hiperceiver.model.layers import CrossAttention, squared_relu
-from hiperceiver.model.streaming import pieces_of, stream
+from hiperceiver import fast
+from hiperceiver.model.grouping import GroupPlan, Span
+from hiperceiver.model.layers import CrossAttention
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModalityTokens:
-    """One modality's tokens in its groups, not embedded yet."""
+class TokenGroups(NamedTuple):
+    """The tokens of one modality in its groups, not embedded yet."""
 
-    embedding: nn.Module
-    """Raw channels to embedding channels."""
     x: Tensor
     """Raw tokens: (B, g, P, C)."""
     positions: Tensor
-    """Position encodings of all places, zero on padding: (1, g, P, E); (B, g, P, E) where they are computed from the
-    tokens' coordinates."""
-    gradient: fused.SharedGradient | None = None
-    """Where fused kernels add up the gradient of the positions, if it is shared."""
-    is_absent: Tensor | None = None
-    """Places that no latent may see: bool (1 or B, g, P)."""
-    is_zero: Tensor | None = None
-    """Places that are seen as zeros, as the reference sees padding: bool (1, g, P)."""
+    """Position encodings, zero on padding: (1, g, P, E); (B, g, P, E) where they are computed from coordinates."""
+    key_mask: Tensor | None = None
+    """Slots that no latent attends to: bool (1 or B, g, P)."""
+    zero_mask: Tensor | None = None
+    """Slots that latents attend to as zeros, as the reference sees padding: bool (1, g, P)."""
     visible: Tensor | None = None
-    """Places that are seen at all: int64 (B, g, K), -1 = none. None: all."""
+    """Slots that the encoder sees at all: int64 (B, g, K), -1 = none. None: all."""
 
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """Of the visible tokens, embedded: (B, g, K, E)."""
-        num_seen = self.x.shape[2] if self.visible is None else self.visible.shape[2]
-        return self.x.shape[0], self.x.shape[1], num_seen, self.positions.shape[3]
-
-    def embed(self) -> tuple[Tensor, Tensor | None]:
-        """The visible tokens with their positions (B, g, K, E), and which of them no latent may see (B, g, K)."""
-        return self._embed(*self._parts)
-
-    def attended_by(self, attention: CrossAttention, queries: Tensor) -> Tensor:
-        """What queries (1 or B, g, N, D) make of the tokens of their group: (B, g, N, D)."""
-        batch, groups, seen, channels = self.shape
-        num_values = batch * groups * seen * channels
-        if (
-            isinstance(self.embedding, nn.Linear)
-            and self.is_zero is None
-            and not self.x.requires_grad
-            and fused.suits(
-                "look",
-                *(self.x, self.positions, queries),
-                num_values=num_values,
-                num_channels=max(channels, self.x.shape[3]),
-                num_queries=attention.num_heads * queries.shape[2],
-            )
-        ):
-            attended = attention.attend_to_raw_tokens(queries, lambda asked: self._look(asked * attention.scale))
-            return attention.finish(queries, attended)
-
-        def attend(queries: Tensor, x: Tensor, positions: Tensor, *rest: Tensor | None) -> Tensor:
-            return attention(queries, *self._embed(x, positions, *rest))
-
-        num_pieces = self._num_pieces(num_values, queries.shape[2])
-        weights = [*self.embedding.parameters(), *attention.parameters()]
-        return stream(attend, [queries, *self._parts], num_pieces=num_pieces, weights=weights)
-
-    def read_by(
-        self,
-        readout: CrossAttention,
-        latents: Tensor,
-        head: nn.Module,
-        *,
-        own_embedding: bool = False,
-        places: Tensor | None = None,
-    ) -> Tensor:
-        """What a head says of every place, visible or not: (B, g, P, K).
-
-        Args:
-            readout: the cross-attention in which each place looks at the latents of its group.
-            latents: (B, g, N, D).
-            head: (..., E) to (..., K).
-            own_embedding: whether a place asks with its token's embedding beside its position, and adds them to what
-                it reads, as Perceiver IO does for optical flow.
-            places: the places that are read instead of all P, each once: int64 (B, g or 1, R); then the result is
-                (B, g, R, K). Not with `own_embedding`.
-        """
-        assert places is None or not own_embedding
-        positions = self.positions
-        batch, groups = self.x.shape[:2]
-        num_places = positions.shape[2] if places is None else places.shape[2]
-        num_values = batch * groups * num_places * positions.shape[3]
-        if (
-            not own_embedding
-            and isinstance(head, nn.Linear)
-            and readout.feed_forward.activation is squared_relu
-            and fused.suits(
-                "read",
-                *(positions, latents),
-                num_values=num_values,
-                num_channels=max(positions.shape[3], head.out_features),
-                num_queries=latents.shape[2],
-            )
-        ):
-            absorbed = _absorbed(readout, latents, head)
-            return fused.read(positions, *absorbed, wanted=places, gradient=self.gradient)
-
-        if places is not None:
-            positions = _take(positions, places.expand(-1, groups, -1))
-
-        def read(latents: Tensor, positions: Tensor, x: Tensor | None = None) -> Tensor:
-            if x is None:
-                return head(readout(positions, latents))
-            tokens = self.embedding(x) + positions
-            return head(readout(tokens, latents) + tokens)
-
-        num_pieces = self._num_pieces(num_values, latents.shape[2])
-        # Places do not see each other: a group larger than a piece is split into several that read the same latents.
-        splits = _divisor(num_places, -(-num_pieces // groups))
-        if splits > 1:
-            latents = latents.repeat_interleave(splits, dim=1)
-        cut = [
-            latents,
-            *(each.unflatten(2, (splits, -1)).flatten(1, 2) for each in (positions, self.x)[: 1 + own_embedding]),
-        ]
-        weights = [*self.embedding.parameters(), *readout.parameters(), *head.parameters()]
-        result = stream(read, cut, num_pieces=num_pieces, weights=weights)
-        return result.unflatten(1, (groups, splits)).flatten(2, 3)
-
-    @property
-    def _parts(self) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
-        return self.x, self.positions, self.is_absent, self.is_zero, self.visible
-
-    def _look(self, asked: Tensor) -> tuple[Tensor, Tensor | None]:
-        assert isinstance(self.embedding, nn.Linear)
-        seen, logs = fused.look(
-            self.x,
-            self.positions,
-            self.embedding.weight,
-            self.embedding.bias,
-            asked.expand(self.x.shape[0], -1, -1, -1),
-            self.is_absent,
-            self.visible,
-            self.gradient,
-        )
-        return seen, logs.isinf()
-
-    def _num_pieces(self, num_values: int, num_latents: int) -> int:
-        return pieces_of(num_values * self.positions.element_size(), num_latents, self.x.device)
-
-    def _embed(
-        self,
+    @classmethod
+    def of(
+        cls,
+        span: Span,
         x: Tensor,
         positions: Tensor,
-        is_absent: Tensor | None,
-        is_zero: Tensor | None,
-        visible: Tensor | None,
-    ) -> tuple[Tensor, Tensor | None]:
-        if visible is not None:
-            nothing = visible < 0
-            # What stands at a hidden place must not matter even where no place is read, be it NaN.
-            x = _take(x, visible).masked_fill(nothing[..., None], 0.0)
-            positions = _take(positions, visible)
-            is_zero = None if is_zero is None else _take(is_zero[..., None], visible).squeeze(-1)
-            is_absent = nothing if is_absent is None else _take(is_absent[..., None], visible).squeeze(-1) | nothing
-        x = self.embedding(x) + positions
-        if is_zero is not None:
-            x = x.masked_fill(is_zero[..., None], 0.0)
-        return x, None if is_absent is None else is_absent.expand(x.shape[:3])
+        is_padding: Tensor | None = None,
+        visible: Tensor | None = None,
+        masks_padding: bool = True,
+    ) -> TokenGroups:
+        """Put tokens into their groups.
+
+        Args:
+            span: the groups.
+            x: raw tokens (B, M, C).
+            positions: (M, E), or (B, M, E) where they are computed from coordinates.
+            is_padding: absent tokens, bool (B, M); None: none.
+            visible: int64 (B, g or 1, K), -1 = none; None: all slots.
+            masks_padding: whether the padding that fills groups is masked; else it counts as zeros.
+        """
+        key_mask = zero_mask = None
+        if is_padding is not None:
+            x = x.masked_fill(is_padding[..., None], 0.0)  # an absent value, even NaN, must not matter
+            key_mask = span.to_groups(is_padding)
+        if span.has_padding and masks_padding:
+            filler = span.is_padding(x.device)[None]  # (1, g, P)
+            key_mask = filler if key_mask is None else key_mask | filler
+        elif span.has_padding:
+            zero_mask = span.is_padding(x.device)[None]
+        positions = fast.share_gradient(span.to_groups(positions if positions.ndim == 3 else positions[None]))
+        visible = None if visible is None else visible.expand(-1, span.num_groups, -1)
+        return cls(span.to_groups(x), positions, key_mask, zero_mask, visible)
+
+    def embed(self, embedding: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor | None]:
+        """Embed the visible tokens and add their positions: (B, g, K, E), and their key mask (B, g, K) if any."""
+        tokens = self.select_visible()
+        x = embedding(tokens.x) + tokens.positions
+        if tokens.zero_mask is not None:
+            x = x.masked_fill(tokens.zero_mask[..., None], 0.0)
+        return x, None if tokens.key_mask is None else tokens.key_mask.expand(x.shape[:3])
+
+    def select_visible(self) -> TokenGroups:
+        """The visible slots alone: P becomes K."""
+        if self.visible is None:
+            return self
+        is_none = self.visible < 0
+        # A hidden value, be it NaN, must not matter even where no slot is read.
+        x = take_slots(self.x, self.visible).masked_fill(is_none[..., None], 0.0)
+        key_mask = is_none if self.key_mask is None else take_slots(self.key_mask, self.visible) | is_none
+        zero_mask = None if self.zero_mask is None else take_slots(self.zero_mask, self.visible)
+        return TokenGroups(x, take_slots(self.positions, self.visible), key_mask, zero_mask)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Tokens:
-    """The tokens of a call: those of each modality in the groups that a plan dealt to it."""
+class Encoded(NamedTuple):
+    """What the encoder and the processor leave for the decoder and for tasks' own readouts."""
 
     plan: GroupPlan
     """Which modality owns which groups."""
-    of: Mapping[str, ModalityTokens]
-    """By modality, in the plan's order."""
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """Of the visible tokens, embedded: (B, G, K, E)."""
-        shapes = [tokens.shape for tokens in self.of.values()]
-        batch, groups, seen, channels = shapes[0]
-        if self.plan.is_pooled:
-            return batch, groups, sum(shape[2] for shape in shapes), channels
-        return batch, sum(shape[1] for shape in shapes), seen, channels
-
-    def embed(self) -> tuple[Tensor, Tensor | None]:
-        """The visible tokens with their positions: (B, G, K, E), and which of them no latent may see.
-
-        The latter is bool (B, G, K), or None where all may be seen.
-        """
-        embedded, hidden = {}, {}
-        for name, tokens in self.of.items():
-            embedded[name], hidden[name] = tokens.embed()
-        x = self.plan.merge(embedded)
-        if all(each is None for each in hidden.values()):
-            return x, None
-        shown = {name: each.new_zeros(each.shape[:3], dtype=torch.bool) for name, each in embedded.items()}
-        return x, self.plan.merge({name: shown[name] if each is None else each for name, each in hidden.items()})
-
-    def attended_by(self, attention: CrossAttention, queries: Tensor) -> Tensor:
-        """What queries (1 or B, G, N, D) make of the tokens of their group: (B, G, N, D)."""
-        if self.plan.is_pooled:
-            return attention(queries, *self.embed())
-        asked = self.plan.separate(queries)
-        return self.plan.merge({name: tokens.attended_by(attention, asked[name]) for name, tokens in self.of.items()})
+    tokens: dict[str, TokenGroups]
+    """Per modality: its tokens and positions in their groups."""
+    skips: list[Tensor]
+    """Latents of each encoder block, first to last: (B, G, N, D)."""
+    processor_latents: Tensor
+    """Latents of the processor: (B, 1, N, D)."""
 
 
-def _take(x: Tensor, places: Tensor) -> Tensor:
-    """Rows of each group: x (B or 1, g, P, C) at places (B, g, K), -1 read as 0, gives (B, g, K, C)."""
+def attend_to_tokens(
+    embedding: nn.Module, cross_attention: CrossAttention, queries: Tensor, tokens: TokenGroups
+) -> Tensor:
+    """Embed tokens, add their positions, and let the queries of each group attend to them.
+
+    Args:
+        embedding: raw channels to embedding channels.
+        cross_attention: that of the first block.
+        queries: (1 or B, g, N, D).
+        tokens: of the same groups.
+
+    Returns:
+        (B, g, N, D).
+    """
+
+    def attend(queries: Tensor, *parts: Any) -> Tensor:
+        return cross_attention(queries, *TokenGroups(*parts).embed(embedding))
+
+    attended = fast.embed_and_attend(embedding, cross_attention, queries, *tokens)
+    if attended is None:
+        attended = fast.attend_in_chunks(attend, queries, tokens, [embedding, cross_attention])
+    return attended
+
+
+def read_tokens(
+    readout: CrossAttention,
+    head: nn.Module,
+    latents: Tensor,
+    tokens: TokenGroups,
+    *,
+    embedding: nn.Module | None = None,
+    slots: Tensor | None = None,
+) -> Tensor:
+    """Let the position of each slot attend to the latents of its group, and apply a head.
+
+    Args:
+        readout: the cross-attention, without residual.
+        head: embedding channels to K.
+        latents: (B, g, N, D).
+        tokens: of the same groups.
+        embedding: add each token's own embedding to its query and to what is read (as Perceiver IO does for optical
+            flow). None: positions alone.
+        slots: the slots that are read, each once: int64 (B, g or 1, R). None: all. Not with `embedding`.
+
+    Returns:
+        (B, g, P or R, K).
+    """
+
+    def read(latents: Tensor, positions: Tensor, x: Tensor | None = None) -> Tensor:
+        if embedding is None:
+            return head(readout(positions, latents))
+        queries = embedding(x) + positions
+        return head(readout(queries, latents) + queries)
+
+    if embedding is not None:
+        assert slots is None
+        return fast.read_in_chunks(read, latents, [tokens.positions, tokens.x], [embedding, readout, head])
+    result = fast.read_tokens(readout, head, latents, tokens.positions, slots)
+    if result is None:
+        positions = tokens.positions
+        if slots is not None:
+            positions = take_slots(positions, slots.expand(-1, positions.shape[1], -1))
+        result = fast.read_in_chunks(read, latents, [positions], [readout, head])
+    return result
+
+
+def take_slots(x: Tensor, slots: Tensor) -> Tensor:
+    """Some slots of each group: x (B or 1, g, P, ...) at slots (B, g, K), -1 read as 0, gives (B, g, K, ...)."""
     rows = torch.arange(x.shape[0] * x.shape[1], device=x.device).view(x.shape[0], x.shape[1], 1) * x.shape[2]
-    rows = rows + places.clamp(min=0)
+    rows = rows + slots.clamp(min=0)
     flat = x.flatten(0, 2)
     return flat[rows] if x.dtype == torch.bool else F.embedding(rows, flat)
 
 
-def _absorbed(readout: CrossAttention, latents: Tensor, head: nn.Linear) -> tuple[Tensor, ...]:
-    """What the fused readout needs beside the positions: norms and projections absorbed where they are small.
-
-    The last layers are linear in what was read, x, and in the feed-forward's hidden layer h:
-        head (x + W h + b) = (head x) + (head W) h + head b.
-    """
-    keys, constants, values = readout.absorb_queries(latents)
-    norm, hidden, output = readout.feed_forward_norm, readout.feed_forward.hidden, readout.feed_forward.output
-    return (
-        keys * readout.scale,
-        constants * readout.scale,
-        values,
-        readout.output.bias,
-        hidden.weight * norm.weight,
-        hidden(norm.bias),
-        head.weight,
-        head.weight @ output.weight,
-        head(output.bias),
-    )
-
-
-def _divisor(number: int, at_least: int) -> int:
-    """The smallest divisor from `at_least` to four times that, or 1 where there is none."""
-    return next((d for d in range(at_least, 4 * at_least + 1) if number % d == 0), 1)
+def concat_tokens(parts: Sequence[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor | None]:
+    """Tokens (B, G, M, D) with their key masks (B, G, M), one after the other within each group."""
+    if len(parts) == 1:
+        return parts[0]
+    x = torch.cat([tokens for tokens, _ in parts], dim=2)
+    if all(key_mask is None for _, key_mask in parts):
+        return x, None
+    masks = [x.new_zeros(tokens.shape[:3], dtype=torch.bool) if mask is None else mask for tokens, mask in parts]
+    return x, torch.cat(masks, dim=2)

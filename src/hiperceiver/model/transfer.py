@@ -1,4 +1,4 @@
-"""Start a model from another one's weights, saying what became of each of them."""
+"""Start a model from another one's weights, with a report on each of them."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from hiperceiver.model.perceiver import Perceiver
+from hiperceiver.model.files import SavedModel
+from hiperceiver.model.hip import HiP
 from hiperceiver.model.positions import resize_table
-from hiperceiver.model.saving import SavedModel
 
 Part = Literal["model", "positions"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TransferReport:
-    """What became of the weights, by name."""
+    """The names of the weights by what was done with them."""
 
     loaded: tuple[str, ...]
     """Copied as they are."""
@@ -45,7 +45,7 @@ class TransferReport:
         )
 
 
-def transfer_weights(model: Perceiver, saved: SavedModel, *, part: Part = "model") -> TransferReport:
+def transfer_weights(model: HiP, saved: SavedModel, *, part: Part = "model") -> TransferReport:
     """Copy a saved model's weights into `model`, in place.
 
     Args:
@@ -91,7 +91,7 @@ def transfer_weights(model: Perceiver, saved: SavedModel, *, part: Part = "model
     unused = tuple(name for name in saved.weights if name not in values)
     for name in unused:
         if part == "model" and not _belongs_to_unknown_modality(model, name):
-            raise ValueError(f"{saved.source}: {name} has no place in the new model; use the same model and settings")
+            raise ValueError(f"{saved.source}: {name} is not in the new model; use the same model and settings")
     if not values:
         raise ValueError(f"{saved.source}: nothing to load: it shares no {part} weights with the new model")
     with torch.no_grad():
@@ -106,7 +106,7 @@ _FREE_SETTINGS = ("dropout", "drop_path", "mask_padding", "num_train_latents")
 _POSITION_SETTINGS = ("positions", "position_channels", "fourier_bands", "fourier_max_resolution")
 
 
-def _check_settings(model: Perceiver, saved: SavedModel, part: Part) -> None:
+def _check_settings(model: HiP, saved: SavedModel, part: Part) -> None:
     if part == "model" and type(saved.config) is not type(model.config):
         raise ValueError(
             f"{saved.source}: expected the weights of a {type(model).__name__}, got those of a {saved.architecture}"
@@ -126,7 +126,7 @@ def _check_settings(model: Perceiver, saved: SavedModel, part: Part) -> None:
 
 def _settings(values: Any, prefix: str = "") -> dict[str, Any]:
     """All settings that weights depend on, flat, as {"blocks.0.num_groups": 16, ...}."""
-    if isinstance(values, tuple) and any(isinstance(each, dict) for each in values):
+    if isinstance(values, list | tuple) and any(isinstance(each, dict) for each in values):
         values = dict(enumerate(values))
     if not isinstance(values, dict):
         return {prefix.removesuffix("."): values}
@@ -138,7 +138,7 @@ def _settings(values: Any, prefix: str = "") -> dict[str, Any]:
     }
 
 
-def _belongs_to_unknown_modality(model: Perceiver, name: str) -> bool:
+def _belongs_to_unknown_modality(model: HiP, name: str) -> bool:
     if name.startswith("label_readout."):
         return not model.label_names
     modality = _modality_of(name)
@@ -150,7 +150,7 @@ def _modality_of(name: str) -> str | None:
     return rest.partition(".")[0] if kind in ("embedding", "unembedding", "positions") else None
 
 
-def _moved(model: Perceiver, saved: SavedModel, name: str, modality: str | None) -> bool:
+def _moved(model: HiP, saved: SavedModel, name: str, modality: str | None) -> bool:
     """Whether a table of the same length lies on another grid."""
     if modality not in saved.modalities or name != f"positions.{modality}.table":
         return False

@@ -8,13 +8,14 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hiperceiver.modality import Modality
-from hiperceiver.model.block import BlockConfig
-from hiperceiver.model.hip import HiP, HiPConfig
-from hiperceiver.model.perceiver import Perceiver, PerceiverConfig
-from hiperceiver.model.perceiver_io import PerceiverIO, PerceiverIOConfig
+from hiperceiver.model.files import SavedModel, build_saved, read_model
+from hiperceiver.model.hip import HiP
+from hiperceiver.model.perceiver_io import PerceiverIO
+from hiperceiver.settings.model import BlockConfig, HiPConfig, PerceiverConfig, PerceiverIOConfig
 
 
 def _hip(
@@ -121,7 +122,8 @@ VARIANTS: dict[str, PerceiverConfig] = {
     ),
 }
 
-ARCHITECTURES: dict[str, type[Perceiver]] = {"HiP": HiP, "PerceiverIO": PerceiverIO}
+_MODELS: dict[type[PerceiverConfig], type[HiP]] = {HiPConfig: HiP, PerceiverIOConfig: PerceiverIO}
+"""The model of each config."""
 
 
 def variant_config(name: str, **overrides: Any) -> PerceiverConfig:
@@ -142,12 +144,12 @@ def variant_config(name: str, **overrides: Any) -> PerceiverConfig:
     return dataclasses.replace(config, **overrides)
 
 
-def create_model(name: str, modalities: Mapping[str, Modality], **overrides: Any) -> Perceiver:
+def create_model(name: str, modalities: Mapping[str, Modality], **overrides: Any) -> HiP:
     """Build a model with new weights.
 
     Args:
         name: one of `VARIANTS`, such as "hip-16".
-        modalities: every modality that may come in a call, by name.
+        modalities: every modality that a call may have, by name.
         overrides: fields of its config (`HiPConfig` or `PerceiverIOConfig`) to replace.
 
     Raises:
@@ -162,9 +164,26 @@ def create_model(name: str, modalities: Mapping[str, Modality], **overrides: Any
     return build_model(config, modalities)
 
 
-def build_model(config: PerceiverConfig, modalities: Mapping[str, Modality]) -> Perceiver:
+def build_model(config: PerceiverConfig, modalities: Mapping[str, Modality]) -> HiP:
     """Build the model that a config belongs to, with new weights."""
-    for architecture in ARCHITECTURES.values():
-        if isinstance(config, architecture.config_class):
-            return architecture(config, modalities)
-    raise ValueError(f"config: expected HiPConfig or PerceiverIOConfig, got {type(config).__name__}")
+    return _class_of(config)(config, modalities)
+
+
+def load_model(source: SavedModel | str | Path, **download: Any) -> HiP:
+    """Load a saved model of any architecture, in evaluation mode.
+
+    Args:
+        source: a saved model that was read, a folder, or a hub id such as "user/model".
+        download: for a hub id, passed on to `huggingface_hub.snapshot_download` (revision, token, cache_dir, ...).
+
+    Raises:
+        ValueError: not a saved model, or weights that do not fit its config.
+    """
+    saved = source if isinstance(source, SavedModel) else read_model(source, **download)
+    return build_saved(saved, _class_of(saved.config))
+
+
+def _class_of(config: PerceiverConfig) -> type[HiP]:
+    if type(config) not in _MODELS:
+        raise ValueError(f"config: expected HiPConfig or PerceiverIOConfig, got {type(config).__name__}")
+    return _MODELS[type(config)]

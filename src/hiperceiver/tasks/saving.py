@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hiperceiver.model import Perceiver, read_model, save_model
+from hiperceiver.model import Perceiver, load_model, read_model, save_model
 from hiperceiver.settings.old_names import TASK_FIELDS
 from hiperceiver.settings.tasks import TaskConfig
 from hiperceiver.tasks.classification import Classification
@@ -101,7 +101,7 @@ def load_task(folder_or_id: str | Path, **download: Any) -> Task:
     saved = read_model(folder_or_id, **download)
     if saved.task is None:
         raise ValueError(f"{saved.source}: expected a model that was saved with a task, got one without")
-    model = saved.build()
+    model = load_model(saved)
     try:
         names = TASK_FIELDS.get(str(saved.task.get("kind")), {})
         task = task_from_settings({names.get(name, name): value for name, value in saved.task.items()}, model)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from hiperceiver.model import TransferReport, read_model, transfer_weights
-from hiperceiver.model.saving import SavedModel
+from hiperceiver.model.files import SavedModel
 from hiperceiver.tasks.task import Task
 
 Start = Literal["all", "positions", "frozen-positions", "frozen-backbone"]

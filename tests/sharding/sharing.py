@@ -22,10 +22,10 @@ import torch.distributed as dist
 from small_models import IMAGE, LABEL, block, hip, random_inputs, refusal
 from torch import Tensor
 
-from hiperceiver.masking import group_wise_places
+from hiperceiver.masking import sample_visible_slots
 from hiperceiver.modality import Batch, Modality
-from hiperceiver.model import GroupParallel, HiP, HiPOutput, streaming
-from hiperceiver.model.shares import own_spans
+from hiperceiver.model import HiP, HiPOutput, ShardedHiP, chunked
+from hiperceiver.sharding.partition import local_spans
 from hiperceiver.tasks import Classification, ClassificationConfig, MaskedAutoencoding, MaskedAutoencodingConfig
 
 POINTS = Modality(grid=(24,), channels=5, num_coordinates=3)
@@ -63,7 +63,7 @@ def absent(model: HiP, inputs: dict[str, Tensor]) -> dict[str, Any]:
 def masked(model: HiP, inputs: dict[str, Tensor]) -> dict[str, Any]:
     plan = whole_plan(model)
     generator = torch.Generator().manual_seed(4)
-    places = {n: group_wise_places(2, s.num_places, 0.6, generator=generator) for n, s in plan.spans.items()}
+    places = {n: sample_visible_slots(2, s.num_slots, 0.6, generator=generator) for n, s in plan.spans.items()}
     return {"visible": places}
 
 
@@ -71,7 +71,7 @@ def masked_by_group(model: HiP, inputs: dict[str, Tensor]) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(5)
     return {
         "visible": {
-            name: torch.randint(-1, span.num_places, (2, span.num_groups, 4), generator=generator)
+            name: torch.randint(-1, span.num_slots, (2, span.num_groups, 4), generator=generator)
             for name, span in whole_plan(model).spans.items()
         }
     } | absent(model, inputs)
@@ -105,11 +105,11 @@ def check_same(
 ) -> None:
     """Outputs, gradients of inputs, and gradients of weights, after one or more backward passes."""
     model = make().double()
-    share = GroupParallel(copy.deepcopy(model))
+    share = ShardedHiP(copy.deepcopy(model))
     inputs, given = doubles(model), arguments(model, doubles(model))
     whole = {name: x.clone().requires_grad_() for name, x in inputs.items()}
     own = {name: x.clone().requires_grad_() for name, x in inputs.items()}
-    rows = {name: share.own_tokens.get(name, slice(None)) for name in inputs}
+    rows = {name: share.local_tokens.get(name, slice(None)) for name in inputs}
     for _ in range(times):
         expected = model(whole, **given)
         loss_of(model, expected).backward()
@@ -133,7 +133,7 @@ def check_same(
     check_gradients(model, share)
 
 
-def check_gradients(model: HiP, share: GroupParallel, **tolerances: float) -> None:
+def check_gradients(model: HiP, share: ShardedHiP, **tolerances: float) -> None:
     for name, weight in share.named_parameters():
         expected = model.get_parameter(name).grad
         if expected is None:
@@ -160,7 +160,7 @@ def only_its_own_tokens(folder: Path) -> None:
 def in_single_precision(folder: Path) -> None:
     """With whatever is faster for it."""
     model = hip().float()
-    share = GroupParallel(copy.deepcopy(model))
+    share = ShardedHiP(copy.deepcopy(model))
     for each in (model, share):
         loss_of(model, each(random_inputs())).backward()
     check_gradients(model, share, rtol=1e-3, atol=1e-4)
@@ -171,13 +171,13 @@ def gradients_accumulate(folder: Path) -> None:
 
 
 def streamed(folder: Path) -> None:
-    sizes = streaming._STREAM_ABOVE, streaming._PIECE
+    sizes = chunked._CHUNK_ABOVE, chunked._CHUNK
     try:
-        streaming._STREAM_ABOVE, streaming._PIECE = 1, {"cpu": 1, "cuda": 1}
+        chunked._CHUNK_ABOVE, chunked._CHUNK = 1, {"cpu": 1, "cuda": 1}
         check_same(hip, absent)
         check_same(MODELS["merging across"][0], masked)
     finally:
-        streaming._STREAM_ABOVE, streaming._PIECE = sizes
+        chunked._CHUNK_ABOVE, chunked._CHUNK = sizes
 
 
 def parts_alone(folder: Path) -> None:
@@ -192,7 +192,7 @@ def parts_alone(folder: Path) -> None:
         model = hip().double()
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(not name.startswith(frozen))
-        share = GroupParallel(copy.deepcopy(model))
+        share = ShardedHiP(copy.deepcopy(model))
         for each in (model, share):
             loss(each(doubles(model))).backward()
         check_gradients(model, share)
@@ -200,7 +200,7 @@ def parts_alone(folder: Path) -> None:
 
 def thawed_later(folder: Path) -> None:
     model = hip().double()
-    share = GroupParallel(copy.deepcopy(model).requires_grad_(False)).requires_grad_(True)
+    share = ShardedHiP(copy.deepcopy(model).requires_grad_(False)).requires_grad_(True)
     for each in (model, share):
         loss_of(model, each(doubles(model))).backward()
     check_gradients(model, share)
@@ -208,7 +208,7 @@ def thawed_later(folder: Path) -> None:
 
 def cast_later(folder: Path) -> None:
     model = hip()
-    share = GroupParallel(copy.deepcopy(model)).double()
+    share = ShardedHiP(copy.deepcopy(model)).double()
     model.double()
     for each in (model, share):
         loss_of(model, each(doubles(model))).backward()
@@ -218,7 +218,7 @@ def cast_later(folder: Path) -> None:
 def trained(folder: Path) -> None:
     """Steps with clipping, decay and momentum give the weights of one process; so does the saved model."""
     model = hip().double().train()
-    share = GroupParallel(copy.deepcopy(model))
+    share = ShardedHiP(copy.deepcopy(model))
     optimizers = [torch.optim.AdamW(each.parameters(), lr=0.01, weight_decay=0.1) for each in (model, share)]
     for step in range(3):
         inputs = doubles(model)
@@ -257,11 +257,11 @@ def masked_autoencoding(folder: Path) -> None:
         if config.target_normalisation != "none" and not is_given_all:
             continue  # mean and variance are those of all tokens
         model = hip().train()
-        share = GroupParallel(copy.deepcopy(model))
+        share = ShardedHiP(copy.deepcopy(model))
         inputs = random_inputs(model.modalities)
         padding = absent(model, inputs)["is_padding"]
         whole = Batch(inputs=inputs, is_padding=padding)
-        rows = {name: share.own_tokens.get(name, slice(None)) for name in inputs}
+        rows = {name: share.local_tokens.get(name, slice(None)) for name in inputs}
         own = Batch(
             inputs={name: x[:, rows[name]] for name, x in inputs.items()},
             is_padding={name: x[:, rows[name]] for name, x in padding.items()},
@@ -283,7 +283,7 @@ def classification(folder: Path) -> None:
     """Labels are everyone's, and so is their loss: it is not a part."""
     config = ClassificationConfig(num_classes=5)
     model = hip({"image": IMAGE} | Classification.label_modalities(config)).train()
-    share = GroupParallel(copy.deepcopy(model))
+    share = ShardedHiP(copy.deepcopy(model))
     batch = Batch(inputs=random_inputs({"image": IMAGE}), targets={"label": torch.tensor([1, 3])})
     expected, found = (Classification(each, config).loss(batch)[0] for each in (model, share))
     same(found, expected, rtol=1e-5, atol=1e-6)
@@ -293,13 +293,13 @@ def classification(folder: Path) -> None:
 
 
 def masked_autoencoding_refuses(folder: Path) -> None:
-    share = GroupParallel(hip({"image": IMAGE}))
+    share = ShardedHiP(hip({"image": IMAGE}))
     task = MaskedAutoencoding(share, MaskedAutoencodingConfig(target_normalisation="example"))
     inputs = random_inputs({"image": IMAGE})
     for ask in (task.predict, lambda batch: task.update(task.make_metrics(), batch)):
         with refusal("model: expected a whole one for metrics and predictions, got one process's share"):
             ask(Batch(inputs=inputs))
-    own = inputs["image"][:, share.own_tokens["image"]]
+    own = inputs["image"][:, share.local_tokens["image"]]
     with refusal(
         f"inputs: expected all {IMAGE.num_tokens} tokens of 'image', over which target_normalisation='example' is "
         f"done, got {own.shape[1]}"
@@ -311,7 +311,7 @@ def saved(folder: Path) -> None:
     for name in ("two modalities and a label", "merging across", "coordinates"):
         model = MODELS[name][0]()
         model.metadata = {"classes": ["a", "b"]}
-        share = GroupParallel(copy.deepcopy(model))
+        share = ShardedHiP(copy.deepcopy(model))
         share.save_pretrained(folder / name)
         dist.barrier()
         loaded = HiP.from_pretrained(folder / name)
@@ -319,7 +319,7 @@ def saved(folder: Path) -> None:
         assert model.state_dict().keys() == loaded.state_dict().keys()
         for key, value in model.state_dict().items():
             assert torch.equal(value, loaded.state_dict()[key]), (name, key)
-        again = GroupParallel(loaded).state_dict()
+        again = ShardedHiP(loaded).state_dict()
         assert all(torch.equal(value, again[key]) for key, value in share.state_dict().items())
         share.load_state_dict(again)
 
@@ -328,7 +328,7 @@ def random_draws_are_alike(folder: Path) -> None:
     """With one seed, what all processes compute alike stays alike, and so do its gradients."""
     middle = blocks((8, 2, 1, 2, 8), num_train_latents=2)
     model = hip({"image": WIDE}, blocks=middle, dropout=0.2, drop_path=0.3).double().train()
-    share = GroupParallel(copy.deepcopy(model))
+    share = ShardedHiP(copy.deepcopy(model))
     torch.manual_seed(7)
     output = share(doubles(model))
     loss_of(model, output).backward()
@@ -344,9 +344,9 @@ def memory_falls(folder: Path) -> None:
     """Bytes of weights and of what is kept for the backward pass, where the cost is at the tokens."""
     picture = Modality(grid=(64, 64), channels=3)
     model = hip({"image": picture}, blocks=blocks((8, 4, 1, 4, 8)), embedding_channels=8)
-    share = GroupParallel(copy.deepcopy(model))
+    share = ShardedHiP(copy.deepcopy(model))
     inputs = {"image": random_inputs(model.modalities, batch=1)["image"]}
-    own = {"image": inputs["image"][:, share.own_tokens["image"]].clone()}
+    own = {"image": inputs["image"][:, share.local_tokens["image"]].clone()}
 
     def held(each: HiP, inputs: dict[str, Tensor]) -> int:
         storages = {p.untyped_storage().data_ptr(): p.untyped_storage().nbytes() for p in each.parameters()}
@@ -371,15 +371,15 @@ def sub_groups(folder: Path) -> None:
     world = dist.get_world_size()
     both = dist.init_device_mesh("cpu", (world // 2, 2), mesh_dim_names=("data", "groups"))
     with refusal("group: expected a device mesh of 1 dimension, got one of 2"):
-        GroupParallel(hip(), both)
+        ShardedHiP(hip(), both)
     mesh = both["groups"]
     model = hip({"image": IMAGE}).double()
     for group in (mesh, mesh.get_group()):
-        share = GroupParallel(copy.deepcopy(model), group)
+        share = ShardedHiP(copy.deepcopy(model), group)
         rank = dist.get_rank(mesh.get_group())
         found = share(doubles(model)).reconstruction["image"]
-        own = own_spans(whole_plan(model), rank, 2)["image"].tokens
-        assert share.own_tokens == {"image": own}
+        own = local_spans(whole_plan(model), rank, 2)["image"].tokens
+        assert share.local_tokens == {"image": own}
         same(found, model(doubles(model)).reconstruction["image"][:, own])
         whole = share.whole_model()
         assert (whole is None) == (rank > 0)
@@ -398,14 +398,14 @@ def sub_groups(folder: Path) -> None:
 def refusals(folder: Path) -> None:
     world = dist.get_world_size()
     with refusal("regrouping: expected 'reshape'"):
-        GroupParallel(hip(regrouping="transpose"))
+        ShardedHiP(hip(regrouping="transpose"))
     with refusal("group: expected a number of processes that divides the 3 groups of the first block"):
-        GroupParallel(hip({"image": IMAGE}, blocks=blocks((3, 1, 3), num_latents=6)))
+        ShardedHiP(hip({"image": IMAGE}, blocks=blocks((3, 1, 3), num_latents=6)))
     with refusal("model: expected a whole HiP"):
-        GroupParallel(GroupParallel(hip()))
+        ShardedHiP(ShardedHiP(hip()))
     with refusal(f"group: expected processes whose groups hold tokens, got {world}"):
-        GroupParallel(hip({"image": Modality(grid=(2,), channels=3)}, blocks=blocks((4, 1, 4))))
-    share = GroupParallel(hip())
+        ShardedHiP(hip({"image": Modality(grid=(2,), channels=3)}, blocks=blocks((4, 1, 4))))
+    share = ShardedHiP(hip())
     inputs = random_inputs()
     with refusal("grids: expected to be changed before"):
         share.resize_positions({"image": (10, 14)})

@@ -1,12 +1,12 @@
 /* What happens at every token, fused: tiles of tokens pass from the raw values to the result without leaving the cache.
  *
- * look: embed, add the position, normalise, and let the latents of the group attend; forward and backward.
- * read: let the place's position attend to the latents of its group, feed forward, unembed; forward and backward.
- * The formulas are those of CrossAttention in layers.py, with the projections absorbed into the shorter side.
+ * embed_and_attend: embed, add the position, normalise, and let the latents of the group attend; forward and backward.
+ * read_tokens: let the slot's position attend to the latents of its group, feed forward, unembed; forward and backward.
+ * The formulas are those of CrossAttention in model/layers.py, with the projections absorbed into the shorter side.
  *
  * A tile holds TILE tokens, channel by channel, so that a vector holds one channel of LANES tokens.
- * E embedding channels, N queries or latents, C raw channels, K channels of the result, P places, S seen places,
- * R places that are read.
+ * E embedding channels, N queries or latents, C raw channels, K channels of the result, P slots, S visible slots,
+ * R slots that are read.
  */
 
 #include <math.h>
@@ -194,19 +194,19 @@ static inline void normalise_backward(int channels, const row *x, const row inve
         EACH(v) gradient[e][v] = (gradient[e][v] - mean[v] - x[e][v] * along[v]) * inverse[v];
 }
 
-/* Where the tokens of a lane begin, for LANES tokens from the first on: in their order, or at places; -1 and what lies
+/* Where the tokens of a lane begin, for LANES tokens from the first on: in their order, or at slots; -1 and what lies
  * beyond count have none. */
-static inline void find(int first, int count, int channels, float *from, const int64_t *places, float *where[LANES]) {
+static inline void find(int first, int count, int channels, float *from, const int64_t *slots, float *where[LANES]) {
     for (int i = 0; i < LANES; i++) {
         int t = first + i;
-        int64_t place = t >= count ? -1 : places ? places[t] : t;
-        where[i] = place < 0 ? NULL : from + place * channels;
+        int64_t slot = t >= count ? -1 : slots ? slots[t] : t;
+        where[i] = slot < 0 ? NULL : from + slot * channels;
     }
 }
 
 #if LANES == 16 && (defined(__clang__) || __GNUC__ >= 12)
 #define HAS_SHUFFLES 1
-/* One step of transposing: the halves of the lanes that are `by` apart change places between two vectors. */
+/* One step of transposing: the halves of the lanes that are `by` apart change slots between two vectors. */
 #define LANE_A(i, by) ((i) & (by) ? LANES + (i) - (by) : (i))
 #define LANE_B(i, by) ((i) & (by) ? LANES + (i) : (i) + (by))
 #define SIXTEEN(lane, by)                                                                                     \
@@ -230,11 +230,11 @@ INLINE void transpose(vec x[LANES]) {
 static inline void transpose(vec x[LANES]) { (void)x; }
 #endif
 
-/* Tokens (count, channels) to a tile and back; of the places, where there are any. Lanes without a token are zero. */
-ONCE void load(int channels, int count, const float *from, const int64_t *places, row *x) {
+/* Tokens (count, channels) to a tile and back; of the slots, where there are any. Lanes without a token are zero. */
+ONCE void load(int channels, int count, const float *from, const int64_t *slots, row *x) {
     EACH(v) {
         float *where[LANES];
-        find(v * LANES, count, channels, (float *)from, places, where);
+        find(v * LANES, count, channels, (float *)from, slots, where);
         int e = 0;
         for (; HAS_SHUFFLES && e + LANES <= channels; e += LANES) {
             vec block[LANES];
@@ -249,10 +249,10 @@ ONCE void load(int channels, int count, const float *from, const int64_t *places
             for (int i = 0; i < LANES; i++) x[e][v][i] = where[i] ? where[i][e] : 0.0f;
     }
 }
-ONCE void store(int channels, int count, const row *x, float *to, const int64_t *places, int adds) {
+ONCE void store(int channels, int count, const row *x, float *to, const int64_t *slots, int adds) {
     EACH(v) {
         float *where[LANES];
-        find(v * LANES, count, channels, to, places, where);
+        find(v * LANES, count, channels, to, slots, where);
         int e = 0;
         for (; HAS_SHUFFLES && e + LANES <= channels; e += LANES) {
             vec block[LANES];
@@ -298,40 +298,40 @@ static void *scratch(size_t bytes) {
 }
 static inline int smaller(int64_t a, int64_t b) { return (int)(a < b ? a : b); }
 
-/* ------------------------------------------------------------------------------------------------------------ look */
+/* ------------------------------------------------------------------------------------------------ embed and attend */
 
 typedef struct {
-    int64_t batch, groups, places, seen;      /* B, g, P, S (= P without `visible`) */
-    int64_t raw, channels, queries;           /* C, E, N */
-    int64_t shares_positions, shares_absent;  /* whether all examples have the same */
-    int64_t adds;                             /* whether the gradient by positions is added to what is there */
-    const float *x;                           /* (B, g, P, C) */
-    const float *positions;                   /* (1 or B, g, P, E) */
-    const float *weight, *bias;               /* of the embedding: (E, C), (E) */
-    const float *asked;                       /* queries, scaled: (B, g, N, E) */
-    const uint8_t *absent;                    /* (1 or B, g, P) or NULL */
-    const int64_t *visible;                   /* (B, g, S) or NULL; -1 = none */
-} look_arguments;
+    int64_t batch, groups, slots, num_visible; /* B, g, P, S (= P without `visible`) */
+    int64_t raw, channels, num_queries;        /* C, E, N */
+    int64_t shares_positions, shares_key_mask; /* whether all examples have the same */
+    int64_t adds;                              /* whether the gradient by positions is added to what is there */
+    const float *x;                            /* (B, g, P, C) */
+    const float *positions;                    /* (1 or B, g, P, E) */
+    const float *weight, *bias;                /* of the embedding: (E, C), (E) */
+    const float *queries;                      /* queries, scaled: (B, g, N, E) */
+    const uint8_t *key_mask;                   /* (1 or B, g, P) or NULL */
+    const int64_t *visible;                    /* (B, g, S) or NULL; -1 = none */
+} attend_arguments;
 
 enum { NONE, SOME, ALL };
 /* What a score may be above the one that its softmax is scaled by: e^20 is far from overflow, and scaling anew is rare. */
 #define LEEWAY 20.0f
 
 /* One tile of normalised tokens t (E rows), its raw values x (C rows) and which lanes are real: NONE, SOME or ALL. */
-static int look_tile(const look_arguments *a, int64_t b, int64_t g, int64_t start, row *x, row *t, row inverse, row real) {
-    int count = smaller(TILE, a->seen - start), num_real = 0;
+static int attend_tile(const attend_arguments *a, int64_t b, int64_t g, int64_t start, row *x, row *t, row inverse, row real) {
+    int count = smaller(TILE, a->num_visible - start), num_real = 0;
     int64_t own = b * a->groups + g, positions = (a->shares_positions ? 0 : b * a->groups) + g;
-    int64_t absent = (a->shares_absent ? 0 : b * a->groups) + g;
-    const float *raw = a->x + own * a->places * a->raw, *table = a->positions + positions * a->places * a->channels;
-    const int64_t *places = a->visible ? a->visible + own * a->seen + start : NULL;
+    int64_t key_mask = (a->shares_key_mask ? 0 : b * a->groups) + g;
+    const float *raw = a->x + own * a->slots * a->raw, *table = a->positions + positions * a->slots * a->channels;
+    const int64_t *slots = a->visible ? a->visible + own * a->num_visible + start : NULL;
     row e[a->channels];
-    if (!places) raw += start * a->raw, table += start * a->channels;
-    load(a->raw, count, raw, places, x);
-    load(a->channels, count, table, places, e);
+    if (!slots) raw += start * a->raw, table += start * a->channels;
+    load(a->raw, count, raw, slots, x);
+    load(a->channels, count, table, slots, e);
     float *is_real = (float *)real;
     for (int i = 0; i < TILE; i++) {
-        int64_t place = i >= count ? -1 : places ? places[i] : start + i;
-        is_real[i] = place >= 0 && !(a->absent && a->absent[absent * a->places + place]);
+        int64_t slot = i >= count ? -1 : slots ? slots[i] : start + i;
+        is_real[i] = slot >= 0 && !(a->key_mask && a->key_mask[key_mask * a->slots + slot]);
         num_real += is_real[i] != 0;
     }
     multiply(a->channels, a->raw, a->weight, a->bias, x, t, 0);
@@ -340,10 +340,10 @@ static int look_tile(const look_arguments *a, int64_t b, int64_t g, int64_t star
     return num_real == TILE ? ALL : num_real ? SOME : NONE;
 }
 
-/* seen (B, g, N, E): means of the normalised tokens, weighted by the softmax; logs (B, g, N): of the
- * softmax's sums, -inf where nothing was seen. */
-int look(const look_arguments *a, int64_t first, int64_t last, float *seen, float *logs) {
-    int n = a->queries, channels = a->channels;
+/* attended (B, g, N, E): means of the normalised tokens, weighted by the softmax; logsumexp (B, g, N): of the
+ * softmax's sums, -inf where nothing was attended. */
+int embed_and_attend(const attend_arguments *a, int64_t first, int64_t last, float *attended, float *logsumexp) {
+    int n = a->num_queries, channels = a->channels;
     row *s = scratch(sizeof(row) * n), *x = scratch(sizeof(row) * a->raw), *t = scratch(sizeof(row) * channels);
     vec *tops = scratch(sizeof(vec) * n), *highest = scratch(sizeof(vec) * n), *sums = scratch(sizeof(vec) * n);
     int width = width_of(channels);
@@ -356,11 +356,11 @@ int look(const look_arguments *a, int64_t first, int64_t last, float *seen, floa
             for (int i = 0; i < n; i++) highest[i] = splat(-1e30f);
             memset(sums, 0, sizeof(vec) * n);
             memset(total, 0, sizeof(vec) * n * width);
-            for (int64_t start = 0; start < a->seen; start += TILE) {
+            for (int64_t start = 0; start < a->num_visible; start += TILE) {
                 row inverse, real;
-                int is_any = look_tile(a, b, g, start, x, t, inverse, real);
+                int is_any = attend_tile(a, b, g, start, x, t, inverse, real);
                 if (is_any == NONE) continue;
-                multiply(n, channels, a->asked + own * n * channels, NULL, t, s, 0);
+                multiply(n, channels, a->queries + own * n * channels, NULL, t, s, 0);
                 if (is_any == SOME)
                     for (int i = 0; i < n; i++) EACH(v) s[i][v] = s[i][v] * real[v] + (real[v] - 1.0f) * 1e30f;
                 ivec is_far = {0};
@@ -389,8 +389,8 @@ int look(const look_arguments *a, int64_t first, int64_t last, float *seen, floa
                 float sum = sum_lanes(sums[i]);
                 const float *means = (const float *)(total + i * width);
                 for (int e = 0; e < channels; e++)
-                    seen[(own * n + i) * channels + e] = sum > 0 ? means[e] / sum : 0.0f;
-                logs[own * n + i] = sum > 0 ? highest[i][0] + logf(sum) : -INFINITY;
+                    attended[(own * n + i) * channels + e] = sum > 0 ? means[e] / sum : 0.0f;
+                logsumexp[own * n + i] = sum > 0 ? highest[i][0] + logf(sum) : -INFINITY;
             }
         }
     free(s), free(x), free(t), free(tops), free(highest), free(sums), free(total), free(turned);
@@ -398,46 +398,46 @@ int look(const look_arguments *a, int64_t first, int64_t last, float *seen, floa
 }
 
 /* Gradients by positions (overwritten or, with `adds`, added to; none for NULL), by the queries (B, g, N, E) and,
- * added to, by the embedding. `gradient` is that by `seen`. */
-int look_backward(
-    const look_arguments *a, int64_t first, int64_t last, const float *seen, const float *logs, const float *gradient,
-    float *by_positions, float *by_asked, float *by_weight, float *by_bias) {
-    int n = a->queries, channels = a->channels, raw = a->raw;
+ * added to, by the embedding. `gradient` is that by `attended`. */
+int embed_and_attend_backward(
+    const attend_arguments *a, int64_t first, int64_t last, const float *attended, const float *logsumexp, const float *gradient,
+    float *by_positions, float *by_queries, float *by_weight, float *by_bias) {
+    int n = a->num_queries, channels = a->channels, raw = a->raw;
     row *s = scratch(sizeof(row) * n), *d = scratch(sizeof(row) * n), *x = scratch(sizeof(row) * raw);
     row *t = scratch(sizeof(row) * channels), *dt = scratch(sizeof(row) * channels);
     int width = width_of(channels);
-    vec *asked_sums = scratch(sizeof(vec) * n * width), *turned = scratch(sizeof(vec) * TILE * width);
+    vec *query_sums = scratch(sizeof(vec) * n * width), *turned = scratch(sizeof(vec) * TILE * width);
     vec *weight_sums = scratch(sizeof(vec) * channels * raw), *bias_sums = scratch(sizeof(vec) * channels);
     float *along = scratch(sizeof(float) * n);
-    int failed = !s || !d || !x || !t || !dt || !asked_sums || !turned || !weight_sums || !bias_sums || !along;
+    int failed = !s || !d || !x || !t || !dt || !query_sums || !turned || !weight_sums || !bias_sums || !along;
     for (int64_t g = first; g < last && !failed; g++)
         for (int64_t b = 0; b < a->batch; b++) {
             int64_t own = b * a->groups + g;
-            const float *asked = a->asked + own * n * channels, *by_seen = gradient + own * n * channels;
+            const float *queries = a->queries + own * n * channels, *by_attended = gradient + own * n * channels;
             int64_t group = (a->shares_positions ? 0 : b * a->groups) + g;
-            float *table = by_positions ? by_positions + group * a->places * channels : NULL;
+            float *table = by_positions ? by_positions + group * a->slots * channels : NULL;
             int adds = a->adds || (a->shares_positions && b > 0);
             for (int i = 0; i < n; i++) {
                 along[i] = 0;
                 for (int e = 0; e < channels; e++)
-                    along[i] += by_seen[i * channels + e] * seen[(own * n + i) * channels + e];
+                    along[i] += by_attended[i * channels + e] * attended[(own * n + i) * channels + e];
             }
-            memset(asked_sums, 0, sizeof(vec) * n * width);
-            for (int64_t start = 0; start < a->seen; start += TILE) {
+            memset(query_sums, 0, sizeof(vec) * n * width);
+            for (int64_t start = 0; start < a->num_visible; start += TILE) {
                 row inverse, real;
-                int count = smaller(TILE, a->seen - start);
-                if (look_tile(a, b, g, start, x, t, inverse, real) != NONE) {
-                    multiply(n, channels, asked, NULL, t, s, 0);
-                    multiply(n, channels, by_seen, NULL, t, d, 0);
+                int count = smaller(TILE, a->num_visible - start);
+                if (attend_tile(a, b, g, start, x, t, inverse, real) != NONE) {
+                    multiply(n, channels, queries, NULL, t, s, 0);
+                    multiply(n, channels, by_attended, NULL, t, d, 0);
                     for (int i = 0; i < n; i++)
                         EACH(v) {
-                            s[i][v] = exponential((s[i][v] - logs[own * n + i]) * real[v]) * real[v];
+                            s[i][v] = exponential((s[i][v] - logsumexp[own * n + i]) * real[v]) * real[v];
                             d[i][v] = s[i][v] * (d[i][v] - along[i]);
                         }
                     turn(channels, t, turned);
-                    add_turned_products(n, width, d, turned, asked_sums);
-                    multiply_transposed(n, channels, asked, d, dt, 0);
-                    multiply_transposed(n, channels, by_seen, s, dt, 1);
+                    add_turned_products(n, width, d, turned, query_sums);
+                    multiply_transposed(n, channels, queries, d, dt, 0);
+                    multiply_transposed(n, channels, by_attended, s, dt, 1);
                     normalise_backward(channels, t, inverse, dt);
                     add_products(channels, raw, dt, x, weight_sums);
                     add_rows(channels, dt, bias_sums);
@@ -445,38 +445,38 @@ int look_backward(
                     memset(dt, 0, sizeof(row) * channels);
                 }
                 if (table && a->visible)
-                    store(channels, count, dt, table, a->visible + own * a->seen + start, adds);
+                    store(channels, count, dt, table, a->visible + own * a->num_visible + start, adds);
                 else if (table)
                     store(channels, count, dt, table + start * channels, NULL, adds);
             }
-            add_turned(n, channels, width, asked_sums, by_asked + own * n * channels);
+            add_turned(n, channels, width, query_sums, by_queries + own * n * channels);
         }
     if (!failed) {
         add_lanes(channels * raw, weight_sums, by_weight);
         add_lanes(channels, bias_sums, by_bias);
     }
-    free(s), free(d), free(x), free(t), free(dt), free(asked_sums), free(turned), free(weight_sums);
+    free(s), free(d), free(x), free(t), free(dt), free(query_sums), free(turned), free(weight_sums);
     free(bias_sums), free(along);
     return failed;
 }
 
-/* ------------------------------------------------------------------------------------------------------------ read */
+/* ----------------------------------------------------------------------------------------------------- read tokens */
 
 typedef struct {
-    int64_t batch, groups, places, read;     /* B, g, P, R (= P without `wanted`) */
-    int64_t channels, latents, out;          /* E, N, K */
-    int64_t shares_positions, shares_wanted; /* whether all examples have the same; whether all groups have */
-    int64_t adds;                            /* whether the gradient by positions is added to what is there */
-    const int64_t *wanted;                   /* places that are read, (B, 1 or g, R) or NULL: all */
-    const float *positions;          /* (1 or B, g, P, E) */
-    const float *keys, *constants;   /* (B, g, N, E), (B, g, N): scores are keys . normalised position + constant */
-    const float *values, *offset;    /* (B, g, N, E), (E): what is read is offset + softmax . values */
-    const float *hidden, *hidden_bias;    /* of the feed-forward, on what was read and normalised: (E, E), (E) */
-    const float *direct, *fed, *out_bias; /* result = direct . read + fed . squared ReLU + out_bias: (K, E) twice, (K) */
+    int64_t batch, groups, slots, num_read; /* B, g, P, R (= P without `read_slots`) */
+    int64_t channels, latents, out;         /* E, N, K */
+    int64_t shares_positions, shares_read_slots; /* whether all examples have the same; whether all groups have */
+    int64_t adds;                           /* whether the gradient by positions is added to what is there */
+    const int64_t *read_slots;              /* slots that are read, (B, 1 or g, R) or NULL: all */
+    const float *positions;                 /* (1 or B, g, P, E) */
+    const float *keys, *constants;          /* (B, g, N, E), (B, g, N): scores are keys . normalised position + constant */
+    const float *values, *attention_bias;   /* (B, g, N, E), (E): what is read is attention_bias + softmax . values */
+    const float *mlp_weight, *mlp_bias;     /* of the feed-forward, on what was read and normalised: (E, E), (E) */
+    const float *head_weight, *head_mlp_weight, *out_bias; /* result = head_weight . x + head_mlp_weight . h + out_bias */
 } read_arguments;
 
 typedef struct {
-    row *r, *p, *x, *y, *z; /* normalised positions, softmax, read, read normalised, hidden before its activation */
+    row *r, *p, *x, *y, *z; /* normalised positions, softmax, read, read normalised, mlp_weight before its activation */
     row inverse_r, inverse_y;
 } read_tile;
 
@@ -488,19 +488,19 @@ static int make_read_tile(const read_arguments *a, read_tile *t) {
 }
 static void free_read_tile(read_tile *t) { free(t->r), free(t->p), free(t->x), free(t->y), free(t->z); }
 
-/* Where the positions of a tile, or their gradients, are in a table: the first one or, with `wanted`, the group's. */
+/* Where the positions of a tile, or their gradients, are in a table: the first one or, with `read_slots`, the group's. */
 static inline int64_t tile_positions(const read_arguments *a, int64_t b, int64_t g, int64_t start) {
     int64_t group = (a->shares_positions ? 0 : b * a->groups) + g;
-    return (group * a->places + (a->wanted ? 0 : start)) * a->channels;
+    return (group * a->slots + (a->read_slots ? 0 : start)) * a->channels;
 }
-static inline const int64_t *tile_wanted(const read_arguments *a, int64_t b, int64_t g, int64_t start) {
-    return a->wanted ? a->wanted + (a->shares_wanted ? b : b * a->groups + g) * a->read + start : NULL;
+static inline const int64_t *tile_read_slots(const read_arguments *a, int64_t b, int64_t g, int64_t start) {
+    return a->read_slots ? a->read_slots + (a->shares_read_slots ? b : b * a->groups + g) * a->num_read + start : NULL;
 }
 
 static void compute_read_tile(const read_arguments *a, int64_t b, int64_t g, int64_t start, read_tile *t) {
-    int n = a->latents, channels = a->channels, count = smaller(TILE, a->read - start);
+    int n = a->latents, channels = a->channels, count = smaller(TILE, a->num_read - start);
     int64_t own = b * a->groups + g;
-    load(channels, count, a->positions + tile_positions(a, b, g, start), tile_wanted(a, b, g, start), t->r);
+    load(channels, count, a->positions + tile_positions(a, b, g, start), tile_read_slots(a, b, g, start), t->r);
     normalise(channels, t->r, t->inverse_r);
     multiply(n, channels, a->keys + own * n * channels, a->constants + own * n, t->r, t->p, 0);
     row top, sum;
@@ -513,34 +513,34 @@ static void compute_read_tile(const read_arguments *a, int64_t b, int64_t g, int
         }
     EACH(v) sum[v] = 1.0f / sum[v];
     for (int i = 0; i < n; i++) EACH(v) t->p[i][v] *= sum[v];
-    for (int e = 0; e < channels; e++) EACH(v) t->x[e][v] = splat(a->offset[e]);
+    for (int e = 0; e < channels; e++) EACH(v) t->x[e][v] = splat(a->attention_bias[e]);
     multiply_transposed(n, channels, a->values + own * n * channels, t->p, t->x, 1);
     memcpy(t->y, t->x, sizeof(row) * channels);
     normalise(channels, t->y, t->inverse_y);
-    multiply(channels, channels, a->hidden, a->hidden_bias, t->y, t->z, 0);
+    multiply(channels, channels, a->mlp_weight, a->mlp_bias, t->y, t->z, 0);
 }
 
 static inline vec positive(vec x) { return larger(x, splat(0)); }
 
 /* result (B, g, R, K) */
-int read_out(const read_arguments *a, int64_t first, int64_t last, float *result) {
+int read_tokens(const read_arguments *a, int64_t first, int64_t last, float *result) {
     int channels = a->channels;
     read_tile t;
     row *out = scratch(sizeof(row) * a->out);
     int failed = make_read_tile(a, &t) || !out;
     for (int64_t g = first; g < last && !failed; g++)
         for (int64_t b = 0; b < a->batch; b++)
-            for (int64_t start = 0; start < a->read; start += TILE) {
+            for (int64_t start = 0; start < a->num_read; start += TILE) {
                 compute_read_tile(a, b, g, start, &t);
                 for (int e = 0; e < channels; e++)
                     EACH(v) {
                         vec h = positive(t.z[e][v]);
                         t.z[e][v] = h * h;
                     }
-                multiply(a->out, channels, a->direct, a->out_bias, t.x, out, 0);
-                multiply(a->out, channels, a->fed, NULL, t.z, out, 1);
-                int64_t place = (b * a->groups + g) * a->read + start;
-                store(a->out, smaller(TILE, a->read - start), out, result + place * a->out, NULL, 0);
+                multiply(a->out, channels, a->head_weight, a->out_bias, t.x, out, 0);
+                multiply(a->out, channels, a->head_mlp_weight, NULL, t.z, out, 1);
+                int64_t slot = (b * a->groups + g) * a->num_read + start;
+                store(a->out, smaller(TILE, a->num_read - start), out, result + slot * a->out, NULL, 0);
             }
     free_read_tile(&t), free(out);
     return failed;
@@ -548,10 +548,10 @@ int read_out(const read_arguments *a, int64_t first, int64_t last, float *result
 
 /* Gradients by positions (overwritten or, with `adds`, added to; none for NULL), by keys, constants and values of each
  * group, and, added to, by the weights that all groups share. */
-int read_out_backward(
+int read_tokens_backward(
     const read_arguments *a, int64_t first, int64_t last, const float *gradient, float *by_positions, float *by_keys,
-    float *by_constants, float *by_values, float *by_offset, float *by_hidden, float *by_hidden_bias, float *by_direct,
-    float *by_fed, float *by_out_bias) {
+    float *by_constants, float *by_values, float *by_attention_bias, float *by_mlp_weight, float *by_mlp_bias, float *by_head_weight,
+    float *by_head_mlp_weight, float *by_out_bias) {
     int n = a->latents, channels = a->channels, out = a->out;
     read_tile t;
     row *d = scratch(sizeof(row) * out), *dz = scratch(sizeof(row) * channels), *dx = scratch(sizeof(row) * channels);
@@ -559,37 +559,37 @@ int read_out_backward(
     int width = width_of(channels);
     vec *keys = scratch(sizeof(vec) * n * width), *values = scratch(sizeof(vec) * n * width);
     vec *turned = scratch(sizeof(vec) * TILE * width);
-    vec *constants = scratch(sizeof(vec) * n), *offset = scratch(sizeof(vec) * channels);
-    vec *hidden = scratch(sizeof(vec) * channels * channels), *hidden_bias = scratch(sizeof(vec) * channels);
-    vec *direct = scratch(sizeof(vec) * out * channels), *fed = scratch(sizeof(vec) * out * channels);
+    vec *constants = scratch(sizeof(vec) * n), *attention_bias = scratch(sizeof(vec) * channels);
+    vec *mlp_weight = scratch(sizeof(vec) * channels * channels), *mlp_bias = scratch(sizeof(vec) * channels);
+    vec *head_weight = scratch(sizeof(vec) * out * channels), *head_mlp_weight = scratch(sizeof(vec) * out * channels);
     vec *out_bias = scratch(sizeof(vec) * out);
     int failed = make_read_tile(a, &t) || !d || !dz || !dx || !dp || !turned || !keys || !values || !constants ||
-                 !offset || !hidden || !hidden_bias || !direct || !fed || !out_bias;
+                 !attention_bias || !mlp_weight || !mlp_bias || !head_weight || !head_mlp_weight || !out_bias;
     for (int64_t g = first; g < last && !failed; g++)
         for (int64_t b = 0; b < a->batch; b++) {
             int64_t own = b * a->groups + g;
             memset(keys, 0, sizeof(vec) * n * width), memset(values, 0, sizeof(vec) * n * width);
             memset(constants, 0, sizeof(vec) * n);
-            for (int64_t start = 0; start < a->read; start += TILE) {
-                int count = smaller(TILE, a->read - start);
+            for (int64_t start = 0; start < a->num_read; start += TILE) {
+                int count = smaller(TILE, a->num_read - start);
                 compute_read_tile(a, b, g, start, &t);
-                load(out, count, gradient + (own * a->read + start) * out, NULL, d); /* zero beyond the last place */
-                add_products(out, channels, d, t.x, direct);
+                load(out, count, gradient + (own * a->num_read + start) * out, NULL, d); /* zero beyond the last slot */
+                add_products(out, channels, d, t.x, head_weight);
                 add_rows(out, d, out_bias);
-                multiply_transposed(out, channels, a->fed, d, dz, 0);
+                multiply_transposed(out, channels, a->head_mlp_weight, d, dz, 0);
                 for (int e = 0; e < channels; e++)
                     EACH(v) {
                         vec h = positive(t.z[e][v]);
                         dz[e][v] *= 2.0f * h;
                         t.z[e][v] = h * h;
                     }
-                add_products(out, channels, d, t.z, fed);
-                add_products(channels, channels, dz, t.y, hidden);
-                add_rows(channels, dz, hidden_bias);
-                multiply_transposed(channels, channels, a->hidden, dz, dx, 0);
+                add_products(out, channels, d, t.z, head_mlp_weight);
+                add_products(channels, channels, dz, t.y, mlp_weight);
+                add_rows(channels, dz, mlp_bias);
+                multiply_transposed(channels, channels, a->mlp_weight, dz, dx, 0);
                 normalise_backward(channels, t.y, t.inverse_y, dx);
-                multiply_transposed(out, channels, a->direct, d, dx, 1);
-                add_rows(channels, dx, offset);
+                multiply_transposed(out, channels, a->head_weight, d, dx, 1);
+                add_rows(channels, dx, attention_bias);
                 turn(channels, dx, turned);
                 add_turned_products(n, width, t.p, turned, values);
                 multiply(n, channels, a->values + own * n * channels, NULL, dx, dp, 0);
@@ -604,18 +604,18 @@ int read_out_backward(
                 normalise_backward(channels, t.r, t.inverse_r, dx);
                 if (!by_positions) continue;
                 store(channels, count, dx, by_positions + tile_positions(a, b, g, start),
-                      tile_wanted(a, b, g, start), a->adds || (a->shares_positions && b > 0));
+                      tile_read_slots(a, b, g, start), a->adds || (a->shares_positions && b > 0));
             }
             add_turned(n, channels, width, keys, by_keys + own * n * channels);
             add_turned(n, channels, width, values, by_values + own * n * channels);
             add_lanes(n, constants, by_constants + own * n);
         }
     if (!failed) {
-        add_lanes(channels, offset, by_offset), add_lanes(channels * channels, hidden, by_hidden);
-        add_lanes(channels, hidden_bias, by_hidden_bias), add_lanes(out * channels, direct, by_direct);
-        add_lanes(out * channels, fed, by_fed), add_lanes(out, out_bias, by_out_bias);
+        add_lanes(channels, attention_bias, by_attention_bias), add_lanes(channels * channels, mlp_weight, by_mlp_weight);
+        add_lanes(channels, mlp_bias, by_mlp_bias), add_lanes(out * channels, head_weight, by_head_weight);
+        add_lanes(out * channels, head_mlp_weight, by_head_mlp_weight), add_lanes(out, out_bias, by_out_bias);
     }
-    free_read_tile(&t), free(d), free(dz), free(dx), free(dp), free(keys), free(values), free(constants), free(offset);
-    free(hidden), free(hidden_bias), free(direct), free(fed), free(out_bias), free(turned);
+    free_read_tile(&t), free(d), free(dz), free(dx), free(dp), free(keys), free(values), free(constants), free(attention_bias);
+    free(mlp_weight), free(mlp_bias), free(head_weight), free(head_mlp_weight), free(out_bias), free(turned);
     return failed;
 }

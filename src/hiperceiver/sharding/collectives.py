@@ -1,4 +1,4 @@
-"""What the processes that share a model's groups tell each other within a forward and a backward pass."""
+"""Collective operations of group parallelism, within a forward and a backward pass."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.autograd.variable import Variable
+
+from hiperceiver.torch_internals import call_after_backward
 
 
-class Exchange:
-    """One process among those that share the groups.
+class Collectives:
+    """Collective operations of one rank among those that share the groups.
 
     What follows `gather` and precedes `scatter` is computed by every process alike, and so are its gradients: they are
     whole, and are not summed. Outside of that each process computes its own groups alone, with weights that all have:
@@ -39,14 +40,14 @@ class Exchange:
             weight.requires_grad_(is_trained)
 
     def gather(self, x: Tensor) -> Tensor:
-        """The groups of all processes (B, G, ...) from those of each (B, G / processes, ...)."""
+        """The groups of all ranks (B, G, ...) from the local ones of each (B, G / ranks, ...)."""
         result = _Gather.apply(x, self)
         assert isinstance(result, Tensor)
         return result
 
     def scatter(self, x: Tensor) -> Tensor:
-        """This process's groups (B, G / processes, ...) of what all processes have alike (B, G, ...)."""
-        # Its backward pass must come about in every process, even where nothing before this place is trained.
+        """The local groups (B, G / ranks, ...) of a tensor that all ranks have alike (B, G, ...)."""
+        # Backward must run on every rank, even where nothing before this point is trained.
         anchor = torch.zeros((), requires_grad=any(weight.requires_grad for weight in self._shared))
         result = _Scatter.apply(x, anchor, self)
         assert isinstance(result, Tensor)
@@ -58,7 +59,7 @@ class Exchange:
         dist.all_gather(parts, x.contiguous(), group=self.group)
         return torch.cat(parts, dim=1)
 
-    def own(self, x: Tensor) -> Tensor:
+    def local(self, x: Tensor) -> Tensor:
         """`scatter` without gradients."""
         return x.chunk(self.num_ranks, dim=1)[self.rank].contiguous()
 
@@ -68,10 +69,10 @@ class Exchange:
             self._is_due = True
             # Processes do not pass the same weights in the same order, for their groups may be of other modalities;
             # so nothing can be summed on the way.
-            Variable._execution_engine.queue_callback(self._sum)
+            call_after_backward(self._sum)
 
     def _take(self, index: int, gradient: Tensor) -> Tensor:
-        """Keep this process's part, and let `grad` be what it was."""
+        """Keep the local part, and leave `grad` as it was."""
         self._parts[index] = self._parts[index] + gradient if index in self._parts else gradient
         return torch.zeros_like(gradient)
 
@@ -81,7 +82,7 @@ class Exchange:
         trained = {index: weight for index, weight in enumerate(self._shared) if weight.requires_grad}
         if not trained:
             return
-        # What no process used keeps no gradient, as with one process.
+        # A weight that no rank used keeps no gradient, as with one process.
         is_used = torch.tensor([float(index in parts) for index in trained])
         flat = [parts[index] if index in parts else torch.zeros_like(weight) for index, weight in trained.items()]
         message = torch.cat([*(each.flatten() for each in flat), is_used.to(flat[0])])
@@ -96,25 +97,25 @@ class Exchange:
 
 class _Gather(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, exchange: Exchange) -> Tensor:
-        ctx.exchange = exchange
-        return exchange.all_gather(x)
+    def forward(ctx: Any, x: Tensor, collectives: Collectives) -> Tensor:
+        ctx.collectives = collectives
+        return collectives.all_gather(x)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        ctx.exchange.sum_when_done()
-        return ctx.exchange.own(gradients[0]), None
+        ctx.collectives.sum_when_done()
+        return ctx.collectives.local(gradients[0]), None
 
 
 class _Scatter(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, anchor: Tensor, exchange: Exchange) -> Tensor:
-        ctx.exchange = exchange
-        return exchange.own(x)
+    def forward(ctx: Any, x: Tensor, anchor: Tensor, collectives: Collectives) -> Tensor:
+        ctx.collectives = collectives
+        return collectives.local(x)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        ctx.exchange.sum_when_done()
-        return ctx.exchange.all_gather(gradients[0]), None, None
+        ctx.collectives.sum_when_done()
+        return ctx.collectives.all_gather(gradients[0]), None, None

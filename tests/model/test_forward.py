@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from hiperceiver.modality import Modality
 from hiperceiver.model import HiP, HiPOutput, Perceiver, PerceiverIO, transfer_weights
-from hiperceiver.model.saving import SavedModel
+from hiperceiver.model.files import SavedModel
 
 SUBSETS = [
     names
@@ -207,7 +207,7 @@ def test_no_absent_token_is_the_same_as_no_mask() -> None:
 
 def all_places(model: Perceiver, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
     plan = model.plan({name: inputs[name].shape[1] for name in inputs if name in model.input_names})
-    return {name: torch.arange(span.num_places).expand(2, 1, -1) for name, span in plan.spans.items()}
+    return {name: torch.arange(span.num_slots).expand(2, 1, -1) for name, span in plan.spans.items()}
 
 
 @both_models
@@ -231,7 +231,7 @@ def test_only_visible_tokens_reach_the_encoder(make: Any) -> None:
 
     is_seen = {}
     for name, span in encoded.plan.spans.items():
-        place_is_seen = torch.zeros(2, span.num_groups, span.num_places, dtype=torch.bool)
+        place_is_seen = torch.zeros(2, span.num_groups, span.num_slots, dtype=torch.bool)
         is_seen[name] = span.join(place_is_seen.scatter(2, visible[name].expand(2, span.num_groups, -1), True))
     expected = model(inputs, visible=visible)
     nothing_but_nan = {

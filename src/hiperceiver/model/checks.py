@@ -1,14 +1,39 @@
-"""What may come in a call: refusals of one line that name the argument, what was expected and what came."""
+"""Refusals of what a model cannot take: one line with the argument, what was expected, and what it got instead."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hiperceiver.modality import Modality
 from hiperceiver.model.grouping import GroupPlan
+from hiperceiver.settings.model import PerceiverConfig
+
+
+def check_model(
+    config: PerceiverConfig, config_class: type[PerceiverConfig], modalities: Mapping[str, Modality]
+) -> None:
+    """Refuse a config of another class, and modalities that the config cannot serve."""
+    if not isinstance(config, config_class):
+        raise ValueError(f"config: expected {config_class.__name__}, got {type(config).__name__}")
+    for name, modality in modalities.items():
+        if not isinstance(modality, Modality):
+            raise ValueError(f"modalities: expected a Modality for {name!r}, got {type(modality).__name__}")
+        if not isinstance(name, str) or not name or "." in name or hasattr(nn.ModuleDict(), name):
+            raise ValueError(f"modalities: {name!r} cannot be a name; use another word, without dots")
+    if not any(modality.role == "input" for modality in modalities.values()):
+        raise ValueError("modalities: expected at least one of role 'input', got none")
+    if config.positions == "coordinate" and not any(m.num_coordinates for m in modalities.values()):
+        raise ValueError("modalities: expected one with num_coordinates > 0 for positions='coordinate', got none")
+
+
+def check_names(argument: str, names: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse a name that is not among the known ones."""
+    for name in names:
+        if name not in (known := tuple(known)):
+            raise ValueError(f"{argument}: expected names among {', '.join(known)}, got {name!r}")
 
 
 def check_inputs(
@@ -48,19 +73,19 @@ def check_inputs(
 
 
 def check_visible(visible: Mapping[str, Tensor], plan: GroupPlan, *, batch_size: int) -> None:
-    """Refuse places that do not fit the plan's groups."""
+    """Refuse visible slots that do not fit the plan's groups."""
     if not visible:
         return
     if set(visible) != set(plan.spans):
-        raise ValueError(f"visible: expected places for {', '.join(plan.spans)}, got {', '.join(visible)}")
+        raise ValueError(f"visible: expected slots for {', '.join(plan.spans)}, got {', '.join(visible)}")
     for name, span in plan.spans.items():
         shape = tuple(visible[name].shape)
         is_fitting = len(shape) == 3 and shape[0] == batch_size and shape[1] in (1, span.num_groups)
         if not is_fitting or visible[name].dtype != torch.int64:
             raise ValueError(
-                f"visible: expected int64 ({batch_size}, {span.num_groups} or 1, places) for {name!r}, got "
+                f"visible: expected int64 ({batch_size}, {span.num_groups} or 1, slots) for {name!r}, got "
                 f"{visible[name].dtype} {shape}"
             )
     if not plan.is_pooled and len({visible[name].shape[2] for name in plan.spans}) > 1:
         counts = {name: visible[name].shape[2] for name in plan.spans}
-        raise ValueError(f"visible: expected as many places in every group, got {counts}")
+        raise ValueError(f"visible: expected as many slots in every group, got {counts}")

@@ -9,36 +9,65 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self, TypeVar
 
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hiperceiver.modality import Modality
-from hiperceiver.model.perceiver import Perceiver, PerceiverConfig
-from hiperceiver.model.variants import ARCHITECTURES
+from hiperceiver.settings.model import ARCHITECTURES, PerceiverConfig
 
 FORMAT = 1
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 HEAD_PREFIX = "head."
 
+_MODEL_CARD = """---
+library_name: hiperceiver
+license: apache-2.0
+tags: [perceiver]
+---
+
+A model of hiperceiver: raw signals in, without tokenizer, patches or hand-made positions. `config.json` says its
+shape, its modalities, how raw values become tokens, and the task whose head is in `model.safetensors`, if any.
+
+```python
+from hiperceiver import HiP  # PerceiverIO, if config.json says so
+
+model = HiP.from_pretrained("this repository or folder")
+```
+
+Architecture: https://arxiv.org/abs/2202.10890
+"""
+"""A saved model's README.md to begin with; nothing in it is measured."""
+
+
+class Model(Protocol):
+    """What a folder needs of a model."""
+
+    config: Any
+    modalities: dict[str, Modality]
+    metadata: dict[str, Any]
+
+    def state_dict(self) -> Mapping[str, Tensor]:
+        """The weights by name."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class SavedModel:
-    """What a saved model's folder holds, read and checked."""
+    """A saved model's folder, read and checked."""
 
     source: str
     """The folder or hub id, for messages."""
-    architecture: str
-    """`HiP` or `PerceiverIO`."""
     config: PerceiverConfig
-    """Its config."""
+    """The architecture's config."""
     modalities: dict[str, Modality]
     """Its modalities."""
     encoders: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -52,34 +81,46 @@ class SavedModel:
     head: dict[str, Tensor] = field(default_factory=dict, repr=False)
     """The task head's weights."""
 
-    def build(self) -> Perceiver:
-        """The model with its weights, in evaluation mode.
+    @property
+    def architecture(self) -> str:
+        """`HiP` or `PerceiverIO`."""
+        return _architecture_of(self.config)
 
-        Raises:
-            ValueError: the weights do not fit the config.
-        """
-        architecture = ARCHITECTURES[self.architecture]
-        with torch.device("meta"):  # shapes only: sizes that are wrong must not be allocated
-            expected = architecture(self.config, self.modalities).state_dict()
-        for name in [*expected, *self.weights]:
-            if name not in self.weights:
-                raise ValueError(f"{self.source}: {WEIGHTS_FILE} lacks {name}, which {CONFIG_FILE} calls for")
-            if name not in expected:
-                raise ValueError(f"{self.source}: {WEIGHTS_FILE} holds {name}, which {CONFIG_FILE} has no place for")
-            if self.weights[name].shape != expected[name].shape:
-                raise ValueError(
-                    f"{self.source}: expected shape {tuple(expected[name].shape)} for {name} by {CONFIG_FILE}, got "
-                    f"{tuple(self.weights[name].shape)} in {WEIGHTS_FILE}"
-                )
-        model = architecture(self.config, self.modalities)
-        model.load_state_dict(self.weights)
-        model.metadata = {"encoders": self.encoders, "classes": list(self.classes)}
-        return model.eval()
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+
+def build_saved(saved: SavedModel, make: Callable[[Any, dict[str, Modality]], ModuleT]) -> ModuleT:
+    """The model with its saved weights, in evaluation mode.
+
+    Args:
+        saved: from `read_model`.
+        make: the model's class, called with config and modalities.
+
+    Raises:
+        ValueError: the weights do not fit the config.
+    """
+    with torch.device("meta"):  # shapes only: sizes that are wrong must not be allocated
+        expected = make(saved.config, saved.modalities).state_dict()
+    for name in [*expected, *saved.weights]:
+        if name not in saved.weights:
+            raise ValueError(f"{saved.source}: {WEIGHTS_FILE} lacks {name}, which {CONFIG_FILE} calls for")
+        if name not in expected:
+            raise ValueError(f"{saved.source}: {WEIGHTS_FILE} holds {name}, which {CONFIG_FILE} does not have")
+        if saved.weights[name].shape != expected[name].shape:
+            raise ValueError(
+                f"{saved.source}: expected shape {tuple(expected[name].shape)} for {name} by {CONFIG_FILE}, got "
+                f"{tuple(saved.weights[name].shape)} in {WEIGHTS_FILE}"
+            )
+    model = make(saved.config, saved.modalities)
+    model.load_state_dict(saved.weights)
+    model.metadata = {"encoders": saved.encoders, "classes": list(saved.classes)}  # type: ignore[assignment]
+    return model.eval()
 
 
 def save_model(
     folder: str | Path,
-    model: Perceiver,
+    model: Model,
     *,
     encoders: Mapping[str, Mapping[str, Any]] | None = None,
     classes: tuple[str, ...] | None = None,
@@ -100,7 +141,7 @@ def save_model(
     folder.mkdir(parents=True, exist_ok=True)
     values = {
         "format": FORMAT,
-        "architecture": next(name for name, architecture in ARCHITECTURES.items() if isinstance(model, architecture)),
+        "architecture": _architecture_of(model.config),
         "config": model.config.to_dict(),
         "modalities": {name: modality.to_dict() for name, modality in model.modalities.items()},
         "encoders": dict(model.metadata.get("encoders", {}) if encoders is None else encoders),
@@ -113,6 +154,92 @@ def save_model(
     description = (json.dumps(values, indent=2) + "\n").encode()
     _replace({folder / WEIGHTS_FILE: data, folder / CONFIG_FILE: description})
     return folder
+
+
+class SavedInFolder:
+    """A model's own methods for its folder and for the Hugging Face hub."""
+
+    config_class: type[PerceiverConfig]
+
+    def save_pretrained(
+        self,
+        save_directory: str | Path,
+        *,
+        repo_id: str | None = None,
+        push_to_hub: bool = False,
+        **push: Any,
+    ) -> str | None:
+        """Write a folder that `from_pretrained` reads, with a model card unless one is there.
+
+        Args:
+            save_directory: the folder, made if missing.
+            repo_id: with `push_to_hub`, where to. None: the folder's name.
+            push_to_hub: whether to upload the folder to the Hugging Face hub as well.
+            push: passed on to `push_to_hub`.
+
+        Returns:
+            The address of the commit on the hub, or None.
+        """
+        folder = save_model(save_directory, self)  # type: ignore[arg-type]
+        card = folder / "README.md"
+        if not card.exists():
+            card.write_text(_MODEL_CARD, encoding="utf-8")
+        return self.push_to_hub(repo_id or folder.name, **push) if push_to_hub else None
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        commit_message: str = "Push model using hiperceiver.",
+        private: bool | None = None,
+        token: str | None = None,
+        **upload: Any,
+    ) -> str:
+        """Upload the model to the Hugging Face hub, and make the repository if it is missing.
+
+        Args:
+            repo_id: such as "user/model".
+            commit_message: for the hub's history.
+            private: whether a new repository is private; None: the owner's default.
+            token: None: the one that is logged in.
+            upload: passed on to `HfApi.upload_folder` (revision, create_pr, ...).
+
+        Returns:
+            The address of the commit.
+        """
+        import huggingface_hub
+
+        hub = huggingface_hub.HfApi(token=token)
+        repo_id = hub.create_repo(repo_id, private=private, exist_ok=True).repo_id
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return str(hub.upload_folder(repo_id=repo_id, folder_path=folder, commit_message=commit_message, **upload))
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **download: Any) -> Self:
+        """Load a model from a folder that `save_pretrained` wrote, or from the Hugging Face hub, in evaluation mode.
+
+        Only `config.json` and `model.safetensors` are read; neither can execute code. A task's head in the same file is
+        left out.
+
+        Args:
+            pretrained_model_name_or_path: a folder, or a hub id such as "user/model".
+            download: for a hub id, passed on to `huggingface_hub.snapshot_download` (revision, token, cache_dir, ...).
+
+        Raises:
+            ValueError: not a saved model, another class of model, or weights that do not fit its config.
+        """
+        saved = read_model(pretrained_model_name_or_path, **download)
+        if type(saved.config) is not cls.config_class:
+            raise ValueError(
+                f"{saved.source}: expected a {cls.__name__}, got a {saved.architecture}; load it with "
+                f"{saved.architecture}.from_pretrained"
+            )
+        return build_saved(saved, cls)  # type: ignore[type-var]
+
+
+def _architecture_of(config: PerceiverConfig) -> str:
+    return next(name for name, config_class in ARCHITECTURES.items() if isinstance(config, config_class))
 
 
 def _replace(files: Mapping[Path, bytes]) -> None:
@@ -154,7 +281,7 @@ def read_model(folder_or_id: str | Path, **download: Any) -> SavedModel:
             f"{source}: expected an architecture among {', '.join(ARCHITECTURES)}, got {values['architecture']!r}"
         )
     try:
-        config = ARCHITECTURES[values["architecture"]].config_class.from_dict(values["config"])
+        config = ARCHITECTURES[values["architecture"]].from_dict(values["config"])
         modalities = {name: Modality.from_dict(each) for name, each in values["modalities"].items()}
         encoders = {name: dict(each) for name, each in (values.get("encoders") or {}).items()}
         classes = tuple(str(name) for name in values.get("classes") or ())
@@ -167,7 +294,6 @@ def read_model(folder_or_id: str | Path, **download: Any) -> SavedModel:
         raise ValueError(f"{source}: {WEIGHTS_FILE} cannot be read: {_one_line(error)}") from None
     return SavedModel(
         source=source,
-        architecture=values["architecture"],
         config=config,
         modalities=modalities,
         encoders=encoders,

@@ -9,9 +9,9 @@ from small_models import IMAGE, hip, hip_config, perceiver_io, random_inputs
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from hiperceiver.fast.chunked import in_chunks, num_chunks
 from hiperceiver.modality import Modality
-from hiperceiver.model import HiP, Perceiver, streaming
-from hiperceiver.model.streaming import pieces_of, stream
+from hiperceiver.model import HiP, Perceiver, chunked
 
 POINTS = Modality(grid=(24,), channels=5, num_coordinates=3)
 
@@ -21,12 +21,12 @@ def in_pieces(monkeypatch: pytest.MonkeyPatch, num_bytes: int = 1) -> list[int]:
     asked = []
 
     def asking(size: int, num_latents: int, device: torch.device) -> int:
-        asked.append(pieces_of(size, num_latents, device))
+        asked.append(num_chunks(size, num_latents, device))
         return asked[-1]
 
-    monkeypatch.setattr(streaming, "_STREAM_ABOVE", num_bytes)
-    monkeypatch.setattr(streaming, "_PIECE", {"cpu": num_bytes, "cuda": num_bytes})
-    monkeypatch.setattr("hiperceiver.model.tokens.pieces_of", asking)
+    monkeypatch.setattr(chunked, "_CHUNK_ABOVE", num_bytes)
+    monkeypatch.setattr(chunked, "_CHUNK", {"cpu": num_bytes, "cuda": num_bytes})
+    monkeypatch.setattr("hiperceiver.model.tokens.num_chunks", asking)
     return asked
 
 
@@ -174,7 +174,7 @@ def test_a_function_that_uses_nothing_of_an_argument() -> None:
     x, unused, weight = torch.randn(2, 5, 3), torch.randn(1, 5, 2), torch.randn(3)
     for each in (x, unused, weight):
         each.requires_grad_()
-    out = stream(lambda x, y, z: x * weight, [x, unused, None], num_pieces=3, weights=[weight])
+    out = in_chunks(lambda x, y, z: x * weight, [x, unused, None], num_chunks=3, weights=[weight])
     out.sum().backward()
     torch.testing.assert_close(out, x * weight)
     assert unused.grad is not None and not unused.grad.any()
@@ -183,11 +183,11 @@ def test_a_function_that_uses_nothing_of_an_argument() -> None:
 
 def test_small_things_are_computed_whole() -> None:
     cpu = torch.device("cpu")
-    assert pieces_of(2**20, 1, cpu) == 1
-    assert pieces_of(2**30, 1, cpu) > pieces_of(2**28, 1, cpu) > 1
+    assert num_chunks(2**20, 1, cpu) == 1
+    assert num_chunks(2**30, 1, cpu) > num_chunks(2**28, 1, cpu) > 1
     # A GPU needs larger pieces to be busy.
-    assert pieces_of(2**34, 1, cpu) > pieces_of(2**34, 1, torch.device("cuda")) > 1
+    assert num_chunks(2**34, 1, cpu) > num_chunks(2**34, 1, torch.device("cuda")) > 1
     # Computing twice costs more with more latents; without gradients nothing is computed twice.
-    assert pieces_of(2**27, 1024, cpu) == 1
+    assert num_chunks(2**27, 1024, cpu) == 1
     with torch.no_grad():
-        assert pieces_of(2**27, 1024, cpu) > 1
+        assert num_chunks(2**27, 1024, cpu) > 1

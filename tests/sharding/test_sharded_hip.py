@@ -11,9 +11,9 @@ import torch
 import torch.distributed as dist
 from small_models import hip, perceiver_io, refusal
 
-from hiperceiver.model import GroupParallel, GroupPlan
+from hiperceiver.model import GroupPlan, ShardedHiP
 from hiperceiver.model.positions import FourierPositions
-from hiperceiver.model.shares import own_spans
+from hiperceiver.sharding.partition import local_spans
 
 Results = dict[tuple[int, str], list[str | None]]
 
@@ -51,9 +51,9 @@ def test_in_processes(check: str, count: int, results: Results) -> None:
 
 
 def test_shares_are_all_groups_and_all_tokens_once() -> None:
-    plan = GroupPlan.deal({"image": 50176, "audio": 6000, "text": 900}, num_groups=16)
+    plan = GroupPlan.assign({"image": 50176, "audio": 6000, "text": 900}, num_groups=16)
     for num_ranks in (1, 2, 4, 8, 16):
-        shares = [own_spans(plan, rank, num_ranks) for rank in range(num_ranks)]
+        shares = [local_spans(plan, rank, num_ranks) for rank in range(num_ranks)]
         assert {sum(span.num_groups for span in own.values()) for own in shares} == {16 // num_ranks}
         for name, span in plan.spans.items():
             own = [own[name] for own in shares if name in own]
@@ -73,6 +73,6 @@ def test_fourier_features_of_some_tokens() -> None:
 def test_without_other_processes() -> None:
     assert not dist.is_initialized()
     with refusal("group: expected torch.distributed.init_process_group"):
-        GroupParallel(hip())
+        ShardedHiP(hip())
     with refusal("model: expected a whole HiP, whose groups can be dealt, got PerceiverIO"):
-        GroupParallel(perceiver_io())  # type: ignore[arg-type]
+        ShardedHiP(perceiver_io())  # type: ignore[arg-type]

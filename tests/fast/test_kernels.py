@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
+from hiperceiver.fast.compile import kernels
 from hiperceiver.modality import Modality
 from hiperceiver.model import Perceiver, create_model, fused
-from hiperceiver.model.kernels import kernels
 
 POINTS = Modality(grid=(24,), channels=5, num_coordinates=3)
 
@@ -114,7 +114,7 @@ def test_reading_some_places(batch: int, num_groups_of_wanted: int, calls: list[
         model.to(dtype).zero_grad()
         inputs = {"image": torch.zeros(batch, 280, 3, dtype=dtype)}
         read = model.read_out(
-            model.encode(inputs), latents.to(dtype), "image", model.unembedding["image"], places=wanted
+            model.encode(inputs), latents.to(dtype), "image", model.unembedding["image"], slots=wanted
         )
         (read.sin() * weight).sum().backward()
         gradients = [p.grad for p in model.parameters() if p.grad is not None]

@@ -1,4 +1,4 @@
-"""The C kernels of this package: compiled where they run, and called in threads.
+"""The C kernels: compiled where they run, and called in threads.
 
 They are compiled when first needed, in about two seconds, by the C compiler that is found ($CC, cc, gcc or clang), and
 kept in the user's cache folder.
@@ -21,13 +21,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-_SOURCE = Path(__file__).with_name("fused.c")
+_SOURCE = Path(__file__).with_name("kernels.c")
 _FLAGS = ("-O3", "-std=c11", "-fPIC", "-shared", "-fno-math-errno", "-ffp-contract=fast")
 
 
 @cache
 def kernels() -> ctypes.CDLL | None:
-    """The compiled kernels, or None where they cannot be had or HIPERCEIVER_FUSED=0 is set."""
+    """The compiled kernels, or None if they cannot be compiled or HIPERCEIVER_FUSED=0 is set."""
     if os.environ.get("HIPERCEIVER_FUSED", "1") == "0":
         return None
     for compiler in filter(None, map(shutil.which, [os.environ.get("CC", "cc"), "gcc", "clang"])):
@@ -50,7 +50,7 @@ def _compiled(compiler: str, native: str) -> Path:
             pass
     except OSError:  # read-only or full
         folder = Path(tempfile.mkdtemp(prefix="hiperceiver-"))
-    library = folder / f"fused-{key.hexdigest()[:16]}.so"
+    library = folder / f"kernels-{key.hexdigest()[:16]}.so"
     if not library.exists():
         part = library.with_suffix(f".{os.getpid()}.part")
         command = [compiler, *_FLAGS, native, str(_SOURCE), "-o", str(part), "-lm"]
@@ -60,7 +60,7 @@ def _compiled(compiler: str, native: str) -> Path:
 
 
 def _cpu_features() -> str:
-    """What tells processors apart that share a home folder."""
+    """The processor's instruction sets, which differ between machines that share a home folder."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -102,7 +102,7 @@ def run_kernel(
 
     failures = [run(0)] if threads == 1 else list(_pool(threads, os.getpid()).map(run, range(threads)))
     if any(failures):
-        raise MemoryError(f"hiperceiver.model.kernels: no memory for the tiles of {name}")
+        raise MemoryError(f"hiperceiver.fast: no memory for the tiles of {name}")
 
 
 def one_for_each_thread(num_groups: int, *weights: Tensor) -> list[list[Tensor]]:
@@ -111,5 +111,5 @@ def one_for_each_thread(num_groups: int, *weights: Tensor) -> list[list[Tensor]]
 
 
 def add_up(shares: Sequence[Sequence[Tensor]]) -> list[Tensor]:
-    """What the threads have added up together, for each weight."""
+    """The sum over threads, for each weight."""
     return [torch.stack(list(each)).sum(0) for each in shares]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hiperceiver.model.kernels import kernels
+from hiperceiver.fast.compile import kernels
 
 
 @pytest.fixture(autouse=True)

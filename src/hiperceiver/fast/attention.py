@@ -1,0 +1,33 @@
+"""Attention of half precision in float32 where PyTorch's own is slow."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hiperceiver.fast.switch import is_on
+
+_WIDEST_HEAD = 128
+"""Channels of a head up to which float32 pays: measured at 32 channels (it does) and at 256 (it does not)."""
+
+
+def prefers_float32(queries: Tensor) -> bool:
+    """Whether attention from these queries (..., C / H) is in half precision and is quicker in float32.
+
+    On the CPU, PyTorch's backward pass of attention takes two to four times as long in bfloat16 as in float32,
+    conversions included, unless heads are wide. Evaluation computes as training does.
+    """
+    if not is_on() or queries.device.type != "cpu" or queries.shape[-1] > _WIDEST_HEAD:
+        return False
+    return queries.dtype.itemsize == 2 or (queries.dtype == torch.float32 and torch.is_autocast_enabled("cpu"))
+
+
+def float32_attention(
+    queries: Tensor, keys: Tensor, values: Tensor, attn_mask: Tensor | None = None, scale: float | None = None
+) -> Tensor:
+    """`F.scaled_dot_product_attention` on the CPU in float32, in and out in the type of the queries."""
+    bias = None if attn_mask is None else attn_mask.float()
+    with torch.autocast("cpu", enabled=False):
+        parts = (queries.float(), keys.float(), values.float())
+        return F.scaled_dot_product_attention(*parts, attn_mask=bias, scale=scale).to(queries.dtype)

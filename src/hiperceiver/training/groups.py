@@ -1,0 +1,67 @@
+"""Masked auto-encoding of a model whose groups are divided among ranks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hiperceiver.modality import Batch
+from hiperceiver.model import build_model
+from hiperceiver.settings.tasks import MaskedAutoencodingConfig
+from hiperceiver.sharding import ShardedHiP
+from hiperceiver.tasks.losses import LossTerm
+from hiperceiver.tasks.masked_autoencoding import Mask, MaskedAutoencoding, evaluation_generators
+from hiperceiver.tasks.task import Task
+
+
+class ShardedAutoencoding(MaskedAutoencoding):
+    """Masked auto-encoding of a rank's part of a model: the losses of all ranks add up to that of one process.
+
+    Masks are drawn for all tokens, alike on every rank; local tokens are compared. It has losses alone: metrics and
+    predictions are those of `whole_model()`.
+
+    Args:
+        model: this rank's part.
+        config: what is hidden, and the loss.
+    """
+
+    model: ShardedHiP
+    _whole: MaskedAutoencoding
+
+    def __init__(self, model: ShardedHiP, config: MaskedAutoencodingConfig | None = None):
+        Task.__init__(self, model, config or MaskedAutoencodingConfig())
+        with torch.device("meta"):  # its shapes alone: masks and targets are those of all tokens
+            whole = MaskedAutoencoding(build_model(model.config, model.whole_modalities), self.config)
+        object.__setattr__(self, "_whole", whole)  # not a submodule: it has no weights
+        self.num_position_channels = whole.num_position_channels
+
+    @property
+    def term_weights(self) -> dict[str, float]:
+        """A term for each modality of the whole model."""
+        return self._whole.term_weights
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The part of the loss that the local tokens add."""
+        terms = self.terms(batch)
+        return self.weigh(terms, self.count_together(terms, self.model.process_group))
+
+    def terms(self, batch: Batch) -> dict[str, LossTerm]:
+        """Mask all tokens, reconstruct and compare the local ones.
+
+        Args:
+            batch: all tokens, or the local ones alone (without target normalisation, which is over all).
+        """
+        whole, share = self._whole.train(self.training), self.model
+        inputs, is_padding = whole.input_tensors(batch)
+        for name, x in inputs.items():
+            num_tokens = share.whole_modalities[name].num_tokens
+            if self.config.target_normalisation != "none" and x.shape[1] != num_tokens:
+                raise ValueError(
+                    f"inputs: expected all {num_tokens} tokens of {name!r}, over which target_normalisation="
+                    f"{self.config.target_normalisation!r} is done, got {x.shape[1]}"
+                )
+        generators = None if self.training else evaluation_generators(0, len(batch))
+        mask = whole.draw_mask(batch, generators)
+        local = Mask(share.local_slots(mask.visible), share.local(mask.is_masked), share.local_slots(mask.compared))
+        targets = share.local(whole.targets(batch))
+        return self.compare(share.local(inputs), share.local(is_padding), local, targets)
