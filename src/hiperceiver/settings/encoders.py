@@ -29,12 +29,12 @@ NUM_COLOURS: dict[str, int] = {"L": 1, "RGB": 3, "RGBA": 4}
 class EncoderSettings(Settings):
     """Base of the encoders' settings; saved beside the model."""
 
-    def _accept_one_number(self, name: str, count: int) -> None:
+    def accept_one_number(self, name: str, count: int) -> None:
         """One number for each of `count` axes."""
         if isinstance(value := getattr(self, name), int):
             object.__setattr__(self, name, (value,) * count)
 
-    def _check_statistics(self, channels: int, *, mean: float = 0.0, std: float = 1.0) -> None:
+    def check_statistics(self, channels: int, *, mean: float = 0.0, std: float = 1.0) -> None:
         """Fill in `mean` and `std` that are not given; refuse a wrong number of them."""
         for name, default in (("mean", mean), ("std", std)):
             values = tuple(float(value) for value in getattr(self, name)) or (default,) * channels
@@ -42,7 +42,8 @@ class EncoderSettings(Settings):
                 raise ValueError(f"{name}: expected {channels} numbers, one for each channel, got {values}")
             object.__setattr__(self, name, values)
 
-    def _refuse_statistics(self, reason: str) -> None:
+    def refuse_statistics(self, reason: str) -> None:
+        """Refuse `mean` and `std` that would not be used."""
         for name in ("mean", "std"):
             if values := getattr(self, name):
                 raise ValueError(f"{name}: expected none {reason}, got {values}")
@@ -71,9 +72,9 @@ class ImageSettings(EncoderSettings):
     """Per channel, of values in 0..1; 0.5 if not given."""
 
     def __post_init__(self) -> None:
-        self._accept_one_number("size", 2)
+        self.accept_one_number("size", 2)
         super().__post_init__()
-        self._check_statistics(NUM_COLOURS[self.colours], mean=0.5, std=0.5)
+        self.check_statistics(NUM_COLOURS[self.colours], mean=0.5, std=0.5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,9 +103,9 @@ class VideoSettings(EncoderSettings):
     """Per channel, of values in 0..1; 0.5 if not given."""
 
     def __post_init__(self) -> None:
-        self._accept_one_number("size", 2)
+        self.accept_one_number("size", 2)
         super().__post_init__()
-        self._check_statistics(NUM_COLOURS[self.colours], mean=0.5, std=0.5)
+        self.check_statistics(NUM_COLOURS[self.colours], mean=0.5, std=0.5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,9 +145,9 @@ class AudioSettings(EncoderSettings):
             expected = f"a divisor of the window's {self.num_samples} samples"
             raise ValueError(f"samples_per_token: expected {expected}, got {self.samples_per_token}")
         if self.normalise == "example":
-            self._refuse_statistics("with normalise='example'")
+            self.refuse_statistics("with normalise='example'")
         else:
-            self._check_statistics(self.channels)
+            self.check_statistics(self.channels)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,9 +176,9 @@ class SeriesSettings(EncoderSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.normalise == "example":
-            self._refuse_statistics("with normalise='example'")
+            self.refuse_statistics("with normalise='example'")
         else:
-            self._check_statistics(self.channels)
+            self.check_statistics(self.channels)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,9 +210,9 @@ class PointsSettings(EncoderSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if channels := 3 + self.num_features - self.num_own_scale:
-            self._check_statistics(channels)
+            self.check_statistics(channels)
         else:
-            self._refuse_statistics("without features")
+            self.refuse_statistics("without features")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,9 +236,9 @@ class VolumeSettings(EncoderSettings):
     """Which array of an .npz file; empty: the only one."""
 
     def __post_init__(self) -> None:
-        self._accept_one_number("size", 3)
+        self.accept_one_number("size", 3)
         super().__post_init__()
-        self._check_statistics(self.channels)
+        self.check_statistics(self.channels)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -293,7 +294,7 @@ class VectorSettings(EncoderSettings):
         if (filled := math.ceil(self.features / channels)) != self.split:
             expected = f"{filled}, for {self.features} features in tokens of {channels}"
             raise ValueError(f"split: expected a number that leaves no token empty ({expected}), got {self.split}")
-        self._check_statistics(self.features)
+        self.check_statistics(self.features)
 
 
 @dataclass(frozen=True, kw_only=True)
