@@ -53,7 +53,7 @@ def check(outcome, message: str) -> None:
         (["--data", "./nowhere"], "./nowhere: no such folder"),
         (["--data", "no/where"], "no/where: no such folder, and cannot be read from the hub"),
         (["--data", __file__], "expected a folder, got a file"),
-        (["--data", "earth", "--size", "7"], "--size: expected square tiles of 8 to 2048 pixels"),
+        (["--data", "earth", "--size", "7"], "--size: expected a whole number from 8 to 2048"),
         (["--data", "watch", "--fit", "pad"], "--size: no modality of the source 'watch' has such a setting"),
         (["--modalities", "sound"], "--modalities: the source"),
         (["--encoders.image.rate", "8000"], "rate: the image encoder of 'image' has no such setting; known: fit, mean"),

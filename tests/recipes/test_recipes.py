@@ -17,7 +17,6 @@ from hiperceiver.cli import settings as cli_settings
 from hiperceiver.cli.parser import Schema, parse
 from hiperceiver.data.augment import augmentations_from_settings
 from hiperceiver.data.sources import LAYOUTS, SOURCES, open_source
-from hiperceiver.data.sources.source import Chosen
 from hiperceiver.model import build_model, read_model, variant_config
 from hiperceiver.recipes import RECIPES, read_recipe
 from hiperceiver.tasks import TASKS
@@ -212,7 +211,7 @@ def _few_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
             part = source.splits[split]
             if len(part) > 40:
                 rows = np.linspace(0, len(part) - 1, 40).astype(np.int64)
-                source.splits[split] = replace(part, records=Chosen(part.records, rows))
+                source.splits[split] = replace(part, records=part.records.take(rows))
         return source
 
     monkeypatch.setattr(cli_data, "open_source", shortened)

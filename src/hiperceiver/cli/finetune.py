@@ -14,7 +14,7 @@ from hiperceiver.cli.results import write_json
 from hiperceiver.cli.runs import train_and_report
 from hiperceiver.cli.settings import FinetuneSettings
 from hiperceiver.cli.tables import quantity
-from hiperceiver.data.sources import default_task
+from hiperceiver.data.sources import find_source
 from hiperceiver.data.sources.source import Source
 from hiperceiver.data.streamed import StreamedExamples
 from hiperceiver.data.targets import class_counts, value_statistics
@@ -60,7 +60,7 @@ def run(settings: FinetuneSettings) -> int:
 
 def _default_kind(settings: FinetuneSettings) -> str:
     with renamed({"source": "data", "layout": "layout"}):
-        task = default_task(settings.data, settings.layout)
+        task = find_source(settings.data, settings.layout).task
     if task == "none":
         raise UserError(f"--task is missing: {settings.data} has no labels to learn")
     return task
