@@ -1,5 +1,6 @@
 """The fused kernels against PyTorch's own operations in double precision: values, gradients, and when they are used."""
 
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from closeness import assert_close, assert_gradients_close, gradient_terms_of, terms_of
 from small_models import IMAGE, awake, hip, random_inputs
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
@@ -42,13 +44,27 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return called
 
 
-def outputs_and_gradients(model: Perceiver, inputs: dict[str, Tensor], **arguments: Any) -> list[Tensor]:
+Computed = tuple[dict[str, Tensor], dict[str, Tensor]]
+"""The latents and what is read, and the gradients of weights."""
+
+
+def outputs_and_gradients(model: Perceiver, inputs: dict[str, Tensor], **arguments: Any) -> Computed:
     model.zero_grad()
     output = model(inputs, **arguments)
     loss = sum((x.sin() ** 2).sum() for x in output.reconstruction.values())
     loss.backward()
-    gradients = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in model.parameters()]
-    return [*output.reconstruction.values(), output.latents, *gradients]
+    gradients = {
+        name: torch.zeros_like(p) if p.grad is None else p.grad.clone() for name, p in model.named_parameters()
+    }
+    return {"latents": output.latents, **output.reconstruction}, gradients
+
+
+def assert_same(found: Computed, expected: Computed, model: Perceiver, amplified: float = 1.0) -> None:
+    for name, theirs in expected[0].items():
+        scale = amplified * theirs.abs().max().item()
+        assert_close(found[0][name], theirs, terms=terms_of(model), scale=scale, dtype=torch.float32, name=name)
+    terms = gradient_terms_of(model, batch=2)
+    assert_gradients_close(found[1], expected[1], terms=terms, amplified=amplified, dtype=torch.float32)
 
 
 def everything(inputs: dict[str, Tensor]) -> dict[str, Any]:
@@ -97,9 +113,7 @@ def test_values_and_gradients(
     model.double()
     expected = outputs_and_gradients(model, {name: x.double() for name, x in inputs.items()}, **given)
     assert not calls
-    for ours, theirs in zip(found, expected, strict=True):
-        scale = theirs.abs().max().item()
-        torch.testing.assert_close(ours.double(), theirs, rtol=1e-3, atol=2e-4 * max(scale, 1e-3))
+    assert_same(found, expected, model, amplified=sharpness)
 
 
 @pytest.mark.parametrize("batch", [1, 2])
@@ -117,12 +131,11 @@ def test_reading_some_places(batch: int, num_groups_of_wanted: int, calls: list[
             model.encode(inputs), latents.to(dtype), "image", model.unembedding["image"], slots=wanted
         )
         (read.sin() * weight).sum().backward()
-        gradients = [p.grad for p in model.parameters() if p.grad is not None]
-        results.append([read.detach(), *(x.clone() for x in gradients)])
+        gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+        results.append(({"read": read.detach()}, gradients))
         assert ("read_out_backward" in calls) == (dtype == torch.float32)
         calls.clear()
-    for ours, theirs in zip(*results, strict=True):
-        torch.testing.assert_close(ours.double(), theirs, rtol=1e-3, atol=2e-4 * max(theirs.abs().max().item(), 1e-3))
+    assert_same(*results, model)
 
 
 def test_large_zeros_are_zeros_that_can_be_written() -> None:
@@ -171,7 +184,8 @@ class TestSharedGradient:
         found = model.positions["image"].table.grad
         model.double().zero_grad()
         self.loss(model, {name: x.double() for name, x in inputs.items()}).backward()
-        torch.testing.assert_close(found.double(), model.positions["image"].table.grad, rtol=1e-3, atol=1e-4)
+        expected = model.positions["image"].table.grad
+        assert_close(found, expected, terms=gradient_terms_of(model, batch=2), dtype=torch.float32)
 
     def test_a_graph_that_is_used_again_and_in_part(self) -> None:
         model = hip({"image": IMAGE})
@@ -180,9 +194,10 @@ class TestSharedGradient:
         (expected,) = torch.autograd.grad(loss, table, retain_graph=True)
         torch.autograd.grad(loss, latents, retain_graph=True)  # what it leaves in the buffer must not be found there
         loss.backward(retain_graph=True)
-        torch.testing.assert_close(table.grad, expected)
+        terms = gradient_terms_of(model, batch=2)
+        assert_close(table.grad, expected, terms=terms)
         loss.backward()
-        torch.testing.assert_close(table.grad, 2 * expected)
+        assert_close(table.grad, 2 * expected, terms=terms)
 
     def test_backward_passes_inside_a_backward_pass(self) -> None:
         inputs = torch.randn(1, 4, 9, 3), torch.randn(6, 3), torch.randn(6), torch.randn(1, 4, 5, 6)
@@ -200,7 +215,7 @@ class TestSharedGradient:
 
         (expected,) = torch.autograd.grad(loss(lambda function, x: function(x)), table)
         loss(partial(checkpoint, use_reentrant=True)).backward()
-        torch.testing.assert_close(table.grad, expected)
+        assert_close(table.grad, expected, terms=sum(math.prod(shape[1:]) for shape in shapes))
 
     def test_frozen_positions_cost_nothing(self, buffers: list[torch.Size], calls: list[str]) -> None:
         model = hip({"image": IMAGE})
@@ -228,8 +243,7 @@ def test_narrower_vectors_compute_the_same(
     found = outputs_and_gradients(model, inputs, **masked(inputs))
     assert (tmp_path / "made").exists()  # and not by another compiler, without the option
     assert "read_out_backward" in calls
-    for ours, theirs in zip(found, expected, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=2e-4 * max(theirs.abs().max().item(), 1e-3))
+    assert_same(found, expected, model)
 
 
 def test_threads_share_the_groups(calls: list[str]) -> None:
@@ -243,8 +257,8 @@ def test_threads_share_the_groups(calls: list[str]) -> None:
             found.append(outputs_and_gradients(model, inputs))
     finally:
         torch.set_num_threads(before)
-    torch.testing.assert_close(found[1], found[0])
-    torch.testing.assert_close(found[2], found[0])
+    assert_same(found[1], found[0], model)
+    assert_same(found[2], found[0], model)
 
 
 def test_nothing_but_the_arguments_is_kept() -> None:

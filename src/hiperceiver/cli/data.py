@@ -12,7 +12,6 @@ import numpy as np
 
 from hiperceiver.cli.errors import UserError, renamed
 from hiperceiver.cli.models import run_settings
-from hiperceiver.cli.settings import DataSettings, EvaluateSettings, PlotSettings, SourceSettings
 from hiperceiver.data.augment import augmentations_from_settings
 from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.encoders import encoder_from_dict
@@ -23,6 +22,7 @@ from hiperceiver.data.sources import open_source
 from hiperceiver.data.sources.source import Source
 from hiperceiver.data.streamed import StreamedExamples
 from hiperceiver.data.subsets import Joined, WithAbsent
+from hiperceiver.settings.commands import DataSettings, EvaluateSettings, PlotSettings, SourceSettings
 from hiperceiver.tasks import Task
 
 OUR_NAMES = {
@@ -69,6 +69,7 @@ def open_data(settings: DataSettings, *, task: str, encoders: Mapping[str, Encod
 def _names_within(settings: SourceSettings) -> dict[str, str]:
     """Settings of the data and modalities as messages begin with them -> as the user writes them."""
     encoders = {modality: f"encoders.{modality}" for modality in settings.encoders}
+    encoders |= {f"encoder_settings.{modality}": name for modality, name in encoders.items()}
     return {**encoders, **{name: f"data-settings.{name}" for name in settings.data_settings}}
 
 

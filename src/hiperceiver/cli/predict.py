@@ -15,12 +15,12 @@ from hiperceiver.cli.data import own_encoders
 from hiperceiver.cli.errors import UserError
 from hiperceiver.cli.models import read_task
 from hiperceiver.cli.results import check_new, write_json
-from hiperceiver.cli.settings import PredictSettings
 from hiperceiver.data.collate import collate
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.example import Example
 from hiperceiver.data.sources.kinds import ENDINGS, OTHER_ENDINGS, kind_of
 from hiperceiver.data.sources.tree import is_leftover
+from hiperceiver.settings.commands import PredictSettings
 from hiperceiver.tasks import Forecasting, Task
 from hiperceiver.training.evaluation import find_device
 

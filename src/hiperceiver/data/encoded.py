@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -144,7 +144,9 @@ def encode_record(
     if not values:
         raise ValueError(f"has none of the modalities {', '.join(encoders)}")
     kinds = {modality: encoder.kind for modality, encoder in encoders.items()}
-    fits = {modality: encoder.fit_to_grid for modality, encoder in encoders.items()}
+    fits: dict[str, Callable[[Any], np.ndarray]] = {
+        modality: encoder.fit_to_grid for modality, encoder in encoders.items()
+    }
     if MASK in _required(record, targets):
         modality, mask_encoder = _masked_picture(record, encoders)
         values[MASK] = _decode_mask(record, mask_encoder, num_classes, values[modality])

@@ -148,3 +148,18 @@ class FolderSettings(Settings):
     kind: str | None = None
     """What the files hold, as `audio`, `volume`, `audio+video` or `image+audio`. None: the kind of most of them, or
     what given encoders read."""
+
+
+DATA_SETTINGS: dict[str, type[Settings]] = {
+    "earth": EarthSettings,
+    "watch": WatchSettings,
+    "instruments": InstrumentsSettings,
+    "clip": ClipSettings,
+    "voc": VocSettings,
+    "audioset": AudioSetSettings,
+    "modelnet40": ModelNet40Settings,
+    "webdataset": WebDatasetSettings,
+    "table": TableSettings,
+    "folder": FolderSettings,
+}
+"""The settings of built-in sets and layouts that have any, by name."""
