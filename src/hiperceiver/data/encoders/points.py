@@ -54,7 +54,7 @@ class PointsEncoder(PointsSettings, Encoder):
     >>> cloud = rng.normal(size=(1000, 3))
     >>> encoder = PointsEncoder(num_points=512)
     >>> tokens = encoder.encode(cloud)[0]
-    >>> tokens.shape, torch.equal(tokens, encoder.encode(rng.permutation(cloud))[0])
+    >>> tokens.shape, tokens.equal(encoder.encode(rng.permutation(cloud))[0])
     (torch.Size([512, 3]), True)
     >>> round(tokens.norm(dim=1).max().item(), 4)  # the farthest point lies on the unit sphere
     1.0
