@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hiperceiver.fast.chunked import in_chunks, num_chunks
 from hiperceiver.modality import Modality
-from hiperceiver.model import HiP, Perceiver, chunked
+from hiperceiver.model import HiP, chunked
 
 POINTS = Modality(grid=(24,), channels=5, num_coordinates=3)
 
@@ -30,7 +30,7 @@ def in_pieces(monkeypatch: pytest.MonkeyPatch, num_bytes: int = 1) -> list[int]:
     return asked
 
 
-def outputs_and_gradients(model: Perceiver, inputs: dict[str, Tensor], **arguments: Any) -> list[Tensor]:
+def outputs_and_gradients(model: HiP, inputs: dict[str, Tensor], **arguments: Any) -> list[Tensor]:
     model.zero_grad()
     inputs = {name: x.clone().requires_grad_() for name, x in inputs.items()}
     output = model(inputs, **arguments)
@@ -65,7 +65,7 @@ def everything(inputs: dict[str, Tensor]) -> dict[str, Any]:
     ids=["HiP", "PerceiverIO", "padding-seen", "coordinates", "fourier"],
 )
 def test_outputs_and_gradients_are_those_of_one_piece(
-    make: Callable[[], Perceiver], arguments: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    make: Callable[[], HiP], arguments: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = make().double()
     inputs = {name: x.double() for name, x in random_inputs(model.modalities).items()}

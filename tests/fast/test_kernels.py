@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hiperceiver.fast.compile import kernels
 from hiperceiver.modality import Modality
-from hiperceiver.model import Perceiver, create_model, fused
+from hiperceiver.model import HiP, create_model, fused
 
 POINTS = Modality(grid=(24,), channels=5, num_coordinates=3)
 
@@ -42,7 +42,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return called
 
 
-def outputs_and_gradients(model: Perceiver, inputs: dict[str, Tensor], **arguments: Any) -> list[Tensor]:
+def outputs_and_gradients(model: HiP, inputs: dict[str, Tensor], **arguments: Any) -> list[Tensor]:
     model.zero_grad()
     output = model(inputs, **arguments)
     loss = sum((x.sin() ** 2).sum() for x in output.reconstruction.values())
@@ -65,7 +65,7 @@ def masked(inputs: dict[str, Tensor]) -> dict[str, Any]:
     return {"visible": {name: torch.tensor([[[0, 2, 3, -1]], [[1, 2, -1, 5]]]) for name in inputs if name != "label"}}
 
 
-def large() -> Perceiver:
+def large() -> HiP:
     """More places and queries than a tile or a vector has, and neither a multiple of them."""
     return awake(create_model("hip-nano", modalities={"image": Modality(grid=(41, 43), channels=3)}))
 
@@ -83,7 +83,7 @@ def large() -> Perceiver:
 )
 @pytest.mark.parametrize("sharpness", [1.0, 30.0])
 def test_values_and_gradients(
-    make: Callable[[], Perceiver], arguments: Callable[..., dict[str, Any]], sharpness: float, calls: list[str]
+    make: Callable[[], HiP], arguments: Callable[..., dict[str, Any]], sharpness: float, calls: list[str]
 ) -> None:
     model = make()
     with torch.no_grad():
@@ -155,7 +155,7 @@ class TestSharedGradient:
         return made
 
     @staticmethod
-    def loss(model: Perceiver, inputs: dict[str, Tensor]) -> Tensor:
+    def loss(model: HiP, inputs: dict[str, Tensor]) -> Tensor:
         return (model(inputs).reconstruction["image"].sin() ** 2).sum()
 
     def test_there_is_one_buffer(self, buffers: list[torch.Size]) -> None:
