@@ -13,13 +13,13 @@ from benchmarks.jobs import Job
 from benchmarks.torch_steps import training
 from hiperceiver import Batch
 from hiperceiver.cli.data import open_data
+from hiperceiver.cli.entry import read_command
 from hiperceiver.cli.models import with_settings
-from hiperceiver.cli.parser import Schema, parse
-from hiperceiver.cli.settings import PretrainSettings
 from hiperceiver.data.loading import train_loader
 from hiperceiver.data.sources import SOURCES
 from hiperceiver.model import build_model, variant_config
-from hiperceiver.recipes import RECIPES, read_recipe
+from hiperceiver.recipes import RECIPES
+from hiperceiver.settings.commands import PretrainSettings
 from hiperceiver.tasks import MaskedAutoencoding, MaskedAutoencodingConfig
 from hiperceiver.training.launch import find_place
 from hiperceiver.training.run import choose_num_workers
@@ -76,7 +76,6 @@ def measure(job: Job, *, seconds: float = SECONDS) -> dict[str, Any]:
 
 def recipe_settings(name: str) -> PretrainSettings:
     """What `hip pretrain --recipe NAME` would do."""
-    schema = Schema.of(PretrainSettings, program="hip pretrain", summary="")
-    settings = parse(schema, ["--recipe", name], read_recipe=lambda recipe: read_recipe(recipe, "pretrain"))
+    settings = read_command("pretrain", ["--recipe", name])
     assert isinstance(settings, PretrainSettings)
     return settings

@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hiperceiver.cli import parser, settings
-from hiperceiver.cli.entry import COMMANDS
-from hiperceiver.recipes import read_recipe
+from hiperceiver.cli.entry import COMMANDS, read_command
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -44,11 +42,7 @@ def test_a_command_in_a_document_is_understood(command: str, tmp_path: Path, mon
         run = Path(words[words.index("--out") + 1])
         run.mkdir(parents=True)
         (run / "settings.yaml").write_text("data: earth\n", encoding="utf-8")
-    chosen = COMMANDS[words[0]]
-    schema = parser.Schema.of(getattr(settings, chosen.settings), program=f"hip {words[0]}", summary=chosen.summary)
-    parser.parse(
-        schema, words[1:], read_recipe=lambda name: read_recipe(name, words[0])
-    )  # raises for what it does not understand
+    read_command(words[0], words[1:])  # raises for what it does not understand
 
 
 def test_pictures_and_files_that_documents_point_to_are_there() -> None:

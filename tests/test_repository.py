@@ -31,7 +31,7 @@ def test_the_model_floor_trains_without_any_extra() -> None:
     """As if only torch, numpy, safetensors and huggingface_hub were installed: a step of masked auto-encoding."""
     program = """
 import sys
-for extra in ("lightning", "torchmetrics", "tensorboard", "jsonargparse", "rich", "datasets", "PIL", "matplotlib"):
+for extra in ("lightning", "torchmetrics", "tensorboard", "rich", "datasets", "PIL", "matplotlib"):
     sys.modules[extra] = None  # importing it is an ImportError
 import torch
 from hiperceiver import Batch, Modality, create_model

@@ -10,7 +10,7 @@ import pytest
 
 from hiperceiver.cli import entry, main
 from hiperceiver.cli.errors import UserError
-from hiperceiver.cli.settings import InfoSettings
+from hiperceiver.settings.commands import InfoSettings
 
 COMMANDS = list(entry.COMMANDS)
 
@@ -79,7 +79,7 @@ def test_a_wrong_command(arguments: list[str], message: str, capsys: pytest.Capt
 @pytest.mark.parametrize(
     ("package", "extra", "arguments"),
     [
-        ("jsonargparse", "train", ["info", "--help"]),
+        ("yaml", "train", ["info", "--help"]),
         ("lightning", "train", ["pretrain", "--data", "earth"]),
         ("matplotlib", "plots", ["plot", "run"]),
         ("rich", "train", ["info"]),

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -12,68 +13,69 @@ from .conftest import TINY, Hip
 
 
 def check(outcome, message: str) -> None:
+    """One line on stderr that names what the message does; `*` in it stands for any words."""
     assert outcome.code == 2
     assert outcome.err.startswith("hip: ")
     assert outcome.err.count("\n") == 1
-    assert outcome.err.endswith("\n")
-    assert message in outcome.err
+    assert fnmatchcase(outcome.err.strip(), f"*{message.replace('[', '[[]')}*"), outcome.err
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--steps", "0"], "--steps: expected a whole number >= 1, got 0"),
-        (["--steps", "1.5"], "--steps: expected a whole number or null, got 1.5"),
-        (["--max-time", "0s"], '--max-time: expected a length of time such as "00:04:00"'),
-        (["--max_time", "soon"], '--max-time: expected a length of time such as "00:04:00"'),
-        (["--batch-size", "0"], "--batch-size: expected a whole number >= 1, got 0"),
-        (["--learning-rate", "-1"], "--learning-rate: expected a number above 0, got -1"),
-        (["--learning-rate", "nan"], "--learning-rate: expected a number"),
-        (["--precision", "16"], "--precision: expected one of 32, bf16, got 16"),
-        (["--num-workers", "-1"], "--num-workers: expected a whole number >= 0, got -1"),
-        (["--mask-ratio", "1.5"], "--mask-ratio: expected a number from 0 to below 1, got 1.5"),
-        (["--mask-ratio", "0"], "--mask-ratio: expected above 0 with loss_on='hidden'"),
+        (["--steps", "0"], "--steps: * >= 1, got 0"),
+        (["--steps", "1.5"], "--steps: * whole number *1.5"),
+        (["--max-time", "0s"], '--max-time: *"00:04:00"*'),
+        (["--max_time", "soon"], '--max-time: *"00:04:00"*'),
+        (["--batch-size", "0"], "--batch-size: * >= 1, got 0"),
+        (["--learning-rate", "-1"], "--learning-rate: *above 0, got -1"),
+        (["--learning-rate", "nan"], "--learning-rate: * number"),
+        (["--precision", "16"], "--precision: *32, bf16, got 16"),
+        (["--num-workers", "-1"], "--num-workers: * >= 0, got -1"),
+        (["--mask-ratio", "1.5"], "--mask-ratio: *from 0 to below 1, got 1.5"),
+        (["--mask-ratio", "0"], "--mask-ratio: *above 0*"),
         (["--compared-share", "0"], "--compared-share: expected a number above 0, up to 1, got 0"),
         (["--mask-ratio", "0.01"], "--mask-ratio: expected one that hides something of 16 tokens, got 0.01"),
-        (["--mask-strategy", "groupwise"], "--mask-strategy: expected one of group-wise, uniform, got groupwise"),
+        (["--mask-strategy", "groupwise"], "--mask-strategy: *group-wise, uniform*groupwise"),
         (["--model", "hip-8"], "did you mean 'hip-16'?"),
-        (["--model-settings", "dropout"], "--model-settings: expected a mapping"),
+        (["--model-settings", "dropout"], "--model-settings: * mapping"),
         (
             ["--model-settings.drop_out", "0.1"],
-            "--model-settings: 'drop_out' is not a setting of the model; did you mean dropout?",
+            "--model-settings.drop?out*; did you mean *dropout?",
         ),
-        (["--model-settings.dropout", "2"], "dropout: expected a probability from 0 to below 1, got 2"),
-        (["--model-settings.dropout", "much"], "--model-settings: "),
-        (["--model-settings.blocks", "[1]"], "--model-settings: "),
-        (["--model-settings.blocks", "[]"], "--model-settings: blocks: expected an odd number of blocks"),
-        (["--size", "0"], "image: size: expected rows and columns >= 1"),
-        (["--size", "sixteen"], "--size: expected a whole number or null, got sixteen"),
+        (["--model-settings.dropout", "2"], "--model-settings.dropout: *from 0 to below 1, got 2"),
+        (["--model-settings.dropout", "much"], "--model-settings.dropout: *much"),
+        (["--model-settings.blocks", "[1]"], "--model-settings.blocks*1"),
+        (["--model-settings.blocks", "[]"], "--model-settings.blocks: *odd number*"),
+        (["--size", "0"], "size: * >= 1*0"),
+        (["--size", "sixteen"], "--size: * whole number *sixteen"),
         (["--data", "nowhere"], "--data: expected earth, watch, instruments, languages, clip, a folder that"),
         (["--data", "erth"], "did you mean 'earth'?"),
         (["--data", "./nowhere"], "./nowhere: no such folder"),
         (["--data", "no/where"], "no/where: no such folder, and cannot be read from the hub"),
         (["--data", __file__], "expected a folder, got a file"),
-        (["--data", "earth", "--size", "7"], "--size: expected square tiles of 8 to 2048 pixels"),
+        (["--data", "earth", "--size", "7"], "--size: expected a whole number from 8 to 2048"),
         (["--data", "watch", "--fit", "pad"], "--size: no modality of the source 'watch' has such a setting"),
         (["--modalities", "sound"], "--modalities: the source"),
         (["--encoders.image.rate", "8000"], "rate: the image encoder of 'image' has no such setting; known: fit, mean"),
         (["--encoders.sound.rate", "8000"], "--encoders: the source"),
-        (["--encoders.image", "7"], "--encoders: expected fields of the encoder of 'image', got 7"),
+        (["--encoders.image", "7"], "--encoders.image: *7"),
         (["--encoders.image.mode", "CMYK"], "--encoders.image: mode: expected one of"),
         (["--data-settings.kind", "scent"], "--data-settings.kind: expected one of video, image"),
+        (["--task-settings.mixup", "0.1"], "--task-settings.mixup is not an option of hip pretrain"),
         (["--augment.flop", "true"], "did you mean flip?"),
         (["--augment.noise", "true"], "noise"),
-        (["--layout", "coco"], "--layout: expected one of voc, audioset"),
-        (["--recipe", "wach"], "--recipe: expected one of earth, watch"),
+        (["--layout", "coco"], "--layout: *voc, audioset*coco"),
+        (["--recipe", "wach"], "--recipe: *earth, watch, *wach*did you mean*watch"),
         (["--data-settings.size", "8"], "--data-settings: size has an option of its own"),
-        (["--columns.image", "img"], "--columns: expected nothing for a folder of files without tables"),
+        (["--columns.image", "img"], "--columns: *"),
         (["--data-settings.min_land", "0.1"], "min_land: the source"),
-        (["--fit", "stretch"], "--fit: expected one of crop, squash, pad"),
+        (["--fit", "stretch"], "--fit: *crop, squash, pad*stretch"),
         (["--out", __file__], "expected a folder, got the file"),
         (["--config", "missing.yaml"], "--config: missing.yaml: No such file or directory"),
         (["--stepz", "3"], "--stepz is not an option of hip pretrain; did you mean --steps?"),
         (["more"], "hip pretrain: expected options alone, got 'more' as well"),
-        (["--accelerator", "tpu"], "--accelerator: expected one of auto, cpu, gpu, cuda, mps, got tpu"),
+        (["--accelerator", "tpu"], "--accelerator: *cpu, gpu, *tpu"),
     ],
 )
 def test_pretrain(arguments: list[str], message: str, pictures: Path, hip: Hip) -> None:
@@ -90,15 +92,17 @@ def test_pretrain(arguments: list[str], message: str, pictures: Path, hip: Hip) 
         (["--from", "."], ".: expected a run folder, a saved model's folder or a hub id, got another folder"),
         (
             ["--task", "detection"],
-            "--task: expected one of classification, multilabel, segmentation, regression, forecasting, joint, got",
+            "--task: *classification, multilabel, segmentation, regression, forecasting, joint*detection",
         ),
         (["--task", "segmentation"], "for segmentation expected the folders images and masks"),
-        (["--mode", "frozen"], "--mode: expected one of all, positions, frozen-positions, frozen-backbone, got frozen"),
-        (["--mode", "positions"], "--mode: only together with --from, got 'positions'"),
-        (["--train-share", "0"], "--train-share: expected a share above 0, up to 1, got 0.0"),
+        (["--mode", "frozen"], "--mode: *frozen-positions, frozen-backbone, got *frozen"),
+        (["--mode", "positions"], "--mode: *--from*positions"),
+        (["--train-share", "0"], "--train-share: *above 0, up to 1, got 0"),
+        (["--task", "classification", "--task-settings.horizon", "8"], "--task-settings.horizon: *forecasting has it"),
+        (["--task-settings.mixup", "much"], "--task-settings.mixup: *much"),
         (["--task-settings.num_classes", "3"], "--task-settings: num_classes is not to be set"),
-        (["--task-settings.label_smothing", "0.1"], "label_smothing: not a setting of ClassificationConfig"),
-        (["--task-settings.label_smoothing", "2"], "label_smoothing: expected a number from 0 to below 1, got 2"),
+        (["--task-settings.label_smothing", "0.1"], "--task-settings.label*smothing*; did you mean *label?smoothing?"),
+        (["--task-settings.label_smoothing", "2"], "--task-settings.label-smoothing: *below 1, got 2"),
     ],
 )
 def test_finetune(arguments: list[str], message: str, pictures: Path, hip: Hip) -> None:
@@ -124,12 +128,12 @@ def test_finetuning_with_what_does_not_fit(pretrained: Path, finetuned: Path, pi
     [
         ([], "hip evaluate: CHECKPOINT is missing; see hip evaluate --help"),
         (["nowhere"], "nowhere: no such folder"),
-        (["{finetuned}", "--split", "tests"], "--split: expected one of test, validation, train, all, got tests"),
+        (["{finetuned}", "--split", "tests"], "--split: *test, validation, train, all*tests"),
         (["{finetuned}", "--data", "nowhere"], "--data: expected earth, watch, instruments, languages, clip, a folder"),
-        (["{finetuned}", "--data", "earth"], "classes: the source 'earth' has"),
+        (["{finetuned}", "--data", "earth"], "classes: *checks, stripes*earth"),
         (["{finetuned}", "--json", "no/where.json"], "--json: no is no folder"),
-        (["{finetuned}", "--batch-size", "0"], "--batch-size: expected a whole number >= 1, got 0"),
-        (["{finetuned}", "--max-bad-share", "7"], "--max-bad-share: expected a share from 0 to 1, got 7.0"),
+        (["{finetuned}", "--batch-size", "0"], "--batch-size: * >= 1, got 0"),
+        (["{finetuned}", "--max-bad-share", "7"], "--max-bad-share: *0 to 1, got 7"),
         (["{finetuned}", "--encoders.image.size", "4"], "gives 'image' as 4 x 4 x 3, which"),
         (["{moved}"], "--data is missing, and"),
         (["{finetuned}/checkpoints"], "expected a run folder, a saved model's folder or a hub id, got another folder"),
@@ -148,7 +152,7 @@ def test_evaluate(
     ("arguments", "message"),
     [
         (["{finetuned}"], "hip predict: FILES is missing; see hip predict --help"),
-        (["{finetuned}", "x.jpg", "--top", "0"], "--top: expected a whole number >= 1, got 0"),
+        (["{finetuned}", "x.jpg", "--top", "0"], "--top: * >= 1, got 0"),
         (["{finetuned}", "x.jpg", "--out", "there"], "it makes no pictures"),
         (["{finetuned}", "."], ".: this folder holds no files of image (jpg, jpeg, png"),
         (["nowhere", "x.jpg"], "nowhere: no such folder"),
@@ -163,9 +167,9 @@ def test_predict(arguments: list[str], message: str, finetuned: Path, bare: Path
     ("arguments", "message"),
     [
         (["nowhere"], "nowhere: no such folder"),
-        (["{finetuned}", "--kind", "loss"], "--kind: expected one of all, reconstruction, positions, curves"),
+        (["{finetuned}", "--kind", "loss"], "--kind: *reconstruction, positions, curves, *loss"),
         (["{finetuned}", "--kind", "segmentation"], "was trained for classification, it segments nothing"),
-        (["{finetuned}", "--num-examples", "0"], "--num-examples: expected a whole number >= 1, got 0"),
+        (["{finetuned}", "--num-examples", "0"], "--num-examples: * >= 1, got 0"),
     ],
 )
 def test_plot(arguments: list[str], message: str, finetuned: Path, hip: Hip) -> None:
@@ -183,9 +187,9 @@ def test_plot(arguments: list[str], message: str, finetuned: Path, hip: Hip) -> 
         (["hip-16", "--modality", "image=0x3"], "grid: expected one or more whole numbers >= 1"),
         (["hip-16", "--modality", "a=4x1", "--modality", "a=5x1"], "--modality: 'a' is given twice"),
         (["hip-16", "--modality", "a=4x1:label"], "modalities: expected at least one of role 'input', got none"),
-        (["hip-16", "--mask-ratio", "1"], "--mask-ratio: expected a number from 0 to below 1, got 1"),
-        (["hip-16", "--batch-size", "-1"], "--batch-size: expected a whole number >= 1, got -1"),
-        (["hip-16", "--model-settings.blocks", "3"], "--model-settings: "),
+        (["hip-16", "--mask-ratio", "1"], "--mask-ratio: *0 to below 1, got 1"),
+        (["hip-16", "--batch-size", "-1"], "--batch-size: * >= 1, got -1"),
+        (["hip-16", "--model-settings.blocks", "3"], "--model-settings.blocks: *3"),
         (["{finetuned}", "--model-settings.dropout", "0"], "--model-settings: only for a model by name"),
     ],
 )

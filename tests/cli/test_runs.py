@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 from PIL import Image
@@ -19,7 +18,6 @@ from safetensors.torch import load_file
 from torch import equal
 
 from hiperceiver.cli import data as cli_data
-from hiperceiver.data.sources.source import Chosen
 from hiperceiver.model import read_model
 from hiperceiver.plots.segmentation import palette
 
@@ -392,7 +390,7 @@ def test_earth(hip: Hip, monkeypatch: pytest.MonkeyPatch) -> None:
         source = whole(name, **options)
         for split in ("validation", "test"):
             part = source.splits[split]
-            source.splits[split] = replace(part, records=Chosen(part.records, np.arange(40)))
+            source.splits[split] = replace(part, records=part.records.take(range(40)))
         return source
 
     monkeypatch.setattr(cli_data, "open_source", shortened)

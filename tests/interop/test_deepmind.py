@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from closeness import assert_close, gradient_terms_of, terms_of
 from torch import Tensor, nn
 
 import hiperceiver.interop
@@ -72,12 +73,6 @@ def read_golden(name: str) -> Golden:
     )
 
 
-def relative(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """The largest difference, as a share of the largest value."""
-    assert ours.shape == theirs.shape
-    return float(np.abs(ours - theirs).max() / np.abs(theirs).max())
-
-
 def loss_of(model: HiP, inputs: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
     outputs = model(inputs).reconstruction
     return torch.stack([(outputs[name] - x).square().mean() for name, x in inputs.items()]).mean(), outputs
@@ -110,8 +105,8 @@ def test_outputs_and_loss_agree(golden: Golden) -> None:
     with torch.no_grad():
         loss, outputs = loss_of(model, golden.inputs)
     for name, theirs in golden.outputs.items():
-        assert relative(outputs[name].numpy(), theirs) < 1e-5, name
-    assert abs(loss.item() - golden.loss) < 1e-5 * golden.loss
+        assert_close(outputs[name], theirs, terms=terms_of(model), name=name)
+    assert_close(loss, golden.loss, terms=terms_of(model) + sum(x.numel() for x in golden.inputs.values()))
 
 
 def test_gradients_agree(golden: Golden, request: pytest.FixtureRequest) -> None:
@@ -121,15 +116,16 @@ def test_gradients_agree(golden: Golden, request: pytest.FixtureRequest) -> None
     if "num_position_encoding_channels" in golden.kwargs and any("_linear" in m for m in golden.params if "posit" in m):
         ours = unfold_positions(ours, golden)
     assert ours.keys() == golden.gradients.keys()
-    largest = max(np.abs(g).max() for leaves in golden.gradients.values() for g in leaves.values())
+    batch = len(next(iter(golden.inputs.values())))
+    terms = gradient_terms_of(model, batch)
     for module, leaves in golden.gradients.items():
         assert ours[module].keys() == leaves.keys()
         for leaf, theirs in leaves.items():
+            scale = np.abs(theirs).max()
             if module.endswith("key_linear") and leaf == "b":
                 # A softmax does not see what is added to all its scores: zero, and rounding in the reference.
-                assert np.abs(ours[module][leaf] - theirs).max() < 1e-6 * largest, module
-            else:
-                assert relative(ours[module][leaf], theirs) < 1e-4, f"{module}/{leaf}"
+                scale = np.abs(leaves["w"]).max()
+            assert_close(ours[module][leaf], theirs, terms=terms, scale=scale, name=f"{module}/{leaf}")
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name != PROJECTED])
@@ -150,7 +146,7 @@ def test_projected_positions_are_folded_into_the_table() -> None:
     for name, projection in [("image", "position_encoding_linear"), ("text", "position_encoding_linear_1")]:
         table = golden.params[f"{encoder}/pos_emb_mae_{name}"]["pos_embs"].astype(np.float64)
         folded = table @ golden.params[f"{encoder}/{projection}"]["w"]
-        np.testing.assert_allclose(model.positions[name]().detach(), folded, rtol=1e-6, atol=1e-7)
+        assert_close(model.positions[name](), folded, terms=table.shape[1])
     without = {key: value for key, value in golden.kwargs.items() if key != "num_position_encoding_channels"}
     again = golden.load(kwargs=without, params=to_haiku(model))
     assert all(torch.equal(a, b) for a, b in zip(again.state_dict().values(), model.state_dict().values(), strict=True))
@@ -493,7 +489,7 @@ def test_positions_of_any_kind_become_a_table() -> None:
         nn.init.normal_(model.unembedding["image"].weight)  # type: ignore[arg-type]
         again = load_haiku("PerceiverIO", IO, to_haiku(model), {"image": (16, 3)})
         x = {"image": torch.randn(2, 16, 3)}
-        torch.testing.assert_close(again(x).reconstruction, model(x).reconstruction)
+        assert_close(again(x).reconstruction, model(x).reconstruction, terms=terms_of(model))
 
 
 def test_models_that_the_reference_cannot_compute() -> None:

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from closeness import assert_close, terms_of
 from torch import Tensor, nn
 
 from hiperceiver.modality import Modality
-from hiperceiver.model import BlockConfig, HiP, HiPConfig, PerceiverIO, PerceiverIOConfig
+from hiperceiver.model import BlockConfig, HiP, HiPConfig, HiPOutput, PerceiverIO, PerceiverIOConfig
 from hiperceiver.model.tokens import Encoded
 
 IMAGE = Modality(grid=(5, 7), channels=3)
@@ -86,6 +87,14 @@ def with_block(config: HiPConfig, index: int, **settings: Any) -> HiPConfig:
     blocks = list(config.blocks)
     blocks[index] = dataclasses.replace(blocks[index], **settings)
     return dataclasses.replace(config, blocks=tuple(blocks))
+
+
+def assert_same(found: HiPOutput, expected: HiPOutput, model: HiP) -> None:
+    """All outputs, but for rounding."""
+    terms = terms_of(model)
+    assert_close(found.reconstruction, expected.reconstruction, terms=terms, name="reconstruction")
+    assert_close(found.latents, expected.latents, terms=terms, name="latents")
+    assert_close(found.processor_latents, expected.processor_latents, terms=terms, name="processor_latents")
 
 
 @contextmanager

@@ -7,23 +7,18 @@ from typing import Any
 
 import pytest
 import torch
-from small_models import IMAGE, LABEL, awake, hip, hip_config, perceiver_io, random_inputs, refusal
+from closeness import assert_close, is_close, terms_of
+from small_models import IMAGE, LABEL, assert_same, awake, hip, hip_config, perceiver_io, random_inputs, refusal
 from torch import Tensor, nn
 
 from hiperceiver.modality import Modality
-from hiperceiver.model import HiP, HiPOutput, read_model, transfer_weights
+from hiperceiver.model import HiP, read_model, transfer_weights
 from hiperceiver.model.positions import CoordinatePositions, LearnedPositions, make_positions
 from hiperceiver.model.summary import summarise
 
 POINTS = Modality(grid=(14,), channels=5, num_coordinates=3)
 MODALITIES = {"points": POINTS, "image": IMAGE, "label": LABEL}
 SMALL = {"positions": "coordinate", "fourier_bands": 4, "fourier_max_resolution": (6, 6, 6)}
-
-
-def assert_same(a: HiPOutput, b: HiPOutput) -> None:
-    torch.testing.assert_close(a.latents, b.latents, rtol=1e-4, atol=1e-5)
-    for name, values in a.reconstruction.items():
-        torch.testing.assert_close(values, b.reconstruction[name], rtol=1e-4, atol=1e-5)
 
 
 def direct_features(point: list[float], bands: int, resolution: tuple[int, ...]) -> list[float]:
@@ -46,7 +41,9 @@ def test_features_are_the_direct_ones(bands: int, resolution: tuple[int, ...] | 
         direct_features(point, bands, resolution or (64, 64, 64)) for point in tokens[..., :3].flatten(0, 1).tolist()
     ]
     expected = (torch.tensor(rows) @ positions.projection.weight.T).unflatten(0, (2, 7))
-    torch.testing.assert_close(positions(tokens), expected, rtol=1e-4, atol=1e-4)
+    weight = positions.projection.weight
+    scale = math.pi * max(resolution or (64,)) / 2 * weight.abs().max()  # a sine is off as much as its argument
+    assert_close(positions(tokens), expected, terms=weight.shape[1], scale=scale)
     assert positions.projection.in_features == 3 * (2 * bands + 1)
 
 
@@ -57,7 +54,7 @@ def test_only_coordinates_count() -> None:
     changed[..., 2:] += 1
     assert torch.equal(positions(tokens), positions(changed))
     changed[..., 1] += 0.1
-    assert not torch.allclose(positions(tokens), positions(changed))
+    assert not is_close(positions(tokens), positions(changed), terms=14).all()
     with refusal("tokens: expected them, for their coordinates are their positions, got None"):
         positions()
 
@@ -100,11 +97,10 @@ def test_a_model_of_several_modalities_runs_on_any_of_them(make: Any) -> None:
             assert output.reconstruction[name].shape == inputs[name].shape
         for index in range(3):  # each example has its own positions
             alone = model({name: inputs[name][index : index + 1] for name in names})
-            torch.testing.assert_close(alone.latents[0], output.latents[index], rtol=1e-4, atol=1e-5)
+            terms = terms_of(model)
+            assert_close(alone.latents[0], output.latents[index], terms=terms)
             for name in names:
-                torch.testing.assert_close(
-                    alone.reconstruction[name][0], output.reconstruction[name][index], rtol=1e-4, atol=1e-5
-                )
+                assert_close(alone.reconstruction[name][0], output.reconstruction[name][index], terms=terms)
 
 
 def test_the_order_of_points_is_all_that_a_table_knows() -> None:
@@ -114,11 +110,11 @@ def test_the_order_of_points_is_all_that_a_table_knows() -> None:
     for positions, is_same in [("coordinate", True), ("learned", False)]:
         model = perceiver_io({"points": POINTS}, positions=positions)
         whole, shuffled = model({"points": x}), model({"points": x[:, order]})
-        assert torch.allclose(whole.latents, shuffled.latents, rtol=1e-4, atol=1e-5) == is_same
+        terms = terms_of(model)
+        assert is_close(whole.latents, shuffled.latents, terms=terms).all() == is_same
         if is_same:
-            torch.testing.assert_close(
-                whole.reconstruction["points"][:, order], shuffled.reconstruction["points"], rtol=1e-4, atol=1e-5
-            )
+            read, read_shuffled = whole.reconstruction["points"], shuffled.reconstruction["points"]
+            assert_close(read[:, order], read_shuffled, terms=terms)
 
 
 @pytest.mark.parametrize("make", [hip, perceiver_io])
@@ -146,10 +142,11 @@ def test_of_hidden_points_the_place_is_known_and_nothing_else(make: Any) -> None
     features, coordinates = x.clone(), x.clone()
     features[:, key_mask, 3:] = torch.nan
     coordinates[:, key_mask, :3] += 0.3
-    assert_same(before, model({"points": features}, visible=visible))
+    assert_same(before, model({"points": features}, visible=visible), model)
     after = model({"points": coordinates}, visible=visible)
-    torch.testing.assert_close(before.latents, after.latents)
-    assert not torch.allclose(before.reconstruction["points"], after.reconstruction["points"])
+    terms = terms_of(model)
+    assert_close(before.latents, after.latents, terms=terms)
+    assert not is_close(before.reconstruction["points"], after.reconstruction["points"], terms=terms).all()
 
 
 def test_every_parameter_learns() -> None:
@@ -171,7 +168,7 @@ def test_settings_have_an_effect() -> None:
     assert more.state_dict()[weight].shape != model.state_dict()[weight].shape
     finer = HiP(hip_config(**SMALL | {"fourier_max_resolution": (9, 9, 9)}), {"points": POINTS}).eval()
     finer.load_state_dict(dict(model.named_parameters()), strict=False)
-    assert not torch.allclose(finer(x).latents, model(x).latents)
+    assert not is_close(finer(x).latents, model(x).latents, terms=terms_of(model)).all()
 
 
 def test_saved_and_loaded_it_computes_the_same(tmp_path: Path) -> None:
@@ -212,7 +209,7 @@ def test_compiled_whole_it_computes_the_same() -> None:
     inputs = random_inputs(MODALITIES)
     is_padding = {"points": torch.arange(14).expand(2, -1) > 10}
     compiled = torch.compile(copy.deepcopy(model), fullgraph=True, backend="aot_eager")
-    assert_same(compiled(inputs, is_padding=is_padding), model(inputs, is_padding=is_padding))
+    assert_same(compiled(inputs, is_padding=is_padding), model(inputs, is_padding=is_padding), model)
     torch.compiler.reset()
 
 
@@ -226,4 +223,4 @@ def test_exported_it_serves_any_number_of_examples(make: Any) -> None:
     program = torch.export.export(model, (random_inputs(modalities),), dynamic_shapes=(shapes,), strict=False)
     for count in (1, 2, 5):
         inputs = random_inputs(modalities, batch=count, seed=count)
-        assert_same(program.module()(inputs), model(inputs))
+        assert_same(program.module()(inputs), model(inputs), model)

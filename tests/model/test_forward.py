@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 import torch
+from closeness import assert_close, is_close, terms_of
 from small_models import (
     IMAGE,
     LABEL,
     MODALITIES,
     SOUND,
+    assert_same,
     block,
     embedded,
     hip,
@@ -34,12 +36,6 @@ SUBSETS = [
     if set(names) & {"image", "sound"}
 ]
 both_models = pytest.mark.parametrize("make", [hip, perceiver_io], ids=["HiP", "PerceiverIO"])
-
-
-def assert_same(a: HiPOutput, b: HiPOutput) -> None:
-    torch.testing.assert_close(a.reconstruction, b.reconstruction)
-    torch.testing.assert_close(a.latents, b.latents)
-    torch.testing.assert_close(a.processor_latents, b.processor_latents)
 
 
 def restricted(model: HiP, names: tuple[str, ...]) -> HiP:
@@ -88,7 +84,7 @@ def test_an_example_does_not_depend_on_its_batch(make: Any) -> None:
             {name: x[i : i + 1] for name, x in inputs.items()},
             is_padding={name: mask[i : i + 1] for name, mask in is_padding.items()},
         )
-        torch.testing.assert_close(alone.latents, whole.latents[i : i + 1])
+        assert_close(alone.latents, whole.latents[i : i + 1], terms=terms_of(model))
 
 
 def test_what_is_reconstructed_can_be_chosen() -> None:
@@ -115,7 +111,7 @@ def test_any_subset_in_any_order_is_what_a_model_of_only_these_computes(make: An
     model, inputs = make(), random_inputs(only=names)
     output = model(inputs)
     assert list(output.reconstruction) == list(names)
-    assert_same(output, restricted(model, names)(inputs))
+    assert_same(output, restricted(model, names)(inputs), model)
 
 
 def test_groups_are_assigned_among_the_inputs_of_the_call() -> None:
@@ -153,7 +149,7 @@ def test_absent_tokens_influence_nothing(make: Any, settings: dict[str, Any]) ->
         for name in inputs:
             assert torch.equal(output.reconstruction[name], expected.reconstruction[name])
     seen = model(inputs)
-    assert not torch.allclose(seen.latents, expected.latents)
+    assert not is_close(seen.latents, expected.latents, terms=terms_of(model)).all()
 
 
 @both_models
@@ -182,15 +178,16 @@ def test_a_short_signal_with_padding_is_the_short_signal() -> None:
         x = random_inputs(long)["sound"]
         padded = a({"sound": x}, is_padding={"sound": (torch.arange(30) >= 19).expand(2, -1)})
         exact = b({"sound": x[:, :19]})
-        torch.testing.assert_close(padded.latents, exact.latents)
-        torch.testing.assert_close(padded.reconstruction["sound"][:, :19], exact.reconstruction["sound"])
+        terms = terms_of(a)
+        assert_close(padded.latents, exact.latents, terms=terms)
+        assert_close(padded.reconstruction["sound"][:, :19], exact.reconstruction["sound"], terms=terms)
 
 
 def test_the_padding_of_groups_is_hidden_by_default() -> None:
     inputs = random_inputs(only=["image", "sound"])
     hidden, seen = hip(), hip(mask_padding=False)
     assert hip_config().mask_padding
-    assert not torch.allclose(hidden(inputs).latents, seen(inputs).latents)
+    assert not is_close(hidden(inputs).latents, seen(inputs).latents, terms=terms_of(hidden)).all()
     even = {"image": Modality(grid=(4, 4), channels=3)}  # no padding, nothing to hide
     hidden, seen = hip(even), hip(even, mask_padding=False)
     assert torch.equal(hidden(random_inputs(even)).latents, seen(random_inputs(even)).latents)
@@ -199,7 +196,7 @@ def test_the_padding_of_groups_is_hidden_by_default() -> None:
 def test_no_absent_token_is_the_same_as_no_mask() -> None:
     model, inputs = hip(), random_inputs()
     is_padding = {name: torch.zeros(x.shape[:2], dtype=torch.bool) for name, x in inputs.items()}
-    assert_same(model(inputs, is_padding=is_padding), model(inputs))
+    assert_same(model(inputs, is_padding=is_padding), model(inputs), model)
 
 
 # ------------------------------------------------------------------------------------------- visible slots
@@ -214,9 +211,9 @@ def all_slots(model: HiP, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
 def test_seeing_every_slot_in_any_order_is_seeing_everything(make: Any) -> None:
     model, inputs = make(), random_inputs()
     slots = all_slots(model, inputs)
-    assert_same(model(inputs, visible=slots), model(inputs))
+    assert_same(model(inputs, visible=slots), model(inputs), model)
     shuffled = {name: x[..., torch.randperm(x.shape[-1])] for name, x in slots.items()}
-    assert_same(model(inputs, visible=shuffled), model(inputs))
+    assert_same(model(inputs, visible=shuffled), model(inputs), model)
 
 
 @both_models
@@ -238,14 +235,15 @@ def test_only_visible_tokens_reach_the_encoder(make: Any) -> None:
         name: x if name == "label" else x.masked_fill(~is_seen[name][..., None], float("nan"))
         for name, x in inputs.items()
     }
-    assert_same(model(nothing_but_nan, visible=visible), expected)
+    assert_same(model(nothing_but_nan, visible=visible), expected, model)
     # The same as calling the others absent.
-    assert_same(model(inputs, is_padding={name: ~seen for name, seen in is_seen.items()}), expected)
+    assert_same(model(inputs, is_padding={name: ~seen for name, seen in is_seen.items()}), expected, model)
     for name in ("image", "sound"):
         b, m = is_seen[name].nonzero()[0].tolist()
         changed = dict(inputs, **{name: inputs[name].clone()})
         changed[name][b, m] += 1
-        assert not torch.allclose(model(changed, visible=visible).latents[b], expected.latents[b])
+        latents = model(changed, visible=visible).latents
+        assert not is_close(latents[b], expected.latents[b], terms=terms_of(model)).all()
 
 
 @both_models
@@ -253,11 +251,11 @@ def test_a_slot_that_is_none_is_not_read(make: Any) -> None:
     model, inputs = make(), random_inputs(only=["image", "sound"])
     fewer = {name: torch.tensor([[[1, 2]]]).expand(2, 1, -1) for name in inputs}
     more = {name: torch.tensor([[[1, -1, 2, -1]]]).expand(2, 1, -1) for name in inputs}
-    assert_same(model(inputs, visible=more), model(inputs, visible=fewer))
+    assert_same(model(inputs, visible=more), model(inputs, visible=fewer), model)
     spoilt = {name: x.clone() for name, x in inputs.items()}
     for x in spoilt.values():
         x[:, 0] = float("nan")  # what stands first must not be read in place of none
-    assert_same(model(spoilt, visible=more), model(inputs, visible=fewer))
+    assert_same(model(spoilt, visible=more), model(inputs, visible=fewer), model)
 
 
 def test_groups_may_see_different_slots() -> None:
@@ -266,14 +264,14 @@ def test_groups_may_see_different_slots() -> None:
     is_seen = torch.zeros(35, dtype=torch.bool)
     is_seen[[0, 1, 2, 9 + 3, 9 + 4, 18 + 8]] = True  # 4 groups of 9, 9, 9 and 8
     expected = model(inputs, is_padding={"image": ~is_seen.expand(2, -1)})
-    assert_same(model(inputs, visible={"image": visible}), expected)
+    assert_same(model(inputs, visible={"image": visible}), expected, model)
 
 
 def test_visible_and_absent_go_together() -> None:
     model, inputs = hip(), random_inputs(only=["image", "sound"])
     is_padding = {"image": torch.rand(2, 35) < 0.5}
     visible = all_slots(model, inputs)
-    assert_same(model(inputs, visible=visible, is_padding=is_padding), model(inputs, is_padding=is_padding))
+    assert_same(model(inputs, visible=visible, is_padding=is_padding), model(inputs, is_padding=is_padding), model)
 
 
 # -------------------------------------------------------------------------------------------------- labels
@@ -286,8 +284,9 @@ def test_labels_join_at_the_processor(make: Any) -> None:
     a, b = model.encode(inputs), model.encode(changed)
     assert torch.equal(embedded(model, a), embedded(model, b))
     assert all(torch.equal(x, y) for x, y in zip(a.skips, b.skips, strict=True))
-    assert not torch.allclose(a.processor_latents, b.processor_latents)
-    assert not torch.allclose(model(inputs).reconstruction["image"], model(changed).reconstruction["image"])
+    assert not is_close(a.processor_latents, b.processor_latents, terms=terms_of(model)).all()
+    x, y = (model(each).reconstruction["image"] for each in (inputs, changed))
+    assert not is_close(x, y, terms=terms_of(model)).all()
 
 
 def test_labels_are_read_from_the_processor() -> None:
@@ -297,7 +296,7 @@ def test_labels_are_read_from_the_processor() -> None:
     read = model.reconstruct(encoded, latents, ["label", "image"])
     other = model.reconstruct(encoded, -latents, ["label", "image"])
     assert torch.equal(read["label"], other["label"])
-    assert not torch.allclose(read["image"], other["image"])
+    assert not is_close(read["image"], other["image"], terms=terms_of(model)).all()
 
 
 def test_labels_are_as_wide_as_the_processors_input_and_share_a_readout() -> None:
@@ -457,7 +456,7 @@ def test_compiled_whole_it_computes_the_same() -> None:
     model, inputs = hip(modalities, blocks=SHALLOW), random_inputs(modalities)
     is_padding = {"sound": torch.rand(2, 16) < 0.3}
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
-    assert_same(compiled(inputs, is_padding=is_padding), model(inputs, is_padding=is_padding))
+    assert_same(compiled(inputs, is_padding=is_padding), model(inputs, is_padding=is_padding), model)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
@@ -469,15 +468,15 @@ def test_exported_it_serves_any_number_of_examples(make: Any) -> None:
     program = torch.export.export(model, (random_inputs(model.modalities),), dynamic_shapes=(shapes,), strict=False)
     for count in (1, 2, 7):
         inputs = random_inputs(model.modalities, batch=count, seed=count)
-        assert_same(program.module()(inputs), model(inputs))
+        assert_same(program.module()(inputs), model(inputs), model)
 
 
 def test_it_can_be_copied() -> None:
     model, inputs = hip(), random_inputs()
     twin = copy.deepcopy(model)
-    assert_same(twin(inputs), model(inputs))
+    assert_same(twin(inputs), model(inputs), model)
     nn.init.zeros_(twin.blocks[0].latents)  # type: ignore[arg-type]
-    assert not torch.allclose(twin(inputs).latents, model(inputs).latents)
+    assert not is_close(twin(inputs).latents, model(inputs).latents, terms=terms_of(model)).all()
 
 
 def test_every_parameter_learns() -> None:

@@ -3,9 +3,9 @@
 import dataclasses
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from closeness import assert_close, terms_of
 from literal_hip import hip_forward
 from small_models import LABEL, MODALITIES, block, hip, hip_config, random_inputs, refusal, with_block
 
@@ -61,6 +61,7 @@ def test_agrees_with_a_literal_version(
     weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     with torch.no_grad():
         output = model(inputs, is_padding=is_padding)
+    terms = terms_of(model)
     for example in range(2):
         reconstruction, latents, processor_latents = hip_forward(
             weights,
@@ -71,11 +72,9 @@ def test_agrees_with_a_literal_version(
         )
         assert output.reconstruction.keys() == reconstruction.keys()
         for name in reconstruction:
-            np.testing.assert_allclose(
-                output.reconstruction[name][example], reconstruction[name], rtol=1e-9, atol=1e-11
-            )
-        np.testing.assert_allclose(output.latents[example], latents, rtol=1e-9, atol=1e-11)
-        np.testing.assert_allclose(output.processor_latents[example], processor_latents, rtol=1e-9, atol=1e-11)
+            assert_close(output.reconstruction[name][example], reconstruction[name], terms=terms)
+        assert_close(output.latents[example], latents, terms=terms)
+        assert_close(output.processor_latents[example], processor_latents, terms=terms)
 
 
 def test_a_group_does_not_see_another_before_they_merge() -> None:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from closeness import assert_close, terms_of
 from literal_hip import cross_attention, linear, self_attention
 from small_models import MODALITIES, block, embedded, io_config, perceiver_io, random_inputs, refusal
 
@@ -13,6 +14,7 @@ def test_agrees_with_a_literal_version() -> None:
     inputs = {name: x.double() for name, x in random_inputs().items()}
     weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     output = model(inputs)
+    terms = terms_of(model)
     for example in range(2):
         tokens = [
             linear(weights, f"embedding.{name}", token) + position
@@ -22,14 +24,14 @@ def test_agrees_with_a_literal_version() -> None:
         latents = list(weights["blocks.0.latents"])
         latents = cross_attention(weights, "blocks.0.cross_attention", latents, tokens, 3, residual=True)
         latents = self_attention(weights, "blocks.0.self_attention.0", latents, 2)
-        torch.testing.assert_close(output.latents[example, 0], torch.tensor(np.array(latents)))
+        assert_close(output.latents[example, 0], np.array(latents), terms=terms)
         for name in inputs:
             # A label is read out of the processor, which is the only block, by a readout of its own.
             readout = "label_readout" if name == "label" else "readout"
             queries = list(weights[f"positions.{name}.table"])
             read = cross_attention(weights, readout, queries, latents, 1, residual=False)
             expected = [linear(weights, f"unembedding.{name}", x) for x in read]
-            torch.testing.assert_close(output.reconstruction[name][example], torch.tensor(np.array(expected)))
+            assert_close(output.reconstruction[name][example], np.array(expected), terms=terms)
 
 
 def test_every_latent_sees_every_token() -> None:

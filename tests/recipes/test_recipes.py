@@ -13,13 +13,12 @@ import pytest
 import torch
 
 from hiperceiver.cli import data as cli_data
-from hiperceiver.cli import settings as cli_settings
-from hiperceiver.cli.parser import Schema, parse
+from hiperceiver.cli.entry import read_command
 from hiperceiver.data.augment import augmentations_from_settings
 from hiperceiver.data.sources import LAYOUTS, SOURCES, open_source
-from hiperceiver.data.sources.source import Chosen
 from hiperceiver.model import build_model, read_model, variant_config
 from hiperceiver.recipes import RECIPES, read_recipe
+from hiperceiver.settings.commands import FinetuneSettings, PretrainSettings
 from hiperceiver.tasks import TASKS
 
 from ..cli.conftest import Hip
@@ -31,8 +30,7 @@ from ..data.sources.test_kinetics import media as kinetics_media  # noqa: F401 -
 from ..data.sources.test_modelnet40 import hdf5, meshes
 from ..data.sources.test_voc import voc
 
-COMMANDS = {"pretrain": cli_settings.PretrainSettings, "finetune": cli_settings.FinetuneSettings}
-SCHEMAS = {name: Schema.of(each, program=f"hip {name}", summary=name) for name, each in COMMANDS.items()}
+COMMANDS = {"pretrain": PretrainSettings, "finetune": FinetuneSettings}
 OF_PAPER = tuple(name for name in RECIPES if name in LAYOUTS)
 BOTH = [(name, command) for name in RECIPES for command in COMMANDS if (name, command) != ("clip", "finetune")]
 
@@ -40,9 +38,7 @@ BOTH = [(name, command) for name in RECIPES for command in COMMANDS if (name, co
 def settings_of(name: str, command: str, *more: str) -> Any:
     """What the command is told where the user names the recipe, and its data if it must."""
     data = ["--data", "folder"] if name not in SOURCES else []
-    return parse(
-        SCHEMAS[command], ["--recipe", name, *data, *more], read_recipe=lambda recipe: read_recipe(recipe, command)
-    )
+    return read_command(command, ["--recipe", name, *data, *more])
 
 
 # ------------------------------------------------------------------------------------------------------------- settings
@@ -212,7 +208,7 @@ def _few_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
             part = source.splits[split]
             if len(part) > 40:
                 rows = np.linspace(0, len(part) - 1, 40).astype(np.int64)
-                source.splits[split] = replace(part, records=Chosen(part.records, rows))
+                source.splits[split] = replace(part, records=part.records.take(rows))
         return source
 
     monkeypatch.setattr(cli_data, "open_source", shortened)

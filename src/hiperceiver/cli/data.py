@@ -12,22 +12,22 @@ import numpy as np
 
 from hiperceiver.cli.errors import UserError, renamed
 from hiperceiver.cli.models import run_settings
-from hiperceiver.cli.settings import DataSettings, EvaluateSettings, PlotSettings, SourceSettings
 from hiperceiver.data.augment import augmentations_from_settings
 from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.encoders import encoder_from_dict
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.example import ExampleDataset
+from hiperceiver.data.record import Table
 from hiperceiver.data.sources import open_source
-from hiperceiver.data.sources.source import Chosen, Source
+from hiperceiver.data.sources.source import Source
 from hiperceiver.data.streamed import StreamedExamples
 from hiperceiver.data.subsets import Joined, WithAbsent
+from hiperceiver.settings.commands import DataSettings, EvaluateSettings, PlotSettings, SourceSettings
 from hiperceiver.tasks import Task
 
 OUR_NAMES = {
     "source": "data",
     "mode": "colours",
-    "config_name": "subset",
     "columns": "columns",
     "label_column": "label-column",
     "mask_column": "mask-column",
@@ -69,6 +69,7 @@ def open_data(settings: DataSettings, *, task: str, encoders: Mapping[str, Encod
 def _names_within(settings: SourceSettings) -> dict[str, str]:
     """Settings of the data and modalities as messages begin with them -> as the user writes them."""
     encoders = {modality: f"encoders.{modality}" for modality in settings.encoders}
+    encoders |= {f"encoder_settings.{modality}": name for modality, name in encoders.items()}
     return {**encoders, **{name: f"data-settings.{name}" for name in settings.data_settings}}
 
 
@@ -145,7 +146,7 @@ def source_options(settings: SourceSettings) -> dict[str, Any]:
         "columns": settings.columns or None,
         "label_column": settings.label_column,
         "mask_column": settings.mask_column,
-        "config_name": settings.subset,
+        "subset": settings.subset,
         "split_seed": settings.split_seed,
     }
     for name in settings.data_settings:
@@ -193,11 +194,11 @@ def with_train_share(source: Source, share: float, *, seed: int) -> Source:
     if share == 1:
         return source
     whole = source.splits["train"]
-    if not isinstance(whole, EncodedRecords):
+    if not isinstance(whole, EncodedRecords) or not isinstance(whole.records, Table):
         raise UserError(f"--train-share: not for a stream, whose examples are not counted, got {share}")
     count = math.ceil(share * len(whole))
     chosen = np.sort(np.random.default_rng(seed).permutation(len(whole))[:count])
-    part = dataclasses.replace(whole, records=Chosen(whole.records, chosen))
+    part = dataclasses.replace(whole, records=whole.records.take(chosen))
     return dataclasses.replace(source, splits={**source.splits, "train": part})
 
 

@@ -11,7 +11,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from hiperceiver.cli.errors import UserError, closest, describe
+from hiperceiver.cli.errors import UserError, describe
+from hiperceiver.settings.base import did_you_mean
 
 USERS_MISTAKE = 2
 INTERRUPTED = 130
@@ -24,7 +25,7 @@ class Command:
     summary: str
     """What it does, in one line."""
     settings: str
-    """Name of its dataclass in `hiperceiver.cli.settings`."""
+    """Name of its dataclass in `hiperceiver.settings.commands`."""
     module: str
     """Where its `run(settings) -> exit code` lives."""
     needs: tuple[str, ...]
@@ -116,21 +117,20 @@ def _run(arguments: list[str], options: dict[str, str]) -> int:
         print(f"hip {version('hiperceiver')}")
         return 0
     if name not in COMMANDS:
-        raise UserError(f"expected a command among {', '.join(COMMANDS)}, got {name!r}{closest(name, COMMANDS)}")
-    from hiperceiver.cli import parser, settings
+        raise UserError(f"expected a command among {', '.join(COMMANDS)}, got {name!r}{did_you_mean(name, COMMANDS)}")
+    from hiperceiver.cli.options import option_names
     from hiperceiver.cli.results import check_folder
-    from hiperceiver.recipes import read_recipe
+    from hiperceiver.settings import commands
     from hiperceiver.training.launch import is_first_process
 
     command = COMMANDS[name]
-    schema = parser.Schema.of(getattr(settings, command.settings), program=f"hip {name}", summary=command.summary)
-    options.update({name: option.spelled for name, option in schema.options.items()})
-    parsed = parser.parse(schema, arguments[1:], read_recipe=lambda recipe: read_recipe(recipe, name))
+    options.update(option_names(getattr(commands, command.settings)))
+    parsed = read_command(name, arguments[1:])
     if parsed is None:
         return 0
-    if isinstance(parsed, settings.RunSettings) and is_first_process():
+    if isinstance(parsed, commands.RunSettings) and is_first_process():
         check_folder(parsed)
-    elif isinstance(parsed, settings.RunSettings):
+    elif isinstance(parsed, commands.RunSettings):
         # Of processes that train together one talks.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     for package in command.needs:
@@ -138,6 +138,25 @@ def _run(arguments: list[str], options: dict[str, str]) -> int:
             raise ModuleNotFoundError(name=package)
     run: Callable[[Any], int] = import_module(command.module).run
     return run(parsed)
+
+
+def read_command(name: str, arguments: Sequence[str]) -> Any | None:
+    """The settings that a command's arguments make; None if only help was wanted, which is printed.
+
+    Raises:
+        UserError: an argument or a file that the command does not understand.
+    """
+    from hiperceiver.cli.arguments import parse
+    from hiperceiver.recipes import read_recipe
+    from hiperceiver.settings import commands
+
+    return parse(
+        getattr(commands, COMMANDS[name].settings),
+        arguments,
+        program=f"hip {name}",
+        summary=COMMANDS[name].summary,
+        read_recipe=lambda recipe: read_recipe(recipe, name),
+    )
 
 
 def _help() -> str:
@@ -152,7 +171,8 @@ def _help() -> str:
             "commands:",
             *lines,
             "",
-            "hip COMMAND --help  shows the options of a command.",
-            "hip --version       shows the version.",
+            "hip COMMAND --help      shows the common options of a command.",
+            "hip COMMAND --help-all  shows all; --help WORD those with WORD in their names.",
+            "hip --version           shows the version.",
         ]
     )

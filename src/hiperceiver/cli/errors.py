@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -15,9 +14,7 @@ PACKAGE = Path(__file__).parents[1]
 EXTRAS = {
     "av": "data",
     "datasets": "data",
-    "docstring_parser": "train",
     "h5py": "data",
-    "jsonargparse": "train",
     "kornia": "data",
     "lightning": "train",
     "matplotlib": "plots",
@@ -48,16 +45,6 @@ def one_line(text: object) -> str:
     return " ".join(str(text).split())
 
 
-def closest(name: str, known: Iterable[str]) -> str:
-    """A hint at the known name that is most like `name`, or nothing.
-
-    >>> closest("stesp", ["steps", "seed"])
-    '; did you mean steps?'
-    """
-    match = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {match[0]}?" if match else ""
-
-
 def describe(error: BaseException, options: Mapping[str, str] = MappingProxyType({})) -> str | None:
     """A user's mistake in one line; None if it is none, but a fault of ours.
 
@@ -85,10 +72,19 @@ def describe(error: BaseException, options: Mapping[str, str] = MappingProxyType
     if not is_ours and type(error).__name__ not in FOREIGN_MISTAKES:
         return None
     message = one_line(error)
-    name = re.match(r"(\w+): ", message)
-    if name and name[1] in options:
-        message = f"{options[name[1]]}{message[name.end(1) :]}"
-    return message
+    return with_option_names(message, options)
+
+
+def with_option_names(message: str, options: Mapping[str, str]) -> str:
+    """A message that begins with a setting's name, with the option in its place.
+
+    >>> with_option_names("batch_size: expected more", {"batch_size": "--batch-size"})
+    '--batch-size: expected more'
+    """
+    name = re.match(r"(\w+\.?)([\w.]*)(?=\S*: )", message)
+    if name is None or name[1] not in options:
+        return message
+    return options[name[1]] + name[2].replace("_", "-") + message[name.end() :]
 
 
 @contextmanager

@@ -9,11 +9,11 @@ from hiperceiver.cli.data import choose_split, open_source_for, say_oddities
 from hiperceiver.cli.errors import UserError
 from hiperceiver.cli.models import locate, read_task
 from hiperceiver.cli.results import check_new, write_json
-from hiperceiver.cli.settings import EvaluateSettings
 from hiperceiver.cli.tables import metric, print_table
 from hiperceiver.data.example import ExampleDataset
 from hiperceiver.data.sources.source import Floor, Source
 from hiperceiver.data.subsets import WithAbsent
+from hiperceiver.settings.commands import EvaluateSettings
 from hiperceiver.settings.run import Accelerator, Precision
 from hiperceiver.tasks import Task
 from hiperceiver.training import evaluate

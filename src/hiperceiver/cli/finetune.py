@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from hiperceiver.cli.data import open_data, own_encoders, with_train_share
-from hiperceiver.cli.errors import UserError, closest, renamed
+from hiperceiver.cli.errors import UserError, renamed
 from hiperceiver.cli.evaluate import Report, measure_and_print
 from hiperceiver.cli.models import read_saved, with_settings
 from hiperceiver.cli.results import write_json
 from hiperceiver.cli.runs import train_and_report
-from hiperceiver.cli.settings import FinetuneSettings
 from hiperceiver.cli.tables import quantity
-from hiperceiver.data.sources import default_task
+from hiperceiver.data.sources import find_source
 from hiperceiver.data.sources.source import Source
 from hiperceiver.data.streamed import StreamedExamples
 from hiperceiver.data.targets import class_counts, value_statistics
 from hiperceiver.model import PerceiverConfig, SavedModel, build_model, variant_config
-from hiperceiver.tasks import TASKS, MaskedAutoencoding, TargetInfo, Task, task_config_from_settings, task_from_settings
+from hiperceiver.settings.commands import FinetuneSettings
+from hiperceiver.tasks import TASKS, TargetInfo, Task, task_config_from_settings, task_from_settings
 from hiperceiver.tasks.losses import balanced_weights
 from hiperceiver.training import seed_everything, start_from
 
@@ -29,9 +29,6 @@ DEFAULT_MODEL = "hip-micro"
 def run(settings: FinetuneSettings) -> int:
     """Train a task, or go on with a run."""
     kind = settings.task or _default_kind(settings)
-    if kind not in TASKS or kind == MaskedAutoencoding.kind:
-        kinds = ", ".join(each for each in TASKS if each != MaskedAutoencoding.kind)
-        raise UserError(f"--task: expected one of {kinds}, got {kind!r}{closest(kind, TASKS)}")
     saved = None if settings.pretrained is None else read_saved(settings.pretrained)
     encoders = None if saved is None else own_encoders(saved.encoders)
     for name, encoder in (encoders or {}).items():
@@ -60,7 +57,7 @@ def run(settings: FinetuneSettings) -> int:
 
 def _default_kind(settings: FinetuneSettings) -> str:
     with renamed({"source": "data", "layout": "layout"}):
-        task = default_task(settings.data, settings.layout)
+        task = find_source(settings.data, settings.layout).task
     if task == "none":
         raise UserError(f"--task is missing: {settings.data} has no labels to learn")
     return task

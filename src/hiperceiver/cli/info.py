@@ -9,11 +9,11 @@ from pathlib import Path
 from hiperceiver.cli.errors import UserError
 from hiperceiver.cli.models import read_saved, with_settings
 from hiperceiver.cli.results import check_new, write_json
-from hiperceiver.cli.settings import InfoSettings
 from hiperceiver.cli.tables import memory, print_table, quantity
 from hiperceiver.modality import Modality
 from hiperceiver.model import VARIANTS, PerceiverConfig, variant_config
 from hiperceiver.model.summary import ModelSummary, count_parameters, summarise
+from hiperceiver.settings.commands import InfoSettings
 
 PICTURE = {"image": Modality(grid=(224, 224), channels=3)}
 """What a model is measured with where nothing else is said."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hiperceiver.cli.errors import UserError, closest, one_line
-from hiperceiver.cli.parser import read_config
+from hiperceiver.cli.arguments import read_config
+from hiperceiver.cli.errors import UserError
 from hiperceiver.model import PerceiverConfig, SavedModel, read_model
 from hiperceiver.model.files import CONFIG_FILE
 from hiperceiver.tasks import Task, load_task
@@ -67,18 +66,12 @@ def with_settings(config: PerceiverConfig, values: Mapping[str, Any]) -> Perceiv
     """A model's config with what `--model-settings` says.
 
     Raises:
-        ValueError: an unknown name, or a value that does not fit.
+        UserError: an unknown name, or a value that does not fit.
     """
-    known = [field.name for field in dataclasses.fields(config)]
-    for name in values:
-        if name not in known:
-            raise UserError(f"--model-settings: {name!r} is not a setting of the model{closest(name, known)}")
     try:
         return type(config).from_dict({**config.to_dict(), **values})
-    except (TypeError, AttributeError, KeyError) as error:  # another kind of value than the setting has
-        raise UserError(f"--model-settings: {one_line(error)}") from None
     except ValueError as error:
-        raise UserError(f"--model-settings: {error}") from None
+        raise UserError(f"--model-settings.{error}") from None
 
 
 def run_settings(name: str) -> dict[str, Any]:

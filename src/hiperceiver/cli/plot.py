@@ -15,7 +15,6 @@ from hiperceiver.cli.data import open_source_for
 from hiperceiver.cli.drawing import Tokens, decoded, reconstruction_figures
 from hiperceiver.cli.errors import UserError, describe, one_line
 from hiperceiver.cli.models import locate, read_saved, read_task, run_folder
-from hiperceiver.cli.settings import PlotSettings
 from hiperceiver.data.collate import collate
 from hiperceiver.data.encoders import AudioEncoder, SeriesEncoder
 from hiperceiver.data.example import Example, ExampleDataset
@@ -28,6 +27,7 @@ from hiperceiver.plots.forecasts import draw_forecast
 from hiperceiver.plots.positions import draw_components, draw_similarity
 from hiperceiver.plots.segmentation import draw_segmentation
 from hiperceiver.plots.style import save_picture
+from hiperceiver.settings.commands import PlotSettings
 from hiperceiver.tasks import Forecasting, MaskedAutoencoding, Segmentation
 
 Pictures = Iterator[tuple[str, Figure]]
@@ -47,7 +47,7 @@ def run(settings: PlotSettings) -> int:
     folder = run_folder(settings.checkpoint)
     subject = _Subject(settings, folder)
     target = _target(settings, folder)
-    kinds = list(KINDS) if settings.kind == "all" else [settings.kind]
+    kinds = list(KINDS) if settings.pictures == "all" else [settings.pictures]
     reasons: list[str] = []
     failures: list[str] = []
     num_drawn = 0
@@ -61,7 +61,7 @@ def run(settings: PlotSettings) -> int:
                 print(f"{path}{' (replaced)' if existed else ''}", flush=True)
         except ValueError as error:
             # What the others need may still be there.
-            if settings.kind != "all" or describe(error) is None:
+            if settings.pictures != "all" or describe(error) is None:
                 raise
             reasons.append(str(error))
             if not isinstance(error, _NothingToDraw):

@@ -15,12 +15,12 @@ from hiperceiver.cli.data import own_encoders
 from hiperceiver.cli.errors import UserError
 from hiperceiver.cli.models import read_task
 from hiperceiver.cli.results import check_new, write_json
-from hiperceiver.cli.settings import PredictSettings
 from hiperceiver.data.collate import collate
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.example import Example
-from hiperceiver.data.sources.folder import is_hidden
 from hiperceiver.data.sources.kinds import ENDINGS, OTHER_ENDINGS, kind_of
+from hiperceiver.data.sources.tree import is_leftover
+from hiperceiver.settings.commands import PredictSettings
 from hiperceiver.tasks import Forecasting, Task
 from hiperceiver.training.evaluation import find_device
 
@@ -170,7 +170,7 @@ def _expanded(names: Sequence[str], encoders: Mapping[str, Encoder], checkpoint:
             for each in path.rglob("*")
             if kind_of(each.name, among=kinds) is not None
             and each.is_file()
-            and not any(is_hidden(part) for part in each.relative_to(path).parts)
+            and not any(is_leftover(part) for part in each.relative_to(path).parts)
         )
         if not inside:
             endings = [ending for kind in kinds for ending in (*ENDINGS.get(kind, ()), *OTHER_ENDINGS.get(kind, ()))]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hiperceiver.cli.errors import UserError
-from hiperceiver.cli.settings import RunSettings
+from hiperceiver.settings.commands import RunSettings
 from hiperceiver.training.folder import check_run_folder
 
 

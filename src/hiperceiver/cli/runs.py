@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from hiperceiver.cli.arguments import dump
 from hiperceiver.cli.data import say_oddities
-from hiperceiver.cli.parser import dump
-from hiperceiver.cli.settings import FinetuneSettings, PretrainSettings
 from hiperceiver.cli.tables import metric, print_table
 from hiperceiver.data.sources.source import Source
+from hiperceiver.settings.commands import FinetuneSettings, PretrainSettings
+from hiperceiver.settings.run import TrainingSettings
 from hiperceiver.tasks import Task
 from hiperceiver.training import TrainingResult, format_duration, train
 from hiperceiver.training.folder import RunFolder
@@ -29,13 +30,20 @@ def train_and_report(
     Of processes that train together the first alone does more than train; for the others this is the end.
     """
     if not is_first_process():
-        train(task, source, settings.training(), settings.out or "runs", resume=settings.resume, show_progress=False)
+        train(
+            task,
+            source,
+            settings.part(TrainingSettings),
+            settings.out or "runs",
+            resume=settings.resume,
+            show_progress=False,
+        )
         sys.exit(0)
     folder = _choose_folder(settings, command=command, model=model)
     say_oddities(source)
     print(f"run folder: {folder}", flush=True)
     with _recorded(settings, folder, command=command):
-        result = train(task, source, settings.training(), folder, resume=settings.resume)
+        result = train(task, source, settings.part(TrainingSettings), folder, resume=settings.resume)
     _report(result, f"{command} {model} on {source.name}, {task.kind}", source.note)
     if result.is_interrupted:
         print(f"hip: interrupted; go on with: hip {command} --out {folder} --resume", file=sys.stderr)
@@ -96,7 +104,7 @@ def _recorded(settings: AnySettings, folder: Path, *, command: str) -> Iterator[
 
         folder.mkdir(parents=True, exist_ok=True)
         head = f"# hip {command} {version('hiperceiver')}; to repeat it: hip {command} --config {path.name} --out OTHER"
-        path.write_text(f"{head}\n{dump(settings.whole(), without=('out', 'resume'))}", encoding="utf-8")
+        path.write_text(f"{head}\n{dump(settings.with_absolute_paths(), without=('out', 'resume'))}", encoding="utf-8")
     try:
         yield
     except BaseException as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -17,9 +17,7 @@ from hiperceiver.data.encoders.image import IGNORE, ImageEncoder, picture_size, 
 from hiperceiver.data.example import BadExample, Example
 from hiperceiver.data.media import Media
 from hiperceiver.data.record import Record, Records
-
-Missing = Literal["skip", "absent"]
-"""What is done with an example without one of the modalities: `skip`: it is bad. `absent`: its tokens are absent."""
+from hiperceiver.settings.data import Missing
 
 NO_LABEL = 255
 """The number in a mask that by custom means 'no class'."""
@@ -106,7 +104,11 @@ def _bad(record: Record | None, reason: str, *, default_name: str) -> BadExample
     if record is None:  # it could not be made, and its fault says which it is
         name, colon, rest = reason.partition(": ")
         return BadExample(name, rest) if colon else BadExample(default_name, reason)
-    files = [raw.source if isinstance(raw, Media) else raw for raw in record.raws.values()]
+    try:
+        raws = list(record.raws.values())
+    except ValueError:  # it is the fault itself
+        raws = []
+    files = [raw.source if isinstance(raw, Media) else raw for raw in raws]
     for path in [record.name, *(str(file) for file in files if isinstance(file, str | os.PathLike))]:
         reason = reason.removeprefix(f"{path}: ")
     return BadExample(record.name, reason)

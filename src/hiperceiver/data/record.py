@@ -1,10 +1,17 @@
-"""Records before they are encoded: what a source lists, one for each example."""
+"""Records before they are encoded: a table of raw values, paths and targets, and the one reader of its rows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
+
+import numpy as np
+
+from hiperceiver.data.members import hash_names
+
+SPLITS = ("train", "validation", "test")
+TRAIN, VALIDATION, TEST = range(3)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -22,9 +29,9 @@ class Record:
 
 
 class Records(Protocol):
-    """A list of records or anything that is read like one. Its order never changes.
+    """A list of records, or a `Table`. Its order never changes.
 
-    `records[index]` may raise a `ValueError` of one line for a record that cannot be read.
+    `records[index]`, and looking up one of the record's raws or targets, may raise a `ValueError` of one line.
     """
 
     def __len__(self) -> int:
@@ -34,3 +41,99 @@ class Records(Protocol):
     def __getitem__(self, index: int, /) -> Record:
         """One record, always the same."""
         ...
+
+
+class Column(Protocol):
+    """The cells of a column: an array, a list, or an object that reads a cell when it is looked up."""
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        ...
+
+    def __getitem__(self, row: int, /) -> Any:
+        """A cell; None if it is empty. May raise a `ValueError` of one line."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Table:
+    """Records as columns: what every source gives.
+
+    >>> table = Table(names=["a", "b", "c"], raws={"image": ["a.jpg", "b.jpg", None]}, targets={"label": [0, 1, 0]})
+    >>> len(table), table[1].name, dict(table[1].raws), dict(table[2].raws), table.take([2])[0].targets["label"]
+    (3, 'b', {'image': 'b.jpg'}, {}, 0)
+    """
+
+    names: Column
+    """Name of each example: a string, or bytes in UTF-8."""
+    raws: Mapping[str, Column]
+    """Modality -> raw values."""
+    targets: Mapping[str, Column] = field(default_factory=dict)
+    """As in `Record.targets`; an empty cell has no target."""
+    splits: np.ndarray = None  # pyright: ignore[reportAssignmentType] - all of them train
+    """Number of each row's split in `SPLITS`, int8 (columns' rows,)."""
+    strata: np.ndarray | None = None
+    """Class of each row, by which splits are drawn whatever the task, int64 (columns' rows,). None: the target `label`,
+    if there is one."""
+    only_trains: np.ndarray | None = None
+    """Rows without a target beside others that have one: they only train, without a task, bool (columns' rows,)."""
+    groups: np.ndarray | None = None
+    """Rows with the same number stay in one split, int64 (columns' rows,)."""
+    keys: np.ndarray = None  # pyright: ignore[reportAssignmentType] - of the names
+    """What stands for each example in draws and orders, uint64 (columns' rows,), see `hash_names`."""
+    rows: np.ndarray = None  # pyright: ignore[reportAssignmentType] - all of them
+    """Which rows of the columns the table has, and in which order: int64 (len(table),)."""
+
+    def __post_init__(self) -> None:
+        count = len(self.names)
+        for name, make in {
+            "splits": lambda: np.zeros(count, dtype=np.int8),
+            "keys": lambda: hash_names(self.names),
+            "rows": lambda: np.arange(count),
+        }.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, make())
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Record:
+        row = int(self.rows[index])
+        name = self.names[row]
+        return Record(
+            name=name.decode("utf-8", errors="replace") if isinstance(name, bytes) else name,
+            raws=_Cells(self.raws, row),
+            targets=_Cells(self.targets, row),
+        )
+
+    def take(self, chosen: Any) -> Table:
+        """Some of its rows: their numbers, or a mask."""
+        return replace(self, rows=self.rows[np.asarray(chosen)])
+
+    def cells(self, target: str) -> np.ndarray:
+        """A target of all rows."""
+        return np.asarray(self.targets[target])[self.rows]
+
+    def split(self, number: int) -> Table:
+        """The rows of a split."""
+        return self.take(self.splits[self.rows] == number)
+
+
+class _Cells(Mapping[str, Any]):
+    """The cells of a row that are not empty; each is read when it is looked up."""
+
+    def __init__(self, columns: Mapping[str, Column], row: int) -> None:
+        self.columns = columns
+        self.row = row
+
+    def __getitem__(self, name: str) -> Any:
+        cell = self.columns[name][self.row]
+        if cell is None:
+            raise KeyError(name)
+        return cell
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self.columns if name in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)

@@ -19,106 +19,85 @@ from hiperceiver.settings.model import BlockConfig, HiPConfig, PerceiverConfig, 
 
 
 def _hip(
+    embedding: int,
     *,
     groups: Sequence[int],
     layers: Sequence[int],
     latents: Sequence[int],
     channels: Sequence[int],
     heads: Sequence[int],
-    embedding: int,
 ) -> HiPConfig:
-    return HiPConfig(
-        embedding_channels=embedding,
-        blocks=tuple(
-            BlockConfig(
-                num_groups=g,
-                num_self_attention_layers=layer,
-                num_latents=n,
-                num_channels=d,
-                num_self_attention_heads=h,
-            )
-            for g, layer, n, d, h in zip(groups, layers, latents, channels, heads, strict=True)
-        ),
-    )
+    names = ("num_groups", "num_self_attention_layers", "num_latents", "num_channels", "num_self_attention_heads")
+    shapes = zip(groups, layers, latents, channels, heads, strict=True)
+    blocks = (BlockConfig(**dict(zip(names, shape, strict=True))) for shape in shapes)
+    return HiPConfig(embedding_channels=embedding, blocks=tuple(blocks))
 
 
-def _perceiver_io(
-    *, layers: int, latents: int, channels: int, cross_heads: int, heads: int, cross_widening: int, widening: int
-) -> PerceiverIOConfig:
-    return PerceiverIOConfig(
-        embedding_channels=channels,
-        block=BlockConfig(
-            num_groups=1,
-            num_self_attention_layers=layers,
-            num_latents=latents,
-            num_channels=channels,
-            num_self_attention_heads=heads,
-            num_cross_attention_heads=cross_heads,
-            self_attention_widening=widening,
-            cross_attention_widening=cross_widening,
-        ),
-    )
+def _perceiver_io(embedding: int, **block: int) -> PerceiverIOConfig:
+    return PerceiverIOConfig(embedding_channels=embedding, block=BlockConfig(num_groups=1, **block))
 
 
 VARIANTS: dict[str, PerceiverConfig] = {
     # Ours, for a CPU: pictures of up to about 64 x 64 in minutes.
     "hip-nano": _hip(
-        groups=(16, 1, 16),
-        layers=(1, 2, 1),
-        latents=(16, 64, 16),
-        channels=(64, 128, 64),
-        heads=(2, 4, 2),
-        embedding=32,
+        32, groups=(16, 1, 16), layers=(1, 2, 1), latents=(16, 64, 16), channels=(64, 128, 64), heads=(2, 4, 2)
     ),
     "hip-micro": _hip(
+        32,
         groups=(16, 4, 1, 4, 16),
         layers=(1, 1, 4, 1, 1),
         latents=(32, 64, 64, 64, 32),
         channels=(64, 128, 256, 128, 64),
         heads=(2, 4, 8, 4, 2),
-        embedding=32,
     ),
     # Published.
     "hip-mini": _hip(
-        groups=(16, 1, 16),
-        layers=(2, 1, 1),
-        latents=(128, 64, 128),
-        channels=(128, 1024, 128),
-        heads=(4, 32, 4),
-        embedding=32,
+        32, groups=(16, 1, 16), layers=(2, 1, 1), latents=(128, 64, 128), channels=(128, 1024, 128), heads=(4, 32, 4)
     ),
     "hip-16": _hip(
+        32,
         groups=(16, 4, 1, 1, 1, 4, 16),
         layers=(2, 2, 18, 2, 1, 1, 1),
         latents=(128, 256, 256, 64, 256, 256, 128),
         channels=(128, 256, 512, 1024, 512, 256, 128),
         heads=(4, 8, 16, 32, 16, 8, 4),
-        embedding=32,
     ),
     "hip-256": _hip(
+        16,
         groups=(256, 64, 16, 4, 1, 1, 1, 4, 16, 64, 256),
         layers=(1, 1, 2, 2, 18, 2, 1, 1, 1, 1, 1),
         latents=(32, 64, 128, 256, 256, 64, 256, 256, 128, 64, 32),
         channels=(64, 96, 128, 256, 512, 1024, 256, 128, 64, 32, 16),
         heads=(1, 2, 4, 8, 16, 32, 16, 8, 4, 2, 1),
-        embedding=16,
     ),
     "hip-16x3": _hip(
-        groups=(16, 1, 16),
-        layers=(2, 18, 2),
-        latents=(128, 256, 128),
-        channels=(128, 1024, 128),
-        heads=(4, 32, 4),
-        embedding=32,
+        32, groups=(16, 1, 16), layers=(2, 18, 2), latents=(128, 256, 128), channels=(128, 1024, 128), heads=(4, 32, 4)
     ),
     "perceiver-io-mini": _perceiver_io(
-        layers=2, latents=128, channels=128, cross_heads=1, heads=2, cross_widening=1, widening=2
+        128,
+        num_self_attention_layers=2,
+        num_latents=128,
+        num_channels=128,
+        num_self_attention_heads=2,
+        self_attention_widening=2,
     ),
     "perceiver-io-50m": _perceiver_io(
-        layers=8, latents=1024, channels=512, cross_heads=8, heads=8, cross_widening=4, widening=4
+        512,
+        num_self_attention_layers=8,
+        num_latents=1024,
+        num_channels=512,
+        num_self_attention_heads=8,
+        num_cross_attention_heads=8,
+        cross_attention_widening=4,
     ),
     "perceiver-io-150m": _perceiver_io(
-        layers=12, latents=1024, channels=896, cross_heads=16, heads=16, cross_widening=4, widening=4
+        896,
+        num_self_attention_layers=12,
+        num_latents=1024,
+        num_channels=896,
+        num_self_attention_heads=16,
+        num_cross_attention_heads=16,
+        cross_attention_widening=4,
     ),
 }
 

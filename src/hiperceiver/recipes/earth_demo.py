@@ -38,8 +38,7 @@ from hiperceiver.data.augment import augmentations_from_settings
 from hiperceiver.data.baselines import colour_lookup_baseline
 from hiperceiver.data.collate import collate
 from hiperceiver.data.example import Example
-from hiperceiver.data.sources.earth import open_earth
-from hiperceiver.data.sources.source import Source
+from hiperceiver.data.sources import Source, open_source
 from hiperceiver.data.targets import class_counts
 from hiperceiver.model import create_model
 from hiperceiver.plots.arrays import spread_indices
@@ -86,8 +85,9 @@ def run_demo(settings: DemoSettings, out: Path) -> dict[str, Any]:
     started = time.monotonic()
     check_run_folder(out, resume=False)
     moved = augmentations_from_settings({"flip": True, "turn": True})
-    tiles = open_earth(task="none", size=settings.size, augmentations=moved)
-    labelled = open_earth(
+    tiles = open_source("earth", task="none", size=settings.size, augmentations=moved)
+    labelled = open_source(
+        "earth",
         task="segmentation",
         size=settings.size,
         augmentations=moved,

@@ -62,7 +62,24 @@ class Lt:
     value: float
 
 
-_COMPARE = {Ge: operator.ge, Gt: operator.gt, Le: operator.le, Lt: operator.lt}
+@dataclass(frozen=True, eq=False)
+class In:
+    """A text is among the names of a table."""
+
+    value: Iterable[str]
+
+
+@dataclass(frozen=True, eq=False)
+class PartOf:
+    """A mapping holds some fields of one of these settings classes, by kind; those left out keep their values.
+
+    `Annotated[Mapping[str, Any], PartOf(classes)]`. Inside another mapping, a key that is a kind chooses the class.
+    """
+
+    classes: Mapping[str, type[Settings]]
+
+
+_COMPARE = {Ge: operator.ge, Gt: operator.gt, Le: operator.le, Lt: operator.lt, In: lambda name, names: name in names}
 
 Count = Annotated[int, Ge(1)]
 CountOrZero = Annotated[int, Ge(0)]
@@ -93,7 +110,7 @@ class Settings:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON and YAML; `kind` first, where the class has one."""
-        values = {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+        values = {plain_name(field): plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
         return {"kind": self.kind, **values} if self.kind else values
 
     @classmethod
@@ -108,15 +125,15 @@ class Settings:
             raise ValueError(f"kind: expected {cls.kind}, got {values['kind']!r}")
         if cls.kind:
             del values["kind"]
-        known = [field.name for field in dataclasses.fields(cls)]
+        fields = {plain_name(field): field for field in dataclasses.fields(cls)}
         for name in values:
-            if name not in known:
-                hint = did_you_mean(name, known) or f"; known: {', '.join(known) or 'none'}"
+            if name not in fields:
+                hint = did_you_mean(name, fields) or f"; known: {', '.join(fields) or 'none'}"
                 raise ValueError(f"{name}: not a setting of {cls.__name__}{hint}")
-        for name in required_fields(cls):
-            if name not in values:
+        for name, field in fields.items():
+            if is_required(field) and name not in values:
                 raise ValueError(f"{name}: required by {cls.__name__}, got nothing")
-        return cls(**values)
+        return cls(**{fields[name].name: value for name, value in values.items()})
 
 
 @cache
@@ -126,10 +143,14 @@ def field_types(cls: type[Settings]) -> Mapping[str, Any]:
     return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
 
-def required_fields(cls: type[Settings]) -> list[str]:
-    """The fields without a default."""
-    missing = dataclasses.MISSING
-    return [each.name for each in dataclasses.fields(cls) if each.default is each.default_factory is missing]
+def plain_name(field: dataclasses.Field[Any]) -> str:
+    """A field's name in plain values: `metadata["name"]` where that is no identifier of Python."""
+    return field.metadata.get("name", field.name)
+
+
+def is_required(field: dataclasses.Field[Any]) -> bool:
+    """Whether a field has no default."""
+    return field.default is field.default_factory is dataclasses.MISSING
 
 
 @cache
@@ -173,6 +194,8 @@ def checked(name: str, value: Any, hint: Any) -> Any:
     ValueError: scale[1]: expected a number from 0 to 1, got 2
     """
     origin, arguments = get_origin(hint), get_args(hint)
+    if part := next((each for each in getattr(hint, "__metadata__", ()) if isinstance(each, PartOf)), None):
+        return checked_part(name, checked(name, value, arguments[0]), part.classes, kind=name.rpartition(".")[2])
     if origin in (Union, types.UnionType):
         return _checked_union(name, value, arguments)
     if origin is tuple and isinstance(value, list | tuple):
@@ -192,6 +215,45 @@ def checked(name: str, value: Any, hint: Any) -> Any:
     raise ValueError(f"{name}: expected {in_words(hint)}, got {value!r}")
 
 
+def checked_part(
+    name: str, values: Mapping[str, Any], classes: Mapping[str, type[Settings]], *, kind: str = ""
+) -> Mapping[str, Any]:
+    """Some fields of one of several settings classes.
+
+    Args:
+        name: begins the message.
+        values: by field.
+        classes: by kind.
+        kind: the class that the fields must be of. One that is not among the classes: any that has them.
+
+    Raises:
+        ValueError: the class has no such field, or a value does not fit; a field of another class is named as such.
+
+    >>> checked_part("task_settings", {"horizon": 0}, {"forecasting": Settings}, kind="forecasting")
+    Traceback (most recent call last):
+    ValueError: task_settings.horizon: not a setting of forecasting
+    """
+    for field, value in values.items():
+        hints = {each: field_types(cls)[field] for each, cls in classes.items() if field in field_types(cls)}
+        if not hints or (kind in classes and kind not in hints):
+            known = [
+                known for each in (classes if kind not in classes else [kind]) for known in field_types(classes[each])
+            ]
+            hint = f"; {', '.join(hints)} has it" if hints else did_you_mean(field, known)
+            raise ValueError(
+                f"{name}.{field}: not a setting of {kind if kind in classes else ', '.join(classes)}{hint}"
+            )
+        chosen = [hints[kind]] if kind in hints else list(hints.values())
+        for index, hint in enumerate(chosen):
+            try:
+                checked(f"{name}.{field}", value, hint)
+                break
+            except ValueError:
+                if index == len(chosen) - 1:
+                    raise
+    return values
+
+
 _WORDS: dict[Any, str] = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
@@ -203,7 +265,10 @@ def in_words(hint: Any) -> str:
     """
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        bounds = {type(bound): f"{bound.value:g}" for bound in hint.__metadata__ if type(bound) in _COMPARE}
+        names = [", ".join(each.value) for each in hint.__metadata__ if isinstance(each, In)]
+        if names:
+            return f"one of {names[0]}"
+        bounds = {type(bound): f"{bound.value:g}" for bound in hint.__metadata__ if hasattr(bound, "value")}
         return " ".join([in_words(arguments[0]), *_bounds_in_words(bounds)])
     if origin is Literal:
         return ("one of " if len(arguments) > 1 else "") + ", ".join(map(str, arguments))
@@ -268,12 +333,13 @@ def _fits(value: Any, hint: Any) -> bool:
     return isinstance(value, get_origin(hint) or hint)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value as JSON and YAML have it: settings as mappings, tuples as lists."""
     if isinstance(value, Settings):
         return value.to_dict()
     if isinstance(value, Mapping):
-        return {name: _plain(each) for name, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
+        return {name: plain(each) for name, each in value.items()}
+    return [plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _docs_within(owner: type) -> dict[str, str]:

@@ -71,8 +71,8 @@ class TrainingSettings(Settings):
     steps: Count | None = None
     """Optimizer steps of the run; None: as many as fit into `max_time`, or 10,000 if that is not given either."""
     max_time: str | None = None
-    """Time of the run as "HH:MM:SS", "90s", "4m" or "1h30m", a resumed run's earlier parts included; the last
-    validation comes on top."""
+    """Time of the run: "HH:MM:SS", "90s", "4m" or "1h30m", a resumed run's earlier parts included; the last validation
+    comes on top."""
     batch_size: Count = 32
     """Examples in a batch, of all devices together: each takes an equal part."""
     accumulate: Count = 1
@@ -90,7 +90,7 @@ class TrainingSettings(Settings):
     ema: Probability = 0.0
     """Decay of the moving average of the weights that is validated and saved, such as 0.999; 0: no average."""
     precision: Precision = "32"
-    """`32`: float32; `bf16`: bfloat16 where it is safe, float32 weights."""
+    """Type of the numbers. `32`: float32; `bf16`: bfloat16 where it is safe, float32 weights."""
     compile: bool = False
     """Compile the training step with torch.compile."""
     seed: CountOrZero = 0

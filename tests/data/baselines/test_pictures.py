@@ -9,7 +9,7 @@ import torch
 from hiperceiver.data.baselines.pictures import colour_lookup_baseline, nearest_neighbour_baseline, segmentation_scores
 from hiperceiver.data.encoders import ImageEncoder
 from hiperceiver.data.example import BadExample, Example
-from hiperceiver.data.sources.earth import open_earth
+from hiperceiver.data.sources import open_source
 from hiperceiver.data.sources.source import Source
 
 
@@ -132,7 +132,7 @@ def test_nearest_neighbour_is_that_of_a_loop() -> None:
 
 def test_floors_of_earth() -> None:
     """The numbers that stand in the documentation of the source."""
-    segmentation = open_earth(task="segmentation")
+    segmentation = open_source("earth", task="segmentation")
     quoted = colour_lookup_baseline(segmentation, bits=4).scores
     assert quoted.mean_iou == pytest.approx(0.241, abs=0.003)
     assert quoted.land_accuracy == pytest.approx(0.508, abs=0.003)
@@ -142,7 +142,7 @@ def test_floors_of_earth() -> None:
     assert best.bits == 6
     assert best.scores.mean_iou == pytest.approx(0.286, abs=0.003)
 
-    classification = open_earth(task="classification")
+    classification = open_source("earth", task="classification")
     assert nearest_neighbour_baseline(classification, grid=24).accuracy == pytest.approx(0.561, abs=0.005)
     best_neighbour = nearest_neighbour_baseline(classification)
     assert best_neighbour.grid == 1

@@ -2,8 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
 from hiperceiver.data.example import BadExample, Example
+from hiperceiver.data.record import SPLITS, Record, Table
+from hiperceiver.data.sources import LAYOUTS, open_source
 from hiperceiver.data.sources.source import Source
+from hiperceiver.data.sources.tree import Tree
+
+
+def layout(name: str) -> tuple[Callable[..., Source], Callable[[Path], bool]]:
+    """What opens a folder of a layout, and whether a folder looks like it."""
+    return partial(open_source, layout=name), lambda folder: LAYOUTS[name].matches(Tree(folder))
+
+
+def built_in(name: str) -> Callable[..., Source]:
+    """What opens a built-in set."""
+    return partial(open_source, name)
+
+
+def table_of(parts: Mapping[str, Sequence[Record]]) -> Table:
+    """Records by split as a table."""
+    records = [record for part in parts.values() for record in part]
+    raws = dict.fromkeys(name for record in records for name in record.raws)
+    targets = dict.fromkeys(name for record in records for name in record.targets)
+    return Table(
+        names=[record.name for record in records],
+        raws={name: [record.raws.get(name) for record in records] for name in raws},
+        targets={name: [record.targets.get(name) for record in records] for name in targets},
+        splits=np.repeat([SPLITS.index(split) for split in parts], [len(part) for part in parts.values()]),
+    )
 
 
 def everything(source: Source, split: str) -> list[Example | BadExample]:

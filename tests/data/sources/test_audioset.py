@@ -11,11 +11,13 @@ import torch
 
 from hiperceiver.data.encoders.audio import AudioEncoder
 from hiperceiver.data.encoders.video import VideoEncoder
-from hiperceiver.data.sources.audioset import matches, open_audioset, window_start
+from hiperceiver.data.sources.audioset import window_start
 
 from ..media import clip, sine, write_media
 from ..pictures import write
-from .reading import bad, counts, examples
+from .reading import bad, counts, examples, layout
+
+open_audioset, matches = layout("audioset")
 
 SPEECH, MUSIC, DOG = "/m/09x0r", "/m/04rlf", "/m/0bt9lr"
 NAMES = {SPEECH: "Speech", MUSIC: "Music", DOG: 'Dog, "barking"'}
@@ -326,8 +328,8 @@ def test_bad_layouts_are_one_line(tmp_path: Path, media: dict[str, bytes]) -> No
         refused(rf"class_labels_indices\.csv: {reason}")
     audioset(tmp_path, media["both.mp4"])
     refused("^train_segments: expected one of all, balanced, unbalanced, got 'some'", train_segments="some")
-    refused("^window: expected seconds > 0, got 0", window=0)
-    refused("^window: expected seconds > 0, got nan", window=float("nan"))
+    refused("^window: expected a number above 0, got 0", window=0)
+    refused("^window: expected a number above 0, got nan", window=float("nan"))
     refused("^windows_per_clip: expected a whole number >= 1, got 0", windows_per_clip=0)
     refused("^task: the source 'audioset' has targets for multilabel; got 'classification'", task="classification")
     for name in ("eval", "balanced_train"):

@@ -8,9 +8,13 @@ import pytest
 from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.example import Example
 from hiperceiver.data.media import Media, read_audio, read_frames
-from hiperceiver.data.sources.clip import open_clip, read_film
+from hiperceiver.data.sources.clip import read_film
 from hiperceiver.data.sources.packaged import packaged_files
 from hiperceiver.data.sources.source import Source
+
+from .reading import built_in
+
+open_clip = built_in("clip")
 
 
 def spans(source: Source, split: str) -> list[tuple[int, int]]:
@@ -81,8 +85,8 @@ def test_one_modality_alone() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"frames": 7}, "frames: expected 8 to 64, got 7"),
-        ({"frames": 65}, "frames: expected 8 to 64, got 65"),
+        ({"frames": 7}, "frames: expected a whole number from 8 to 64, got 7"),
+        ({"frames": 65}, "frames: expected a whole number from 8 to 64, got 65"),
         ({"task": "classification"}, "task: the source 'clip' has no targets; got 'classification'"),
     ],
 )

@@ -10,7 +10,6 @@ from PIL import Image
 
 from hiperceiver.data.example import BadExample, Example
 from hiperceiver.data.loading import eval_loader
-from hiperceiver.data.sources.folder import open_folder
 from hiperceiver.data.sources.kinds import ENDINGS, kind_of
 from hiperceiver.data.sources.source import Source
 from hiperceiver.modality import Modality
@@ -18,6 +17,9 @@ from hiperceiver.modality import Modality
 from ..media import clip, sine, write_media
 from ..pictures import encoded, gradient, jpeg, write
 from ..signals import npy, off, wav
+from .reading import layout
+
+open_folder, matches = layout("folder")
 
 SMALL: dict[str, Any] = {"encoder_settings": {"*": {"size": 8}}}
 
@@ -193,7 +195,7 @@ def test_given_encoders_say_what_files_hold(tmp_path: Path) -> None:
 
 def test_settings_of_encoders_are_fields(tmp_path: Path) -> None:
     class_folder(tmp_path, "audio")
-    refused("encoders: expected fields of the encoder of 'audio', got 7", tmp_path, encoder_settings={"audio": 7})
+    refused("encoder_settings.audio: expected a mapping .*, got 7", tmp_path, encoder_settings={"audio": 7})
 
 
 def test_a_list_of_labels(tmp_path: Path) -> None:

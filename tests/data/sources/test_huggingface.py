@@ -21,8 +21,10 @@ from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.encoders import ImageEncoder
 from hiperceiver.data.example import BadExample, Example
 from hiperceiver.data.loading import eval_loader, train_loader
-from hiperceiver.data.sources.huggingface import open_huggingface
-from hiperceiver.data.sources.source import Source, dealt
+from hiperceiver.data.members import drawn_by_rows
+from hiperceiver.data.record import SPLITS, TEST, VALIDATION
+from hiperceiver.data.sources import open_source as open_huggingface
+from hiperceiver.data.sources.source import Source
 from hiperceiver.data.streamed import StreamedExamples
 from hiperceiver.modality import Modality
 
@@ -573,9 +575,9 @@ def test_columns_that_are_not_there(tmp_path: Path) -> None:
     )
     class_folder(tmp_path / "pets")
     for settings in ({"label_column": "a"}, {"columns": {"image": "a"}}, {"stream": True}):
-        message = f"{next(iter(settings))}: expected nothing for a folder of files without tables, got "
+        message = f"{next(iter(settings))}: the source .* has no such setting; it has kind"
         assert_one_line(message, tmp_path / "pets", **settings)
-    assert_one_line("kind: expected nothing for a table", saved, kind="image")
+    assert_one_line("kind: the source .* has no such setting; it has .*columns", saved, kind="image")
     datasets.DatasetDict({"a": picture_table(), "b": picture_table()}).save_to_disk(tmp_path / "ab")
     assert_one_line("expected a split named train, got a, b", tmp_path / "ab")
     parts = {"train": picture_table(), "test": picture_table().remove_columns("kind")}
@@ -621,15 +623,14 @@ def test_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 10, 37])
 def test_dealing_gives_every_split_of_every_class_what_it_can(count: int) -> None:
     labels = np.repeat([0, 4], [count, 10])
-    parts = dealt(labels, seed=1)
-    assert sorted(np.concatenate(list(parts.values())).tolist()) == list(range(count + 10))
-    sizes = {name: int((labels[indices] == 0).sum()) for name, indices in parts.items()}
+    splits = drawn_by_rows(labels, seed=1)
+    sizes = {split: int((labels[splits == number] == 0).sum()) for number, split in enumerate(SPLITS)}
     assert sizes["train"] >= 1
     assert (sizes["test"] > 0) == (count >= 2)
     assert (sizes["validation"] > 0) == (count >= 3)
-    without_test = dealt(labels, seed=1, test_share=0)
-    assert len(without_test["test"]) == 0
-    assert (int((labels[without_test["validation"]] == 0).sum()) > 0) == (count >= 2)
+    without_test = drawn_by_rows(labels, seed=1, test_share=0)
+    assert not (without_test == TEST).any()
+    assert (labels[without_test == VALIDATION] == 0).any() == (count >= 2)
 
 
 # ---- tables of other signals and targets

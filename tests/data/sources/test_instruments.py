@@ -14,8 +14,12 @@ from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.example import Example
 from hiperceiver.data.record import Record
 from hiperceiver.data.sources import instruments
-from hiperceiver.data.sources.instruments import FAMILIES, NOTES, cache_folder, open_instruments, read_clips
+from hiperceiver.data.sources.instruments import FAMILIES, NOTES, cache_folder, read_clips
 from hiperceiver.data.sources.source import Source
+
+from .reading import built_in
+
+open_instruments = built_in("instruments")
 
 
 def records(source: Source, split: str) -> list[Record]:

@@ -7,11 +7,12 @@ import pytest
 
 from hiperceiver.data.encoders.audio import AudioEncoder
 from hiperceiver.data.encoders.video import VideoEncoder
-from hiperceiver.data.sources.kinetics import matches, open_kinetics
 
 from ..media import clip, sine, write_media
 from ..pictures import write
-from .reading import bad, counts, examples, labels
+from .reading import bad, counts, examples, labels, layout
+
+open_kinetics, matches = layout("kinetics")
 
 SMALL = {"video": {"size": [8, 8], "frames": 4}}
 SMALL_BOTH = {**SMALL, "audio": {"rate": 4000, "seconds": 0.5}}

@@ -10,10 +10,11 @@ import torch
 
 from hiperceiver.data.encoders.points import PointsEncoder
 from hiperceiver.data.loading import eval_loader
-from hiperceiver.data.sources.modelnet40 import matches, open_modelnet40
 
 from ..pictures import write
-from .reading import bad, counts, examples, labels
+from .reading import bad, counts, examples, labels, layout
+
+open_modelnet40, matches = layout("modelnet40")
 
 SMALL = {"points": {"num_points": 64}}
 

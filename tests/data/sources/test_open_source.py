@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from hiperceiver.data.encoders import ImageEncoder
-from hiperceiver.data.sources import LAYOUTS, SOURCES, default_task, find_layout, open_source
+from hiperceiver.data.sources import LAYOUTS, SOURCES, find_source, open_source
+from hiperceiver.data.sources.tree import Tree
 
 from ..pictures import jpeg, write
 from .reading import counts
@@ -38,15 +39,16 @@ def test_layouts_are_told_apart(tmp_path: Path, pets: Path) -> None:
         "imagenet": tmp_path / "imagenet",
         "voc": voc(tmp_path / "voc"),
         "modelnet40": meshes(tmp_path / "modelnet40"),
-        None: pets,
+        "folder": pets,
     }
     for layout, folder in found.items():
-        assert find_layout(folder) == layout
-        assert [name for name, each in LAYOUTS.items() if each.matches(folder)] == ([layout] if layout else [])
-        assert default_task(folder) == (LAYOUTS[layout].task if layout else "classification")
-    assert find_layout(hdf5(tmp_path / "points")) == "modelnet40"
-    assert default_task(pets, "voc") == "segmentation"
-    assert {name: default_task(name) for name in SOURCES} == {name: each.task for name, each in SOURCES.items()}
+        assert find_source(folder).layout == layout
+        matching = [name for name, each in LAYOUTS.items() if each.matches(Tree(folder))]
+        assert matching == ([layout] if layout == "folder" else [layout, "folder"])
+        assert find_source(folder).task == LAYOUTS[layout].task
+    assert find_source(hdf5(tmp_path / "points")).layout == "modelnet40"
+    assert find_source(pets, "voc").task == "segmentation"
+    assert {name: find_source(name).task for name in SOURCES} == {name: each.task for name, each in SOURCES.items()}
 
 
 def test_a_layout_may_be_said(tmp_path: Path, pets: Path) -> None:
@@ -83,7 +85,7 @@ def test_classes_in_the_order_of_a_trained_model(pets: Path) -> None:
     refused("classes: expected only dog, fish, found cat in .*", pets, task="classification", classes=["dog", "fish"])
     own = open_source("watch", task="classification").classes
     assert open_source("watch", task="classification", classes=own).classes == own
-    refused("classes: the source 'watch' has PEN, .*; got a, b", "watch", task="classification", classes=["a", "b"])
+    refused("classes: expected only a, b, found ABD, .* in watch", "watch", task="classification", classes=["a", "b"])
     refused("classes: the source 'watch' has none; got a", "watch", classes=["a"])
 
 
@@ -93,5 +95,5 @@ def test_names_that_are_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     refused(f"source: expected {choices}, got 'zzz'", "zzz")
     write(tmp_path / "earth" / "a" / "1.jpg", jpeg())
     monkeypatch.chdir(tmp_path)
-    assert default_task("earth") == "segmentation"
-    assert default_task("./earth") == "classification"
+    assert find_source("earth").task == "segmentation"
+    assert find_source("./earth").task == "classification"

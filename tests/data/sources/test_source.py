@@ -11,11 +11,12 @@ from hiperceiver.data.augment import augmentations_from_settings
 from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.encoders import ImageEncoder, SeriesEncoder
 from hiperceiver.data.encoders.encoder import Encoder
+from hiperceiver.data.members import drawn_by_rows
 from hiperceiver.data.record import Record
-from hiperceiver.data.sources.source import Chosen, CommonOptions, Floor, Source, configured, dealt, make_source
+from hiperceiver.data.sources.source import Floor, Source, SourceOptions, configured, make_source
 from hiperceiver.modality import Modality
 
-from .reading import bad, counts, examples
+from .reading import bad, counts, examples, table_of
 
 CLASSES = ("cat", "dog")
 TASKS = ("none", "classification", "multilabel", "segmentation", "regression", "joint")
@@ -55,9 +56,9 @@ def made(
 ) -> Source:
     return make_source(
         name="pets",
-        records=parts or {"train": records(40)},
+        table=table_of(parts or {"train": records(40)}),
         encoders=offered(),
-        options=CommonOptions(task=task, **options),  # type: ignore[arg-type]
+        options=SourceOptions(task=task, **options),  # type: ignore[arg-type]
         classes=classes,
         labels=LABELS,
     )
@@ -114,30 +115,14 @@ def test_splits_are_drawn_class_by_class_by_their_seed() -> None:
     again, other = made(split_seed=0), made(split_seed=1)
     assert names(again) == names(made()) != names(other)
     own = make_source(
-        name="pets", records={"train": records(40)}, encoders=offered(), options=CommonOptions(), split_seed=1
+        name="pets", table=table_of({"train": records(40)}), encoders=offered(), options=SourceOptions(), split_seed=1
     )
     assert names(own) == names(other)
 
 
-def test_labels_beside_records_are_enough_to_deal_them() -> None:
-    """A table knows its labels without reading its rows."""
-
-    class Table:
-        labels = np.repeat([0, 1], [36, 4])
-
-        def __len__(self) -> int:
-            return 40
-
-        def __getitem__(self, index: int) -> Record:
-            return record(index, label=int(self.labels[index]))
-
-    listed = [record(number, label=int(number >= 36)) for number in range(40)]
-    assert names(made("classification", {"train": Table()})) == names(made("classification", {"train": listed}))
-
-
 def test_dealing_without_a_test_share() -> None:
-    rows = dealt(np.repeat([0, 1, 2], [1, 2, 30]), 0, test_share=0.0)
-    assert {name: len(part) for name, part in rows.items()} == {"train": 29, "validation": 4, "test": 0}
+    splits = drawn_by_rows(np.repeat([0, 1, 2], [1, 2, 30]), 0, test_share=0.0)
+    assert np.bincount(splits, minlength=3).tolist() == [29, 4, 0]
 
 
 # ---------------------------------------------------------------------------------------------------------------- tasks
@@ -197,13 +182,13 @@ def test_modalities_are_chosen_in_their_order() -> None:
 def test_missing_modalities_are_bad_or_absent() -> None:
     alone = [Record(name=str(n), raws={"motion": np.ones(8) * n}) for n in range(10)]
     parts = {"train": records(9), "validation": alone, "test": alone}
-    options = CommonOptions(missing="absent")
-    source = make_source(name="pets", records=parts, encoders=offered(), options=options)
+    options = SourceOptions(missing="absent")
+    source = make_source(name="pets", table=table_of(parts), encoders=offered(), options=options)
     assert all(example.is_padding["photo"].all() for example in examples(source, "test"))
-    strict = make_source(name="pets", records=parts, encoders=offered(), options=CommonOptions())
+    strict = make_source(name="pets", table=table_of(parts), encoders=offered(), options=SourceOptions())
     assert bad(strict, "test") == [f"{n}: has no photo" for n in range(10)]
     with pytest.raises(ValueError, match="nothing to take mean and std from: there is no training example"):
-        make_source(name="pets", records={"train": alone}, encoders=offered(), options=options)
+        make_source(name="pets", table=table_of({"train": alone}), encoders=offered(), options=options)
 
 
 def test_encoders_are_fitted_to_training_examples_alone() -> None:
@@ -300,10 +285,10 @@ def test_wrong_options_are_one_line(options: dict[str, Any], message: str) -> No
 
 
 def test_a_task_is_refused_where_there_are_no_targets_for_it() -> None:
-    CommonOptions(task="none").check_task("pets", ("classification",))
-    CommonOptions(task="classification").check_task("pets", ("classification",))
+    SourceOptions(task="none").check_task("pets", ("classification",))
+    SourceOptions(task="classification").check_task("pets", ("classification",))
     with pytest.raises(ValueError, match="^task: the source 'pets' has targets for classification; got 'joint'$"):
-        CommonOptions(task="joint").check_task("pets", ("classification",))
+        SourceOptions(task="joint").check_task("pets", ("classification",))
 
 
 def test_floors_are_measured_when_they_are_asked_for() -> None:
@@ -315,9 +300,10 @@ def test_floors_are_measured_when_they_are_asked_for() -> None:
 
     source = make_source(
         name="pets",
-        records={"train": records(40)},
+        table=table_of({"train": records(40)}),
         encoders=offered(),
-        options=CommonOptions(),
+        options=SourceOptions(task="classification"),
+        classes=CLASSES,
         floor=floor,
         note="a note",
         warnings=["odd"],
@@ -329,6 +315,6 @@ def test_floors_are_measured_when_they_are_asked_for() -> None:
     assert made().floor is None
 
 
-def test_some_of_a_list_of_some() -> None:
-    some = Chosen(Chosen(records(10), np.array([1, 3, 5, 7])), np.array([0, 3]))
+def test_some_rows_of_some() -> None:
+    some = table_of({"train": records(10)}).take([1, 3, 5, 7]).take([0, 3])
     assert [some[index].name for index in range(len(some))] == ["train 1", "train 7"]

@@ -7,10 +7,12 @@ import pytest
 from PIL import Image
 
 from hiperceiver.data.encoders import ImageEncoder
-from hiperceiver.data.sources.voc import CLASSES, matches, open_voc
+from hiperceiver.data.sources.voc import CLASSES
 
 from ..pictures import encoded, jpeg, write
-from .reading import bad, counts, examples
+from .reading import bad, counts, examples, layout
+
+open_voc, matches = layout("voc")
 
 SMALL = {"image": {"size": [16, 16]}}
 

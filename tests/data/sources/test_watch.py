@@ -8,7 +8,11 @@ from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.example import Example
 from hiperceiver.data.sources import watch
 from hiperceiver.data.sources.source import Source
-from hiperceiver.data.sources.watch import open_watch, read_recordings
+from hiperceiver.data.sources.watch import read_recordings
+
+from .reading import built_in
+
+open_watch = built_in("watch")
 
 
 def people(source: Source, split: str) -> set[str]:
@@ -54,7 +58,7 @@ def test_nobody_is_in_two_splits() -> None:
     other = open_watch(test_people=(6,))
     assert people(other, "test") == {"person 6"}
     assert people(other, "validation") == {"person 7"}
-    assert people(open_watch(test_people=range(6, 11)), "validation") == {"person 1"}
+    assert people(open_watch(test_people=tuple(range(6, 11))), "validation") == {"person 1"}
     assert people(open_watch(validation_people=(1, 2)), "validation") == {"person 1", "person 2"}
 
 
@@ -98,7 +102,10 @@ def test_the_floor_is_that_of_the_docstring() -> None:
         ({"test_people": ()}, r"test_people: expected one or more of 1 to 10, got \[\]"),
         ({"test_people": (11,)}, r"test_people: expected one or more of 1 to 10, got \[11\]"),
         ({"validation_people": (5,)}, "validation_people: expected others than those for test, got 5"),
-        ({"test_people": range(1, 10), "validation_people": (10,)}, "test_people: .* left for training, got all"),
+        (
+            {"test_people": tuple(range(1, 10)), "validation_people": (10,)},
+            "test_people: .* left for training, got all",
+        ),
         ({"task": "regression"}, "task: the source 'watch' has targets for classification, joint; got 'regression'"),
     ],
 )

@@ -13,10 +13,13 @@ import torch
 from hiperceiver.data.example import BadExample, Example
 from hiperceiver.data.loading import train_loader
 from hiperceiver.data.sources.source import Source
-from hiperceiver.data.sources.webdataset import matches, open_webdataset, read_shard
+from hiperceiver.data.sources.webdataset import read_shard
 
 from ..pictures import jpeg, write
 from ..signals import npy, off, tar, wav
+from .reading import layout
+
+open_webdataset, matches = layout("webdataset")
 
 SMALL: dict[str, Any] = {"encoder_settings": {"*": {"size": 8}}}
 RED, GREEN = (220, 30, 30), (30, 200, 30)

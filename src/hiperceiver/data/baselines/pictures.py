@@ -12,6 +12,7 @@ import numpy as np
 
 from hiperceiver.data.encoders.image import IGNORE, ImageEncoder
 from hiperceiver.data.example import Example, ExampleDataset
+from hiperceiver.data.streamed import StreamedExamples
 
 if TYPE_CHECKING:
     from hiperceiver.data.sources.source import Source
@@ -135,7 +136,7 @@ def colour_lookup_baseline(source: Source, *, bits: int | None = None, modality:
 
     if bits is None:
         tried = (4, 5, 6)
-        validation = source.splits.get("validation")
+        validation = _split(source, "validation") if "validation" in source.splits else None
         bits = most if validation is None else max(tried, key=lambda step: scores(validation, step).mean_iou)
     return ColourLookup(bits=bits, scores=scores(test, bits))
 
@@ -166,7 +167,7 @@ def nearest_neighbour_baseline(source: Source, *, grid: int | None = None, modal
 
     best = tried[-1]
     if "validation" in source.splits and len(tried) > 1:
-        validation = _pooled(source.splits["validation"], encoder, modality, tried)
+        validation = _pooled(_split(source, "validation"), encoder, modality, tried)
         best = max(tried, key=lambda step: accuracy(step, validation))
     majority = np.bincount(train[1]).argmax()
     return NearestNeighbour(
@@ -175,9 +176,10 @@ def nearest_neighbour_baseline(source: Source, *, grid: int | None = None, modal
 
 
 def _split(source: Source, name: str) -> ExampleDataset:
-    if name not in source.splits:
-        raise ValueError(f"source: expected a split {name!r}, got {', '.join(source.splits)}")
-    return source.splits[name]
+    dataset = source.splits.get(name)
+    if dataset is None or isinstance(dataset, StreamedExamples):
+        raise ValueError(f"source: expected a split {name!r} of records, got {', '.join(source.splits)}")
+    return dataset
 
 
 def _image_encoder(source: Source, modality: str) -> ImageEncoder:

@@ -1,118 +1,192 @@
 """Sources: datasets that are ready for the loaders, one a file.
 
-Two tables say what there is: `SOURCES`, the built-in sets, by name; and `LAYOUTS`, folders in the layouts in which
-published sets come, which are recognised by what lies in them. Everything else is a folder of files or a table, local
-or on the Hugging Face hub.
+Two tables have what there is: `SOURCES`, the built-in sets, by name; and `LAYOUTS`, how the files of a folder may lie,
+which are recognised by what lies in it. Everything else is a data set of the Hugging Face hub.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
-import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hiperceiver.data.sources import audioset, imagenet, kinetics, modelnet40, voc, webdataset
+from hiperceiver.data.sources import audioset, folder, imagenet, kinetics, modelnet40, tables, voc, webdataset
 from hiperceiver.data.sources.clip import open_clip
 from hiperceiver.data.sources.earth import open_earth
-from hiperceiver.data.sources.huggingface import open_huggingface
 from hiperceiver.data.sources.instruments import open_instruments
 from hiperceiver.data.sources.languages import open_languages
-from hiperceiver.data.sources.source import CommonOptions, Floor, Source, SourceTask
+from hiperceiver.data.sources.source import Floor, Source, SourceOptions
+from hiperceiver.data.sources.tree import Tree
 from hiperceiver.data.sources.watch import open_watch
+from hiperceiver.settings import data as settings_of
+from hiperceiver.settings.base import Settings
+from hiperceiver.settings.data import SourceTask
 
 
 @dataclass(frozen=True, kw_only=True)
 class BuiltIn:
     """A set that installs with a package."""
 
-    open: Callable[..., Source]
-    """Opens it; its keyword arguments are its settings and those of `CommonOptions`."""
+    open: Callable[[Any, SourceOptions], Source]
+    """Opens it, with its settings and those of any source."""
+    settings: type[Settings]
+    """Its own settings."""
     task: SourceTask
-    """What is learned on it where the user does not say."""
+    """What is learned on it by default."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Layout:
-    """How a published set lies in a folder."""
+    """How the files of a folder lie."""
 
-    open: Callable[..., Source]
-    """Opens the folder; its keyword arguments are its settings and those of `CommonOptions`."""
-    matches: Callable[[Path], bool]
-    """Whether a folder looks like it, told from a few names."""
+    open: Callable[[Tree, Any, SourceOptions], Source]
+    """Opens the folder, with the layout's settings and those of any source."""
+    matches: Callable[[Tree], bool]
+    """Whether a folder looks like it."""
+    settings: type[Settings]
+    """Its own settings."""
     task: SourceTask
-    """What is learned on it where the user does not say."""
+    """What is learned on it by default."""
 
 
 SOURCES: dict[str, BuiltIn] = {
-    "earth": BuiltIn(open=open_earth, task="segmentation"),
-    "watch": BuiltIn(open=open_watch, task="classification"),
-    "instruments": BuiltIn(open=open_instruments, task="classification"),
-    "languages": BuiltIn(open=open_languages, task="classification"),
-    "clip": BuiltIn(open=open_clip, task="none"),
+    "earth": BuiltIn(open=open_earth, settings=settings_of.EarthSettings, task="segmentation"),
+    "watch": BuiltIn(open=open_watch, settings=settings_of.WatchSettings, task="classification"),
+    "instruments": BuiltIn(open=open_instruments, settings=settings_of.InstrumentsSettings, task="classification"),
+    "languages": BuiltIn(open=open_languages, settings=settings_of.NoSettings, task="classification"),
+    "clip": BuiltIn(open=open_clip, settings=settings_of.ClipSettings, task="none"),
 }
 """The built-in sets by name."""
 
 LAYOUTS: dict[str, Layout] = {
-    "voc": Layout(open=voc.open_voc, matches=voc.matches, task="segmentation"),
-    "audioset": Layout(open=audioset.open_audioset, matches=audioset.matches, task="multilabel"),
-    "kinetics": Layout(open=kinetics.open_kinetics, matches=kinetics.matches, task="classification"),
-    "modelnet40": Layout(open=modelnet40.open_modelnet40, matches=modelnet40.matches, task="classification"),
-    "imagenet": Layout(open=imagenet.open_imagenet, matches=imagenet.matches, task="classification"),
-    "webdataset": Layout(open=webdataset.open_webdataset, matches=webdataset.matches, task="classification"),
+    "voc": Layout(voc.open_voc, voc.matches, settings_of.VocSettings, "segmentation"),
+    "audioset": Layout(audioset.open_audioset, audioset.matches, settings_of.AudioSetSettings, "multilabel"),
+    "kinetics": Layout(kinetics.open_kinetics, kinetics.matches, settings_of.NoSettings, "classification"),
+    "modelnet40": Layout(
+        modelnet40.open_modelnet40, modelnet40.matches, settings_of.ModelNet40Settings, "classification"
+    ),
+    "imagenet": Layout(imagenet.open_imagenet, imagenet.matches, settings_of.NoSettings, "classification"),
+    "webdataset": Layout(
+        webdataset.open_webdataset, webdataset.matches, settings_of.WebDatasetSettings, "classification"
+    ),
+    "table": Layout(tables.open_table, tables.matches, settings_of.TableSettings, "classification"),
+    "folder": Layout(folder.open_folder, folder.matches, settings_of.FolderSettings, "classification"),
 }
-"""The layouts by name, in the order in which a folder is compared with them."""
+"""The layouts by name, in the order in which a folder is compared with them; any folder is one of files."""
 
 _SHORT = ("size", "mode", "fit")
-"""Settings of pictures' encoders that may be given without saying so."""
+"""Settings of pictures' encoders that need no `encoder_settings`."""
 
 __all__ = [
     "LAYOUTS",
     "SOURCES",
     "BuiltIn",
     "Floor",
+    "Found",
     "Layout",
     "Source",
+    "SourceOptions",
     "SourceTask",
-    "default_task",
-    "find_layout",
+    "find_source",
     "open_source",
 ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """Data that is there, before it is opened: a folder is listed by now."""
+
+    name: str
+    """As the user gave it."""
+    layout: str | None
+    """One of `LAYOUTS` for a folder."""
+    task: SourceTask
+    """What is learned on it by default."""
+    settings: type[Settings]
+    """Its own settings."""
+    open: Callable[[Any, SourceOptions], Source]
+    """Opens it, with its own settings and those of any source."""
+
+
+def find_source(name_or_path: str | Path, layout: str | None = None, *, are_columns_named: bool = False) -> Found:
+    """What a name means: a built-in set, a folder and its layout, or a data set of the hub.
+
+    Args:
+        name_or_path: one of `SOURCES`, a folder, or a hub id `owner/name`. A folder named like a built-in set is
+            written with its path: `./earth`.
+        layout: one of `LAYOUTS`; None: the one that the folder looks like.
+        are_columns_named: whether the user names columns: then a CSV file of any name is a table.
+
+    Raises:
+        ValueError: there is no such source; in one line.
+
+    >>> find_source("earth").task
+    'segmentation'
+    """
+    name = str(name_or_path)
+    if layout is not None and layout not in LAYOUTS:
+        raise ValueError(f"layout: expected one of {', '.join(LAYOUTS)}, got {layout!r}")
+    if name in SOURCES:
+        if layout is not None:
+            raise ValueError(f"layout: not for the built-in set {name!r}, got {layout!r}; a folder is ./{name}")
+        each = SOURCES[name]
+        return Found(name=name, layout=None, task=each.task, settings=each.settings, open=each.open)
+    path = Path(name).expanduser()
+    if not path.exists() and "/" not in name:
+        close = difflib.get_close_matches(name, SOURCES, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        choices = f"{', '.join(SOURCES)}, a folder that exists, or a hub id owner/name"
+        raise ValueError(f"source: expected {choices}, got {name!r}{hint}")
+    if not path.exists() and layout is None:
+        opener = partial(tables.open_hub, name)
+        return Found(name=name, layout=None, task="classification", settings=settings_of.TableSettings, open=opener)
+    tree = Tree(name)
+    layout = layout or find_layout(tree, are_columns_named=are_columns_named)
+    each = LAYOUTS[layout]
+    return Found(name=name, layout=layout, task=each.task, settings=each.settings, open=partial(each.open, tree))
+
+
+def find_layout(tree: Tree, *, are_columns_named: bool = False) -> str:
+    """The layout that a folder looks like; see `find_source`."""
+    if are_columns_named and tables.table_files(tree, are_columns_named=True):
+        return "table"
+    return next(name for name, each in LAYOUTS.items() if each.matches(tree))
+
+
+_NAME_COLUMNS = ("columns", "label_column", "label_columns", "value_columns", "mask_column")
+
+
 def open_source(
-    name_or_path: str | Path,
+    found: str | Path | Found,
     *,
     layout: str | None = None,
-    classes: Sequence[str] | None = None,
     size: int | tuple[int, int] | None = None,
     mode: str | None = None,
     fit: str | None = None,
     **settings: Any,
 ) -> Source:
-    """A dataset by its name: a built-in set, a local folder, or a hub id. None is the source's own default.
+    """A dataset by its name. None is the source's own default.
 
     Args:
-        name_or_path: one of `SOURCES`, a folder, or a hub id `owner/name`. A folder named like a built-in set is
-            written with its path: `./earth`.
-        layout: one of `LAYOUTS`; None: the one that the folder looks like, if any.
-        classes: names that the labels must have, in their order, for example a trained model's.
+        found: a name or path as for `find_source`, or what that gave.
+        layout: as for `find_source`.
         size: rows and columns of pictures and videos, short for `encoder_settings={"*": {"size": size}}`.
         mode: their colours, likewise.
         fit: how other shapes are brought to `size`, likewise.
-        settings: the fields of `CommonOptions`, and the source's own settings: see its `open_NAME`.
+        settings: the fields of `SourceOptions`, and the source's own: see `BuiltIn.settings` and `Layout.settings`.
 
     Raises:
         ValueError: there is no such source, it has not such a setting, or its data cannot be used; in one line.
     """
-    name = str(name_or_path)
-    opener, _ = _find(name, layout)
-    own = set(inspect.signature(opener).parameters)
-    common = {each.name for each in CommonOptions.__dataclass_fields__.values()}
     settings = {setting: value for setting, value in settings.items() if value is not None}
+    if not isinstance(found, Found):
+        found = find_source(found, layout, are_columns_named=any(name in settings for name in _NAME_COLUMNS))
+    own = {each.name for each in dataclasses.fields(found.settings)}
+    common = {each.name for each in dataclasses.fields(SourceOptions)}
     for_all = dict(settings.get("encoder_settings", {}).get("*", {}))
     for short, value in zip(_SHORT, (size, mode, fit), strict=True):
         if value is not None and short in own:
@@ -122,50 +196,9 @@ def open_source(
     if for_all:
         settings["encoder_settings"] = {**settings.get("encoder_settings", {}), "*": for_all}
     if unknown := [setting for setting in settings if setting not in own | common]:
-        has = ", ".join(sorted(own - {"common", "folder", "name_or_path"})) or "none of its own"
-        raise ValueError(f"{unknown[0]}: the source {name!r} has no such setting; it has {has}")
-    # A source whose classes are what they are can only be asked whether it has them.
-    if classes and "classes" in own:
-        settings["classes"] = classes
-    source = opener(**settings)
-    if classes and tuple(classes) != source.classes:
-        has = ", ".join(source.classes) or "none"
-        raise ValueError(f"classes: the source {name!r} has {has}; got {', '.join(classes)}")
-    return source
-
-
-def default_task(name_or_path: str | Path, layout: str | None = None) -> SourceTask:
-    """What is learned on a source where the user does not say.
-
-    >>> default_task("earth")
-    'segmentation'
-    """
-    return _find(str(name_or_path), layout)[1]
-
-
-def find_layout(folder: Path) -> str | None:
-    """The layout that a folder looks like, if any."""
-    return next((name for name, each in LAYOUTS.items() if each.matches(folder)), None)
-
-
-def _find(name: str, layout: str | None) -> tuple[Callable[..., Source], SourceTask]:
-    """What opens a source, and what is learned on it by default."""
-    if layout is not None and layout not in LAYOUTS:
-        raise ValueError(f"layout: expected one of {', '.join(LAYOUTS)}, got {layout!r}")
-    if name in SOURCES:
-        if layout is not None:
-            raise ValueError(f"layout: not for the built-in set {name!r}, got {layout!r}; a folder is ./{name}")
-        return SOURCES[name].open, SOURCES[name].task
-    folder = Path(name).expanduser()
-    if not folder.exists() and "/" not in name:
-        close = difflib.get_close_matches(name, SOURCES, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        choices = f"{', '.join(SOURCES)}, a folder that exists, or a hub id owner/name"
-        raise ValueError(f"source: expected {choices}, got {name!r}{hint}")
-    if layout is None and folder.is_dir():
-        layout = find_layout(folder)
-    if layout is None:
-        return partial(open_huggingface, name), "classification"
-    if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder")
-    return partial(LAYOUTS[layout].open, folder), LAYOUTS[layout].task
+        has = ", ".join(sorted(own)) or "none of its own"
+        raise ValueError(f"{unknown[0]}: the source {found.name!r} has no such setting; it has {has}")
+    options = SourceOptions(**{setting: value for setting, value in settings.items() if setting in common})
+    return found.open(
+        found.settings(**{setting: value for setting, value in settings.items() if setting in own}), options
+    )

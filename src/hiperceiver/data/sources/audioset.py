@@ -23,12 +23,10 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, Unpack
+from typing import NamedTuple
 
 import numpy as np
 
@@ -36,29 +34,24 @@ from hiperceiver.data.encoders.arrays import faults_of, read_file
 from hiperceiver.data.encoders.audio import AudioEncoder
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.encoders.video import VideoEncoder
-from hiperceiver.data.media import Media
-from hiperceiver.data.record import Record, Records
+from hiperceiver.data.record import TEST, TRAIN, Table
+from hiperceiver.data.sources.classes import Lists
 from hiperceiver.data.sources.lists import (
     AUDIO_SUFFIXES,
     VIDEO_SUFFIXES,
-    Streams,
-    as_paths,
     example_list,
-    existing_folder,
     file_stem,
-    files_below,
     read_lines,
     read_table,
 )
-from hiperceiver.data.sources.source import TEST_SHARE, Common, CommonOptions, Source, dealt, make_source
-
-TrainSegments = Literal["all", "balanced", "unbalanced"]
+from hiperceiver.data.sources.source import Source, SourceOptions, make_source
+from hiperceiver.data.sources.tree import Paths, Streams, Tree, as_paths, joined
+from hiperceiver.settings.data import AudioSetSettings
 
 BALANCED, UNBALANCED = "balanced_train_segments.csv", "unbalanced_train_segments.csv"
 TRAIN_LISTS = {"all": (BALANCED, UNBALANCED), "balanced": (BALANCED,), "unbalanced": (UNBALANCED,)}
 EVAL_LIST = "eval_segments.csv"
 CLASSES, ONTOLOGY = "class_labels_indices.csv", "ontology.json"
-DEFAULT_SPLIT_SEED = 0
 
 _ID_LENGTH = 11  # of every id of a video
 _TIMES = re.compile(r"(?:[_.-]+(\d+(?:\.\d+)?)(?:[_-]+\d+(?:\.\d+)?)?)?")
@@ -77,91 +70,43 @@ class Segment(NamedTuple):
     """Machine ids of the classes, such as /m/09x0r."""
 
 
-def matches(folder: str | Path) -> bool:
-    """Whether a folder looks like AudioSet.
-
-    >>> matches("no/such/folder")
-    False
-    """
-    return any(_beside(Path(folder).expanduser(), name) is not None for name in (BALANCED, UNBALANCED, EVAL_LIST))
+def matches(tree: Tree) -> bool:
+    """Whether a folder looks like AudioSet."""
+    return any(_beside(tree, name) is not None for name in (BALANCED, UNBALANCED, EVAL_LIST))
 
 
-def open_audioset(
-    folder: str | Path,
-    *,
-    train_segments: TrainSegments = "all",
-    window: float = 2.56,
-    windows_per_clip: int = 1,
-    is_trimmed: bool = True,
-    **common: Unpack[Common],
-) -> Source:
+def open_audioset(tree: Tree, own: AudioSetSettings, options: SourceOptions) -> Source:
     """AudioSet. Tasks: `none`, `multilabel`. Modalities: `audio`, `video`, where there are such files.
-
-    Args:
-        folder: holds lists and media; see above.
-        train_segments: which of the training lists are read; `all`: those that are there.
-        window: seconds of an example.
-        windows_per_clip: how many windows of a clip are examples, evenly spread over it, in all splits.
-        is_trimmed: a media file holds the clip alone. False: it is the whole video.
-        **common: see `CommonOptions`.
 
     Raises:
         ValueError: the folder is not as described above, or an option does not fit; in one line.
     """
-    options = CommonOptions(**common)
     options.check_task("audioset", ("multilabel",))
-    if train_segments not in TRAIN_LISTS:
-        raise ValueError(f"train_segments: expected one of {', '.join(TRAIN_LISTS)}, got {train_segments!r}")
-    if not (math.isfinite(window) and window > 0):
-        raise ValueError(f"window: expected seconds > 0, got {window}")
-    if windows_per_clip < 1:
-        raise ValueError(f"windows_per_clip: expected a whole number >= 1, got {windows_per_clip}")
-    base = existing_folder(folder)
-    lists = [path for name in TRAIN_LISTS[train_segments] if (path := _beside(base, name)) is not None]
+    wanted = TRAIN_LISTS[own.train_segments]
+    lists = [path for name in wanted if (path := _beside(tree, name)) is not None]
     if not lists:
-        raise ValueError(f"{base}: expected {' or '.join(TRAIN_LISTS[train_segments])}, found none")
-    eval_list = _beside(base, EVAL_LIST)
+        raise ValueError(f"{tree.root}: expected {' or '.join(wanted)}, found none")
+    eval_list = _beside(tree, EVAL_LIST)
     segments = {path: _read_segments(path) for path in (*lists, *([eval_list] if eval_list else ()))}
-    classes = _classes(base, [segment for listed in segments.values() for segment in listed])
-    warnings: list[str] = []
-    media = _MediaFiles(base, {segment.video for listed in segments.values() for segment in listed})
+    classes = _classes(tree, [segment for listed in segments.values() for segment in listed])
+    warnings = [*_unknown_labels(segments, classes), *tree.warnings()]
+    media = _MediaFiles(tree, {segment.video for listed in segments.values() for segment in listed})
     clips = {path: media.clips(path, listed, warnings) for path, listed in segments.items()}
     train = [clip for path in lists for clip in clips[path]]
     test = clips[eval_list] if eval_list else []
     if not train:
-        raise ValueError(f"{base}: expected media files such as YTID.mp4, found none of the training segments")
-
-    encoders = _encoders([*train, *test], window)
-
-    def windows(chosen: Sequence[_Clip]) -> Windows:
-        return _as_windows(
-            chosen,
-            classes,
-            folder=base,
-            modalities=tuple(options.modalities or encoders),
-            seconds=window,
-            per_clip=windows_per_clip,
-            is_trimmed=is_trimmed,
-        )
-
+        raise ValueError(f"{tree.root}: expected media files such as YTID.mp4, found none of the training segments")
     if options.task == "multilabel" and classes.keys().isdisjoint(mid for clip in train for mid in clip.segment.labels):
-        raise ValueError(f"{base}: expected labels of {len(classes)} classes in the training lists, found none")
-
-    # Windows of one clip are all in one split.
-    seed = DEFAULT_SPLIT_SEED if options.split_seed is None else options.split_seed
-    rows = dealt(np.zeros(len(train), dtype=np.int64), seed, test_share=0.0 if test else TEST_SHARE)
-    parts = {split: [train[row] for row in chosen] for split, chosen in rows.items()}
-    records: dict[str, Records] = {split: windows(part) for split, part in parts.items() if part}
-    if test:
-        records["test"] = windows(test)
+        raise ValueError(f"{tree.root}: expected labels of {len(classes)} classes in the training lists, found none")
+    encoders = _encoders([*train, *test], own.window)
+    splits = np.repeat(np.array([TRAIN, TEST], dtype=np.int8), [len(train), len(test)])
     return make_source(
-        name=str(folder),
-        records=records,
+        name=tree.name,
+        table=_windows(tree, [*train, *test], splits, classes, tuple(options.modalities or encoders), own),
         encoders=encoders,
         options=options,
-        split_seed=DEFAULT_SPLIT_SEED,
         classes=list(classes.values()),
-        warnings=[*_unknown_labels(segments, classes), *warnings],
+        warnings=warnings,
     )
 
 
@@ -175,53 +120,47 @@ class _Clip(NamedTuple):
     """Path of the file of sound alone relative to the folder, or nothing."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Windows:
-    """Windows of clips as records, in order. Millions of them take little memory."""
-
-    folder: Path
-    """Where the files lie."""
-    modalities: tuple[str, ...]
-    """Which streams are read."""
-    videos: np.ndarray
-    """Paths of files of video relative to the folder, of `as_paths`; empty where there is none: (clips,)."""
-    audios: np.ndarray
-    """Files of sound alone, likewise: (clips,)."""
-    starts: np.ndarray
-    """Where the clip begins in its file, in seconds: (clips,)."""
-    lengths: np.ndarray
-    """Seconds of the clip: (clips,)."""
-    numbers: np.ndarray
-    """Class numbers of all clips, one after the other: int64 (numbers,)."""
-    ends: np.ndarray
-    """Where each clip's numbers end in `numbers`: (clips,)."""
-    seconds: float
-    """Of a window."""
-    per_clip: int
-    """Windows of a clip."""
-
-    def __len__(self) -> int:
-        return len(self.videos) * self.per_clip
-
-    def __getitem__(self, index: int) -> Record:
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        clip, number = divmod(int(index), self.per_clip)
-        start = window_start(number, self.per_clip, length=float(self.lengths[clip]), window=self.seconds)
-        begin, seconds = float(self.starts[clip]) + start, min(self.seconds, float(self.lengths[clip]))
-        video, audio = self.videos[clip], self.audios[clip]
-        parts = {
-            modality: Media(os.path.join(self.folder, os.fsdecode(path)), start=begin, seconds=seconds)
-            for modality, path in (("audio", audio or video), ("video", video))
-            if path and modality in self.modalities
-        }
-        name = (video or audio).decode("utf-8", errors="replace")
-        first = self.ends[clip - 1] if clip else 0
-        return Record(
-            name=name if self.per_clip == 1 else f"{name} from {start:.2f} s",
-            raws=Streams(parts),
-            targets={"labels": self.numbers[first : self.ends[clip]].tolist()},
-        )
+def _windows(
+    tree: Tree,
+    clips: Sequence[_Clip],
+    splits: np.ndarray,
+    classes: Mapping[str, str],
+    modalities: tuple[str, ...],
+    own: AudioSetSettings,
+) -> Table:
+    """Windows of clips as rows, those of a clip side by side and in one split."""
+    count = own.windows_per_clip
+    clip = np.repeat(np.arange(len(clips)), count)
+    lengths = np.array([each.segment.end - each.segment.start for each in clips])
+    offsets = np.array(
+        [window_start(n, count, length=length, window=own.window) for length in lengths for n in range(count)]
+    )
+    starts = offsets + (0.0 if own.is_trimmed else np.array([each.segment.start for each in clips])[clip])
+    files = {
+        "audio": as_paths([each.audio or each.video for each in clips])[clip],
+        "video": as_paths([each.video for each in clips])[clip],
+    }
+    names = as_paths([each.video or each.audio for each in clips])[clip]
+    if count > 1:
+        names = np.array([b"%s from %.2f s" % pair for pair in zip(names, offsets, strict=True)])
+    number_of = {mid: number for number, mid in enumerate(classes)}
+    labels = [np.array([number_of[mid] for mid in each.segment.labels if mid in number_of], int) for each in clips]
+    return Table(
+        names=names,
+        raws={
+            modality: Streams(
+                Paths(tree.root, paths),
+                modality,
+                may_lack=len(modalities) > 1,
+                starts=starts,
+                seconds=np.minimum(own.window, lengths)[clip],
+            )
+            for modality, paths in files.items()
+        },
+        targets={"labels": Lists(labels, clip)},
+        splits=splits[clip],
+        groups=clip,
+    )
 
 
 def window_start(number: int, count: int, *, length: float, window: float) -> float:
@@ -235,11 +174,10 @@ def window_start(number: int, count: int, *, length: float, window: float) -> fl
     return max(0.0, min((number + 0.5) / count * length - window / 2, length - window))
 
 
-def _beside(base: Path, name: str) -> Path | None:
+def _beside(tree: Tree, name: str) -> Path | None:
     """A list in the folder, or in a folder in it."""
-    if (base / name).is_file():
-        return base / name
-    return next((path for path in sorted(base.glob(f"*/{name}")) if path.is_file()), None)
+    found = (path for folder in ("", *tree.folders[""]) if tree.has_file(path := joined(folder, name)))
+    return next((tree.root / path for path in found), None)
 
 
 def _read_segments(path: Path) -> list[Segment]:
@@ -266,13 +204,13 @@ def _read_segments(path: Path) -> list[Segment]:
     return segments
 
 
-def _classes(base: Path, segments: Sequence[Segment]) -> dict[str, str]:
+def _classes(tree: Tree, segments: Sequence[Segment]) -> dict[str, str]:
     """Machine id -> name of each class, in their order; the ids themselves where no list names them."""
-    if path := _beside(base, CLASSES):
+    if path := _beside(tree, CLASSES):
         rows = read_table(path, ("mid", "display_name"))
         return {row["mid"]: row["display_name"] for row in rows}
     used = {mid for segment in segments for mid in segment.labels}
-    if path := _beside(base, ONTOLOGY):
+    if path := _beside(tree, ONTOLOGY):
         with faults_of(path):
             named = {str(entry["id"]): str(entry["name"]) for entry in json.loads(read_file(path))}
         return {mid: name for mid, name in named.items() if mid in used}
@@ -288,9 +226,9 @@ def _unknown_labels(segments: Mapping[Path, Sequence[Segment]], classes: Mapping
 class _MediaFiles:
     """The media files below a folder by the ids in their names."""
 
-    def __init__(self, base: Path, wanted: set[str]) -> None:
+    def __init__(self, tree: Tree, wanted: set[str]) -> None:
         self.of_video: dict[str, list[tuple[float | None, str]]] = {}
-        for path in files_below(base, VIDEO_SUFFIXES + AUDIO_SUFFIXES):
+        for path in tree.below(suffixes=VIDEO_SUFFIXES + AUDIO_SUFFIXES):
             stem = file_stem(path)
             for begin in (0, 1) if stem.startswith("Y") else (0,):
                 name, rest = stem[begin : begin + _ID_LENGTH], stem[begin + _ID_LENGTH :]
@@ -312,32 +250,6 @@ class _MediaFiles:
         if len(found) < len(segments):
             warnings.append(f"{len(segments) - len(found)} of {len(segments)} segments of {path.name} have no file")
         return found
-
-
-def _as_windows(
-    clips: Sequence[_Clip],
-    classes: Mapping[str, str],
-    *,
-    folder: Path,
-    modalities: tuple[str, ...],
-    seconds: float,
-    per_clip: int,
-    is_trimmed: bool,
-) -> Windows:
-    number_of = {mid: number for number, mid in enumerate(classes)}
-    numbers = [[number_of[mid] for mid in clip.segment.labels if mid in number_of] for clip in clips]
-    return Windows(
-        folder=folder,
-        modalities=modalities,
-        videos=as_paths([clip.video for clip in clips]),
-        audios=as_paths([clip.audio for clip in clips]),
-        starts=np.array([0.0 if is_trimmed else clip.segment.start for clip in clips]),
-        lengths=np.array([clip.segment.end - clip.segment.start for clip in clips]),
-        numbers=np.array([number for each in numbers for number in each], dtype=np.int64),
-        ends=np.cumsum([len(each) for each in numbers], dtype=np.int64),
-        seconds=seconds,
-        per_clip=per_clip,
-    )
 
 
 def _encoders(clips: Sequence[_Clip], window: float) -> dict[str, Encoder]:

@@ -1,18 +1,21 @@
-"""Names of classes and their numbers, however a data set says them."""
+"""Names of classes and their numbers, however a data set has them."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hiperceiver.data.encoded import NO_LABEL
 from hiperceiver.data.encoders.image import read_labels
-from hiperceiver.data.record import Records
-from hiperceiver.data.sources.source import CommonOptions, SourceTask, dealt
+from hiperceiver.data.record import Column, Table
+
+if TYPE_CHECKING:
+    pass
 
 CLASSES_FILE = "classes.txt"
 """In a folder: the names of the classes, one a line, in the order of their numbers."""
@@ -20,36 +23,120 @@ MAX_MASKS_LOOKED_AT = 1000
 """To find the number of classes of masks when it is not given."""
 
 
-def number_classes(
-    words: Iterable[str | None], classes: Sequence[str] | None, *, source: str
-) -> tuple[tuple[str, ...], dict[str, int]]:
-    """Names of the classes, and word -> number of the class that it means.
+class Labels:
+    """A column of class numbers, of which a few may be faulty.
 
-    Args:
-        words: names or numbers of classes as the data has them; None where there is none.
-        classes: the names in their order. Numbers in data whose classes are names count these, from 0. By default the
-            names are the words, sorted, and numbers in their own order.
-        source: for messages.
+    >>> labels = Labels([0, 1], {1: "its label cannot be read"})
+    >>> labels[0], np.asarray(labels).tolist()
+    (0, [0, 1])
+    """
 
-    Raises:
-        ValueError: a word is not among `classes`.
+    def __init__(self, numbers: Any, faults: Mapping[int, str] | None = None) -> None:
+        """Args: class numbers, -1 = none; row -> what is wrong with it."""
+        self.numbers = np.asarray(numbers, dtype=np.int64)
+        self.faults = dict(faults or {})
 
-    >>> number_classes(["10", "2", None, "2"], None, source="data")
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, row: int) -> int:
+        if row in self.faults:
+            raise ValueError(self.faults[row])
+        return int(self.numbers[row])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self.numbers if dtype is None else self.numbers.astype(dtype)
+
+
+class Lists:
+    """Lists of class numbers as a column, without an object for each. Several rows may share one.
+
+    >>> Lists([np.array([4, 2]), np.array([], int)], rows=[0, 0, 1])[1]
+    [4, 2]
+    """
+
+    def __init__(self, lists: Sequence[np.ndarray], rows: Any) -> None:
+        """Args: class numbers; which of the lists each row has."""
+        self.numbers = np.concatenate([np.zeros(0, dtype=np.int64), *lists])
+        self.ends = np.cumsum([0, *map(len, lists)])
+        self.rows = np.asarray(rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, row: int) -> list[int]:
+        number = self.rows[row]
+        return self.numbers[self.ends[number] : self.ends[number + 1]].tolist()
+
+
+class Renumbered:
+    """A column of lists of class numbers, brought to other numbers when they are read."""
+
+    def __init__(self, cells: Column, lookup: np.ndarray) -> None:
+        """Args: lists; number -> other number, -1 = left out."""
+        self.cells = cells
+        self.lookup = lookup
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    def __getitem__(self, row: int) -> list[int] | None:
+        cell = self.cells[row]
+        return None if cell is None else [int(n) for n in self.lookup[np.asarray(cell, dtype=np.int64)] if n >= 0]
+
+
+def number_classes(words: Iterable[str | None]) -> tuple[tuple[str, ...], dict[str, int]]:
+    """Names of the classes, sorted, numbers in their own order; and word -> number.
+
+    >>> number_classes(["10", "2", None, "2"])
     (('2', '10'), {'2': 0, '10': 1})
-    >>> number_classes(["1", "0"], ["cat", "dog"], source="data")
-    (('cat', 'dog'), {'0': 0, '1': 1})
     """
     present = {word for word in words if word is not None}
-    if classes is None:
-        names = sorted(present, key=lambda word: (0, int(word), word) if word.isdecimal() else (1, 0, word))
-        return tuple(names), {name: number for number, name in enumerate(names)}
-    names = tuple(classes)
-    are_counted = all(word.isdecimal() for word in present) and not any(name.isdecimal() for name in names)
-    numbers = {str(number) if are_counted else name: number for number, name in enumerate(names)}
-    if unknown := sorted(present - set(numbers)):
-        known = f"{', '.join(names)}{' or their numbers' if are_counted else ''}"
+    names = sorted(present, key=lambda word: (0, int(word), word) if word.isdecimal() else (1, 0, word))
+    return tuple(names), {name: number for number, name in enumerate(names)}
+
+
+def numbers_within(names: Sequence[str], given: Sequence[str]) -> dict[str, int]:
+    """Word -> number among given classes; numbers in data without names count these, from 0.
+
+    >>> numbers_within(["0", "1"], ["cat", "dog"])
+    {'0': 0, '1': 1}
+    """
+    are_counted = all(name.isdecimal() for name in names) and not any(name.isdecimal() for name in given)
+    return {str(number) if are_counted else name: number for number, name in enumerate(given)}
+
+
+def choose_classes(
+    source: str, names: Sequence[str], table: Table, given: Sequence[str]
+) -> tuple[tuple[str, ...], Table]:
+    """The given classes, and the table with their numbers.
+
+    Args:
+        source: for messages.
+        names: of the data's classes.
+        table: with the target `label` or `labels`.
+        given: names in their order; none: the data's own.
+
+    Raises:
+        ValueError: the data holds another class.
+    """
+    if not given or tuple(given) == tuple(names):
+        return tuple(names), table
+    numbers = numbers_within(names, given)
+    lookup = np.array([*(numbers.get(name, -1) for name in names), -1], dtype=np.int64)
+    targets = dict(table.targets)
+    present: set[int] = set()
+    if "label" in targets:
+        present.update(np.unique(table.cells("label")).tolist())
+        column = targets["label"]
+        targets["label"] = Labels(lookup[np.asarray(column)], getattr(column, "faults", None))
+    if "labels" in targets:
+        present.update(number for row in table.rows for number in targets["labels"][int(row)] or ())
+        targets["labels"] = Renumbered(targets["labels"], lookup)
+    if unknown := sorted(names[number] for number in present if number >= 0 and lookup[number] < 0):
+        known = f"{', '.join(given)}{'' if numbers.keys() <= set(given) else ' or their numbers'}"
         raise ValueError(f"classes: expected only {known}, found {', '.join(unknown[:5])} in {source}")
-    return names, numbers
+    return tuple(given), replace(table, targets=targets)
 
 
 def read_class_names(folder: Path) -> tuple[str, ...] | None:
@@ -75,12 +162,12 @@ def read_class_names(folder: Path) -> tuple[str, ...] | None:
 
 
 def mask_classes(
-    train: Records, classes: Sequence[str] | None, folder: Path | None, warnings: list[str]
+    train: Table, classes: Sequence[str] | None, folder: Path | None, warnings: list[str]
 ) -> tuple[str, ...]:
     """Names of the classes of masks: as given, of the folder's file `classes.txt`, or the numbers that masks hold.
 
     Args:
-        train: training records with a target `segmentation`.
+        train: training rows with a target `segmentation`.
         classes: the names, if they are given.
         folder: where `classes.txt` may lie.
         warnings: gets a line if the names are numbers.
@@ -104,33 +191,3 @@ def mask_classes(
         f"class names are not given: numbers 0 to {max(seen)}, as in {count} training masks (see {CLASSES_FILE})"
     )
     return tuple(str(number) for number in range(int(max(seen)) + 1))
-
-
-def with_unlabelled(
-    records: Mapping[str, Sequence[Any]], unlabelled: Mapping[str, Sequence[Any]], options: CommonOptions
-) -> dict[str, Sequence[Any]]:
-    """Records that have the task's target; without a task also those that have none, which are only trained on.
-
-    So what is tested on is the same for every task.
-
-    Args:
-        records: by split, with targets.
-        unlabelled: by split, without.
-        options: of the source.
-    """
-    extra = unlabelled.get("train", ())
-    if options.task != "none" or not extra:
-        return dict(records)
-    splits = dict(records)
-    if "validation" not in splits:
-        numbers = np.array([record.targets.get("label", 0) for record in splits["train"]], dtype=np.int64)
-        shares = {"test_share": 0.0} if "test" in splits else {}
-        for split, rows in dealt(numbers, options.split_seed or 0, **shares).items():
-            if len(rows):
-                splits[split] = [records["train"][row] for row in rows]
-    splits["train"] = [*splits["train"], *extra]
-    return splits
-
-
-TARGET_OF_TASK: dict[SourceTask, str] = {"multilabel": "labels", "regression": "values", "segmentation": "segmentation"}
-"""The target without which a record is no example of a task. (`classification` leaves such records out itself.)"""

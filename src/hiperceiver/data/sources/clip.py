@@ -23,7 +23,6 @@ seconds of one core. Instead it is decoded once and its frames are kept at 256 x
 from __future__ import annotations
 
 from functools import cache
-from typing import Unpack
 
 import numpy as np
 
@@ -31,9 +30,10 @@ from hiperceiver.data.encoders.audio import AudioEncoder
 from hiperceiver.data.encoders.image import ImageEncoder
 from hiperceiver.data.encoders.video import VideoEncoder
 from hiperceiver.data.media import read_audio, read_frames
-from hiperceiver.data.record import Record
+from hiperceiver.data.record import Table
 from hiperceiver.data.sources.packaged import packaged_files
-from hiperceiver.data.sources.source import SPLITS, Common, CommonOptions, Source, make_source
+from hiperceiver.data.sources.source import Source, SourceOptions, make_source
+from hiperceiver.settings.data import ClipSettings
 
 FRAMES_PER_SECOND = 25
 KEPT_SIZE = (256, 455)
@@ -61,38 +61,36 @@ def read_film() -> tuple[np.ndarray, np.ndarray, int]:
     return frames, sound, rate
 
 
-def open_clip(*, frames: int = 16, **common: Unpack[Common]) -> Source:
-    """Windows of a film; two modalities, `audio` and `video`.
+def open_clip(own: ClipSettings, options: SourceOptions) -> Source:
+    """Windows of a film; two modalities, `audio` and `video`. There are no tasks.
 
-    Args:
-        frames: length of a window in frames of the film, 8 to 64; a second has 25.
-        common: see `CommonOptions`. There are no tasks. The split is by time: `split_seed` only draws the examples of
-            `max_train_examples`.
+    The split is by time: `split_seed` only chooses the examples of `max_train_examples`.
 
     Raises:
         ValueError: an option does not fit, or a package that is needed is not installed.
     """
-    options = CommonOptions(**common)
-    if options.task != "none":
-        raise ValueError(f"task: the source 'clip' has no targets; got {options.task!r}")
-    if not FRAMES[0] <= frames <= FRAMES[1]:
-        raise ValueError(f"frames: expected {FRAMES[0]} to {FRAMES[1]}, got {frames}")
+    options.check_task("clip", ())
+    frames = own.frames
     film, sound, rate = read_film()
     test = len(film) - max(round(TEST_SHARE * len(film)), frames)
     validation = test - max(round(VALIDATION_SHARE * len(film)), frames)
     if validation < frames:  # too short for three parts
         validation = test
-    bounds = {"train": (0, validation), "validation": (validation, test), "test": (test, len(film))}
-    records: dict[str, list[Record]] = {split: [] for split in SPLITS}
-    for split, (first, last) in bounds.items():
-        for start in range(first, last - frames + 1, frames // 8):
-            begin, end = (number * rate // FRAMES_PER_SECOND for number in (start, start + frames))
-            raws = {"audio": (sound[begin:end], rate), "video": film[start : start + frames]}
-            records[split].append(Record(name=f"frames {start} to {start + frames}", raws=raws))
+    parts = [(0, validation), (validation, test), (test, len(film))]
+    starts = [list(range(first, last - frames + 1, frames // 8)) for first, last in parts]
+    windows = [start for each in starts for start in each]
+    sounds = [
+        (sound[start * rate // FRAMES_PER_SECOND : (start + frames) * rate // FRAMES_PER_SECOND], rate)
+        for start in windows
+    ]
     seconds = frames / FRAMES_PER_SECOND
     return make_source(
         name="clip",
-        records=records,
+        table=Table(
+            names=[f"frames {start} to {start + frames}" for start in windows],
+            raws={"audio": sounds, "video": [film[start : start + frames] for start in windows]},
+            splits=np.repeat(np.arange(len(parts)), [len(each) for each in starts]),
+        ),
         encoders={"audio": AudioEncoder(rate=16000, seconds=seconds), "video": VideoEncoder(size=(64, 64), frames=8)},
         options=options,
     )

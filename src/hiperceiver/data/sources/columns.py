@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
 from typing import Any, get_args
 
 from hiperceiver.data.packages import import_extra
 from hiperceiver.data.sources.kinds import Kind
-from hiperceiver.data.sources.source import SourceTask
+from hiperceiver.settings.data import SourceTask, TableSettings
 
 _LABEL_NAMES = ("label", "labels", "class", "target")
 _USUAL_NAMES = {
@@ -19,22 +19,6 @@ _USUAL_NAMES = {
     "bytes": ("text", "sentence", "content", "document", "bytes"),
 }
 _MASK_NAMES = ("mask", "annotation", "segmentation")
-
-
-@dataclass(frozen=True, kw_only=True)
-class AskedColumns:
-    """Which columns the user named; None or nothing where it is to be found out."""
-
-    modalities: Mapping[str, str] | None = None
-    """Modality -> column, or `column:kind`."""
-    label: str | None = None
-    """Column of a class, or of a list of classes."""
-    labels: Mapping[str, str] = field(default_factory=dict)
-    """For joint labels: name -> column."""
-    values: Sequence[str] = ()
-    """Columns of numbers."""
-    mask: str | None = None
-    """Column of masks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,30 +41,34 @@ class Columns:
     """Column of the classes by which splits are drawn: found, never told, so that it is the same for every task."""
 
 
-def find_columns(features: Mapping[str, Any], asked: AskedColumns, task: SourceTask) -> Columns:
-    """Columns by what was asked for, by their types and by usual names.
+def find_columns(features: Mapping[str, Any], own: TableSettings, task: SourceTask) -> Columns:
+    """Columns as they are named, or by their types and usual names.
 
     A column of classes is found whatever the task, so that the splits are the same for each.
 
     Args:
         features: column -> its type, of `datasets`.
-        asked: what the user named.
+        own: which columns the user named.
         task: what must be there.
 
     Raises:
         ValueError: a column is missing; the message gives the columns that there are.
     """
+    given = (own.label_columns,) if isinstance(own.label_columns, str) else own.label_columns
+    labels = dict(given) if isinstance(given, Mapping) else {column: column for column in given}
+    values = (own.value_columns,) if isinstance(own.value_columns, str) else own.value_columns
     for argument, columns in {
-        "label_column": [asked.label] if asked.label is not None else [],
-        "label_columns": list(asked.labels.values()),
-        "value_columns": list(asked.values),
-        "mask_column": [asked.mask] if asked.mask is not None else [],
+        "label_column": [own.label_column] if own.label_column is not None else [],
+        "label_columns": list(labels.values()),
+        "value_columns": list(values),
+        "mask_column": [own.mask_column] if own.mask_column is not None else [],
     }.items():
         for column in columns:
             check_column(features, column, argument=argument)
-    modalities, kinds = _find_modalities(features, asked)
+    named = {*labels.values(), *values, own.label_column, own.mask_column}
+    modalities, kinds = _find_modalities(features, own.columns, named)
     others = {name: feature for name, feature in features.items() if name not in modalities.values()}
-    label = asked.label if asked.label is not None else _find_label(others)
+    label = own.label_column if own.label_column is not None else _find_label(others)
     if task in ("classification", "multilabel"):
         label = label or next((name for name in _LABEL_NAMES if name in others), None)
         if label is None:
@@ -88,26 +76,25 @@ def find_columns(features: Mapping[str, Any], asked: AskedColumns, task: SourceT
         if is_list(features[label]) != (task == "multilabel"):
             expected, got = ("a class", "lists") if task == "classification" else ("a list of classes", "single ones")
             raise ValueError(f"label_column: for {task} expected {expected} in each row of {label!r}, got {got}")
-    if task == "joint" and not asked.labels:
+    if task == "joint" and not labels:
         raise ValueError("label_columns: expected columns of labels for the task joint, got none")
-    for name in asked.labels:
+    for name in labels:
         if name in modalities:
             raise ValueError(f"label_columns: expected names that no modality has, got {name!r}")
-    values = tuple(asked.values)
-    if not values and asked.label is None:
+    if not values and own.label_column is None:
         values = tuple(name for name in (*_LABEL_NAMES, "value", "y") if is_value(others.get(name), "float"))[:1]
     if task == "regression" and not values:
         raise _missing("value_columns", "numbers", features)
     mask = None
     if task == "segmentation":
-        mask = asked.mask if asked.mask is not None else _find_mask(others)
+        mask = own.mask_column if own.mask_column is not None else _find_mask(others)
         if mask is None:
             raise _missing("mask_column", "masks", features)
     return Columns(
         modalities=modalities,
         kinds=kinds,
         label=label,
-        labels=asked.labels,
+        labels=labels,
         values=values,
         mask=mask,
         strata=_find_label(features),
@@ -158,14 +145,15 @@ def undecoded(table: Any, features: Mapping[str, Any]) -> Any:
     return table
 
 
-def _find_modalities(features: Mapping[str, Any], asked: AskedColumns) -> tuple[dict[str, str], dict[str, str]]:
+def _find_modalities(
+    features: Mapping[str, Any], given: Mapping[str, str] | None, targets: Set[str | None]
+) -> tuple[dict[str, str], dict[str, str]]:
     """Modality -> column, and -> kind."""
-    if asked.modalities is not None:
-        if not asked.modalities:
+    if given is not None:
+        if not given:
             raise ValueError("columns: expected at least one modality, got none")
-        found = {modality: _parsed(features, modality, text) for modality, text in asked.modalities.items()}
+        found = {modality: _parsed(features, modality, text) for modality, text in given.items()}
         return {each: column for each, (column, _) in found.items()}, {each: kind for each, (_, kind) in found.items()}
-    targets = {asked.label, asked.mask, *asked.labels.values(), *asked.values}
     free = {name: feature for name, feature in features.items() if name not in targets}
     columns: dict[str, str] = {}
     for kind in ("image", "audio", "video"):

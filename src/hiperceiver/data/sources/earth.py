@@ -33,18 +33,19 @@ reaches 56.1% on the pixels and 59.4% on the mean colour (the best on validation
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
-from typing import Any, Unpack
+from typing import Any
 
 import numpy as np
 
 from hiperceiver.data.baselines import colour_lookup_baseline, nearest_neighbour_baseline
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.encoders.image import ImageEncoder, open_picture
-from hiperceiver.data.record import Record
+from hiperceiver.data.record import Table
 from hiperceiver.data.sources.packaged import packaged_files
-from hiperceiver.data.sources.source import SPLITS, Common, CommonOptions, Floor, Source, make_source
+from hiperceiver.data.sources.source import Floor, Source, SourceOptions, make_source
+from hiperceiver.settings.data import EarthSettings
 
 LAND_COVER: tuple[tuple[str, tuple[int, int, int]], ...] = (
     ("water", (28, 13, 255)),
@@ -116,32 +117,24 @@ def read_relief() -> np.ndarray:
     return _read_picture("etopo1.jpg")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class EarthTiles:
-    """Tiles of the Earth as records. Sent to another process it carries corners and labels only, not the pictures."""
+class _Tiles:
+    """Tiles of a picture or of the map as a column of views, or their names. Another process gets corners only."""
 
-    side: int
-    """Pixels along the side of a tile."""
-    corners: np.ndarray
-    """Top row and left column of each tile in the picture: (tiles, 2)."""
-    labels: np.ndarray | None = None
-    """Each tile's class number, int64 (tiles,); None where the tiles have none."""
-    modalities: tuple[str, ...] = ("image",)
-    """What is read, of `image` and `relief`."""
+    def __init__(self, what: str, side: int, corners: np.ndarray) -> None:
+        """Args: `image`, `relief`, `classes` or `name`; pixels along a side; top row and left column (tiles, 2)."""
+        self.what = what
+        self.side = side
+        self.corners = corners
 
     def __len__(self) -> int:
         return len(self.corners)
 
-    def __getitem__(self, index: int) -> Record:
-        """A tile as views of the pictures and of the map: `label` and `segmentation` are its targets."""
-        y, x = (int(n) for n in self.corners[index])
-        rows, columns = slice(y, y + self.side), slice(x, x + self.side)
-        picture, land_cover = read_maps()
-        raws = {name: (picture if name == "image" else read_relief())[rows, columns] for name in self.modalities}
-        targets: dict[str, Any] = {"segmentation": land_cover[rows, columns]}
-        if self.labels is not None:
-            targets["label"] = int(self.labels[index])
-        return Record(name=f"earth tile at row {y}, column {x}", raws=raws, targets=targets)
+    def __getitem__(self, row: int) -> Any:
+        y, x = (int(n) for n in self.corners[row])
+        if self.what == "name":
+            return f"earth tile at row {y}, column {x}"
+        whole = read_relief() if self.what == "relief" else read_maps()[self.what == "classes"]
+        return whole[y : y + self.side, x : x + self.side]
 
 
 def deal_blocks(num_blocks: int, seed: int) -> np.ndarray:
@@ -164,29 +157,25 @@ def deal_blocks(num_blocks: int, seed: int) -> np.ndarray:
     return np.concatenate(dealt)
 
 
-def open_earth(*, size: int | tuple[int, int] | None = None, min_land: float = 0.0, **common: Unpack[Common]) -> Source:
-    """Tiles of the Earth.
+def open_earth(own: EarthSettings, options: SourceOptions) -> Source:
+    """Tiles of the Earth. Modalities: `image`, and `relief` if it is chosen.
 
-    Args:
-        size: pixels along the side of a tile, 8 to 2048; by default that of encoders that are given, or else 64, and 24
-            for classification. Encoders that are given are brought to it.
-        min_land: leave out training tiles with a smaller share of land; validation and test stay whole.
-        common: see `CommonOptions`. Tasks: `classification` (the class that holds at least half of a land tile, 9
-            classes) and `segmentation` (the class of every pixel, 17 classes). Modalities: `image`, and `relief` if it
-            is asked for. `split_seed`: which blocks of the Earth are for test.
+    Tasks: `classification` (the class that holds at least half of a land tile, 9 classes) and `segmentation` (the class
+    of every pixel, 17 classes). `split_seed` draws the blocks of the Earth for test. Encoders that are given are
+    brought to the size of a tile.
 
     Raises:
         ValueError: a value is out of its range, or the packages with the data are not installed.
     """
-    options = CommonOptions(**common)
     options.check_task("earth", ("classification", "segmentation"))
     is_classified = options.task == "classification"
+    size = own.size
     if size is None:
         given_sizes = (each.size for each in (options.encoders or {}).values() if isinstance(each, ImageEncoder))
         size = next(given_sizes, DEFAULT_SIZE[options.task])
     side = _side(size)
-    if not 0 <= min_land <= 1 or (min_land > 0 and is_classified):
-        raise ValueError(f"min_land: expected a share from 0 to 1, and 0 for classification, got {min_land}")
+    if own.min_land > 0 and is_classified:
+        raise ValueError(f"min_land: expected a share from 0 to 1, and 0 for classification, got {own.min_land}")
     _, land_cover = read_maps()
     height, width = land_cover.shape
     top, bottom = round(TOP * height), round(BOTTOM * height)
@@ -200,7 +189,7 @@ def open_earth(*, size: int | tuple[int, int] | None = None, min_land: float = 0
     block_rows, block_columns = num_rows // tiles_per_block, num_columns // tiles_per_block
     block_row, block_column = row // tiles_per_block, column // tiles_per_block
     is_inside = (block_row < block_rows) & (block_column < block_columns)
-    split = np.zeros(len(corners), dtype=np.int64)
+    split = np.zeros(len(corners), dtype=np.int8)
     seed = DEFAULT_SPLIT_SEED if options.split_seed is None else options.split_seed
     dealt = deal_blocks(block_rows * block_columns, seed)
     split[is_inside] = dealt[(block_row * block_columns + block_column)[is_inside]]
@@ -211,34 +200,29 @@ def open_earth(*, size: int | tuple[int, int] | None = None, min_land: float = 0
         largest = share.argmax(0)
         is_used = (share.max(0) >= 0.5) & np.isin(largest, TILE_CLASSES)
         labels = np.searchsorted(TILE_CLASSES, largest)
-    elif min_land > 0:
-        is_used = (split != 0) | ((tiles != WATER).mean((1, 3)).ravel() >= min_land)
-
-    modalities = tuple(options.modalities or ("image",))
-    records: dict[str, EarthTiles] = {}
-    for number, name in enumerate(SPLITS):
-        chosen = np.flatnonzero(is_used & (split == number))
-        records[name] = EarthTiles(
-            side=side,
-            corners=corners[chosen],
-            labels=None if labels is None else labels[chosen],
-            modalities=tuple(name for name in modalities if name in MODALITIES),
-        )
-    if len(records["train"]) == 0 or len(records["test"]) == 0:
-        what = "are mostly of one land class" if is_classified else f"have a land share of {min_land}"
+    elif own.min_land > 0:
+        is_used = (split != 0) | ((tiles != WATER).mean((1, 3)).ravel() >= own.min_land)
+    if not {0, 2} <= set(split[is_used].tolist()):
+        what = "are mostly of one land class" if is_classified else f"have a land share of {own.min_land}"
         tiles_that = f"tiles of {side} x {side} pixels that {what}"
         raise ValueError(f"size: expected a smaller size, because too few {tiles_that} remain, got {side}")
     given = None if options.encoders is None else {name: _at(side, each) for name, each in options.encoders.items()}
+    table = Table(
+        names=_Tiles("name", side, corners),
+        raws={name: _Tiles(name, side, corners) for name in MODALITIES},
+        targets={"segmentation": _Tiles("classes", side, corners), **({} if labels is None else {"label": labels})},
+        splits=split,
+    )
     return make_source(
         name="earth",
-        records=records,
+        table=table.take(is_used),
         encoders={name: ImageEncoder(size=(side, side)) for name in MODALITIES},
-        options=replace(options, modalities=modalities, encoders=given),
+        options=replace(options, modalities=options.modalities or MODALITIES[:1], encoders=given),
         split_seed=DEFAULT_SPLIT_SEED,
         background_class=WATER,
         classes=[LAND_COVER[number][0] for number in (TILE_CLASSES if is_classified else range(len(LAND_COVER)))],
-        floor=None if options.task == "none" else _floor,
-        note="" if options.task == "none" else NOTE,
+        floor=_floor,
+        note=NOTE,
     )
 
 

@@ -11,420 +11,322 @@ Masks may also lie in `annotations` or `labels`, and these layouts may have the 
 FOLDER/images/train/1.jpg.
 
 What the files hold follows from the endings of their names: the most frequent kind is read, and gives the modality its
-name; files of other kinds are passed over with one warning. `kind` says it instead, and must for volumes and feature
+name; files of other kinds are passed over with one warning. `kind` chooses it instead, and must for volumes and feature
 vectors. With several kinds, as in `image+audio`, files of the same name but for the ending are one example, and one
 that lacks some is an example without these modalities; `audio+video` reads both from each clip.
 
-Only names are looked at; files are opened when they are read. Hidden files are passed over.
+Only names are looked at; files are opened when they are read.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import compress
-from pathlib import Path, PurePath
-from typing import Any, Unpack
 
-from hiperceiver.data.encoded import EncodedRecords
-from hiperceiver.data.media import Media
-from hiperceiver.data.record import Record
-from hiperceiver.data.sources.classes import (
-    CLASSES_FILE,
-    TARGET_OF_TASK,
-    mask_classes,
-    number_classes,
-    read_class_names,
-    with_unlabelled,
-)
-from hiperceiver.data.sources.kinds import (
-    ENDINGS,
-    LOOKED_AT,
-    OTHER_ENDINGS,
-    ending_of,
-    kind_of,
-    offered_encoders,
-    split_kinds,
-)
+import numpy as np
+
+from hiperceiver.data.record import SPLITS, TRAIN, Column, Table
+from hiperceiver.data.sources.classes import CLASSES_FILE, Labels, mask_classes, number_classes, read_class_names
+from hiperceiver.data.sources.kinds import ENDINGS, OTHER_ENDINGS, ending_of, split_kinds
 from hiperceiver.data.sources.label_list import LABEL_LIST, read_label_list
-from hiperceiver.data.sources.lists import Streams
-from hiperceiver.data.sources.source import SPLITS, Common, CommonOptions, Source, make_source
+from hiperceiver.data.sources.source import Source, SourceOptions, make_source
+from hiperceiver.data.sources.tree import SPLIT_NAMES, Paths, Streams, Tree, as_paths, joined
+from hiperceiver.settings.data import FolderSettings
 
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
-}
-"""Names of split folders (and of a dataset's splits) -> our names."""
 IMAGE_FOLDER = "images"
 MASK_FOLDERS = ("masks", "annotations", "labels")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Files:
-    """The files of one example. Paths are relative to the folder, with `/`."""
-
-    name: str
-    """The first file."""
-    paths: Mapping[str, str]
-    """Modality -> file."""
-    group: str | None = None
-    """The name of its class folder; None if it lies in none."""
-    mask: str | None = None
-    """Its mask."""
-
-
 @dataclass(kw_only=True)
 class Listing:
-    """What lies in a folder."""
+    """The examples in a folder, a list a column."""
 
     kinds: tuple[str, ...]
     """Kinds of the files, which are the modalities' names."""
-    splits: dict[str, list[Files]]
-    """Our name of each split -> its examples; only `train` without split folders."""
+    names: list[str] = field(default_factory=list)
+    """The first file of each example. All paths are relative to the folder, with `/`."""
+    paths: dict[str, list[str | None]] = field(default_factory=dict)
+    """Kind -> file of each example."""
+    groups: list[str | None] = field(default_factory=list)
+    """The name of the class folder of each; None if it lies in none."""
+    masks: list[str | None] = field(default_factory=list)
+    """The mask of each, if there are masks."""
+    splits: list[int] = field(default_factory=list)
+    """Number of the split of each."""
     warnings: list[str] = field(default_factory=list)
     """What was odd."""
 
 
-def open_folder(
-    folder: str | Path, *, kind: str | None = None, classes: Sequence[str] | None = None, **common: Unpack[Common]
-) -> Source:
+def matches(tree: Tree) -> bool:
+    """Any folder may be one of files."""
+    return True
+
+
+def open_folder(tree: Tree, own: FolderSettings, options: SourceOptions) -> Source:
     """The files of a local folder; see the module for layouts.
 
-    Args:
-        folder: where they lie.
-        kind: what the files hold, such as `audio`, `volume`, `audio+video` or `image+audio`; by default the kind of
-            most of them, or if given encoders read none of that, what these read.
-        classes: names of the classes in their order, for example a trained model's. By default the names of the class
-            folders, sorted; for masks, of the file `classes.txt`, or their numbers.
-        **common: see `CommonOptions`.
-
     Raises:
-        ValueError: the folder cannot be read, or has not what the task needs.
+        ValueError: the folder has not what the task needs, or an option does not fit; in one line.
     """
-    options = CommonOptions(**common)
-    options.check_task(str(folder), ("classification", "multilabel", "segmentation", "regression"))
-    root = Path(folder).expanduser()
-    if not root.is_dir():
-        raise ValueError(f"{root}: {'expected a folder, got a file' if root.exists() else 'no such folder'}")
-    try:
-        listing = list_folder(root, kind, is_mask_needed=options.task == "segmentation")
-        if kind is None and (wanted := _kinds_of_encoders(listing, options)):
-            listing = list_folder(root, "+".join(wanted))
-    except OSError as error:
-        raise ValueError(f"{error.filename or root}: {(error.strerror or 'cannot be read').lower()}") from error
-    records, names = _records(root, listing, options, classes)
-    train = records["train"]
-    encoders = offered_encoders(
-        str(folder),
-        {modality: modality for modality in listing.kinds},
-        lambda modality: EncodedRecords(records=train, encoders={}).raws(modality, LOOKED_AT),
-        options,
+    options.check_task(tree.name, ("classification", "multilabel", "segmentation", "regression"))
+    listing = list_examples(tree, own.kind, is_mask_needed=options.task == "segmentation")
+    if own.kind is None and (kinds := _kinds_of_encoders(listing, options)):
+        listing = list_examples(tree, "+".join(kinds))
+    targets, names, is_known = _targets(tree, listing, options)
+    table = Table(
+        names=as_paths(listing.names),
+        raws=_raws(tree, listing),
+        targets=targets,
+        splits=np.array(listing.splits, dtype=np.int8),
+        only_trains=None if is_known.all() or not is_known.any() else ~is_known,
     )
+    train = table.split(TRAIN)
+    if not is_known[train.rows].any() and is_known.any():
+        target = {"multilabel": "labels", "regression": "values"}.get(options.task, options.task)
+        raise ValueError(f"{tree.root}: expected {target} of training files, found none")
+    if options.task == "segmentation":
+        classes = mask_classes(train.take(is_known[train.rows]), options.classes, tree.root, listing.warnings)
+    else:
+        classes = names.get(_TARGET_NAMES.get(options.task, ""), ())
     return make_source(
-        name=str(folder), records=records, encoders=encoders, options=options, classes=names, warnings=listing.warnings
+        name=tree.name,
+        table=table,
+        encoders={kind: kind for kind in listing.kinds},
+        options=options,
+        classes=classes,
+        class_names=() if options.task == "segmentation" else read_class_names(tree.root) or (),
+        warnings=listing.warnings,
     )
 
 
-def _kinds_of_encoders(listing: Listing, options: CommonOptions) -> tuple[str, ...]:
-    """What given encoders read, if the files' endings tell something else; nothing if they agree."""
+_TARGET_NAMES = {"classification": "label", "multilabel": "labels", "regression": "values"}
+
+
+def _kinds_of_encoders(listing: Listing, options: SourceOptions) -> tuple[str, ...]:
+    """What given encoders read, if the files' endings say something else; nothing if they agree."""
     given = options.encoders or {}
     kinds = tuple(given[modality].kind for modality in options.modalities or given if modality in given)
     is_enough = set(kinds) <= set(listing.kinds) if options.modalities else not set(kinds).isdisjoint(listing.kinds)
     return () if is_enough or len(set(kinds)) < len(kinds) or "bytes" in kinds else kinds
 
 
-def list_folder(folder: Path, kind: str | None = None, *, is_mask_needed: bool = False) -> Listing:
-    """The examples of each split.
+def list_examples(tree: Tree, kind: str | None = None, *, is_mask_needed: bool = False) -> Listing:
+    """The examples in a folder.
 
     Args:
-        folder: where they lie.
-        kind: as in `open_folder`.
+        tree: the folder.
+        kind: as in `FolderSettings`.
         is_mask_needed: refuse a folder without masks.
 
     Raises:
         ValueError: the folder holds no files of these kinds, or none of the layouts.
-        OSError: the folder cannot be read.
     """
-    warnings: list[str] = []
     kinds = None if kind is None else split_kinds(kind)
-    pairs = _pairs(folder, warnings, is_mask_needed) if kinds in (None, ("image",)) else {}
-    if pairs:
-        listing = Listing(kinds=("image",), splits=pairs, warnings=warnings)
-    elif is_mask_needed:
+    listing = _pairs(tree, is_mask_needed) if kinds in (None, ("image",)) else None
+    if listing is None and is_mask_needed:
         expected = f"the folders {IMAGE_FOLDER} and {MASK_FOLDERS[0]} (or {' or '.join(MASK_FOLDERS[1:])})"
-        found = ", ".join(part.name for part in _folders(folder)) or "no folder"
-        raise ValueError(f"{folder}: for segmentation expected {expected}, found {found}")
-    else:
-        listing = _listing(folder, kinds, warnings)
-    if not any(listing.splits.values()):
+        found = ", ".join(tree.folders[""]) or "no folder"
+        raise ValueError(f"{tree.root}: for segmentation expected {expected}, found {found}")
+    if listing is None:
+        listing = _in_class_folders(tree, kinds)
+    listing.warnings += tree.warnings()
+    if not listing.names:
         kinds = kinds or tuple(ENDINGS)
         endings = [ending for each in kinds for ending in ENDINGS.get(each, OTHER_ENDINGS.get(each, ()))]
         what = f"{kind or 'pictures, sounds, clips, clouds, series or texts'} ({', '.join(endings)})"
-        raise ValueError(f"{folder}: expected {what}, found none")
-    read = {each for found in listing.splits.values() for files in found for each in files.paths}
-    if missing := [each for each in listing.kinds if each not in read]:
+        raise ValueError(f"{tree.root}: expected {what}, found none")
+    if missing := [each for each in listing.kinds if not any(listing.paths[each])]:
         endings = (*ENDINGS.get(missing[0], ()), *OTHER_ENDINGS.get(missing[0], ()))
-        raise ValueError(f"{folder}: expected files of {missing[0]} ({', '.join(endings)}), found only others")
-    for split in [split for split, found in listing.splits.items() if not found]:
-        warnings.append(f"the split folder of {split} holds no files that can be used")
-        del listing.splits[split]
-    if "train" not in listing.splits:
-        raise ValueError(f"{folder}: expected files for training, found only {', '.join(listing.splits)}")
+        raise ValueError(f"{tree.root}: expected files of {missing[0]} ({', '.join(endings)}), found only others")
+    if TRAIN not in listing.splits:
+        found = ", ".join(SPLITS[number] for number in sorted(set(listing.splits)))
+        raise ValueError(f"{tree.root}: expected files for training, found only {found}")
     return listing
 
 
-def _listing(folder: Path, kinds: tuple[str, ...] | None, warnings: list[str]) -> Listing:
+def _in_class_folders(tree: Tree, kinds: tuple[str, ...] | None) -> Listing:
     """Files in class folders, or in none."""
-    parts = _split_folders(folder)
-    files = {split: list(_files(folder, part, warnings)) for split, part in parts.items()}
+    parts = _split_folders(tree)
+    places: list[tuple[int, str, str | None]] = []  # split, folder, class
+    for split, part in parts.items():
+        places += [(split, part, None), *((split, joined(part, name), name) for name in tree.folders[part])]
+    files = [_files(tree, place, is_deep=group is not None) for _, place, group in places]
     if kinds is None:
-        counts = Counter(ending_of(path) for paths in files.values() for path in paths)
+        counts = Counter(ending_of(path) for paths in files for path in paths)
         # Of equally many the first kind, as for a folder of GIFs.
         kinds = (max(ENDINGS, key=lambda kind: sum(counts[ending] for ending in ENDINGS[kind])),)
-        is_taken = {path: ending_of(path) in ENDINGS[kinds[0]] for paths in files.values() for path in paths}
+        endings: dict[str, tuple[str, ...] | None] = {kinds[0]: ENDINGS[kinds[0]]}
     else:
-        is_taken = {path: kind_of(path, among=kinds) is not None for paths in files.values() for path in paths}
-    splits: dict[str, list[Files]] = {}
-    used: set[str] = set()
-    for split, part in parts.items():
-        prefix = len(part.relative_to(folder).parts)
-        splits[split] = list(_grouped([path for path in files[split] if is_taken[path]], kinds, prefix))
-        used.update(path for found in splits[split] for path in found.paths.values())
-        groups = {found.group for found in splits[split]} - {None}
-        if groups:
-            for empty in [each for each in _folders(part) if each.name not in groups]:
-                warnings.append(f"class folder {empty.relative_to(folder)} holds no {'+'.join(kinds)} and is left out")
-    if used and (left := [path for paths in files.values() for path in paths if path not in used]):
-        warnings.append(f"{len(left)} files are passed over, because {'+'.join(kinds)} is read; for example {left[0]}")
-    return Listing(kinds=kinds, splits=splits, warnings=warnings)
+        endings = {kind: (*ENDINGS.get(kind, ()), *OTHER_ENDINGS.get(kind, ())) for kind in kinds}
+        if "bytes" in kinds:
+            endings["bytes"] = None
+    listing = Listing(kinds=kinds, paths={kind: [] for kind in kinds})
+    what = "+".join(kinds)
+    passed_over: list[str] = []
+    empty: dict[int, list[str]] = {}
+    with_groups: set[int] = set()
+    for (split, place, group), paths in zip(places, files, strict=True):
+        count = len(listing.names)
+        passed_over += _add_examples(listing, paths, endings)
+        if added := len(listing.names) - count:
+            listing.groups += [group] * added
+            listing.splits += [split] * added
+            with_groups |= {split} if group is not None else set()
+        elif group is not None:
+            empty.setdefault(split, []).append(place)
+    if listing.names:
+        listing.warnings += [
+            f"class folder {place} holds no {what} and is left out" for n in with_groups for place in empty.get(n, ())
+        ]
+        for split in parts.keys() - set(listing.splits):
+            listing.warnings.append(f"the split folder of {SPLITS[split]} holds no files that can be used")
+        if passed_over:
+            example = f"for example {passed_over[0]}"
+            listing.warnings.append(f"{len(passed_over)} files are passed over, because {what} is read; {example}")
+    return listing
 
 
-def _grouped(paths: Sequence[str], kinds: tuple[str, ...], prefix: int) -> Iterator[Files]:
-    """Files as examples: each of its own, or those of a name if there are several kinds."""
+def _add_examples(
+    listing: Listing, paths: Sequence[str], endings: Mapping[str, tuple[str, ...] | None]
+) -> Iterable[str]:
+    """Add the examples among files: each of its own, or those of a name if there are several kinds; gives the others.
+
+    Args:
+        listing: gets names and paths.
+        paths: files of one folder.
+        endings: kind -> endings of its files, the preferred ones first; None: any.
+    """
+    if len(endings) == 1:
+        kind, known = next(iter(endings.items()))
+        wanted = None if known is None else frozenset(known)
+        taken = [path for path in paths if wanted is None or ending_of(path) in wanted]
+        listing.names += taken
+        listing.paths[kind] += taken
+        return () if wanted is None else [path for path in paths if ending_of(path) not in wanted]
     stems: dict[str, list[str]] = {}
     for path in paths:
-        stems.setdefault(path if len(kinds) == 1 else str(PurePath(path).with_suffix("")), []).append(path)
+        stems.setdefault(_stem(path), []).append(path)
+    used: set[str] = set()
     for together in stems.values():
         chosen: dict[str, str] = {}
-        for kind in kinds:
-            endings = (*ENDINGS.get(kind, ()), *OTHER_ENDINGS.get(kind, ()))
-            order = {ending: place for place, ending in enumerate(endings)}
-            fitting = [path for path in together if kind == "bytes" or ending_of(path) in order]
-            if fitting:
+        for kind, known in endings.items():
+            order = {ending: number for number, ending in enumerate(known or ())}
+            if fitting := [path for path in together if known is None or ending_of(path) in order]:
                 chosen[kind] = min(fitting, key=lambda path: order.get(ending_of(path), len(order)))
-        folders = PurePath(together[0]).parts[prefix:-1]
-        yield Files(name=min(chosen.values()), paths=chosen, group=folders[0] if folders else None)
+        if chosen:
+            used.update(chosen.values())
+            listing.names.append(min(chosen.values()))
+            for kind in endings:
+                listing.paths[kind].append(chosen.get(kind))
+    return [path for path in paths if path not in used]
 
 
-def _records(
-    root: Path, listing: Listing, options: CommonOptions, classes: Sequence[str] | None
-) -> tuple[dict[str, Sequence[Record]], tuple[str, ...]]:
-    """Records with all targets that are known, by split; and the names of the task's classes."""
-    task = options.task
-    targets, names = _targets(root, listing, options, classes)
-    with_target: dict[str, Sequence[Record]] = {}
-    without: dict[str, Sequence[Record]] = {}
-    needed = TARGET_OF_TASK.get(task)
-    are_known = any(targets.values())
-    for split, found in listing.splits.items():
-        records = [
-            Record(
-                name=files.name,
-                raws=_raws(root, files),
-                targets=targets.get(files.name, {}),
+def _pairs(tree: Tree, is_mask_needed: bool) -> Listing | None:
+    """Pictures with masks of the same name, and pictures without; None if the folder has no such layout."""
+    parts: dict[int, tuple[str, str]] = {}
+    if masks := _mask_folder(tree, ""):
+        in_images, in_masks = _split_folders(tree, IMAGE_FOLDER), _split_folders(tree, masks)
+        parts = {split: (in_images[split], in_masks[split]) for split in in_images if split in in_masks}
+    else:
+        for split, part in _split_folders(tree).items():
+            if masks := _mask_folder(tree, part):
+                parts[split] = (joined(part, IMAGE_FOLDER), masks)
+    listing = Listing(kinds=("image",), paths={"image": []})
+    for split, (image_part, mask_part) in parts.items():
+        masks_of = {_stem(path[len(mask_part) :]): path for path in _pictures(tree, mask_part)}
+        pictures = list(_pictures(tree, image_part))
+        paired = [masks_of.pop(_stem(path[len(image_part) :]), None) for path in pictures]
+        if masks_of:
+            example = next(iter(masks_of.values()))
+            listing.warnings.append(
+                f"{len(masks_of)} masks without a picture of the same name are left out, for example {example}"
             )
-            for files in found
-        ]
-        is_complete = [
-            not are_known or (bool(record.targets) if needed is None else needed in record.targets)
-            for record in records
-        ]
-        if any(is_complete):
-            with_target[split] = list(compress(records, is_complete))
-        if not all(is_complete):
-            without[split] = [record for record, is_good in zip(records, is_complete, strict=True) if not is_good]
-            if task != "none":
-                listing.warnings.append(
-                    f"{len(without[split])} of {len(records)} files of {split} have no {needed or 'label'} and are "
-                    f"left out, for example {without[split][0].name}"
-                )
-    if "train" not in with_target:
-        raise ValueError(f"{root}: expected {needed or 'labelled'} training files, found none")
-    if task == "segmentation":
-        names = mask_classes(with_target["train"], classes, root, listing.warnings)
-    return with_unlabelled(with_target, without, options), names
+        if is_mask_needed and pictures and not any(paired):
+            place = tree.root / image_part
+            raise ValueError(f"{tree.root}: expected masks with the names of the pictures, found no pair in {place}")
+        if not pictures:
+            listing.warnings.append(f"the split folder of {SPLITS[split]} holds no files that can be used")
+        listing.names += pictures
+        listing.paths["image"] += pictures
+        listing.masks += paired
+        listing.groups += [None] * len(pictures)
+        listing.splits += [split] * len(pictures)
+    return listing if parts else None
 
 
 def _targets(
-    root: Path, listing: Listing, options: CommonOptions, classes: Sequence[str] | None
-) -> tuple[dict[str, dict[str, Any]], tuple[str, ...]]:
-    """What is known of each example by its name, and the names of the task's classes."""
-    task, source = options.task, str(root)
-    everything = [files for found in listing.splits.values() for files in found]
-    if any(files.mask for files in everything):
+    tree: Tree, listing: Listing, options: SourceOptions
+) -> tuple[dict[str, Column], dict[str, tuple[str, ...]], np.ndarray]:
+    """The columns of targets; the names of the classes or numbers of each; and which examples have a target."""
+    task, root = options.task, tree.root
+    if any(listing.masks):
         if task not in ("none", "segmentation"):
-            raise ValueError(f"task: {source} holds pictures and masks, for segmentation; got {task!r}")
-        return {files.name: {"segmentation": str(root / files.mask)} for files in everything if files.mask}, ()
-    given = classes or read_class_names(root)
+            raise ValueError(f"task: {root} holds pictures and masks, for segmentation; got {task!r}")
+        return {"segmentation": Paths(root, listing.masks)}, {}, np.array([mask is not None for mask in listing.masks])
     if (table := read_label_list(root)) is not None:
-        by_file, single, several = table.targets(
-            given if task == "classification" else None, given if task == "multilabel" else None, source=source
-        )
-        targets = {
-            files.name: known
-            for files in everything
-            if (known := next((by_file.pop(path) for path in _names(files) if path in by_file), None)) is not None
-        }
-        if by_file:
-            listing.warnings.append(
-                f"{LABEL_LIST}: {len(by_file)} files are not there, for example {next(iter(by_file))}"
-            )
-        names = {"classification": single, "multilabel": several, "regression": table.value_names}.get(task, ())
-        if task != "none" and not names:
+        columns = list(listing.paths.values())
+        listed = [
+            next((file for file in (*(paths[row] for paths in columns), _stem(name)) if file in table.rows), None)
+            for row, name in enumerate(listing.names)
+        ]
+        if absent := [file for file in table.rows if file not in set(listed)]:
+            listing.warnings.append(f"{LABEL_LIST}: {len(absent)} files are not there, for example {absent[0]}")
+        targets, names = table.targets(listed)
+        if task != "none" and not names.get(_TARGET_NAMES.get(task, "")):
             column = {"classification": "label", "multilabel": "labels"}.get(task, "of numbers")
             raise ValueError(f"{root / LABEL_LIST}: expected a column {column}, found {', '.join(table.columns)}")
-        return targets, names
+        return targets, names, np.array([file is not None for file in listed])
     if task in ("multilabel", "regression"):
         raise ValueError(f"{root}: for {task} expected the file {LABEL_LIST} beside the files, found none")
-    groups = sorted({files.group for files in everything if files.group is not None})
-    if task == "classification" and not groups:
-        place = root if len(listing.splits) == 1 else root / next(iter(listing.splits))
-        raise ValueError(f"{place}: expected a folder of files per class, found {len(everything)} files in no folder")
-    names, number = number_classes(groups, given if task == "classification" else None, source=source)
-    return {files.name: {"label": number[files.group]} for files in everything if files.group is not None}, names
+    names, number = number_classes(listing.groups)
+    if task == "classification" and not names:
+        place = root / next(iter(_split_folders(tree).values()))
+        count = len(listing.names)
+        raise ValueError(f"{place}: expected a folder of files per class, found {count} files in no folder")
+    labels = np.array([-1 if group is None else number[group] for group in listing.groups])
+    return ({"label": Labels(labels)} if names else {}), {"label": names}, labels >= 0
 
 
-def _names(files: Files) -> tuple[str, ...]:
-    """By which a list may call an example: its files, or these without their endings."""
-    return *files.paths.values(), str(PurePath(files.name).with_suffix(""))
+def _raws(tree: Tree, listing: Listing) -> dict[str, Column]:
+    """The columns of files. Where sound and pictures are read, a clip may lack one."""
+    files = {kind: Paths(tree.root, paths, is_text=kind == "bytes") for kind, paths in listing.paths.items()}
+    if set(files) == {"audio", "video"}:
+        return {kind: Streams(paths, kind, may_lack=True) for kind, paths in files.items()}
+    return dict(files)
 
 
-def _raws(root: Path, files: Files) -> Mapping[str, Any]:
-    """What is read of an example. A clip is asked whether it has both sound and pictures."""
-    raws = {kind: _raw(root, kind, path) for kind, path in files.paths.items()}
-    is_clip = set(raws) == {"audio", "video"} and len(set(raws.values())) == 1
-    return Streams({kind: Media(raw) for kind, raw in raws.items()}) if is_clip else raws
-
-
-def _raw(root: Path, kind: str, path: str) -> str | Path:
-    return root / path if kind == "bytes" else os.path.join(root, path)  # to the encoder of bytes, a string is a text
-
-
-def _split_folders(folder: Path) -> dict[str, Path]:
-    """Our name of each split -> its folder. All folders must be split folders, because `train` may be a class."""
-    inside = _folders(folder)
-    if inside and all(part.name.lower() in SPLIT_NAMES for part in inside):
-        splits = {SPLIT_NAMES[part.name.lower()]: part for part in inside}
+def _split_folders(tree: Tree, folder: str = "") -> dict[int, str]:
+    """Number of each split -> its folder. All folders must be split folders, because `train` may be a class."""
+    inside = tree.folders.get(folder, [])
+    if inside and all(name.lower() in SPLIT_NAMES for name in inside):
+        splits = {SPLIT_NAMES[name.lower()]: joined(folder, name) for name in inside}
         if len(splits) < len(inside):
-            raise ValueError(f"{folder}: expected one folder per split, got {', '.join(p.name for p in inside)}")
+            raise ValueError(f"{tree.root / folder}: expected one folder per split, got {', '.join(inside)}")
         if "train" in splits:
-            return {split: splits[split] for split in SPLITS if split in splits}
-    return {"train": folder}
+            return {number: splits[split] for number, split in enumerate(SPLITS) if split in splits}
+    return {TRAIN: folder}
 
 
-def _pairs(folder: Path, warnings: list[str], is_mask_needed: bool) -> dict[str, list[Files]]:
-    """Pictures with masks of the same name, and pictures without; nothing if the folder has no such layout."""
-    places: dict[str, tuple[Path, Path]] = {}
-    if mask_folder := _mask_folder(folder):
-        in_images, in_masks = _split_folders(folder / IMAGE_FOLDER), _split_folders(mask_folder)
-        places = {split: (in_images[split], in_masks[split]) for split in in_images if split in in_masks}
-    else:
-        for split, part in _split_folders(folder).items():
-            if mask_folder := _mask_folder(part):
-                places[split] = (part / IMAGE_FOLDER, mask_folder)
-    splits: dict[str, list[Files]] = {}
-    for split, (image_part, mask_part) in places.items():
-        masks = {_stem(path, mask_part, folder): path for path in _pictures(folder, mask_part, warnings)}
-        num_masks = len(masks)
-        splits[split] = [
-            Files(name=path, paths={"image": path}, mask=masks.pop(_stem(path, image_part, folder), None))
-            for path in _pictures(folder, image_part, warnings)
-        ]
-        if masks:
-            example = next(iter(masks.values()))
-            warnings.append(
-                f"{len(masks)} masks without a picture of the same name are left out, for example {example}"
-            )
-        if is_mask_needed and splits[split] and num_masks == len(masks):
-            raise ValueError(f"{folder}: expected masks with the names of the pictures, found no pair in {image_part}")
-    return splits
+def _mask_folder(tree: Tree, folder: str) -> str | None:
+    if not tree.has_folder(joined(folder, IMAGE_FOLDER)):
+        return None
+    found = (joined(folder, name) for name in MASK_FOLDERS)
+    return next((path for path in found if tree.has_folder(path)), None)
 
 
-def _mask_folder(folder: Path) -> Path | None:
-    if (folder / IMAGE_FOLDER).is_dir():
-        for name in MASK_FOLDERS:
-            if (folder / name).is_dir():
-                return folder / name
-    return None
+def _files(tree: Tree, folder: str, *, is_deep: bool) -> list[str]:
+    """Files in a folder, or below it, but for the lists that describe them."""
+    if is_deep:
+        return list(tree.below(folder))
+    return [joined(folder, name) for name in tree.inside(folder) if folder or name not in (LABEL_LIST, CLASSES_FILE)]
 
 
-def _stem(path: str, part: Path, folder: Path) -> PurePath:
-    """The path without the part's folder and without the ending: what a picture and its mask have in common."""
-    return PurePath(path).relative_to(part.relative_to(folder)).with_suffix("")
+def _pictures(tree: Tree, folder: str) -> Iterable[str]:
+    return tree.below(folder, tuple(f".{ending}" for ending in ENDINGS["image"]))
 
 
-def _pictures(folder: Path, part: Path, warnings: list[str]) -> Iterator[str]:
-    return (path for path in _files(folder, part, warnings) if ending_of(path) in ENDINGS["image"])
-
-
-def _folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if not is_hidden(path.name) and path.is_dir())
-
-
-def is_hidden(name: str) -> bool:
-    """Whether a file or folder is not for people.
-
-    >>> is_hidden(".DS_Store"), is_hidden("1.jpg")
-    (True, False)
-    """
-    return name.startswith(".") or name in ("__MACOSX", "Thumbs.db", "desktop.ini")
-
-
-def _files(folder: Path, part: Path, warnings: list[str]) -> Iterator[str]:
-    """All files below `part`, in order, relative to `folder`. Links to folders are followed, each once.
-
-    Only files: to open a pipe would wait for ever.
-    """
-    seen: set[str] = set()
-    odd: dict[str, list[str]] = {}
-    waiting = [part]
-    while waiting:
-        place = waiting.pop()
-        if (real := os.path.realpath(place)) in seen:
-            continue
-        seen.add(real)
-        try:
-            entries = sorted(os.scandir(place), key=lambda entry: entry.name)
-        except OSError as error:
-            odd.setdefault(f"folders cannot be listed ({(error.strerror or 'unknown').lower()})", []).append(str(place))
-            continue
-        inside: list[Path] = []
-        prefix = place.relative_to(folder).as_posix()
-        for entry in entries:
-            if is_hidden(entry.name) or (place == folder and entry.name in (LABEL_LIST, CLASSES_FILE)):
-                continue
-            path = entry.name if prefix == "." else f"{prefix}/{entry.name}"
-            try:
-                path.encode()
-                is_folder, is_file = entry.is_dir(), entry.is_file()
-            except UnicodeEncodeError:
-                odd.setdefault("files whose names are not UTF-8 are left out", []).append(ascii(path))
-                continue
-            except OSError:  # a link to itself
-                is_folder = is_file = False
-            if is_folder:
-                inside.append(place / entry.name)
-            elif is_file:
-                yield path
-            else:
-                odd.setdefault("broken links, pipes or other things that are no files are left out", []).append(path)
-        waiting.extend(reversed(inside))
-    warnings.extend(f"{len(paths)} {what}, for example {paths[0]}" for what, paths in odd.items())
+def _stem(path: str) -> str:
+    """The path without its ending."""
+    return os.path.splitext(path)[0]

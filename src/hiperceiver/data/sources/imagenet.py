@@ -21,37 +21,31 @@ Only names are listed (nothing is opened, and no file is asked for its size). Pi
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Unpack
 
 import numpy as np
 
 from hiperceiver.data.encoders.arrays import faults_of, read_file
 from hiperceiver.data.encoders.image import ImageEncoder
 from hiperceiver.data.packages import import_extra
-from hiperceiver.data.sources.lists import (
-    Files,
-    as_paths,
-    example_list,
-    existing_folder,
-    file_names,
-    file_stem,
-    folder_names,
-    read_lines,
-    read_table,
-)
-from hiperceiver.data.sources.source import Common, CommonOptions, Source, make_source
+from hiperceiver.data.record import TEST, TRAIN, Table
+from hiperceiver.data.sources.classes import Labels
+from hiperceiver.data.sources.lists import example_list, file_stem, read_lines, read_table
+from hiperceiver.data.sources.source import Source, SourceOptions, make_source
+from hiperceiver.data.sources.tree import Paths, Tree, as_paths, joined
+from hiperceiver.settings.data import NoSettings
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
 """Endings of pictures. (One picture of the real set is a PNG, whatever its name says.)"""
-INSIDE = (".", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")
+INSIDE = ("", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")
 """Where the two folders may lie in the folder that is given."""
-TRAIN = ("train", "ILSVRC2012_img_train")
-VAL = ("val", "validation", "ILSVRC2012_img_val")
+TRAIN_FOLDERS = ("train", "ILSVRC2012_img_train")
+VAL_FOLDERS = ("val", "validation", "ILSVRC2012_img_val")
 NAMES = ("LOC_synset_mapping.txt", "synset_words.txt", "words.txt")
 """Lists of classes and their names."""
 DEVKIT = ("ILSVRC2012_devkit_t12/data", "data", ".")
@@ -61,47 +55,45 @@ NO_CLASS = -1
 _CLASS = re.compile(r"n\d{8}")
 
 
-def matches(folder: str | Path) -> bool:
-    """Whether a folder looks like ImageNet.
-
-    >>> matches("no/such/folder")
-    False
-    """
-    try:
-        train = _find(Path(folder).expanduser())[1]
-        return any(file_names(train / name, SUFFIXES) for name in _class_names(train))
-    except ValueError:
+def matches(tree: Tree) -> bool:
+    """Whether a folder looks like ImageNet."""
+    if (found := _find(tree)) is None:
         return False
+    return any(tree.inside(f"{found[1]}/{name}", SUFFIXES) for name in _class_names(tree, found[1]))
 
 
-def open_imagenet(folder: str | Path, **common: Unpack[Common]) -> Source:
+def open_imagenet(tree: Tree, own: NoSettings, options: SourceOptions) -> Source:
     """ImageNet, or some of its classes. Tasks: `none`, `classification`.
-
-    Args:
-        folder: holds `train` and `val`; see above.
-        **common: see `CommonOptions`.
 
     Raises:
         ValueError: the folder is not as described above, or an option does not fit; in one line.
     """
-    options = CommonOptions(**common)
     options.check_task("imagenet", ("classification",))
-    base, train, val = _find(existing_folder(folder))
+    if (found := _find(tree)) is None:
+        raise ValueError(f"{tree.root}: expected the folder {' or '.join(TRAIN_FOLDERS)}, found neither")
+    base, train, val = found
     # Kaggle puts its lists three folders above the pictures.
-    whole = base.absolute()
+    whole = (tree.root / base).absolute()
     places = [whole, *whole.parents[:3]] if whole.parts[-2:] == ("Data", "CLS-LOC") else [whole]
-    classes = _class_names(train)
-    warnings: list[str] = []
-    records = {"train": _in_class_folders(base, train, classes, warnings)}
-    if not len(records["train"]):
-        raise ValueError(f"{train}: expected pictures in folders of classes such as n01440764, found none")
-    if val is not None and _class_names(val):
-        records["test"] = _in_class_folders(base, val, classes, warnings)
+    classes = _class_names(tree, train)
+    warnings = tree.warnings()
+    parts = [_in_class_folders(tree, train, classes, warnings)]
+    if not parts[0][0]:
+        expected = "expected pictures in folders of classes such as n01440764, found none"
+        raise ValueError(f"{tree.root / train}: {expected}")
+    if val is not None and _class_names(tree, val):
+        parts.append(_in_class_folders(tree, val, classes, warnings))
     elif val is not None:
-        records["test"] = _flat(base, val, classes, places, warnings)
+        parts.append(_flat(tree, val, classes, places, warnings))
+    names = as_paths([path[len(base) + bool(base) :] for paths, _ in parts for path in paths])
     return make_source(
-        name=str(folder),
-        records=records,
+        name=tree.name,
+        table=Table(
+            names=names,
+            raws={"image": Paths(tree.root / base, names)},
+            targets={"label": Labels([label for _, labels in parts for label in labels])},
+            splits=np.repeat(np.array([TRAIN, TEST], dtype=np.int8)[: len(parts)], [len(paths) for paths, _ in parts]),
+        ),
         encoders={"image": ImageEncoder(size=(224, 224))},
         options=options,
         classes=_readable(classes, places),
@@ -109,59 +101,56 @@ def open_imagenet(folder: str | Path, **common: Unpack[Common]) -> Source:
     )
 
 
-def _find(folder: Path) -> tuple[Path, Path, Path | None]:
-    """Where the data lies: the folder of both, that of training, and that of validation if there is one.
-
-    Raises:
-        ValueError: there is no folder of training.
-    """
-    for inside in INSIDE:
-        base = folder / inside
-        train = next((base / name for name in TRAIN if (base / name).is_dir()), None)
-        if train is not None:
-            return base, train, next((base / name for name in VAL if (base / name).is_dir()), None)
-    raise ValueError(f"{folder}: expected the folder {' or '.join(TRAIN)}, found neither")
+def _find(tree: Tree) -> tuple[str, str, str | None] | None:
+    """Where the data lies: the folder of both, that of training, and that of validation if there is one."""
+    for base in INSIDE:
+        parts = [
+            next((path for name in names if tree.has_folder(path := joined(base, name))), None)
+            for names in (TRAIN_FOLDERS, VAL_FOLDERS)
+        ]
+        if parts[0] is not None:
+            return base, parts[0], parts[1]
+    return None
 
 
-def _class_names(part: Path) -> list[str]:
-    return [name for name in folder_names(part) if _CLASS.fullmatch(name)]
+def _class_names(tree: Tree, part: str) -> list[str]:
+    return [name for name in tree.folders[part] if _CLASS.fullmatch(name)]
 
 
-def _in_class_folders(base: Path, part: Path, classes: Sequence[str], warnings: list[str]) -> Files:
+Part = tuple[list[str], list[int]]
+"""The pictures of a split, and the class number of each, -1 = none."""
+
+
+def _in_class_folders(tree: Tree, part: str, classes: Sequence[str], warnings: list[str]) -> Part:
     """The pictures of one split in its class folders; those of other classes have no label."""
     number_of = {name: number for number, name in enumerate(classes)}
-    place = part.relative_to(base).as_posix()
     paths: list[str] = []
     labels: list[int] = []
-    for name in _class_names(part):
-        pictures = file_names(part / name, SUFFIXES)
-        paths += [f"{place}/{name}/{picture}" for picture in pictures]
+    for name in _class_names(tree, part):
+        pictures = tree.inside(f"{part}/{name}", SUFFIXES)
+        paths += [f"{part}/{name}/{picture}" for picture in pictures]
         labels += [number_of.get(name, NO_CLASS)] * len(pictures)
-    if others := [name for name in _class_names(part) if name not in number_of]:
-        warnings.append(f"{part.name} has classes that are not trained and have no label: {example_list(others)}")
-    return _files(base, paths, labels)
+    if others := [name for name in _class_names(tree, part) if name not in number_of]:
+        listed = example_list(others)
+        warnings.append(f"{os.path.basename(part)} has classes that are not trained and have no label: {listed}")
+    return paths, labels
 
 
-def _flat(base: Path, val: Path, classes: Sequence[str], places: Sequence[Path], warnings: list[str]) -> Files:
+def _flat(tree: Tree, val: str, classes: Sequence[str], places: Sequence[Path], warnings: list[str]) -> Part:
     """The pictures of `val` without class folders, labelled by a list."""
-    pictures = file_names(val, SUFFIXES)
+    pictures, folder = tree.inside(val, SUFFIXES), os.path.basename(val)
     if not pictures:
-        warnings.append(f"{val.name} holds no pictures")
+        warnings.append(f"{folder} holds no pictures")
     listed = _listed_classes(places, classes)
     if listed is None:
-        warnings.append(f"{val.name} has neither class folders nor a list of classes: its pictures have no label")
+        warnings.append(f"{folder} has neither class folders nor a list of classes: its pictures have no label")
         listed = {}
     number_of = {name: number for number, name in enumerate(classes)}
     stems = [file_stem(picture) for picture in pictures]
-    labels = [number_of.get(listed.get(stem, ""), NO_CLASS) for stem in stems]
     if lost := sorted(listed.keys() - set(stems)):
-        warnings.append(f"{len(lost)} listed pictures of {val.name} are not there: {example_list(lost)}")
-    place = val.relative_to(base).as_posix()
-    return _files(base, [f"{place}/{picture}" for picture in pictures], labels)
-
-
-def _files(base: Path, paths: Sequence[str], labels: Sequence[int]) -> Files:
-    return Files(folder=base, paths=as_paths(paths), labels=np.array(labels, dtype=np.int64), modalities=("image",))
+        warnings.append(f"{len(lost)} listed pictures of {folder} are not there: {example_list(lost)}")
+    labels = [number_of.get(listed.get(stem, ""), NO_CLASS) for stem in stems]
+    return [f"{val}/{picture}" for picture in pictures], labels
 
 
 def _listed_classes(places: Sequence[Path], classes: Sequence[str]) -> dict[str, str] | None:

@@ -39,7 +39,6 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal, Unpack, get_args
 
 import numpy as np
 
@@ -47,11 +46,10 @@ from hiperceiver.data.baselines import nearest_sound_baseline
 from hiperceiver.data.encoders.audio import SILENT, AudioEncoder
 from hiperceiver.data.media import resampled, to_floats
 from hiperceiver.data.packages import import_extra
-from hiperceiver.data.record import Record
+from hiperceiver.data.record import Table
 from hiperceiver.data.sources.packaged import packaged_files
-from hiperceiver.data.sources.source import SPLITS, Common, CommonOptions, Floor, Source, make_source
-
-Target = Literal["family", "programme"]
+from hiperceiver.data.sources.source import Floor, Source, SourceOptions, make_source
+from hiperceiver.settings.data import InstrumentsSettings
 
 FAMILIES = (
     "piano",
@@ -130,54 +128,44 @@ def cache_folder() -> Path:
     return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "hiperceiver"
 
 
-def open_instruments(*, target: Target = "family", **common: Unpack[Common]) -> Source:
-    """Notes of 128 instruments; one modality, `sound`.
+def open_instruments(own: InstrumentsSettings, options: SourceOptions) -> Source:
+    """Notes of 128 instruments; one modality, `sound`. Tasks: `classification`, `regression` and `joint`.
 
-    Args:
-        target: what `classification` asks for: the `family`, of programmes that training has not heard, or the
-            `programme`, of notes that it has not heard. It decides the split for every task.
-        common: see `CommonOptions`. Tasks: `classification`, `regression` and `joint`. `split_seed`: which programmes
-            (or notes) are for test.
+    `split_seed` draws the programmes (or notes) for test.
 
     Raises:
         ValueError: an option does not fit, or a package that is needed is not installed.
     """
-    options = CommonOptions(**common)
     options.check_task("instruments", ("classification", "regression", "joint"))
-    if target not in get_args(Target):
-        raise ValueError(f"target: expected one of {', '.join(get_args(Target))}, got {target!r}")
-    if target == "programme" and options.task in ("regression", "joint"):
+    is_family = own.target == "family"
+    if not is_family and options.task in ("regression", "joint"):
         raise ValueError(f"target: 'programme' is for the task classification, got the task {options.task}")
     clips = read_clips()
-    is_heard = np.abs(clips.astype(np.int32)).max(-1) >= SILENT * 32768
-    split = _split(target, options.split_seed or 0)
-    records: dict[str, list[Record]] = {name: [] for name in SPLITS}
-    for programme, index in np.argwhere(is_heard):
-        note, family = NOTES[index], int(programme) // FAMILY_SIZE
-        pitch = (note - MIDDLE_C) / 12
-        records[SPLITS[split[programme, index]]].append(
-            Record(
-                name=f"programme {programme + 1} ({FAMILIES[family]}), note {note}",
-                raws={"sound": (clips[programme, index], RATE)},
-                targets={
-                    "label": family if target == "family" else int(programme),
-                    "values": (pitch,),
-                    "family": family,
-                    "pitch": pitch,
-                },
-            )
-        )
+    programme, index = np.nonzero(np.abs(clips.astype(np.int32)).max(-1) >= SILENT * 32768)
+    family, note = programme // FAMILY_SIZE, np.array(NOTES)[index]
+    pitch = (note - MIDDLE_C) / 12
+    rows = range(len(note))
     programmes = [f"{FAMILIES[number // FAMILY_SIZE]} {number % FAMILY_SIZE + 1}" for number in range(PROGRAMMES)]
-    classes: Sequence[str] = FAMILIES if target == "family" else programmes
+    classes: Sequence[str] = FAMILIES if is_family else programmes
     return make_source(
         name="instruments",
-        records=records,
+        table=Table(
+            names=[f"programme {programme[row] + 1} ({FAMILIES[family[row]]}), note {note[row]}" for row in rows],
+            raws={"sound": [(clips[programme[row], index[row]], RATE) for row in rows]},
+            targets={
+                "label": family if is_family else programme,
+                "values": pitch[:, None],
+                "family": family,
+                "pitch": pitch,
+            },
+            splits=_split(is_family, options.split_seed or 0)[programme, index],
+        ),
         encoders={"sound": AudioEncoder(rate=RATE, seconds=SECONDS)},
         options=options,
         classes=("pitch",) if options.task == "regression" else classes,
         labels={"family": FAMILIES, "pitch": ()},
-        floor=None if options.task == "none" else _floor,
-        note="" if options.task == "none" else NOTE if target == "family" else NOTE_OF_PROGRAMMES,
+        floor=_floor,
+        note=NOTE if is_family else NOTE_OF_PROGRAMMES,
     )
 
 
@@ -185,11 +173,11 @@ def _floor(source: Source) -> Floor:
     return Floor(name="nearest spectrum", metrics=nearest_sound_baseline(source, modality="sound"))
 
 
-def _split(target: Target, seed: int) -> np.ndarray:
+def _split(is_family: bool, seed: int) -> np.ndarray:
     """The number of each clip's split: (programmes, notes)."""
     rng = np.random.default_rng(seed)
     split = np.zeros((PROGRAMMES, len(NOTES)), dtype=np.int64)
-    if target == "family":
+    if is_family:
         for first in range(0, PROGRAMMES, FAMILY_SIZE):
             order = first + rng.permutation(FAMILY_SIZE)
             split[order[0]], split[order[1:3]] = 1, 2

@@ -1,27 +1,26 @@
-"""What kind of signal a file holds, by the ending of its name; and an encoder for signals that nobody has described."""
+"""What kind of signal a file holds, by the ending of its name; and an encoder whose grid follows from the signals."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Literal, get_args
 
 from hiperceiver.data.encoders import ENCODERS
 from hiperceiver.data.encoders.encoder import Encoder
-from hiperceiver.data.sources.source import CommonOptions
 
 Kind = Literal["video", "image", "audio", "points", "series", "bytes", "volume", "vector"]
-"""The encoders' kinds. Where a file could be several, the first that can be told from the ending is taken."""
+"""The encoders' kinds. Where a file could be several, the first with its ending is taken."""
 
 ENDINGS = {kind: ENCODERS[kind].suffixes for kind in get_args(Kind) if ENCODERS[kind].suffixes}
-"""Kind -> endings by which it is told. A GIF is a clip unless most of the files are pictures."""
+"""Kind -> endings of its files. A GIF is a clip unless most of the files are pictures."""
 OTHER_ENDINGS = {
     kind: ENCODERS[kind].other_suffixes
     for kind in get_args(Kind)
     if ENCODERS[kind].other_suffixes and "*" not in ENCODERS[kind].other_suffixes
 }
-"""Kind -> endings that it may have as well, if the kind was asked for. `bytes` may have any."""
+"""Kind -> endings that it may have as well, if the kind is chosen. `bytes` may have any."""
 
 LOOKED_AT = 64
 """How many signals a default is chosen by, at most."""
@@ -32,7 +31,7 @@ def kind_of(name: str, *, among: Sequence[str] | None = None) -> str | None:
 
     Args:
         name: of the file.
-        among: kinds that were asked for: other endings of theirs count as well.
+        among: kinds that the user chose: other endings of theirs count as well.
 
     >>> kind_of("1.JPG"), kind_of("1.npy"), kind_of("1.npy", among=["volume"]), kind_of("1.exe")
     ('image', 'series', 'volume', None)
@@ -67,38 +66,7 @@ def split_kinds(kind: str) -> tuple[str, ...]:
     return kinds
 
 
-def offered_encoders(
-    name: str, kinds: Mapping[str, str], raws: Callable[[str], Iterable[Any]], options: CommonOptions
-) -> dict[str, Encoder]:
-    """An encoder for each modality that is read: the given one, or one whose settings were told or chosen.
-
-    Args:
-        name: of the source.
-        kinds: modality -> kind, of all modalities that there are.
-        raws: training signals of a modality, as they are stored.
-        options: what the user asked for.
-
-    Raises:
-        ValueError: a modality is asked for that there is not; or a setting must be chosen and no signal can be read.
-    """
-    encoders: dict[str, Encoder] = {}
-    for modality in options.modalities or kinds:
-        if modality not in kinds:
-            raise ValueError(f"modalities: the source {name!r} has {', '.join(kinds)}; got {modality!r}")
-        kind = kinds[modality]
-        given = (options.encoders or {}).get(modality)
-        if given is not None and given.kind == kind:
-            encoders[modality] = given
-            continue
-        told = {**options.encoder_settings.get("*", {}), **options.encoder_settings.get(modality, {})}
-        try:
-            encoders[modality] = default_encoder(kind, raws(modality), told)
-        except ValueError as error:
-            raise ValueError(f"{modality}: {error}") from error
-    return encoders
-
-
-def default_encoder(kind: str, raws: Iterable[Any], told: Mapping[str, Any] | None = None) -> Encoder:
+def default_encoder(kind: str, raws: Iterable[Any], given: Mapping[str, Any] | None = None) -> Encoder:
     """An encoder without normalisation, for signals of a kind.
 
     | kind | chosen |
@@ -115,8 +83,7 @@ def default_encoder(kind: str, raws: Iterable[Any], told: Mapping[str, Any] | No
     Args:
         kind: of the encoder.
         raws: signals; at most 64 are looked at, and only if something must be chosen.
-        told: settings that are known already; others of the same names are not chosen. Those of other encoders are not
-            looked at.
+        given: settings that are not chosen. Those of other encoders are not looked at.
 
     Raises:
         ValueError: something must be chosen, and no signal can be read.
@@ -127,5 +94,5 @@ def default_encoder(kind: str, raws: Iterable[Any], told: Mapping[str, Any] | No
     """
     encoder = ENCODERS[kind]
     names = {field.name for field in dataclasses.fields(encoder)}
-    told = {name: value for name, value in (told or {}).items() if name in names and name not in ("mean", "std")}
-    return encoder.from_dict({**encoder.chosen_settings(islice(raws, LOOKED_AT), told), **told})
+    given = {name: value for name, value in (given or {}).items() if name in names and name not in ("mean", "std")}
+    return encoder.from_dict({**encoder.chosen_settings(islice(raws, LOOKED_AT), given), **given})

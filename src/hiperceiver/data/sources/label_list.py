@@ -15,9 +15,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-from hiperceiver.data.sources.classes import number_classes
+from hiperceiver.data.record import Column
+from hiperceiver.data.sources.classes import Labels, number_classes
 
 LABEL_LIST = "labels.csv"
 _NOT_NUMBERS = ("file", "label", "labels")
@@ -32,47 +32,34 @@ class LabelList:
     columns: tuple[str, ...]
     """Names of the columns, without `file`."""
 
-    @property
-    def value_names(self) -> tuple[str, ...]:
-        """Columns of numbers."""
-        return tuple(name for name in self.columns if name not in _NOT_NUMBERS)
-
-    def targets(
-        self, label_classes: Sequence[str] | None, labels_classes: Sequence[str] | None, *, source: str
-    ) -> tuple[dict[str, dict[str, Any]], tuple[str, ...], tuple[str, ...]]:
-        """File -> targets; names of the classes of `label`; and of `labels`.
+    def targets(self, files: Sequence[str | None]) -> tuple[dict[str, Column], dict[str, tuple[str, ...]]]:
+        """The columns of targets of some files, and the names in each.
 
         Args:
-            label_classes: the names of the classes of `label`, if they are given.
-            labels_classes: those of `labels`.
-            source: for messages.
-
-        Raises:
-            ValueError: a class is not among the given ones.
+            files: names that the list has; None for an example that it has not.
         """
-        targets: dict[str, dict[str, Any]] = {file: {} for file in self.rows}
-        single, several = (), ()
+        rows = [self.rows.get(file) if file is not None else None for file in files]
+        columns: dict[str, Column] = {}
+        names: dict[str, tuple[str, ...]] = {}
         if "label" in self.columns:
-            words = {file: row["label"].strip() or None for file, row in self.rows.items()}
-            single, number = number_classes(words.values(), label_classes, source=source)
-            for file, word in words.items():
-                targets[file]["label"] = -1 if word is None else number[word]
+            words = [None if row is None else row["label"].strip() or None for row in rows]
+            names["label"], number = number_classes(row["label"].strip() or None for row in self.rows.values())
+            columns["label"] = Labels([-1 if word is None else number[word] for word in words])
         if "labels" in self.columns:
-            lists = {
-                file: [word.strip() for word in row["labels"].split(";") if word.strip()]
-                for file, row in self.rows.items()
-            }
-            several, number = number_classes(
-                (word for words in lists.values() for word in words), labels_classes, source=source
+            lists = [None if row is None else _parted(row["labels"]) for row in rows]
+            names["labels"], number = number_classes(
+                word for row in self.rows.values() for word in _parted(row["labels"])
             )
-            for file, words in lists.items():
-                targets[file]["labels"] = [number[word] for word in words]
-        if self.value_names:
-            for file, row in self.rows.items():
-                targets[file]["values"] = [
-                    float(row[name]) if row[name].strip() else math.nan for name in self.value_names
-                ]
-        return targets, single, several
+            columns["labels"] = [None if words is None else [number[word] for word in words] for words in lists]
+        if names_of_values := tuple(name for name in self.columns if name not in _NOT_NUMBERS):
+            names["values"] = names_of_values
+            columns["values"] = [
+                None
+                if row is None
+                else [float(row[name]) if row[name].strip() else math.nan for name in names_of_values]
+                for row in rows
+            ]
+        return columns, names
 
 
 def read_label_list(folder: Path) -> LabelList | None:
@@ -115,3 +102,7 @@ def _is_number(cell: str) -> bool:
         return math.isfinite(float(cell))
     except ValueError:
         return False
+
+
+def _parted(cell: str) -> list[str]:
+    return [word.strip() for word in cell.split(";") if word.strip()]

@@ -27,14 +27,17 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Unpack
+
+import numpy as np
 
 from hiperceiver.data.baselines import naive_bayes_baseline
 from hiperceiver.data.encoders.arrays import faults_of
 from hiperceiver.data.encoders.bytes import BytesEncoder
-from hiperceiver.data.record import Record
+from hiperceiver.data.members import hash_names
+from hiperceiver.data.record import TEST, TRAIN, VALIDATION, Table
 from hiperceiver.data.sources.packaged import packaged_files
-from hiperceiver.data.sources.source import SPLITS, Common, CommonOptions, Floor, Source, make_source
+from hiperceiver.data.sources.source import Floor, Source, SourceOptions, make_source
+from hiperceiver.settings.data import NoSettings
 
 LENGTH = 128
 """Bytes of the grid."""
@@ -86,38 +89,31 @@ def read_texts() -> tuple[tuple[str, bytes, bytes], ...]:
     )
 
 
-def open_languages(**common: Unpack[Common]) -> Source:
-    """Translated texts; one modality, `text`, the bytes of which the first 128 are kept.
-
-    Args:
-        common: see `CommonOptions`. Tasks: `classification`. `split_seed`: which texts are for test.
+def open_languages(own: NoSettings, options: SourceOptions) -> Source:
+    """Translated texts; one modality, `text`, the bytes of which the first 128 are kept. Tasks: `classification`.
 
     Raises:
         ValueError: an option does not fit, or the package with the data is not installed.
     """
-    options = CommonOptions(**common)
     options.check_task("languages", ("classification",))
     texts = read_texts()
     classes = sorted({language for language, _, _ in texts})
     number = {language: index for index, language in enumerate(classes)}
     seed = options.split_seed or 0
-    records: dict[str, list[Record]] = {split: [] for split in SPLITS}
-    for language, original, translation in texts:
-        records[_split(original, seed)].append(
-            Record(
-                name=f"{language}: {original.decode(errors='replace')[:60]!r}",
-                raws={"text": translation},
-                targets={"label": number[language]},
-            )
-        )
     return make_source(
         name="languages",
-        records=records,
+        table=Table(
+            names=[f"{language}: {original.decode(errors='replace')[:60]!r}" for language, original, _ in texts],
+            raws={"text": [translation for _, _, translation in texts]},
+            targets={"label": np.array([number[language] for language, _, _ in texts])},
+            splits=np.array([_split(original, seed) for _, original, _ in texts], dtype=np.int8),
+            keys=hash_names([f"{language}: ".encode() + translation for language, _, translation in texts]),
+        ),
         encoders={"text": BytesEncoder(length=LENGTH)},
         options=options,
         classes=classes,
-        floor=None if options.task == "none" else _floor,
-        note="" if options.task == "none" else NOTE,
+        floor=_floor,
+        note=NOTE,
     )
 
 
@@ -125,10 +121,10 @@ def _floor(source: Source) -> Floor:
     return Floor(name="naive Bayes on 3 bytes", metrics=naive_bayes_baseline(source, modality="text"))
 
 
-def _split(original: bytes, seed: int) -> str:
+def _split(original: bytes, seed: int) -> int:
     """Of ten texts seven, one and two."""
     share = zlib.crc32(f"{seed}:".encode() + original) % 10
-    return "test" if share < 2 else "validation" if share == 2 else "train"
+    return TEST if share < 2 else VALIDATION if share == 2 else TRAIN
 
 
 def _language(path: Path) -> str:

@@ -19,139 +19,116 @@ together when the first of them is wanted, and kept (50 MB a file; twice as much
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Unpack
 
 import numpy as np
 
 from hiperceiver.data.encoders.arrays import faults_of, read_file
 from hiperceiver.data.encoders.points import PointsEncoder
 from hiperceiver.data.packages import import_extra
-from hiperceiver.data.record import Record, Records
-from hiperceiver.data.sources.lists import (
-    Files,
-    as_paths,
-    example_list,
-    existing_folder,
-    file_names,
-    folder_names,
-    read_lines,
-)
-from hiperceiver.data.sources.source import Common, CommonOptions, Source, make_source
+from hiperceiver.data.record import TEST, TRAIN, Table
+from hiperceiver.data.sources.classes import Labels
+from hiperceiver.data.sources.lists import example_list, read_lines
+from hiperceiver.data.sources.source import Source, SourceOptions, make_source
+from hiperceiver.data.sources.tree import Paths, Tree, as_paths, joined
+from hiperceiver.settings.data import ModelNet40Settings
 
-INSIDE = (".", "ModelNet40", "modelnet40_ply_hdf5_2048")
+INSIDE = ("", "ModelNet40", "modelnet40_ply_hdf5_2048")
 """Where the data may lie in the folder that is given."""
-SPLITS = ("train", "test")
+SPLIT_NUMBERS = {"train": TRAIN, "test": TEST}
 
 
-def matches(folder: str | Path) -> bool:
-    """Whether a folder looks like ModelNet40, in either form.
-
-    >>> matches("no/such/folder")
-    False
-    """
-    try:
-        return _find(Path(folder).expanduser()) is not None
-    except ValueError:
-        return False
+def matches(tree: Tree) -> bool:
+    """Whether a folder looks like ModelNet40, in either form."""
+    return _find(tree) is not None
 
 
-def open_modelnet40(folder: str | Path, *, normals: bool = False, **common: Unpack[Common]) -> Source:
+def open_modelnet40(tree: Tree, own: ModelNet40Settings, options: SourceOptions) -> Source:
     """ModelNet40. Tasks: `none`, `classification`.
-
-    Args:
-        folder: holds folders of classes or HDF5 files; see above.
-        normals: give each point its normal as three more values. HDF5 only.
-        **common: see `CommonOptions`.
 
     Raises:
         ValueError: the folder is not as described above, or an option does not fit; in one line.
     """
-    options = CommonOptions(**common)
     options.check_task("modelnet40", ("classification",))
-    base = _find(existing_folder(folder))
-    if base is None:
-        expected = "CLASS/train/*.off or ply_data_train*.h5"
-        raise ValueError(f"{folder}: expected {expected}, found neither")
-    warnings: list[str] = []
-    if _is_hdf5(base):
-        classes = read_lines(base / "shape_names.txt")
-        records: dict[str, Records] = {split: _clouds(base, split, classes, normals) for split in SPLITS}
-    elif normals:
-        raise ValueError(f"normals: expected HDF5 files, got meshes in {base}")
+    if (base := _find(tree)) is None:
+        raise ValueError(f"{tree.root}: expected CLASS/train/*.off or ply_data_train*.h5, found neither")
+    warnings = tree.warnings()
+    if _is_hdf5(tree, base):
+        classes = read_lines(tree.root / base / "shape_names.txt")
+        table = _clouds(tree, base, classes, own.normals)
+    elif own.normals:
+        raise ValueError(f"normals: expected HDF5 files, got meshes in {tree.root / base}")
     else:
-        classes = _mesh_classes(base)
-        records = {split: _meshes(base, split, classes, warnings) for split in SPLITS}
+        classes = _mesh_classes(tree, base)
+        table = _meshes(tree, base, classes, warnings)
     return make_source(
-        name=str(folder),
-        records=records,
-        encoders={"points": PointsEncoder(num_points=2048, num_features=3 if normals else 0)},
+        name=tree.name,
+        table=table,
+        encoders={"points": PointsEncoder(num_points=2048, num_features=3 if own.normals else 0)},
         options=options,
         classes=classes,
         warnings=warnings,
     )
 
 
-def _find(folder: Path) -> Path | None:
-    bases = [folder / inside for inside in INSIDE if (folder / inside).is_dir()]
-    return next((base for base in bases if _is_hdf5(base) or _mesh_classes(base)), None)
+def _find(tree: Tree) -> str | None:
+    bases = [base for base in INSIDE if tree.has_folder(base)]
+    return next((base for base in bases if _is_hdf5(tree, base) or _mesh_classes(tree, base)), None)
 
 
-def _is_hdf5(base: Path) -> bool:
-    return (base / "train_files.txt").is_file() or next(base.glob("ply_data_train*.h5"), None) is not None
+def _is_hdf5(tree: Tree, base: str) -> bool:
+    return "train_files.txt" in tree.files[base] or bool(_hdf5_names(tree, base, "train"))
 
 
-def _mesh_classes(base: Path) -> list[str]:
-    return [name for name in folder_names(base) if _has_meshes(base / name)]
+def _hdf5_names(tree: Tree, base: str, split: str) -> list[str]:
+    return [name for name in tree.inside(base, (".h5",)) if name.startswith(f"ply_data_{split}")]
 
 
-def _has_meshes(folder: Path) -> bool:
-    return any(next((folder / split).glob("*.off"), None) is not None for split in SPLITS)
+def _mesh_classes(tree: Tree, base: str) -> list[str]:
+    return [
+        name
+        for name in tree.folders[base]
+        if any(tree.inside(joined(base, f"{name}/{split}"), (".off",)) for split in SPLIT_NUMBERS)
+    ]
 
 
-def _meshes(base: Path, split: str, classes: Sequence[str], warnings: list[str]) -> Files:
-    paths: list[str] = []
-    labels: list[int] = []
-    empty = []
-    for number, name in enumerate(classes):
-        part = base / name / split
-        meshes = file_names(part, (".off",)) if part.is_dir() else []
-        paths += [f"{name}/{split}/{mesh}" for mesh in meshes]
-        labels += [number] * len(meshes)
-        if not meshes:
-            empty.append(name)
-    if empty:
-        warnings.append(f"classes without meshes for {split}: {example_list(empty)}")
-    return Files(folder=base, paths=as_paths(paths), labels=np.array(labels, dtype=np.int64), modalities=("points",))
+def _meshes(tree: Tree, base: str, classes: Sequence[str], warnings: list[str]) -> Table:
+    rows: list[tuple[str, int, int]] = []  # path, class, split
+    for split, split_number in SPLIT_NUMBERS.items():
+        empty = []
+        for number, name in enumerate(classes):
+            part = f"{name}/{split}"
+            meshes = tree.inside(joined(base, part), (".off",))
+            rows += [(f"{part}/{mesh}", number, split_number) for mesh in meshes]
+            if not meshes:
+                empty.append(name)
+        if empty:
+            warnings.append(f"classes without meshes for {split}: {example_list(empty)}")
+    paths = Paths(tree.root / base, [path for path, _, _ in rows])
+    return Table(
+        names=paths.paths,
+        raws={"points": paths},
+        targets={"label": Labels([number for _, number, _ in rows])},
+        splits=np.array([split for _, _, split in rows], dtype=np.int8),
+    )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Clouds:
-    """Rows of HDF5 files as records. Sent to another process it carries labels only, not the points."""
+class _Clouds:
+    """Rows of HDF5 files as a column. Sent to another process it carries no points."""
 
-    files: tuple[tuple[str, int], ...]
-    """Path of each file, and when it was changed."""
-    places: np.ndarray
-    """File and row of each cloud: (clouds, 2)."""
-    labels: np.ndarray
-    """Class numbers int64 (clouds,)."""
-    normals: bool
-    """Give normals too."""
+    def __init__(self, files: Sequence[tuple[str, int]], places: np.ndarray, arrays: Sequence[str]) -> None:
+        """Args: path of each file, and when it was changed; file and row of each cloud; names of the arrays read."""
+        self.files = files
+        self.places = places
+        self.arrays = arrays
 
     def __len__(self) -> int:
         return len(self.places)
 
-    def __getitem__(self, index: int) -> Record:
-        number, row = (int(place) for place in self.places[index])
-        path, changed = self.files[number]
-        points = _points(path, changed, "data")[row]
-        if self.normals:
-            points = np.concatenate([points, _points(path, changed, "normal")[row]], axis=1)
-        return Record(
-            name=f"{Path(path).name} row {row}", raws={"points": points}, targets={"label": int(self.labels[index])}
-        )
+    def __getitem__(self, row: int) -> np.ndarray:
+        number, place = (int(n) for n in self.places[row])
+        return np.concatenate([_points(*self.files[number], name)[place] for name in self.arrays], axis=1)
 
 
 @lru_cache(maxsize=32)
@@ -162,28 +139,32 @@ def _points(path: str, changed: int, name: str) -> np.ndarray:
         return file[name][()]
 
 
-def _clouds(base: Path, split: str, classes: Sequence[str], normals: bool) -> Clouds:
-    """The clouds of one split; of the files only the labels are read.
+def _clouds(tree: Tree, base: str, classes: Sequence[str], normals: bool) -> Table:
+    """The clouds of both splits; of the files only the labels are read.
 
     Raises:
         ValueError: a file cannot be read or is of another form.
     """
+    arrays = ("data", "normal") if normals else ("data",)
     files: list[tuple[str, int]] = []
-    places, labels = [np.zeros((0, 2), dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
-    for path in _hdf5_files(base, split):
-        found = _labels(path, len(classes), ("data", "normal") if normals else ("data",))
-        places.append(np.stack([np.full(len(found), len(files)), np.arange(len(found))], axis=1))
-        labels.append(found)
-        files.append((str(path), path.stat().st_mtime_ns))
-    return Clouds(files=tuple(files), places=np.concatenate(places), labels=np.concatenate(labels), normals=normals)
-
-
-def _hdf5_files(base: Path, split: str) -> list[Path]:
-    """The files of a split: those of its list, whatever folder the list has them in, or all of that name."""
-    listed = base / f"{split}_files.txt"
-    if not listed.exists():
-        return sorted(base.glob(f"ply_data_{split}*.h5"))
-    return [base / Path(line).name for line in read_lines(listed)]
+    labels, splits, names = [], [], []
+    for split, split_number in SPLIT_NUMBERS.items():
+        listed = tree.root / base / f"{split}_files.txt"  # whatever folder the list has them in
+        found = [Path(line).name for line in read_lines(listed)] if listed.exists() else _hdf5_names(tree, base, split)
+        for name in found:
+            path = tree.root / base / name
+            labels.append(_labels(path, len(classes), arrays))
+            splits += [split_number] * len(labels[-1])
+            names += [f"{name} row {row}" for row in range(len(labels[-1]))]
+            files.append((str(path), path.stat().st_mtime_ns))
+    counts = [len(each) for each in labels]
+    places = np.stack([np.repeat(np.arange(len(files)), counts), np.concatenate([*map(np.arange, counts)])], axis=1)
+    return Table(
+        names=as_paths(names),
+        raws={"points": _Clouds(files, places, arrays)},
+        targets={"label": Labels(np.concatenate(labels))},
+        splits=np.array(splits, dtype=np.int8),
+    )
 
 
 def _labels(path: Path, num_classes: int, arrays: Sequence[str]) -> np.ndarray:

@@ -1,18 +1,18 @@
-"""One row of a table as a record."""
+"""How the cells of a table become raw values and targets."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hiperceiver.data.record import Record
-from hiperceiver.data.sources.classes import number_classes
+from hiperceiver.data.sources.classes import number_classes, numbers_within
 from hiperceiver.data.sources.columns import Columns, is_list, is_of_classes, is_value
 
 
@@ -73,36 +73,33 @@ class ClassCells:
 def class_cells(
     feature: Any,
     column: str,
-    cells: Callable[[], Iterable[Any]] | None,
-    classes: Sequence[str] | None,
-    *,
-    source: str,
+    cells: Iterable[Any] | None,
+    classes: Sequence[str] = (),
 ) -> tuple[ClassCells, tuple[str, ...]]:
-    """How to read a column of classes, and the names of these.
+    """How to read a column of classes, and the names of these: those that its type has, or those in the cells.
 
     Args:
         feature: its type.
         column: its name.
         cells: all of them, of every split; None if they cannot all be read.
-        classes: names in their order; by default those that the type knows, or those in the cells.
-        source: for messages.
+        classes: names in their order, for cells that are not read.
 
     Raises:
-        ValueError: it holds something else, a class that is not in `classes`, or the names cannot be known.
+        ValueError: it holds something else, or the names cannot be known.
     """
     leaf = feature.feature if is_list(feature) else feature
     names = tuple(leaf.names) if is_of_classes(leaf) else None
     reader = ClassCells(column=column, names=names, is_list=is_list(feature))
-    if cells is not None:
-        words = (word for cell in cells() for word in reader.words(cell))
-    elif classes is None and names is None:
-        raise ValueError(f"classes: expected the names of the classes in {column!r}, for a stream is not read for them")
-    elif names is None and is_value(leaf, "int", "uint") and not any(name.isdecimal() for name in classes or ()):
-        words = (str(number) for number in range(len(classes or ())))
+    if names is not None and not (classes and cells is None):
+        found, numbers = names, {name: number for number, name in enumerate(names)}
+    elif cells is not None:
+        found, numbers = number_classes(word for cell in cells for word in reader.words(cell))
+    elif classes:
+        words = [str(n) for n in range(len(classes))] if names is None and is_value(leaf, "int", "uint") else classes
+        found, numbers = tuple(classes), numbers_within(words, classes)
     else:
-        words = iter(classes or names or ())
-    found, numbers = number_classes(words, classes or names, source=source)
-    return ClassCells(column=column, names=names, is_list=reader.is_list, numbers=numbers), found
+        raise ValueError(f"classes: expected the names of the classes in {column!r}, for a stream is not read for them")
+    return replace(reader, numbers=numbers), found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,38 +116,46 @@ class RowReader:
     """For joint labels: name -> how its column says classes; None for numbers."""
 
     def record(self, cells: Mapping[str, Any], split: str, row: int) -> Record:
-        """The record; a cell without a value is a missing modality.
+        """The record of a row of a stream; a cell without a value is a missing modality.
 
         Raises:
             ValueError: a cell holds something else.
         """
-        raws = {}
-        for modality, column in self.columns.modalities.items():
-            raw = raw_of(cells[column], self.columns.kinds[modality], self.root)
-            if raw is not None:
-                raws[modality] = raw
-        return Record(name=self._name(cells, split, row), raws=raws, targets=self._targets(cells))
+        raws = {modality: self.raw(cells, modality) for modality in self.columns.modalities}
+        targets = {target: self.target(cells, target) for target in self.targets}
+        return Record(
+            name=self.name(cells, split, row),
+            raws={modality: raw for modality, raw in raws.items() if raw is not None},
+            targets={target: value for target, value in targets.items() if value is not None},
+        )
 
-    def _targets(self, cells: Mapping[str, Any]) -> dict[str, Any]:
-        targets: dict[str, Any] = {}
-        if self.label is not None:
-            cell = cells[self.label.column]
-            if not self.label.is_list:
-                targets["label"] = self.label.number(cell)
-            elif cell is not None:
-                targets["labels"] = self.label.number(cell)
-        if self.columns.values:
-            targets["values"] = [_number(cells[column], column) for column in self.columns.values]
-        for name, reader in self.labels.items():
-            column = self.columns.labels[name]
-            targets[name] = _number(cells[column], column) if reader is None else reader.number(cells[column])
-        if self.columns.mask is not None:
-            mask = raw_of(cells[self.columns.mask], "image", self.root)
-            if mask is not None:
-                targets["segmentation"] = mask
-        return targets
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Which targets there are."""
+        label = () if self.label is None else ("labels",) if self.label.is_list else ("label",)
+        values = ("values",) if self.columns.values else ()
+        mask = () if self.columns.mask is None else ("segmentation",)
+        return (*label, *values, *self.labels, *mask)
 
-    def _name(self, cells: Mapping[str, Any], split: str, row: int) -> str:
+    def raw(self, cells: Mapping[str, Any], modality: str) -> Any:
+        """The raw value of a modality; None if the cell is empty."""
+        return raw_of(cells[self.columns.modalities[modality]], self.columns.kinds[modality], self.root)
+
+    def target(self, cells: Mapping[str, Any], target: str) -> Any:
+        """A target of a row; None if it has none."""
+        if target in self.labels:
+            column, reader = self.columns.labels[target], self.labels[target]
+            return _number(cells[column], column) if reader is None else reader.number(cells[column])
+        if target == "values":
+            return [_number(cells[column], column) for column in self.columns.values]
+        if target == "segmentation":
+            return raw_of(cells[self.columns.mask or ""], "image", self.root)
+        assert self.label is not None
+        cell = cells[self.label.column]
+        return None if target == "labels" and cell is None else self.label.number(cell)
+
+    def name(self, cells: Mapping[str, Any], split: str, row: int) -> str:
+        """The name of a row, for people."""
         for modality, column in self.columns.modalities.items():
             cell = cells[column]
             path = cell.get("path") if isinstance(cell, Mapping) else cell

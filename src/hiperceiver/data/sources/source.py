@@ -5,20 +5,22 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypedDict, get_args
+from typing import Any
 
 import numpy as np
 
 from hiperceiver.data.augment import Augmentation, check_augmentations
-from hiperceiver.data.encoded import EncodedRecords, Missing
+from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.encoders.normalisation import FITTED_TO
 from hiperceiver.data.example import ExampleDataset
-from hiperceiver.data.record import Record, Records
+from hiperceiver.data.members import draw_splits
+from hiperceiver.data.record import SPLITS, TEST, TRAIN, VALIDATION, Records, Table
+from hiperceiver.data.sources.classes import choose_classes
+from hiperceiver.data.sources.kinds import LOOKED_AT, default_encoder
+from hiperceiver.data.streamed import StreamedExamples
 from hiperceiver.modality import Modality
-
-SourceTask = Literal["none", "classification", "multilabel", "segmentation", "regression", "joint"]
-"""What the examples' targets are: nothing, `label`, `labels`, `segmentation`, `values`, or one by each label's name."""
+from hiperceiver.settings.data import ReadSettings, SourceTask
 
 TARGETS: dict[str, tuple[str, ...]] = {
     "none": (),
@@ -28,8 +30,6 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "regression": ("values",),
 }
 """Which of a record's targets a task wants; for `joint` the source's labels."""
-SPLITS = ("train", "validation", "test")
-VALIDATION_SHARE, TEST_SHARE = 0.1, 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,14 +47,14 @@ class Source:
     """A dataset that is ready for the loaders."""
 
     name: str
-    """As it was asked for."""
+    """As the user gave it."""
     task: SourceTask
     """What the examples' targets are."""
     encoders: dict[str, Encoder]
     """Per modality; normalisation is that of the training data, or was given."""
-    splits: dict[str, Any]
-    """Examples by split, each an `ExampleDataset`, of which `train` may be a `StreamedExamples`; the keys are among
-    `train`, `validation` and `test`, in this order."""
+    splits: dict[str, ExampleDataset | StreamedExamples]
+    """Examples by split; only `train` may be a stream. The keys are among `train`, `validation` and `test`, in this
+    order."""
     classes: tuple[str, ...] = ()
     """Names of the labels, in the order of their numbers; empty if the task has none. For `regression`, the names of
     the values."""
@@ -66,7 +66,7 @@ class Source:
     """Measures the floor on the test split, if there is one for this task."""
     note: str = ""
     """What must be said where results on this source are shown."""
-    warnings: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = ()
     """What was odd about the data and did not stop us, each in one line."""
 
     @property
@@ -75,22 +75,9 @@ class Source:
         return {name: encoder.modality for name, encoder in self.encoders.items()}
 
 
-class Common(TypedDict, total=False):
-    """Arguments that every source takes; see `CommonOptions`."""
-
-    task: SourceTask
-    encoders: Mapping[str, Encoder] | None
-    encoder_settings: Mapping[str, Mapping[str, Any]]
-    modalities: Sequence[str] | None
-    missing: Missing
-    augmentations: Sequence[Augmentation]
-    split_seed: int | None
-    max_train_examples: int | None
-
-
 @dataclass(frozen=True, kw_only=True)
-class CommonOptions:
-    """What every source may be told."""
+class SourceOptions(ReadSettings):
+    """What every source takes."""
 
     task: SourceTask = "none"
     """What the examples' targets are."""
@@ -98,42 +85,28 @@ class CommonOptions:
     """To use instead of fitting normalisation to the training data, for example a pretrained model's."""
     encoder_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Modality -> fields of its encoder to replace. `*`: for each encoder that has such a field."""
-    modalities: Sequence[str] | None = None
-    """Which of the source's modalities are read, in this order. None: all."""
-    missing: Missing = "skip"
-    """What is done with an example without one of the modalities: `skip` or `absent`."""
-    augmentations: Sequence[Augmentation] = ()
+    augmentations: tuple[Augmentation, ...] = ()
     """Random changes of training examples."""
-    split_seed: int | None = None
-    """Draws the splits where the data has none. Not the seed of a training run: keep it the same for pretraining,
-    fine-tuning and evaluation. None: the source's own."""
-    max_train_examples: int | None = None
-    """Take only so many training examples, drawn by `split_seed`."""
-
-    def __post_init__(self) -> None:
-        if self.task not in get_args(SourceTask):
-            raise ValueError(f"task: expected one of {', '.join(get_args(SourceTask))}, got {self.task!r}")
-        for modality, settings in self.encoder_settings.items():
-            if not isinstance(settings, Mapping):
-                raise ValueError(f"encoders: expected fields of the encoder of {modality!r}, got {settings!r}")
-        count = self.max_train_examples
-        if count is not None and count < 1:
-            raise ValueError(f"max_train_examples: expected a whole number >= 1, got {count}")
+    classes: tuple[str, ...] = ()
+    """Names that the classes must have, in their order, for example a trained model's; none given: the data's own.
+    Numbers in data without names of classes count them, from 0."""
 
     def check_task(self, source: str, offered: Sequence[SourceTask]) -> None:
         """Refuse a task for which the source has no targets; `none` is always there."""
         if self.task != "none" and self.task not in offered:
-            raise ValueError(f"task: the source {source!r} has targets for {', '.join(offered)}; got {self.task!r}")
+            has = f"targets for {', '.join(offered)}" if offered else "no targets"
+            raise ValueError(f"task: the source {source!r} has {has}; got {self.task!r}")
 
 
 def make_source(
     *,
     name: str,
-    records: Mapping[str, Records],
-    encoders: Mapping[str, Encoder],
-    options: CommonOptions,
+    table: Table,
+    encoders: Mapping[str, Encoder | str],
+    options: SourceOptions,
     split_seed: int = 0,
     classes: Sequence[str] = (),
+    class_names: Sequence[str] = (),
     background_class: int | None = None,
     labels: Mapping[str, Sequence[str]] | None = None,
     floor: Callable[[Source], Floor] | None = None,
@@ -143,14 +116,15 @@ def make_source(
     """Put a source together: choose modalities, draw missing splits, fit encoders, wrap records.
 
     Args:
-        name: as the user asked for it.
-        records: by split, among `train`, `validation` and `test`, with all targets that are known, whatever the task:
-            so every task gets the same splits. What is missing beside `train` is taken out of it, class by class (by
-            the target `label`): 20% for test if there is none, 10% for validation.
-        encoders: one for each modality that the source offers, with its defaults; normalisation is fitted here.
-        options: what the user asked for.
+        name: as the user gave it.
+        table: with all targets that are known, whatever the task: so every task gets the same splits. Splits that it
+            has not are drawn from `train`, see `draw_splits`.
+        encoders: for each modality that the source offers, its encoder with its defaults, or the kind of one whose
+            grid follows from the signals; normalisation is fitted here.
+        options: what the user chose.
         split_seed: used where the options name none.
-        classes: names of the labels.
+        classes: names of the labels in the order of their numbers.
+        class_names: names that they must have if the options have none, as in `SourceOptions.classes`.
         background_class: of masks, the class of what is no object.
         labels: for joint labels, name -> names of its classes, none for a number.
         floor: measures the floor on the source's test split.
@@ -162,27 +136,29 @@ def make_source(
     """
     found = list(warnings)
     seed = split_seed if options.split_seed is None else options.split_seed
-    chosen = _choose_encoders(name, encoders, options)
-    splits = _complete_splits(name, records, seed, found)
+    if not (table.splits[table.rows] == TRAIN).any():
+        raise ValueError(f"{name}: expected examples for training, found none that can be used")
+    chosen = choose_encoders(name, encoders, table.split(TRAIN), options)
+    table = _with_drawn_splits(_with_targets(table, options, found), seed, found)
+    classes, table = _choose_classes(name, classes, table, options.classes or class_names, options)
     if options.task == "classification":
-        splits = _labelled(name, splits, classes, found)
+        table = _labelled(name, table, classes, found)
+    splits = {SPLITS[number]: part for number in range(len(SPLITS)) if len(part := table.split(number))}
     if options.max_train_examples is not None:
         order = np.random.default_rng(seed).permutation(len(splits["train"]))
-        splits["train"] = Chosen(splits["train"], np.sort(order[: options.max_train_examples]))
+        splits["train"] = splits["train"].take(np.sort(order[: options.max_train_examples]))
     targets = tuple(labels or ()) if options.task == "joint" else TARGETS[options.task]
-    sets = {
+    chosen = fit_encoders(chosen, splits["train"], options)
+    datasets: dict[str, ExampleDataset | StreamedExamples] = {
         split: EncodedRecords(
-            records=part, encoders=chosen, targets=targets, num_classes=len(classes), missing=options.missing
+            records=part,
+            encoders=chosen,
+            targets=targets,
+            num_classes=len(classes),
+            missing=options.missing,
+            augmentations=options.augmentations if split == "train" else (),
         )
         for split, part in splits.items()
-    }
-    chosen = _fit(chosen, sets["train"], options)
-    check_augmentations(options.augmentations, {modality: each.kind for modality, each in chosen.items()})
-    datasets: dict[str, ExampleDataset] = {
-        split: dataclasses.replace(
-            part, encoders=chosen, augmentations=tuple(options.augmentations) if split == "train" else ()
-        )
-        for split, part in sets.items()
     }
     source = Source(
         name=name,
@@ -192,26 +168,12 @@ def make_source(
         classes=() if options.task in ("none", "joint") else tuple(classes),
         background_class=background_class if options.task == "segmentation" else None,
         labels={label: tuple(names) for label, names in (labels or {}).items()} if options.task == "joint" else {},
-        note=note,
+        note=note if options.task != "none" else "",
         warnings=tuple(found),
     )
-    if floor is None:
+    if floor is None or options.task == "none":
         return source
     return dataclasses.replace(source, floor=lambda: floor(source))
-
-
-class Chosen:
-    """Some of a list of records."""
-
-    def __init__(self, records: Records, indices: np.ndarray):
-        self.records = records
-        self.indices = indices
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> Record:
-        return self.records[int(self.indices[index])]
 
 
 def configured(encoder: Encoder, settings: Mapping[str, Any], *, modality: str, is_fitted: bool = False) -> Encoder:
@@ -226,7 +188,7 @@ def configured(encoder: Encoder, settings: Mapping[str, Any], *, modality: str, 
     Raises:
         ValueError: it has no such field, or the value does not fit.
     """
-    fields = {each.name for each in dataclasses.fields(encoder)}
+    fields = _fields(encoder)
     for field_name in settings:
         if field_name not in fields:
             raise ValueError(
@@ -240,129 +202,129 @@ def configured(encoder: Encoder, settings: Mapping[str, Any], *, modality: str, 
         raise ValueError(f"{modality}: {error}") from error
 
 
-def _choose_encoders(name: str, offered: Mapping[str, Encoder], options: CommonOptions) -> dict[str, Encoder]:
-    """The encoders of the modalities that are read, given ones instead of the source's."""
-    wanted = tuple(options.modalities or offered)
-    for modality in wanted:
-        if modality not in offered:
-            raise ValueError(f"modalities: the source {name!r} has {', '.join(offered)}; got {modality!r}")
-    for modality in options.encoder_settings:
-        if modality not in ("*", *wanted):
-            raise ValueError(f"encoders: the source {name!r} has {', '.join(wanted)}; got {modality!r}")
+def choose_encoders(
+    name: str, offered: Mapping[str, Encoder | str], train: Records, options: SourceOptions
+) -> dict[str, Encoder]:
+    """The encoders of the modalities that are read, without normalisation: given ones instead of the source's.
+
+    Args:
+        name: of the source.
+        offered: modality -> its encoder, or the kind of one whose grid follows from the signals.
+        train: training records, of which a few signals are looked at.
+        options: what the user chose.
+
+    Raises:
+        ValueError: an option names what there is not, or no signal can be read.
+    """
+    wanted = options.modalities or tuple(offered)
+    if absent := [modality for modality in wanted if modality not in offered]:
+        raise ValueError(f"modalities: the source {name!r} has {', '.join(offered)}; got {absent[0]!r}")
+    if absent := [modality for modality in options.encoder_settings if modality not in ("*", *wanted)]:
+        raise ValueError(f"encoders: the source {name!r} has {', '.join(wanted)}; got {absent[0]!r}")
+    signals = EncodedRecords(records=train, encoders={})
+    for_all = options.encoder_settings.get("*", {})
     chosen: dict[str, Encoder] = {}
     for modality in wanted:
-        encoder = offered[modality]
+        encoder, own = offered[modality], options.encoder_settings.get(modality, {})
+        kind = encoder if isinstance(encoder, str) else encoder.kind
         if options.encoders is not None:
             given = options.encoders.get(modality)
-            if given is None or given.kind != encoder.kind:
-                came = "none" if given is None else f"one of kind {given.kind}"
-                raise ValueError(f"encoders: expected one of kind {encoder.kind} for {modality!r}, got {came}")
+            if given is None or given.kind != kind:
+                found = "none" if given is None else f"one of kind {given.kind}"
+                raise ValueError(f"encoders: expected one of kind {kind} for {modality!r}, got {found}")
             encoder = given
-        fields = {each.name for each in dataclasses.fields(encoder)}
-        for_all = {key: value for key, value in options.encoder_settings.get("*", {}).items() if key in fields}
-        settings = {**for_all, **options.encoder_settings.get(modality, {})}
-        is_fitted = options.encoders is not None
-        if settings:
-            encoder = configured(encoder, settings, modality=modality, is_fitted=is_fitted)
+        elif isinstance(encoder, str):
+            try:
+                encoder = default_encoder(kind, signals.raws(modality, LOOKED_AT), {**for_all, **own})
+            except ValueError as error:
+                raise ValueError(f"{modality}: {error}") from error
+        fields = _fields(encoder)
+        if settings := {**{key: value for key, value in for_all.items() if key in fields}, **own}:
+            encoder = configured(encoder, settings, modality=modality, is_fitted=options.encoders is not None)
         chosen[modality] = encoder
-    for setting in options.encoder_settings.get("*", {}):
-        if not any(setting in {each.name for each in dataclasses.fields(encoder)} for encoder in chosen.values()):
+    for setting in for_all:
+        if not any(setting in _fields(encoder) for encoder in chosen.values()):
             kinds = ", ".join(f"{modality} ({encoder.kind})" for modality, encoder in chosen.items())
             raise ValueError(f"{setting}: no modality of the source {name!r} has such a setting; it has {kinds}")
     return chosen
 
 
-def _fit(encoders: dict[str, Encoder], train: EncodedRecords, options: CommonOptions) -> dict[str, Encoder]:
-    """Encoders with the normalisation of training data, unless they were given or told."""
+def _fields(encoder: Encoder) -> set[str]:
+    return {each.name for each in dataclasses.fields(encoder)}
+
+
+def fit_encoders(encoders: dict[str, Encoder], train: Records, options: SourceOptions) -> dict[str, Encoder]:
+    """Encoders with the normalisation of training data, unless they or their `mean` were given.
+
+    Raises:
+        ValueError: no signal can be read, or a random change does not fit the modalities.
+    """
+    check_augmentations(options.augmentations, {modality: each.kind for modality, each in encoders.items()})
     if options.encoders is not None:
         return encoders
-    told = {modality for modality, settings in options.encoder_settings.items() if "mean" in settings}
+    signals = EncodedRecords(records=train, encoders={})
+    given = {modality for modality, settings in options.encoder_settings.items() if "mean" in settings}
     return {
-        modality: encoder if modality in told else encoder.fitted(train.raws(modality, FITTED_TO))
+        modality: encoder if modality in given else encoder.fitted(signals.raws(modality, FITTED_TO))
         for modality, encoder in encoders.items()
     }
 
 
-def _complete_splits(name: str, given: Mapping[str, Records], seed: int, warnings: list[str]) -> dict[str, Records]:
-    """Records by split, in order; what is missing is taken out of `train`."""
-    splits = {split: given[split] for split in SPLITS if split in given and len(given[split])}
-    if "train" not in splits:
-        raise ValueError(f"{name}: expected examples for training, found none that can be used")
-    if "validation" not in splits:
-        train = splits["train"]
-        test_share = TEST_SHARE if "test" not in splits else 0.0
-        for split, rows in dealt(_strata(train), seed, test_share=test_share).items():
-            if split == "train" or len(rows):
-                splits[split] = Chosen(train, rows)
-    if missing := [split for split in ("validation", "test") if split not in splits]:
+def _with_drawn_splits(table: Table, seed: int, warnings: list[str]) -> Table:
+    """The table with validation, and test, drawn out of training where it has none."""
+    is_there = np.bincount(table.splits[table.rows], minlength=len(SPLITS)) > 0
+    if not is_there[VALIDATION]:
+        table = draw_splits(table, seed, is_test_drawn=not is_there[TEST])
+        is_there = np.bincount(table.splits[table.rows], minlength=len(SPLITS)) > 0
+    if missing := [SPLITS[number] for number in (VALIDATION, TEST) if not is_there[number]]:
         warnings.append(f"there is no split for {' and '.join(missing)}")
-    return {split: splits[split] for split in SPLITS if split in splits}
+    return table
 
 
-def _labelled(name: str, splits: dict[str, Records], classes: Sequence[str], warnings: list[str]) -> dict[str, Records]:
-    """The records that have a label, and what is odd about the classes."""
-    kept: dict[str, Records] = {}
-    for split, part in splits.items():
-        numbers = _label_numbers(part)
-        rows = np.flatnonzero(numbers >= 0)
-        if split == "train":
-            present = np.unique(numbers[rows])
-            if len(present) < 2:
-                found = f"only {classes[present[0]]!r}" if len(present) else "none"
-                raise ValueError(f"{name}: expected at least two classes with training examples, found {found}")
-            if absent := [each for number, each in enumerate(classes) if number not in present]:
-                more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
-                warnings.append(f"classes without training examples: {', '.join(absent[:5])}{more}")
-        if len(rows) < len(part):
+def _with_targets(table: Table, options: SourceOptions, warnings: list[str]) -> Table:
+    """The rows that have the task's target; without a task, those of training that have none come last."""
+    if table.only_trains is None:
+        return table
+    is_without, splits = table.only_trains[table.rows], table.splits[table.rows]
+    if options.task == "none":
+        kept = table.take(~is_without | (splits == TRAIN))
+        return kept.take(np.argsort(is_without[~is_without | (splits == TRAIN)], kind="stable"))
+    target = TARGETS[options.task][0]
+    for number, split in enumerate(SPLITS):
+        if len(rows := np.flatnonzero(is_without & (splits == number))):
+            count = int((splits == number).sum())
             warnings.append(
-                f"{len(part) - len(rows)} of {len(part)} examples of {split} have no label and are left out"
+                f"{len(rows)} of {count} files of {split} have no {target} and are left out, "
+                f"for example {table[int(rows[0])].name}"
             )
-        if len(rows):
-            kept[split] = part if len(rows) == len(part) else Chosen(part, rows)
-    return kept
+    return table.take(~is_without)
 
 
-def _label_numbers(records: Records) -> np.ndarray:
-    """The class number of each record; 0 where none is known, -1 where one is known to have none: int64 (records,).
-
-    Records that are costly to read say it in an attribute `labels`, or have none.
-    """
-    if isinstance(records, Chosen):
-        return _label_numbers(records.records)[records.indices]
-    if isinstance(records, Sequence):
-        return np.array([int(record.targets.get("label", 0)) for record in records], dtype=np.int64)
-    labels = getattr(records, "labels", None)
-    return np.zeros(len(records), dtype=np.int64) if labels is None else np.asarray(labels, dtype=np.int64)
-
-
-def _strata(records: Records) -> np.ndarray:
-    """What splits are drawn by, whatever the task: classes, or what records say in an attribute `strata`."""
-    strata = getattr(records, "strata", None)
-    return _label_numbers(records) if strata is None else strata
+def _choose_classes(
+    name: str, classes: Sequence[str], table: Table, given: Sequence[str], options: SourceOptions
+) -> tuple[tuple[str, ...], Table]:
+    """The classes of the task, and the table with their numbers."""
+    if options.task in ("classification", "multilabel"):
+        return choose_classes(name, classes, table, given)
+    has = classes if options.task == "segmentation" else ()
+    if options.classes and options.classes != tuple(has):
+        got = ", ".join(options.classes)
+        raise ValueError(f"classes: the source {name!r} has {', '.join(has) or 'none'}; got {got}")
+    return tuple(classes), table
 
 
-def dealt(labels: np.ndarray, seed: int, *, test_share: float = TEST_SHARE) -> dict[str, np.ndarray]:
-    """Examples dealt to train, validation and test, class by class, so that each split has every class if it can.
-
-    A class of two or more gives at least one to test, and one of three or more at least one to validation. Without a
-    test share, a class of two or more gives one to validation.
-
-    Args:
-        labels: class numbers (examples,).
-        seed: of the draw.
-        test_share: of test; that of validation is 10%.
-
-    >>> {name: len(rows) for name, rows in dealt(np.repeat([0, 1], [50, 3]), seed=0).items()}
-    {'train': 36, 'validation': 6, 'test': 11}
-    """
-    rng = np.random.default_rng(seed)
-    parts: dict[str, list[np.ndarray]] = {"train": [], "validation": [], "test": []}
-    for number in np.unique(labels):
-        rows = rng.permutation(np.flatnonzero(labels == number))
-        num_test = max(round(test_share * len(rows)), int(len(rows) >= 2)) if test_share else 0
-        least = 3 if test_share else 2
-        num_validation = max(round(VALIDATION_SHARE * len(rows)), 1) if len(rows) >= least else 0
-        parts["test"].append(rows[:num_test])
-        parts["validation"].append(rows[num_test : num_test + num_validation])
-        parts["train"].append(rows[num_test + num_validation :])
-    return {name: np.sort(np.concatenate(rows)) for name, rows in parts.items()}
+def _labelled(name: str, table: Table, classes: Sequence[str], warnings: list[str]) -> Table:
+    """The rows that have a label, and what is odd about the classes."""
+    numbers, splits = table.cells("label"), table.splits[table.rows]
+    present = np.unique(numbers[(splits == TRAIN) & (numbers >= 0)])
+    if len(present) < 2:
+        found = f"only {classes[present[0]]!r}" if len(present) else "none"
+        raise ValueError(f"{name}: expected at least two classes with training examples, found {found}")
+    if absent := [each for number, each in enumerate(classes) if number not in present]:
+        more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
+        warnings.append(f"classes without training examples: {', '.join(absent[:5])}{more}")
+    for number, split in enumerate(SPLITS):
+        if num_without := int(((splits == number) & (numbers < 0)).sum()):
+            count = int((splits == number).sum())
+            warnings.append(f"{num_without} of {count} examples of {split} have no label and are left out")
+    return table.take(numbers >= 0)

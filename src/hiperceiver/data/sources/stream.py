@@ -8,14 +8,14 @@ from typing import Any
 
 from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.encoders.normalisation import FITTED_TO
-from hiperceiver.data.example import BadExample
+from hiperceiver.data.example import BadExample, ExampleDataset
 from hiperceiver.data.packages import import_extra
 from hiperceiver.data.record import Record
-from hiperceiver.data.sources.kinds import LOOKED_AT, offered_encoders
+from hiperceiver.data.sources.hub import one_line, quiet
 from hiperceiver.data.sources.rows import RowReader
-from hiperceiver.data.sources.source import TARGETS, CommonOptions, Source, make_source
-from hiperceiver.data.sources.tables import one_line, quiet
+from hiperceiver.data.sources.source import TARGETS, Source, SourceOptions, choose_encoders, fit_encoders
 from hiperceiver.data.streamed import Head, StreamedExamples
+from hiperceiver.settings.data import TableSettings
 
 
 class StreamedRows:
@@ -55,13 +55,11 @@ def open_stream(
     name: str,
     streams: Mapping[str, StreamedRows],
     kinds: Mapping[str, str],
-    options: CommonOptions,
-    *,
-    classes: Sequence[str] = (),
-    labels: Mapping[str, Sequence[str]] | None = None,
-    validation_examples: int = 512,
-    buffer_size: int = 1024,
-    warnings: Sequence[str] = (),
+    own: TableSettings,
+    options: SourceOptions,
+    classes: Sequence[str],
+    labels: Mapping[str, Sequence[str]],
+    warnings: Sequence[str],
 ) -> Source:
     """A source whose training examples are streamed.
 
@@ -71,57 +69,53 @@ def open_stream(
     fitted to the first 256 training records.
 
     Args:
-        name: as the user asked for it.
+        name: as the user gave it.
         streams: by split.
         kinds: modality -> kind.
-        options: what the user asked for.
+        own: how much of the streams validates and is shuffled.
+        options: what the user chose.
         classes: names of the labels.
         labels: for joint labels, name -> names of its classes, none for a number.
-        validation_examples: records that validate and test, at most.
-        buffer_size: records that are shuffled at a time.
         warnings: what was odd.
 
     Raises:
         ValueError: there is nothing to train on, or an option does not fit the data.
     """
-    if validation_examples < 1:
-        raise ValueError(f"validation_examples: expected a whole number >= 1, got {validation_examples}")
-    num_left_out = 0 if "validation" in streams else validation_examples
+    num_left_out = 0 if "validation" in streams else own.validation_examples
     heads = {
         "train": Head(streams["train"], FITTED_TO, start=num_left_out),
-        "validation": Head(streams.get("validation", streams["train"]), validation_examples),
+        "validation": Head(streams.get("validation", streams["train"]), own.validation_examples),
     }
     if "test" in streams:
-        heads["test"] = Head(streams["test"], validation_examples)
+        heads["test"] = Head(streams["test"], own.validation_examples)
     if not len(heads["train"]):
         least = f" beside the {num_left_out} that validate (validation_examples)" if num_left_out else ""
         raise ValueError(f"{name}: expected examples for training{least}, found none")
-    train = EncodedRecords(records=heads["train"], encoders={})
-    # The task's targets come afterwards: the head of a stream need not hold every class.
-    fitted = make_source(
-        name=name,
-        records=heads,
-        encoders=offered_encoders(name, kinds, lambda modality: train.raws(modality, LOOKED_AT), options),
-        options=replace(options, task="none", max_train_examples=None),
-        warnings=warnings,
-    )
-    targets = tuple(labels or ()) if options.task == "joint" else TARGETS[options.task]
-    splits: dict[str, Any] = {
-        split: replace(part, targets=targets, num_classes=len(classes))
-        for split, part in fitted.splits.items()
-        if isinstance(part, EncodedRecords)
+    heads = {split: head for split, head in heads.items() if len(head)}
+    encoders = choose_encoders(name, kinds, heads["train"], options)
+    encoders = fit_encoders(encoders, heads["train"], options)
+    targets = tuple(labels) if options.task == "joint" else TARGETS[options.task]
+    encoded = {
+        split: EncodedRecords(
+            records=head, encoders=encoders, targets=targets, num_classes=len(classes), missing=options.missing
+        )
+        for split, head in heads.items()
     }
+    splits: dict[str, ExampleDataset | StreamedExamples] = {**encoded}
     splits["train"] = StreamedExamples(
         records=streams["train"],
-        encoded=replace(splits["train"], records=[]),
-        buffer_size=buffer_size,
+        encoded=replace(encoded["train"], records=[], augmentations=options.augmentations),
+        buffer_size=own.buffer_size,
         num_left_out=num_left_out,
         max_examples=options.max_train_examples,
     )
-    return replace(
-        fitted,
+    missing = " and ".join(split for split in ("validation", "test") if split not in heads)
+    return Source(
+        name=name,
         task=options.task,
+        encoders=encoders,
         splits=splits,
         classes=() if options.task in ("none", "joint") else tuple(classes),
-        labels={each: tuple(names) for each, names in (labels or {}).items()} if options.task == "joint" else {},
+        labels={each: tuple(names) for each, names in labels.items()} if options.task == "joint" else {},
+        warnings=(*warnings, *([f"there is no split for {missing}"] if missing else [])),
     )

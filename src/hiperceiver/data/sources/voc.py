@@ -21,16 +21,20 @@ counted as not there. Pictures are laid whole on 512 x 512 by default; the rest 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from itertools import compress
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 import numpy as np
 
 from hiperceiver.data.encoders.image import ImageEncoder
-from hiperceiver.data.record import Record
-from hiperceiver.data.sources.lists import existing_folder, file_names, file_stem, read_lines
-from hiperceiver.data.sources.source import VALIDATION_SHARE, Common, CommonOptions, Source, make_source
+from hiperceiver.data.members import VALIDATION_SHARE
+from hiperceiver.data.record import TEST, TRAIN, VALIDATION, Table
+from hiperceiver.data.sources.lists import file_stem, read_lines
+from hiperceiver.data.sources.source import Source, SourceOptions, make_source
+from hiperceiver.data.sources.tree import Paths, Tree, joined
+from hiperceiver.settings.data import VocSettings
 
 CLASSES = (
     "aeroplane",
@@ -55,67 +59,56 @@ CLASSES = (
     "tvmonitor",
 )
 """What may be in a picture, in the standard order; in masks they are counted from 1, and 0 is the background."""
-INSIDE = (".", "VOCdevkit/VOC2012", "VOC2012")
+INSIDE = ("", "VOCdevkit/VOC2012", "VOC2012")
 """Where the data may lie in the folder that is given."""
 EXTENDED = ("trainaug", "train_aug")
 """Names of the extended list of training pictures."""
 MASKS, EXTENDED_MASKS = "SegmentationClass", "SegmentationClassAug"
-DEFAULT_SPLIT_SEED = 0
 
 
-def matches(folder: str | Path) -> bool:
-    """Whether a folder looks like PASCAL VOC.
-
-    >>> matches("no/such/folder")
-    False
-    """
-    try:
-        base = _find(Path(folder).expanduser())
-    except ValueError:
-        return False
-    return (base / "ImageSets").is_dir() or (base / MASKS).is_dir() or (base / "Annotations").is_dir()
+def matches(tree: Tree) -> bool:
+    """Whether a folder looks like PASCAL VOC."""
+    base = _find(tree)
+    return base is not None and any(tree.has_folder(joined(base, name)) for name in ("ImageSets", MASKS, "Annotations"))
 
 
-def open_voc(folder: str | Path, *, extended: bool | None = None, **common: Unpack[Common]) -> Source:
+def open_voc(tree: Tree, own: VocSettings, options: SourceOptions) -> Source:
     """PASCAL VOC. Tasks: `none`, `segmentation`, `multilabel`.
-
-    Args:
-        folder: holds `JPEGImages` and `ImageSets`; see above.
-        extended: train segmentation on the extended list. None: where it is there.
-        **common: see `CommonOptions`.
 
     Raises:
         ValueError: the folder is not as described above, or an option does not fit; in one line.
     """
-    options = CommonOptions(**common)
     options.check_task("voc", ("segmentation", "multilabel"))
-    base = _find(existing_folder(folder))
+    if (found := _find(tree)) is None:
+        raise ValueError(f"{tree.root}: expected the folder JPEGImages, found none")
+    base, whole = tree.root / found, [file_stem(name) for name in tree.inside(joined(found, "JPEGImages"), (".jpg",))]
     if options.task == "segmentation":
-        splits = _segmentation(base, extended)
+        train, test = _segmentation(base, own.extended)
     elif options.task == "multilabel":
-        splits = {"train": _main(base, "train"), "test": _main(base, "val")}
+        train, test = _main(base, "train"), _main(base, "val")
     else:
-        splits = _pictures(base)
-    seed = DEFAULT_SPLIT_SEED if options.split_seed is None else options.split_seed
-    splits = _with_validation(splits, _drawn(base, seed))
+        train, test = _pictures(base, whole)
+    rows = [*train.items(), *test.items()]
+    splits = np.repeat(np.array([TRAIN, TEST], dtype=np.int8), [len(train), len(test)])
+    validates = _drawn(whole, options.split_seed or 0)
+    is_drawn = np.array([picture in validates for picture in train], dtype=bool)
+    if test and is_drawn.any() and not is_drawn.all():  # else too few to draw from all pictures
+        splits[: len(train)][is_drawn] = VALIDATION
+    paths = [f"JPEGImages/{picture}.jpg" for picture, _ in rows]
+    targets = {name for _, known in rows for name in known}
     return make_source(
-        name=str(folder),
-        records={
-            split: [
-                Record(
-                    name=f"JPEGImages/{picture}.jpg",
-                    raws={"image": str(base / "JPEGImages" / f"{picture}.jpg")},
-                    targets=targets,
-                )
-                for picture, targets in part.items()
-            ]
-            for split, part in splits.items()
-        },
+        name=tree.name,
+        table=Table(
+            names=paths,
+            raws={"image": Paths(base, paths)},
+            targets={name: [known.get(name) for _, known in rows] for name in targets},
+            splits=splits,
+        ),
         encoders={"image": ImageEncoder(size=(512, 512), fit="pad")},
         options=options,
-        split_seed=DEFAULT_SPLIT_SEED,
         background_class=0,
         classes=("background", *CLASSES) if options.task == "segmentation" else CLASSES,
+        warnings=tree.warnings(),
     )
 
 
@@ -123,14 +116,11 @@ Part = Mapping[str, Mapping[str, Any]]
 """Picture (its name without ending) -> its targets."""
 
 
-def _find(folder: Path) -> Path:
-    for inside in INSIDE:
-        if (folder / inside / "JPEGImages").is_dir():
-            return folder / inside
-    raise ValueError(f"{folder}: expected the folder JPEGImages, found none")
+def _find(tree: Tree) -> str | None:
+    return next((base for base in INSIDE if tree.has_folder(joined(base, "JPEGImages"))), None)
 
 
-def _segmentation(base: Path, extended: bool | None) -> dict[str, Part]:
+def _segmentation(base: Path, extended: bool | None) -> tuple[Part, Part]:
     lists = base / "ImageSets" / "Segmentation"
     found = [lists / f"{name}.txt" for name in EXTENDED if (lists / f"{name}.txt").exists()]
     can_extend = bool(found) and (base / EXTENDED_MASKS).is_dir()
@@ -139,10 +129,8 @@ def _segmentation(base: Path, extended: bool | None) -> dict[str, Part]:
         raise ValueError(f"extended: expected {expected} in {base}, found {'no such folder' if found else 'no list'}")
     is_extended = can_extend if extended is None else extended
     masks = base / (MASKS if (base / MASKS).is_dir() else EXTENDED_MASKS)
-    return {
-        "train": _masked(found[0], base / EXTENDED_MASKS) if is_extended else _masked(lists / "train.txt", masks),
-        "test": _masked(lists / "val.txt", masks),
-    }
+    train = _masked(found[0], base / EXTENDED_MASKS) if is_extended else _masked(lists / "train.txt", masks)
+    return train, _masked(lists / "val.txt", masks)
 
 
 def _masked(path: Path, masks: Path) -> Part:
@@ -166,33 +154,15 @@ def _main(base: Path, split: str) -> Part:
     return {picture: {"labels": present} for picture, present in labels.items()}
 
 
-def _pictures(base: Path) -> dict[str, Part]:
+def _pictures(base: Path, whole: Sequence[str]) -> tuple[Part, Part]:
     """All pictures; those of the `val` lists are for test."""
     lists = [base / "ImageSets" / kind / "val.txt" for kind in ("Segmentation", "Main")]
     tested = {line.split()[0] for path in lists if path.exists() for line in read_lines(path)}
-    pictures = _names(base)
-    return {
-        "train": {picture: {} for picture in pictures if picture not in tested},
-        "test": {picture: {} for picture in pictures if picture in tested},
-    }
+    train = {picture: {} for picture in whole if picture not in tested}
+    return train, {picture: {} for picture in whole if picture in tested}
 
 
-def _names(base: Path) -> list[str]:
-    return [file_stem(name) for name in file_names(base / "JPEGImages", (".jpg",))]
-
-
-def _drawn(base: Path, seed: int) -> set[str]:
+def _drawn(whole: Sequence[str], seed: int) -> set[str]:
     """The pictures that may validate, drawn from all of them whatever the task."""
-    pictures = _names(base)
-    is_drawn = np.random.default_rng(seed).random(len(pictures)) < VALIDATION_SHARE
-    return {picture for picture, is_one in zip(pictures, is_drawn, strict=True) if is_one}
-
-
-def _with_validation(splits: Mapping[str, Part], drawn: Iterable[str]) -> dict[str, Part]:
-    """Training without the drawn pictures, which validate. Too few to draw from, or no test: left as it is."""
-    train, drawn = splits["train"], set(drawn)
-    validation = {picture: targets for picture, targets in train.items() if picture in drawn}
-    if not validation or len(validation) == len(train) or not splits["test"]:
-        return dict(splits)
-    rest = {picture: targets for picture, targets in train.items() if picture not in drawn}
-    return {"train": rest, "validation": validation, "test": splits["test"]}
+    is_drawn = np.random.default_rng(seed).random(len(whole)) < VALIDATION_SHARE
+    return set(compress(whole, is_drawn))

@@ -26,21 +26,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import NamedTuple, Unpack
+from typing import NamedTuple
 
 import numpy as np
 
 from hiperceiver.data.baselines import ridge_baseline
 from hiperceiver.data.encoders.arrays import faults_of
 from hiperceiver.data.encoders.series import SeriesEncoder
-from hiperceiver.data.record import Record
+from hiperceiver.data.record import TEST, TRAIN, VALIDATION, Table
 from hiperceiver.data.sources.packaged import packaged_files
-from hiperceiver.data.sources.source import SPLITS, Common, CommonOptions, Floor, Source, make_source
+from hiperceiver.data.sources.source import Floor, Source, SourceOptions, make_source
+from hiperceiver.settings.data import WatchSettings
 
 LENGTH, STEP = 128, 64
 """Readings of a window, and from one window's start to the next."""
-TEST_PEOPLE = (5, 8)
-VALIDATION_PEOPLE = (6,)
+FIRST_TO_VALIDATE = 6
 SIDES = ("left", "right")
 NOTE = "The test windows are those of persons that training has not seen; results vary much from person to person."
 
@@ -78,60 +78,57 @@ def read_recordings() -> Recordings:
         return Recordings(readings, exercise, person, side, tuple(str(name) for name in data["y_labels"]))
 
 
-def open_watch(
-    *,
-    test_people: Sequence[int] = TEST_PEOPLE,
-    validation_people: Sequence[int] | None = None,
-    **common: Unpack[Common],
-) -> Source:
-    """Windows of smartwatch motion; one modality, `motion`.
+def open_watch(own: WatchSettings, options: SourceOptions) -> Source:
+    """Windows of smartwatch motion; one modality, `motion`. Tasks: `classification` and `joint`.
 
-    Args:
-        test_people: whose recordings are for test; the people are numbered 1 to 10.
-        validation_people: whose are for validation. None: person 6, or the next one who is not tested.
-        common: see `CommonOptions`. Tasks: `classification` and `joint`. The split is by people: `split_seed` only
-            draws the examples of `max_train_examples`.
+    The split is by people: `split_seed` only chooses the examples of `max_train_examples`.
 
     Raises:
         ValueError: a person is unknown or in two splits, nobody is left, or the package is not installed.
     """
-    options = CommonOptions(**common)
     options.check_task("watch", ("classification", "joint"))
     recordings = read_recordings()
     people = tuple(int(each) for each in np.unique(recordings.person))
-    tested = _people("test_people", test_people, people)
-    if validation_people is None:
-        order = sorted(people, key=lambda each: (each < VALIDATION_PEOPLE[0], each))
-        validation_people = [each for each in order if each not in tested][:1]
-    validated = _people("validation_people", validation_people, people)
+    tested, validated = _people("test_people", own.test_people, people), set(own.validation_people or ())
+    if own.validation_people is None:
+        order = sorted(people, key=lambda each: (each < FIRST_TO_VALIDATE, each))
+        validated = {next(each for each in order if each not in tested)} if set(people) - tested else set()
+    else:
+        validated = _people("validation_people", own.validation_people, people)
     if both := sorted(tested & validated):
         raise ValueError(f"validation_people: expected others than those for test, got {both[0]}")
     if tested | validated == set(people):
         raise ValueError(f"test_people: expected some of {people[0]} to {people[-1]} to be left for training, got all")
 
-    records: dict[str, list[Record]] = {split: [] for split in SPLITS}
-    for number, readings in enumerate(recordings.readings):
-        person = int(recordings.person[number])
-        exercise, side = int(recordings.exercise[number]), int(recordings.side[number])
-        split = "test" if person in tested else "validation" if person in validated else "train"
-        for start in range(0, len(readings) - LENGTH + 1, STEP):
-            records[split].append(
-                Record(
-                    name=f"person {person}, recording {number}, readings {start} to {start + LENGTH}",
-                    raws={"motion": readings[start : start + LENGTH]},
-                    targets={"label": exercise, "exercise": exercise, "side": side},
-                )
-            )
+    number = np.concatenate([np.full(_num_windows(each), n) for n, each in enumerate(recordings.readings)])
+    start = np.concatenate([STEP * np.arange(_num_windows(each)) for each in recordings.readings])
+    person = recordings.person[number]
     return make_source(
         name="watch",
-        records=records,
+        table=Table(
+            names=[
+                f"person {person[row]}, recording {number[row]}, readings {start[row]} to {start[row] + LENGTH}"
+                for row in range(len(number))
+            ],
+            raws={"motion": [recordings.readings[n][at : at + LENGTH] for n, at in zip(number, start, strict=True)]},
+            targets={
+                "label": recordings.exercise[number],
+                "exercise": recordings.exercise[number],
+                "side": recordings.side[number],
+            },
+            splits=np.select([np.isin(person, [*tested]), np.isin(person, [*validated])], [TEST, VALIDATION], TRAIN),
+        ),
         encoders={"motion": SeriesEncoder(length=LENGTH, channels=6)},
         options=options,
         classes=recordings.exercises,
         labels={"exercise": recordings.exercises, "side": SIDES},
-        floor=None if options.task == "none" else _floor,
-        note="" if options.task == "none" else NOTE,
+        floor=_floor,
+        note=NOTE,
     )
+
+
+def _num_windows(readings: np.ndarray) -> int:
+    return max(0, (len(readings) - LENGTH) // STEP + 1)
 
 
 def _floor(source: Source) -> Floor:

@@ -17,22 +17,21 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import tarfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Unpack, get_args
+from typing import Any, get_args
 
 import numpy as np
 
-from hiperceiver.data.encoded import EncodedRecords
-from hiperceiver.data.record import Record
-from hiperceiver.data.sources.classes import number_classes, read_class_names
-from hiperceiver.data.sources.folder import SPLIT_NAMES, is_hidden
-from hiperceiver.data.sources.kinds import ENDINGS, LOOKED_AT, OTHER_ENDINGS, Kind, ending_of, offered_encoders
-from hiperceiver.data.sources.source import SPLITS, Common, CommonOptions, Source, make_source
+from hiperceiver.data.record import TRAIN, Column, Table
+from hiperceiver.data.sources.classes import Labels, number_classes, read_class_names
+from hiperceiver.data.sources.kinds import ENDINGS, OTHER_ENDINGS, Kind, ending_of
+from hiperceiver.data.sources.source import Source, SourceOptions, make_source
+from hiperceiver.data.sources.tree import Tree, by_split, is_leftover, joined
+from hiperceiver.settings.data import SourceTask, WebDatasetSettings
 
 _LABEL_ENDINGS = ("cls", "json")
 
@@ -49,64 +48,43 @@ class Sample:
     """Ending of the name, in small letters -> offset and length in bytes."""
 
 
-def matches(folder: Path) -> bool:
+def matches(tree: Tree) -> bool:
     """Whether a folder holds shards, in itself or one folder deeper."""
-    return any(path.is_file() for pattern in ("*.tar", "*/*.tar") for path in folder.glob(pattern))
+    return bool(_shard_paths(tree))
 
 
-def open_webdataset(
-    folder: str | Path,
-    *,
-    columns: Mapping[str, str] | None = None,
-    label_field: str | None = None,
-    value_fields: Sequence[str] = (),
-    classes: Sequence[str] | None = None,
-    **common: Unpack[Common],
-) -> Source:
-    """Shards in a local folder; see the module.
-
-    Args:
-        folder: where they lie.
-        columns: modality -> ending of the names of its files, or `ending:kind`, such as `{"left": "left.png"}`. A
-            modality that is named like a kind is of this kind. By default one modality for each kind of signal.
-        label_field: of `json`: a class or a list of classes. By default `cls`; without such files `label`, or `labels`.
-        value_fields: of `json`: numbers, for regression.
-        classes: names of the classes in their order, for example a trained model's. By default those of the file
-            `classes.txt`, or of the data.
-        **common: see `CommonOptions`.
+def open_webdataset(tree: Tree, own: WebDatasetSettings, options: SourceOptions) -> Source:
+    """Shards in a local folder; see the module. Tasks: `none`, `classification`, `multilabel`, `regression`.
 
     Raises:
         ValueError: there are no shards that can be read, or they have not what the task needs.
     """
-    options = CommonOptions(**common)
-    name, root = str(folder), Path(folder).expanduser()
-    options.check_task(name, ("classification", "multilabel", "regression"))
-    if not root.is_dir():
-        raise ValueError(f"{root}: {'expected a folder, got a file' if root.exists() else 'no such folder'}")
-    warnings: list[str] = []
-    splits = {split: _samples(root, shards, warnings) for split, shards in _shards(root, warnings).items()}
-    splits = {split: samples for split, samples in splits.items() if samples}
-    if "train" not in splits:
-        raise ValueError(
-            f"{root}: expected examples for training, found none{f' ({warnings[-1]})' if warnings else ''}"
-        )
-    signals = _signals(root, splits["train"], columns)
-    labels = {
-        split: [_read_labels(root, each, label_field, value_fields) for each in splits[split]] for split in splits
-    }
-    records, names = _records(root, splits, signals, labels, options, classes, value_fields)
-    train = EncodedRecords(records=records["train"], encoders={})
+    root = tree.root
+    options.check_task(tree.name, ("classification", "multilabel", "regression"))
+    warnings = tree.warnings()
+    samples: list[Sample] = []
+    splits: list[int] = []
+    for split, shards in _shards(tree, warnings).items():
+        samples += _samples(root, shards, warnings)
+        splits += [split] * (len(samples) - len(splits))
+    if TRAIN not in splits:
+        why = f" ({warnings[-1]})" if warnings else ""
+        raise ValueError(f"{root}: expected examples for training, found none{why}")
+    train = [sample for sample, split in zip(samples, splits, strict=True) if split == TRAIN]
+    signals = _signals(root, train, own.columns)
+    targets, names = _targets(root, samples, own, options.task)
     return make_source(
-        name=name,
-        records=records,
-        encoders=offered_encoders(
-            name,
-            {modality: signal.kind for modality, signal in signals.items()},
-            lambda modality: train.raws(modality, LOOKED_AT),
-            options,
+        name=tree.name,
+        table=Table(
+            names=[f"{sample.shard}/{sample.key}" for sample in samples],
+            raws={modality: _Members(root, samples, signal.endings) for modality, signal in signals.items()},
+            targets=targets,
+            splits=np.array(splits, dtype=np.int8),
         ),
+        encoders={modality: signal.kind for modality, signal in signals.items()},
         options=options,
         classes=names,
+        class_names=read_class_names(root) or (),
         warnings=warnings,
     )
 
@@ -163,67 +141,49 @@ class _Labels:
     """Why they cannot be read."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ShardRecords:
-    """Examples in shards, read where they lie."""
+class _Members:
+    """Files in shards as a column, read where they lie."""
 
-    root: Path
-    """The folder of the shards."""
-    samples: Sequence[Sample]
-    """Where they lie."""
-    signals: Mapping[str, _Signal]
-    """Modality -> what it is read from."""
-    targets: Sequence[Mapping[str, Any] | str]
-    """What is known of each; or why it cannot be used, in one line."""
-    labels: np.ndarray | None = field(default=None)
-    """The class number of each, -1 = none; None if there are none."""
+    def __init__(self, root: Path, samples: Sequence[Sample], endings: Sequence[str]) -> None:
+        """Args: the shards' folder; the examples; endings of the files, of which an example's first is taken."""
+        self.root = root
+        self.samples = samples
+        self.endings = endings
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, index: int) -> Record:
-        sample, targets = self.samples[index], self.targets[index]
-        name = f"{sample.shard}/{sample.key}"
-        if isinstance(targets, str):
-            raise ValueError(f"{name}: {targets}")
-        raws: dict[str, Any] = {}
-        for modality, signal in self.signals.items():
-            ending = next((ending for ending in signal.endings if ending in sample.files), None)
-            if ending is not None:
-                raws[modality] = _read(self.root, sample, ending)
-        return Record(name=name, raws=raws, targets=targets)
+    def __getitem__(self, row: int) -> bytes | None:
+        sample = self.samples[row]
+        ending = next((ending for ending in self.endings if ending in sample.files), None)
+        return None if ending is None else _read(self.root, sample, ending)
 
 
-def _shards(root: Path, warnings: list[str]) -> dict[str, list[Path]]:
-    """Our name of each split -> its tar files."""
-    found = sorted(path for pattern in ("*.tar", "*/*.tar") for path in root.glob(pattern))
-    found = [path for path in found if not is_hidden(path.name) and path.is_file()]
+def _shard_paths(tree: Tree) -> list[str]:
+    folders = ("", *tree.folders[""])
+    found = [joined(folder, name) for folder in folders for name in tree.inside(folder, (".tar",))]
+    return sorted(found, key=lambda path: path.split("/"))
+
+
+def _shards(tree: Tree, warnings: list[str]) -> dict[int, list[str]]:
+    """Number of each split -> its tar files."""
+    found = _shard_paths(tree)
     if not found:
-        packed = [path.name for pattern in ("*.tar.*", "*.tgz") for path in root.glob(pattern)]
+        packed = [path for path in tree.inside() if path.endswith(".tgz") or ".tar." in path]
         hint = f", only {packed[0]}, which must be unpacked to a .tar first" if packed else ""
-        raise ValueError(f"{root}: expected shards (.tar), found none{hint}")
-    splits: dict[str, list[Path]] = {}
-    others: list[Path] = []
-    for path in found:
-        words = re.split(r"[^a-z]+", path.relative_to(root).as_posix().lower())
-        split = next((SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES), None)
-        (others if split is None else splits.setdefault(split, [])).append(path)
-    if not splits:
-        return {"train": others}
-    if "train" not in splits:
-        splits["train"] = others
-    elif others:
-        warnings.append(f"{len(others)} shards of no split are left out, for example {others[0].name}")
-    return {split: splits[split] for split in SPLITS if split in splits}
+        raise ValueError(f"{tree.root}: expected shards (.tar), found none{hint}")
+    splits, others = by_split(found)
+    if others:
+        warnings.append(f"{len(others)} shards of no split are left out, for example {others[0]}")
+    return splits
 
 
-def _samples(root: Path, shards: Sequence[Path], warnings: list[str]) -> list[Sample]:
+def _samples(root: Path, shards: Sequence[str], warnings: list[str]) -> list[Sample]:
     """The examples of some shards; one that is damaged gives those before the damage and a warning."""
     samples: list[Sample] = []
-    for path in shards:
-        shard = path.relative_to(root).as_posix()
+    for shard in shards:
         try:
-            found, fault = read_shard(path)
+            found, fault = read_shard(root / shard)
         except OSError as error:
             found, fault = [], (error.strerror or "cannot be read").lower()
         samples += [Sample(shard, sample.key, sample.files) for sample in found]
@@ -236,7 +196,7 @@ def _add(samples: list[Sample], shard: str, member: tarfile.TarInfo) -> None:
     """Put a file to the example that it belongs to, which is the last one or a new one."""
     place, _, file = member.name.encode(errors="replace").decode().rpartition("/")
     stem, dot, ending = file.partition(".")
-    if not dot or not stem or is_hidden(file):
+    if not dot or not stem or is_leftover(file):
         return
     key = f"{place}/{stem}".removeprefix("./").removeprefix("/")
     if not samples or samples[-1].key != key:
@@ -345,60 +305,32 @@ def _value(value: Any, name: str) -> float:
     return float(value)
 
 
-def _records(
-    root: Path,
-    splits: Mapping[str, list[Sample]],
-    signals: Mapping[str, _Signal],
-    found: Mapping[str, list[_Labels]],
-    options: CommonOptions,
-    classes: Sequence[str] | None,
-    value_fields: Sequence[str],
-) -> tuple[dict[str, ShardRecords], tuple[str, ...]]:
-    """Records with all targets that are known, by split; and the names of the task's classes."""
-    task, everything = options.task, [each for labels in found.values() for each in labels]
-    are_single = any(each.label is not None for each in everything)
-    are_several = any(each.labels is not None for each in everything)
+def _targets(
+    root: Path, samples: Sequence[Sample], own: WebDatasetSettings, task: SourceTask
+) -> tuple[dict[str, Column], Sequence[str]]:
+    """All targets that are known; and the names of the task's classes."""
+    known = [_read_labels(root, sample, own.label_field, own.value_fields) for sample in samples]
+    faults = {row: each.fault for row, each in enumerate(known) if each.fault}
+    are_single = any(each.label is not None for each in known)
+    are_several = any(each.labels is not None for each in known)
     for wanted, is_there, what in [
         ("classification", are_single, "a class (cls, or label in json)"),
         ("multilabel", are_several, "a list of classes (labels in json)"),
-        ("regression", bool(value_fields), "value_fields"),
+        ("regression", bool(own.value_fields), "value_fields"),
     ]:
         if task == wanted and not is_there:
-            fault = next((f" ({each.fault})" for each in everything if each.fault), "")
+            fault = f" ({next(iter(faults.values()))})" if faults else ""
             raise ValueError(f"{root}: for {task} expected {what}, found none{fault}")
-    given = (classes or read_class_names(root)) if task in ("classification", "multilabel") else None
-    single, number = number_classes(
-        (each.label for each in everything), given if task == "classification" else None, source=str(root)
-    )
-    several, numbers = number_classes(
-        (word for each in everything for word in each.labels or ()),
-        given if task == "multilabel" else None,
-        source=str(root),
-    )
-
-    def targets(labels: _Labels) -> dict[str, Any] | str:
-        if labels.fault:
-            return labels.fault
-        known: dict[str, Any] = {}
-        if are_single:
-            known["label"] = -1 if labels.label is None else number[labels.label]
-        if labels.labels is not None:
-            known["labels"] = [numbers[word] for word in labels.labels]
-        if labels.values is not None:
-            known["values"] = labels.values
-        return known
-
-    records: dict[str, ShardRecords] = {}
-    for split, samples in splits.items():
-        known = [targets(labels) for labels in found[split]]
+    single, number = number_classes(each.label for each in known)
+    several, numbers = number_classes(word for each in known for word in each.labels or ())
+    targets: dict[str, Column] = {}
+    if are_single:
         # An example whose label is broken is not left out in silence: it counts as one of the first class, and is bad.
-        label_numbers = [0 if isinstance(each, str) else each.get("label", 0) for each in known]
-        records[split] = ShardRecords(
-            root=root,
-            samples=samples,
-            signals=signals,
-            targets=known,
-            labels=np.array(label_numbers, dtype=np.int64) if are_single else None,
-        )
-    names = {"classification": single, "multilabel": several, "regression": tuple(value_fields)}.get(task, ())
-    return records, names
+        numbered = [0 if each.fault else -1 if each.label is None else number[each.label] for each in known]
+        targets["label"] = Labels(numbered, faults)
+    if are_several:
+        lists = [None if each.labels is None else [numbers[word] for word in each.labels] for each in known]
+        targets["labels"] = lists
+    if own.value_fields:
+        targets["values"] = [each.values for each in known]
+    return targets, {"classification": single, "multilabel": several, "regression": own.value_fields}.get(task, ())

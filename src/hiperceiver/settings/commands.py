@@ -1,40 +1,71 @@
-"""What each command may be told. No torch here: help must be quick.
+"""The settings of each command: the tree of which command line, YAML files and recipes are views.
 
-A class is one command; its bases are groups of options that commands share. `metadata` says what the command line needs
-to know beside name and type; see `hiperceiver.cli.parser.Schema`.
+A class is one command; its bases are groups of options that commands share. A field's metadata may have `name` (its
+name in files and options, where that is no identifier), `is_positional`, and `value` (what stands for its value in the
+help).
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from hiperceiver.settings.run import TrainingSettings
+from hiperceiver.settings.base import Count, CountOrZero, Gt, In, Le, PartOf, Probability, Settings, Share, checked_part
+from hiperceiver.settings.data import DATA_SETTINGS, LayoutName, Missing
+from hiperceiver.settings.model import ARCHITECTURES
+from hiperceiver.settings.run import Accelerator, Precision, TrainingSettings
+from hiperceiver.settings.tasks import TASK_CONFIGS, MaskedAutoencodingConfig
 
-Layout = Literal["voc", "audioset", "kinetics", "modelnet40", "imagenet", "webdataset"]
+LEARNED = {kind: each for kind, each in TASK_CONFIGS.items() if each is not MaskedAutoencodingConfig}
+"""The settings of the tasks that `hip finetune` trains."""
+
+COMMON = (
+    *("checkpoint", "files", "task", "from", "mode", "data", "recipe", "model", "model_settings", "task_settings"),
+    *("modality", "size", "modalities", "encoders", "augment", "mask_ratio", "train_share", "steps", "max_time"),
+    *("batch_size", "learning_rate", "precision", "seed", "devices", "test", "split", "each_modality", "kind"),
+    *("num_examples", "top", "out", "resume", "json"),
+)
+"""The options that `hip COMMAND --help` shows, in this order; `--help-all` shows all."""
+
+Part = TypeVar("Part", bound=Settings)
 
 
 def _positional(**arguments: Any) -> Any:
-    return field(metadata={"positional": True}, **arguments)
+    return field(metadata={"is_positional": True}, **arguments)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SourceSettings:
+class CommandSettings(Settings):
+    """Base of the commands' settings."""
+
+    def part(self, cls: type[Part]) -> Part:
+        """The fields that another settings class has too."""
+        return cls(**{each.name: getattr(self, each.name) for each in dataclasses.fields(cls)})
+
+    def with_absolute_paths(self) -> Self:
+        """The same with paths that hold in any folder."""
+        names = [name for name in ("data", "pretrained") if getattr(self, name, None)]
+        paths = {name: Path(getattr(self, name)) for name in names}
+        return dataclasses.replace(self, **{name: str(path.resolve()) for name, path in paths.items() if path.is_dir()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceSettings(CommandSettings):
     """Reading. How examples are found and read."""
 
-    layout: Layout | None = None
+    layout: LayoutName | None = None
     """Layout of a folder in which a published set lies. None: the one that it looks like, if any."""
     modalities: tuple[str, ...] = ()
-    """Which modalities are read, each by its name; several times for several. None given: all that the data has, or
-    those of the model."""
-    encoders: dict[str, Any] = field(default_factory=dict)
+    """Which modalities are read; once for each. None given: all that the data has, or those of the model."""
+    encoders: Mapping[str, Any] = field(default_factory=dict)
     """How modalities are read: fields of their encoders, as --encoders.audio.rate 8000 or
-    '{"audio": {"rate": 8000, "seconds": 2}}'. A trained model brings its own."""
-    missing: Literal["skip", "absent"] = "skip"
+    '{"audio": {"rate": 8000, "seconds": 2}}'. A trained model has its own."""
+    missing: Missing = "skip"
     """What is done with an example without one of the modalities. skip: it is bad; absent: it is used without it."""
-    columns: dict[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
     """Column of a table for each modality, as --columns.image img. By default found by type and usual names."""
     label_column: str | None = None
     """Column of the classes, for classification. None: the one that is marked as such, or has a usual name."""
@@ -42,9 +73,9 @@ class SourceSettings:
     """Column of the masks, for segmentation. None: the second column of pictures."""
     subset: str | None = None
     """Name of a hub dataset's subset, where it has several."""
-    data_settings: dict[str, Any] = field(default_factory=dict)
-    """Settings of the data set itself, as --data-settings.min-land 0.02 for earth. docs/data.md lists them."""
-    split_seed: int | None = None
+    data_settings: Annotated[Mapping[str, Any], PartOf(DATA_SETTINGS)] = field(default_factory=dict)
+    """Settings of the data set itself: --data-settings.min-land 0.02 for earth."""
+    split_seed: CountOrZero | None = None
     """Which examples are kept for validation and test where the data does not say. Leave it the same for pretraining,
     fine-tuning and evaluation. None: the run's, or the data's own."""
 
@@ -56,87 +87,62 @@ class DataSettings(SourceSettings):
     data: str
     """Where examples come from: a built-in set (earth, watch, instruments, languages, clip), a folder, or a Hugging
     Face dataset's id."""
-    size: int | None = None
+    size: Count | None = None
     """Pixels along each side of a picture. None: those of the pretrained model, or the data's own."""
     colours: Literal["L", "RGB", "RGBA"] | None = None
     """Colours of a pixel; L is grey. None: those of the pretrained model, or RGB."""
     fit: Literal["crop", "squash", "pad"] | None = None
     """What is done to pictures that are not square: crop keeps the middle, squash changes proportions, pad marks the
     rest as absent. None: as the pretrained model, or the data's own."""
-    augment: dict[str, Any] = field(default_factory=dict)
-    """Random changes of training examples, as --augment.flip true or '{"randaugment": {"magnitude": 5}}'.
-    docs/data.md lists them."""
+    augment: Mapping[str, Any] = field(default_factory=dict)
+    """Random changes of training examples: --augment.flip true or '{"randaugment": {"magnitude": 5}}'."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecipeSettings:
+class RecipeSettings(CommandSettings):
     """Recipe."""
 
     recipe: str | None = None
-    """A documented run whose settings are taken where no others are given: earth, watch, instruments, languages, clip,
+    """A documented run whose settings hold where no others are given: earth, watch, instruments, languages, clip,
     imagenet, audioset, voc, modelnet40 or kinetics."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunSettings:
+class RunSettings(CommandSettings):
     """Run."""
 
     out: str | None = field(default=None, metadata={"value": "FOLDER"})
     """Folder of the run, which must be new or empty. None: a new one under runs/."""
     resume: bool = False
-    """Go on with the run in --out, exactly where its last checkpoint left it. Its settings need not be given again."""
-
-    def training(self) -> TrainingSettings:
-        """The part that training wants."""
-        return _part(self, TrainingSettings)
+    """Go on with the run in --out from its last checkpoint. Its settings need not be given again."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaskSettings:
-    """Masking."""
-
-    mask_ratio: float = 0.85
-    """Share of the tokens that is hidden and reconstructed."""
-    mask_strategy: Literal["group-wise", "uniform"] = "group-wise"
-    """group-wise: the same places in each group, cost falls with the ratio. uniform: anywhere in the example."""
-    loss_on: Literal["hidden", "all"] = "hidden"
-    """Tokens that the loss counts."""
-    compared_share: float = 1.0
-    """Share of the hidden tokens that a training step reads out and compares, drawn anew each time. Less is quicker."""
-    target_normalisation: Literal["none", "channel", "example"] = "none"
-    """What is brought to zero mean and unit variance before comparing: nothing, each channel of each example, or each
-    example whole."""
-    modality_weights: dict[str, float] = field(default_factory=dict)
-    """Weight of a modality's reconstruction in the loss, as --modality-weights.audio 0.5; 1 where not said."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelSettings:
+class ModelSettings(CommandSettings):
     """Model."""
 
     model: str = "hip-micro"
     """Name of the model; `hip info` lists them."""
-    model_settings: dict[str, Any] = field(default_factory=dict)
-    """Fields of its config to replace, as '{"drop_path": 0.1}' or --model-settings.drop-path 0.1."""
+    model_settings: Annotated[Mapping[str, Any], PartOf(ARCHITECTURES)] = field(default_factory=dict)
+    """Fields of its config to change: '{"drop_path": 0.1}' or --model-settings.drop-path 0.1."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainSettings(RecipeSettings, DataSettings, ModelSettings, MaskSettings, RunSettings, TrainingSettings):
+class PretrainSettings(
+    RecipeSettings, DataSettings, ModelSettings, MaskedAutoencodingConfig, RunSettings, TrainingSettings
+):
     """Pretraining."""
 
-    def whole(self) -> Self:
-        """The same with paths that hold from any folder."""
-        return _with_whole_paths(self, "data")
+    kind: ClassVar[str] = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneSettings(RecipeSettings, DataSettings, RunSettings, TrainingSettings):
     """Fine-tuning."""
 
-    task: str | None = None
-    """What is learned: classification, multilabel, segmentation, regression, forecasting or joint. None: what the data
-    has labels for."""
-    pretrained: str | None = field(default=None, metadata={"option": "from", "value": "MODEL"})
+    task: Annotated[str, In(LEARNED)] | None = None
+    """What is learned. None: what the data has labels for."""
+    pretrained: str | None = field(default=None, metadata={"name": "from", "value": "MODEL"})
     """Pretrained model to start from: a run folder, a saved model's folder or a hub id. None: start from scratch."""
     mode: Literal["all", "positions", "frozen-positions", "frozen-backbone"] = "all"
     """What is taken from the pretrained model and what is trained. all: everything. positions: take the position
@@ -144,31 +150,25 @@ class FinetuneSettings(RecipeSettings, DataSettings, RunSettings, TrainingSettin
     everything, train the new head only (a linear probe)."""
     model: str | None = None
     """Name of the model where none is pretrained; `hip info` lists them. None: hip-micro."""
-    model_settings: dict[str, Any] = field(default_factory=dict)
-    """Fields of the model's config to replace, as '{"drop_path": 0.1}' or --model-settings.drop-path 0.1."""
-    task_settings: dict[str, Any] = field(default_factory=dict)
-    """Fields of the task's config to replace, as '{"label_smoothing": 0.1}' or --task-settings.readout label."""
-    balance: float = 0.0
+    model_settings: Annotated[Mapping[str, Any], PartOf(ARCHITECTURES)] = field(default_factory=dict)
+    """Fields of the model's config to change: '{"drop_path": 0.1}' or --model-settings.drop-path 0.1."""
+    task_settings: Annotated[Mapping[str, Any], PartOf(LEARNED)] = field(default_factory=dict)
+    """Fields of the task's config to change: '{"label_smoothing": 0.1}' or --task-settings.readout label."""
+    balance: Share = 0.0
     """How much rare classes count more in the loss. 0: all examples count the same; 1: all classes do; 0.5: between."""
     test: bool = False
-    """Measure the trained model on the test split at the end, with the floor beside it where there is one."""
-    train_share: float = 1.0
+    """Measure the trained model on the test split at the end; beside it the baseline where there is one."""
+    train_share: Annotated[float, Gt(0), Le(1)] = 1.0
     """Share of the training examples that is used, chosen by --split-seed; a smaller share is part of a larger one."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.train_share <= 1:
-            raise ValueError(f"train_share: expected a share above 0, up to 1, got {self.train_share!r}")
-        if not 0 <= self.balance <= 1:
-            raise ValueError(f"balance: expected a number from 0 to 1, got {self.balance!r}")
+        if self.task is not None:
+            checked_part("task_settings", self.task_settings, LEARNED, kind=self.task)
         if self.pretrained is not None and self.model is not None:
             raise ValueError(f"model: not together with --from, which brings its model, got {self.model!r}")
         if self.pretrained is None and self.mode != "all":
             raise ValueError(f"mode: only together with --from, got {self.mode!r}")
-
-    def whole(self) -> Self:
-        """The same with paths that hold from any folder."""
-        return _with_whole_paths(self, "data", "pretrained")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,49 +185,40 @@ class EvaluateSettings(SourceSettings):
     """Also measure the model with each of its modalities alone."""
     strict: bool = False
     """Fail at the first unreadable example."""
-    max_bad_share: float = 0.1
+    max_bad_share: Share = 0.1
     """Largest share of examples that may be unreadable before the measurement fails."""
-    batch_size: int = 32
+    batch_size: Count = 32
     """Examples in a batch; the metrics do not depend on it."""
-    num_workers: int = 0
+    num_workers: CountOrZero = 0
     """Processes that load data."""
-    precision: Literal["32", "bf16"] = "32"
+    precision: Precision = "32"
     """32: float32; bf16: bfloat16 where it is safe."""
-    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
+    accelerator: Accelerator = "auto"
     """Kind of device; auto: a GPU if there is one."""
     json: str | None = field(default=None, metadata={"value": "FILE"})
     """File to write the metrics to."""
 
-    def __post_init__(self) -> None:
-        for name, lowest in (("batch_size", 1), ("num_workers", 0)):
-            if getattr(self, name) < lowest:
-                raise ValueError(f"{name}: expected a whole number >= {lowest}, got {getattr(self, name)}")
-        if not 0 <= self.max_bad_share <= 1:
-            raise ValueError(f"max_bad_share: expected a share from 0 to 1, got {self.max_bad_share}")
-
 
 @dataclass(frozen=True, kw_only=True)
-class PredictSettings:
+class PredictSettings(CommandSettings):
     """Prediction."""
 
     checkpoint: str = _positional()
     """What predicts: a run folder, a saved model's folder or a hub id."""
     files: tuple[str, ...] = _positional()
     """Files of what the model takes (pictures, sounds, clips, point clouds, series, texts), or folders of them."""
-    top: int = 5
+    top: Count = 5
     """How many labels are named, the most probable first."""
     out: str | None = field(default=None, metadata={"value": "FOLDER"})
     """Folder for the pictures, tables, sounds and texts of a segmenter, a forecaster or a model that is pretrained
     only. None: predictions/."""
-    batch_size: int = 16
+    batch_size: Count = 16
     """Files in a batch."""
     json: str | None = field(default=None, metadata={"value": "FILE"})
     """File to write the predictions to."""
 
     def __post_init__(self) -> None:
-        for name in ("top", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected a whole number >= 1, got {getattr(self, name)}")
+        super().__post_init__()
         if not self.files:
             raise ValueError("files: expected at least one, got none")
 
@@ -238,24 +229,22 @@ class PlotSettings(SourceSettings):
 
     checkpoint: str = _positional()
     """What is drawn: a run folder, a saved model's folder or a hub id."""
-    kind: Literal["all", "reconstruction", "positions", "curves", "segmentation", "forecast"] = "all"
+    pictures: Literal["all", "reconstruction", "positions", "curves", "segmentation", "forecast"] = field(
+        default="all", metadata={"name": "kind"}
+    )
     """Which pictures. all: those that the run or model has something for."""
     data: str | None = None
     """Where examples come from. None: the run's data."""
     split: Literal["test", "validation", "train"] = "test"
     """The part of the data that examples come from; another one where there is no such part."""
-    num_examples: int = 6
+    num_examples: Count = 6
     """How many examples are drawn."""
     out: str | None = field(default=None, metadata={"value": "FOLDER"})
     """Folder for the pictures. None: pictures/ in the run's or model's folder."""
 
-    def __post_init__(self) -> None:
-        if self.num_examples < 1:
-            raise ValueError(f"num_examples: expected a whole number >= 1, got {self.num_examples}")
-
 
 @dataclass(frozen=True, kw_only=True)
-class InfoSettings:
+class InfoSettings(CommandSettings):
     """Information."""
 
     model: str | None = _positional(default=None)
@@ -263,21 +252,11 @@ class InfoSettings:
     modality: tuple[str, ...] = field(default=(), metadata={"value": "NAME=SHAPE"})
     """What the model is given, as NAME=GRIDxCHANNELS such as image=224x224x3 or audio=6000x16, with :label behind it
     for a label at the bottleneck; once for each. None: a picture of 224 x 224, or what the saved model knows."""
-    batch_size: int = 1
+    batch_size: Count = 1
     """Examples in a step."""
-    mask_ratio: float = 0.0
+    mask_ratio: Probability = 0.0
     """Share of each group that is hidden from the encoder, as in pretraining."""
-    model_settings: dict[str, Any] = field(default_factory=dict)
+    model_settings: Annotated[Mapping[str, Any], PartOf(ARCHITECTURES)] = field(default_factory=dict)
     """Fields of the model's config to replace, such as positions; also as --model-settings.positions fourier."""
     json: str | None = field(default=None, metadata={"value": "FILE"})
     """File to write the numbers to."""
-
-
-def _part(settings: Any, part: type[TrainingSettings]) -> TrainingSettings:
-    return part(**{each.name: getattr(settings, each.name) for each in dataclasses.fields(part)})
-
-
-def _with_whole_paths(settings: Any, *names: str) -> Any:
-    paths = {name: getattr(settings, name) for name in names}
-    whole = {name: str(Path(path).resolve()) for name, path in paths.items() if path and Path(path).is_dir()}
-    return dataclasses.replace(settings, **whole)

@@ -1,0 +1,254 @@
+"""What lies in a folder: listed once, by names alone, for every layout that looks at it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hiperceiver.data.media import Media, MediaInfo, media_info
+from hiperceiver.data.record import SPLITS
+
+SYSTEM_NAMES = frozenset(
+    (
+        *("@eadir", "#recycle", "@recycle", "$recycle.bin", "system volume information", "lost+found"),
+        *("__macosx", "thumbs.db", "desktop.ini", "ehthumbs.db"),
+    )
+)
+"""What systems leave in folders, in small letters."""
+
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+"""Names of split folders (and of a dataset's splits) -> our names."""
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a file or folder is hidden or was left by a system: no reader looks at it.
+
+    >>> is_leftover(".DS_Store"), is_leftover("@eaDir"), is_leftover("1.jpg")
+    (True, True, False)
+    """
+    return name.startswith(".") or name.lower() in SYSTEM_NAMES
+
+
+class Tree:
+    """The folders and files below a folder. Links to folders are followed, each folder once."""
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        """List it.
+
+        Raises:
+            ValueError: it is not there, is not a directory, or cannot be listed.
+        """
+        self.name = os.fspath(folder)
+        self.root = Path(folder).expanduser()
+        self.files: dict[str, list[str]] = {}
+        """Folder, relative with `/` ("" = this one) -> names of its files, sorted; folders in order, each before those
+        in it."""
+        self.folders: dict[str, list[str]] = {}
+        """Folder -> names of the folders in it, sorted."""
+        self.num_leftovers = 0
+        """Hidden files and folders, and leftovers of systems."""
+        self.odd: dict[str, list[str]] = {}
+        """What else is passed over, and why: reason -> paths."""
+        if not self.root.is_dir():
+            raise ValueError(
+                f"{self.root}: {'expected a folder, got a file' if self.root.exists() else 'no such folder'}"
+            )
+        seen: set[tuple[int, int]] = set()
+        waiting = [""]
+        while waiting:
+            waiting.extend(reversed(self._list(waiting.pop(), seen)))
+
+    def _list(self, folder: str, seen: set[tuple[int, int]]) -> list[str]:
+        """List one folder; gives those in it."""
+        try:
+            status = os.stat(self.root / folder)
+            if (status.st_dev, status.st_ino) in seen:
+                return []
+            with os.scandir(self.root / folder) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+        except OSError as error:
+            reason = (error.strerror or "unknown").lower()
+            if not folder:
+                raise ValueError(f"{self.root}: {reason}") from error
+            self._pass_over(f"folders cannot be listed ({reason})", folder)
+            return []
+        seen.add((status.st_dev, status.st_ino))
+        files, folders = [], []
+        prefix = f"{folder}/" if folder else ""
+        for entry in entries:
+            name = entry.name
+            if is_leftover(name):
+                self.num_leftovers += 1
+            elif not name.isprintable() and not _is_text(name):
+                self._pass_over("files whose names are not UTF-8 are left out", ascii(prefix + name))
+            elif entry.is_file(follow_symlinks=False):
+                files.append(name)
+            elif _is(entry.is_dir):
+                folders.append(name)
+            elif _is(entry.is_file):
+                files.append(name)
+            else:
+                self._pass_over("broken links, pipes or other things that are no files are left out", prefix + name)
+        self.files[folder], self.folders[folder] = files, folders
+        return [prefix + name for name in folders]
+
+    def _pass_over(self, reason: str, path: str) -> None:
+        self.odd.setdefault(reason, []).append(path)
+
+    def warnings(self) -> list[str]:
+        """What is passed over and why, a line for each reason."""
+        return [f"{len(paths)} {reason}, for example {paths[0]}" for reason, paths in self.odd.items()]
+
+    def has_file(self, path: str) -> bool:
+        """Whether there is a file of this relative path."""
+        folder, _, name = path.rpartition("/")
+        return name in self.files.get(folder, ())
+
+    def has_folder(self, path: str) -> bool:
+        """Whether there is a folder of this relative path."""
+        return path in self.files
+
+    def below(self, folder: str = "", suffixes: tuple[str, ...] = ("",)) -> Iterator[str]:
+        """Relative paths of all files below a folder whose names end so (small letters), in order."""
+        waiting = [folder]
+        while waiting:
+            place = waiting.pop()
+            prefix = f"{place}/" if place else ""
+            yield from (prefix + name for name in self.files.get(place, ()) if name.lower().endswith(suffixes))
+            waiting.extend(prefix + name for name in reversed(self.folders.get(place, ())))
+
+    def inside(self, folder: str = "", suffixes: tuple[str, ...] = ("",)) -> list[str]:
+        """Names of the files in a folder that end so (small letters), in order."""
+        return [name for name in self.files.get(folder, ()) if name.lower().endswith(suffixes)]
+
+
+def as_tree(folder: str | os.PathLike[str] | Tree) -> Tree:
+    """A folder, listed unless it is already."""
+    return folder if isinstance(folder, Tree) else Tree(folder)
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is(ask: Callable[[], bool]) -> bool:
+    try:
+        return ask()
+    except OSError:  # a link to itself
+        return False
+
+
+class Paths:
+    """Files as a column of whole paths. Millions of them take little memory."""
+
+    def __init__(self, root: Path, paths: Sequence[str | None] | np.ndarray, *, is_text: bool = False) -> None:
+        """Args: their folder; paths relative to it, None or empty where there is no file; whether they hold text."""
+        self.root = root
+        self.paths = paths if isinstance(paths, np.ndarray) else as_paths(paths)
+        self.is_text = is_text
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, row: int) -> str | Path | None:
+        if not (path := self.paths[row]):
+            return None
+        whole = os.path.join(self.root, os.fsdecode(path))
+        return Path(whole) if self.is_text else whole  # to the encoder of bytes a string is a text
+
+
+class Streams:
+    """The sound or the pictures of media files as a column. Where both are read, a file may lack one.
+
+    A file that cannot even be looked at is given as it is: the encoder says what is wrong with it.
+    """
+
+    def __init__(self, paths: Paths, stream: str, *, may_lack: bool, starts: Any = None, seconds: Any = None) -> None:
+        """Args: the files; `audio` or `video`; whether they may lack it; start and length of each part in seconds."""
+        self.paths = paths
+        self.stream = stream
+        self.may_lack = may_lack
+        self.starts = starts
+        self.seconds = seconds
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, row: int) -> Media | None:
+        path = self.paths[row]
+        if path is None:
+            return None
+        if self.may_lack and not _has_stream(path, self.stream):
+            return None
+        if self.starts is None or self.seconds is None:
+            return Media(path)
+        return Media(path, start=float(self.starts[row]), seconds=float(self.seconds[row]))
+
+
+def _has_stream(path: str | Path, stream: str) -> bool:
+    try:
+        info = _info(path, os.stat(path).st_mtime_ns)
+    except (OSError, ValueError):
+        return True
+    return info.has_audio if stream == "audio" else info.has_video
+
+
+@lru_cache(maxsize=1)  # both streams of a file are looked up one after the other
+def _info(path: str | Path, changed: int) -> MediaInfo:
+    return media_info(path)
+
+
+def as_paths(paths: Sequence[str | None]) -> np.ndarray:
+    """Paths as an array of bytes, (paths,): one block of memory, which processes that read share.
+
+    >>> as_paths(["a", "bc", None])
+    array([b'a', b'bc', b''], dtype='|S2')
+    """
+    return np.array([b"" if path is None else os.fsencode(path) for path in paths], dtype=bytes)
+
+
+def joined(folder: str, name: str) -> str:
+    """A relative path; the folder may be "".
+
+    >>> joined("", "train"), joined("train", "cat")
+    ('train', 'train/cat')
+    """
+    return f"{folder}/{name}" if folder else name
+
+
+def by_split(paths: Sequence[str]) -> tuple[dict[int, list[str]], list[str]]:
+    """Number of each split -> the paths with its name among their words; and those of no split, if there are splits.
+
+    >>> by_split(["set-train-0.tar", "val/0.tar", "other.tar"])
+    ({0: ['set-train-0.tar'], 1: ['val/0.tar']}, ['other.tar'])
+    >>> by_split(["0.tar"])
+    ({0: ['0.tar']}, [])
+    """
+    splits: dict[str, list[str]] = {}
+    others: list[str] = []
+    for path in paths:
+        words = re.split(r"[^a-z]+", path.lower())
+        split = next((SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES), None)
+        (others if split is None else splits.setdefault(split, [])).append(path)
+    if "train" not in splits:
+        splits["train"], others = others, []
+    return {number: splits[split] for number, split in enumerate(SPLITS) if splits.get(split)}, others

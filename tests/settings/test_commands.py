@@ -1,0 +1,107 @@
+"""The commands' settings: every option is explained, choices are those of the code they choose from."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import pytest
+
+from hiperceiver.cli import plot
+from hiperceiver.cli.arguments import dump
+from hiperceiver.cli.entry import COMMANDS, read_command
+from hiperceiver.cli.options import help_text, options_of, parts_of
+from hiperceiver.data.encoders.image import Fit, Mode
+from hiperceiver.settings import commands
+from hiperceiver.settings.base import Settings, field_types
+from hiperceiver.settings.commands import COMMON, FinetuneSettings, PretrainSettings
+from hiperceiver.settings.run import TrainingSettings
+from hiperceiver.settings.tasks import TASK_CONFIGS, MaskedAutoencodingConfig
+from hiperceiver.training.finetune import Start
+
+SETTINGS: dict[str, type[Settings]] = {name: getattr(commands, each.settings) for name, each in COMMANDS.items()}
+
+
+def choices(owner: type[Settings], name: str) -> set[Any]:
+    """The values of a field's Literal."""
+    parts = parts_of(field_types(owner)[name])
+    return {value for part in parts if get_origin(part) is Literal for value in get_args(part)}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_is_explained(name: str) -> None:
+    for option in options_of(SETTINGS[name]).values():
+        assert option.text.endswith("."), option.name
+        assert option.group
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_common_help_is_short_and_the_whole_one_is_whole(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    settings = SETTINGS[name]
+    common = help_text(settings, "common", program=f"hip {name}", summary="does something")
+    assert len(common.splitlines()) <= 50
+    everything = help_text(settings, "all", program=f"hip {name}", summary="does something")
+    for option in options_of(settings).values():
+        assert f"  {option.usage}" in everything
+
+
+def test_common_options_exist() -> None:
+    assert set(COMMON) <= {name for settings in SETTINGS.values() for name in options_of(settings)}
+
+
+def test_every_field_of_every_task_is_an_option() -> None:
+    options = options_of(FinetuneSettings)
+    for config in TASK_CONFIGS.values():
+        if config is not MaskedAutoencodingConfig:
+            assert {f"task_settings.{name}" for name in field_types(config)} <= set(options)
+    assert set(field_types(MaskedAutoencodingConfig)) <= set(options_of(PretrainSettings))
+
+
+def test_choices_are_those_of_the_code() -> None:
+    assert choices(FinetuneSettings, "mode") == set(get_args(Start))
+    assert choices(commands.DataSettings, "colours") == set(get_args(Mode))
+    assert choices(commands.DataSettings, "fit") == set(get_args(Fit))
+    assert choices(commands.PlotSettings, "pictures") == {*plot.KINDS, "all"}
+
+
+def test_training_gets_its_part() -> None:
+    whole = PretrainSettings(data="earth", steps=3, learning_rate=0.5, mask_ratio=0.5)
+    assert whole.part(TrainingSettings) == TrainingSettings(steps=3, learning_rate=0.5)
+    assert whole.part(MaskedAutoencodingConfig) == MaskedAutoencodingConfig(mask_ratio=0.5)
+    assert {field.name for field in dataclasses.fields(TrainingSettings)} <= set(field_types(FinetuneSettings))
+
+
+@pytest.mark.parametrize("name", ["pretrain", "finetune"])
+def test_the_file_of_a_run_makes_the_same_settings(name: str, tmp_path: Path) -> None:
+    arguments = ["--data", "earth", "--max-time", "4m", "--model-settings.drop_path", "0.1", "--columns.image", "img"]
+    arguments += ["--from", "p", "--mode", "positions"] if name == "finetune" else ["--mask-ratio", "0.75"]
+    parsed = read_command(name, arguments)
+    assert isinstance(parsed, SETTINGS[name])
+    (tmp_path / "settings.yaml").write_text(dump(parsed.with_absolute_paths(), without=("out", "resume")))
+    assert read_command(name, ["--config", str(tmp_path / "settings.yaml")]) == parsed
+
+
+def test_paths_hold_in_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    settings = FinetuneSettings(data="photos", pretrained="owner/model").with_absolute_paths()
+    assert (settings.data, settings.pretrained) == (str(tmp_path / "photos"), "owner/model")
+
+
+def test_the_whole_help_is_quick_and_loads_nothing_slow() -> None:
+    """The best of three: other programs may be running."""
+    program = (
+        "import sys; from hiperceiver.cli import main; main(['finetune', '--help-all']); "
+        "assert not {'torch', 'numpy', 'lightning'} & set(sys.modules)"
+    )
+
+    def seconds() -> float:
+        before = os.times()
+        subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL)
+        after = os.times()
+        return after.children_user + after.children_system - before.children_user - before.children_system
+
+    assert min(seconds() for _ in range(3)) < 0.4
