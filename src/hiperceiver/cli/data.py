@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-import numpy as np
 
 from hiperceiver.cli.errors import UserError, renamed
 from hiperceiver.cli.models import run_settings
@@ -17,6 +14,7 @@ from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.encoders import encoder_from_dict
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.example import ExampleDataset
+from hiperceiver.data.members import choose
 from hiperceiver.data.record import Table
 from hiperceiver.data.sources import open_source
 from hiperceiver.data.sources.source import Source
@@ -190,14 +188,13 @@ def choose_split(source: Source, name: str) -> ExampleDataset:
 
 
 def with_train_share(source: Source, share: float, *, seed: int) -> Source:
-    """The same source with a share of its training examples, at least one; a smaller share is part of a larger one."""
+    """The same source with a share of its training examples, one at least; a smaller share is part of a larger one."""
     if share == 1:
         return source
     whole = source.splits["train"]
     if not isinstance(whole, EncodedRecords) or not isinstance(whole.records, Table):
         raise UserError(f"--train-share: not for a stream, whose examples are not counted, got {share}")
-    count = math.ceil(share * len(whole))
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(whole))[:count])
+    chosen = choose(whole.records.row_keys, seed, share=share)
     part = dataclasses.replace(whole, records=whole.records.take(chosen))
     return dataclasses.replace(source, splits={**source.splits, "train": part})
 
