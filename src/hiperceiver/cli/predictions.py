@@ -56,7 +56,7 @@ def read_file(task: Task, encoders: Mapping[str, Encoder], path: Path, stem: Pat
         num_tokens, channels = encoder.modality.num_tokens, encoder.modality.channels
         try:
             if task.horizon and name == task.input_modality and encoder.is_sequence:
-                file.past = _past(encoder, encoder.read(path), task.horizon)
+                file.past = _past(encoder, encoder.decode(path), task.horizon)
                 inputs[name], absent = _before_the_horizon(encoder, file.past, task.horizon)
             else:
                 inputs[name], absent = encoder.encode(path)
