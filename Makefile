@@ -19,7 +19,7 @@ help:
 	@echo "make clean   remove what the tools left; keeps .venv and runs"
 
 demo: $(READY)
-	$(BIN)/python -m hiperceiver.recipes.earth_demo
+	$(BIN)/python examples/earth_demo.py
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks $(WHAT)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-import numpy as np
 
 from hiperceiver.cli.errors import UserError, renamed
 from hiperceiver.cli.models import run_settings
@@ -17,6 +14,7 @@ from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.encoders import encoder_from_dict
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.example import ExampleDataset
+from hiperceiver.data.members import choose
 from hiperceiver.data.record import Table
 from hiperceiver.data.sources import open_source
 from hiperceiver.data.sources.source import Source
@@ -27,7 +25,7 @@ from hiperceiver.tasks import Task
 
 OUR_NAMES = {
     "source": "data",
-    "mode": "colours",
+    "colours": "colours",
     "columns": "columns",
     "label_column": "label-column",
     "mask_column": "mask-column",
@@ -59,7 +57,7 @@ def open_data(settings: DataSettings, *, task: str, encoders: Mapping[str, Encod
             task=task,
             encoders=encoders,
             size=settings.size,
-            mode=settings.colours,
+            colours=settings.colours,
             fit=settings.fit,
             augmentations=augmentations or None,
             **source_options(settings),
@@ -150,7 +148,7 @@ def source_options(settings: SourceSettings) -> dict[str, Any]:
         "split_seed": settings.split_seed,
     }
     for name in settings.data_settings:
-        if name in options or name in ("task", "encoders", "augmentations", "size", "mode", "fit", "classes"):
+        if name in options or name in ("task", "encoders", "augmentations", "size", "colours", "fit", "classes"):
             raise UserError(f"--data-settings: {name} has an option of its own; see --help")
     return {**options, **settings.data_settings}
 
@@ -190,14 +188,13 @@ def choose_split(source: Source, name: str) -> ExampleDataset:
 
 
 def with_train_share(source: Source, share: float, *, seed: int) -> Source:
-    """The same source with a share of its training examples, at least one; a smaller share is part of a larger one."""
+    """The same source with a share of its training examples, one at least; a smaller share is part of a larger one."""
     if share == 1:
         return source
     whole = source.splits["train"]
     if not isinstance(whole, EncodedRecords) or not isinstance(whole.records, Table):
         raise UserError(f"--train-share: not for a stream, whose examples are not counted, got {share}")
-    count = math.ceil(share * len(whole))
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(whole))[:count])
+    chosen = choose(whole.records.row_keys, seed, share=share)
     part = dataclasses.replace(whole, records=whole.records.take(chosen))
     return dataclasses.replace(source, splits={**source.splits, "train": part})
 

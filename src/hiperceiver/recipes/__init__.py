@@ -6,9 +6,10 @@ hold where the user says nothing else. `hip pretrain --recipe watch`, then `hip 
 
 from __future__ import annotations
 
-import difflib
 from importlib import import_module
 from typing import Any
+
+from hiperceiver.settings.base import did_you_mean
 
 RECIPES = (
     "earth",
@@ -39,9 +40,7 @@ def read_recipe(name: str, command: str) -> dict[str, Any]:
     'watch'
     """
     if name not in RECIPES:
-        close = difflib.get_close_matches(name, RECIPES, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"recipe: expected one of {', '.join(RECIPES)}, got {name!r}{hint}")
+        raise ValueError(f"recipe: expected one of {', '.join(RECIPES)}, got {name!r}{did_you_mean(name, RECIPES)}")
     settings = getattr(import_module(f"hiperceiver.recipes.{name}"), command.upper(), None)
     if settings is None:
         raise ValueError(f"recipe: {name!r} has nothing for this command, it is for hip pretrain")

@@ -5,7 +5,7 @@ Commands:
     hip finetune --recipe earth
 
 Cost: 2 and 3 minutes on 2 cores.
-Result: `hiperceiver.recipes.earth_demo` is the same run with all its baselines and pictures, and says what it reached.
+Result: `examples/earth_demo.py` is the same run with all its baselines and pictures, and says what it reached.
 """
 
 PRETRAIN = {

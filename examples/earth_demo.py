@@ -2,7 +2,7 @@
 
 Command:
     make demo
-    (or: python -m hiperceiver.recipes.earth_demo --out runs/earth-demo)
+    (or: python examples/earth_demo.py --out runs/earth-demo, with hiperceiver[all] installed)
 
 What it does, on the built-in set `earth` (64 x 64 tiles, split by place):
     1. measures the floor, a lookup of the most frequent class of each colour: at 4 bits a channel, which is the one
@@ -37,8 +37,9 @@ from hiperceiver.cli.tables import print_table
 from hiperceiver.data.augment import augmentations_from_settings
 from hiperceiver.data.baselines import colour_lookup_baseline
 from hiperceiver.data.collate import collate
-from hiperceiver.data.example import Example
+from hiperceiver.data.example import Example, ExampleDataset
 from hiperceiver.data.sources import Source, open_source
+from hiperceiver.data.streamed import StreamedExamples
 from hiperceiver.data.targets import class_counts
 from hiperceiver.model import create_model
 from hiperceiver.plots.arrays import spread_indices
@@ -95,8 +96,8 @@ def run_demo(settings: DemoSettings, out: Path) -> dict[str, Any]:
         encoders=tiles.encoders,
     )
     print(
-        f"earth: {len(tiles.splits['train'])} training tiles of {settings.size} x {settings.size} pixels, "
-        f"{len(labelled.splits['train'])} of them with land; {len(labelled.splits['test'])} test tiles elsewhere"
+        f"earth: {len(_split(tiles, 'train'))} training tiles of {settings.size} x {settings.size} pixels, "
+        f"{len(_split(labelled, 'train'))} of them with land; {len(_split(labelled, 'test'))} test tiles elsewhere"
     )
     floors = [colour_lookup_baseline(labelled, bits=4), colour_lookup_baseline(labelled)]
 
@@ -105,7 +106,7 @@ def run_demo(settings: DemoSettings, out: Path) -> dict[str, Any]:
     model = create_model(settings.model, tiles.modalities)
     pretraining = MaskedAutoencoding(model, MaskedAutoencodingConfig(mask_ratio=settings.mask_ratio))
     pretrained = train(pretraining, tiles, _training(settings, settings.pretrain_time), out / "pretrain")
-    explained = evaluate(pretraining, tiles.splits["test"])["explained"]
+    explained = evaluate(pretraining, _split(tiles, "test"))["explained"]
 
     print(f"\n2/3 fine-tuning it with labels ({settings.finetune_time})")
     finetuned = _segmentation(settings, labelled)
@@ -127,7 +128,7 @@ def run_demo(settings: DemoSettings, out: Path) -> dict[str, Any]:
         for floor in floors
     }
     for name, task in [("without pretraining", scratch), ("pretrained", finetuned)]:
-        metrics = evaluate(task, labelled.splits["test"])
+        metrics = evaluate(task, _split(labelled, "test"))
         measured[name] = {ours: metrics[theirs] for ours, theirs in names.items()}
     pictures = _draw(out, pretraining, finetuned, tiles, labelled, measured)
     report = {
@@ -136,7 +137,7 @@ def run_demo(settings: DemoSettings, out: Path) -> dict[str, Any]:
         "explained_variance_of_hidden_pixels": explained,
         "parameters": sum(weight.numel() for weight in model.parameters()),
         "steps_with_labels": {"pretrained": steps, "without pretraining": steps_without},
-        "test_tiles": len(labelled.splits["test"]),
+        "test_tiles": len(_split(labelled, "test")),
         "note": labelled.note,
         "seconds": time.monotonic() - started,
         "versions": {
@@ -150,6 +151,12 @@ def run_demo(settings: DemoSettings, out: Path) -> dict[str, Any]:
     (out / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     (out / "report.md").write_text(_as_markdown(report), encoding="utf-8")
     return report
+
+
+def _split(source: Source, name: str) -> ExampleDataset:
+    split = source.splits[name]
+    assert not isinstance(split, StreamedExamples)
+    return split
 
 
 def _training(settings: DemoSettings, max_time: str, steps: int | None = None) -> TrainingSettings:
@@ -168,7 +175,7 @@ def _segmentation(settings: DemoSettings, source: Source) -> Segmentation:
     config = SegmentationConfig(
         num_classes=len(source.classes),
         background_class=source.classes.index("water"),
-        class_weights=balanced_weights(class_counts(source.splits["train"], len(source.classes))),
+        class_weights=balanced_weights(class_counts(_split(source, "train"), len(source.classes))),
     )
     return Segmentation(create_model(settings.model, source.modalities), config)
 
@@ -183,7 +190,7 @@ def _draw(
 ) -> list[Path]:
     """The pictures, in the order of the report."""
     encoder, grid = tiles.encoders["image"], tiles.modalities["image"].grid
-    test = labelled.splits["test"]
+    test = _split(labelled, "test")
     examples = [test[index] for index in _varied(labelled)]
     batch = collate(examples)
     pixels = np.stack([encoder.to_value(tokens) for tokens in batch.inputs["image"]])
@@ -227,7 +234,7 @@ def _draw(
 
 def _varied(source: Source, count: int = 6) -> list[int]:
     """Test tiles that show many classes, spread over the Earth."""
-    test = source.splits["test"]
+    test = _split(source, "test")
     examples = (test[index] for index in range(len(test)))
     num_classes = [
         len(example.targets["segmentation"].unique()) if isinstance(example, Example) else 0 for example in examples
@@ -284,7 +291,7 @@ def _new_folder() -> Path:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the demo from the command line; 2 and one line for a user's mistake."""
     defaults = DemoSettings()
-    parser = argparse.ArgumentParser(prog="python -m hiperceiver.recipes.earth_demo", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python examples/earth_demo.py", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--out", type=Path, help="folder of the run; new or empty (default: a new one under runs/)")
     for name, value in asdict(defaults).items():
