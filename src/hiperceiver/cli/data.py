@@ -58,7 +58,7 @@ def open_data(
     with renamed(OUR_NAMES):
         augmentations = augmentations_from_settings(settings.augment)
     with renamed(_names_within(settings)):
-        return open_named(
+        source = open_named(
             settings.data,
             task=task,
             encoders=encoders,
@@ -69,6 +69,9 @@ def open_data(
             split_rule=rule,
             **source_options(settings),
         )
+    if "train" not in source.splits:
+        raise UserError(f"--data: {settings.data} has no examples for training, only {', '.join(source.splits)}")
+    return source
 
 
 def _names_within(settings: SourceSettings) -> dict[str, str]:
@@ -183,7 +186,8 @@ def said(settings: SourceSettings) -> dict[str, Any]:
 
 
 def say_oddities(source: Source) -> None:
-    """Say what was odd about the data; only once it is sure that nothing is wrong."""
+    """Print what was found, and what is odd about it; only once it is sure that nothing is wrong."""
+    print("\n".join(source.describe()), flush=True)
     for warning in source.warnings:
         print(f"hip: note: {warning}", file=sys.stderr)
 
@@ -199,7 +203,7 @@ def choose_split(source: Source, name: str) -> ExampleDataset:
     Raises:
         UserError: it has no such part.
     """
-    if name in ("all", "train") and isinstance(source.splits["train"], StreamedExamples):
+    if name in ("all", "train") and isinstance(source.splits.get("train"), StreamedExamples):
         raise UserError(
             f"--split: a stream has no end that could be waited for, expected test or validation, got {name}"
         )
