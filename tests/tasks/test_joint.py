@@ -1,4 +1,4 @@
-"""Several labels jointly: what is shown, what is foretold, and metrics beside literal ones."""
+"""Several labels jointly: what is shown, what is predicted, and metrics beside literal ones."""
 
 from itertools import pairwise
 
