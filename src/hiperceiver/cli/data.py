@@ -25,7 +25,7 @@ from hiperceiver.tasks import Task
 
 OUR_NAMES = {
     "source": "data",
-    "mode": "colours",
+    "colours": "colours",
     "columns": "columns",
     "label_column": "label-column",
     "mask_column": "mask-column",
@@ -57,7 +57,7 @@ def open_data(settings: DataSettings, *, task: str, encoders: Mapping[str, Encod
             task=task,
             encoders=encoders,
             size=settings.size,
-            mode=settings.colours,
+            colours=settings.colours,
             fit=settings.fit,
             augmentations=augmentations or None,
             **source_options(settings),
@@ -148,7 +148,7 @@ def source_options(settings: SourceSettings) -> dict[str, Any]:
         "split_seed": settings.split_seed,
     }
     for name in settings.data_settings:
-        if name in options or name in ("task", "encoders", "augmentations", "size", "mode", "fit", "classes"):
+        if name in options or name in ("task", "encoders", "augmentations", "size", "colours", "fit", "classes"):
             raise UserError(f"--data-settings: {name} has an option of its own; see --help")
     return {**options, **settings.data_settings}
 

@@ -24,7 +24,7 @@ class Record:
     """Modality -> what its encoder reads. A modality may be missing."""
     targets: Mapping[str, Any] = field(default_factory=dict)
     """`label`: a class number, -1 = none. `labels`: class numbers, several or none. `values`: numbers, NaN = none.
-    `segmentation`: a mask as `ImageEncoder.read_labels` takes it. For joint labels: name -> class number (-1 = none) or
+    `segmentation`: a mask as `ImageEncoder.decode_mask` takes it. For joint labels: name -> class number (-1 = none) or
     a number (NaN = none)."""
     key: int = 0
     """Of a stream's record: what stands for it in draws, see `members`."""

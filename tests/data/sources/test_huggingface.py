@@ -216,16 +216,16 @@ def test_encoders_are_fitted_to_training_pictures_or_given(tmp_path: Path) -> No
     fitted = open_huggingface(root, task="classification", **SMALL).encoders["image"]
     assert isinstance(fitted, ImageEncoder)
     assert fitted.mean == pytest.approx((93 / 255, 143 / 255, 30 / 255), abs=0.02)
-    given = ImageEncoder(size=(6, 4), mode="L", fit="squash", mean=(0.1,), std=(0.2,))
+    given = ImageEncoder(size=(6, 4), colours="L", fit="squash", mean=(0.1,), std=(0.2,))
     assert open_huggingface(root, encoders={"image": given}).encoders == {"image": given}
     other = open_huggingface(
         root, encoders={"image": given}, encoder_settings={"*": {"size": 9, "fit": "pad"}}
     ).encoders["image"]
-    assert other == ImageEncoder(size=9, mode="L", fit="pad", mean=(0.1,), std=(0.2,))
+    assert other == ImageEncoder(size=9, colours="L", fit="pad", mean=(0.1,), std=(0.2,))
     with pytest.raises(ValueError, match="encoders: expected one of kind image for 'image', got none"):
         open_huggingface(root, encoders={"sound": given})
     assert open_huggingface(root).modalities["image"].grid == (224, 224)
-    assert open_huggingface(root, encoder_settings={"*": {"size": 8, "mode": "L"}}).modalities["image"].channels == 1
+    assert open_huggingface(root, encoder_settings={"*": {"size": 8, "colours": "L"}}).modalities["image"].channels == 1
 
 
 def test_fewer_training_pictures_and_flips(tmp_path: Path) -> None:
@@ -452,7 +452,7 @@ def test_columns_become_modalities(tmp_path: Path) -> None:
     left = [gradient(6, 6).tolist() for _ in range(10)]
     right = [np.full((4, 8), 10 * n).tolist() for n in range(10)]
     table(left=left, right=right).save_to_disk(tmp_path / "saved")
-    pictures = {"encoder_settings": {"*": {"size": 4, "mode": "L", "fit": "squash"}}}
+    pictures = {"encoder_settings": {"*": {"size": 4, "colours": "L", "fit": "squash"}}}
     columns = {"near": "right:image", "far": "left"}
     source = open_huggingface(tmp_path / "saved", columns=columns, **pictures)
     assert list(source.modalities) == ["near", "far"]
