@@ -202,8 +202,8 @@ def _few_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forty examples for validation and for test, evenly spread, to be quick."""
     whole = cli_data.open_source
 
-    def shortened(name: str, **options: Any) -> Any:
-        source = whole(name, **options)
+    def shortened(data: Any, **options: Any) -> Any:
+        source = whole(data, **options)
         for split in ("validation", "test"):
             part = source.splits[split]
             if len(part) > 40:

@@ -6,14 +6,13 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from hiperceiver.cli.data import open_data, own_encoders, with_train_share
-from hiperceiver.cli.errors import UserError, renamed
+from hiperceiver.cli.data import SPLIT, find_data, open_data, own_encoders, with_train_share
+from hiperceiver.cli.errors import UserError
 from hiperceiver.cli.evaluate import Report, measure_and_print
-from hiperceiver.cli.models import read_saved, with_settings
+from hiperceiver.cli.models import read_saved, run_settings, with_settings
 from hiperceiver.cli.results import write_json
 from hiperceiver.cli.runs import train_and_report
 from hiperceiver.cli.tables import quantity
-from hiperceiver.data.sources import find_source
 from hiperceiver.data.sources.source import Source
 from hiperceiver.data.streamed import StreamedExamples
 from hiperceiver.data.targets import class_counts, value_statistics
@@ -28,13 +27,18 @@ DEFAULT_MODEL = "hip-micro"
 
 def run(settings: FinetuneSettings) -> int:
     """Train a task, or go on with a run."""
-    kind = settings.task or _default_kind(settings)
+    if settings.pretrained is not None:
+        settings = settings.with_run(run_settings(settings.pretrained), *SPLIT)
+    found = find_data(settings)
+    kind = settings.task or found.task
+    if kind == "none":
+        raise UserError(f"--task is missing: {settings.data} has no labels to learn")
     saved = None if settings.pretrained is None else read_saved(settings.pretrained)
     encoders = None if saved is None else own_encoders(saved.encoders)
     for name, encoder in (encoders or {}).items():
         if settings.colours not in (None, getattr(encoder, "mode", settings.colours)):
             raise UserError(f"--colours: {settings.pretrained} takes {name!r} otherwise, got {settings.colours}")
-    source = open_data(settings, task=TASKS[kind].target_kind, encoders=encoders)
+    source = open_data(settings, found, task=TASKS[kind].target_kind, encoders=encoders)
     source = with_train_share(source, settings.train_share, seed=settings.split_seed or 0)
     seed_everything(settings.seed)
     task = _make_task(kind, settings, source, _config(settings, saved))
@@ -53,14 +57,6 @@ def run(settings: FinetuneSettings) -> int:
         report = measure_and_print(task, source, Report(subject=str(folder), split="test"), settings)
         write_json(str(folder / "test.json"), report)
     return code
-
-
-def _default_kind(settings: FinetuneSettings) -> str:
-    with renamed({"source": "data", "layout": "layout"}):
-        task = find_source(settings.data, settings.layout).task
-    if task == "none":
-        raise UserError(f"--task is missing: {settings.data} has no labels to learn")
-    return task
 
 
 def _config(settings: FinetuneSettings, saved: SavedModel | None) -> PerceiverConfig:

@@ -153,6 +153,13 @@ def is_required(field: dataclasses.Field[Any]) -> bool:
     return field.default is field.default_factory is dataclasses.MISSING
 
 
+def default_of(field: dataclasses.Field[Any]) -> Any:
+    """A field's default as a plain value; None where there is none."""
+    if field.default_factory is not dataclasses.MISSING:
+        return plain(field.default_factory())
+    return None if is_required(field) else plain(field.default)
+
+
 @cache
 def field_docs(cls: type[Settings]) -> Mapping[str, str]:
     """The docstring under each field, in one line; "" where there is none.

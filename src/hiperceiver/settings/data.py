@@ -12,6 +12,8 @@ SourceTask = Literal["none", "classification", "multilabel", "segmentation", "re
 """What the examples' targets are: nothing, `label`, `labels`, `segmentation`, `values`, or one by each label's name."""
 LayoutName = Literal["voc", "audioset", "kinetics", "modelnet40", "imagenet", "webdataset", "table", "folder"]
 """How a folder's files lie."""
+SplitRule = Literal["names", "rows"]
+"""What drawn splits follow from: the examples' names, or the numbers of their rows (runs of releases up to 0.1)."""
 Missing = Literal["skip", "absent"]
 """What is done with an example without one of the modalities: `skip`: it is bad. `absent`: its tokens are absent."""
 
