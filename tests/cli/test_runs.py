@@ -98,7 +98,7 @@ def test_options_reach_the_model_and_the_task(pictures: Path, hip: Hip) -> None:
         "modality_weights": None,
     }
     assert (saved.config.positions, saved.config.fourier_bands) == ("fourier", 4)
-    assert (saved.encoders["image"]["fit"], saved.encoders["image"]["mode"]) == ("squash", "L")
+    assert (saved.encoders["image"]["fit"], saved.encoders["image"]["colours"]) == ("squash", "L")
 
 
 def test_what_is_said_on_the_way(pictures: Path, hip: Hip) -> None:

@@ -15,8 +15,9 @@ from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.encoders.series import SeriesEncoder
 from hiperceiver.data.example import BadExample, Example
 from hiperceiver.data.loading import TrainingOrder, eval_loader, train_loader
+from hiperceiver.data.members import hash_names
 from hiperceiver.data.record import Record
-from hiperceiver.data.streamed import Head, StreamedExamples
+from hiperceiver.data.streamed import Head, HeldOut, StreamedExamples
 
 
 class Numbers:
@@ -181,8 +182,22 @@ def test_wrong_settings_are_one_line(settings: dict[str, int], message: str) -> 
 def test_an_empty_dataset_cannot_be_trained_on() -> None:
     with pytest.raises(ValueError, match="dataset: expected at least one example"):
         train_loader(Numbers(0), batch_size=2, seed=0)
-    with pytest.raises(ValueError, match="num_examples: expected a whole number >= 1, got 0"):
-        TrainingOrder(num_examples=0, batch_size=1, seed=0)
+    with pytest.raises(ValueError, match="keys: expected one or more records, got none"):
+        TrainingOrder(keys=np.zeros(0, dtype=np.uint64), batch_size=1, seed=0)
+
+
+def test_the_order_follows_from_names_and_seed() -> None:
+    """Wherever examples are listed, and whichever others there are."""
+    keys = hash_names([f"{n}.jpg" for n in range(40)])
+
+    def order(keys: np.ndarray, epoch: int = 0, seed: int = 0) -> list[int]:
+        parts = TrainingOrder(keys=keys, batch_size=len(keys), seed=seed, start_batch=epoch, num_batches=1)
+        return [int(keys[index]) for batch in parts for _, index in batch]
+
+    assert order(keys) == order(keys[::-1]) == order(keys[np.argsort(keys)])
+    assert len({tuple(order(keys, epoch, seed)) for epoch in range(3) for seed in range(3)}) == 9
+    more = np.concatenate([hash_names(["new.jpg"]), keys])
+    assert [key for key in order(more) if key in keys] == order(keys)
 
 
 # ---- streams
@@ -205,7 +220,8 @@ class Stream:
             if number == self.bad:
                 yield BadExample(f"number {number}", "is bad")
             else:
-                yield Record(name=f"number {number}", raws={"x": np.array([float(number)])})
+                key = int(hash_names([str(number)])[0])
+                yield Record(name=f"number {number}", raws={"x": np.array([float(number)])}, key=key)
 
 
 def streamed(stream: Stream, **settings: Any) -> StreamedExamples:
@@ -239,22 +255,30 @@ def test_an_epoch_of_a_stream_holds_every_record_once() -> None:
 
 def test_a_stream_is_read_no_further_than_needed() -> None:
     stream = Stream(10**9)
-    numbers_of(streamed(stream, num_left_out=5), 2)
+    numbers_of(streamed(stream, held_out=HeldOut(rule="rows", count=5)), 2)
     assert stream.num_read <= 5 + 2 * 4 + 4 + 1
 
 
 def test_parts_of_a_stream() -> None:
-    few = [number for batch in numbers_of(streamed(Stream(20), num_left_out=3, max_examples=6), 3) for number in batch]
+    few = [
+        number
+        for batch in numbers_of(streamed(Stream(20), held_out=HeldOut(rule="rows", count=3), max_examples=6), 3)
+        for number in batch
+    ]
     assert set(few) == set(range(3, 9))
-    head = Head(Stream(20), 4, start=2)
+    head = Head(Stream(20), 4, HeldOut(rule="rows", count=2), is_held=False)
     assert [head[n].name for n in range(len(head))] == [f"number {n}" for n in (2, 3, 4, 5)]
     with pytest.raises(ValueError, match="number 2: is bad"):
-        Head(Stream(20, bad=2), 4)[2]
+        Head(Stream(20, bad=2), 4, HeldOut(rule="rows", count=4), is_held=True)[2]
     for name in ("buffer_size", "max_examples"):
         with pytest.raises(ValueError, match=f"{name}: expected a whole number >= 1, got 0"):
             streamed(Stream(3), **{name: 0})
-    with pytest.raises(ValueError, match="num_left_out: expected a whole number >= 0, got -1"):
-        streamed(Stream(3), num_left_out=-1)
+    by_name = HeldOut(seed=3)
+    numbers = [number for number, record in enumerate(Stream(200)) if by_name.holds(number, record)]
+    assert 5 <= len(numbers) <= 40
+    trained = [number for batch in numbers_of(streamed(Stream(200), held_out=by_name), 60) for number in batch]
+    assert set(trained) == set(range(200)) - set(numbers)
+    assert not by_name.holds(numbers[0], BadExample("number", "is bad"))
 
 
 def test_ranks_share_the_order_of_a_stream() -> None:

@@ -1,4 +1,4 @@
-"""What is computed in pieces, and twice, is the same as what is computed once and whole; and less of it is kept."""
+"""What is computed in chunks, and twice, is the same as what is computed once and whole; and less of it is kept."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,29 +10,30 @@ from small_models import IMAGE, hip, hip_config, perceiver_io, random_inputs
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from hiperceiver.fast import chunked
 from hiperceiver.fast.chunked import in_chunks, num_chunks
 from hiperceiver.modality import Modality
-from hiperceiver.model import HiP, Perceiver, chunked
+from hiperceiver.model import HiP
 
 POINTS = Modality(grid=(24,), channels=5, num_coordinates=3)
 
 
-def in_pieces(monkeypatch: pytest.MonkeyPatch, num_bytes: int = 1) -> list[int]:
-    """Make everything larger than this be computed in pieces as small as can be; gives the numbers of pieces wanted."""
-    asked = []
+def small_chunks(monkeypatch: pytest.MonkeyPatch, num_bytes: int = 1) -> list[int]:
+    """Make everything larger than this be computed in chunks as small as can be; gives the numbers of chunks."""
+    numbers = []
 
-    def asking(size: int, num_latents: int, device: torch.device) -> int:
-        asked.append(num_chunks(size, num_latents, device))
-        return asked[-1]
+    def noting(size: int, num_latents: int, device: torch.device) -> int:
+        numbers.append(num_chunks(size, num_latents, device))
+        return numbers[-1]
 
     monkeypatch.setattr(chunked, "_CHUNK_ABOVE", num_bytes)
     monkeypatch.setattr(chunked, "_CHUNK", {"cpu": num_bytes, "cuda": num_bytes})
-    monkeypatch.setattr("hiperceiver.model.tokens.num_chunks", asking)
-    return asked
+    monkeypatch.setattr(chunked, "num_chunks", noting)
+    return numbers
 
 
 def outputs_and_gradients(
-    model: Perceiver, inputs: dict[str, Tensor], **arguments: Any
+    model: HiP, inputs: dict[str, Tensor], **arguments: Any
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The latents and what is read, and the gradients of inputs and weights."""
     model.zero_grad()
@@ -69,16 +70,16 @@ def everything(inputs: dict[str, Tensor]) -> dict[str, Any]:
     ],
     ids=["HiP", "PerceiverIO", "padding-seen", "coordinates", "fourier"],
 )
-def test_outputs_and_gradients_are_those_of_one_piece(
-    make: Callable[[], Perceiver], arguments: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+def test_outputs_and_gradients_are_those_of_one_chunk(
+    make: Callable[[], HiP], arguments: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = make().double()
     inputs = {name: x.double() for name, x in random_inputs(model.modalities).items()}
     given = arguments(inputs)
     expected = outputs_and_gradients(model, inputs, **given)
-    asked = in_pieces(monkeypatch)
+    numbers = small_chunks(monkeypatch)
     found = outputs_and_gradients(model, inputs, **given)
-    assert asked and min(asked) > 1
+    assert numbers and min(numbers) > 1
     terms = terms_of(model)
     assert_close(found[0], expected[0], terms=terms)
     assert_gradients_close(found[1], expected[1], terms=gradient_terms_of(model, batch=2))
@@ -94,7 +95,7 @@ def test_frozen_weights_get_no_gradient_and_the_others_all_of_theirs(monkeypatch
     frozen = [name for name in expected if name.startswith(("positions", "embedding", "readout.query"))]
     for name in frozen:
         model.get_parameter(name).requires_grad_(False)
-    in_pieces(monkeypatch)
+    small_chunks(monkeypatch)
     _, found = outputs_and_gradients(model, inputs)
     for name in frozen:
         assert model.get_parameter(name).grad is None
@@ -108,7 +109,7 @@ def test_second_computation_is_as_precise_as_the_first(monkeypatch: pytest.Monke
     _, precise = outputs_and_gradients(model, inputs)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         _, expected = outputs_and_gradients(model, inputs)
-    in_pieces(monkeypatch)
+    small_chunks(monkeypatch)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         output = model(inputs)
         loss = sum((x.sin() ** 2).sum() for x in output.reconstruction.values())
@@ -142,11 +143,11 @@ def test_activations_at_the_tokens_are_not_kept(monkeypatch: pytest.MonkeyPatch)
 
     one_activation = modality.num_tokens * 8
     assert kept_floats() > 5 * one_activation
-    in_pieces(monkeypatch, num_bytes=4096)
+    small_chunks(monkeypatch, num_bytes=4096)
     assert kept_floats() < one_activation / 4
 
 
-def test_operations_of_streamed_models_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_operations_in_chunks_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     model, inputs = hip({"image": IMAGE}), {"image": torch.randn(1, 35, 3)}
 
     def operations() -> tuple[int, int]:
@@ -157,22 +158,22 @@ def test_operations_of_streamed_models_are_counted(monkeypatch: pytest.MonkeyPat
         return forward.get_total_flops(), backward.get_total_flops()
 
     whole = operations()
-    in_pieces(monkeypatch)
-    streamed = operations()
-    assert whole[0] <= streamed[0] < 1.01 * whole[0]  # groups that are split project their latents in each part
-    assert whole[1] < streamed[1] < whole[1] + whole[0]  # what happens at the tokens is computed once more
+    small_chunks(monkeypatch)
+    in_parts = operations()
+    assert whole[0] <= in_parts[0] < 1.01 * whole[0]  # groups that are split project their latents in each part
+    assert whole[1] < in_parts[1] < whole[1] + whole[0]  # what happens at the tokens is computed once more
 
 
-def test_groups_larger_than_a_piece_are_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_groups_larger_than_a_chunk_are_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     modality = Modality(grid=(64, 64), channels=3)
     model = HiP(hip_config(embedding_channels=8), {"image": modality}).eval()
     longest = []
     model.readout.register_forward_hook(lambda module, arguments, output: longest.append(arguments[0].shape[1:3]))
     inputs = random_inputs(model.modalities, batch=1)
-    in_pieces(monkeypatch, num_bytes=4096)  # 128 tokens of 8 channels
+    small_chunks(monkeypatch, num_bytes=4096)  # 128 tokens of 8 channels
     model(inputs)
-    assert max(groups * places for groups, places in longest) == 128
-    assert sum(groups * places for groups, places in longest) == 4096
+    assert max(groups * slots for groups, slots in longest) == 128
+    assert sum(groups * slots for groups, slots in longest) == 4096
 
 
 def test_a_function_that_uses_nothing_of_an_argument() -> None:
@@ -190,7 +191,7 @@ def test_small_things_are_computed_whole() -> None:
     cpu = torch.device("cpu")
     assert num_chunks(2**20, 1, cpu) == 1
     assert num_chunks(2**30, 1, cpu) > num_chunks(2**28, 1, cpu) > 1
-    # A GPU needs larger pieces to be busy.
+    # A GPU needs larger chunks to be busy.
     assert num_chunks(2**34, 1, cpu) > num_chunks(2**34, 1, torch.device("cuda")) > 1
     # Computing twice costs more with more latents; without gradients nothing is computed twice.
     assert num_chunks(2**27, 1024, cpu) == 1

@@ -1,7 +1,8 @@
-"""The fused kernels against PyTorch's own operations in double precision: values, gradients, and when they are used."""
+"""The kernels against PyTorch's own operations in double precision: values, gradients, and when they are used."""
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,33 +15,36 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
-from hiperceiver.fast.compile import kernels
+from hiperceiver import fast
+from hiperceiver.fast import kernels
+from hiperceiver.fast.compile import kernels as compiled_kernels
 from hiperceiver.modality import Modality
-from hiperceiver.model import Perceiver, create_model, fused
+from hiperceiver.model import HiP, create_model
+from hiperceiver.model.tokens import attend_to_tokens, read_tokens
 
 POINTS = Modality(grid=(24,), channels=5, num_coordinates=3)
 
 
 @pytest.fixture(autouse=True)
 def always(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Small things are fused as well."""
-    monkeypatch.setattr(fused, "_FEWEST_VALUES", {"look": 0, "read": 0})
-    kernels.cache_clear()
+    """Small things are computed by the kernels as well."""
+    monkeypatch.setattr(kernels, "_FEWEST_VALUES", {"embed_and_attend": 0, "read_tokens": 0})
+    compiled_kernels.cache_clear()
     yield
-    kernels.cache_clear()
+    compiled_kernels.cache_clear()
 
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the kernels that were called."""
     called: list[str] = []
-    run = fused.run_kernel
+    run = kernels.run_kernel
 
     def count(name: str, *arguments: Any) -> None:
         called.append(name)
         run(name, *arguments)
 
-    monkeypatch.setattr(fused, "run_kernel", count)
+    monkeypatch.setattr(kernels, "run_kernel", count)
     return called
 
 
@@ -48,7 +52,7 @@ Computed = tuple[dict[str, Tensor], dict[str, Tensor]]
 """The latents and what is read, and the gradients of weights."""
 
 
-def outputs_and_gradients(model: Perceiver, inputs: dict[str, Tensor], **arguments: Any) -> Computed:
+def outputs_and_gradients(model: HiP, inputs: dict[str, Tensor], **arguments: Any) -> Computed:
     model.zero_grad()
     output = model(inputs, **arguments)
     loss = sum((x.sin() ** 2).sum() for x in output.reconstruction.values())
@@ -59,7 +63,7 @@ def outputs_and_gradients(model: Perceiver, inputs: dict[str, Tensor], **argumen
     return {"latents": output.latents, **output.reconstruction}, gradients
 
 
-def assert_same(found: Computed, expected: Computed, model: Perceiver, amplified: float = 1.0) -> None:
+def assert_same(found: Computed, expected: Computed, model: HiP, amplified: float = 1.0) -> None:
     for name, theirs in expected[0].items():
         scale = amplified * theirs.abs().max().item()
         assert_close(found[0][name], theirs, terms=terms_of(model), scale=scale, dtype=torch.float32, name=name)
@@ -81,8 +85,8 @@ def masked(inputs: dict[str, Tensor]) -> dict[str, Any]:
     return {"visible": {name: torch.tensor([[[0, 2, 3, -1]], [[1, 2, -1, 5]]]) for name in inputs if name != "label"}}
 
 
-def large() -> Perceiver:
-    """More places and queries than a tile or a vector has, and neither a multiple of them."""
+def large() -> HiP:
+    """More slots and queries than a tile or a vector has, and neither a multiple of them."""
     return awake(create_model("hip-nano", modalities={"image": Modality(grid=(41, 43), channels=3)}))
 
 
@@ -99,7 +103,7 @@ def large() -> Perceiver:
 )
 @pytest.mark.parametrize("sharpness", [1.0, 30.0])
 def test_values_and_gradients(
-    make: Callable[[], Perceiver], arguments: Callable[..., dict[str, Any]], sharpness: float, calls: list[str]
+    make: Callable[[], HiP], arguments: Callable[..., dict[str, Any]], sharpness: float, calls: list[str]
 ) -> None:
     model = make()
     with torch.no_grad():
@@ -108,7 +112,7 @@ def test_values_and_gradients(
     inputs = random_inputs(model.modalities)
     given = arguments(inputs)
     found = outputs_and_gradients(model, inputs, **given)
-    assert {"look", "look_backward", "read_out", "read_out_backward"} <= set(calls)
+    assert {"embed_and_attend", "embed_and_attend_backward", "read_tokens", "read_tokens_backward"} <= set(calls)
     calls.clear()
     model.double()
     expected = outputs_and_gradients(model, {name: x.double() for name, x in inputs.items()}, **given)
@@ -117,23 +121,21 @@ def test_values_and_gradients(
 
 
 @pytest.mark.parametrize("batch", [1, 2])
-@pytest.mark.parametrize("num_groups_of_wanted", [1, 4])
-def test_reading_some_places(batch: int, num_groups_of_wanted: int, calls: list[str]) -> None:
+@pytest.mark.parametrize("num_groups_of_slots", [1, 4])
+def test_reading_some_slots(batch: int, num_groups_of_slots: int, calls: list[str]) -> None:
     model = hip({"image": Modality(grid=(4, 70), channels=3)})
-    wanted = torch.rand(batch, num_groups_of_wanted, 70).argsort(2)[..., :67]
+    slots = torch.rand(batch, num_groups_of_slots, 70).argsort(2)[..., :67]
     latents = torch.randn(batch, 4, 3, model.config.blocks[-1].num_channels)
     weight = torch.randn(batch, 4, 67, 3)
     results = []
     for dtype in (torch.float32, torch.float64):
         model.to(dtype).zero_grad()
         inputs = {"image": torch.zeros(batch, 280, 3, dtype=dtype)}
-        read = model.read_out(
-            model.encode(inputs), latents.to(dtype), "image", model.unembedding["image"], slots=wanted
-        )
+        read = model.read_out(model.encode(inputs), latents.to(dtype), "image", model.unembedding["image"], slots=slots)
         (read.sin() * weight).sum().backward()
         gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
         results.append(({"read": read.detach()}, gradients))
-        assert ("read_out_backward" in calls) == (dtype == torch.float32)
+        assert ("read_tokens_backward" in calls) == (dtype == torch.float32)
         calls.clear()
     assert_same(*results, model)
 
@@ -141,7 +143,7 @@ def test_reading_some_places(batch: int, num_groups_of_wanted: int, calls: list[
 def test_large_zeros_are_zeros_that_can_be_written() -> None:
     shape = (3, 2**22 + 5)
     for _ in range(2):  # the second time in memory that was written to before
-        x = fused._zeros(*shape)
+        x = kernels._zeros(*shape)
         assert x.shape == shape
         assert x.dtype == torch.float32
         assert not x.any()
@@ -150,25 +152,25 @@ def test_large_zeros_are_zeros_that_can_be_written() -> None:
 
 
 class TestSharedGradient:
-    """Looking and reading add to one buffer, and autograd must not notice."""
+    """Attending and reading add to one buffer, and autograd must not notice."""
 
     @pytest.fixture
     def buffers(self, monkeypatch: pytest.MonkeyPatch) -> list[torch.Size]:
         """Shapes of the buffers that were made."""
         made: list[torch.Size] = []
-        make = fused.SharedGradient.buffer
+        make = kernels.SharedGradient.buffer
 
-        def note(self: fused.SharedGradient, like: Tensor) -> tuple[Tensor, bool]:
+        def note(self: kernels.SharedGradient, like: Tensor) -> tuple[Tensor, bool]:
             buffer, adds = make(self, like)
             if not adds:
                 made.append(buffer.shape)
             return buffer, adds
 
-        monkeypatch.setattr(fused.SharedGradient, "buffer", note)
+        monkeypatch.setattr(kernels.SharedGradient, "buffer", note)
         return made
 
     @staticmethod
-    def loss(model: Perceiver, inputs: dict[str, Tensor]) -> Tensor:
+    def loss(model: HiP, inputs: dict[str, Tensor]) -> Tensor:
         return (model(inputs).reconstruction["image"].sin() ** 2).sum()
 
     def test_there_is_one_buffer(self, buffers: list[torch.Size]) -> None:
@@ -177,10 +179,10 @@ class TestSharedGradient:
         assert len(buffers) == 1
 
     def test_one_kernel_beside_the_plain_path(self, calls: list[str]) -> None:
-        model = hip({"image": IMAGE}, activation="gelu")  # of which there is no fused readout
+        model = hip({"image": IMAGE}, activation="gelu")  # for which there is no kernel of the readout
         inputs = random_inputs(model.modalities)
         self.loss(model, inputs).backward()
-        assert "look_backward" in calls
+        assert "embed_and_attend_backward" in calls
         found = model.positions["image"].table.grad
         model.double().zero_grad()
         self.loss(model, {name: x.double() for name, x in inputs.items()}).backward()
@@ -206,11 +208,11 @@ class TestSharedGradient:
         table = torch.randn(1, 4, 9, 6, requires_grad=True)
 
         def loss(run: Callable[..., Tensor]) -> Tensor:
-            positions, gradient = fused.share_gradient(table)
-            assert gradient is not None
-            x, weight, bias, asked = inputs
-            seen = run(lambda p: fused.look(x, p, weight, bias, asked, None, None, gradient)[0], positions)
-            read = run(lambda p: fused.read(p, *absorbed, gradient=gradient), positions)
+            positions = kernels.share_gradient(table)
+            assert positions is not table
+            x, weight, bias, queries = inputs
+            seen = run(lambda p: kernels.attend_to_embedded(x, p, weight, bias, queries, None, None)[0], positions)
+            read = run(lambda p: kernels.read(p, *absorbed), positions)
             return seen.sin().sum() + read.sin().sum()
 
         (expected,) = torch.autograd.grad(loss(lambda function, x: function(x)), table)
@@ -221,7 +223,7 @@ class TestSharedGradient:
         model = hip({"image": IMAGE})
         model.positions["image"].requires_grad_(False)
         self.loss(model, random_inputs(model.modalities)).backward()
-        assert "look_backward" in calls
+        assert "embed_and_attend_backward" in calls
         assert not buffers
         assert model.blocks[0].latents.grad.abs().sum() > 0
 
@@ -238,11 +240,11 @@ def test_narrower_vectors_compute_the_same(
     compiler.chmod(0o755)
     monkeypatch.setenv("CC", str(compiler))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    kernels.cache_clear()
+    compiled_kernels.cache_clear()
     calls.clear()
     found = outputs_and_gradients(model, inputs, **masked(inputs))
     assert (tmp_path / "made").exists()  # and not by another compiler, without the option
-    assert "read_out_backward" in calls
+    assert "read_tokens_backward" in calls
     assert_same(found, expected, model)
 
 
@@ -264,7 +266,7 @@ def test_threads_share_the_groups(calls: list[str]) -> None:
 def test_nothing_but_the_arguments_is_kept() -> None:
     modality = Modality(grid=(64, 64), channels=3)
     model = hip({"image": modality}, embedding_channels=8)
-    tokens = model.encode({"image": torch.randn(1, 4096, 3)}).tokens.of["image"]
+    tokens = model.encode({"image": torch.randn(1, 4096, 3)}).tokens["image"]
     known = {x.untyped_storage().data_ptr() for x in (tokens.x, tokens.positions, *model.parameters())}
     kept: dict[int, int] = {}
 
@@ -276,8 +278,8 @@ def test_nothing_but_the_arguments_is_kept() -> None:
     latents = torch.randn(1, 4, 3, model.config.blocks[-1].num_channels)
     queries = model.blocks[0].latents.unflatten(0, (1, 4, -1))
     with torch.autograd.graph.saved_tensors_hooks(note, lambda x: x):
-        tokens.attended_by(model.blocks[0].cross_attention, queries)
-        tokens.read_by(model.readout, latents, model.unembedding["image"], own_embedding=False)
+        attend_to_tokens(model.embedding["image"], model.blocks[0].cross_attention, queries, tokens)
+        read_tokens(model.readout, model.unembedding["image"], latents, tokens)
     assert sum(kept.values()) < 4096 * 8 * 4 / 4  # a quarter of one activation
 
 
@@ -286,7 +288,7 @@ def test_operations_are_counted(calls: list[str]) -> None:
     x, positions, weight, bias = torch.randn(b, g, p, c), torch.randn(1, g, p, e), torch.randn(e, c), torch.randn(e)
     positions.requires_grad_()
     with FlopCounterMode(display=False) as counter:
-        seen, _ = fused.look(x, positions, weight, bias, torch.randn(b, g, n, e), None, None)
+        seen, _ = kernels.attend_to_embedded(x, positions, weight, bias, torch.randn(b, g, n, e), None, None)
     # Embedding, scores, weighted means; a multiply-add is two.
     assert counter.get_total_flops() == 2 * b * g * p * (c * e + n * e + n * e)
     with FlopCounterMode(display=False) as counter:
@@ -295,12 +297,12 @@ def test_operations_are_counted(calls: list[str]) -> None:
     assert counter.get_total_flops() == 2 * b * g * p * (2 * c * e + 5 * n * e)
     visible = torch.zeros(b, g, 3, dtype=torch.int64)
     with FlopCounterMode(display=False) as counter:
-        fused.look(x, positions, weight, bias, torch.randn(b, g, n, e), None, visible)
+        kernels.attend_to_embedded(x, positions, weight, bias, torch.randn(b, g, n, e), None, visible)
     assert counter.get_total_flops() == 2 * b * g * 3 * (c * e + n * e + n * e)
     shapes = [(b, g, n, e), (b, g, n), (b, g, n, e), (e,), (e, e), (e,), (r, e), (r, e), (r,)]
     arguments = [torch.randn(shape) for shape in shapes]
     with FlopCounterMode(display=False) as counter:
-        result = fused.read(positions, *arguments)
+        result = kernels.read(positions, *arguments)
     assert counter.get_total_flops() == 2 * b * g * p * (2 * n * e + e * e + 2 * r * e)
     with FlopCounterMode(display=False) as counter:
         result.sum().backward()
@@ -309,7 +311,9 @@ def test_operations_are_counted(calls: list[str]) -> None:
     assert counter.get_total_flops() == 2 * b * g * p * (6 * n * e + 3 * e * e + 4 * r * e)
 
 
-@pytest.mark.parametrize("what", ["double", "autocast", "input gradient", "gelu", "switched off", "no compiler"])
+@pytest.mark.parametrize(
+    "what", ["double", "autocast", "input gradient", "gelu", "switched off", "plain", "no compiler"]
+)
 def test_where_it_does_not_fit_the_plain_path_is_taken(
     what: str, calls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -325,7 +329,8 @@ def test_where_it_does_not_fit_the_plain_path_is_taken(
         inputs = {name: x.double() for name, x in inputs.items()}
     if what == "input gradient":
         inputs["image"].requires_grad_()
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=what == "autocast"):
+    plain = fast.plain() if what == "plain" else nullcontext()
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=what == "autocast"), plain:
         model(inputs)
-    # A readout without squared ReLU is plain; looking has no activation. Reading does not see the inputs.
-    assert calls == {"gelu": ["look"], "input gradient": ["read_out"]}.get(what, [])
+    # A readout without squared ReLU is plain; attending has no activation. Reading does not see the inputs.
+    assert calls == {"gelu": ["embed_and_attend"], "input gradient": ["read_tokens"]}.get(what, [])

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 import hiperceiver.interop
 from hiperceiver.interop.deepmind import load_haiku, to_haiku
 from hiperceiver.modality import Modality
-from hiperceiver.model import BlockConfig, HiP, HiPConfig, Perceiver, PerceiverIO, PerceiverIOConfig
+from hiperceiver.model import BlockConfig, HiP, HiPConfig, PerceiverIO, PerceiverIOConfig
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 CASES = sorted(path.stem for path in GOLDEN.glob("*.npz"))
@@ -41,7 +41,7 @@ class Golden:
     def modalities(self) -> dict[str, tuple[int, int]]:
         return {name: (x.shape[1], x.shape[2]) for name, x in self.inputs.items()}
 
-    def load(self, **changes: Any) -> Perceiver:
+    def load(self, **changes: Any) -> HiP:
         values = {
             "model_class": self.model_class,
             "kwargs": self.kwargs,
@@ -73,7 +73,7 @@ def read_golden(name: str) -> Golden:
     )
 
 
-def loss_of(model: Perceiver, inputs: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+def loss_of(model: HiP, inputs: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
     outputs = model(inputs).reconstruction
     return torch.stack([(outputs[name] - x).square().mean() for name, x in inputs.items()]).mean(), outputs
 

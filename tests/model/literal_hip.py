@@ -33,7 +33,7 @@ def feed_forward(weights: Weights, name: str, x: Vector) -> Vector:
     return linear(weights, f"{name}.output", np.array([max(value, 0.0) ** 2 for value in hidden]))
 
 
-def attend(query: Vector, keys: Sequence[Vector], values: Sequence[Vector], num_heads: int) -> Vector:
+def attention(query: Vector, keys: Sequence[Vector], values: Sequence[Vector], num_heads: int) -> Vector:
     """What one query takes from the values; nothing where there are none."""
     out = np.zeros(len(query))
     if not keys:
@@ -57,7 +57,7 @@ def cross_attention(
     result = []
     for query in queries:
         asked = linear(weights, f"{name}.query", layer_norm(weights, f"{name}.query_norm", query))
-        x = linear(weights, f"{name}.output", attend(asked, keys, values, num_heads))
+        x = linear(weights, f"{name}.output", attention(asked, keys, values, num_heads))
         if residual:
             x = x + query
         normal = layer_norm(weights, f"{name}.feed_forward_norm", x)
@@ -72,7 +72,7 @@ def self_attention(weights: Weights, name: str, latents: Sequence[Vector], num_h
     )
     result = []
     for latent, query in zip(latents, queries, strict=True):
-        x = latent + linear(weights, f"{name}.output", attend(query, keys, values, num_heads))
+        x = latent + linear(weights, f"{name}.output", attention(query, keys, values, num_heads))
         normal = layer_norm(weights, f"{name}.feed_forward_norm", x)
         result.append(x + feed_forward(weights, f"{name}.feed_forward", normal))
     return result
@@ -116,7 +116,7 @@ def regroup(groups: Sequence[Sequence[Vector]], count: int, *, transpose: bool) 
     return [line[g * size : (g + 1) * size] for g in range(count)]
 
 
-def deal_groups(sizes: Mapping[str, int], num_groups: int) -> dict[str, int]:
+def assign_groups(sizes: Mapping[str, int], num_groups: int) -> dict[str, int]:
     """Groups of each modality: one, and each further one to whom it relieves most."""
     groups = {}
     for name in sizes:
@@ -149,7 +149,7 @@ def hip_forward(
     """
     transpose = config.regrouping == "transpose"
     sizes = {name: len(x) for name, x in inputs.items() if name not in labels}
-    num_groups = deal_groups(sizes, config.blocks[0].num_groups)
+    num_groups = assign_groups(sizes, config.blocks[0].num_groups)
     places = max(math.ceil(sizes[name] / num_groups[name]) for name in sizes)
 
     groups: list[list[Vector]] = []

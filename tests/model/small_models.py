@@ -11,7 +11,8 @@ from closeness import assert_close, terms_of
 from torch import Tensor, nn
 
 from hiperceiver.modality import Modality
-from hiperceiver.model import BlockConfig, HiP, HiPConfig, HiPOutput, Perceiver, PerceiverIO, PerceiverIOConfig
+from hiperceiver.model import BlockConfig, HiP, HiPConfig, HiPOutput, PerceiverIO, PerceiverIOConfig
+from hiperceiver.model.tokens import Encoded
 
 IMAGE = Modality(grid=(5, 7), channels=3)
 SOUND = Modality(grid=(16,), channels=2)
@@ -41,7 +42,7 @@ def io_config(**settings: Any) -> PerceiverIOConfig:
     return PerceiverIOConfig(**{"embedding_channels": 6, "block": block(num_groups=1, num_latents=8)} | settings)
 
 
-def awake(model: Perceiver, seed: int = 0) -> Perceiver:
+def awake(model: HiP, seed: int = 0) -> HiP:
     """Draw every weight anew, so that no bias, norm or unembedding is still what it starts as; evaluation mode."""
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
@@ -75,6 +76,12 @@ def random_inputs(
     return {name: every[name] for name in (every if only is None else only)}
 
 
+def embedded(model: HiP, encoded: Encoded) -> Tensor:
+    """The embedded tokens that the encoder sees, of all modalities: (B, G, K, E)."""
+    parts = {name: tokens.embed(model.embedding[name])[0] for name, tokens in encoded.tokens.items()}
+    return encoded.plan.concat(parts)
+
+
 def with_block(config: HiPConfig, index: int, **settings: Any) -> HiPConfig:
     """The config with one block changed."""
     blocks = list(config.blocks)
@@ -82,7 +89,7 @@ def with_block(config: HiPConfig, index: int, **settings: Any) -> HiPConfig:
     return dataclasses.replace(config, blocks=tuple(blocks))
 
 
-def assert_same(found: HiPOutput, expected: HiPOutput, model: Perceiver) -> None:
+def assert_same(found: HiPOutput, expected: HiPOutput, model: HiP) -> None:
     """All outputs, but for rounding."""
     terms = terms_of(model)
     assert_close(found.reconstruction, expected.reconstruction, terms=terms, name="reconstruction")
@@ -91,9 +98,9 @@ def assert_same(found: HiPOutput, expected: HiPOutput, model: Perceiver) -> None
 
 
 @contextmanager
-def refusal(start: str) -> Iterator[None]:
+def refusal(start: str) -> Iterator[pytest.ExceptionInfo[ValueError]]:
     """Expect a ValueError of one line that begins like this."""
     with pytest.raises(ValueError) as error:  # noqa: PT011 - the message is compared below
-        yield
+        yield error
     assert str(error.value).startswith(start)
     assert "\n" not in str(error.value)

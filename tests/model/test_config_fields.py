@@ -11,7 +11,7 @@ from small_models import IMAGE, LABEL, awake, block, hip_config, io_config, rand
 from torch import Tensor
 
 from hiperceiver.modality import Modality
-from hiperceiver.model import BlockConfig, HiPConfig, Perceiver, PerceiverConfig, PerceiverIOConfig, build_model
+from hiperceiver.model import BlockConfig, HiP, HiPConfig, PerceiverConfig, PerceiverIOConfig, build_model
 
 MODALITIES = {"image": IMAGE, "tail": Modality(grid=(5, 3), channels=2), "label": LABEL}
 
@@ -56,18 +56,18 @@ BLOCK: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-def shapes(model: Perceiver) -> dict[str, torch.Size]:
+def shapes(model: HiP) -> dict[str, torch.Size]:
     return {name: parameter.shape for name, parameter in model.named_parameters()}
 
 
-def outputs(model: Perceiver) -> list[Tensor]:
+def outputs(model: HiP) -> list[Tensor]:
     torch.manual_seed(3)
     with torch.no_grad():
         output = model(random_inputs(MODALITIES, batch=8))
     return [output.latents, output.processor_latents, *output.reconstruction.values()]
 
 
-def differ(a: Perceiver, b: Perceiver) -> bool:
+def differ(a: HiP, b: HiP) -> bool:
     pairs = zip(outputs(a), outputs(b), strict=True)
     return any(x.shape != y.shape or not is_close(x, y, terms=terms_of(a)).all() for x, y in pairs)
 

@@ -12,7 +12,7 @@ from small_models import IMAGE, LABEL, assert_same, awake, hip, hip_config, perc
 from torch import Tensor, nn
 
 from hiperceiver.modality import Modality
-from hiperceiver.model import HiP, Perceiver, read_model, transfer_weights
+from hiperceiver.model import HiP, read_model, transfer_weights
 from hiperceiver.model.positions import CoordinatePositions, LearnedPositions, make_positions
 from hiperceiver.model.summary import summarise
 
@@ -74,11 +74,10 @@ def test_modalities_without_coordinates_keep_a_table() -> None:
         "image": LearnedPositions,
         "label": LearnedPositions,
     }
-    values = {"table_channels": None, "fourier_bands": 4, "fourier_max_resolution": None}
-    assert type(make_positions("coordinate", (4,), 6, **values)) is LearnedPositions
     for other in ("learned", "fourier", "none"):  # coordinates are channels as any
-        positions = make_positions(other, (4,), 6, num_coordinates=3, **values)  # type: ignore[arg-type]
-        assert positions().shape == (4, 6)
+        positions = make_positions(hip_config(positions=other), POINTS, 6)
+        assert not isinstance(positions, CoordinatePositions)
+        assert positions().shape == (POINTS.num_tokens, 6)
 
 
 def test_mistakes() -> None:
@@ -152,7 +151,7 @@ def test_of_hidden_points_the_place_is_known_and_nothing_else(make: Any) -> None
 
 def test_every_parameter_learns() -> None:
     for make in (hip, perceiver_io):
-        model: Perceiver = make(MODALITIES, **SMALL)
+        model: HiP = make(MODALITIES, **SMALL)
         total = sum(x.sin().sum() for x in model(random_inputs(MODALITIES)).reconstruction.values())
         assert isinstance(total, Tensor)
         total.backward()

@@ -14,6 +14,7 @@ from small_models import (
     SOUND,
     assert_same,
     block,
+    embedded,
     hip,
     hip_config,
     io_config,
@@ -25,7 +26,7 @@ from small_models import (
 from torch import Tensor, nn
 
 from hiperceiver.modality import Modality
-from hiperceiver.model import HiP, HiPOutput, Perceiver, PerceiverIO, transfer_weights
+from hiperceiver.model import HiP, HiPOutput, PerceiverIO, transfer_weights
 from hiperceiver.model.files import SavedModel
 
 SUBSETS = [
@@ -37,12 +38,11 @@ SUBSETS = [
 both_models = pytest.mark.parametrize("make", [hip, perceiver_io], ids=["HiP", "PerceiverIO"])
 
 
-def restricted(model: Perceiver, names: tuple[str, ...]) -> Perceiver:
+def restricted(model: HiP, names: tuple[str, ...]) -> HiP:
     """The same weights in a model that knows these modalities only."""
     smaller = type(model)(model.config, {name: model.modalities[name] for name in names})
     saved = SavedModel(
         source="it",
-        architecture=type(model).__name__,
         config=model.config,
         modalities=model.modalities,
         weights=model.state_dict(),
@@ -93,7 +93,7 @@ def test_what_is_reconstructed_can_be_chosen() -> None:
     assert list(whole) == ["sound", "image"]
     chosen = model(
         inputs, reconstruct=["label", "image"]
-    ).reconstruction  # a label may be asked for without being given
+    ).reconstruction  # a label that is not an input of the call, too
     assert list(chosen) == ["label", "image"]
     assert chosen["label"].shape == (2, 2, 4)
     assert torch.equal(chosen["image"], whole["image"])
@@ -114,7 +114,7 @@ def test_any_subset_in_any_order_is_what_a_model_of_only_these_computes(make: An
     assert_same(output, restricted(model, names)(inputs), model)
 
 
-def test_groups_are_dealt_among_those_that_came() -> None:
+def test_groups_are_assigned_among_the_inputs_of_the_call() -> None:
     model = hip()
     groups = {
         names: {name: span.num_groups for name, span in model.encode(random_inputs(only=names)).plan.spans.items()}
@@ -199,20 +199,20 @@ def test_no_absent_token_is_the_same_as_no_mask() -> None:
     assert_same(model(inputs, is_padding=is_padding), model(inputs), model)
 
 
-# ------------------------------------------------------------------------------------------- visible places
+# ------------------------------------------------------------------------------------------- visible slots
 
 
-def all_places(model: Perceiver, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+def all_slots(model: HiP, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
     plan = model.plan({name: inputs[name].shape[1] for name in inputs if name in model.input_names})
     return {name: torch.arange(span.num_slots).expand(2, 1, -1) for name, span in plan.spans.items()}
 
 
 @both_models
-def test_seeing_every_place_in_any_order_is_seeing_everything(make: Any) -> None:
+def test_seeing_every_slot_in_any_order_is_seeing_everything(make: Any) -> None:
     model, inputs = make(), random_inputs()
-    places = all_places(model, inputs)
-    assert_same(model(inputs, visible=places), model(inputs), model)
-    shuffled = {name: x[..., torch.randperm(x.shape[-1])] for name, x in places.items()}
+    slots = all_slots(model, inputs)
+    assert_same(model(inputs, visible=slots), model(inputs), model)
+    shuffled = {name: x[..., torch.randperm(x.shape[-1])] for name, x in slots.items()}
     assert_same(model(inputs, visible=shuffled), model(inputs), model)
 
 
@@ -220,16 +220,16 @@ def test_seeing_every_place_in_any_order_is_seeing_everything(make: Any) -> None
 def test_only_visible_tokens_reach_the_encoder(make: Any) -> None:
     model, inputs = make(), random_inputs()
     count = 5
-    visible = {name: x[..., torch.randperm(x.shape[-1])[:count]] for name, x in all_places(model, inputs).items()}
+    visible = {name: x[..., torch.randperm(x.shape[-1])[:count]] for name, x in all_slots(model, inputs).items()}
     if make is hip:
         visible["sound"] = visible["image"] = torch.tensor([[[0, 3, 4, 8, 11]]]).expand(2, 1, -1)
     encoded = model.encode(inputs, visible=visible)
-    assert encoded.tokens.embed()[0].shape == (2, 4, count, 6) if make is hip else (2, 1, 2 * count, 6)
+    assert embedded(model, encoded).shape == (2, 4, count, 6) if make is hip else (2, 1, 2 * count, 6)
 
     is_seen = {}
     for name, span in encoded.plan.spans.items():
-        place_is_seen = torch.zeros(2, span.num_groups, span.num_slots, dtype=torch.bool)
-        is_seen[name] = span.join(place_is_seen.scatter(2, visible[name].expand(2, span.num_groups, -1), True))
+        slot_is_seen = torch.zeros(2, span.num_groups, span.num_slots, dtype=torch.bool)
+        is_seen[name] = span.to_tokens(slot_is_seen.scatter(2, visible[name].expand(2, span.num_groups, -1), True))
     expected = model(inputs, visible=visible)
     nothing_but_nan = {
         name: x if name == "label" else x.masked_fill(~is_seen[name][..., None], float("nan"))
@@ -247,7 +247,7 @@ def test_only_visible_tokens_reach_the_encoder(make: Any) -> None:
 
 
 @both_models
-def test_a_place_that_is_none_is_not_read(make: Any) -> None:
+def test_a_slot_that_is_none_is_not_read(make: Any) -> None:
     model, inputs = make(), random_inputs(only=["image", "sound"])
     fewer = {name: torch.tensor([[[1, 2]]]).expand(2, 1, -1) for name in inputs}
     more = {name: torch.tensor([[[1, -1, 2, -1]]]).expand(2, 1, -1) for name in inputs}
@@ -258,7 +258,7 @@ def test_a_place_that_is_none_is_not_read(make: Any) -> None:
     assert_same(model(spoilt, visible=more), model(inputs, visible=fewer), model)
 
 
-def test_groups_may_see_different_places() -> None:
+def test_groups_may_see_different_slots() -> None:
     model, inputs = hip({"image": IMAGE}), random_inputs({"image": IMAGE})
     visible = torch.tensor([[0, 1, 2], [3, 4, -1], [8, -1, -1], [-1, -1, -1]]).expand(2, -1, -1)
     is_seen = torch.zeros(35, dtype=torch.bool)
@@ -270,7 +270,7 @@ def test_groups_may_see_different_places() -> None:
 def test_visible_and_absent_go_together() -> None:
     model, inputs = hip(), random_inputs(only=["image", "sound"])
     is_padding = {"image": torch.rand(2, 35) < 0.5}
-    visible = all_places(model, inputs)
+    visible = all_slots(model, inputs)
     assert_same(model(inputs, visible=visible, is_padding=is_padding), model(inputs, is_padding=is_padding), model)
 
 
@@ -282,7 +282,7 @@ def test_labels_join_at_the_processor(make: Any) -> None:
     model, inputs = make(), random_inputs()
     changed = dict(inputs, label=inputs["label"] + 1)
     a, b = model.encode(inputs), model.encode(changed)
-    assert torch.equal(a.tokens.embed()[0], b.tokens.embed()[0])
+    assert torch.equal(embedded(model, a), embedded(model, b))
     assert all(torch.equal(x, y) for x, y in zip(a.skips, b.skips, strict=True))
     assert not is_close(a.processor_latents, b.processor_latents, terms=terms_of(model)).all()
     x, y = (model(each).reconstruction["image"] for each in (inputs, changed))
@@ -380,26 +380,26 @@ def test_wrong_padding(is_padding: dict[str, Tensor], message: str) -> None:
 @pytest.mark.parametrize(
     ("visible", "message"),
     [
-        ({"image": torch.zeros(2, 1, 3).long()}, "visible: expected places for image, sound, got image"),
+        ({"image": torch.zeros(2, 1, 3).long()}, "visible: expected slots for image, sound, got image"),
         (
             {"image": torch.zeros(2, 2, 3).long(), "sound": torch.zeros(2, 1, 3).long()},
-            "visible: expected int64 (2, 3 or 1, places) for 'image', got torch.int64 (2, 2, 3)",
+            "visible: expected int64 (2, 3 or 1, slots) for 'image', got torch.int64 (2, 2, 3)",
         ),
         (
             {"image": torch.zeros(1, 1, 3).long(), "sound": torch.zeros(2, 1, 3).long()},
-            "visible: expected int64 (2, 3 or 1, places) for 'image', got torch.int64 (1, 1, 3)",
+            "visible: expected int64 (2, 3 or 1, slots) for 'image', got torch.int64 (1, 1, 3)",
         ),
         (
             {"image": torch.zeros(2, 1, 3), "sound": torch.zeros(2, 1, 3).long()},
-            "visible: expected int64 (2, 3 or 1, places) for 'image', got torch.float32 (2, 1, 3)",
+            "visible: expected int64 (2, 3 or 1, slots) for 'image', got torch.float32 (2, 1, 3)",
         ),
         (
             {"image": torch.zeros(2, 1, 3).long(), "sound": torch.zeros(2, 1, 4).long()},
-            "visible: expected as many places in every group, got {'image': 3, 'sound': 4}",
+            "visible: expected as many slots in every group, got {'image': 3, 'sound': 4}",
         ),
     ],
 )
-def test_wrong_places(visible: dict[str, Tensor], message: str) -> None:
+def test_wrong_slots(visible: dict[str, Tensor], message: str) -> None:
     with refusal(message):
         hip()(random_inputs(only=["image", "sound"]), visible=visible)
 
@@ -408,8 +408,9 @@ def test_more_modalities_than_groups_only_matters_in_a_call() -> None:
     many = dict.fromkeys("abcdef", SOUND)
     model = hip(many)
     assert model(random_inputs(many, only="abcd")).latents.shape == (2, 4, 3, 10)
-    with refusal("modalities: 5 came (a, b, c, d, e) but the first block has 4 groups and modalities never share one;"):
+    with refusal("modalities: expected at most 4, the groups of the first block, ") as error:
         model(random_inputs(many, only="abcde"))
+    assert "got 5 (a, b, c, d, e)" in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["", "a.b", "keys", "type", "training", "_modules", 3])

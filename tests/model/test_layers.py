@@ -9,12 +9,15 @@ import torch
 from closeness import assert_close, assert_gradients_close, is_close, terms_of
 from hypothesis import given
 from hypothesis import strategies as st
-from literal_hip import attend as literal_attend
+from literal_hip import attention as literal_attention
 from literal_hip import cross_attention as literal_cross_attention
 from literal_hip import self_attention as literal_self_attention
 from torch import Tensor, nn
 
-from hiperceiver.model.layers import ACTIVATIONS, CrossAttention, DropPath, FeedForward, Linear, SelfAttention, attend
+from hiperceiver.fast import absorbed, switch
+from hiperceiver.model.initialisation import Linear
+from hiperceiver.model.layers import ACTIVATIONS, CrossAttention, FeedForward, SelfAttention, attention
+from hiperceiver.model.stochastic import drop_path
 
 
 def shaken(module: nn.Module) -> nn.Module:
@@ -76,11 +79,11 @@ def test_attention_agrees_with_loops(batch: int, groups: int, n: int, m: int, he
     queries = torch.randn(1 if is_shared else batch, groups, n, 6).double()
     keys, values = torch.randn(2, batch, groups, m, 6).double()
     key_mask = torch.rand(batch, groups, m) < 0.4
-    result = attend(queries, keys, values, heads, key_mask)
+    result = attention(queries, keys, values, heads, key_mask)
     for b, g, i in product(range(batch), range(groups), range(n)):
         seen = (~key_mask[b, g]).nonzero().flatten().tolist()
         query = queries[0 if is_shared else b, g, i].numpy()
-        expected = literal_attend(
+        expected = literal_attention(
             query, [keys[b, g, k].numpy() for k in seen], [values[b, g, k].numpy() for k in seen], heads
         )
         assert_close(result[b, g, i], expected, terms=6 + m, scale=values.abs().max().item())
@@ -90,7 +93,7 @@ def test_attention_agrees_with_loops(batch: int, groups: int, n: int, m: int, he
 def test_a_query_that_sees_no_key_gets_zero(dtype: torch.dtype) -> None:
     queries, keys, values = torch.randn(3, 1, 2, 4, 6).to(dtype).requires_grad_().unbind()
     key_mask = torch.tensor([[[True] * 4, [True, False, True, True]]])
-    out = attend(queries, keys, values, 2, key_mask)
+    out = attention(queries, keys, values, 2, key_mask)
     assert not out[:, 0].any()
     assert_close(out[:, 1], values[:, 1, [1]].expand(-1, 4, -1))
     out.float().square().sum().backward()
@@ -106,12 +109,12 @@ def test_half_precision_differentiates_as_single_does(dtype: torch.dtype, channe
     def gradients(out: Tensor) -> list[Tensor]:
         return list(torch.autograd.grad((out.float() * weights).sum(), parts))
 
-    exact = gradients(attend(parts[0], parts[1], parts[2], 2, key_mask))
+    exact = gradients(attention(parts[0], parts[1], parts[2], 2, key_mask))
     halves = [x.to(dtype) for x in parts]
-    out = attend(halves[0], halves[1], halves[2], 2, key_mask)
+    out = attention(halves[0], halves[1], halves[2], 2, key_mask)
     assert out.dtype == dtype
     with torch.autocast("cpu", dtype=dtype):
-        mixed = attend(parts[0], parts[1], parts[2], 2, key_mask)
+        mixed = attention(parts[0], parts[1], parts[2], 2, key_mask)
     for close in (gradients(out), gradients(mixed)):
         for a, b in zip(close, exact, strict=True):
             assert (a - b).abs().max() < 0.03 * b.abs().max()
@@ -120,15 +123,25 @@ def test_half_precision_differentiates_as_single_does(dtype: torch.dtype, channe
 def test_scores_of_any_size_stay_finite() -> None:
     queries, keys, values = torch.randn(3, 1, 1, 4, 6).unbind()
     key_mask = torch.tensor([[[True, False, False, True]]])
-    out = attend(1e4 * queries, 1e4 * keys, values, 1, key_mask)
+    out = attention(1e4 * queries, 1e4 * keys, values, 1, key_mask)
     assert out.isfinite().all()
-    only_seen = attend(1e4 * queries, 1e4 * keys[:, :, 1:3], values[:, :, 1:3], 1)
+    only_seen = attention(1e4 * queries, 1e4 * keys[:, :, 1:3], values[:, :, 1:3], 1)
     assert_close(out, only_seen)
 
 
 # ------------------------------------------------------------------------------------------ cross-attention
 
-ORDERS = ("_attend_as_written", "_attend_to_raw_tokens", "_attend_with_raw_queries")
+ORDERS = {
+    "as written": None,
+    "raw tokens": absorbed.attend_to_raw_tokens,
+    "raw queries": absorbed.attend_with_raw_queries,
+}
+
+
+def choose(order: str, patch: pytest.MonkeyPatch) -> None:
+    """Make every cross-attention compute in this order."""
+    patch.setattr(switch, "_is_on", True)
+    patch.setattr(absorbed, "cheapest_order", lambda layer, queries, tokens: ORDERS[order])
 
 
 def cross_attention(heads: int, *, residual: bool = True) -> CrossAttention:
@@ -140,13 +153,13 @@ def cross_attention(heads: int, *, residual: bool = True) -> CrossAttention:
 @pytest.mark.parametrize("residual", [True, False], ids=["latents", "readout"])
 @pytest.mark.parametrize("is_shared", [True, False], ids=["shared queries", "own queries"])
 @pytest.mark.parametrize(
-    ("order", "heads"), [(order, 1) for order in ORDERS] + [(order, 3) for order in ORDERS[:2]], ids=str
+    ("order", "heads"), [(order, 1) for order in ORDERS] + [("as written", 3), ("raw tokens", 3)], ids=str
 )
 def test_every_order_of_computation_agrees_with_loops(
     order: str, heads: int, is_shared: bool, residual: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layer = cross_attention(heads, residual=residual)
-    monkeypatch.setattr(layer, "_cheapest_order", lambda queries, tokens: getattr(layer, order))
+    choose(order, monkeypatch)
     queries = torch.randn(1 if is_shared else 2, 3, 5, 4).double()
     tokens = torch.randn(2, 3, 4, 6).double()
     key_mask = torch.rand(2, 3, 4) < 0.4
@@ -154,52 +167,51 @@ def test_every_order_of_computation_agrees_with_loops(
     result = layer(queries, tokens, key_mask).detach()
     without = layer(queries, tokens).detach()
     for b, g in product(range(2), range(3)):
-        asked = list(queries[0 if is_shared else b, g].numpy())
+        own = list(queries[0 if is_shared else b, g].numpy())
         seen = [tokens[b, g, m].numpy() for m in range(4) if not key_mask[b, g, m]]
-        expected = literal_cross_attention(weights_of(layer), "it", asked, seen, heads, residual=residual)
+        expected = literal_cross_attention(weights_of(layer), "it", own, seen, heads, residual=residual)
         # Norms of 4 channels divide by deviations down to a tenth.
         terms, scale = terms_of(layer) + 4, 10 * result[b, g].abs().max().item()
         assert_close(result[b, g], np.array(expected), terms=terms, scale=scale)
         every = literal_cross_attention(
-            weights_of(layer), "it", asked, list(tokens[b, g].numpy()), heads, residual=residual
+            weights_of(layer), "it", own, list(tokens[b, g].numpy()), heads, residual=residual
         )
         assert_close(without[b, g], np.array(every), terms=terms, scale=scale)
 
 
 @pytest.mark.parametrize("heads", [1, 2])
-def test_every_order_of_computation_has_the_same_gradients(heads: int) -> None:
+def test_every_order_of_computation_has_the_same_gradients(heads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     layer = cross_attention(heads)
     queries = torch.randn(1, 3, 5, 4).double().requires_grad_()
     tokens = torch.randn(2, 3, 7, 6).double().requires_grad_()
     key_mask = torch.rand(2, 3, 7) < 0.4
     key_mask[0, 1] = True
-    of = {"queries": queries, "tokens": tokens}
-    of |= {name: p for name, p in layer.named_parameters() if not name.startswith("feed_forward")}
+    of = {"queries": queries, "tokens": tokens} | dict(layer.named_parameters())
 
     def gradients(order: str) -> dict[str, Tensor]:
-        out = getattr(layer, order)(queries, tokens, key_mask)
-        found = torch.autograd.grad(out.sin().sum(), list(of.values()), allow_unused=True)
-        return {name: torch.zeros_like(x) if g is None else g for g, (name, x) in zip(found, of.items(), strict=True)}
+        choose(order, monkeypatch)
+        found = torch.autograd.grad(layer(queries, tokens, key_mask).sin().sum(), list(of.values()))
+        return dict(zip(of, found, strict=True))
 
-    expected = gradients(ORDERS[0])
-    for order in ORDERS[1:] if heads == 1 else ORDERS[1:2]:
+    expected = gradients("as written")
+    for order in ("raw tokens", "raw queries") if heads == 1 else ("raw tokens",):
         rows = 2 * 3 * (5 + 7)
         assert_gradients_close(gradients(order), expected, terms=3 * terms_of(layer) + rows)
 
 
 def test_the_order_follows_the_shapes_and_not_the_batch() -> None:
-    def order(queries: tuple[int, ...], tokens: tuple[int, ...], heads: int = 1) -> str:
+    def order(queries: tuple[int, ...], tokens: tuple[int, ...], heads: int = 1) -> object:
         layer = CrossAttention(queries[-1], tokens[-1], num_heads=heads, widening=1, activation="relu", residual=True)
-        return layer._cheapest_order(torch.zeros(queries), torch.zeros(tokens)).__name__
+        return absorbed.cheapest_order(layer, torch.zeros(queries), torch.zeros(tokens))
 
     for batch in (1, 2, 64):
-        assert order((1, 4, 8, 32), (batch, 4, 3000, 32)) == "_attend_to_raw_tokens"
-        assert order((1, 4, 3000, 16), (batch, 4, 8, 64)) == "_attend_with_raw_queries"
-        assert order((1, 1, 64, 64), (batch, 1, 64, 32), heads=32) == "_attend_as_written"
+        assert order((1, 4, 8, 32), (batch, 4, 3000, 32)) is ORDERS["raw tokens"]
+        assert order((1, 4, 3000, 16), (batch, 4, 8, 64)) is ORDERS["raw queries"]
+        assert order((1, 1, 64, 64), (batch, 1, 64, 32), heads=32) is ORDERS["as written"]
 
 
 def test_a_large_input_needs_no_matrix_of_scores_in_memory() -> None:
-    """The groups are a part of the batch: 4-D, so that the fused kernels take it."""
+    """The groups are a part of the batch: 4-D, so that PyTorch's fused kernels take it."""
     shapes = []
     original = nn.functional.scaled_dot_product_attention
 
@@ -210,8 +222,9 @@ def test_a_large_input_needs_no_matrix_of_scores_in_memory() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nn.functional, "scaled_dot_product_attention", spy)
         layer = cross_attention(1)
-        for name in ORDERS:
-            getattr(layer, name)(torch.randn(1, 3, 5, 4).double(), torch.randn(2, 3, 7, 6).double(), None)
+        for order in ORDERS:
+            choose(order, patch)
+            layer(torch.randn(1, 3, 5, 4).double(), torch.randn(2, 3, 7, 6).double())
     assert shapes == [(4, 4, 4)] * 3
 
 
@@ -228,15 +241,22 @@ def test_self_attention_agrees_with_loops() -> None:
 
 
 def test_drop_path_leaves_examples_out_and_does_not_rescale() -> None:
-    drop = DropPath(0.3).train()
     x = torch.randn(4000, 2, 3, 4)
-    y = drop(x)
+    y = drop_path(x, 0.3)
     kept = (y != 0).flatten(1).any(dim=1)
     assert torch.equal(y[kept], x[kept])  # not divided by the probability of keeping
     assert not y[~kept].any()
     assert kept.float().mean().item() == pytest.approx(0.7, abs=0.03)
-    assert torch.equal(drop.eval()(x), x)
-    assert torch.equal(DropPath(0.0).train()(x), x)
+    assert torch.equal(drop_path(x, 0.0), x)
+
+
+def test_no_branch_is_left_out_in_evaluation() -> None:
+    layer = SelfAttention(8, num_heads=2, widening=2, activation="relu", drop_path=0.5)
+    x = torch.randn(50, 2, 3, 8)
+    assert not torch.equal(layer.train()(x), layer.train()(x))
+    whole = layer.eval()(x)
+    layer.drop_path = 0.0
+    assert torch.equal(layer.train()(x), whole)
 
 
 def test_drop_path_draws_for_each_branch_alone() -> None:
@@ -246,7 +266,7 @@ def test_drop_path_draws_for_each_branch_alone() -> None:
     x = torch.randn(1, 1, 3, 8).expand(2000, -1, -1, -1)
     whole = layer.eval()(x[:1])
     attended = layer.output(
-        attend(*layer.query_key_value(layer.attention_norm(x[:1])).chunk(3, dim=-1), layer.num_heads)
+        attention(*layer.query_key_value(layer.attention_norm(x[:1])).chunk(3, dim=-1), layer.num_heads)
     )
     no_attention = x[:1] + layer.feed_forward(layer.feed_forward_norm(x[:1]))
     outcomes = [x[:1], x[:1] + attended, no_attention, whole]

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from closeness import assert_close, terms_of
 from literal_hip import cross_attention, linear, self_attention
-from small_models import MODALITIES, block, io_config, perceiver_io, random_inputs, refusal
+from small_models import MODALITIES, block, embedded, io_config, perceiver_io, random_inputs, refusal
 
 from hiperceiver.model import PerceiverIO, PerceiverIOConfig
 
@@ -38,7 +38,7 @@ def test_every_latent_sees_every_token() -> None:
     model = perceiver_io()
     inputs = random_inputs(only=["image", "sound"])
     encoded = model.encode(inputs)
-    assert encoded.tokens.embed()[0].shape == (2, 1, 35 + 16, 6)
+    assert embedded(model, encoded).shape == (2, 1, 35 + 16, 6)
     assert not encoded.skips
     assert torch.equal(model(inputs).latents.squeeze(1), model(inputs).processor_latents)
     changed = dict(inputs, sound=inputs["sound"].clone())
@@ -55,9 +55,9 @@ def test_any_number_of_modalities_fits() -> None:
 def test_mistakes_in_the_config() -> None:
     with refusal("block: expected 1 group, got 4"):
         io_config(block=block())
-    with refusal("block: expected BlockConfig, got dict"):
+    with refusal("block.num_latents: required by BlockConfig, got nothing"):
         io_config(block={"num_groups": 1})
-    with refusal("config: unknown field 'mask_padding' for PerceiverIOConfig; known: activation, block, "):
+    with refusal("mask_padding: not a setting of PerceiverIOConfig; known: "):
         PerceiverIOConfig.from_dict(io_config().to_dict() | {"mask_padding": False})
 
 

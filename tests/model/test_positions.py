@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from closeness import assert_close, terms_of, tolerance
 from hypothesis import given
 from hypothesis import strategies as st
-from small_models import IMAGE, LABEL, hip, random_inputs, refusal
+from small_models import IMAGE, LABEL, hip, hip_config, random_inputs, refusal
 from torch import Tensor
 
+from hiperceiver.modality import Modality
 from hiperceiver.model.positions import FourierPositions, LearnedPositions, NoPositions, make_positions, resize_table
 
 grids = st.lists(st.tuples(st.integers(1, 7), st.integers(1, 7)), min_size=1, max_size=4).map(
@@ -19,8 +20,9 @@ grids = st.lists(st.tuples(st.integers(1, 7), st.integers(1, 7)), min_size=1, ma
 
 
 def make(kind: str, grid: tuple[int, ...], width: int = 6, **settings: object):
-    values = {"table_channels": None, "fourier_bands": 4, "fourier_max_resolution": None}
-    return make_positions(kind, grid, width, **values | settings)  # type: ignore[arg-type]
+    if kind == "fourier":
+        settings = {"fourier_bands": 4} | settings
+    return make_positions(hip_config(positions=kind, **settings), Modality(grid=grid, channels=3), width)
 
 
 # ------------------------------------------------------------------------------------------------- learned

@@ -11,14 +11,13 @@ from hiperceiver.model import (
     BlockConfig,
     HiP,
     HiPConfig,
-    Perceiver,
     PerceiverConfig,
     build_model,
     create_model,
     variant_config,
 )
-from hiperceiver.model.positions import PositionKind
 from hiperceiver.model.summary import ModelSummary, summarise
+from hiperceiver.settings.model import PositionKind
 
 SMALL = HiPConfig(
     embedding_channels=8,
@@ -115,7 +114,7 @@ def test_activation_memory_of_an_embedding_is_its_input() -> None:
     assert 1.9 * summary.activation_bytes < twice.activation_bytes < 2 * summary.activation_bytes
 
 
-def kept_by_a_real_step(model: Perceiver, inputs: dict, visible: dict | None) -> int:
+def kept_by_a_real_step(model: HiP, inputs: dict, visible: dict | None) -> int:
     """Bytes that autograd holds on to after a forward pass on the CPU."""
     own = {p.untyped_storage().data_ptr() for p in model.parameters()}
     kept = {}
@@ -204,8 +203,8 @@ def test_a_model_is_not_touched() -> None:
     [
         ({"batch_size": 0}, "batch_size: expected a whole number >= 1, got 0"),
         ({"mask_ratio": 1.0}, "mask_ratio: expected a number from 0 to below 1, got 1.0"),
-        ({"modalities": None}, "modalities: expected them beside a config, got None"),
-        ({"modalities": dict.fromkeys("abcde", SERIES["series"])}, "5 came .* but the first block has 4 groups"),
+        ({"modalities": None}, "modalities: expected the input modalities of a config, got None"),
+        ({"modalities": dict.fromkeys("abcde", SERIES["series"])}, "modalities: expected at most 4, .* got 5 "),
     ],
 )
 def test_mistakes(arguments: dict, message: str) -> None:

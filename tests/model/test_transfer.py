@@ -20,21 +20,20 @@ from small_models import (
     with_block,
 )
 
-from hiperceiver.model import HiP, Perceiver, PerceiverIO, SavedModel, read_model, save_model, transfer_weights
+from hiperceiver.model import HiP, PerceiverIO, SavedModel, read_model, save_model, transfer_weights
 from hiperceiver.model.positions import resize_table
 
 
-def saved_as(model: Perceiver) -> SavedModel:
+def saved_as(model: HiP) -> SavedModel:
     return SavedModel(
         source="it",
-        architecture=type(model).__name__,
         config=model.config,
         modalities=dict(model.modalities),
         weights={name: tensor.clone() for name, tensor in model.state_dict().items()},
     )
 
 
-def fresh(model: type[Perceiver] = HiP, modalities: Any = MODALITIES, **settings: Any) -> Perceiver:
+def fresh(model: type[HiP] = HiP, modalities: Any = MODALITIES, **settings: Any) -> HiP:
     """Other weights than those of `hip()`."""
     return awake(model(hip_config(**settings) if model is HiP else io_config(**settings), modalities), seed=9)
 
@@ -222,7 +221,7 @@ def test_damaged_weights(saved: SavedModel) -> None:
     with refusal("it: expected (35, 6) for positions.image.table, got no such weight; use the same model"):
         transfer_weights(fresh(), dataclasses.replace(saved, weights=lacking), part="positions")
     more = saved.weights | {"blocks.3.latents": torch.zeros(1)}
-    with refusal("it: blocks.3.latents has no place in the new model; use the same model and settings"):
+    with refusal("it: blocks.3.latents is not in the new model; use the same model and settings"):
         transfer_weights(fresh(), dataclasses.replace(saved, weights=more))
 
 

@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from hiperceiver import BlockConfig, HiP, HiPConfig, Modality, PerceiverIO, PerceiverIOConfig
-from hiperceiver.model import Perceiver
 
-ModelMaker = Callable[..., Perceiver]
+ModelMaker = Callable[..., HiP]
 
 
 def block(groups: int, latents: int, channels: int, layers: int = 1) -> BlockConfig:
@@ -25,7 +24,7 @@ def block(groups: int, latents: int, channels: int, layers: int = 1) -> BlockCon
 def make_model() -> ModelMaker:
     """A model of one architecture and these modalities. `shaken`: no weight is zero, as after training."""
 
-    def make(architecture: str = "HiP", *, shaken: bool = True, groups: int = 4, **modalities: Modality) -> Perceiver:
+    def make(architecture: str = "HiP", *, shaken: bool = True, groups: int = 4, **modalities: Modality) -> HiP:
         modalities = modalities or {"image": Modality(grid=(8, 8), channels=3)}
         if architecture == "HiP":
             blocks = (block(groups, 4, 16), block(1, 8, 32), block(groups, 4, 16))

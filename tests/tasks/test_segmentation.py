@@ -1,6 +1,5 @@
 """Segmentation: every token's label, from its position and its own value."""
 
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -47,12 +46,13 @@ def test_logits_are_the_head_of_the_model_s_readout(make_model, two_modalities, 
     model = task.model
     encoded = model.encode(batch.inputs, is_padding=batch.is_padding)
     latents = model.decode(encoded)
-    tokens, _ = encoded.tokens.embed()
-    positions = encoded.plan.concat({name: each.positions for name, each in encoded.tokens.of.items()})
-    x = model.readout(tokens if own_embedding else positions, latents)
+    plan, tokens = encoded.plan, encoded.tokens
+    embedded = plan.concat({name: each.embed(model.embedding[name])[0] for name, each in tokens.items()})
+    positions = plan.concat({name: each.positions for name, each in tokens.items()})
+    x = model.readout(embedded if own_embedding else positions, latents)
     if own_embedding:
-        x = x + tokens
-    expected = task.head(encoded.plan.ungroup(x)[labelled])
+        x = x + embedded
+    expected = task.head(plan.spans[labelled].to_tokens(plan.split(x)[labelled]))
     torch.testing.assert_close(task.logits(batch), expected, rtol=1e-4, atol=1e-5)
     assert expected.shape == (3, two_modalities[labelled].num_tokens, 5)
 
@@ -65,10 +65,10 @@ def test_own_embedding_lets_a_token_speak_for_itself(make_model):
         encoded = task.model.encode(batch.inputs)
         task.model.encode = lambda *args, encoded=encoded, **kwargs: encoded
         before = task.logits(batch)
-        tokens = encoded.tokens.of["image"]
+        tokens = encoded.tokens["image"]
         x = tokens.x.clone()
         x[0, 0, 3] += 1
-        changed = encoded._replace(tokens=replace(encoded.tokens, of={"image": replace(tokens, x=x)}))
+        changed = encoded._replace(tokens={"image": tokens._replace(x=x)})
         task.model.encode = lambda *args, changed=changed, **kwargs: changed
         is_changed = (task.logits(batch) != before).any(dim=-1)[0]
         assert is_changed.nonzero().flatten().tolist() == ([3] if own_embedding else [])

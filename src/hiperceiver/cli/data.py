@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-import numpy as np
 
 from hiperceiver.cli.errors import UserError, renamed
 from hiperceiver.cli.models import run_settings
@@ -17,6 +14,7 @@ from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.encoders import encoder_from_dict
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.example import ExampleDataset
+from hiperceiver.data.members import choose
 from hiperceiver.data.record import Table
 from hiperceiver.data.sources import Found, find_source, open_source
 from hiperceiver.data.sources.source import Source
@@ -46,9 +44,8 @@ def open_data(
         task: what the examples' targets are.
         encoders: a trained model's own, to read as it does.
     """
-    with renamed({name: f"augment.{name}" for name in settings.augment}):
-        augmentations = augmentations_from_settings(settings.augment)
-    pictures = {"size": settings.size, "mode": settings.colours, "fit": settings.fit}
+    augmentations = augmentations_from_settings(settings.augment)
+    pictures = {"size": settings.size, "colours": settings.colours, "fit": settings.fit}
     return _open(settings, found, task=task, encoders=encoders, augmentations=augmentations, **pictures)
 
 
@@ -90,7 +87,7 @@ def _open(settings: SourceSettings, data: str | Found, **options: Any) -> Source
     for name in own:
         if name in {each.name for each in dataclasses.fields(DataSettings)} - {"data_settings"}:
             raise UserError(f"--data-settings: {name} has an option of its own; see --help-all")
-    names = {"source": "data", "mode": "colours", **{name: f"data-settings.{name}" for name in own}}
+    names = {"source": "data", **{name: f"data-settings.{name}" for name in own}}
     names |= {f"{stem}{each}": f"encoders.{each}" for each in settings.encoders for stem in ("", "encoder_settings.")}
     reading = {
         "layout": settings.layout if isinstance(data, str) else None,
@@ -102,6 +99,7 @@ def _open(settings: SourceSettings, data: str | Found, **options: Any) -> Source
         "mask_column": settings.mask_column,
         "subset": settings.subset,
         "split_seed": settings.split_seed,
+        "split_rule": settings.split_rule,
     }
     with renamed(names):
         return open_source(data, **reading, **own, **{name: value for name, value in options.items() if value})
@@ -149,14 +147,13 @@ def choose_split(source: Source, name: str) -> ExampleDataset:
 
 
 def with_train_share(source: Source, share: float, *, seed: int) -> Source:
-    """The same source with a share of its training examples, at least one; a smaller share is part of a larger one."""
+    """The same source with a share of its training examples, one at least; a smaller share is part of a larger one."""
     if share == 1:
         return source
     whole = source.splits["train"]
     if not isinstance(whole, EncodedRecords) or not isinstance(whole.records, Table):
         raise UserError(f"--train-share: not for a stream, whose examples are not counted, got {share}")
-    count = math.ceil(share * len(whole))
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(whole))[:count])
+    chosen = choose(whole.records.row_keys, seed, share=share)
     part = dataclasses.replace(whole, records=whole.records.take(chosen))
     return dataclasses.replace(source, splits={**source.splits, "train": part})
 

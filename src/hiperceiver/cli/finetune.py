@@ -36,7 +36,7 @@ def run(settings: FinetuneSettings) -> int:
     saved = None if settings.pretrained is None else read_saved(settings.pretrained)
     encoders = None if saved is None else own_encoders(saved.encoders)
     for name, encoder in (encoders or {}).items():
-        if settings.colours not in (None, getattr(encoder, "mode", settings.colours)):
+        if settings.colours not in (None, getattr(encoder, "colours", settings.colours)):
             raise UserError(f"--colours: {settings.pretrained} takes {name!r} otherwise, got {settings.colours}")
     source = open_data(settings, found, task=TASKS[kind].target_kind, encoders=encoders)
     source = with_train_share(source, settings.train_share, seed=settings.split_seed or 0)

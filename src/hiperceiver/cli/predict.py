@@ -118,7 +118,7 @@ def _read(subject: Subject, path: Path, index: int, stem: Path) -> ReadFile:
     for name, encoder in subject.encoders.items():
         try:
             if isinstance(subject.task, Forecasting) and name == needed and is_line(encoder):
-                file.past = _past(encoder, encoder.read(path), subject.task.config.horizon)
+                file.past = _past(encoder, encoder.decode(path), subject.task.config.horizon)
                 inputs[name], absent = _before_the_future(encoder, file.past, subject.task.config.horizon)
             else:
                 inputs[name], absent = encoder.encode(path)

@@ -1,9 +1,9 @@
-"""Records as examples: read, changed at random while training, encoded; what is wrong with one is said of it alone."""
+"""Records as examples: decoded, changed at random in training, fitted to the grid, made tokens. A bad one is named."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -13,7 +13,8 @@ from torch import Tensor
 
 from hiperceiver.data.augment import Augmentation
 from hiperceiver.data.encoders.encoder import Encoder
-from hiperceiver.data.encoders.image import IGNORE, ImageEncoder, picture_size, read_labels
+from hiperceiver.data.encoders.image import IGNORE, ImageEncoder, Mask
+from hiperceiver.data.encoders.picture_files import Picture, open_picture
 from hiperceiver.data.example import BadExample, Example
 from hiperceiver.data.media import Media
 from hiperceiver.data.record import Record, Records
@@ -67,8 +68,12 @@ class EncodedRecords:
         """A record's targets, without reading the rest of it; None if they cannot be read."""
         try:
             record = self.records[index]
-            masks = _masks(record, self.encoders, self.targets, self.num_classes)
-            return _tensors(record, self.encoders, self.targets, self.num_classes, masks)
+            tensors = _targets(record, _required(record, self.targets), self.num_classes)
+            if MASK in self.targets:
+                modality, encoder = _masked_picture(record, self.encoders)
+                mask = _decode_mask(record, encoder, self.num_classes, open_picture(record.raws[modality]))
+                tensors[MASK] = encoder.mask_to_targets(encoder.fit_mask_to_grid(mask))
+            return tensors
         except ValueError:
             return None
 
@@ -129,23 +134,27 @@ def encode_record(
     Raises:
         ValueError: it cannot be used, in one line.
     """
-    values: dict[str, np.ndarray] = {}
+    values: dict[str, Any] = {}
     for modality, encoder in encoders.items():
         raw = record.raws.get(modality)
-        if raw is None:
-            if missing == "skip":
-                raise ValueError(f"has no {modality}")
-            continue
-        values[modality] = encoder.read(raw)
+        if raw is not None:
+            values[modality] = encoder.decode(raw)
+        elif missing == "skip":
+            raise ValueError(f"has no {modality}")
     if not values:
         raise ValueError(f"has none of the modalities {', '.join(encoders)}")
     kinds = {modality: encoder.kind for modality, encoder in encoders.items()}
-    if masks := _masks(record, encoders, targets, num_classes):
-        values |= masks
+    fits: dict[str, Callable[[Any], np.ndarray]] = {
+        modality: encoder.fit_to_grid for modality, encoder in encoders.items()
+    }
+    if MASK in _required(record, targets):
+        modality, mask_encoder = _masked_picture(record, encoders)
+        values[MASK] = _decode_mask(record, mask_encoder, num_classes, values[modality])
+        fits[MASK] = mask_encoder.fit_mask_to_grid
         kinds[MASK] = "mask"
-    for augmentation in augmentations:
-        assert rng is not None
-        values = augmentation(values, kinds, rng)
+    values = _changed(values, kinds, [each for each in augmentations if not each.is_on_grid], rng)
+    values = {name: fits[name](value) for name, value in values.items()}
+    values = _changed(values, kinds, [each for each in augmentations if each.is_on_grid], rng)
 
     inputs: dict[str, Tensor] = {}
     is_padding: dict[str, Tensor] = {}
@@ -158,60 +167,59 @@ def encode_record(
             absent = torch.ones(shape.num_tokens, dtype=torch.bool)
         if absent is not None:
             is_padding[modality] = absent
-    tensors = _tensors(record, encoders, targets, num_classes, values)
+    tensors = _targets(record, targets, num_classes)
+    if MASK in values:
+        tensors[MASK] = _masked_picture(record, encoders)[1].mask_to_targets(values[MASK])
     return Example(inputs=inputs, is_padding=is_padding, targets=tensors, name=record.name)
 
 
-def _masks(
-    record: Record, encoders: Mapping[str, Encoder], targets: Sequence[str], num_classes: int
-) -> dict[str, np.ndarray]:
-    """The mask of a record as a value that augmentations may change, if one is wanted."""
+def _changed(
+    values: dict[str, Any],
+    kinds: Mapping[str, str],
+    augmentations: Iterable[Augmentation],
+    rng: np.random.Generator | None,
+) -> dict[str, Any]:
+    for augmentation in augmentations:
+        assert rng is not None
+        values = augmentation(values, kinds, rng)
+    return values
+
+
+def _required(record: Record, targets: Sequence[str]) -> Sequence[str]:
+    """The targets, if the record has them all."""
     for target in targets:
         if target not in record.targets:
             raise ValueError(f"has no {target}")
-    if MASK not in targets:
-        return {}
-    modality = _masked_modality(record, encoders)
-    return {MASK: _read_mask(record, modality, encoders[modality], num_classes)}
+    return targets
 
 
-def _tensors(
-    record: Record,
-    encoders: Mapping[str, Encoder],
-    targets: Sequence[str],
-    num_classes: int,
-    values: Mapping[str, np.ndarray],
-) -> dict[str, Tensor]:
-    """A record's targets as tensors; its mask is among the values."""
-    tensors = {name: _target(name, record.targets[name], num_classes) for name in targets if name != MASK}
-    if MASK in targets:
-        encoder = encoders[_masked_modality(record, encoders)]
-        assert isinstance(encoder, ImageEncoder)
-        tensors[MASK] = encoder.mask_to_targets(values[MASK])
-    return tensors
-
-
-def _masked_modality(record: Record, encoders: Mapping[str, Encoder]) -> str:
-    """The modality whose tokens a record's mask labels: the first picture."""
+def _masked_picture(record: Record, encoders: Mapping[str, Encoder]) -> tuple[str, ImageEncoder]:
+    """The modality whose tokens a record's mask labels: the first picture; and its encoder."""
     for modality, encoder in encoders.items():
         if isinstance(encoder, ImageEncoder) and record.raws.get(modality) is not None:
-            return modality
+            return modality, encoder
     raise ValueError("has a mask but no picture")
 
 
-def _read_mask(record: Record, modality: str, encoder: Encoder, num_classes: int) -> np.ndarray:
-    assert isinstance(encoder, ImageEncoder)
+def _decode_mask(record: Record, encoder: ImageEncoder, num_classes: int, picture: Picture) -> Mask:
+    """A record's mask, if it is one of this picture."""
     try:
-        labels = read_labels(record.targets[MASK])
+        mask = encoder.decode_mask(record.targets[MASK], ignore=NO_LABEL)
     except ValueError as error:
         raise ValueError(f"its mask: {error}") from error
-    if labels.shape != (size := picture_size(record.raws[modality])):
-        raise ValueError(f"its mask has {_times(labels.shape)} pixels (height x width), the picture {_times(size)}")
-    numbers = labels[labels != NO_LABEL]
+    if mask.labels.shape != picture.size:
+        sizes = (" x ".join(map(str, size)) for size in (mask.labels.shape, picture.size))
+        raise ValueError("its mask has {} pixels (height x width), the picture {}".format(*sizes))
+    numbers = mask.labels[mask.labels != IGNORE]
     for number in (numbers.max(initial=0), numbers.min(initial=0)):
         if not 0 <= number < num_classes:
             raise ValueError(f"its mask holds the class {number}, expected 0 to {num_classes - 1}")
-    return encoder.read_mask(labels, ignore=NO_LABEL)
+    return mask
+
+
+def _targets(record: Record, targets: Sequence[str], num_classes: int) -> dict[str, Tensor]:
+    """A record's targets but its mask as tensors."""
+    return {name: _target(name, record.targets[name], num_classes) for name in targets if name != MASK}
 
 
 def _target(name: str, value: Any, num_classes: int) -> Tensor:
@@ -226,7 +234,3 @@ def _target(name: str, value: Any, num_classes: int) -> Tensor:
     if isinstance(value, float | np.floating):
         return torch.tensor(float(value))
     return torch.tensor(IGNORE if int(value) < 0 else int(value))
-
-
-def _times(size: Sequence[int]) -> str:
-    return " x ".join(str(n) for n in size)

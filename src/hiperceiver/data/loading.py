@@ -1,7 +1,8 @@
 """Loaders: an endless training order that can be taken up at any batch, and one pass for evaluation.
 
-The training order is a function of (seed, epoch) alone: epoch after epoch, each a permutation of the dataset, written
-one after the other and cut into batches. Nothing of it depends on the number of workers or on where a run was stopped,
+The training order is a function of seed, epoch and the examples' names: epoch after epoch, each an order of the whole
+dataset, written one after the other and cut into batches. Nothing of it depends on where an example is listed, on the
+number of workers or on where a run was stopped,
 so a run that is taken up again after k batches sees exactly what an uninterrupted one would have seen. The same holds
 for a stream, whose epochs are shuffled by a buffer; what was seen is then read once more and thrown away.
 """
@@ -19,8 +20,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from hiperceiver.data.collate import collate
+from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.example import AugmentedDataset, BadExample, Example, ExampleDataset
-from hiperceiver.data.record import Record
+from hiperceiver.data.members import mixed
+from hiperceiver.data.record import Record, Table
 from hiperceiver.data.streamed import StreamedExamples
 from hiperceiver.modality import Batch
 
@@ -68,18 +71,19 @@ class Cut:
 class TrainingOrder:
     """Which records stand in which batch: an iterable of lists of (epoch, index).
 
-    >>> order = TrainingOrder(num_examples=3, batch_size=2, seed=0, num_batches=3)
+    >>> keys = np.arange(3, dtype=np.uint64)
+    >>> order = TrainingOrder(keys=keys, batch_size=2, seed=0, num_batches=3)
     >>> [[epoch for epoch, _ in batch] for batch in order]
     [[0, 0], [0, 1], [1, 1]]
-    >>> list(TrainingOrder(num_examples=3, batch_size=2, seed=0, num_batches=1, start_batch=2)) == list(order)[2:]
+    >>> list(TrainingOrder(keys=keys, batch_size=2, seed=0, num_batches=1, start_batch=2)) == list(order)[2:]
     True
     """
 
-    def __init__(self, *, num_examples: int, **cut: Any) -> None:
-        """Args: number of records; and fields of `Cut`."""
-        if num_examples < 1:
-            raise ValueError(f"num_examples: expected a whole number >= 1, got {num_examples}")
-        self.num_examples = num_examples
+    def __init__(self, *, keys: np.ndarray, **cut: Any) -> None:
+        """Args: the key of each record, uint64 (records,); and fields of `Cut`."""
+        if not len(keys):
+            raise ValueError("keys: expected one or more records, got none")
+        self.keys = keys
         self.cut = Cut(**cut)
 
     def __len__(self) -> int:
@@ -93,19 +97,20 @@ class TrainingOrder:
             batch: list[Key] = []
             first = self.cut.first(number)
             for place in range(first, first + self.cut.batch_size):
-                epoch, offset = divmod(place, self.num_examples)
+                epoch, offset = divmod(place, len(self.keys))
                 if epoch != its_epoch:
-                    permutation = np.random.default_rng([self.cut.seed, epoch]).permutation(self.num_examples)
+                    permutation = np.argsort(mixed(self.keys, self.cut.seed, epoch), kind="stable")
                     its_epoch = epoch
                 batch.append((epoch, int(permutation[offset])))
             yield batch
 
 
 class _AugmentedByKey(Dataset[Example | BadExample]):
-    """A dataset read by (epoch, index), with random changes that depend on (seed, epoch, index) alone."""
+    """A dataset read by (epoch, index), with random changes that depend on the seed, the epoch and the name alone."""
 
-    def __init__(self, dataset: ExampleDataset, seed: int) -> None:
+    def __init__(self, dataset: ExampleDataset, keys: np.ndarray, seed: int) -> None:
         self.dataset = dataset
+        self.keys = keys
         # Asked once: a protocol takes its time to answer.
         self.augmented_dataset = dataset if isinstance(dataset, AugmentedDataset) else None
         self.seed = seed
@@ -114,7 +119,9 @@ class _AugmentedByKey(Dataset[Example | BadExample]):
         epoch, index = key
         try:
             if self.augmented_dataset is not None:
-                return self.augmented_dataset.augmented(index, np.random.default_rng([self.seed, epoch, index]))
+                return self.augmented_dataset.augmented(
+                    index, np.random.default_rng([self.seed, epoch, int(self.keys[index])])
+                )
             return self.dataset[index]
         except Exception as error:
             error.add_note(f"while reading example {index} of epoch {epoch}")
@@ -219,10 +226,20 @@ def train_loader(
     elif len(dataset) == 0:
         raise ValueError("dataset: expected at least one example to train on, got none")
     else:
-        order = TrainingOrder(num_examples=len(dataset), **cut)
-        loader = ExampleLoader(_AugmentedByKey(dataset, seed), batch_sampler=order, **_settings(num_workers, seed))
+        keys = _keys(dataset)
+        order = TrainingOrder(keys=keys, **cut)
+        loader = ExampleLoader(
+            _AugmentedByKey(dataset, keys, seed), batch_sampler=order, **_settings(num_workers, seed)
+        )
     loader.strict = strict
     return loader
+
+
+def _keys(dataset: ExampleDataset) -> np.ndarray:
+    """The key of each example; its number, where examples have no names."""
+    if isinstance(dataset, EncodedRecords) and isinstance(dataset.records, Table):
+        return dataset.records.row_keys
+    return np.arange(len(dataset), dtype=np.uint64)
 
 
 def eval_loader(

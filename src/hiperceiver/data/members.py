@@ -9,10 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zipfile
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from hiperceiver.settings.data import SplitRule
 
 if TYPE_CHECKING:
     from hiperceiver.data.record import Table
@@ -25,13 +30,45 @@ def hash_names(names: Any) -> np.ndarray:
     """The key of each name: the first 8 bytes of its BLAKE2b, uint64 (names,).
 
     >>> hash_names(["cat/1.jpg", b"cat/1.jpg"]).tolist()
-    [14210403138127412106, 14210403138127412106]
+    [15132351748868210994, 15132351748868210994]
     """
     digests = b"".join(
         hashlib.blake2b(name if isinstance(name, bytes) else os.fsencode(name), digest_size=8).digest()
         for name in (names[row] for row in range(len(names)))
     )
     return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
+
+
+def hash_content(cells: Iterable[Any]) -> bytes:
+    """What stands for the name of an example that has none: the hash of its values, of long bytes their ends.
+
+    >>> hash_content([b"JPEG", [1, 2]]) == hash_content([b"JPEG", [1, 2]]) != hash_content([b"JPEG", [2, 1]])
+    True
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    for cell in cells:
+        _add_content(digest, cell)
+    return digest.digest()
+
+
+def _add_content(digest: Any, cell: Any) -> None:
+    if isinstance(cell, str):
+        cell = cell.encode("utf-8", errors="surrogatepass")
+    if isinstance(cell, bytes):
+        digest.update(b"%d:" % len(cell))
+        digest.update(cell if len(cell) <= 2 * _END else cell[:_END] + cell[-_END:])
+    elif isinstance(cell, Mapping):
+        for name in sorted(cell):
+            _add_content(digest, cell[name])
+    elif isinstance(cell, list) and cell and not isinstance(cell[0], int | float):
+        digest.update(b"[%d]" % len(cell))
+        for each in cell:
+            _add_content(digest, each)
+    else:
+        digest.update(repr(cell).encode())
+
+
+_END = 4096
 
 
 def mixed(keys: np.ndarray, *salt: int | str) -> np.ndarray:
@@ -53,8 +90,25 @@ def drawn(keys: np.ndarray, *salt: int | str) -> np.ndarray:
     return (mixed(keys, *salt) >> np.uint64(11)) * 2.0**-53
 
 
-def draw_splits(table: Table, seed: int, *, is_test_drawn: bool) -> Table:
-    """The table with validation, and test if it is drawn too, taken out of its training rows."""
+def validates(keys: np.ndarray, seed: int) -> np.ndarray:
+    """Which examples a draw takes for validation, bool."""
+    numbers = drawn(keys, seed, "split")
+    return (numbers >= TEST_SHARE) & (numbers < TEST_SHARE + VALIDATION_SHARE)
+
+
+def draw_splits(table: Table, seed: int, *, is_test_drawn: bool, rule: SplitRule = "names") -> Table:
+    """The table with validation, and test if it is drawn too, taken out of its training rows.
+
+    An example whose number is below 0.2 is for test (if that is drawn), one from 0.2 to 0.3 for validation. Only where
+    there are very few, others move: the last of a class always trains, and a split that would be empty gets the one
+    with the smallest number, if its class has another.
+
+    Args:
+        table: all splits of it that there are.
+        seed: of the draw.
+        is_test_drawn: whether there is no test split.
+        rule: `rows` deals as releases up to 0.1 did, by the numbers of the rows: for their runs alone.
+    """
     rows = np.flatnonzero(table.splits[table.rows] == 0)
     if table.only_trains is not None:
         rows = rows[~table.only_trains[table.rows[rows]]]
@@ -62,15 +116,45 @@ def draw_splits(table: Table, seed: int, *, is_test_drawn: bool) -> Table:
     strata = table.strata
     if strata is None:
         strata = np.asarray(table.targets["label"]) if "label" in table.targets else np.zeros(len(table.splits), int)
-    groups = rows if table.groups is None else table.groups[rows]
-    _, first, member = np.unique(groups, return_index=True, return_inverse=True)
+    groups = np.arange(len(table.splits), dtype=np.uint64) if table.groups is None else table.groups
+    _, first, member = np.unique(groups[rows], return_index=True, return_inverse=True)
+    order = np.argsort(first)  # of their first rows
+    keys = (table.keys if table.groups is None else groups)[rows][first[order]]
+    strata = strata[rows][first[order]]
+    if rule == "rows":
+        dealt = drawn_by_rows(strata, seed, TEST_SHARE if is_test_drawn else 0.0)
+    else:
+        dealt = _drawn_by_names(keys, strata, seed, is_test_drawn)
     splits = table.splits.copy()
-    splits[rows] = drawn_by_rows(strata[rows][first], seed, TEST_SHARE if is_test_drawn else 0.0)[member]
+    splits[rows] = dealt[np.argsort(order)][member]
     return replace(table, splits=splits)
 
 
+def _drawn_by_names(keys: np.ndarray, strata: np.ndarray, seed: int, is_test_drawn: bool) -> np.ndarray:
+    """The split of each example, int8."""
+    numbers = drawn(keys, seed, "split")
+    splits = np.where(validates(keys, seed), 1, np.where(is_test_drawn & (numbers < TEST_SHARE), 2, 0)).astype(np.int8)
+    _, class_of, sizes = np.unique(strata, return_inverse=True, return_counts=True)
+    splits[np.lexsort((numbers, class_of))[np.cumsum(sizes) - 1]] = 0
+    for split in (2, 1) if is_test_drawn else (1,):
+        if not (splits == split).any():
+            can_move = (splits == 0) & (np.bincount(class_of, splits == 0)[class_of] >= 2)
+            if not can_move.any() and is_test_drawn and (splits == 3 - split).sum() >= 2:
+                can_move = splits == 3 - split
+            splits[np.flatnonzero(can_move)[np.argsort(numbers[can_move])[:1]]] = split
+    return splits
+
+
+def choose(keys: np.ndarray, seed: int, *, share: float = 1.0, count: int | None = None) -> np.ndarray:
+    """Which examples are taken, bool: a share of them, one at least; or so many. Fewer are always part of more."""
+    numbers = drawn(keys, seed, "choice")
+    if count is not None:
+        return np.isin(np.arange(len(keys)), np.argsort(numbers, kind="stable")[:count])
+    return (numbers < share) | (numbers == numbers.min(initial=1.0))
+
+
 def drawn_by_rows(strata: np.ndarray, seed: int, test_share: float = TEST_SHARE) -> np.ndarray:
-    """The split of each row, int8 (rows,), dealt class by class in a random order of the rows.
+    """The split of each row, int8 (rows,), dealt class by class in a random order of the rows, as up to release 0.1.
 
     A class of two or more gives at least one to test, and one of three or more at least one to validation. Without a
     test share, a class of two or more gives one to validation.
@@ -88,3 +172,45 @@ def drawn_by_rows(strata: np.ndarray, seed: int, test_share: float = TEST_SHARE)
         splits[rows[:num_test]] = 2
         splits[rows[num_test : num_test + num_validation]] = 1
     return splits
+
+
+Members = Mapping[str, np.ndarray]
+"""Split -> the keys of its examples, sorted, uint64: what a run keeps of its data."""
+
+
+def save_members(path: Path, members: Members) -> None:
+    """Write them to a file: 8 bytes an example."""
+    with path.open("wb") as file:
+        np.savez(file, allow_pickle=False, **members)
+
+
+def read_members(path: Path) -> Members | None:
+    """What `save_members` wrote; None without such a file, or if it is damaged."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {split: arrays[split] for split in arrays.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def what_changed(before: Members, now: Members) -> str:
+    """How the examples of now differ from those before, for a message; empty if they do not.
+
+    >>> a, b, c = (hash_names([name]) for name in "abc")
+    >>> what_changed({"train": np.concatenate([a, b])}, {"train": a, "test": np.concatenate([b, c])})
+    '1 example added, 0 removed, 1 in another split; 1 of test was trained on'
+    """
+    none = np.zeros(0, dtype=np.uint64)
+    old, new = (np.concatenate([none, *each.values()]) for each in (before, now))
+    num_added, num_removed = int((~np.isin(new, old)).sum()), int((~np.isin(old, new)).sum())
+    num_stayed = sum(int(np.isin(keys, before.get(split, none)).sum()) for split, keys in now.items())
+    num_moved = len(new) - num_added - num_stayed
+    if not num_added and not num_removed and not num_moved:
+        return ""
+    line = (
+        f"{num_added} example{'' if num_added == 1 else 's'} added, {num_removed} removed, {num_moved} in another split"
+    )
+    for split in ("validation", "test"):
+        if count := int(np.isin(now.get(split, none), before.get("train", none)).sum()):
+            line += f"; {count} of {split} {'was' if count == 1 else 'were'} trained on"
+    return line

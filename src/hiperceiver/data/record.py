@@ -24,8 +24,10 @@ class Record:
     """Modality -> what its encoder reads. A modality may be missing."""
     targets: Mapping[str, Any] = field(default_factory=dict)
     """`label`: a class number, -1 = none. `labels`: class numbers, several or none. `values`: numbers, NaN = none.
-    `segmentation`: a mask as `ImageEncoder.read_labels` takes it. For joint labels: name -> class number (-1 = none) or
+    `segmentation`: a mask as `ImageEncoder.decode_mask` takes it. For joint labels: name -> class number (-1 = none) or
     a number (NaN = none)."""
+    key: int = 0
+    """Of a stream's record: what stands for it in draws, see `members`."""
 
 
 class Records(Protocol):
@@ -78,7 +80,7 @@ class Table:
     only_trains: np.ndarray | None = None
     """Rows without a target beside others that have one: they only train, without a task, bool (columns' rows,)."""
     groups: np.ndarray | None = None
-    """Rows with the same number stay in one split, int64 (columns' rows,)."""
+    """Rows with the same key stay in one split, uint64 (columns' rows,). None: each is on its own."""
     keys: np.ndarray = None  # pyright: ignore[reportAssignmentType] - of the names
     """What stands for each example in draws and orders, uint64 (columns' rows,), see `hash_names`."""
     rows: np.ndarray = None  # pyright: ignore[reportAssignmentType] - all of them
@@ -109,6 +111,11 @@ class Table:
     def take(self, chosen: Any) -> Table:
         """Some of its rows: their numbers, or a mask."""
         return replace(self, rows=self.rows[np.asarray(chosen)])
+
+    @property
+    def row_keys(self) -> np.ndarray:
+        """The key of each of its rows."""
+        return self.keys[self.rows]
 
     def cells(self, target: str) -> np.ndarray:
         """A target of all rows."""

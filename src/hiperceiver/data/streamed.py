@@ -15,7 +15,27 @@ import numpy as np
 
 from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.example import BadExample, Example
+from hiperceiver.data.members import validates
 from hiperceiver.data.record import Record
+from hiperceiver.settings.data import SplitRule
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """Which records of a stream validate where it has no split for that."""
+
+    rule: SplitRule = "names"
+    """`names`: a tenth, by their keys. `rows`: the first ones."""
+    seed: int = 0
+    """Of the draw by keys."""
+    count: int = 0
+    """Of the first ones."""
+
+    def holds(self, number: int, record: Record | BadExample) -> bool:
+        """Whether a record is held out. A bad one is only if its number says so."""
+        if self.rule == "rows":
+            return number < self.count
+        return isinstance(record, Record) and bool(validates(np.array([record.key], dtype=np.uint64), self.seed)[0])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,9 +45,9 @@ class StreamedExamples:
     >>> from hiperceiver.data.encoders.series import SeriesEncoder
     >>> records = [Record(name=str(n), raws={"x": np.full(4, float(n))}) for n in range(6)]
     >>> encoded = EncodedRecords(records=[], encoders={"x": SeriesEncoder(length=4)})
-    >>> stream = StreamedExamples(records=records, encoded=encoded, buffer_size=3, num_left_out=1)
+    >>> stream = StreamedExamples(records=records, encoded=encoded, buffer_size=3)
     >>> sorted(stream.example(*each, seed=0).name for each in stream.shuffled(seed=0, epoch=0))
-    ['1', '2', '3', '4', '5']
+    ['0', '1', '2', '3', '4', '5']
     """
 
     records: Iterable[Record | BadExample]
@@ -36,26 +56,23 @@ class StreamedExamples:
     """How a record becomes an example; its own records are not looked at."""
     buffer_size: int = 1024
     """Records of the buffer that shuffles; they are kept in memory as they are stored."""
-    num_left_out: int = 0
-    """Records at the stream's beginning that are not trained on, because they validate."""
+    held_out: HeldOut | None = None
+    """Records that are not trained on, because they validate; None: all are trained on."""
     max_examples: int | None = None
     """Take only so many, from the stream's beginning."""
 
     def __post_init__(self) -> None:
-        for name, value, least in [
-            ("buffer_size", self.buffer_size, 1),
-            ("num_left_out", self.num_left_out, 0),
-            ("max_examples", self.max_examples, 1),
-        ]:
-            if value is not None and value < least:
-                raise ValueError(f"{name}: expected a whole number >= {least}, got {value}")
+        for name, value in [("buffer_size", self.buffer_size), ("max_examples", self.max_examples)]:
+            if value is not None and value < 1:
+                raise ValueError(f"{name}: expected a whole number >= 1, got {value}")
 
     def shuffled(self, *, seed: int, epoch: int) -> Iterator[tuple[int, int, Record | BadExample]]:
         """The records of an epoch in its order, as they are stored: (epoch, number in the stream, record)."""
         rng = np.random.default_rng([seed, epoch])
-        last = None if self.max_examples is None else self.num_left_out + self.max_examples
+        held_out = self.held_out or HeldOut(rule="rows", count=0)
+        trained = (pair for pair in enumerate(self.records) if not held_out.holds(*pair))
         buffer: list[tuple[int, int, Record | BadExample]] = []
-        for number, record in enumerate(islice(self.records, self.num_left_out, last), self.num_left_out):
+        for number, record in islice(trained, self.max_examples):
             if len(buffer) < self.buffer_size:
                 buffer.append((epoch, number, record))
                 continue
@@ -73,12 +90,14 @@ class StreamedExamples:
 
 
 class Head:
-    """The first records of a stream, read when they are first asked for and then kept."""
+    """The first records of a stream that are, or are not, held out; read when they are wanted and then kept."""
 
-    def __init__(self, records: Iterable[Record | BadExample], count: int, *, start: int = 0) -> None:
+    def __init__(self, records: Iterable[Record | BadExample], count: int, held_out: HeldOut, *, is_held: bool) -> None:
+        """Args: the stream; how many; which are held out; whether these are wanted or the others."""
         self.records = records
-        self.start = start
         self.count = count
+        self.held_out = held_out
+        self.is_held = is_held
         self._kept: list[Record | BadExample] | None = None
 
     def __len__(self) -> int:
@@ -92,5 +111,6 @@ class Head:
 
     def _read(self) -> list[Record | BadExample]:
         if self._kept is None:
-            self._kept = list(islice(self.records, self.start, self.start + self.count))
+            wanted = (each for n, each in enumerate(self.records) if self.held_out.holds(n, each) == self.is_held)
+            self._kept = list(islice(wanted, self.count))
         return self._kept

@@ -64,8 +64,9 @@ def _cpu_features() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
+        lines = []
+    features = [line for line in lines if line.startswith(("flags", "Features"))]
+    return features[0] if features else platform.processor()
 
 
 def _num_threads(num_groups: int) -> int:

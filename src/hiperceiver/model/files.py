@@ -179,7 +179,12 @@ class SavedInFolder:
 
         Returns:
             The address of the commit on the hub, or None.
+
+        Raises:
+            ValueError: settings of the upload without an upload.
         """
+        if push and not push_to_hub:
+            raise ValueError(f"push_to_hub: expected True with {', '.join(push)}, got False")
         folder = save_model(save_directory, self)  # type: ignore[arg-type]
         card = folder / "README.md"
         if not card.exists():

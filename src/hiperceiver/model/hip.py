@@ -111,8 +111,6 @@ class HiP(nn.Module, SavedInFolder):
         """Assign the first block's groups to modalities with these numbers of tokens."""
         return GroupPlan.assign(num_tokens, self.config.blocks[0].num_groups)
 
-    # ------------------------------------------------------------------------------------------------------- forward
-
     def forward(
         self,
         inputs: Tensors,
@@ -145,13 +143,13 @@ class HiP(nn.Module, SavedInFolder):
         check_inputs(inputs, is_padding, self.modalities)
         names = [name for name in inputs if name not in self.label_names]
         plan = self.plan({name: self.modalities[name].num_tokens for name in names})
-        check_visible(visible, plan, batch_size=len(inputs[names[0]]))
+        check_visible(visible, plan, batch_size=inputs[names[0]].shape[0])
 
         # Put the tokens of each modality into its groups, and their positions beside them. (B, g, P, C), (1, g, P, E)
         tokens = {}
         for name, span in plan.spans.items():
             masks = is_padding.get(name), visible.get(name), self.config.mask_padding
-            tokens[name] = TokenGroups.of(span, inputs[name], self.positions[name](inputs[name]), *masks)
+            tokens[name] = TokenGroups.of(span, inputs[name], self.positions[name], *masks)
 
         # Encoder: the latents of each group attend to its tokens; block by block the groups merge. (B, G, N, D)
         skips: list[Tensor] = []
@@ -225,7 +223,7 @@ class HiP(nn.Module, SavedInFolder):
         """The label tokens of each modality: (B, 1, M, D), and their key mask."""
         plan = GroupPlan.pool({n: self.modalities[n].num_tokens for n in inputs if n in self.label_names})
         for name, span in plan.spans.items():
-            tokens = TokenGroups.of(span, inputs[name], self.positions[name](inputs[name]), is_padding.get(name))
+            tokens = TokenGroups.of(span, inputs[name], self.positions[name], is_padding.get(name))
             yield tokens.embed(self.embedding[name])
 
     def _regroup(self, x: Tensor, index: int) -> Tensor:

@@ -37,7 +37,7 @@ class TokenGroups(NamedTuple):
         cls,
         span: Span,
         x: Tensor,
-        positions: Tensor,
+        encode_positions: Callable[[Tensor], Tensor],
         is_padding: Tensor | None = None,
         visible: Tensor | None = None,
         masks_padding: bool = True,
@@ -47,7 +47,7 @@ class TokenGroups(NamedTuple):
         Args:
             span: the groups.
             x: raw tokens (B, M, C).
-            positions: (M, E), or (B, M, E) where they are computed from coordinates.
+            encode_positions: gives (M, E), or (B, M, E) from the tokens' coordinates.
             is_padding: absent tokens, bool (B, M); None: none.
             visible: int64 (B, g or 1, K), -1 = none; None: all slots.
             masks_padding: whether the padding that fills groups is masked; else it counts as zeros.
@@ -61,6 +61,7 @@ class TokenGroups(NamedTuple):
             key_mask = filler if key_mask is None else key_mask | filler
         elif span.has_padding:
             zero_mask = span.is_padding(x.device)[None]
+        positions = encode_positions(x)
         positions = fast.share_gradient(span.to_groups(positions if positions.ndim == 3 else positions[None]))
         visible = None if visible is None else visible.expand(-1, span.num_groups, -1)
         return cls(span.to_groups(x), positions, key_mask, zero_mask, visible)

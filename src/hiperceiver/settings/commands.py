@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
+from hiperceiver.settings.augment import AugmentSettings
 from hiperceiver.settings.base import (
     Count,
     CountOrZero,
@@ -28,6 +29,7 @@ from hiperceiver.settings.base import (
     plain_name,
 )
 from hiperceiver.settings.data import DATA_SETTINGS, LayoutName, Missing, SplitRule
+from hiperceiver.settings.encoders import ENCODER_SETTINGS
 from hiperceiver.settings.model import ARCHITECTURES
 from hiperceiver.settings.run import Accelerator, Precision, TrainingSettings
 from hiperceiver.settings.tasks import TASK_CONFIGS, MaskedAutoencodingConfig
@@ -73,7 +75,7 @@ class SourceSettings(CommandSettings):
     """Layout of a folder in which a published set lies. None: the one that it looks like, if any."""
     modalities: tuple[str, ...] = ()
     """Which modalities are read; once for each. None given: all that the data has, or those of the model."""
-    encoders: Mapping[str, Any] = field(default_factory=dict)
+    encoders: Mapping[str, Annotated[Mapping[str, Any], PartOf(ENCODER_SETTINGS)]] = field(default_factory=dict)
     """How modalities are read: fields of their encoders, as --encoders.audio.rate 8000 or
     '{"audio": {"rate": 8000, "seconds": 2}}'. A trained model has its own."""
     missing: Missing = "skip"
@@ -124,7 +126,7 @@ class DataSettings(SourceSettings):
     fit: Literal["crop", "squash", "pad"] | None = None
     """What is done to pictures that are not square: crop keeps the middle, squash changes proportions, pad marks the
     rest as absent. None: as the pretrained model, or the data's own."""
-    augment: Mapping[str, Any] = field(default_factory=dict)
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
     """Random changes of training examples: --augment.flip true or '{"randaugment": {"magnitude": 5}}'."""
 
 

@@ -13,8 +13,11 @@ TASK_FIELDS: dict[str, dict[str, str]] = {
 }
 """Kind of task -> old name of a field -> its name."""
 
-ENCODER_FIELDS: dict[str, dict[str, str]] = {}
+ENCODER_FIELDS: dict[str, dict[str, str]] = {"image": {"mode": "colours"}, "video": {"mode": "colours"}}
 """Kind of encoder -> old name of a field -> its name."""
+
+OLD_FULL_SCALE = 65535.0
+"""The full scale of pictures of more than 8 bits, before it was measured."""
 
 SETTINGS: dict[str, str] = {}
 """Old name of a setting of a run -> its name."""
@@ -25,12 +28,15 @@ DROPPED_SETTINGS: tuple[str, ...] = ()
 
 def model_of_format_1(values: Mapping[str, Any]) -> dict[str, Any]:
     """What `config.json` of format 1 says, as format 2 says it."""
-    encoders = values.get("encoders") or {}
+    encoders = {name: _renamed(each, ENCODER_FIELDS) for name, each in (values.get("encoders") or {}).items()}
+    for encoder in encoders.values():
+        if encoder.get("kind") == "image":
+            encoder["full_scale"] = OLD_FULL_SCALE
     task = values.get("task")
     return {
         **values,
         "format": FORMAT,
-        "encoders": {name: _renamed(each, ENCODER_FIELDS) for name, each in encoders.items()},
+        "encoders": encoders,
         "task": None if task is None else _renamed(task, TASK_FIELDS),
     }
 

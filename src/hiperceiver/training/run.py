@@ -333,8 +333,8 @@ def _identity(
     values |= {f"modality {name!r}": each.to_dict() for name, each in task.model.modalities.items()}
     values |= {"encoders": task.encoders, "classes": task.classes}
     if isinstance(training_set, StreamedExamples):
-        numbers = (training_set.buffer_size, training_set.num_left_out, training_set.max_examples)
-        values["buffer_size, num_left_out and max_examples of the training stream"] = numbers
+        numbers = (training_set.buffer_size, repr(training_set.held_out), training_set.max_examples)
+        values["buffer_size, held_out and max_examples of the training stream"] = numbers
     else:
         values["number of training examples"] = len(training_set)
     values["trained weights"] = [name for name, weight in task.named_parameters() if weight.requires_grad]

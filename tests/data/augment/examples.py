@@ -1,7 +1,14 @@
 """Values of every kind, for the tests of augmentations."""
 
+from typing import Any
+
 import numpy as np
 
+from hiperceiver.data.augment import Augmentation
+from hiperceiver.data.encoders import ImageEncoder, VideoEncoder
+from hiperceiver.data.encoders.image import Mask
+
+PHOTO, CLIP = ImageEncoder(size=16), VideoEncoder(size=8, frames=3)
 KINDS = {
     "photo": "image",
     "clip": "video",
@@ -29,6 +36,26 @@ def example() -> dict[str, np.ndarray]:
         "numbers": rng.standard_normal(9, dtype=np.float32),
         "segmentation": rng.integers(0, 20, (16, 16)),
     }
+
+
+def decoded(values: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Pictures, clips and masks of example() as encoders decode them."""
+    opened = {"photo": PHOTO.decode, "clip": CLIP.decode, "segmentation": lambda labels: Mask(labels=labels)}
+    return {name: opened[name](value) if name in opened else value for name, value in values.items()}
+
+
+def fitted(values: dict[str, Any]) -> dict[str, np.ndarray]:
+    """What `decoded` gave, changed or not, on the grid; arrays as they are."""
+    fits = {"photo": PHOTO.fit_to_grid, "clip": CLIP.fit_to_grid, "segmentation": PHOTO.fit_mask_to_grid}
+    return {name: value if isinstance(value, np.ndarray) else fits[name](value) for name, value in values.items()}
+
+
+def changed_by(augmentation: Augmentation, values: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
+    """Values as the augmentation changes them, before or after they are fitted to the grid."""
+    rng = np.random.default_rng(seed)
+    if augmentation.is_on_grid:
+        return augmentation(values, KINDS, rng)
+    return fitted(augmentation(decoded(values), KINDS, rng))
 
 
 def numbered(height: int, width: int) -> np.ndarray:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image, ImageEnhance, ImageOps
 
-from hiperceiver.data.augment.colours import COLOUR_OPERATIONS, MOVES, Colour, RandAugment
+from hiperceiver.data.augment.colours import COLOUR_OPERATIONS, MOVES, ColorJitter, RandAugment
 
 KINDS = {"photo": "image", "other": "image", "clip": "video", "segmentation": "mask"}
 OFF = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
@@ -20,12 +20,12 @@ def picture(height: int = 32, width: int = 40) -> np.ndarray:
     return (30 + 180 * smooth).astype(np.uint8)
 
 
-def photo(augmentation: Colour | RandAugment, value: np.ndarray, seed: int = 0) -> np.ndarray:
+def photo(augmentation: ColorJitter | RandAugment, value: np.ndarray, seed: int = 0) -> np.ndarray:
     return augmentation({"photo": value}, KINDS, np.random.default_rng(seed))["photo"]
 
 
 def test_nothing_is_changed_where_all_is_off() -> None:
-    np.testing.assert_array_equal(photo(Colour(**OFF), picture()), picture())
+    np.testing.assert_array_equal(photo(ColorJitter(**OFF), picture()), picture())
 
 
 def test_brightness_contrast_and_saturation_by_their_definitions() -> None:
@@ -43,22 +43,22 @@ def test_brightness_contrast_and_saturation_by_their_definitions() -> None:
             # All three are drawn whatever their spans: the same draws, scaled.
             unit = np.random.default_rng(seed).random(3)[index] * 2 - 1
             assert 1 + 0.3 * unit == pytest.approx(draws[index])
-            changed = photo(Colour(**spans), picture(), seed)
+            changed = photo(ColorJitter(**spans), picture(), seed)
             assert np.abs(changed / 255 - expected[name].clip(0, 1)).max() < 0.01, name
 
 
 def test_hue_turns_the_colour_circle() -> None:
     red = np.full((2, 2, 3), [200, 50, 50], dtype=np.uint8)
-    seen = {tuple(photo(Colour(**{**OFF, "hue": 0.5}), red, seed)[0, 0]) for seed in range(300)}
+    seen = {tuple(photo(ColorJitter(**{**OFF, "hue": 0.5}), red, seed)[0, 0]) for seed in range(300)}
     assert {max(colour) for colour in seen} == {200}
     assert {min(colour) for colour in seen} == {50}
     for wanted in ([200, 50, 50], [50, 200, 50], [50, 50, 200], [200, 200, 50], [50, 200, 200], [200, 50, 200]):
         assert min(np.abs(np.array(colour, dtype=int) - wanted).max() for colour in seen) < 12
 
 
-@pytest.mark.parametrize("augmentation", [Colour(), RandAugment(), RandAugment(operations=8, magnitude=10)])
+@pytest.mark.parametrize("augmentation", [ColorJitter(), RandAugment(), RandAugment(operations=8, magnitude=10)])
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_grey_colour_and_alpha_as_bytes_and_as_float(augmentation: Colour | RandAugment, channels: int) -> None:
+def test_grey_colour_and_alpha_as_bytes_and_as_float(augmentation: ColorJitter | RandAugment, channels: int) -> None:
     value = np.concatenate([picture(), picture()[..., :1]], -1)[..., :channels]
     for seed in range(6):
         as_bytes = photo(augmentation, value, seed)
@@ -68,12 +68,12 @@ def test_grey_colour_and_alpha_as_bytes_and_as_float(augmentation: Colour | Rand
         assert as_float.min() >= 0
         assert as_float.max() <= 1
         np.testing.assert_array_equal(as_bytes, np.rint(as_float * 255))
-        if channels == 4 and isinstance(augmentation, Colour):
+        if channels == 4 and isinstance(augmentation, ColorJitter):
             np.testing.assert_array_equal(as_bytes[..., 3], value[..., 3])
 
 
-@pytest.mark.parametrize("augmentation", [Colour(), RandAugment(operations=6, magnitude=7)])
-def test_all_frames_and_pictures_change_alike(augmentation: Colour | RandAugment) -> None:
+@pytest.mark.parametrize("augmentation", [ColorJitter(), RandAugment(operations=6, magnitude=7)])
+def test_all_frames_and_pictures_change_alike(augmentation: ColorJitter | RandAugment) -> None:
     for seed in range(12):
         shown = picture(
             128, 160

@@ -1,8 +1,16 @@
+import math
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
+from PIL import Image
 
-from hiperceiver.data.augment.images import Crop, Flip, Turn
+from hiperceiver.data.augment.images import Crop, Flip, Rotate90
+from hiperceiver.data.encoders import ImageEncoder, VideoEncoder
+from hiperceiver.data.encoders.image import Mask
 
+from ..pictures import encoded
 from .examples import numbered
 
 KINDS = {"photo": "image", "small": "image", "clip": "video", "scan": "volume", "segmentation": "mask"}
@@ -31,7 +39,7 @@ def assert_alike(changed: dict[str, np.ndarray]) -> None:
 def test_all_pictures_and_the_mask_turn_and_flip_alike() -> None:
     for seed in range(24):
         rng = np.random.default_rng(seed)
-        changed = Turn()(Flip()(scene(), KINDS, rng), KINDS, rng)
+        changed = Rotate90()(Flip()(scene(), KINDS, rng), KINDS, rng)
         assert_alike(changed)
         corners = {(0, 0): (0, 0), (0, 6): (0, 7), (6, 0): (7, 0), (6, 6): (7, 7)}
         assert tuple(changed["photo"][0, 0, :2]) == corners[tuple(int(x) for x in changed["small"][0, 0, :2])]
@@ -50,75 +58,158 @@ def test_flip_swaps_left_and_right_as_often_as_it_says() -> None:
 
 
 def test_turn_takes_all_four_ways_equally_and_needs_a_square() -> None:
-    corners = [tuple(Turn()(scene(), KINDS, np.random.default_rng(seed))["photo"][0, 0, :2]) for seed in range(400)]
+    corners = [tuple(Rotate90()(scene(), KINDS, np.random.default_rng(seed))["photo"][0, 0, :2]) for seed in range(400)]
     assert all(abs(corners.count(corner) / 400 - 0.25) < 0.07 for corner in [(0, 0), (0, 7), (7, 0), (7, 7)])
     with pytest.raises(ValueError, match="photo: expected a square picture to turn, got 2x8"):
-        Turn()({"photo": numbered(2, 8)}, KINDS, np.random.default_rng(0))
+        Rotate90()({"photo": numbered(2, 8)}, KINDS, np.random.default_rng(0))
 
 
-def literal_crop(picture: np.ndarray, top: float, left: float, height: float, width: float) -> np.ndarray:
-    """Each pixel on its own: the four nearest ones, weighted."""
-    rows, columns = picture.shape[:2]
-    result = np.zeros(picture.shape)
-    for i in range(rows):
-        for j in range(columns):
-            y = min(max((top + (i + 0.5) / rows * height) * rows - 0.5, 0), rows - 1)
-            x = min(max((left + (j + 0.5) / columns * width) * columns - 0.5, 0), columns - 1)
-            for r in (int(y), min(int(y) + 1, rows - 1)):
-                for c in (int(x), min(int(x) + 1, columns - 1)):
-                    result[i, j] += picture[r, c] * max(0, 1 - abs(y - r)) * max(0, 1 - abs(x - c))
-    return result
+# ----------------------------------------------------------------------------------------------------------------- crop
+
+BOARD = ((np.indices((3000, 4500)) // 6).sum(0) % 2 * 255).astype(np.uint8)
+"""A fine checkerboard: fields of 6 x 6 pixels."""
 
 
-def test_crop_against_a_literal_version() -> None:
-    rng = np.random.default_rng(0)
-    photo = rng.random((9, 12, 2), dtype=np.float32)
-    crop = Crop(scale=(0.3, 0.3), ratio=(1, 1))
-    side = 0.3**0.5
-    draws = np.random.default_rng(5)
-    draws.random(2)  # of area and shape
-    top, left = draws.uniform(0, 1 - side), draws.uniform(0, 1 - side)
-    changed = crop({"photo": photo}, KINDS, np.random.default_rng(5))["photo"]
-    np.testing.assert_allclose(changed, literal_crop(photo, top, left, side, side), atol=1e-5)
+def cropped(values: dict[str, Any], seed: int, **settings: Any) -> dict[str, Any]:
+    return Crop(**settings)(values, KINDS, np.random.default_rng(seed))
+
+
+def literal_box(
+    picture: tuple[int, int], size: tuple[int, int], fit: str, seed: int, scale: tuple[float, float]
+) -> tuple[float, float, float, float]:
+    """The region of a square shape, step by step: top, left, height and width in pixels."""
+    draws = np.random.default_rng(seed)
+    side = math.sqrt(scale[0] + (scale[1] - scale[0]) * draws.random())
+    draws.random()
+    height, width = picture
+    whole_height, whole_width = picture
+    if fit == "crop":
+        whole_height, whole_width = min(height, width * size[0] / size[1]), min(width, height * size[1] / size[0])
+    top, left = draws.random(), draws.random()
+    return (
+        top * (height - side * whole_height),
+        left * (width - side * whole_width),
+        side * whole_height,
+        side * whole_width,
+    )
+
+
+@pytest.mark.parametrize("fit", ["crop", "squash", "pad"])
+@pytest.mark.parametrize("size", [(16, 16), (8, 24)])
+def test_crop_takes_the_box_of_a_literal_version(fit: str, size: tuple[int, int]) -> None:
+    encoder = ImageEncoder(size=size, fit=fit)
+    rows, columns = np.mgrid[:240, :180].astype(np.uint8)
+    picture = np.stack([rows, columns, 0 * rows], -1)
+    for seed in range(12):
+        values = cropped({"photo": encoder.decode(picture)}, seed, scale=(0.1, 0.9), ratio=(1, 1))
+        found = encoder.fit_to_grid(values["photo"]).astype(float)
+        top, left, height, width = literal_box((240, 180), size, fit, seed, (0.1, 0.9))
+        assert found.shape == encoder.read(picture).shape
+        y = top + (np.arange(len(found)) + 0.5) * height / len(found) - 0.5
+        x = left + (np.arange(found.shape[1]) + 0.5) * width / found.shape[1] - 0.5
+        # A ramp keeps its middle under any symmetric filter; at the picture's edge half of it is missing.
+        np.testing.assert_allclose(
+            found[1:-1, 1:-1, 0], np.broadcast_to(y[1:-1, None], found[1:-1, 1:-1, 0].shape), atol=2
+        )
+        np.testing.assert_allclose(
+            found[1:-1, 1:-1, 1], np.broadcast_to(x[None, 1:-1], found[1:-1, 1:-1, 0].shape), atol=2
+        )
+
+
+@pytest.mark.parametrize("form", ["array", "png", "jpeg", "clip", "folder"])
+def test_crop_is_taken_from_the_full_picture(form: str, tmp_path: Path) -> None:
+    """A small region of a large fine checkerboard is as black and white on the grid as in the file."""
+    size = 400
+    raw: Any = BOARD
+    encoder: Any = ImageEncoder(size=size, colours="L")
+    if form in ("png", "jpeg"):
+        raw = encoded(Image.fromarray(BOARD), form, **({"quality": 95} if form == "jpeg" else {"compress_level": 1}))
+    elif form != "array":
+        encoder = VideoEncoder(size=size, frames=2, colours="L")
+        raw = BOARD[None].repeat(2, 0)
+        if form == "folder":
+            for index, frame in enumerate(raw):
+                Image.fromarray(frame).save(tmp_path / f"{index}.png", compress_level=1)
+            raw = tmp_path
+    name = "clip" if form in ("clip", "folder") else "photo"
+    whole = encoder.read(raw)
+    assert 80 < whole.min() <= whole.max() < 175  # nothing is left of the board
+    value = cropped({name: encoder.decode(raw)}, 1, scale=(0.02, 0.02), ratio=(1, 1))[name]
+    found = encoder.fit_to_grid(value)
+    assert found.shape == whole.shape
+    assert (np.minimum(found, 255 - found.astype(int)) < 40).mean() > 0.75
 
 
 def test_crop_takes_the_same_part_of_all_pictures_and_the_mask() -> None:
+    photo = numbered(64, 96)
+    encoder, clips = ImageEncoder(size=(64, 96)), VideoEncoder(size=(64, 96), frames=2)
+    values = {
+        "photo": encoder.decode(photo),
+        "small": encoder.decode(photo[::2, ::2]),
+        "clip": clips.decode(np.stack([photo, photo + 100])),
+        "segmentation": Mask(labels=photo[..., 0].astype(np.int64) * 100 + photo[..., 1]),
+    }
     for seed in range(24):
-        changed = Crop()(scene(64, 96), KINDS, np.random.default_rng(seed))
-        photo = changed["photo"].astype(int)
-        assert changed["photo"].shape == (64, 96, 3)
-        np.testing.assert_array_equal(changed["clip"], np.stack([photo, photo + 100]))
+        changed = cropped(values, seed)
+        shown = encoder.fit_to_grid(changed["photo"]).astype(int)
+        assert shown.shape == (64, 96, 3)
+        both = clips.fit_to_grid(changed["clip"]).astype(int)
+        np.testing.assert_array_equal(both[0], shown)
+        assert np.abs(both[1] - 100 - shown)[2:-2, 2:-2, :2].max() <= 1
         # The mask's numbers are the nearest pixel's place, never a mixture.
-        rows, columns = np.divmod(changed["segmentation"], 100)
-        assert np.abs(rows - photo[..., 0]).max() <= 1
-        assert np.abs(columns - photo[..., 1]).max() <= 1
+        rows, columns = np.divmod(encoder.fit_mask_to_grid(changed["segmentation"]), 100)
+        assert np.abs(rows - shown[..., 0]).max() <= 1
+        assert np.abs(columns - shown[..., 1]).max() <= 1
         # The picture of half the size holds the numbers of the whole one's pixels.
-        assert np.abs(changed["small"][..., :2] - photo[::2, ::2, :2]).max() <= 2
+        small = encoder.fit_to_grid(changed["small"])
+        assert np.abs(small[..., :2].astype(int) - shown[..., :2]).max() <= 4
 
 
 def test_crop_keeps_the_share_and_shape_that_it_says() -> None:
-    values = {"photo": np.stack(np.mgrid[:100, :100], -1).astype(np.float32)}
-    areas, shapes = [], []
-    for seed in range(300):
-        changed = Crop(scale=(0.25, 0.81), ratio=(0.5, 2))(values, KINDS, np.random.default_rng(seed))["photo"]
-        height, width = ((changed[-1, -1] - changed[0, 0]) + 1) / 100
-        areas.append(height * width)
-        shapes.append(width / height)
+    encoder = ImageEncoder(size=100)
+    values = {"photo": encoder.decode(numbered(100, 100))}
+    regions = [cropped(values, seed, scale=(0.25, 0.81), ratio=(0.5, 2))["photo"].region for seed in range(300)]
+    areas = [region.height * region.width for region in regions]
+    shapes = [region.width / region.height for region in regions]
     assert min(areas) == pytest.approx(0.25, abs=0.03)
     assert max(areas) == pytest.approx(0.81, abs=0.03)
     assert min(shapes) == pytest.approx(0.5, abs=0.06)
     assert max(shapes) == pytest.approx(2, abs=0.25)
     assert np.median(shapes) == pytest.approx(1, abs=0.1)
+    assert {np.sign(region.top - 0.5) for region in regions} == {-1, 1}
 
 
-def test_crop_of_everything_changes_nothing() -> None:
-    changed = Crop(scale=(1, 1), ratio=(0.1, 10))(scene(), KINDS, np.random.default_rng(0))
-    assert_alike(changed)
-    np.testing.assert_array_equal(changed["photo"], scene()["photo"])
+@pytest.mark.parametrize("fit", ["squash", "pad"])
+def test_crop_of_everything_changes_nothing(fit: str) -> None:
+    encoder = ImageEncoder(size=12, fit=fit)
+    picture = numbered(30, 40)
+    changed = cropped({"photo": encoder.decode(picture)}, 0, scale=(1, 1), ratio=(0.1, 10))
+    np.testing.assert_array_equal(encoder.fit_to_grid(changed["photo"]), encoder.read(picture))
+
+
+def test_crop_reaches_the_edges_that_the_middle_does_not_show() -> None:
+    encoder = ImageEncoder(size=8)
+    picture = np.zeros((20, 100, 3), np.uint8)
+    picture[:, :30] = 255
+    assert not encoder.read(picture).any()
+    seen = [encoder.fit_to_grid(cropped({"photo": encoder.decode(picture)}, seed)["photo"]).any() for seed in range(40)]
+    assert 5 < sum(seen) < 35
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 500), (500, 1), (7, 3)])
+@pytest.mark.parametrize("fit", ["crop", "squash", "pad"])
+def test_any_shape_is_cropped(shape: tuple[int, int], fit: str) -> None:
+    encoder = ImageEncoder(size=(5, 4), fit=fit)
+    value, mask = encoder.decode(np.full((*shape, 3), 200, np.uint8)), Mask(labels=np.full(shape, 2))
+    for seed in range(12):
+        changed = cropped({"photo": value, "segmentation": mask}, seed, scale=(0.01, 0.1))
+        found = encoder.fit_to_grid(changed["photo"])
+        assert (found == 200).all()
+        assert encoder.fit_mask_to_grid(changed["segmentation"]).shape == found.shape[:2]
 
 
 def test_smallest_pictures() -> None:
-    for augmentation in (Crop(), Flip(probability=1), Turn()):
+    for augmentation in (Flip(probability=1), Rotate90()):
         one = {"photo": np.full((1, 1, 3), 7, np.uint8), "segmentation": np.full((1, 1), -100)}
         changed = augmentation(one, KINDS, np.random.default_rng(0))
         assert changed["photo"].tolist() == [[[7, 7, 7]]]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hiperceiver.data.augment.signals import CropTime, Gain, Noise, Shift, Speed, Tilt
+from hiperceiver.data.augment.signals import CropTime, Gain, Noise, RotateSensor, Speed, TimeShift
 
 KINDS = {"sound": "audio", "watch": "series"}
 
@@ -58,7 +58,7 @@ def test_speed_one_changes_nothing() -> None:
 def test_shift_moves_all_signals_alike_and_fills_each_kind_its_own_way() -> None:
     shifts = []
     for seed in range(200):
-        changed = Shift(share=0.3)(ramps(), KINDS, np.random.default_rng(seed))
+        changed = TimeShift(share=0.3)(ramps(), KINDS, np.random.default_rng(seed))
         sound, watch = changed["sound"][:, 0], changed["watch"][:, 0]
         num_silent = int((sound == 0).sum())
         is_later = sound[0] == 0 and num_silent > 0
@@ -94,7 +94,7 @@ def test_tilt_turns_all_vectors_by_one_rotation_about_any_axis() -> None:
     for seed in range(300):
         given = {"watch": np.eye(3, dtype=np.float32)[:2].reshape(1, 6).repeat(4, 0), "sound": ramps()["sound"]}
         given["other"] = np.eye(3, dtype=np.float32)[2:]
-        changed = Tilt(degrees=60)(given, {**KINDS, "other": "series"}, np.random.default_rng(seed))
+        changed = RotateSensor(degrees=60)(given, {**KINDS, "other": "series"}, np.random.default_rng(seed))
         assert changed["sound"] is given["sound"]
         assert (changed["watch"] == changed["watch"][0]).all()
         # What the three unit vectors became are the columns of the rotation.
@@ -111,10 +111,10 @@ def test_tilt_turns_all_vectors_by_one_rotation_about_any_axis() -> None:
 
 
 def test_tilt_of_nothing_changes_nothing_and_other_channels_are_refused() -> None:
-    same = Tilt(degrees=0)(ramps(), KINDS, np.random.default_rng(0))["watch"]
+    same = RotateSensor(degrees=0)(ramps(), KINDS, np.random.default_rng(0))["watch"]
     np.testing.assert_allclose(same, ramps()["watch"], rtol=1e-6)
     with pytest.raises(ValueError, match="^tilt: expected channels in threes, got 4 in watch$"):
-        Tilt()({"watch": np.zeros((5, 4), np.float32)}, KINDS, np.random.default_rng(0))
+        RotateSensor()({"watch": np.zeros((5, 4), np.float32)}, KINDS, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("snr", [0, 10, 30])
@@ -130,5 +130,5 @@ def test_noise_is_as_strong_as_it_says_in_each_channel(snr: float) -> None:
 
 def test_silence_stays_silent() -> None:
     silence = {"sound": np.zeros((10, 1), np.float32)}
-    for augmentation in (Noise(), Gain(), Shift(), CropTime(), Speed()):
+    for augmentation in (Noise(), Gain(), TimeShift(), CropTime(), Speed()):
         assert not augmentation(silence, KINDS, np.random.default_rng(0))["sound"].any()

@@ -275,7 +275,7 @@ def test_tokens_are_never_infinite() -> None:
 def test_statistics_of_any_scale(scale: float) -> None:
     rng = np.random.default_rng(0)
     series = [np.stack([rng.normal(3, 2, 50), np.full(50, 0.1), np.zeros(50)], 1) * scale for _ in range(9)]
-    mean, std = channel_statistics(SeriesEncoder(length=50, channels=3).read, series)
+    mean, std = channel_statistics(SeriesEncoder(length=50, channels=3).decode, series)
     np.testing.assert_allclose(mean, np.concatenate(series).mean(0), rtol=1e-4)
     assert std[0] == pytest.approx(np.concatenate(series)[:, 0].std(), rel=1e-4)
     assert std[1:] == (1, 1)  # constant channels are not blown up

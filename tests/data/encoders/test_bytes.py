@@ -100,17 +100,19 @@ def test_what_is_kept_of_a_longer_value(tmp_path: Path) -> None:
             tokens, is_padding = encoder.encode(raw)
             assert is_padding is None
             assert encoder.to_value(tokens).tobytes() == kept
-    assert len(BytesEncoder(length=4).read(path)) == 4  # no more is read of a file
+    assert len(BytesEncoder(length=4).decode(path)) == 8
+    path.write_bytes(bytes(2**24 + 9))
+    assert len(BytesEncoder(length=4).decode(path)) == 2**24  # no more is read of a file
 
 
 def test_only_path_objects_are_files(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(b"inside")
     encoder = BytesEncoder(length=300)
-    assert encoder.read(path).tobytes() == b"inside"
-    assert encoder.read(str(path)).tobytes() == str(path).encode()
+    assert encoder.decode(path).tobytes() == b"inside"
+    assert encoder.decode(str(path)).tobytes() == str(path).encode()
     for raw in (bytearray(b"hi"), memoryview(b"hi"), np.frombuffer(b"hi", dtype=np.uint8), "hi"):
-        assert encoder.read(raw).tobytes() == b"hi"
+        assert encoder.decode(raw).tobytes() == b"hi"
     assert encoder.fitted([b"", None]) == encoder
 
 
@@ -137,12 +139,12 @@ def test_bad_values_are_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "length: required by the bytes encoder, got nothing"),
+        ({}, "length: required by BytesEncoder, got nothing"),
         ({"length": -1}, "length: expected a whole number >= 1, got -1"),
         ({"length": 4, "coding": "words"}, "coding: expected one of onehot, bits, got 'words'"),
         ({"length": 4, "keep": "end"}, "keep: expected one of start, middle, got 'end'"),
-        ({"length": 4, "ngrams": 3}, r"ngrams: expected lengths of groups, such as \(2, 3\), got 3"),
-        ({"length": 4, "ngrams": [2, 1]}, "ngrams: expected lengths of at least 2, got 1"),
+        ({"length": 4, "ngrams": 3}, "ngrams: expected a list of .*, got 3"),
+        ({"length": 4, "ngrams": [2, 1]}, r"ngrams\[.\]: expected a whole number >= 2, got 1"),
         ({"length": 4, "ngrams": [2, 2]}, r"ngrams: expected each length once, got \(2, 2\)"),
         ({"length": 4, "ngrams": [2], "buckets": 0}, "buckets: expected a whole number >= 1, got 0"),
     ],

@@ -58,7 +58,7 @@ def test_wrong_labels_are_one_line(encoder: LabelEncoder, raw: object, message: 
 
 @pytest.mark.parametrize("classes", [(), ("cat",), ("cat", "cat"), "cats", (1, 2)])
 def test_wrong_classes_are_refused(classes: object) -> None:
-    with pytest.raises(ValueError, match="^classes: expected two or more different names"):
+    with pytest.raises(ValueError, match="^classes.*: expected (two or more different names|a list of texts|a text)"):
         LabelEncoder(classes=classes)
 
 

@@ -103,7 +103,7 @@ def test_missing_readings_become_the_mean() -> None:
     tokens = encoder.encode(holes)[0]
     assert tokens[2, 0] == 0
     assert (tokens[5] == 0).all()
-    assert np.isfinite(encoder.read(holes)).all()
+    assert np.isfinite(encoder.decode(holes)).all()
     is_there = ~torch.from_numpy(np.isnan(holes))
     torch.testing.assert_close(tokens[is_there], encoder.encode(RAMP)[0][is_there])
     of_itself = SeriesEncoder(length=10, channels=2, missing="mean", normalise="example").encode(holes)[0]
@@ -158,16 +158,16 @@ def test_decode_refuses_other_shapes() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "length: required by the series encoder, got nothing"),
+        ({}, "length: required by SeriesEncoder, got nothing"),
         ({"length": 0}, "length: expected a whole number >= 1, got 0"),
         ({"length": 4.0}, "length: expected a whole number >= 1, got 4.0"),
         ({"length": 4, "channels": True}, "channels: expected a whole number >= 1, got True"),
         ({"length": 4, "normalise": "both"}, "normalise: expected one of dataset, example, got 'both'"),
         ({"length": 4, "missing": "zero"}, "missing: expected one of refuse, mean, got 'zero'"),
-        ({"length": 4, "mean": [1, 2]}, "mean: expected 1 finite numbers"),
-        ({"length": 4, "std": [0]}, "std: expected 1 finite numbers above 0"),
+        ({"length": 4, "mean": [1, 2]}, "mean: expected 1 numbers"),
+        ({"length": 4, "std": [0]}, r"std\[.\]: expected a number above 0"),
         ({"length": 4, "normalise": "example", "std": [2]}, "std: expected none with normalise='example', got"),
-        ({"length": 4, "rate": 2}, "rate: not a setting of the series encoder"),
+        ({"length": 4, "rate": 2}, "rate: not a setting of SeriesEncoder"),
     ],
 )
 def test_wrong_settings_are_one_line(settings: dict[str, object], message: str) -> None:

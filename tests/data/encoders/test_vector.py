@@ -16,7 +16,7 @@ from hiperceiver.modality import Modality
 
 
 def test_features_lie_in_order_and_the_last_token_is_filled_up() -> None:
-    encoder = VectorEncoder(features=7, split=3, mean=range(7), std=range(1, 8))
+    encoder = VectorEncoder(features=7, split=3, mean=tuple(range(7)), std=tuple(range(1, 8)))
     assert encoder.modality == Modality(grid=(3,), channels=3)
     tokens, is_padding = encoder.encode(np.arange(7) * 10)
     assert is_padding is None
@@ -109,7 +109,7 @@ def test_decode_refuses_other_shapes() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"features": 4}, "split: required by the vector encoder, got nothing"),
+        ({"features": 4}, "split: required by VectorEncoder, got nothing"),
         ({"features": 0, "split": 1}, "features: expected a whole number >= 1, got 0"),
         ({"features": 4, "split": 0}, "split: expected a whole number >= 1, got 0"),
         ({"features": 4, "split": 2, "positions": 0.5}, "positions: expected a whole number >= 1, got 0.5"),
@@ -118,8 +118,8 @@ def test_decode_refuses_other_shapes() -> None:
             r"split: expected a number that leaves no token empty \(3, for 5 features in tokens of 2\), got 4",
         ),
         ({"features": 2, "split": 3}, r"split: expected a number .* \(2, for 2 features in tokens of 1\), got 3"),
-        ({"features": 2, "split": 1, "mean": [1]}, "mean: expected 2 finite numbers"),
-        ({"features": 2, "split": 1, "std": [1, 0]}, "std: expected 2 finite numbers above 0"),
+        ({"features": 2, "split": 1, "mean": [1]}, "mean: expected 2 numbers"),
+        ({"features": 2, "split": 1, "std": [1, 0]}, r"std\[.\]: expected a number above 0"),
     ],
 )
 def test_wrong_settings_are_one_line(settings: dict[str, object], message: str) -> None:

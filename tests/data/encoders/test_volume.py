@@ -131,15 +131,15 @@ def test_fitted_is_the_mean_and_deviation_of_the_volumes() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "size: required by the volume encoder, got nothing"),
-        ({"size": [2, 2]}, "size: expected three whole numbers >= 1, for example .*, got"),
-        ({"size": [2, 2, 0]}, "size: expected three whole numbers >= 1"),
-        ({"size": "large"}, "size: expected three whole numbers >= 1"),
-        ({"size": None}, "size: expected three whole numbers >= 1"),
+        ({}, "size: required by VolumeEncoder, got nothing"),
+        ({"size": [2, 2]}, "size: expected a list of 3 .*, got"),
+        ({"size": [2, 2, 0]}, r"size\[2\]: expected a whole number >= 1, got 0"),
+        ({"size": "large"}, "size: expected a list of 3"),
+        ({"size": None}, "size: expected a list of 3"),
         ({"size": 2, "channels": 0}, "channels: expected a whole number >= 1, got 0"),
         ({"size": 2, "fit": "pad"}, "fit: expected one of resize, crop, got 'pad'"),
-        ({"size": 2, "mean": [1, 2]}, "mean: expected 1 finite numbers"),
-        ({"size": 2, "std": [0]}, "std: expected 1 finite numbers above 0"),
+        ({"size": 2, "mean": [1, 2]}, "mean: expected 1 numbers"),
+        ({"size": 2, "std": [0]}, r"std\[.\]: expected a number above 0"),
     ],
 )
 def test_wrong_settings_are_one_line(settings: dict[str, object], message: str) -> None:

@@ -16,8 +16,8 @@ from hiperceiver.data.sources.tree import Tree
 
 
 def layout(name: str) -> tuple[Callable[..., Source], Callable[[Path], bool]]:
-    """What opens a folder of a layout, and whether a folder looks like it."""
-    return partial(open_source, layout=name), lambda folder: LAYOUTS[name].matches(Tree(folder))
+    """What opens a folder of a layout, with exact shares in drawn splits; and whether a folder looks like it."""
+    return partial(open_source, layout=name, split_rule="rows"), lambda folder: LAYOUTS[name].matches(Tree(folder))
 
 
 def built_in(name: str) -> Callable[..., Source]:

@@ -64,7 +64,7 @@ def test_the_default_is_the_papers(tmp_path: Path) -> None:
     class_folders(tmp_path / "train", count=3)
     encoder = open_imagenet(tmp_path).encoders["image"]
     assert isinstance(encoder, ImageEncoder)
-    assert (encoder.size, encoder.mode, encoder.fit) == ((224, 224), "RGB", "crop")
+    assert (encoder.size, encoder.colours, encoder.fit) == ((224, 224), "RGB", "crop")
 
 
 def kaggle(root: Path) -> Path:

@@ -58,7 +58,7 @@ def made(
         name="pets",
         table=table_of(parts or {"train": records(40)}),
         encoders=offered(),
-        options=SourceOptions(task=task, **options),  # type: ignore[arg-type]
+        options=SourceOptions(task=task, **{"split_rule": "rows", **options}),  # type: ignore[arg-type]
         classes=classes,
         labels=LABELS,
     )
@@ -77,10 +77,11 @@ def refused(message: str, *arguments: Any, **options: Any) -> None:
 # --------------------------------------------------------------------------------------------------------------- splits
 
 
+@pytest.mark.parametrize("rule", ["names", "rows"])
 @pytest.mark.parametrize("given", [{}, {"test": 6}, {"validation": 5}, {"validation": 5, "test": 6}])
-def test_every_task_gets_the_same_splits(given: dict[str, int]) -> None:
+def test_every_task_gets_the_same_splits(given: dict[str, int], rule: str) -> None:
     parts = {"train": records(40), **{part: records(count, part) for part, count in given.items()}}
-    found = [names(made(task, parts)) for task in TASKS]
+    found = [names(made(task, parts, split_rule=rule)) for task in TASKS]
     assert all(each == found[0] for each in found)
     everything = [name for split in found[0].values() for name in split]
     assert len(everything) == len(set(everything)) == 40 + sum(given.values())
@@ -115,7 +116,11 @@ def test_splits_are_drawn_class_by_class_by_their_seed() -> None:
     again, other = made(split_seed=0), made(split_seed=1)
     assert names(again) == names(made()) != names(other)
     own = make_source(
-        name="pets", table=table_of({"train": records(40)}), encoders=offered(), options=SourceOptions(), split_seed=1
+        name="pets",
+        table=table_of({"train": records(40)}),
+        encoders=offered(),
+        options=SourceOptions(split_rule="rows"),
+        split_seed=1,
     )
     assert names(own) == names(other)
 
@@ -302,7 +307,7 @@ def test_floors_are_measured_when_they_are_asked_for() -> None:
         name="pets",
         table=table_of({"train": records(40)}),
         encoders=offered(),
-        options=SourceOptions(task="classification"),
+        options=SourceOptions(task="classification", split_rule="rows"),
         classes=CLASSES,
         floor=floor,
         note="a note",

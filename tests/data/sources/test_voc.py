@@ -78,7 +78,7 @@ def test_segmentation(tmp_path: Path, inside: str) -> None:
 def test_the_default_is_the_papers(tmp_path: Path) -> None:
     encoder = open_voc(voc(tmp_path)).encoders["image"]
     assert isinstance(encoder, ImageEncoder)
-    assert (encoder.size, encoder.mode, encoder.fit) == ((512, 512), "RGB", "pad")
+    assert (encoder.size, encoder.colours, encoder.fit) == ((512, 512), "RGB", "pad")
 
 
 def test_extended_lists(tmp_path: Path) -> None:

@@ -7,42 +7,28 @@ its histogram) is taken from the whole clip, so that it does not flicker. Colour
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hiperceiver.data.augment.augmentation import MASK, Augmentation, checked_number
+from hiperceiver.data.augment.augmentation import MASK, Augmentation
 from hiperceiver.data.encoders.image import IGNORE
 from hiperceiver.data.packages import import_extra
+from hiperceiver.settings.augment import ColourSettings, RandAugmentSettings
 
 
-@dataclass(frozen=True, kw_only=True)
-class Colour(Augmentation):
+class ColorJitter(ColourSettings, Augmentation):
     """Other brightness, contrast, saturation and hue, each drawn evenly. Alpha is left alone; grey has no hue.
 
     >>> picture = np.full((4, 4, 3), 100, dtype=np.uint8)
-    >>> Colour()({"image": picture}, {"image": "image"}, np.random.default_rng(0))["image"][0, 0]
+    >>> ColorJitter()({"image": picture}, {"image": "image"}, np.random.default_rng(0))["image"][0, 0]
     array([111, 111, 111], dtype=uint8)
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("image", "video")
-
-    brightness: float = 0.4
-    """Values are multiplied by 1 - this to 1 + this, 0..1."""
-    contrast: float = 0.4
-    """So is the distance from the mean grey, 0..1."""
-    saturation: float = 0.4
-    """So is the distance from each pixel's grey, 0..1."""
-    hue: float = 0.1
-    """Largest turn of the colour circle either way, in turns, 0..0.5. It takes most of the time; 0 saves it."""
-
-    def __post_init__(self) -> None:
-        for name in ("brightness", "contrast", "saturation"):
-            checked_number(name, getattr(self, name), 0, 1)
-        checked_number("hue", self.hue, 0, 0.5)
+    is_on_grid: ClassVar[bool] = True
 
     def __call__(
         self, values: dict[str, np.ndarray], kinds: Mapping[str, str], rng: np.random.Generator
@@ -66,8 +52,7 @@ class Colour(Augmentation):
         }
 
 
-@dataclass(frozen=True, kw_only=True)
-class RandAugment(Augmentation):
+class RandAugment(RandAugmentSettings, Augmentation):
     """Some operations in a row, drawn with replacement from fifteen (Cubuk et al., RandAugment, 2019).
 
     The defaults and the operations' strengths are those that the Perceiver was trained with, without its cutout:
@@ -83,16 +68,7 @@ class RandAugment(Augmentation):
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("image", "video", MASK)
-
-    operations: int = 4
-    """How many are done, one after the other."""
-    magnitude: float = 5.0
-    """How strongly, 0..10."""
-
-    def __post_init__(self) -> None:
-        if isinstance(self.operations, bool) or not isinstance(self.operations, int) or self.operations < 1:
-            raise ValueError(f"operations: expected a whole number >= 1, got {self.operations!r}")
-        checked_number("magnitude", self.magnitude, 0, 10)
+    is_on_grid: ClassVar[bool] = True
 
     def __call__(
         self, values: dict[str, np.ndarray], kinds: Mapping[str, str], rng: np.random.Generator

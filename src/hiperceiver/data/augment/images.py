@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import numpy as np
 
-from hiperceiver.data.augment.augmentation import MASK, Augmentation, checked_number, checked_range
+from hiperceiver.data.augment.augmentation import MASK, Augmentation
+from hiperceiver.data.encoders.regions import Region
+from hiperceiver.settings.augment import CropSettings, FlipSettings, TurnSettings
 
 
-@dataclass(frozen=True, kw_only=True)
-class Flip(Augmentation):
+class Flip(FlipSettings, Augmentation):
     """Left and right are swapped.
 
     >>> picture = np.arange(6, dtype=np.uint8).reshape(1, 2, 3)
@@ -25,12 +26,7 @@ class Flip(Augmentation):
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("image", "video", "volume", MASK)
-
-    probability: float = 0.5
-    """How often, 0..1."""
-
-    def __post_init__(self) -> None:
-        checked_number("probability", self.probability, 0, 1)
+    is_on_grid: ClassVar[bool] = True
 
     def __call__(
         self, values: dict[str, np.ndarray], kinds: Mapping[str, str], rng: np.random.Generator
@@ -44,16 +40,16 @@ class Flip(Augmentation):
         }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Turn(Augmentation):
+class Rotate90(TurnSettings, Augmentation):
     """A turn by 0, 90, 180 or 270 degrees, all equally likely: for pictures without up and down.
 
     >>> picture = np.arange(4, dtype=np.uint8).reshape(2, 2, 1)
-    >>> Turn()({"image": picture}, {"image": "image"}, np.random.default_rng(0))["image"].ravel().tolist()
+    >>> Rotate90()({"image": picture}, {"image": "image"}, np.random.default_rng(0))["image"].ravel().tolist()
     [2, 0, 3, 1]
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("image", "video", "volume", MASK)
+    is_on_grid: ClassVar[bool] = True
 
     def __call__(
         self, values: dict[str, np.ndarray], kinds: Mapping[str, str], rng: np.random.Generator
@@ -73,66 +69,33 @@ class Turn(Augmentation):
         return values | changed
 
 
-@dataclass(frozen=True, kw_only=True)
-class Crop(Augmentation):
-    """A box cut out at a random place, of random size and shape, and brought back to the size of the whole.
+class Crop(CropSettings, Augmentation):
+    """A region of random place, size and shape, which covers as much of the grid as the whole would.
 
-    The box is the same share of every picture, so pictures of different sizes still show the same part. Pixels between
-    pixels are interpolated; a mask takes the nearest one.
+    The region is the same share of every picture, so pictures of different sizes still show the same part. It is taken
+    from the full picture, so a small one is as sharp as the picture is.
 
-    >>> values = {"image": np.zeros((8, 8, 3), np.uint8), "segmentation": np.arange(64).reshape(8, 8)}
-    >>> kinds = {"image": "image", "segmentation": "mask"}
-    >>> Crop(scale=(0.25, 0.25), ratio=(1, 1))(values, kinds, np.random.default_rng(0))["segmentation"][0]
-    array([0, 0, 1, 1, 2, 2, 3, 3])
+    >>> from hiperceiver.data.encoders import ImageEncoder
+    >>> encoder = ImageEncoder(size=4)
+    >>> values = {"image": encoder.decode(np.arange(192, dtype=np.uint8).reshape(8, 8, 3))}
+    >>> cropped = Crop(scale=(0.25, 0.25), ratio=(1, 1))(values, {"image": "image"}, np.random.default_rng(0))["image"]
+    >>> cropped.region.height, encoder.fit_to_grid(cropped).shape
+    (0.5, (4, 4, 3))
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("image", "video", MASK)
 
-    scale: tuple[float, float] = (0.2, 1.0)
-    """Smallest and largest share of the area that is kept; the default is masked auto-encoders' custom."""
-    ratio: tuple[float, float] = (3 / 4, 4 / 3)
-    """Narrowest and widest shape of the box: its width to its height, as shares of the picture's."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "scale", checked_range("scale", self.scale, 0, 1))
-        object.__setattr__(self, "ratio", checked_range("ratio", self.ratio, 0))
-
-    def __call__(
-        self, values: dict[str, np.ndarray], kinds: Mapping[str, str], rng: np.random.Generator
-    ) -> dict[str, np.ndarray]:
+    def __call__(self, values: dict[str, Any], kinds: Mapping[str, str], rng: np.random.Generator) -> dict[str, Any]:
         """All of the example's pictures, cropped alike."""
         area = rng.uniform(*self.scale)
         # The logarithm makes 3:4 as likely as 4:3. A box whose shape is not between area and 1/area would not fit.
         shape = math.exp(rng.uniform(*np.log(self.ratio)))
         shape = min(max(shape, area), 1 / area)
         height, width = min(1.0, math.sqrt(area / shape)), min(1.0, math.sqrt(area * shape))
-        top, left = rng.uniform(0, 1 - height), rng.uniform(0, 1 - width)
-        changed = {}
-        for name in self.names(values, kinds):
-            is_mask, axes = kinds[name] == MASK, _axes(kinds[name])
-            stretched = _stretched(values[name], axes[0], top, height, is_mask=is_mask)
-            stretched = _stretched(stretched, axes[1], left, width, is_mask=is_mask)
-            if values[name].dtype == np.uint8:
-                stretched = np.rint(stretched)
-            changed[name] = stretched.astype(values[name].dtype, copy=False)
-        return values | changed
+        region = Region(height=height, width=width, top=rng.random(), left=rng.random())
+        return values | {name: replace(values[name], region=region) for name in self.names(values, kinds)}
 
 
 def _axes(kind: str) -> tuple[int, int]:
     """Rows and columns: a mask has no channels after them; clips and volumes have another axis before."""
     return (-2, -1) if kind == MASK else (-3, -2)
-
-
-def _stretched(value: np.ndarray, axis: int, start: float, extent: float, *, is_mask: bool) -> np.ndarray:
-    """The part start..start + extent (shares of the axis) on as many pixels as the whole had."""
-    size = value.shape[axis]
-    middles = (start + (np.arange(size) + 0.5) / size * extent) * size - 0.5
-    if is_mask:
-        return value.take(np.rint(middles).astype(np.int64), axis, mode="clip")
-    middles = middles.clip(0, size - 1)
-    before = np.floor(middles).astype(np.int64)
-    share = (middles - before).astype(np.float32)
-    share = share.reshape(-1, *(1,) * (-1 - axis))
-    first = value.take(before, axis).astype(np.float32, copy=False)
-    second = value.take(before + 1, axis, mode="clip").astype(np.float32, copy=False)
-    return first + (second - first) * share

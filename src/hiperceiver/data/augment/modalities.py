@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from hiperceiver.data.augment.augmentation import Augmentation, checked_number
+from hiperceiver.data.augment.augmentation import Augmentation
 from hiperceiver.data.encoders import ENCODERS
+from hiperceiver.settings.augment import ModalityDropoutSettings
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModalityDropout(Augmentation):
+class ModalityDropout(ModalityDropoutSettings, Augmentation):
     """Modalities are left out of an example at random, each on its own, but never all. Masks stay.
 
     >>> values = {name: np.zeros((4, 4, 3), np.uint8) for name in ("left_eye", "right_eye")}
@@ -24,12 +23,6 @@ class ModalityDropout(Augmentation):
 
     kinds: ClassVar[tuple[str, ...]] = tuple(ENCODERS)
     fewest: ClassVar[int] = 2
-
-    probability: float = 0.3
-    """How often each is left out, 0..1. Where all would be, one of them stays, all equally likely."""
-
-    def __post_init__(self) -> None:
-        checked_number("probability", self.probability, 0, 1)
 
     def __call__(
         self, values: dict[str, np.ndarray], kinds: Mapping[str, str], rng: np.random.Generator

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar
 
 import numpy as np
 
-from hiperceiver.data.augment.augmentation import Augmentation, checked_number, checked_range, rotation_about
+from hiperceiver.data.augment.augmentation import Augmentation, rotation_about
+from hiperceiver.settings.augment import DropPointsSettings, JitterSettings, RotateSettings, ScaleSettings
 
-Axis = Literal["x", "y", "z", "any"]
 
-
-@dataclass(frozen=True, kw_only=True)
-class Rotate(Augmentation):
+class Rotate(RotateSettings, Augmentation):
     """Clouds turn about an axis through their middle; all clouds of an example by the same angle.
 
     >>> cloud = np.array([[1, 0, 0], [-1, 0, 0]], dtype=np.float32)
@@ -25,16 +22,6 @@ class Rotate(Augmentation):
 
     kinds: ClassVar[tuple[str, ...]] = ("points",)
 
-    axis: Axis = "z"
-    """The axis: the one that points up keeps things upright (z or y, as the files have it); `any` is drawn evenly."""
-    degrees: float = 180.0
-    """The largest turn either way, 0..180; how much is drawn evenly."""
-
-    def __post_init__(self) -> None:
-        if self.axis not in get_args(Axis):
-            raise ValueError(f"axis: expected one of {', '.join(get_args(Axis))}, got {self.axis!r}")
-        checked_number("degrees", self.degrees, 0, 180)
-
     def __call__(
         self, values: dict[str, np.ndarray], kinds: Mapping[str, str], rng: np.random.Generator
     ) -> dict[str, np.ndarray]:
@@ -44,8 +31,7 @@ class Rotate(Augmentation):
         return values | {name: _about_middle(values[name], rotation) for name in self.names(values, kinds)}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Scale(Augmentation):
+class Scale(ScaleSettings, Augmentation):
     """Clouds are stretched about their middle, along each axis by a factor of its own; all clouds of an example alike.
 
     One factor for all axes would be undone where an encoder brings every cloud to the same size.
@@ -57,12 +43,6 @@ class Scale(Augmentation):
 
     kinds: ClassVar[tuple[str, ...]] = ("points",)
 
-    factors: tuple[float, float] = (0.8, 1.25)
-    """Smallest and largest factor, drawn evenly in between."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "factors", checked_range("factors", self.factors, 0))
-
     def __call__(
         self, values: dict[str, np.ndarray], kinds: Mapping[str, str], rng: np.random.Generator
     ) -> dict[str, np.ndarray]:
@@ -71,8 +51,7 @@ class Scale(Augmentation):
         return values | {name: _about_middle(values[name], stretch) for name in self.names(values, kinds)}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Jitter(Augmentation):
+class Jitter(JitterSettings, Augmentation):
     """Every point moves a little, in a direction of its own. Lengths are shares of the cloud's radius.
 
     >>> cloud = np.array([[1, 0, 0], [-1, 0, 0]], dtype=np.float32)
@@ -82,15 +61,6 @@ class Jitter(Augmentation):
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("points",)
-
-    sigma: float = 0.01
-    """Standard deviation along each axis, as a share of the distance from the middle to the farthest point."""
-    limit: float = 0.05
-    """No point moves farther than this along an axis, in the same unit."""
-
-    def __post_init__(self) -> None:
-        for name in ("sigma", "limit"):
-            checked_number(name, getattr(self, name), 0)
 
     def __call__(
         self, values: dict[str, np.ndarray], kinds: Mapping[str, str], rng: np.random.Generator
@@ -105,8 +75,7 @@ class Jitter(Augmentation):
         return values | changed
 
 
-@dataclass(frozen=True, kw_only=True)
-class DropPoints(Augmentation):
+class DropPoints(DropPointsSettings, Augmentation):
     """Some points are left out. Those that stay keep their order, and one stays always.
 
     >>> cloud = np.zeros((100, 3), dtype=np.float32)
@@ -115,12 +84,6 @@ class DropPoints(Augmentation):
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("points",)
-
-    share: float = 0.5
-    """The largest share of the points that is left out, 0..1; how many is drawn evenly for each cloud."""
-
-    def __post_init__(self) -> None:
-        checked_number("share", self.share, 0, 1)
 
     def __call__(
         self, values: dict[str, np.ndarray], kinds: Mapping[str, str], rng: np.random.Generator

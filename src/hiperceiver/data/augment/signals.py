@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from hiperceiver.data.augment.augmentation import Augmentation, checked_number, checked_range, rotation_about
+from hiperceiver.data.augment.augmentation import Augmentation, rotation_about
+from hiperceiver.settings.augment import (
+    CropTimeSettings,
+    GainSettings,
+    NoiseSettings,
+    ShiftSettings,
+    SpeedSettings,
+    TiltSettings,
+)
 
 
-@dataclass(frozen=True, kw_only=True)
-class CropTime(Augmentation):
+class CropTime(CropTimeSettings, Augmentation):
     """A part of the recording or text, at a random place; the same part of all of an example's signals.
 
     The encoder keeps the middle of what is longer than its window and marks what is missing as absent. The best share
@@ -24,13 +30,6 @@ class CropTime(Augmentation):
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("audio", "series", "bytes")
-
-    share: float = 0.8
-    """How much of the recording is kept, above 0, at most 1."""
-
-    def __post_init__(self) -> None:
-        if checked_number("share", self.share, 0, 1) == 0:
-            raise ValueError("share: expected a number above 0, got 0")
 
     def __call__(
         self, values: dict[str, np.ndarray], kinds: Mapping[str, str], rng: np.random.Generator
@@ -45,8 +44,7 @@ class CropTime(Augmentation):
         return values | changed
 
 
-@dataclass(frozen=True, kw_only=True)
-class Speed(Augmentation):
+class Speed(SpeedSettings, Augmentation):
     """The signal played faster or slower, and so higher or lower; all of an example's signals alike.
 
     Values between two steps are interpolated linearly. What becomes longer than the encoder's window loses its ends,
@@ -58,12 +56,6 @@ class Speed(Augmentation):
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("audio", "series")
-
-    factors: tuple[float, float] = (0.8, 1.25)
-    """The slowest and the fastest speed, above 0; drawn evenly on a logarithmic scale."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "factors", checked_range("factors", self.factors, 0))
 
     def __call__(
         self, values: dict[str, np.ndarray], kinds: Mapping[str, str], rng: np.random.Generator
@@ -80,24 +72,17 @@ class Speed(Augmentation):
         return values | changed
 
 
-@dataclass(frozen=True, kw_only=True)
-class Shift(Augmentation):
+class TimeShift(ShiftSettings, Augmentation):
     """The signal comes earlier or later; all of an example's signals by the same share of their length.
 
     Sound is filled with silence; a series goes on with the value at its end, because its zero may mean something.
 
     >>> sound = np.arange(1, 9, dtype=np.float32)[:, None]
-    >>> Shift(share=0.5)({"sound": sound}, {"sound": "audio"}, np.random.default_rng(0))["sound"].ravel()
+    >>> TimeShift(share=0.5)({"sound": sound}, {"sound": "audio"}, np.random.default_rng(0))["sound"].ravel()
     array([0., 1., 2., 3., 4., 5., 6., 7.], dtype=float32)
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("audio", "series")
-
-    share: float = 0.1
-    """The largest shift either way, as a share of the length, 0..1; how much is drawn evenly."""
-
-    def __post_init__(self) -> None:
-        checked_number("share", self.share, 0, 1)
 
     def __call__(
         self, values: dict[str, np.ndarray], kinds: Mapping[str, str], rng: np.random.Generator
@@ -114,8 +99,7 @@ class Shift(Augmentation):
         return values | changed
 
 
-@dataclass(frozen=True, kw_only=True)
-class Gain(Augmentation):
+class Gain(GainSettings, Augmentation):
     """The signal is made louder or softer; each of an example's signals by its own factor. Nothing is cut.
 
     >>> sound = np.ones((2, 1), dtype=np.float32)
@@ -124,12 +108,6 @@ class Gain(Augmentation):
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("audio", "series")
-
-    decibels: float = 6.0
-    """The largest change either way; how much is drawn evenly. 6 dB doubles or halves."""
-
-    def __post_init__(self) -> None:
-        checked_number("decibels", self.decibels, 0, 120)
 
     def __call__(
         self, values: dict[str, np.ndarray], kinds: Mapping[str, str], rng: np.random.Generator
@@ -141,8 +119,7 @@ class Gain(Augmentation):
         }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Noise(Augmentation):
+class Noise(NoiseSettings, Augmentation):
     """Gaussian noise is added, as strong in each channel as the channel's own changes ask for.
 
     >>> sound = np.sin(np.arange(1000, dtype=np.float32))[:, None]
@@ -152,12 +129,6 @@ class Noise(Augmentation):
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("audio", "series")
-
-    snr: float = 20.0
-    """Signal to noise ratio in dB, of standard deviations: 20 is noise a tenth as strong as the signal."""
-
-    def __post_init__(self) -> None:
-        checked_number("snr", self.snr, -120, 120)
 
     def __call__(
         self, values: dict[str, np.ndarray], kinds: Mapping[str, str], rng: np.random.Generator
@@ -171,25 +142,18 @@ class Noise(Augmentation):
         return values | changed
 
 
-@dataclass(frozen=True, kw_only=True)
-class Tilt(Augmentation):
+class RotateSensor(TiltSettings, Augmentation):
     """A sensor sits otherwise: each three channels in a row are a vector, and all turn alike, about a random axis.
 
     For accelerometers, gyroscopes and magnetometers whose three axes are neighbouring channels.
 
     >>> motion = np.array([[3, 0, 4, 0, 0, 2]], dtype=np.float32)
-    >>> turned = Tilt()({"motion": motion}, {"motion": "series"}, np.random.default_rng(0))["motion"]
+    >>> turned = RotateSensor()({"motion": motion}, {"motion": "series"}, np.random.default_rng(0))["motion"]
     >>> np.linalg.norm(turned.reshape(2, 3), axis=1)
     array([5., 2.], dtype=float32)
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("series",)
-
-    degrees: float = 30.0
-    """The largest turn, 0..180; how much is drawn evenly."""
-
-    def __post_init__(self) -> None:
-        checked_number("degrees", self.degrees, 0, 180)
 
     def __call__(
         self, values: dict[str, np.ndarray], kinds: Mapping[str, str], rng: np.random.Generator

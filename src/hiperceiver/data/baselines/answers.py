@@ -34,7 +34,7 @@ def known(source: Source, split: str, modality: str, features: Callable[[np.ndar
         source: with the task `classification`, `regression` or `joint`.
         split: which examples.
         modality: whose values are looked at.
-        features: makes an example's features of its value, as the modality's encoder reads it.
+        features: makes an example's features of its value, as the modality's encoder decodes it.
 
     Raises:
         ValueError: the source has another task, no such modality or split, or nothing in it can be read.
@@ -52,7 +52,7 @@ def known(source: Source, split: str, modality: str, features: Callable[[np.ndar
     for index in range(len(dataset)):
         try:
             record = dataset.records[index]
-            value = dataset.encoders[modality].read(record.raws[modality])
+            value = dataset.encoders[modality].decode(record.raws[modality])
             found = {name: _target(record.targets[name], is_number=_is_number(source, name)) for name in names}
         except (ValueError, KeyError):  # bad examples are named where they are read for the model
             continue

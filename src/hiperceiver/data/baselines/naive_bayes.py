@@ -40,8 +40,7 @@ def naive_bayes_baseline(source: Source, *, modality: str, smoothing: float = 0.
 
     def groups(value: np.ndarray) -> np.ndarray:
         """Each group of the bytes on the grid as one number."""
-        seen = encoder.to_value(*encoder.to_tokens(value)) if len(value) > encoder.length else value
-        padded = np.pad(seen.astype(np.int64), 1)
+        padded = np.pad(encoder.fit_to_grid(value).astype(np.int64), 1)
         windows = np.lib.stride_tricks.sliding_window_view(padded, min(GRAM, len(padded)))
         return windows @ (256 ** np.arange(windows.shape[1]))
 

@@ -12,7 +12,6 @@ import numpy as np
 
 from hiperceiver.data.encoders.image import IGNORE, ImageEncoder
 from hiperceiver.data.example import Example, ExampleDataset
-from hiperceiver.data.streamed import StreamedExamples
 
 if TYPE_CHECKING:
     from hiperceiver.data.sources.source import Source
@@ -176,10 +175,9 @@ def nearest_neighbour_baseline(source: Source, *, grid: int | None = None, modal
 
 
 def _split(source: Source, name: str) -> ExampleDataset:
-    dataset = source.splits.get(name)
-    if dataset is None or isinstance(dataset, StreamedExamples):
-        raise ValueError(f"source: expected a split {name!r} of records, got {', '.join(source.splits)}")
-    return dataset
+    if name not in source.splits:
+        raise ValueError(f"source: expected a split {name!r}, got {', '.join(source.splits)}")
+    return source.splits[name]
 
 
 def _image_encoder(source: Source, modality: str) -> ImageEncoder:

@@ -192,6 +192,20 @@ def middle(length: int, wanted: int) -> slice:
     return slice(start, start + min(length, wanted))
 
 
+def padded(values: np.ndarray, length: int) -> tuple[Tensor, Tensor | None]:
+    """Values (n, C), n <= length, as tokens with absent ones at the end: (length, C); and bool (length,), or None.
+
+    >>> padded(np.ones((1, 1), dtype=np.float32), 2)
+    (tensor([[1.],
+            [0.]]), tensor([False,  True]))
+    """
+    if len(values) == length:
+        return torch.from_numpy(values), None
+    tokens = np.zeros((length, values.shape[1]), dtype=np.float32)
+    tokens[: len(values)] = values
+    return torch.from_numpy(tokens), torch.arange(length) >= len(values)
+
+
 def num_present(is_padding: Tensor | None, length: int) -> int:
     """How many of `length` positions are left when the absent ones at the end are cut off.
 

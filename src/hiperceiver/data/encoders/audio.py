@@ -5,25 +5,24 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, Self, TypeAlias, get_args
+from dataclasses import replace
+from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from hiperceiver.data.encoders.arrays import middle
 from hiperceiver.data.encoders.encoder import Drawing, Encoder, measured
-from hiperceiver.data.encoders.normalisation import channel_statistics, check_statistics
-from hiperceiver.data.encoders.settings import check_choice
+from hiperceiver.data.encoders.normalisation import channel_statistics
 from hiperceiver.data.media import CLIP_SUFFIXES, Media, RawFile, media_info, read_audio, resampled, to_floats
 from hiperceiver.data.packages import import_extra
 from hiperceiver.modality import Modality
+from hiperceiver.settings.encoders import AudioSettings
 
 RawAudio: TypeAlias = "RawFile | Media | tuple[np.ndarray, int]"
 """What is accepted as sound: a path, a file's bytes, a part of a file, or (samples, rate), samples of shape (n,) or
 (n, channels)."""
-
-Normalise = Literal["dataset", "example"]
 
 SILENT = 1e-4
 """A recording whose loudest sample is below this (of 1) is silent: -80 dB, three steps of 16 bits."""
@@ -33,8 +32,7 @@ _SHOWN_LOUDNESS = 0.1
 """Deviation of a wave whose own loudness is not known: -20 dB."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class AudioEncoder(Encoder):
+class AudioEncoder(AudioSettings, Encoder):
     """Raw waves of any rate, as (samples / samples_per_token, samples_per_token * channels) tokens, and back.
 
     A recording is brought to `rate` and `channels`; one that has both already is not altered. A longer one gives its
@@ -47,58 +45,12 @@ class AudioEncoder(Encoder):
     (torch.Size([2000, 4]), (8000, 1))
     """
 
-    kind: ClassVar[str] = "audio"
     suffixes: ClassVar[tuple[str, ...]] = (
         *("wav", "flac", "mp3", "ogg", "oga", "opus", "m4a", "aac", "aif", "aiff", "wma"),
     )
     other_suffixes: ClassVar[tuple[str, ...]] = CLIP_SUFFIXES
     is_sequence: ClassVar[bool] = True
     written_suffix: ClassVar[str] = ".wav"
-
-    rate: int = 16000
-    """Samples per second."""
-    seconds: float = 1.0
-    """Length of the window."""
-    channels: int = 1
-    """1: channels of a recording are averaged. Others: it must have as many, or one, which is repeated."""
-    samples_per_token: int = 1
-    """How many samples in a row are the channels of one token; must divide the samples of the window."""
-    normalise: Normalise = "dataset"
-    """`dataset`: by the mean and deviation of training data. `example`: each window by its own, all channels together,
-    so that its loudness does not matter; `to_value` then gives waves of one loudness."""
-    is_silence_bad: bool = True
-    """Refuse a recording that is silent throughout."""
-    mean: tuple[float, ...] = ()
-    """Per audio channel; 0 if not given."""
-    std: tuple[float, ...] = ()
-    """Per audio channel; 1 if not given."""
-
-    def __post_init__(self) -> None:
-        for name in ("rate", "channels", "samples_per_token"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{name}: expected a whole number >= 1, got {value!r}")
-        is_number = isinstance(self.seconds, int | float) and not isinstance(self.seconds, bool)
-        if not is_number or not math.isfinite(self.seconds) or self.num_samples < 1:
-            raise ValueError(f"seconds: expected the length of at least one sample, got {self.seconds!r}")
-        if self.num_samples % self.samples_per_token:
-            raise ValueError(
-                f"samples_per_token: expected a divisor of the window's {self.num_samples} samples, "
-                f"got {self.samples_per_token}"
-            )
-        check_choice("normalise", self.normalise, get_args(Normalise))
-        if self.normalise == "example":
-            if self.mean or self.std:
-                raise ValueError(f"mean, std: expected none with normalise='example', got {self.mean}, {self.std}")
-            return
-        for name, default in [("mean", 0.0), ("std", 1.0)]:
-            values = check_statistics(name, getattr(self, name), self.channels, default=default)
-            object.__setattr__(self, name, values)
-
-    @property
-    def num_samples(self) -> int:
-        """Samples of the window."""
-        return round(self.rate * self.seconds)
 
     @property
     def modality(self) -> Modality:
@@ -133,7 +85,7 @@ class AudioEncoder(Encoder):
         seconds = round(float(np.median([length for _, length in found])), 1)
         return {"rate": min(found[0][0], HIGHEST_RATE), "seconds": min(max(seconds, 0.1), LONGEST_SOUND)}
 
-    def read(self, raw: RawAudio) -> np.ndarray:
+    def decode(self, raw: RawAudio) -> np.ndarray:
         """A whole recording at the encoder's rate: float32 (samples, channels).
 
         Args:
@@ -152,18 +104,20 @@ class AudioEncoder(Encoder):
             source = raw.source if isinstance(raw, Media) else raw
             raise ValueError(str(error) if isinstance(source, bytes) else f"{os.fspath(source)}: {error}") from None
 
+    def fit_to_grid(self, value: np.ndarray) -> np.ndarray:
+        """The middle of a longer recording: float32 (n, channels), n <= samples of the window."""
+        return value[middle(len(value), self.num_samples)]
+
     def to_tokens(self, value: np.ndarray) -> tuple[Tensor, Tensor | None]:
-        """Normalised tokens (M, C). Of a longer value the middle; after a shorter one tokens are 0 and absent."""
-        length = min(len(value), self.num_samples)
-        first = (len(value) - length) // 2
+        """Normalised tokens (M, C). After a shorter value tokens are 0 and absent."""
         wave = np.zeros((self.num_samples, self.channels), dtype=np.float32)
-        window = value[first : first + length]
+        length = len(value)
         if self.normalise == "example":
-            mean = window.mean(0)
-            std = np.maximum((window - mean).std(), np.float32(SILENT))
+            mean = value.mean(0)
+            std = np.maximum((value - mean).std(), np.float32(SILENT))
         else:
             mean, std = np.array(self.mean, dtype=np.float32), np.array(self.std, dtype=np.float32)
-        np.subtract(window, mean, out=wave[:length])
+        np.subtract(value, mean, out=wave[:length])
         wave[:length] /= std
         tokens = torch.from_numpy(wave.reshape(self.modality.num_tokens, -1))
         present = math.ceil(length / self.samples_per_token)
@@ -203,7 +157,7 @@ class AudioEncoder(Encoder):
         """
         if self.normalise == "example":
             return self
-        mean, std = channel_statistics(self.read, raws)
+        mean, std = channel_statistics(self.decode, raws)
         return replace(self, mean=mean, std=std)
 
     def _checked(self, samples: np.ndarray, rate: int) -> np.ndarray:
@@ -233,7 +187,7 @@ def write_wav(path: str | os.PathLike[str], value: np.ndarray, rate: int) -> Non
         rate: samples per second.
 
     >>> write_wav("a.wav", np.sin(np.arange(800)), 8000)
-    >>> AudioEncoder(rate=8000).read("a.wav").shape
+    >>> AudioEncoder(rate=8000).decode("a.wav").shape
     (800, 1)
     """
     soundfile = import_extra("soundfile", extra="data")

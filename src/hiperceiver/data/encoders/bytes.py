@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, get_args
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -14,8 +13,8 @@ from torch import Tensor
 
 from hiperceiver.data.encoders.arrays import faults_of, middle, num_present, read_file
 from hiperceiver.data.encoders.encoder import Drawing, Encoder, measured
-from hiperceiver.data.encoders.settings import check_choice, check_count
 from hiperceiver.modality import Modality
+from hiperceiver.settings.encoders import BytesSettings
 
 _HOT = 16.0
 """The square root of 256."""
@@ -23,14 +22,13 @@ _GROUP_HOT = 4.0
 """Lower than a byte's: groups are many, and as high as bytes they are learnt in steps that are too large."""
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 """An odd number, 2**64 divided by the golden ratio: times it, bits spread upwards."""
+_MOST_READ = 2**24
+"""Bytes that are read of a file whose start is kept, if the grid has fewer."""
 LONGEST_BYTES = 1024
 """Grids are not chosen longer than this: of longer texts the beginning is kept."""
-Coding = Literal["onehot", "bits"]
-Keep = Literal["start", "middle"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class BytesEncoder(Encoder):
+class BytesEncoder(BytesSettings, Encoder):
     """Bytes of any length as (length, C) tokens, and back: C is 256 or 8, and `buckets` more where there are `ngrams`.
 
     Text is its bytes in UTF-8. A shorter value has absent tokens at its end.
@@ -48,41 +46,12 @@ class BytesEncoder(Encoder):
     'naïve'
     """
 
-    kind: ClassVar[str] = "bytes"
     suffixes: ClassVar[tuple[str, ...]] = (
         *("txt", "md", "rst", "po", "json", "xml", "html", "yaml", "yml", "py", "bin"),
     )
     other_suffixes: ClassVar[tuple[str, ...]] = ("*",)
     is_text_raw: ClassVar[bool] = True
     written_suffix: ClassVar[str] = ".txt"
-
-    length: int
-    """Bytes of the grid."""
-    coding: Coding = "onehot"
-    """`onehot`: 256 channels, the byte's own is 16 and the others are 0: as 1 in 256 is not 0, their mean square is 1,
-    and the embedding of a byte is as large as that of a pixel. `bits`: 8 channels of -1 or 1, the highest bit first."""
-    keep: Keep = "start"
-    """Of a longer value: `start` keeps the first bytes, for texts and files say at their start what they are; `middle`
-    keeps the middle, as encoders of signals do."""
-    ngrams: tuple[int, ...] = ()
-    """Lengths of the groups of bytes in a row, such as (2, 3), that a token shows beside its own byte: those that end
-    with it and begin in what is kept."""
-    buckets: int = 4096
-    """Channels that the groups are hashed to, after the byte's own; none without `ngrams`. A group is 4 in two of them:
-    that two groups share one is common, that they share both is rare."""
-
-    def __post_init__(self) -> None:
-        check_count("length", self.length)
-        check_choice("coding", self.coding, get_args(Coding))
-        check_choice("keep", self.keep, get_args(Keep))
-        if not isinstance(self.ngrams, tuple):
-            raise ValueError(f"ngrams: expected lengths of groups, such as (2, 3), got {self.ngrams!r}")
-        for length in self.ngrams:
-            if not isinstance(length, int) or isinstance(length, bool) or length < 2:
-                raise ValueError(f"ngrams: expected lengths of at least 2, got {length!r}")
-        if len(set(self.ngrams)) < len(self.ngrams):
-            raise ValueError(f"ngrams: expected each length once, got {self.ngrams}")
-        check_count("buckets", self.buckets)
 
     @property
     def modality(self) -> Modality:
@@ -111,19 +80,19 @@ class BytesEncoder(Encoder):
         encoder = cls(length=LONGEST_BYTES)
         return {"length": min(max(measured(raws, lambda raw: len(encoder.read(raw)))), LONGEST_BYTES)}
 
-    def read(self, raw: str | bytes | os.PathLike[str] | np.ndarray) -> np.ndarray:
+    def decode(self, raw: str | bytes | os.PathLike[str] | np.ndarray) -> np.ndarray:
         """Bytes as uint8 (n,), n >= 1.
 
         Args:
             raw: bytes; a string, which is the text itself and never a path; a path object (`pathlib.Path`), for a
-                file's bytes; or what `to_value` gives. Of a file whose start is kept, no more is read.
+                file's bytes (16 MiB at most where their start is kept); or what `to_value` gives.
 
         Raises:
             ValueError: it is empty or cannot be read.
         """
         with faults_of(raw, is_path=isinstance(raw, os.PathLike)):
             if isinstance(raw, os.PathLike):
-                raw = read_file(raw, self.length if self.keep == "start" else -1)
+                raw = read_file(raw, max(self.length, _MOST_READ) if self.keep == "start" else -1)
             if isinstance(raw, str):
                 try:
                     raw = raw.encode()
@@ -139,9 +108,12 @@ class BytesEncoder(Encoder):
                 raise ValueError("is empty (0 bytes)")
             return raw
 
+    def fit_to_grid(self, value: np.ndarray) -> np.ndarray:
+        """The start or the middle of a longer value: uint8 (n,), n <= length."""
+        return value[: self.length] if self.keep == "start" else value[middle(len(value), self.length)]
+
     def to_tokens(self, value: np.ndarray) -> tuple[Tensor, Tensor | None]:
         """Uint8 (n,) as tokens (length, C); and bool (length,), True = absent, or None."""
-        value = value[: self.length] if self.keep == "start" else value[middle(len(value), self.length)]
         tokens = np.zeros((self.length, self.modality.channels), dtype=np.float32)
         if self.coding == "onehot":
             tokens[np.arange(len(value)), value] = _HOT

@@ -1,25 +1,26 @@
 """What every encoder does: a raw value of one modality becomes tokens, and tokens become such a value again.
 
-A raw value takes two steps: `read` brings whatever came (a file, bytes, an array) to a *value*, an array in physical
-units whose kind of shape is the encoder's own; `to_tokens` normalises it and lays it on the grid. Augmentations change
-values, between the two.
+    raw --decode--> value --(random changes)--> value --fit_to_grid--> value --(random changes)--> --to_tokens--> tokens
 
-| kind | value |
-| --- | --- |
-| `image` | uint8 (h, w, C), at most as large as the grid |
-| `video` | uint8 (frames, h, w, C) |
-| `audio` | float32 (samples, channels), at the encoder's rate |
-| `series` | float32 (steps, C) |
-| `points` | float32 (N, 3 + features) |
-| `volume` | float32 (D, H, W, C) |
-| `bytes` | uint8 (n,) |
-| `vector` | float32 (n, features) |
-| `label` | int64 (labels,), the classes' numbers |
+`decode` brings whatever came (a file, bytes, an array) to a *value* in physical units, whole and in its own size.
+`fit_to_grid` brings it to the size of the grid, or less where it is smaller. `to_tokens` normalises it and marks what
+is absent. Random changes that choose a part come before the fit, so that the part is seen in full resolution.
+
+| kind | decoded | on the grid |
+| --- | --- | --- |
+| `image` | `Picture`: opened; `fit_to_grid` decodes its pixels | uint8, or float32 in 0..1, (h, w, C) |
+| `video` | `Clip`: likewise | uint8 (frames, h, w, C) |
+| `audio` | float32 (samples, channels), at the encoder's rate | the middle |
+| `series` | float32 (steps, C) | the middle |
+| `points` | float32 (N, 3 + features) | in order, at most as many as the grid has |
+| `volume` | float32 (D, H, W, C) | resized, or the middle |
+| `bytes` | uint8 (n,) | the start, or the middle |
+| `vector` | float32 (n, features) | the same |
+| `label` | int64 (labels,), the classes' numbers | the same |
 """
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -30,6 +31,7 @@ import numpy as np
 from torch import Tensor
 
 from hiperceiver.modality import Modality
+from hiperceiver.settings.encoders import EncoderSettings
 
 DrawingKind = Literal["pictures", "frames", "signals", "points", "text"]
 
@@ -51,12 +53,12 @@ class Drawing:
     """Of signals: the value is (C, steps)."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Encoder(ABC):
-    """A value (frozen, with its normalisation) that is saved beside the model and makes the same tokens again."""
+class Encoder(EncoderSettings, ABC):
+    """A value (frozen, with its normalisation) that is saved beside the model and makes the same tokens again.
 
-    kind: ClassVar[str]
-    """Its name in `ENCODERS` and in its saved form."""
+    Its fields are those of its settings, which it inherits too. `kind` is its name in `ENCODERS` and in its saved form.
+    """
+
     suffixes: ClassVar[tuple[str, ...]] = ()
     """Endings of files that are of this kind, without the dot."""
     other_suffixes: ClassVar[tuple[str, ...]] = ()
@@ -74,16 +76,24 @@ class Encoder(ABC):
         """Grid and channels of the tokens."""
 
     @abstractmethod
-    def read(self, raw: Any) -> np.ndarray:
-        """A raw value as an array in physical units.
+    def decode(self, raw: Any) -> Any:
+        """A raw value in physical units, whole.
 
         Raises:
             ValueError: it cannot be read, in one line; a path is named.
         """
 
+    def fit_to_grid(self, value: Any) -> np.ndarray:
+        """What `decode` gave, changed or not, in the size of the grid or smaller.
+
+        Raises:
+            ValueError: it cannot be decoded, in one line; a path is named.
+        """
+        return value
+
     @abstractmethod
     def to_tokens(self, value: np.ndarray) -> tuple[Tensor, Tensor | None]:
-        """What `read` gave, changed or not, as normalised tokens.
+        """What `fit_to_grid` gave, changed or not, as normalised tokens.
 
         Returns:
             float32 (M, C); and bool (M,), True = absent, or None if no token is absent.
@@ -104,6 +114,10 @@ class Encoder(ABC):
         Raises:
             ValueError: none of them can be read; the first one's fault is given.
         """
+
+    def read(self, raw: Any) -> np.ndarray:
+        """A raw value on the grid: `decode` and `fit_to_grid`."""
+        return self.fit_to_grid(self.decode(raw))
 
     def encode(self, raw: Any) -> tuple[Tensor, Tensor | None]:
         """A raw value as `to_tokens` gives it: normalised tokens (M, C), and which of them are absent.
@@ -157,41 +171,11 @@ class Encoder(ABC):
         """
         return {}
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for `config.json`, with the encoder's `kind`."""
-        return {"kind": self.kind, **{name: _plain(value) for name, value in dataclasses.asdict(self).items()}}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`.
-
-        Raises:
-            ValueError: a value is missing, unknown or wrong.
-        """
-        given = {name: _frozen(value) for name, value in values.items() if name != "kind"}
-        fields = {field.name: field for field in dataclasses.fields(cls)}
-        for name in given:
-            if name not in fields:
-                raise ValueError(f"{name}: not a setting of the {cls.kind} encoder; known: {', '.join(sorted(fields))}")
-        for name, field in fields.items():
-            has_default = not (field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING)
-            if not has_default and name not in given:
-                raise ValueError(f"{name}: required by the {cls.kind} encoder, got nothing")
-        return cls(**given)
-
     def check_tokens(self, tokens: Tensor) -> None:
         """Refuse tokens that are not of this encoder's shape."""
         expected = (self.modality.num_tokens, self.modality.channels)
         if tuple(tokens.shape) != expected:
             raise ValueError(f"tokens: expected shape {expected}, got {tuple(tokens.shape)}")
-
-
-def _plain(value: Any) -> Any:
-    return [_plain(each) for each in value] if isinstance(value, tuple) else value
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(_frozen(each) for each in value) if isinstance(value, list) else value
 
 
 def measured(raws: Iterable[Any], measure: Callable[[Any], Any]) -> Iterator[Any]:

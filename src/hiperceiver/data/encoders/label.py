@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import torch
@@ -12,13 +11,13 @@ from torch import Tensor
 
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.modality import Modality
+from hiperceiver.settings.encoders import LabelSettings
 
 RawLabel: TypeAlias = "int | str | Sequence[int | str]"
 """A class by its number or name; of several, a list of them."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class LabelEncoder(Encoder):
+class LabelEncoder(LabelSettings, Encoder):
     """A class, or any number of classes, as one token of 0 and 1; a label that is not known is an absent token.
 
     For labels that are given to a model: as tokens of a modality of role `label`. What a model has to find out are
@@ -31,25 +30,12 @@ class LabelEncoder(Encoder):
     tensor([[1., 0., 1.]])
     """
 
-    kind: ClassVar[str] = "label"
-
-    classes: tuple[str, ...]
-    """Names of the classes, in the order of their numbers."""
-    is_several: bool = False
-    """Whether an example may have any number of classes; else it has one."""
-
-    def __post_init__(self) -> None:
-        is_names = isinstance(self.classes, list | tuple) and all(isinstance(name, str) for name in self.classes)
-        if not is_names or len(self.classes) < 2 or len(set(self.classes)) < len(self.classes):
-            raise ValueError(f"classes: expected two or more different names, got {self.classes!r}")
-        object.__setattr__(self, "classes", tuple(self.classes))
-
     @property
     def modality(self) -> Modality:
         """One token at the bottleneck."""
         return Modality(grid=(1,), channels=len(self.classes), role="label")
 
-    def read(self, raw: RawLabel) -> np.ndarray:
+    def decode(self, raw: RawLabel) -> np.ndarray:
         """The classes' numbers, ascending: int64 (labels,). -1 and None are a label that is not known: no number.
 
         Raises:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any
@@ -49,24 +48,6 @@ def channel_statistics(
     std = np.sqrt(np.maximum(squares / count - mean**2, 0))
     std = np.where(std <= np.maximum(least_std, 1e-6 * np.abs(mean)), 1.0, std)
     return tuple(_rounded(value) for value in mean), tuple(_rounded(value) for value in std)
-
-
-def check_statistics(name: str, values: Iterable[float], channels: int, *, default: float) -> tuple[float, ...]:
-    """Per channel one finite number, above 0 for `std`; `default` for each if none is given.
-
-    Raises:
-        ValueError: the number of values or one of them is wrong.
-    """
-    given = tuple(values) if isinstance(values, Iterable) else (values,)
-    try:
-        numbers = tuple(float(value) for value in given) or (default,) * channels
-    except (TypeError, ValueError):
-        numbers = ()
-    is_good = len(numbers) == channels and all(math.isfinite(value) for value in numbers)
-    if not is_good or (name == "std" and min(numbers) <= 0):
-        above = " above 0" if name == "std" else ""
-        raise ValueError(f"{name}: expected {channels} finite numbers{above}, one for each channel, got {given!r}")
-    return numbers
 
 
 def _rounded(value: float) -> float:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, TypeAlias, get_args
+from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from hiperceiver.data.curves import hilbert_code, morton_code
@@ -22,6 +21,7 @@ from hiperceiver.data.encoders.arrays import (
     as_float32,
     faults_of,
     normalised,
+    padded,
     physical,
     read_array,
     read_file,
@@ -29,12 +29,10 @@ from hiperceiver.data.encoders.arrays import (
 )
 from hiperceiver.data.encoders.encoder import Drawing, Encoder, measured
 from hiperceiver.data.encoders.meshes import MESH_STARTS, points_of_mesh
-from hiperceiver.data.encoders.normalisation import channel_statistics, check_statistics
-from hiperceiver.data.encoders.settings import check_choice, check_count
+from hiperceiver.data.encoders.normalisation import channel_statistics
 from hiperceiver.modality import Modality
+from hiperceiver.settings.encoders import PointsSettings
 
-PointOrder = Literal["hilbert", "morton", "index"]
-PointScale = Literal["sphere", "box", "none"]
 RawPoints: TypeAlias = RawArray
 """What is accepted as points: an array or tensor (N, 3 + features), lists, a path, or a file's bytes."""
 
@@ -46,8 +44,7 @@ _BITS = 16
 """Bits of a cell along each axis, whose points are then told apart by their numbers alone."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class PointsEncoder(Encoder):
+class PointsEncoder(PointsSettings, Encoder):
     """Clouds of any number of points, and meshes, as (num_points, 3 + num_features) tokens, and back.
 
     Of more points some are kept, evenly spaced in the chosen order; fewer have absent tokens at the end. A mesh is
@@ -57,44 +54,14 @@ class PointsEncoder(Encoder):
     >>> cloud = rng.normal(size=(1000, 3))
     >>> encoder = PointsEncoder(num_points=512)
     >>> tokens = encoder.encode(cloud)[0]
-    >>> tokens.shape, torch.equal(tokens, encoder.encode(rng.permutation(cloud))[0])
+    >>> tokens.shape, tokens.equal(encoder.encode(rng.permutation(cloud))[0])
     (torch.Size([512, 3]), True)
     >>> round(tokens.norm(dim=1).max().item(), 4)  # the farthest point lies on the unit sphere
     1.0
     """
 
-    kind: ClassVar[str] = "points"
     suffixes: ClassVar[tuple[str, ...]] = ("off", "ply", "obj", "stl", "glb", "xyz", "pts")
     other_suffixes: ClassVar[tuple[str, ...]] = ("npy", "npz", "csv", "tsv", "txt")
-
-    num_points: int = 2048
-    """Tokens of the grid; also how many points of a mesh's surface are taken."""
-    num_features: int = 0
-    """Channels of a point beside x, y and z, such as 3 for a normal or a colour. Meshes have none."""
-    order: PointOrder = "hilbert"
-    """Order of the tokens: along the `hilbert` curve or the `morton` curve, or as in the file (`index`, which is the
-    published model's)."""
-    normalise: PointScale = "sphere"
-    """`sphere`: each cloud's centroid becomes 0 and its farthest point lies at distance 1. `box`: the centre of its
-    bounding box becomes 0 and its longest half side 1. `none`: coordinates are normalised with `mean` and `std`."""
-    mean: tuple[float, ...] = ()
-    """Per feature; with normalise="none" of x, y and z too, which come first. 0 if not given."""
-    std: tuple[float, ...] = ()
-    """As `mean`. 1 if not given."""
-
-    def __post_init__(self) -> None:
-        check_count("num_points", self.num_points)
-        if not isinstance(self.num_features, int) or isinstance(self.num_features, bool) or self.num_features < 0:
-            raise ValueError(f"num_features: expected a whole number >= 0, got {self.num_features!r}")
-        check_choice("order", self.order, get_args(PointOrder))
-        check_choice("normalise", self.normalise, get_args(PointScale))
-        channels = 3 + self.num_features - self._num_scaled
-        for name, default in [("mean", 0.0), ("std", 1.0)]:
-            values = getattr(self, name)
-            if not channels and values:
-                raise ValueError(f"{name}: expected none, for there are no features, got {values!r}")
-            values = check_statistics(name, values, channels, default=default) if channels else ()
-            object.__setattr__(self, name, values)
 
     @property
     def modality(self) -> Modality:
@@ -117,7 +84,7 @@ class PointsEncoder(Encoder):
             {} if "num_features" in given else {"num_features": next(measured(raws, _num_features))}
         )
 
-    def read(self, raw: RawPoints) -> np.ndarray:
+    def decode(self, raw: RawPoints) -> np.ndarray:
         """Points as they are in the file, or points of a mesh's surface: float32 (N, 3 + num_features).
 
         Args:
@@ -140,18 +107,17 @@ class PointsEncoder(Encoder):
                 raise ValueError(f"expected points in different places, got {len(points)} in one")
             return points
 
-    def to_tokens(self, value: np.ndarray) -> tuple[Tensor, Tensor | None]:
-        """Points (N, 3 + num_features) as tokens (num_points, 3 + num_features); bool (num_points,), True = absent."""
+    def fit_to_grid(self, value: np.ndarray) -> np.ndarray:
+        """At most num_points of the points, evenly spaced in the chosen order: float32 (n, 3 + num_features)."""
         points = self._ordered(value.astype(np.float32) + np.float32(0))  # -0 becomes 0: they compare equal
         if len(points) > self.num_points:
             points = points[np.arange(self.num_points) * len(points) // self.num_points]
+        return points
+
+    def to_tokens(self, value: np.ndarray) -> tuple[Tensor, Tensor | None]:
+        """Points in order as tokens (num_points, 3 + num_features); and bool (num_points,), True = absent, or None."""
         # Sums depend on the order of what is summed: so the size is taken of points that are in order.
-        values = normalised(self._scaled(points), *self._statistics)
-        if len(values) == self.num_points:
-            return torch.from_numpy(values), None
-        tokens = np.zeros((self.num_points, values.shape[1]), dtype=np.float32)
-        tokens[: len(values)] = values
-        return torch.from_numpy(tokens), torch.arange(self.num_points) >= len(values)
+        return padded(normalised(self._scaled(value), *self._statistics), self.num_points)
 
     def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
         """Tokens as points, float32 (n, 3 + num_features), without the absent ones.
@@ -173,18 +139,13 @@ class PointsEncoder(Encoder):
         """
         if not self.mean:
             return self
-        mean, std = channel_statistics(self.read, raws)
-        return replace(self, mean=mean[self._num_scaled :], std=std[self._num_scaled :])
-
-    @property
-    def _num_scaled(self) -> int:
-        """Channels that are normalised by the cloud's own size."""
-        return 0 if self.normalise == "none" else 3
+        mean, std = channel_statistics(self.decode, raws)
+        return replace(self, mean=mean[self.num_own_scale :], std=std[self.num_own_scale :])
 
     @property
     def _statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and deviation of every channel of what `_scaled` gives."""
-        return (0.0,) * self._num_scaled + self.mean, (1.0,) * self._num_scaled + self.std
+        return (0.0,) * self.num_own_scale + self.mean, (1.0,) * self.num_own_scale + self.std
 
     def _points(self, raw: RawPoints) -> np.ndarray:
         """Numbers of points, not yet checked."""

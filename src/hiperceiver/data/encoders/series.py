@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, Self, get_args
+from dataclasses import replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from hiperceiver.data.encoders.arrays import (
@@ -17,23 +16,21 @@ from hiperceiver.data.encoders.arrays import (
     middle,
     normalised,
     num_present,
+    padded,
     physical,
     read_array,
     shape_reader,
 )
 from hiperceiver.data.encoders.encoder import Drawing, Encoder, measured
-from hiperceiver.data.encoders.normalisation import channel_statistics, check_statistics
-from hiperceiver.data.encoders.settings import check_choice, check_count
+from hiperceiver.data.encoders.normalisation import channel_statistics
 from hiperceiver.modality import Modality
+from hiperceiver.settings.encoders import SeriesSettings
 
-Missing = Literal["refuse", "mean"]
-NormaliseBy = Literal["dataset", "example"]
 LONGEST_SERIES = 4096
 """Grids are not chosen longer than this: of longer series the middle is kept."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class SeriesEncoder(Encoder):
+class SeriesEncoder(SeriesSettings, Encoder):
     """Series of any length as (length, channels) tokens, and back.
 
     Of a longer series the middle is kept; a shorter one has absent tokens at its end. Each channel is normalised.
@@ -48,40 +45,9 @@ class SeriesEncoder(Encoder):
            [5., 7.]], dtype=float32)
     """
 
-    kind: ClassVar[str] = "series"
     suffixes: ClassVar[tuple[str, ...]] = ("npy", "npz", "csv", "tsv")
     other_suffixes: ClassVar[tuple[str, ...]] = ("txt",)
     is_sequence: ClassVar[bool] = True
-
-    length: int
-    """Steps of the grid."""
-    channels: int = 1
-    """Readings of each step."""
-    normalise: NormaliseBy = "dataset"
-    """`dataset`: with `mean` and `std`. `example`: with the mean and deviation of each channel in what is kept of the
-    example. Its level and size are lost: `to_value` then gives normalised values."""
-    missing: Missing = "refuse"
-    """What NaN, None or an empty cell means. `refuse`: the example is bad. `mean`: a reading is missing; it becomes the
-    mean of its channel, in the data set or the example as `normalise` says, which is 0 in a token."""
-    mean: tuple[float, ...] = ()
-    """Per channel; 0 if not given."""
-    std: tuple[float, ...] = ()
-    """Per channel; 1 if not given."""
-    array_name: str = ""
-    """Which array of an .npz file; empty: the only one."""
-
-    def __post_init__(self) -> None:
-        check_count("length", self.length)
-        check_count("channels", self.channels)
-        check_choice("normalise", self.normalise, get_args(NormaliseBy))
-        check_choice("missing", self.missing, get_args(Missing))
-        for name, default in [("mean", 0.0), ("std", 1.0)]:
-            values = getattr(self, name)
-            if self.normalise == "dataset":
-                values = check_statistics(name, values, self.channels, default=default)
-            elif values:
-                raise ValueError(f"{name}: expected none with normalise='example', got {values!r}")
-            object.__setattr__(self, name, values)
 
     @property
     def modality(self) -> Modality:
@@ -109,7 +75,7 @@ class SeriesEncoder(Encoder):
         channels = shapes[0][1] if len(shapes[0]) == 2 else 1
         return {"length": min(max(shape[0] for shape in shapes), LONGEST_SERIES), "channels": channels}
 
-    def read(self, raw: RawArray) -> np.ndarray:
+    def decode(self, raw: RawArray) -> np.ndarray:
         """A series as float32 (steps, channels), of any length, without NaN.
 
         Args:
@@ -128,20 +94,18 @@ class SeriesEncoder(Encoder):
         mean = self.mean if self.normalise == "dataset" else own_mean
         return np.where(is_missing, np.array(mean, dtype=np.float32), values)
 
+    def fit_to_grid(self, value: np.ndarray) -> np.ndarray:
+        """The middle of a longer series: float32 (n, channels), n <= length."""
+        return value[middle(len(value), self.length)]
+
     def to_tokens(self, value: np.ndarray) -> tuple[Tensor, Tensor | None]:
-        """Float32 (steps, channels) as tokens (length, channels); and bool (length,), True = absent, or None."""
-        value = value[middle(len(value), self.length)]
+        """Float32 (n, channels) as tokens (length, channels); and bool (length,), True = absent, or None."""
         mean, std = self.mean, self.std
         if self.normalise == "example":
             own_mean, own_std = value.mean(0, dtype=np.float64), value.std(0, dtype=np.float64)
             own_std[own_std <= 1e-6 * np.abs(own_mean)] = 1.0  # a constant channel is not blown up
             mean, std = own_mean.tolist(), own_std.tolist()
-        values = normalised(value, mean, std)
-        if len(values) == self.length:
-            return torch.from_numpy(values), None
-        tokens = np.zeros((self.length, self.channels), dtype=np.float32)
-        tokens[: len(values)] = values
-        return torch.from_numpy(tokens), torch.arange(self.length) >= len(values)
+        return padded(normalised(value, mean, std), self.length)
 
     def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
         """Tokens as float32 (steps, channels), in the units of the raw series if it was normalised by the data set.
@@ -167,7 +131,7 @@ class SeriesEncoder(Encoder):
         return replace(self, mean=mean, std=std)
 
     def _readings(self, raw: RawArray) -> np.ndarray:
-        """As `read`, with NaN where a reading is missing."""
+        """As `decode`, with NaN where a reading is missing."""
         with faults_of(raw):
             array = read_array(raw, array_name=self.array_name)
             values = array[:, None] if array.ndim == 1 and self.channels == 1 else array

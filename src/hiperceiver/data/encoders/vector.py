@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -28,16 +28,15 @@ from hiperceiver.data.encoders.arrays import (
     shape_reader,
 )
 from hiperceiver.data.encoders.encoder import Drawing, Encoder, measured
-from hiperceiver.data.encoders.normalisation import channel_statistics, check_statistics
-from hiperceiver.data.encoders.settings import check_count
+from hiperceiver.data.encoders.normalisation import channel_statistics
 from hiperceiver.modality import Modality
+from hiperceiver.settings.encoders import VectorSettings
 
 VECTOR_TOKENS = 128
 """Tokens that a feature vector is cut into where nobody says it, if it has as many features."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class VectorEncoder(Encoder):
+class VectorEncoder(VectorSettings, Encoder):
     """One feature vector, or a few of the same features, as (positions * split, C) tokens, and back.
 
     Token i of a position holds its features from i * C up to (i + 1) * C; the last one is filled up with zeros. Every
@@ -51,33 +50,7 @@ class VectorEncoder(Encoder):
     array([[1., 2., 3., 4., 5.]], dtype=float32)
     """
 
-    kind: ClassVar[str] = "vector"
     other_suffixes: ClassVar[tuple[str, ...]] = ("npy", "npz", "csv", "tsv", "txt")
-
-    features: int
-    """Values of each position."""
-    split: int
-    """Tokens that each position is cut into, of C = ceil(features / split) channels. Take as many as the model's first
-    block has groups, or more, so that each group sees a part."""
-    positions: int = 1
-    """Vectors of an example at most; of fewer, the rest is absent."""
-    mean: tuple[float, ...] = ()
-    """Per feature; 0 if not given."""
-    std: tuple[float, ...] = ()
-    """Per feature; 1 if not given."""
-    array_name: str = ""
-    """Which array of an .npz file; empty: the only one."""
-
-    def __post_init__(self) -> None:
-        for name in ("features", "split", "positions"):
-            check_count(name, getattr(self, name))
-        channels = math.ceil(self.features / self.split)
-        if (filled := math.ceil(self.features / channels)) != self.split:
-            expected = f"{filled}, for {self.features} features in tokens of {channels}"
-            raise ValueError(f"split: expected a number that leaves no token empty ({expected}), got {self.split}")
-        for name, default in [("mean", 0.0), ("std", 1.0)]:
-            values = check_statistics(name, getattr(self, name), self.features, default=default)
-            object.__setattr__(self, name, values)
 
     @property
     def modality(self) -> Modality:
@@ -108,7 +81,7 @@ class VectorEncoder(Encoder):
         positions = 1 if is_column else max(shape[0] if len(shape) == 2 else 1 for shape in shapes)
         return {"features": features, "positions": positions, "split": -(-features // channels)}
 
-    def read(self, raw: RawArray) -> np.ndarray:
+    def decode(self, raw: RawArray) -> np.ndarray:
         """One or more vectors as float32 (n, features), n <= positions.
 
         Args:
@@ -153,5 +126,5 @@ class VectorEncoder(Encoder):
         Raises:
             ValueError: none of them can be read; the first one's fault is given.
         """
-        mean, std = channel_statistics(self.read, raws)
+        mean, std = channel_statistics(self.decode, raws)
         return replace(self, mean=mean, std=std)

@@ -2,79 +2,52 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, TypeAlias, get_args
+from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hiperceiver.data.encoders.encoder import Drawing, Encoder
-from hiperceiver.data.encoders.image import ImageEncoder, Resample
+from hiperceiver.data.encoders.image import ImageEncoder
 from hiperceiver.data.encoders.normalisation import channel_statistics
+from hiperceiver.data.encoders.regions import Region
 from hiperceiver.data.media import CLIP_SUFFIXES, Media, RawFile, read_frames, times_of_frames
 from hiperceiver.modality import Modality
+from hiperceiver.settings.encoders import VideoSettings
 
-VideoMode = Literal["L", "RGB"]
-VideoFit = Literal["crop", "squash"]
 RawVideo: TypeAlias = "RawFile | Media | np.ndarray"
 """What is accepted as video: a path (a film, an animated GIF, or a folder of pictures), a file's bytes, a part of a
 file, or uint8 (T, h, w) or (T, h, w, 1 or 3)."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class VideoEncoder(Encoder):
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Clip:
+    """A clip of any size and length. Its frames are decoded when it is fitted to the grid, only those that it needs."""
+
+    raw: RawVideo | list[Path]
+    """Where its frames come from; of a folder, its pictures in order."""
+    region: Region | None = None
+    """The part of each frame that is shown; None: as much as the grid shows of the whole."""
+
+
+class VideoEncoder(VideoSettings, Encoder):
     """Clips of any size and length as (frames * H * W, C) tokens, and back.
 
-    Each frame is laid on the grid as `ImageEncoder` lays a picture.
+    Each frame lies on the grid as `ImageEncoder` lays a picture.
 
     >>> encoder = VideoEncoder(size=(4, 6), frames=2)
-    >>> tokens = encoder.encode(np.full((10, 40, 60, 3), 255, dtype=np.uint8))[0]
+    >>> tokens, _ = encoder.encode(np.full((10, 40, 60, 3), 255, dtype=np.uint8))
     >>> tokens.shape, encoder.to_value(tokens).shape
     (torch.Size([48, 3]), (2, 4, 6, 3))
     """
 
-    kind: ClassVar[str] = "video"
     suffixes: ClassVar[tuple[str, ...]] = (*CLIP_SUFFIXES, "gif")
-
-    size: tuple[int, int]
-    """Rows and columns of a frame, (H, W); one number for a square."""
-    frames: int = 8
-    """Frames of the grid."""
-    frames_per_second: float | None = None
-    """None: the frames are spread evenly over the clip, and repeated if it has fewer. A rate: frames at this rate, from
-    the middle of a longer clip; of a shorter one those at the end are absent. Arrays and folders have no times: their
-    frames are taken to be at this rate."""
-    mode: VideoMode = "RGB"
-    """Colours of a token: `L` (grey) or `RGB`."""
-    fit: VideoFit = "crop"
-    """Other shapes: `crop` keeps the middle, `squash` changes proportions."""
-    resample: Resample = "lanczos"
-    """The resizing filter: `lanczos` or `bilinear`."""
-    mean: tuple[float, ...] = ()
-    """Per colour, of values in 0..1; 0.5 if not given."""
-    std: tuple[float, ...] = ()
-    """Per colour, of values in 0..1; 0.5 if not given."""
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.frames, int) or isinstance(self.frames, bool) or self.frames < 1:
-            raise ValueError(f"frames: expected a whole number >= 1, got {self.frames!r}")
-        rate = self.frames_per_second
-        if rate is not None and not (
-            isinstance(rate, int | float) and not isinstance(rate, bool) and math.isfinite(rate) and rate > 0
-        ):
-            raise ValueError(f"frames_per_second: expected a number above 0 or None, got {rate!r}")
-        for name, choices in [("mode", VideoMode), ("fit", VideoFit)]:
-            if getattr(self, name) not in get_args(choices):
-                raise ValueError(f"{name}: expected one of {', '.join(get_args(choices))}, got {getattr(self, name)!r}")
-        picture = self._picture  # it checks the rest
-        for name in ("size", "mean", "std"):
-            object.__setattr__(self, name, getattr(picture, name))
 
     @property
     def modality(self) -> Modality:
@@ -93,35 +66,44 @@ class VideoEncoder(Encoder):
         """8 frames of 224 x 224, as in the paper's AudioSet experiments."""
         return {"frames": 8, "size": (224, 224)}
 
-    def read(self, raw: RawVideo) -> np.ndarray:
-        """Frames in the size of the grid: uint8 (T, H, W, C), T <= frames.
+    def decode(self, raw: RawVideo) -> Clip:
+        """A clip; its frames are decoded by `fit_to_grid`.
 
         Args:
             raw: a path, a file's bytes, a `Media` part of a file, a folder of pictures in the order of their names
                 (numbers in names count as numbers), or uint8 (T, h, w) or (T, h, w, 1 or 3).
 
         Raises:
-            ValueError: it cannot be read as video; a path is named.
+            ValueError: it is none of these; a path is named.
         """
-        picture = self._picture
         if isinstance(raw, np.ndarray):
             if raw.dtype != np.uint8 or not raw.size or not (raw.ndim == 3 or raw.shape[3:] in ((1,), (3,))):
                 expected = "uint8 of shape (T, H, W) or (T, H, W, 1 or 3)"
                 raise ValueError(f"array: expected {expected}, got {raw.dtype} of shape {raw.shape}")
-            return np.stack([picture.read(raw[index]) for index in self._chosen(len(raw))])
-        if isinstance(raw, str | os.PathLike) and os.path.isdir(raw):
-            paths = _pictures_of(Path(raw))
-            return np.stack([picture.read(paths[index]) for index in self._chosen(len(paths))])
-        return read_frames(raw, self.frames, self.frames_per_second, change=picture.read)
+        elif isinstance(raw, str | os.PathLike) and os.path.isdir(raw):
+            return Clip(raw=_pictures_of(Path(raw)))
+        return Clip(raw=raw)
 
-    def to_tokens(self, value: np.ndarray) -> tuple[Tensor, Tensor | None]:
-        """Normalised tokens (M, C), frame by frame in reading order.
+    def fit_to_grid(self, value: Clip) -> np.ndarray:
+        """Frames in the size of the grid: uint8 (T, H, W, C), T <= frames.
 
-        A longer value gives its middle frames; after a shorter one tokens are 0 and absent.
+        Raises:
+            ValueError: it cannot be read as video; a path is named.
         """
         picture = self._picture
-        first = max(len(value) - self.frames, 0) // 2
-        shown = [picture.to_tokens(frame)[0] for frame in value[first : first + self.frames]]
+
+        def fitted(frame: Path | np.ndarray) -> np.ndarray:
+            pixels = picture.fit_to_grid(replace(picture.decode(frame), region=value.region))
+            return pixels if pixels.dtype == np.uint8 else np.rint(pixels * 255).astype(np.uint8)
+
+        if isinstance(value.raw, np.ndarray | list):
+            return np.stack([fitted(value.raw[index]) for index in self._chosen(len(value.raw))])
+        return read_frames(value.raw, self.frames, self.frames_per_second, change=fitted)
+
+    def to_tokens(self, value: np.ndarray) -> tuple[Tensor, Tensor | None]:
+        """Normalised tokens (M, C), frame by frame in reading order; after a shorter value tokens are 0 and absent."""
+        picture = self._picture
+        shown = [picture.to_tokens(frame)[0] for frame in value]
         missing = self.frames - len(shown)
         if not missing:
             return torch.cat(shown), None
@@ -162,7 +144,7 @@ class VideoEncoder(Encoder):
     def _picture(self) -> ImageEncoder:
         """What lays a frame on the grid."""
         return ImageEncoder(
-            size=self.size, mode=self.mode, fit=self.fit, resample=self.resample, mean=self.mean, std=self.std
+            size=self.size, colours=self.colours, fit=self.fit, resample=self.resample, mean=self.mean, std=self.std
         )
 
     def _chosen(self, count: int) -> np.ndarray:

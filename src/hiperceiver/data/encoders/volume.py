@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, Self, get_args
+from dataclasses import replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -23,15 +23,12 @@ from hiperceiver.data.encoders.arrays import (
     shape_reader,
 )
 from hiperceiver.data.encoders.encoder import Drawing, Encoder, measured
-from hiperceiver.data.encoders.normalisation import channel_statistics, check_statistics
-from hiperceiver.data.encoders.settings import check_choice, check_count
+from hiperceiver.data.encoders.normalisation import channel_statistics
 from hiperceiver.modality import Modality
+from hiperceiver.settings.encoders import VolumeSettings
 
-VolumeFit = Literal["resize", "crop"]
 
-
-@dataclass(frozen=True, kw_only=True)
-class VolumeEncoder(Encoder):
+class VolumeEncoder(VolumeSettings, Encoder):
     """Volumes of any size as (D * H * W, C) tokens, and back; values are normalised per channel.
 
     >>> encoder = VolumeEncoder(size=(2, 4, 4))
@@ -40,33 +37,7 @@ class VolumeEncoder(Encoder):
     (torch.Size([32, 1]), (2, 4, 4, 1))
     """
 
-    kind: ClassVar[str] = "volume"
     other_suffixes: ClassVar[tuple[str, ...]] = ("npy", "npz")
-
-    size: tuple[int, int, int]
-    """Extent of the grid, (D, H, W); one number for a cube."""
-    channels: int = 1
-    """Values of each cell."""
-    fit: VolumeFit = "resize"
-    """Other sizes: `resize` stretches each axis, averaging where it shrinks and interpolating where it grows. `crop`
-    keeps the scale: of a longer axis the middle, and absent tokens at the end of a shorter one."""
-    mean: tuple[float, ...] = ()
-    """Per channel; 0 if not given."""
-    std: tuple[float, ...] = ()
-    """Per channel; 1 if not given."""
-    array_name: str = ""
-    """Which array of an .npz file; empty: the only one."""
-
-    def __post_init__(self) -> None:
-        size = tuple(self.size) if isinstance(self.size, list | tuple) else (self.size,) * 3
-        if len(size) != 3 or any(not isinstance(n, int) or isinstance(n, bool) or n < 1 for n in size):
-            raise ValueError(f"size: expected three whole numbers >= 1, for example (16, 32, 32), got {self.size!r}")
-        object.__setattr__(self, "size", size)
-        check_count("channels", self.channels)
-        check_choice("fit", self.fit, get_args(VolumeFit))
-        for name, default in [("mean", 0.0), ("std", 1.0)]:
-            values = check_statistics(name, getattr(self, name), self.channels, default=default)
-            object.__setattr__(self, name, values)
 
     @property
     def modality(self) -> Modality:
@@ -86,8 +57,8 @@ class VolumeEncoder(Encoder):
         shape = next(measured(raws, shape_reader((3, 4), given)))
         return {"size": shape[:3], "channels": shape[3] if len(shape) == 4 else 1}
 
-    def read(self, raw: RawArray) -> np.ndarray:
-        """A volume as float32 (D, H, W, C): of the grid's size with `fit="resize"`, else of its own.
+    def decode(self, raw: RawArray) -> np.ndarray:
+        """A volume as float32 (d, h, w, C).
 
         Args:
             raw: numbers (D, H, W) of one channel or (D, H, W, C), as an array, a tensor, lists, the path of an .npy or
@@ -101,13 +72,17 @@ class VolumeEncoder(Encoder):
             values = array[..., None] if array.ndim == 3 and self.channels == 1 else array
             if values.ndim != 4 or values.shape[3] != self.channels:
                 raise ValueError(f"expected a volume of shape (D, H, W, {self.channels}), got {array.shape}")
-            values = as_float32(values)
-        return _resized(values, self.size) if self.fit == "resize" else values
+            return as_float32(values)
+
+    def fit_to_grid(self, value: np.ndarray) -> np.ndarray:
+        """Float32 (D, H, W, C): resized to the grid, or with `fit="crop"` the middle of each longer axis."""
+        if self.fit == "resize":
+            return _resized(value, self.size)
+        return value[tuple(middle(length, wanted) for length, wanted in zip(value.shape, self.size, strict=False))]
 
     def to_tokens(self, value: np.ndarray) -> tuple[Tensor, Tensor | None]:
         """Float32 (D, H, W, C) as tokens (M, C) in reading order; and bool (M,), True = absent, or None."""
-        part = tuple(middle(length, wanted) for length, wanted in zip(value.shape, self.size, strict=False))
-        values = normalised(value[part], self.mean, self.std)
+        values = normalised(value, self.mean, self.std)
         if values.shape[:3] == self.size:
             return torch.from_numpy(values.reshape(-1, self.channels)), None
         tokens = np.zeros((*self.size, self.channels), dtype=np.float32)
@@ -138,7 +113,7 @@ class VolumeEncoder(Encoder):
         Raises:
             ValueError: none of them can be read; the first one's fault is given.
         """
-        mean, std = channel_statistics(self.read, raws)
+        mean, std = channel_statistics(self.read if self.fit == "resize" else self.decode, raws)
         return replace(self, mean=mean, std=std)
 
 

@@ -78,7 +78,7 @@ LAYOUTS: dict[str, Layout] = {
 }
 """The layouts by name, in the order in which a folder is compared with them; any folder is one of files."""
 
-_SHORT = ("size", "mode", "fit")
+_SHORT = ("size", "colours", "fit")
 """Settings of pictures' encoders that need no `encoder_settings`."""
 
 __all__ = [
@@ -165,7 +165,7 @@ def open_source(
     *,
     layout: str | None = None,
     size: int | tuple[int, int] | None = None,
-    mode: str | None = None,
+    colours: str | None = None,
     fit: str | None = None,
     **settings: Any,
 ) -> Source:
@@ -175,7 +175,7 @@ def open_source(
         found: a name or path as for `find_source`, or what that gave.
         layout: as for `find_source`.
         size: rows and columns of pictures and videos, short for `encoder_settings={"*": {"size": size}}`.
-        mode: their colours, likewise.
+        colours: their channels, `L`, `RGB` or `RGBA`, likewise.
         fit: how other shapes are brought to `size`, likewise.
         settings: the fields of `SourceOptions`, and the source's own: see `BuiltIn.settings` and `Layout.settings`.
 
@@ -188,7 +188,7 @@ def open_source(
     own = {each.name for each in dataclasses.fields(found.settings)}
     common = {each.name for each in dataclasses.fields(SourceOptions)}
     for_all = dict(settings.get("encoder_settings", {}).get("*", {}))
-    for short, value in zip(_SHORT, (size, mode, fit), strict=True):
+    for short, value in zip(_SHORT, (size, colours, fit), strict=True):
         if value is not None and short in own:
             settings[short] = value
         elif value is not None:

@@ -34,6 +34,7 @@ from hiperceiver.data.encoders.arrays import faults_of, read_file
 from hiperceiver.data.encoders.audio import AudioEncoder
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.encoders.video import VideoEncoder
+from hiperceiver.data.members import hash_names
 from hiperceiver.data.record import TEST, TRAIN, Table
 from hiperceiver.data.sources.classes import Lists
 from hiperceiver.data.sources.lists import (
@@ -140,7 +141,8 @@ def _windows(
         "audio": as_paths([each.audio or each.video for each in clips])[clip],
         "video": as_paths([each.video for each in clips])[clip],
     }
-    names = as_paths([each.video or each.audio for each in clips])[clip]
+    clip_names = as_paths([each.video or each.audio for each in clips])
+    names = clip_names[clip]
     if count > 1:
         names = np.array([b"%s from %.2f s" % pair for pair in zip(names, offsets, strict=True)])
     number_of = {mid: number for number, mid in enumerate(classes)}
@@ -159,7 +161,7 @@ def _windows(
         },
         targets={"labels": Lists(labels, clip)},
         splits=splits[clip],
-        groups=clip,
+        groups=hash_names(clip_names)[clip],
     )
 
 

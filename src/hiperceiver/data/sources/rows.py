@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from hiperceiver.data.members import hash_content, hash_names
+from hiperceiver.data.packages import import_extra
 from hiperceiver.data.record import Record
 from hiperceiver.data.sources.classes import number_classes, numbers_within
 from hiperceiver.data.sources.columns import Columns, is_list, is_of_classes, is_value
@@ -114,6 +116,8 @@ class RowReader:
     """The column of a class, or of lists of classes."""
     labels: Mapping[str, ClassCells | None] = field(default_factory=dict)
     """For joint labels: name -> how its column says classes; None for numbers."""
+    id_column: str | None = None
+    """A column of names, if there is one."""
 
     def record(self, cells: Mapping[str, Any], split: str, row: int) -> Record:
         """The record of a row of a stream; a cell without a value is a missing modality.
@@ -127,7 +131,14 @@ class RowReader:
             name=self.name(cells, split, row),
             raws={modality: raw for modality, raw in raws.items() if raw is not None},
             targets={target: value for target, value in targets.items() if value is not None},
+            key=int(hash_names([self._stream_name(cells)])[0]),
         )
+
+    def _stream_name(self, cells: Mapping[str, Any]) -> str | bytes:
+        """What stands for a row of a stream in draws."""
+        if self.id_column is not None and cells[self.id_column] is not None:
+            return str(cells[self.id_column])
+        return hash_content(cells[column] for column in self.columns.modalities.values())
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -202,3 +213,53 @@ def _number(cell: Any, column: str) -> float:
     if not isinstance(cell, int | float | np.number) or math.isinf(cell):
         raise ValueError(f"expected a finite number in {column!r}, got {cell!r:.40}")
     return float(cell)
+
+
+ID_COLUMNS = ("id", "file_name", "filename", "path", "file", "key", "__key__", "name", "url")
+"""Columns that may hold the names of examples."""
+
+
+def find_id_column(features: Mapping[str, Any]) -> str | None:
+    """The first column of a usual name that may hold names."""
+    kinds = ("int", "uint", "string", "large_string")
+    return next((name for name in ID_COLUMNS if name in features and is_value(features[name], *kinds)), None)
+
+
+def row_keys(tables: Sequence[Any], features: Mapping[str, Any], id_column: str | None) -> np.ndarray:
+    """The key of each row, uint64, whatever columns the user names.
+
+    The name of a row is its cell of `id_column` if these differ from each other; else the paths of its pictures,
+    sounds and clips if they do; else its content: all columns but single numbers and class labels.
+
+    Args:
+        tables: whole, one after the other, with media as bytes and paths.
+        features: column -> type.
+        id_column: of `find_id_column`.
+    """
+    if id_column is not None:
+        names = [str(cell) for table in tables for cell in table[id_column][:]]
+        if len(set(names)) == len(names):
+            return hash_names(names)
+    media = [name for name, feature in features.items() if isinstance(feature, _media_types())]
+    for name in media:
+        arrow = [table.select_columns([name]).with_format("arrow")[:][name] for table in tables]
+        paths = [path for column in arrow for chunk in column.chunks for path in chunk.field("path").to_pylist()]
+        if all(paths) and len(set(paths)) == len(paths):
+            return hash_names(paths)
+    columns = [
+        name for name, feature in features.items() if not is_value(feature, *_NUMBERS) and not is_of_classes(feature)
+    ]
+    names = []
+    for table in tables:
+        chosen = table.select_columns([name for name in columns or features if name in table.column_names])
+        for first in range(0, len(chosen), 1000):
+            names += map(hash_content, zip(*chosen[first : first + 1000].values(), strict=True))
+    return hash_names(names)
+
+
+_NUMBERS = ("int", "uint", "float", "double", "bool")
+
+
+def _media_types() -> tuple[type, ...]:
+    datasets = import_extra("datasets", extra="data")
+    return datasets.Image, datasets.Audio, datasets.Video

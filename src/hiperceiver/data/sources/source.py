@@ -14,13 +14,12 @@ from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.encoders.normalisation import FITTED_TO
 from hiperceiver.data.example import ExampleDataset
-from hiperceiver.data.members import draw_splits
+from hiperceiver.data.members import Members, choose, draw_splits
 from hiperceiver.data.record import SPLITS, TEST, TRAIN, VALIDATION, Records, Table
 from hiperceiver.data.sources.classes import choose_classes
 from hiperceiver.data.sources.kinds import LOOKED_AT, default_encoder
-from hiperceiver.data.streamed import StreamedExamples
 from hiperceiver.modality import Modality
-from hiperceiver.settings.data import ReadSettings, SourceTask
+from hiperceiver.settings.data import ReadSettings, SourceTask, SplitRule
 
 TARGETS: dict[str, tuple[str, ...]] = {
     "none": (),
@@ -52,9 +51,9 @@ class Source:
     """What the examples' targets are."""
     encoders: dict[str, Encoder]
     """Per modality; normalisation is that of the training data, or was given."""
-    splits: dict[str, ExampleDataset | StreamedExamples]
-    """Examples by split; only `train` may be a stream. The keys are among `train`, `validation` and `test`, in this
-    order."""
+    splits: dict[str, ExampleDataset]
+    """Examples by split, in the order of `SPLITS`. Of a stream `train` is a `StreamedExamples`, which only
+    `train_loader` reads."""
     classes: tuple[str, ...] = ()
     """Names of the labels, in the order of their numbers; empty if the task has none. For `regression`, the names of
     the values."""
@@ -68,6 +67,8 @@ class Source:
     """What must be said where results on this source are shown."""
     warnings: tuple[str, ...] = ()
     """What was odd about the data and did not stop us, each in one line."""
+    members: Members = field(default_factory=dict)
+    """Which examples each split has, before any are left out for the task; empty for a stream."""
 
     @property
     def modalities(self) -> dict[str, Modality]:
@@ -90,6 +91,8 @@ class SourceOptions(ReadSettings):
     classes: tuple[str, ...] = ()
     """Names that the classes must have, in their order, for example a trained model's; none given: the data's own.
     Numbers in data without names of classes count them, from 0."""
+    split_rule: SplitRule = "names"
+    """What drawn splits follow from. `rows`: as in runs of releases up to 0.1."""
 
     def check_task(self, source: str, offered: Sequence[SourceTask]) -> None:
         """Refuse a task for which the source has no targets; `none` is always there."""
@@ -139,17 +142,19 @@ def make_source(
     if not (table.splits[table.rows] == TRAIN).any():
         raise ValueError(f"{name}: expected examples for training, found none that can be used")
     chosen = choose_encoders(name, encoders, table.split(TRAIN), options)
-    table = _with_drawn_splits(_with_targets(table, options, found), seed, found)
+    table = _with_targets(table, options, found)
+    table = _with_drawn_splits(table, seed, options.split_rule, found)
+    members = {SPLITS[number]: np.sort(table.split(number).row_keys) for number in np.unique(table.splits[table.rows])}
     classes, table = _choose_classes(name, classes, table, options.classes or class_names, options)
     if options.task == "classification":
         table = _labelled(name, table, classes, found)
     splits = {SPLITS[number]: part for number in range(len(SPLITS)) if len(part := table.split(number))}
     if options.max_train_examples is not None:
-        order = np.random.default_rng(seed).permutation(len(splits["train"]))
-        splits["train"] = splits["train"].take(np.sort(order[: options.max_train_examples]))
+        chosen_rows = choose(splits["train"].row_keys, seed, count=options.max_train_examples)
+        splits["train"] = splits["train"].take(chosen_rows)
     targets = tuple(labels or ()) if options.task == "joint" else TARGETS[options.task]
     chosen = fit_encoders(chosen, splits["train"], options)
-    datasets: dict[str, ExampleDataset | StreamedExamples] = {
+    datasets: dict[str, ExampleDataset] = {
         split: EncodedRecords(
             records=part,
             encoders=chosen,
@@ -170,6 +175,7 @@ def make_source(
         labels={label: tuple(names) for label, names in (labels or {}).items()} if options.task == "joint" else {},
         note=note if options.task != "none" else "",
         warnings=tuple(found),
+        members=members,
     )
     if floor is None or options.task == "none":
         return source
@@ -270,11 +276,11 @@ def fit_encoders(encoders: dict[str, Encoder], train: Records, options: SourceOp
     }
 
 
-def _with_drawn_splits(table: Table, seed: int, warnings: list[str]) -> Table:
+def _with_drawn_splits(table: Table, seed: int, rule: SplitRule, warnings: list[str]) -> Table:
     """The table with validation, and test, drawn out of training where it has none."""
     is_there = np.bincount(table.splits[table.rows], minlength=len(SPLITS)) > 0
     if not is_there[VALIDATION]:
-        table = draw_splits(table, seed, is_test_drawn=not is_there[TEST])
+        table = draw_splits(table, seed, is_test_drawn=not is_there[TEST], rule=rule)
         is_there = np.bincount(table.splits[table.rows], minlength=len(SPLITS)) > 0
     if missing := [SPLITS[number] for number in (VALIDATION, TEST) if not is_there[number]]:
         warnings.append(f"there is no split for {' and '.join(missing)}")

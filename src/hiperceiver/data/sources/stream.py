@@ -8,13 +8,13 @@ from typing import Any
 
 from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.encoders.normalisation import FITTED_TO
-from hiperceiver.data.example import BadExample, ExampleDataset
+from hiperceiver.data.example import BadExample
 from hiperceiver.data.packages import import_extra
 from hiperceiver.data.record import Record
 from hiperceiver.data.sources.hub import one_line, quiet
 from hiperceiver.data.sources.rows import RowReader
 from hiperceiver.data.sources.source import TARGETS, Source, SourceOptions, choose_encoders, fit_encoders
-from hiperceiver.data.streamed import Head, StreamedExamples
+from hiperceiver.data.streamed import Head, HeldOut, StreamedExamples
 from hiperceiver.settings.data import TableSettings
 
 
@@ -64,9 +64,9 @@ def open_stream(
     """A source whose training examples are streamed.
 
     Its split `train` is a `StreamedExamples`, which only `train_loader` reads. `validation` and `test` are the first
-    records of these streams, kept in memory once they are needed. Without a stream for validation, the first training
-    records validate, and training leaves them out; if it is sorted by class, these are not like the rest. Encoders are
-    fitted to the first 256 training records.
+    records of these streams, kept in memory once they are needed. Without a stream for validation, a tenth of the
+    training records is left out of training, by their names or content and the seed, and the first of these validate:
+    ten times as many records are read to find them. Encoders are fitted to the first 256 training records.
 
     Args:
         name: as the user gave it.
@@ -81,15 +81,21 @@ def open_stream(
     Raises:
         ValueError: there is nothing to train on, or an option does not fit the data.
     """
-    num_left_out = 0 if "validation" in streams else own.validation_examples
+    whole, count = HeldOut(rule="rows"), own.validation_examples
+    held_out = whole
+    if "validation" not in streams:
+        held_out = HeldOut(rule=options.split_rule, seed=options.split_seed or 0, count=count)
     heads = {
-        "train": Head(streams["train"], FITTED_TO, start=num_left_out),
-        "validation": Head(streams.get("validation", streams["train"]), own.validation_examples),
+        "train": Head(streams["train"], FITTED_TO, held_out, is_held=False),
+        "validation": Head(streams["train"], count, held_out, is_held=True),
+        **{
+            split: Head(streams[split], count, whole, is_held=False)
+            for split in ("validation", "test")
+            if split in streams
+        },
     }
-    if "test" in streams:
-        heads["test"] = Head(streams["test"], own.validation_examples)
     if not len(heads["train"]):
-        least = f" beside the {num_left_out} that validate (validation_examples)" if num_left_out else ""
+        least = " beside those that validate" if "validation" not in streams else ""
         raise ValueError(f"{name}: expected examples for training{least}, found none")
     heads = {split: head for split, head in heads.items() if len(head)}
     encoders = choose_encoders(name, kinds, heads["train"], options)
@@ -101,12 +107,12 @@ def open_stream(
         )
         for split, head in heads.items()
     }
-    splits: dict[str, ExampleDataset | StreamedExamples] = {**encoded}
+    splits: dict[str, Any] = {**encoded}
     splits["train"] = StreamedExamples(
         records=streams["train"],
         encoded=replace(encoded["train"], records=[], augmentations=options.augmentations),
         buffer_size=own.buffer_size,
-        num_left_out=num_left_out,
+        held_out=held_out,
         max_examples=options.max_train_examples,
     )
     missing = " and ".join(split for split in ("validation", "test") if split not in heads)

@@ -19,6 +19,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -30,7 +31,7 @@ from hiperceiver.data.sources.classes import Labels, mask_classes
 from hiperceiver.data.sources.columns import Columns, find_columns, is_list, is_value, undecoded
 from hiperceiver.data.sources.hub import one_line, quiet, read_hub
 from hiperceiver.data.sources.kinds import kind_of
-from hiperceiver.data.sources.rows import ClassCells, RowReader, class_cells
+from hiperceiver.data.sources.rows import ClassCells, RowReader, class_cells, find_id_column, row_keys
 from hiperceiver.data.sources.source import Source, SourceOptions, make_source
 from hiperceiver.data.sources.stream import StreamedRows, open_stream
 from hiperceiver.data.sources.tree import SPLIT_NAMES, Tree, by_split, joined
@@ -90,6 +91,12 @@ def _open(
     used = {*chosen.modalities.values(), *chosen.values, *chosen.labels.values()}
     used |= {column for column in (reader.label and reader.label.column, chosen.mask) if column}
     strata = None if own.stream or "validation" in tables else _strata(chosen.strata, features, tables["train"])
+    id_column = find_id_column(features)
+    whole = [undecoded(tables[split], features) for split in SPLITS if split in tables]
+    keys = None if own.stream else row_keys(whole, features, id_column)
+    if own.stream and id_column is not None:
+        reader = replace(reader, id_column=id_column)
+        used.add(id_column)
     for split, table in tables.items():
         missing = sorted(used - set(table.column_names or used))
         if missing:
@@ -102,7 +109,8 @@ def _open(
                 raise ValueError("classes: expected the names of the classes, for a stream is not read to find them")
         streams = {split: StreamedRows(table, reader, split) for split, table in tables.items()}
         return open_stream(name, streams, chosen.kinds, own, options, names, label_names, warnings)
-    table = _as_table({split: tables[split] for split in SPLITS if split in tables}, reader, strata, warnings)
+    assert keys is not None
+    table = _as_table({split: tables[split] for split in SPLITS if split in tables}, reader, keys, strata, warnings)
     if options.task == "segmentation" and len(table):
         names = mask_classes(table.split(TRAIN), options.classes, folder, warnings)
     return make_source(
@@ -166,7 +174,13 @@ class _Cells:
         return getattr(self.reader, self.what)(cells, self.name)
 
 
-def _as_table(tables: Mapping[str, Any], reader: RowReader, strata: np.ndarray | None, warnings: list[str]) -> Table:
+def _as_table(
+    tables: Mapping[str, Any],
+    reader: RowReader,
+    keys: np.ndarray,
+    strata: np.ndarray | None,
+    warnings: list[str],
+) -> Table:
     """The tables of all splits as one. A split whose labels are all kept back is left out."""
     rows = _Rows(tables)
     splits = np.repeat(np.array([SPLITS.index(split) for split in tables], dtype=np.int8), np.diff(rows.starts))
@@ -190,7 +204,7 @@ def _as_table(tables: Mapping[str, Any], reader: RowReader, strata: np.ndarray |
         targets=targets,
         splits=splits,
         strata=known,
-        keys=np.zeros(len(rows), dtype=np.uint64),
+        keys=keys,
     )
     return table.take(is_used)
 

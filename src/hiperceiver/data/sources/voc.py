@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from hiperceiver.data.encoders.image import ImageEncoder
-from hiperceiver.data.members import VALIDATION_SHARE
+from hiperceiver.data.members import VALIDATION_SHARE, hash_names, validates
 from hiperceiver.data.record import TEST, TRAIN, VALIDATION, Table
 from hiperceiver.data.sources.lists import file_stem, read_lines
 from hiperceiver.data.sources.source import Source, SourceOptions, make_source
@@ -90,11 +90,14 @@ def open_voc(tree: Tree, own: VocSettings, options: SourceOptions) -> Source:
         train, test = _pictures(base, whole)
     rows = [*train.items(), *test.items()]
     splits = np.repeat(np.array([TRAIN, TEST], dtype=np.int8), [len(train), len(test)])
-    validates = _drawn(whole, options.split_seed or 0)
-    is_drawn = np.array([picture in validates for picture in train], dtype=bool)
+    paths = [f"JPEGImages/{picture}.jpg" for picture, _ in rows]
+    if options.split_rule == "rows":
+        drawn = _drawn_by_rows(whole, options.split_seed or 0)
+        is_drawn = np.array([picture in drawn for picture in train], dtype=bool)
+    else:
+        is_drawn = validates(hash_names(paths[: len(train)]), options.split_seed or 0)
     if test and is_drawn.any() and not is_drawn.all():  # else too few to draw from all pictures
         splits[: len(train)][is_drawn] = VALIDATION
-    paths = [f"JPEGImages/{picture}.jpg" for picture, _ in rows]
     targets = {name for _, known in rows for name in known}
     return make_source(
         name=tree.name,
@@ -162,7 +165,7 @@ def _pictures(base: Path, whole: Sequence[str]) -> tuple[Part, Part]:
     return train, {picture: {} for picture in whole if picture in tested}
 
 
-def _drawn(whole: Sequence[str], seed: int) -> set[str]:
-    """The pictures that may validate, drawn from all of them whatever the task."""
+def _drawn_by_rows(whole: Sequence[str], seed: int) -> set[str]:
+    """The pictures that may validate, drawn from all of them whatever the task, as up to release 0.1."""
     is_drawn = np.random.default_rng(seed).random(len(whole)) < VALIDATION_SHARE
     return set(compress(whole, is_drawn))

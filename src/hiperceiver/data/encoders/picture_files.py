@@ -1,0 +1,233 @@
+"""Files of pictures: opened, decoded upright, and brought to the colours of tokens. The work is Pillow's.
+
+Files come from strangers: whatever is wrong with one is a `ValueError` of one line that names its path.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias, TypeGuard
+
+import numpy as np
+
+from hiperceiver.data.encoders.regions import Region
+from hiperceiver.data.packages import import_extra
+from hiperceiver.settings.encoders import Colours
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+RawImage: TypeAlias = "Image.Image | str | os.PathLike[str] | bytes | np.ndarray"
+"""What is accepted as a picture: a Pillow picture, a path, a file's bytes, or uint8 (H, W) or (H, W, 1, 3 or 4)."""
+
+_ORIENTATION = 0x0112  # EXIF tag: how the camera was held
+_TURNS = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+_SIDEWAYS = {"TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90"}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Picture:
+    """An opened picture of any size, and what is shown of it. Nothing but its header is decoded yet."""
+
+    raw: RawImage
+    """Where it came from, for messages."""
+    content: Image.Image | bytes | np.ndarray
+    """The file's bytes, or pixels."""
+    size: tuple[int, int]
+    """Height and width, upright."""
+    is_deep: bool = False
+    """It has more than 8 bits."""
+    region: Region | None = None
+    """The part that is shown; None: as much as the grid shows of the whole."""
+
+    def decoded(self, least: int | None = None) -> Image.Image:
+        """The whole picture, upright.
+
+        Args:
+            least: a JPEG that is several times as large is decoded at 1/2, 1/4 or 1/8 of its size, which saves most of
+                the time, but never with a longer side below this.
+
+        Raises:
+            ValueError: it cannot be decoded.
+        """
+        image = import_extra("PIL.Image", extra="data")
+        with one_line_faults(self.raw):
+            picture = _identify(self.content)
+            if least is not None and picture is not self.content and picture.format == "JPEG":
+                picture.draft(None, (least, least))
+            picture.load()
+            turn = _turn(picture)
+            return picture if turn is None else picture.transpose(image.Transpose[turn])
+
+
+def open_picture(raw: RawImage) -> Picture:
+    """A picture whose header is read.
+
+    Raises:
+        ValueError: it is not a picture; a path is named.
+    """
+    if is_pixels(raw) and raw.shape[2:] in ((), (1,), (3,), (4,)):
+        return Picture(raw=raw, content=raw, size=(raw.shape[0], raw.shape[1]))
+    with one_line_faults(raw):
+        content = _content(raw)
+        picture = _identify(content)
+        is_sideways = _turn(picture) in _SIDEWAYS and picture.format != "TIFF"  # Pillow turns the size of these itself
+        size = (picture.width, picture.height) if is_sideways else (picture.height, picture.width)
+        return Picture(raw=raw, content=content, size=size, is_deep=_is_deep(picture))
+
+
+def read_labels(raw: RawImage) -> np.ndarray:
+    """The class numbers of a mask, in its own size: int64 (H, W).
+
+    Raises:
+        ValueError: it cannot be read, or it is a colour picture.
+    """
+    if is_pixels(raw) and raw.ndim == 2:
+        return raw.astype(np.int64)
+    picture = open_picture(raw).decoded()
+    if picture.mode not in ("P", "L", "1", "I") and not picture.mode.startswith("I;16"):
+        raise fault_of(raw, f"a mask needs one class number per pixel (palette or grey), its mode is {picture.mode}")
+    return np.asarray(picture).astype(np.int64)
+
+
+def is_pixels(raw: RawImage) -> TypeGuard[np.ndarray]:
+    """Whether it is pixels already, which need no decoder."""
+    return isinstance(raw, np.ndarray) and raw.dtype == np.uint8 and raw.ndim in (2, 3) and raw.size > 0
+
+
+def fault_of(raw: RawImage, reason: str) -> ValueError:
+    """The error of one line; it begins with the path, if there is one."""
+    return ValueError(f"{os.fspath(raw)}: {reason}" if isinstance(raw, str | os.PathLike) else reason)
+
+
+def in_colours(picture: Image.Image, colours: Colours) -> Image.Image:
+    """A picture of 8 bits in other colours.
+
+    Raises:
+        ValueError: Pillow cannot convert it.
+    """
+    image = import_extra("PIL.Image", extra="data")
+    if picture.mode == colours:
+        return picture
+    has_alpha = picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info
+    try:
+        if has_alpha and colours != "RGBA":
+            # Colours under transparent pixels are arbitrary: without this they would show.
+            picture = picture.convert("RGBA")
+            picture = image.alpha_composite(image.new("RGBA", picture.size, (255, 255, 255, 255)), picture)
+        return picture.convert(colours)
+    except (ValueError, OSError) as error:
+        raise _Fault(f"cannot be converted from mode {picture.mode} to {colours}") from error
+
+
+def full_scale_of(picture: Image.Image, full_scale: float | None = None) -> float | None:
+    """The value of white of a picture with more than 8 bits; None if it has 8.
+
+    Args:
+        picture: decoded whole.
+        full_scale: what is known of it; None: the largest number of as many bits as the picture uses, 255 to 65535.
+            Floats are in 0..1.
+
+    Raises:
+        ValueError: it has values below 0 or above the full scale.
+
+    >>> from PIL import Image
+    >>> full_scale_of(Image.fromarray(np.array([[3000]], dtype=np.uint16)))
+    4095.0
+    """
+    if not _is_deep(picture):
+        return None
+    values = np.asarray(picture)
+    low, high = float(values.min()), float(values.max())
+    if picture.mode == "F":
+        scale = 1.0
+    elif full_scale is not None:
+        scale = full_scale
+    else:
+        scale = 2.0 ** min(max(int(max(high, 0)).bit_length(), 8), 16) - 1
+    if not (low >= 0 and high <= scale):
+        kind, scale = ("float grey", "1") if picture.mode == "F" else ("grey", f"{full_scale or 65535:g}, full_scale")
+        raise _Fault(f"expected {kind} values in 0..{scale}, got {low:.6g}..{high:.6g}")
+    return scale
+
+
+@contextlib.contextmanager
+def one_line_faults(raw: RawImage) -> Iterator[None]:
+    """Whatever goes wrong in a decoder becomes a `ValueError` of one line."""
+    image = import_extra("PIL.Image", extra="data")
+    with warnings.catch_warnings():
+        # Pillow warns of odd metadata, which changes nothing here; a picture too large to decode is an error.
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", image.DecompressionBombWarning)
+        try:
+            yield
+        except _Fault as fault:
+            raise fault_of(raw, str(fault)) from None
+        except image.UnidentifiedImageError:
+            raise fault_of(raw, "is not a picture in a format that Pillow knows") from None
+        except (image.DecompressionBombWarning, image.DecompressionBombError):
+            limit = round((image.MAX_IMAGE_PIXELS or 0) / 1e6)
+            raise fault_of(raw, f"has more than {limit} million pixels (PIL.Image.MAX_IMAGE_PIXELS)") from None
+        except MemoryError:
+            raise
+        except Exception as error:  # decoders of strangers' bytes raise many kinds: OSError, SyntaxError, struct.error
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise fault_of(raw, f"cannot be decoded: {reason}") from error
+
+
+class _Fault(ValueError):
+    """What we found wrong ourselves, before a decoder was asked."""
+
+
+def _is_deep(picture: Image.Image) -> bool:
+    return picture.mode in ("I", "F") or picture.mode.startswith("I;16")
+
+
+def _content(raw: RawImage) -> Image.Image | bytes | np.ndarray:
+    """What can be opened again: a file's bytes, or pixels."""
+    if not isinstance(raw, str | os.PathLike):
+        return raw
+    try:
+        return Path(raw).read_bytes()
+    except OSError as error:
+        raise _Fault((error.strerror or "cannot be read").lower()) from error
+
+
+def _identify(content: Image.Image | bytes | np.ndarray) -> Image.Image:
+    """A Pillow picture whose header is read."""
+    image = import_extra("PIL.Image", extra="data")
+    if isinstance(content, bytes):
+        if not content:
+            raise _Fault("is empty (0 bytes)")
+        return image.open(BytesIO(content))
+    if isinstance(content, np.ndarray):
+        is_shape = content.ndim == 2 or (content.ndim == 3 and content.shape[2] in (1, 3, 4))
+        if content.dtype != np.uint8 or not is_shape or content.size == 0:
+            expected = "uint8 of shape (H, W) or (H, W, 1, 3 or 4)"
+            raise _Fault(f"array: expected {expected}, got {content.dtype} of shape {content.shape}")
+        return image.fromarray(np.ascontiguousarray(content[..., 0] if content.shape[2:] == (1,) else content))
+    if not isinstance(content, image.Image):
+        raise _Fault(f"expected a picture, a path, bytes or a uint8 array, got {type(content).__name__}")
+    return content
+
+
+def _turn(picture: Image.Image) -> str | None:
+    """The name of Pillow's transposition that puts the picture upright, if it is not."""
+    try:
+        return _TURNS.get(picture.getexif().get(_ORIENTATION, 1))
+    except Exception:  # broken metadata of a good picture
+        return None

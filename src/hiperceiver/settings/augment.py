@@ -1,0 +1,214 @@
+"""The settings of each augmentation: random changes of training examples. None is on by default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from hiperceiver.settings.base import Count, Ge, Gt, Le, NonNegative, Positive, Settings, Share
+
+Axis = Literal["x", "y", "z", "any"]
+Turns = Annotated[float, Ge(0), Le(0.5)]
+Degrees = Annotated[float, Ge(0), Le(180)]
+Decibels = Annotated[float, Ge(-120), Le(120)]
+PositiveShare = Annotated[float, Gt(0), Le(1)]
+
+
+def _refuse_falling(name: str, bounds: tuple[float, float]) -> None:
+    if bounds[0] > bounds[1]:
+        raise ValueError(f"{name}: expected two numbers, the smaller first, got {bounds}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModalityDropoutSettings(Settings):
+    """Modalities are left out of an example."""
+
+    probability: Share = 0.3
+    """How often each is left out. Where all would be, one of them stays, all equally likely."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropSettings(Settings):
+    """Pictures, clips and masks: a region of random place, size and shape instead of the whole."""
+
+    scale: tuple[PositiveShare, PositiveShare] = (0.2, 1.0)
+    """Smallest and largest share of the area that the grid shows of the whole; the default is masked auto-encoders'
+    custom."""
+    ratio: tuple[Positive, Positive] = (3 / 4, 4 / 3)
+    """Narrowest and widest shape of the region: its width to its height, relative to what the grid shows of the
+    whole."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _refuse_falling("scale", self.scale)
+        _refuse_falling("ratio", self.ratio)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropTimeSettings(Settings):
+    """Signals: a part of the recording or text, at a random place."""
+
+    share: PositiveShare = 0.8
+    """How much of the recording is kept."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeedSettings(Settings):
+    """Signals: played faster or slower."""
+
+    factors: tuple[Positive, Positive] = (0.8, 1.25)
+    """The slowest and the fastest speed; drawn evenly on a logarithmic scale."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _refuse_falling("factors", self.factors)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShiftSettings(Settings):
+    """Signals: earlier or later."""
+
+    share: Share = 0.1
+    """The largest shift either way, as a share of the length; how much is drawn evenly."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TiltSettings(Settings):
+    """Series: the sensor sits at another angle."""
+
+    degrees: Degrees = 30.0
+    """The largest turn; how much is drawn evenly."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GainSettings(Settings):
+    """Signals: louder or softer."""
+
+    decibels: Annotated[float, Ge(0), Le(120)] = 6.0
+    """The largest change either way; how much is drawn evenly. 6 dB doubles or halves."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseSettings(Settings):
+    """Signals: Gaussian noise is added."""
+
+    snr: Decibels = 20.0
+    """Signal to noise ratio in dB, of standard deviations: 20 is noise a tenth as strong as the signal."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DropPointsSettings(Settings):
+    """Point clouds: some points are left out."""
+
+    share: Share = 0.5
+    """The largest share of the points that is left out; how many is drawn evenly for each cloud."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RotateSettings(Settings):
+    """Point clouds: turned about an axis through their middle."""
+
+    axis: Axis = "z"
+    """The axis: the one that points up keeps things upright (z or y, as the files have it); `any` is drawn evenly."""
+    degrees: Degrees = 180.0
+    """The largest turn either way; how much is drawn evenly."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaleSettings(Settings):
+    """Point clouds: stretched along each axis by a factor of its own."""
+
+    factors: tuple[Positive, Positive] = (0.8, 1.25)
+    """Smallest and largest factor, drawn evenly in between."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _refuse_falling("factors", self.factors)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JitterSettings(Settings):
+    """Point clouds: every point moves a little."""
+
+    sigma: NonNegative = 0.01
+    """Standard deviation along each axis, as a share of the distance from the middle to the farthest point."""
+    limit: NonNegative = 0.05
+    """No point moves farther than this along an axis, in the same unit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlipSettings(Settings):
+    """Pictures, clips, volumes and masks: left and right are swapped."""
+
+    probability: Share = 0.5
+    """How often."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TurnSettings(Settings):
+    """Pictures, clips, volumes and masks: turned by 0, 90, 180 or 270 degrees."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandAugmentSettings(Settings):
+    """Pictures and clips: some operations in a row, drawn from fifteen."""
+
+    operations: Count = 4
+    """How many are done, one after the other."""
+    magnitude: Annotated[float, Ge(0), Le(10)] = 5.0
+    """How strongly."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColourSettings(Settings):
+    """Pictures and clips: other brightness, contrast, saturation and hue."""
+
+    brightness: Share = 0.4
+    """Values are multiplied by 1 - this to 1 + this."""
+    contrast: Share = 0.4
+    """So is the distance from the mean grey."""
+    saturation: Share = 0.4
+    """So is the distance from each pixel's grey."""
+    hue: Turns = 0.1
+    """Largest turn of the colour circle either way, in turns. It takes most of the time; 0 saves it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentSettings(Settings):
+    """Random changes of training examples, in their order; `true` takes an augmentation's defaults.
+
+    Those before `flip` are made on what was decoded, the others on what was fitted to the grid.
+    """
+
+    modality_dropout: ModalityDropoutSettings | bool = False
+    """Modalities are left out."""
+    crop: CropSettings | bool = False
+    """Pictures, clips and their masks: a random region."""
+    crop_time: CropTimeSettings | bool = False
+    """Sound, series and texts: a random part."""
+    speed: SpeedSettings | bool = False
+    """Sound and series: faster or slower."""
+    shift: ShiftSettings | bool = False
+    """Sound and series: earlier or later."""
+    tilt: TiltSettings | bool = False
+    """Series of vectors in threes: the sensor sits at another angle."""
+    gain: GainSettings | bool = False
+    """Sound and series: louder or softer."""
+    noise: NoiseSettings | bool = False
+    """Sound and series: noise is added."""
+    drop_points: DropPointsSettings | bool = False
+    """Point clouds: some points are left out."""
+    rotate: RotateSettings | bool = False
+    """Point clouds: turned."""
+    scale: ScaleSettings | bool = False
+    """Point clouds: stretched."""
+    jitter: JitterSettings | bool = False
+    """Point clouds: every point moves a little."""
+    flip: FlipSettings | bool = False
+    """Pictures, clips, volumes and their masks: left and right are swapped."""
+    turn: TurnSettings | bool = False
+    """Pictures, clips, volumes and their masks: quarter turns."""
+    randaugment: RandAugmentSettings | bool = False
+    """Pictures and clips: RandAugment, the Perceiver's recipe."""
+    colour: ColourSettings | bool = False
+    """Pictures and clips: other colours."""
