@@ -199,7 +199,7 @@ def _draw(
     figures = {
         "comparison": draw_comparison(
             [
-                Result(name=name, values=(values["miou"],), is_floor=name.startswith("floor"))
+                Result(name=name, values=(values["miou"],), is_baseline=name.startswith("floor"))
                 for name, values in measured.items()
             ],
             metric="mIoU over 17 land-cover classes",

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from hiperceiver.cli.drawing import Tokens, decoded, reconstruction_figures
+from hiperceiver.cli.drawing import Tokens, decoded, figures_of
 from hiperceiver.data.encoders import (
     AudioEncoder,
     ImageEncoder,
@@ -59,15 +59,13 @@ def test_absent_points_and_steps_and_cells_are_left_out() -> None:
 def test_absent_pixels_stay_and_are_marked() -> None:
     encoder = ImageEncoder(size=4, fit="pad")
     value = decoded(encoder, shown(encoder, np.zeros((2, 4, 3), np.uint8), [0, 4]))
-    assert value.is_absent.sum() == 8
+    assert value.is_padding.sum() == 8
     assert np.argwhere(value.is_masked).tolist() == [[1, 0]]
 
 
 def test_frames_are_named_by_their_times() -> None:
     video = VideoEncoder(size=4, frames=3, frames_per_second=2)
-    (figure,) = reconstruction_figures(
-        video, [shown(video, np.zeros((3, 4, 4, 3), np.uint8), [0], "a.mp4")], title="run"
-    )
+    (figure,) = figures_of(video, [shown(video, np.zeros((3, 4, 4, 3), np.uint8), [0], "a.mp4")], title="run")
     assert [ax.get_title() for ax in figure.axes if ax.get_title()] == ["0.00 s", "0.50 s", "1.00 s"]
     assert figure.get_suptitle() == "run · a.mp4"
 
@@ -75,10 +73,10 @@ def test_frames_are_named_by_their_times() -> None:
 def test_examples_of_which_nothing_is_there_are_left_out() -> None:
     encoder = SeriesEncoder(length=8)
     there = shown(encoder, np.ones(5), [0], "there")
-    absent = there._replace(is_absent=torch.ones(8, dtype=torch.bool), name="absent")
-    (figure,) = reconstruction_figures(encoder, [absent, there])
+    absent = there._replace(is_padding=torch.ones(8, dtype=torch.bool), name="absent")
+    (figure,) = figures_of(encoder, [absent, there])
     assert [ax.get_title(loc="left").partition(" ")[0] for ax in figure.axes] == ["there"]
-    assert reconstruction_figures(encoder, [absent]) == []
+    assert figures_of(encoder, [absent]) == []
 
 
 @pytest.mark.parametrize("kind", ["series", "image", "volume"])
@@ -94,5 +92,5 @@ def test_a_kind_that_nobody_draws_is_drawn_as_tokens(kind: str) -> None:
     tokens = torch.randn(modality.num_tokens, modality.channels)
     is_absent = torch.arange(len(tokens)) >= len(tokens) - 2
     example = Tokens(tokens, tokens, torch.arange(len(tokens)) % 2 == 0, is_absent, "a")
-    (figure,) = reconstruction_figures(encoder, [example])
+    (figure,) = figures_of(encoder, [example])
     figure.canvas.draw()

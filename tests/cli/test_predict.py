@@ -171,7 +171,7 @@ def test_forecasts_go_on_behind_the_end_of_a_file(normalise: str, files: Path, t
     np.save("tail.npy", series(80)[-48:])
     outcome = hip("predict", model, files / "series.npy", "tail.npy", files / "short.csv", "--json", "said.json")
     assert (outcome.code, outcome.err) == (0, "")
-    assert "predictions/short.csv, predictions/short.png: 16 steps foretold from 20 before" in outcome.out
+    assert "predictions/short.csv, predictions/short.png: 16 steps forecast from 20 before" in outcome.out
     said = json.loads(Path("said.json").read_text())
     assert [each["seen_steps"] for each in said] == [48, 48, 20]
     read = SeriesEncoder(length=16, channels=2).read
@@ -185,11 +185,11 @@ def test_forecasts_go_on_behind_the_end_of_a_file(normalise: str, files: Path, t
 def test_forecasts_of_sound_are_samples_and_of_video_pictures(files: Path, tmp_path: Path, hip: Hip) -> None:
     sound = save(tmp_path / "sound", {"kind": "forecasting", "horizon": 100}, "audio")
     outcome = hip("predict", sound, files / "audio.wav")
-    assert "400 steps foretold from 1600 before" in outcome.out
+    assert "400 steps forecast from 1600 before" in outcome.out
     assert len(Path("predictions/audio.csv").read_text().splitlines()) == 401
     video = save(tmp_path / "video", {"kind": "forecasting", "horizon": 1}, "video")
     outcome = hip("predict", video, files / "video.mp4")
-    assert outcome.out == f"{files}/video.mp4: predictions/video.png: 1 step foretold\n"
+    assert outcome.out == f"{files}/video.mp4: predictions/video.png: 1 step forecast\n"
 
 
 # -------------------------------------------------------------------------------------------------- several modalities

@@ -169,7 +169,7 @@ def test_series_by_class(tmp_path: Path, hip: Hip) -> None:
     assert read_model("run/model").encoders["series"]["mean"][1] == pytest.approx(100, abs=3)
 
 
-def test_series_foretold(tmp_path: Path, hip: Hip) -> None:
+def test_series_forecast(tmp_path: Path, hip: Hip) -> None:
     folder = tmp_path / "series"
     for number, content in enumerate(series()):
         write(folder / f"{number}.npy", content)

@@ -4,7 +4,7 @@ from matplotlib.colors import to_hex
 from hiperceiver.plots import style
 from hiperceiver.plots.comparison import Result, draw_comparison
 
-FLOOR = Result(name="colour lookup", values=(0.239,), is_floor=True)
+FLOOR = Result(name="colour lookup", values=(0.239,), is_baseline=True)
 SCRATCH = Result(name="from scratch", values=(0.25, 0.26))
 PRETRAINED = Result(name="pretrained", values=(0.27,))
 

@@ -7,27 +7,27 @@ WAVE = np.stack([np.sin(np.arange(120) / 8), 100 + np.arange(120.0)], axis=1)
 PAST, FUTURE = WAVE[:100], WAVE[100:]
 
 
-def test_each_channel_has_a_chart_with_past_forecast_persistence_and_what_came() -> None:
+def test_each_channel_has_a_chart_with_past_forecast_persistence_and_true_future() -> None:
     persistence = PAST[-1:].repeat(20, 0)
     figure = draw_forecast(PAST, FUTURE + 0.5, future=FUTURE, persistence=persistence, channels=["level", "time"])
     assert len(figure.axes) == 2
     lines = {line.get_label(): line for line in figure.axes[1].lines}
     assert list(lines["past"].get_ydata()) == list(PAST[-60:, 1])
-    assert list(lines["what came"].get_ydata()) == [PAST[-1, 1], *FUTURE[:, 1]]
+    assert list(lines["true future"].get_ydata()) == [PAST[-1, 1], *FUTURE[:, 1]]
     assert list(lines["forecast"].get_xdata()) == list(range(-1, 20))
     assert list(lines["forecast"].get_ydata())[1:] == list(FUTURE[:, 1] + 0.5)
     assert set(lines["persistence"].get_ydata()) == {PAST[-1, 1]}
     texts = [ax.get_title(loc="left") for ax in figure.axes]
     assert texts[1] == f"time · error: forecast 0.5, persistence {np.sqrt(np.mean(np.arange(1, 21) ** 2.0)):.3g}"
-    assert figure.axes[1].get_xlabel() == "steps from the end of what was seen"
-    assert {text.get_text() for text in figure.legends[0].texts} == {"past", "what came", "persistence", "forecast"}
+    assert figure.axes[1].get_xlabel() == "steps from the present"
+    assert {text.get_text() for text in figure.legends[0].texts} == {"past", "true future", "persistence", "forecast"}
 
 
-def test_without_a_future_no_error_is_told_and_a_rate_makes_seconds() -> None:
+def test_without_a_future_no_error_is_shown_and_a_rate_makes_seconds() -> None:
     figure = draw_forecast(PAST[:, :1], FUTURE[:, :1], rate=10)
     (ax,) = figure.axes
     assert ax.get_title(loc="left") == ""
-    assert ax.get_xlabel() == "seconds from the end of what was seen"
+    assert ax.get_xlabel() == "seconds from the present"
     assert ax.lines[-2].get_xdata()[-1] == pytest.approx(1.9)
 
 

@@ -16,13 +16,13 @@ def counts(figure: Any) -> list[list[int]]:
     return [[len(dots._offsets3d[0]) for dots in ax.collections] for ax in figure.axes]
 
 
-def test_input_seen_and_output_of_each_example() -> None:
+def test_input_visible_and_output_of_each_example() -> None:
     clouds = [CLOUD, CLOUD * 2]
     figure = draw_points(clouds, clouds, [HIDDEN, ~HIDDEN], names=["a", "b"], title="Two")
     assert counts(figure) == [[200], [200], [50], [150], [50, 150], [150, 50]]
     assert [ax.get_title() for ax in figure.axes] == ["a", "b", "", "", "", ""]
     texts = [text.get_text() for ax in figure.axes for text in ax.texts if text.get_text()]
-    assert texts == ["input", "seen", "output", "75% hidden · error 0", "25% hidden · error 0"]
+    assert texts == ["input", "visible", "output", "75% hidden · error 0", "25% hidden · error 0"]
     seen, made = figure.axes[4].collections
     assert [to_hex(dots.get_facecolor()[0]) for dots in (seen, made)] == [style.LINES[0], style.LINES[1]]
 
@@ -30,7 +30,7 @@ def test_input_seen_and_output_of_each_example() -> None:
 def test_one_cloud_lies_in_a_row_at_one_scale() -> None:
     long = CLOUD * [9.0, 1.0, 1.0]
     figure = draw_points([long], [long], [HIDDEN])
-    assert [ax.get_title() for ax in figure.axes] == ["input", "seen", "output"]
+    assert [ax.get_title() for ax in figure.axes] == ["input", "visible", "output"]
     for ax in figure.axes:
         room: Any = ax
         sides = [np.ptp(room.get_xlim()), np.ptp(room.get_ylim()), np.ptp(room.get_zlim())]
@@ -68,7 +68,10 @@ def test_of_many_points_some_are_drawn_and_a_single_one_can_be() -> None:
     ("change", "message"),
     [
         ({"inputs": []}, "inputs: expected as many as reconstructions and masks, at least one, got 0, 1 and 1"),
-        ({"inputs": [CLOUD[:, :2]]}, r"inputs, example 0: expected x, y and z of each point, got shape \(200, 2\)"),
+        (
+            {"inputs": [CLOUD[:, :2]], "reconstructions": [CLOUD[:, :2]]},
+            r"inputs, example 0: expected x, y and z of each point, got shape \(200, 2\)",
+        ),
         ({"reconstructions": [CLOUD[:9]]}, r"reconstructions, example 0: expected shape \(200, 3\), got \(9, 3\)"),
         ({"is_masked": [HIDDEN[:9]]}, r"is_masked, example 0: expected bool \(200,\), got bool \(9,\)"),
         ({"names": ["a", "b"]}, "names: expected one for each of 1 examples, got 2"),

@@ -108,16 +108,16 @@ def test_frames_may_have_names() -> None:
     assert [ax.get_title() for ax in figure.axes if ax.get_title()] == ["0.0 s", "0.5 s", "1.0 s"]
 
 
-def test_what_is_absent_is_neither_hidden_nor_counted() -> None:
+def test_what_is_padding_is_neither_hidden_nor_counted() -> None:
     pictures = np.full((2, 4, 4, 1), 0.25)
-    is_absent = np.zeros((2, 4, 4), bool)
-    is_absent[:, 2:] = True
+    is_padding = np.zeros((2, 4, 4), bool)
+    is_padding[:, 2:] = True
     is_masked = np.ones((2, 4, 4), bool)
     is_masked[:, 0] = False
-    figure = draw_reconstructions(pictures, pictures + 0.5, is_masked, is_absent=is_absent)
+    figure = draw_reconstructions(pictures, pictures + 0.5, is_masked, is_padding=is_padding)
     painted = pictures_of(figure)
     assert (painted["masked", 0][:, 0, 0] == [0.25, style.HIDDEN_GREY, 0.25, 0.25]).all()
-    assert np.isnan(painted["error", 0][is_absent[0]]).all()
+    assert np.isnan(painted["error", 0][is_padding[0]]).all()
     assert [ax.get_xlabel() for ax in figure.axes if ax.get_xlabel()] == ["50% hidden\nerror 0.5"] * 2
 
 
@@ -150,7 +150,7 @@ def test_error_of_nothing_hidden_is_not_a_number() -> None:
         ),
         ({"is_masked": np.zeros((3, 6, 7), bool)}, r"is_masked: expected bool \(B, \*grid\) = \(3, 6, 8\), got bool"),
         ({"is_masked": np.zeros((3, 6, 8))}, r"is_masked: expected bool .* got float64"),
-        ({"is_absent": np.zeros((3, 6, 7), bool)}, r"is_absent: expected bool \(B, \*grid\) = \(3, 6, 8\), got bool"),
+        ({"is_padding": np.zeros((3, 6, 7), bool)}, r"is_padding: expected bool \(B, \*grid\) = \(3, 6, 8\), got bool"),
         ({"frame_names": ["one"]}, "frame_names: expected one for each of no frame, got 1"),
         ({"names": ["one"]}, "names: expected one for each of 3 examples, got 1"),
         ({"max_columns": 0}, "max_columns: expected a whole number >= 1, got 0"),

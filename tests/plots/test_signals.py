@@ -23,7 +23,7 @@ def test_hidden_spans_are_shaded_and_the_reconstruction_is_drawn_only_there() ->
     assert ax.get_title(loc="left") == "31% hidden · error 0.1"
     assert ax.get_xlabel() == "step"
     labels = [text.get_text() for text in figure.legends[0].texts]
-    assert labels == ["input", "what the model saw", "reconstruction of the rest", "hidden"]
+    assert labels == ["input", "visible", "reconstruction", "hidden"]
 
 
 def test_channels_lie_above_each_other_each_at_its_own_scale() -> None:

@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from closeness import assert_close, terms_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -268,7 +269,7 @@ def test_loss_is_the_literal_one(make_model, two_modalities, loss_on, normalisat
         weight = (weights or {}).get(name, 1.0)
         total, weight_sum = total + weight * np.mean(errors), weight_sum + weight
     loss, logs = task.loss(batch)
-    assert loss.item() == pytest.approx(total / weight_sum, rel=1e-4)
+    assert_close(loss, total / weight_sum, terms=terms_of(task.model), dtype=torch.float32)
     assert {name: value.item() for name, value in logs.items()} == pytest.approx(expected, rel=1e-4)
     assert not any(value.requires_grad for value in logs.values())
 
@@ -290,8 +291,8 @@ def test_comparing_some_hidden_tokens_is_the_same_on_average(make_model, two_mod
     model.zero_grad()
 
     found, found_logs = task.train().loss(batch)
-    torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(found_logs, logs)
+    assert_close(found, expected, terms=terms_of(task.model))
+    assert_close(found_logs, logs, terms=terms_of(task.model))
     found.backward()
     for name, gradient in gradients.items():
         torch.testing.assert_close(model.get_parameter(name).grad, gradient, rtol=1e-4, atol=1e-6)
@@ -362,7 +363,7 @@ def test_group_wise_terms_compile_without_graph_breaks(make_model, two_modalitie
     torch.manual_seed(5)
     expected = task.terms(batch)
     torch.manual_seed(5)
-    torch.testing.assert_close(compiled(batch), expected)
+    assert_close(compiled(batch), expected, terms=terms_of(task.model))
 
 
 def test_overfits_four_examples(make_model):
@@ -474,7 +475,7 @@ def test_predictions_are_in_the_units_of_the_input_and_know_only_what_is_visible
         expected = raw[b]
         if axes is not None:
             expected = raw[b] * visible.std(dim=axes, correction=0) + visible.mean(dim=axes)
-        torch.testing.assert_close(prediction.reconstruction["image"][b], expected, rtol=1e-4, atol=1e-5)
+        assert_close(prediction.reconstruction["image"][b], expected, terms=terms_of(task.model))
     hidden = mask.is_masked["image"][..., None]
     batch.inputs["image"] = torch.where(hidden, 1e6, batch.inputs["image"])
     again = task.predict(batch, generator())
@@ -509,7 +510,7 @@ def test_coordinates_that_are_positions_are_told_and_not_judged(normalisation):
     is_counted = is_masked & is_real
     loss = ((x - y)[is_counted] ** 2).mean()
     explained = 1 - loss / x[is_counted].var(axis=0).mean()
-    assert task.loss(batch)[0].item() == pytest.approx(loss, rel=1e-4)
+    assert_close(task.loss(batch)[0], loss, terms=terms_of(task.model), dtype=torch.float32)
     metrics = task.make_metrics()
     task.update(metrics, batch)
     results = {name: value.item() for name, value in metrics.compute().items()}
@@ -556,11 +557,11 @@ def test_examples_may_each_lack_another_modality(make_model, two_modalities):
                 each.append((prediction.reconstruction[name][b] - batch.inputs[name][b])[is_masked].square())
         errors[name] = torch.cat(each).mean().item()
     expected = (2 * errors["image"] + errors["sound"]) / 3
-    assert task.loss(batch)[0].item() == pytest.approx(expected, rel=1e-4)
+    assert_close(task.loss(batch)[0], expected, terms=terms_of(task.model), dtype=torch.float32)
     metrics = task.make_metrics()
     task.update(metrics, batch)
     results = metrics.compute()
-    assert results["loss"].item() == pytest.approx(expected, rel=1e-4)
+    assert_close(results["loss"], expected, terms=terms_of(task.model), dtype=torch.float32)
     assert all(value.isfinite() for value in results.values())
 
 

@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from closeness import assert_close, terms_of
 
 from hiperceiver.modality import Batch, Modality
 from hiperceiver.tasks import Segmentation, SegmentationConfig
@@ -53,7 +54,7 @@ def test_logits_are_the_head_of_the_model_s_readout(make_model, two_modalities, 
     if own_embedding:
         x = x + embedded
     expected = task.head(plan.spans[labelled].to_tokens(plan.split(x)[labelled]))
-    torch.testing.assert_close(task.logits(batch), expected, rtol=1e-4, atol=1e-5)
+    assert_close(task.logits(batch), expected, terms=terms_of(task.model))
     assert expected.shape == (3, two_modalities[labelled].num_tokens, 5)
 
 
@@ -194,7 +195,7 @@ def test_prediction_is_the_most_probable_class(make_model):
     task = make_task(make_model)
     prediction = task.predict(make_batch(task))
     assert prediction.probabilities.shape == (3, 50, 5)
-    assert torch.allclose(prediction.probabilities.sum(dim=-1), torch.ones(3, 50))
+    assert_close(prediction.probabilities.sum(dim=-1), torch.ones(3, 50), terms=terms_of(task.model))
     assert torch.equal(prediction.label, prediction.probabilities.argmax(dim=-1))
     assert not prediction.probabilities.requires_grad
 
@@ -226,7 +227,7 @@ def test_terms_compile_without_graph_breaks(make_model, two_modalities, architec
     task = make_task(make_model, architecture, modalities=two_modalities, input_modality="sound")
     batch = make_batch(task, has_absent=True)
     terms = torch.compile(task.terms, backend="eager", fullgraph=True)(batch)
-    torch.testing.assert_close(terms, task.terms(batch))
+    assert_close(terms, task.terms(batch), terms=terms_of(task.model))
 
 
 @pytest.mark.parametrize(

@@ -5,16 +5,17 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hiperceiver.cli.errors import UserError, renamed
-from hiperceiver.cli.models import run_settings
+from hiperceiver.cli.models import run_folder, run_settings
 from hiperceiver.data.augment import augmentations_from_settings
 from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.encoders import encoder_from_dict
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.example import ExampleDataset
-from hiperceiver.data.members import choose
+from hiperceiver.data.members import Changes, choose, read_members, what_changed
 from hiperceiver.data.record import Table
 from hiperceiver.data.sources import Found, find_source, open_source
 from hiperceiver.data.sources.source import Source
@@ -22,6 +23,7 @@ from hiperceiver.data.streamed import StreamedExamples
 from hiperceiver.data.subsets import Joined, WithAbsent
 from hiperceiver.settings.commands import DataSettings, EvaluateSettings, PlotSettings, SourceSettings
 from hiperceiver.tasks import Task
+from hiperceiver.training.folder import RunFolder
 
 SPLIT = ("split_seed", "split_rule")
 """Settings of a run that go along with its model."""
@@ -74,6 +76,9 @@ def open_data_for(task: Task, settings: EvaluateSettings | PlotSettings) -> Sour
         reading = dataclasses.replace(reading, modalities=tuple(encoders))
     classes = task.classes if task.has_classes else ()
     source = _open(reading, data, task=task.target_kind, encoders=encoders, classes=classes)
+    folder = run_folder(name)
+    if folder is not None and settings.data is None and (changes := changes_since(folder, source)):
+        print(f"hip: note: the data have changed since {name} was trained: {changes}", file=sys.stderr)
     for each, modality in source.modalities.items():
         if task.model.modalities.get(each) != modality:
             shape = " x ".join(str(n) for n in (*modality.grid, modality.channels))
@@ -103,6 +108,12 @@ def _open(settings: SourceSettings, data: str | Found, **options: Any) -> Source
     }
     with renamed(names):
         return open_source(data, **reading, **own, **{name: value for name, value in options.items() if value})
+
+
+def changes_since(folder: Path, source: Source) -> Changes:
+    """How the data differ from what a run kept of them."""
+    members = read_members(RunFolder(folder).members)
+    return Changes() if members is None else what_changed(members, source.members)
 
 
 def with_absent(source: Source, task: Task) -> Source:

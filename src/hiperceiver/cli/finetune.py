@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 from typing import Any
 
-from hiperceiver.cli.data import SPLIT, find_data, open_data, own_encoders, with_train_share
+from hiperceiver.cli.data import SPLIT, changes_since, find_data, open_data, own_encoders, with_train_share
 from hiperceiver.cli.errors import UserError
 from hiperceiver.cli.evaluate import Report, measure_and_print
-from hiperceiver.cli.models import read_saved, run_settings, with_settings
+from hiperceiver.cli.models import read_saved, run_folder, run_settings, with_settings
 from hiperceiver.cli.results import write_json
 from hiperceiver.cli.runs import train_and_report
 from hiperceiver.cli.tables import quantity
@@ -27,8 +28,7 @@ DEFAULT_MODEL = "hip-micro"
 
 def run(settings: FinetuneSettings) -> int:
     """Train a task, or go on with a run."""
-    if settings.pretrained is not None:
-        settings = settings.with_run(run_settings(settings.pretrained), *SPLIT)
+    settings, pretraining = _with_its_split(settings)
     found = find_data(settings)
     kind = settings.task or found.task
     if kind == "none":
@@ -39,6 +39,8 @@ def run(settings: FinetuneSettings) -> int:
         if settings.colours not in (None, getattr(encoder, "colours", settings.colours)):
             raise UserError(f"--colours: {settings.pretrained} takes {name!r} otherwise, got {settings.colours}")
     source = open_data(settings, found, task=TASKS[kind].target_kind, encoders=encoders)
+    if pretraining is not None and (changes := changes_since(pretraining, source)).moved:
+        print(f"hip: note: the splits are not those of {settings.pretrained}: {changes}", file=sys.stderr)
     source = with_train_share(source, settings.train_share, seed=settings.split_seed or 0)
     seed_everything(settings.seed)
     task = _make_task(kind, settings, source, _config(settings, saved))
@@ -57,6 +59,17 @@ def run(settings: FinetuneSettings) -> int:
         report = measure_and_print(task, source, Report(subject=str(folder), split="test"), settings)
         write_json(str(folder / "test.json"), report)
     return code
+
+
+def _with_its_split(settings: FinetuneSettings) -> tuple[FinetuneSettings, Path | None]:
+    """The settings with the split of the run that is started from, and its folder, if it is of the same data."""
+    folder = None if settings.pretrained is None else run_folder(settings.pretrained)
+    run = {} if folder is None else run_settings(str(folder))
+    if run.get("data") != settings.with_absolute_paths().data:
+        return settings, None
+    if settings.split_seed is None and (seed := run.get("split_seed")) is not None:
+        print(f"the splits are those of {settings.pretrained}: --split-seed {seed}")
+    return settings.with_run(run, *SPLIT), folder
 
 
 def _config(settings: FinetuneSettings, saved: SavedModel | None) -> PerceiverConfig:

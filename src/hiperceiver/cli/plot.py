@@ -1,34 +1,30 @@
-"""`hip plot`: what a run or a saved model looks like."""
+"""`hip plot`: pictures of a run or a saved model."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from matplotlib.figure import Figure
 
 from hiperceiver.cli.data import open_data_for
-from hiperceiver.cli.drawing import Tokens, decoded, reconstruction_figures
+from hiperceiver.cli.drawing import PICTURES
 from hiperceiver.cli.errors import UserError, describe, one_line
 from hiperceiver.cli.models import locate, read_saved, read_task, run_folder
 from hiperceiver.data.collate import collate
-from hiperceiver.data.encoders import AudioEncoder, SeriesEncoder
 from hiperceiver.data.example import Example, ExampleDataset
 from hiperceiver.data.sources.source import Source
 from hiperceiver.model import load_model
 from hiperceiver.model.positions import CoordinatePositions
 from hiperceiver.plots.arrays import spread_indices
 from hiperceiver.plots.curves import draw_curves
-from hiperceiver.plots.forecasts import draw_forecast
 from hiperceiver.plots.positions import draw_components, draw_similarity
-from hiperceiver.plots.segmentation import draw_segmentation
 from hiperceiver.plots.style import save_picture
 from hiperceiver.settings.commands import PlotSettings
-from hiperceiver.tasks import Forecasting, MaskedAutoencoding, Segmentation
 
 Pictures = Iterator[tuple[str, Figure]]
 """Names of files without their ending, and what is in them."""
@@ -113,101 +109,33 @@ def _positions(subject: _Subject) -> Pictures:
         yield f"positions-{name}-components", draw_components(table, grid, title=title)
 
 
-def _reconstructions(subject: _Subject) -> Pictures:
+def _answers(kind: str, subject: _Subject) -> Pictures:
+    """Pictures of what the task answers on some examples."""
     task = read_task(subject.settings.checkpoint)
-    if not isinstance(task, MaskedAutoencoding):
-        raise _NothingToDraw(f"{subject.settings.checkpoint} was trained for {task.kind}, it reconstructs nothing")
+    drawings = {name: drawn for name, drawn in task.drawings.items() if drawn.kind == kind}
+    if not drawings:
+        raise _NothingToDraw(f"{subject.settings.checkpoint} was trained for {task.kind}, it has no {kind} to draw")
     source = _source(subject)
+    if task.input_modality is not None and task.input_modality not in source.encoders:
+        raise UserError(f"--data: expected {task.input_modality!r} in {source.name}, got {', '.join(source.encoders)}")
     examples = _examples(source, subject.settings)
-    prediction = task.predict(collate(examples))
-    title = f"{_title(subject)}, {task.config.mask_ratio:.0%} hidden ({task.config.mask_strategy})"
-    for name, encoder in source.encoders.items():
-        hidden = prediction.is_masked[name]
-        tokens = _tokens(examples, name, prediction.reconstruction[name], hidden)
-        yield from _numbered(f"reconstructions-{name}", reconstruction_figures(encoder, tokens, title=title))
-
-
-def _forecasts(subject: _Subject) -> Pictures:
-    task = read_task(subject.settings.checkpoint)
-    if not isinstance(task, Forecasting):
-        raise _NothingToDraw(f"{subject.settings.checkpoint} was trained for {task.kind}, it foretells nothing")
-    source = _source(subject)
-    examples, name = _examples(source, subject.settings), task.input_modality
-    if name not in source.encoders:
-        raise UserError(f"--data: {source.name} has no {name!r}, which is foretold")
-    encoder, batch = source.encoders[name], collate(examples)
-    forecast, persistence = task.predict(batch).forecast, task.persistence(batch)
-    inputs = batch.inputs[name]
-    num_seen = inputs.shape[1] - forecast.shape[1]
-    whole, repeated = (torch.cat([inputs[:, :num_seen], future], dim=1) for future in (forecast, persistence))
-    is_future = (torch.arange(inputs.shape[1]) >= num_seen).expand(len(inputs), -1)
-    foretold = _tokens(examples, name, whole, is_future)
-    if not isinstance(encoder, AudioEncoder | SeriesEncoder):
-        yield from _numbered(f"forecasts-{name}", reconstruction_figures(encoder, foretold, title=_title(subject)))
-        return
-    figures = []
-    for each, last in zip(foretold, repeated, strict=True):
-        value = decoded(encoder, each)
-        at = num_seen * (encoder.samples_per_token if isinstance(encoder, AudioEncoder) else 1)
-        if len(value.inputs) <= at:
-            continue  # too short: nothing came that could be compared
-        figures.append(
-            draw_forecast(
-                value.inputs[:at],
-                encoder.to_value(each.reconstruction)[at:],
-                future=value.inputs[at:],
-                persistence=encoder.to_value(last)[at:],
-                rate=encoder.rate if isinstance(encoder, AudioEncoder) else None,
-                title=f"{_title(subject)} · {each.name}",
-            )
-        )
-    if not figures:
-        raise UserError(f"--data: no example of {source.name} is so long that it reaches into the future")
-    yield from _numbered(f"forecasts-{name}", figures)
-
-
-def _tokens(examples: Sequence[Example], name: str, said: torch.Tensor, is_masked: torch.Tensor) -> list[Tokens]:
-    """A modality of each example, with what was said of it."""
-    return [
-        Tokens(example.inputs[name], made, hidden, example.is_padding.get(name), example.name)
-        for example, made, hidden in zip(examples, said, is_masked, strict=True)
-    ]
-
-
-def _numbered(name: str, figures: Sequence[Figure]) -> Pictures:
-    """Names of a modality's pictures: with a number if there are several."""
-    for number, figure in enumerate(figures, 1):
-        yield name if len(figures) == 1 else f"{name}-{number}", figure
-
-
-def _segmentations(subject: _Subject) -> Pictures:
-    task = read_task(subject.settings.checkpoint)
-    if not isinstance(task, Segmentation):
-        raise _NothingToDraw(f"{subject.settings.checkpoint} was trained for {task.kind}, it segments nothing")
-    source = _source(subject)
-    examples = _examples(source, subject.settings)
-    name = task.input_modality
-    encoder, grid = source.encoders[name], source.modalities[name].grid
-    predicted = task.predict(collate(examples)).label.view(-1, *grid)
-    labels = torch.stack([example.targets["segmentation"] for example in examples]).view(-1, *grid)
-    yield (
-        "segmentations",
-        draw_segmentation(
-            np.stack([encoder.to_value(example.inputs[name]) for example in examples]),
-            predicted,
-            source.classes,
-            labels=labels,
-            title=_title(subject),
-        ),
-    )
+    answers = list(task.answers(collate(examples)))
+    title = ", ".join(part for part in (_title(subject), task.drawing_note) if part)
+    for name in (each for each in source.encoders if each in drawings):
+        picture = PICTURES[drawings[name]]
+        drawn = [each for answer in answers for each in answer.drawn if each.modality == name]
+        try:
+            figures = picture.draw(source.encoders[name], examples, drawn, title=title)
+        except ValueError as error:
+            raise UserError(f"--data: {source.name}: {error}") from None
+        for number, figure in enumerate(figures, 1):
+            yield picture.file_name.format(name) + (f"-{number}" if len(figures) > 1 else ""), figure
 
 
 KINDS: dict[str, Callable[[_Subject], Pictures]] = {
     "curves": _curves,
     "positions": _positions,
-    "reconstruction": _reconstructions,
-    "segmentation": _segmentations,
-    "forecast": _forecasts,
+    **{drawn.kind: partial(_answers, drawn.kind) for drawn in PICTURES},
 }
 """What `--kind` may say, beside `all`."""
 
@@ -222,7 +150,7 @@ def _source(subject: _Subject) -> Source:
 def _examples(source: Source, settings: PlotSettings) -> list[Example]:
     """A few readable examples, evenly spread over the split."""
     names = (settings.split, "test", "validation", "train")
-    # A stream has no places to look at.
+    # A stream has no examples by number.
     parts = [part for name in names if isinstance(part := source.splits.get(name), ExampleDataset) and len(part)]
     if not parts:
         raise UserError(f"--data: {source.name} has no examples that can be drawn")

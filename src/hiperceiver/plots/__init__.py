@@ -6,13 +6,13 @@ belongs to no window and no pyplot state; `hiperceiver.plots.style.save_picture`
 
 | module | what it draws |
 | --- | --- |
-| `reconstructions` | what a masked auto-encoder saw and made of it: pictures, videos, volumes |
+| `reconstructions` | input, visible part, reconstruction and error: pictures, videos, volumes |
 | `signals` | the same of lines: sound, series, feature vectors |
 | `points` | the same of clouds of points |
 | `texts` | the same of texts and other bytes |
-| `forecasts` | past, forecast and what came, of a series |
-| `positions` | what a position table has learned: similarity maps and principal components |
+| `forecasts` | past, forecast and true future of a series |
+| `positions` | position tables: similarity maps and principal components |
 | `curves` | losses and metrics over training steps, of one run or several |
 | `segmentation` | input, label and prediction side by side; a prediction as a picture with a palette |
-| `comparison` | results beside each other, with their spread |
+| `comparison` | results side by side, with their spread |
 """

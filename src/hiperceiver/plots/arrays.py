@@ -1,13 +1,14 @@
-"""What comes in: arrays or tensors of any device and type become NumPy arrays whose shape was checked."""
+"""Arrays or tensors of any device and type as NumPy arrays of a checked shape."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 MOST_POINTS = 2000
-"""A line shows no more stretches than this: about one for each pixel of a wide picture."""
+"""A line shows at most so many stretches: about one for each pixel of a wide picture."""
 
 
 def as_array(values: Any, name: str, *, ndim: int | tuple[int, ...], legend: str) -> np.ndarray:
@@ -28,8 +29,8 @@ def as_array(values: Any, name: str, *, ndim: int | tuple[int, ...], legend: str
             values = values.float()
         values = values.numpy()
     array = np.asarray(values)
-    wanted = (ndim,) if isinstance(ndim, int) else ndim
-    if array.ndim not in wanted or 0 in array.shape:
+    accepted = (ndim,) if isinstance(ndim, int) else ndim
+    if array.ndim not in accepted or 0 in array.shape:
         raise ValueError(f"{name}: expected shape {legend} with no empty axis, got {array.shape}")
     return array
 
@@ -50,6 +51,53 @@ def as_mask(values: Any, name: str, *, shape: tuple[int, ...], legend: str) -> n
     return array
 
 
+Example = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Input, reconstruction of the same shape, and mask."""
+
+
+def checked_examples(
+    inputs: Sequence[Any],
+    reconstructions: Sequence[Any],
+    is_masked: Sequence[Any],
+    names: Sequence[str],
+    *,
+    ndim: int,
+    legend: str,
+    mask_ndim: int | tuple[int, ...] = 1,
+) -> list[Example]:
+    """Examples that may differ in size: arrays of one shape each, and a bool mask over their first axes.
+
+    Raises:
+        ValueError: There is no example, the numbers differ, or shapes do not match.
+    """
+    if not len(inputs) or not len(inputs) == len(reconstructions) == len(is_masked):
+        counts = f"{len(inputs)}, {len(reconstructions)} and {len(is_masked)}"
+        raise ValueError(f"inputs: expected as many as reconstructions and masks, at least one, got {counts}")
+    check_names(names, len(inputs))
+    examples = []
+    for number, arrays in enumerate(zip(inputs, reconstructions, is_masked, strict=True)):
+        where = f"example {number}"
+        x = as_array(arrays[0], f"inputs, {where}", ndim=ndim, legend=legend)
+        made = as_array(arrays[1], f"reconstructions, {where}", ndim=ndim, legend=legend)
+        if made.shape != x.shape:
+            raise ValueError(f"reconstructions, {where}: expected shape {x.shape}, got {made.shape}")
+        hidden = as_array(arrays[2], f"is_masked, {where}", ndim=mask_ndim, legend=legend)
+        if hidden.dtype != bool or hidden.shape != x.shape[: hidden.ndim]:
+            counts = (mask_ndim,) if isinstance(mask_ndim, int) else mask_ndim
+            expected = " or ".join(str(x.shape[:k]) for k in counts)
+            raise ValueError(f"is_masked, {where}: expected bool {expected}, got {hidden.dtype} {hidden.shape}")
+        examples.append((x, made, hidden))
+    return examples
+
+
+def check_names(names: Sequence[str], num_examples: int, *, max_columns: int = 1) -> None:
+    """Refuse another number of names than of examples, unless there are none."""
+    if names and len(names) != num_examples:
+        raise ValueError(f"names: expected one for each of {num_examples} examples, got {len(names)}")
+    if max_columns < 1:
+        raise ValueError(f"max_columns: expected a whole number >= 1, got {max_columns!r}")
+
+
 def spread_indices(length: int, count: int) -> list[int]:
     """At most `count` different indices, evenly spread over `range(length)` and away from its ends.
 
@@ -63,7 +111,7 @@ def spread_indices(length: int, count: int) -> list[int]:
 
 
 def envelope(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Places and values of a line that looks like `values` (M,) with few points: least and greatest of each stretch."""
+    """Indices and values of a line that looks like `values` (M,) with few points: extremes of each stretch."""
     num_tokens = len(values)
     if num_tokens <= 2 * MOST_POINTS:
         return np.arange(num_tokens), values
@@ -71,7 +119,7 @@ def envelope(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     full = np.full(-(-num_tokens // width) * width, np.nan)
     full[:num_tokens] = values
     stretches = full.reshape(-1, width)
-    places = (np.arange(len(stretches)) * width)[:, None] + np.array([0.25, 0.75]) * width
-    # fmin and fmax pass over NaN, and say NaN only where there is nothing else.
+    indices = (np.arange(len(stretches)) * width)[:, None] + np.array([0.25, 0.75]) * width
+    # NaN is left out, unless there is nothing else.
     ends = np.stack([np.fmin.reduce(stretches, axis=1), np.fmax.reduce(stretches, axis=1)], axis=1)
-    return places.reshape(-1), ends.reshape(-1)
+    return indices.reshape(-1), ends.reshape(-1)

@@ -1,4 +1,4 @@
-"""Results beside each other: a bar for each, with the spread over its runs, and the floors that they must beat."""
+"""Results side by side: a bar for each, with the spread over its runs, and the baselines to beat."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _PALE = "#8fbdd3"
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What one way of doing it came to.
+    """The result of one method.
 
     >>> Result(name="pretrained", values=(0.26, 0.28)).mean
     0.27
     """
 
     name: str
-    """What the bar is called."""
+    """Of the bar."""
     values: tuple[float, ...]
-    """One value for each run (seed) of it."""
-    is_floor: bool = False
+    """One for each run (seed)."""
+    is_baseline: bool = False
     """Whether it is a cheap baseline that the others must beat."""
 
     def __post_init__(self) -> None:
@@ -40,7 +40,7 @@ class Result:
 
     @property
     def spread(self) -> float | None:
-        """Standard deviation over the runs; None for a single run, of which nothing can be said."""
+        """Standard deviation over the runs; None for a single run."""
         return statistics.stdev(self.values) if len(self.values) > 1 else None
 
 
@@ -49,17 +49,17 @@ def draw_comparison(
 ) -> Figure:
     """A horizontal bar for each result, in the order given, from zero; dots are runs, whiskers a standard deviation.
 
-    The best result that is no floor is accented. Floors are grey, with a dashed line to compare the others with.
+    The best result that is no baseline is accented. Baselines are grey, with a dashed line to compare the others with.
 
     >>> results = [
-    ...     Result(name="colour lookup", values=(0.239,), is_floor=True),
+    ...     Result(name="colour lookup", values=(0.239,), is_baseline=True),
     ...     Result(name="pretrained", values=(0.262, 0.270)),
     ... ]
     >>> figure = draw_comparison(results, metric="mIoU")
 
     Args:
         results: From top to bottom.
-        metric: Name of what is measured, with its unit.
+        metric: With its unit.
         title: Above the figure.
         note: Below the figure, in small type: where the numbers come from.
         digits: Digits after the point.
@@ -72,7 +72,7 @@ def draw_comparison(
         raise ValueError("results: expected at least one, got none")
     if best not in {"highest", "lowest"}:
         raise ValueError(f"best: expected highest or lowest, got {best!r}")
-    contenders = [result for result in results if not result.is_floor]
+    contenders = [result for result in results if not result.is_baseline]
     winner = (max if best == "highest" else min)(contenders, key=lambda result: result.mean) if contenders else None
 
     figure = style.new_figure(6.5, 0.48 * len(results) + 0.9)
@@ -84,7 +84,7 @@ def draw_comparison(
     ax.set_yticks(range(len(results)), style.legend_texts([result.name for result in results], longest=44))
     ax.set_ylim(len(results) - 0.4, -0.6)
     for row, result in enumerate(results):
-        colour = style.ACCENT if result is winner else style.NEUTRAL if result.is_floor else _PALE
+        colour = style.ACCENT if result is winner else style.NEUTRAL if result.is_baseline else _PALE
         ax.barh(row, result.mean, height=0.62, color=colour)
         reach = max(0.0, result.mean, *result.values)
         text = f"{result.mean:.{digits}f}"
@@ -98,7 +98,7 @@ def draw_comparison(
         ax.annotate(
             text, (reach, row), **offset, va="center", fontsize=style.LABEL_SIZE, color=style.INK, weight=weight
         )
-        if result.is_floor and contenders:
+        if result.is_baseline and contenders:
             ax.axvline(result.mean, color=style.SOFT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=3)
     ax.margins(x=0.02)
     style.add_title(figure, title, note)

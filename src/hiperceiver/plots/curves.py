@@ -32,7 +32,7 @@ _SPLITS = {
 _NAME = re.compile(rf"^(?:({'|'.join(_SPLITS)})[/_.])?(.+?)(_step|_epoch)?$")
 _BOOKKEEPING = {"step", "epoch"}
 _SPLIT_COLOURS = {"validation": style.LINES[0], "train": style.LINES[1], "test": style.LINES[2], "": style.SOFT}
-"""In the order in which they are named; the last is for columns that say no split."""
+"""In the order of the legend; the last is for columns without a split."""
 _FEW = 25
 """A curve of at most so many points has a dot at each."""
 _NOISY = 60
@@ -41,8 +41,8 @@ _LOG_FACTOR = 30
 """Positive values that span more than this factor get a logarithmic axis."""
 
 
-class _Place(NamedTuple):
-    """Where a column is drawn: which axes, and as what kind of line."""
+class _Column(NamedTuple):
+    """What a column's name says."""
 
     metric: str
     split: str
@@ -50,9 +50,9 @@ class _Place(NamedTuple):
 
 
 def read_metrics(path: str | Path) -> dict[str, Curve]:
-    """Curves of a run from the `metrics.csv` that Lightning's CSVLogger writes.
+    """Curves of a run from its `metrics.csv`.
 
-    Left out are gaps, cells that are no numbers, columns without any value, and a last line that was cut off while it
+    Left out are gaps, cells that are not numbers, columns without any value, and a last line that was cut off while it
     was written.
 
     Args:
@@ -82,7 +82,7 @@ def read_metrics(path: str | Path) -> dict[str, Curve]:
         step = cells.get("step", float(number))
         for name in points:
             if not math.isnan(step) and not math.isnan(cells[name]):
-                points[name][step] = cells[name]  # a resumed run writes a step again; what it wrote last counts
+                points[name][step] = cells[name]  # a resumed run writes a step again; the last counts
     curves = {}
     for name, values in points.items():
         if values:
@@ -98,7 +98,7 @@ def draw_curves(
 ) -> Figure:
     """One chart for each metric, with training and validation in the same axes, and all runs that have it.
 
-    A column's split is read off its beginning (`train/loss`, `val_loss`). Of a column that Lightning logs by step and
+    A column's split is read off its beginning (`train/loss`, `val_loss`). Of a column that is logged by step and
     by epoch, the steps are drawn. Long curves are drawn faintly, with a smoothed line on top. Positive values that span
     more than a factor of 30 get a logarithmic axis. Values that are not finite leave a gap.
 
@@ -114,7 +114,7 @@ def draw_curves(
         title: Above the figure.
 
     Raises:
-        ValueError: There is no run, a run has no metrics, or none has a metric that was asked for.
+        ValueError: There is no run, a run has no metrics, or none has a requested metric.
         OSError: A file cannot be read.
     """
     if isinstance(runs, str | Path):
@@ -135,12 +135,12 @@ def draw_curves(
     for ax in axes.flat[len(chosen) :]:
         ax.set_axis_off()
     shown = {split for metric in chosen for _, split in panels[metric]}
-    look = _Look(list(runs), [split for split in _SPLIT_COLOURS if split in shown])
+    lines = _LineStyle(list(runs), [split for split in _SPLIT_COLOURS if split in shown])
     for k, (ax, metric) in enumerate(zip(axes.flat, chosen, strict=False)):
         has_none_below = k + columns >= len(chosen)
         style.as_chart_axes(ax, title=metric, x="step" if has_none_below else "")
-        _draw_panel(ax, panels[metric], look, is_measured=not _is_bookkeeping(metric))
-    if entries := look.legend():
+        _draw_panel(ax, panels[metric], lines, is_measured=not _is_bookkeeping(metric))
+    if entries := lines.legend():
         style.add_legend(figure, list(entries.values()), list(entries), columns=min(len(entries), 2 * columns))
     style.add_title(figure, title)
     return figure
@@ -153,22 +153,22 @@ def _number(cell: str) -> float:
         return math.nan
 
 
-def _place(column: str) -> _Place:
+def _parsed(column: str) -> _Column:
     match = _NAME.match(column)
     assert match is not None, "the pattern matches every name that is not empty"
     split, metric, grain = match.groups()
-    return _Place(metric, _SPLITS.get(split or "", ""), grain or "")
+    return _Column(metric, _SPLITS.get(split or "", ""), grain or "")
 
 
 def _panels(curves: Mapping[str, Mapping[str, Curve]]) -> dict[str, dict[tuple[str, str], Curve]]:
     """Metric -> (run, split) -> curve."""
     panels: dict[str, dict[tuple[str, str], Curve]] = {}
     for run, columns in curves.items():
-        places = {column: _place(column) for column in columns}
-        for column, place in places.items():
-            if place.grain == "_epoch" and place._replace(grain="_step") in places.values():
+        parsed = {column: _parsed(column) for column in columns}
+        for column, parts in parsed.items():
+            if parts.grain == "_epoch" and parts._replace(grain="_step") in parsed.values():
                 continue
-            panels.setdefault(place.metric, {})[run, place.split] = columns[column]
+            panels.setdefault(parts.metric, {})[run, parts.split] = columns[column]
     return panels
 
 
@@ -177,11 +177,11 @@ def _is_bookkeeping(metric: str) -> bool:
 
 
 def _rank(metric: str) -> tuple[int, str]:
-    """Losses first, then what is measured, then learning rates and the like."""
+    """Losses first, then metrics, then learning rates and the like."""
     return (0 if "loss" in metric else 2 if _is_bookkeeping(metric) else 1), metric
 
 
-class _Look:
+class _LineStyle:
     """Colour and dashes of every curve: with one run colours tell splits apart, with several they tell runs apart."""
 
     def __init__(self, runs: Sequence[str], splits: Sequence[str]) -> None:
@@ -208,14 +208,14 @@ class _Look:
         return entries
 
 
-def _draw_panel(ax: Axes, panel: Mapping[tuple[str, str], Curve], look: _Look, *, is_measured: bool) -> None:
+def _draw_panel(ax: Axes, panel: Mapping[tuple[str, str], Curve], lines: _LineStyle, *, is_measured: bool) -> None:
     for (run, split), (steps, values) in panel.items():
         values = np.where(np.isfinite(values), values, np.nan)
-        colour, dashes = look.colour(run, split), look.dashes(split)
+        colour, dashes = lines.colour(run, split), lines.dashes(split)
         if is_measured and len(values) > _NOISY:
-            places, outline = envelope(values)
-            places = np.interp(places, np.arange(len(steps)), steps)
-            ax.plot(places, outline, color=colour, linewidth=0.6, alpha=0.25)
+            index, outline = envelope(values)
+            index = np.interp(index, np.arange(len(steps)), steps)
+            ax.plot(index, outline, color=colour, linewidth=0.6, alpha=0.25)
             values = _smoothed(values)
         ax.plot(
             steps,
@@ -231,8 +231,8 @@ def _draw_panel(ax: Axes, panel: Mapping[tuple[str, str], Curve], look: _Look, *
     else:
         ax.yaxis.set_major_locator(MaxNLocator(5))
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    if len(look.runs) == 1:
-        (_, split), (_, values) = min(panel.items(), key=lambda entry: look.splits.index(entry[0][1]))
+    if len(lines.runs) == 1:
+        (_, split), (_, values) = min(panel.items(), key=lambda entry: lines.splits.index(entry[0][1]))
         note = f"last {split} {values[-1]:.4g}".replace("  ", " ")
         ax.set_title(note, fontsize=style.CAPTION_SIZE, color=style.SOFT, loc="right")
 

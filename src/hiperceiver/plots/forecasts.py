@@ -1,4 +1,4 @@
-"""Forecasts of a series: what was seen, what was foretold, and what came."""
+"""Forecasts of a series: past, forecast, and true future."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hiperceiver.plots.arrays import as_array, envelope
 MOST_CHANNELS = 8
 """Channels that are drawn."""
 _PAST_SHARE = 3
-"""So many times as long as the forecast is the part of the past that is drawn; it says how the series goes."""
+"""The drawn part of the past is so many times as long as the forecast."""
 _LEAST_PAST = 40
 
 
@@ -29,10 +29,10 @@ def draw_forecast(
     channels: Sequence[str] = (),
     title: str = "",
 ) -> Figure:
-    """The end of the past and the forecast that goes on from it, a chart for each channel.
+    """The end of the past and the forecast that continues it, a chart for each channel.
 
-    With a true future, each channel's root mean square error stands above its chart, and beside it that of persistence,
-    which repeats the last value that was seen.
+    With a true future, the root mean square errors of the forecast and of persistence, which repeats the last value,
+    stand above each chart.
 
     >>> import numpy as np
     >>> wave = np.sin(np.arange(120) / 8)[:, None]
@@ -41,7 +41,7 @@ def draw_forecast(
     Args:
         past: (T, C), in its own units.
         forecast: (h, C), the steps that follow.
-        future: (k, C), k <= h, what came, as far as it is known; or None.
+        future: (k, C), k <= h, the true future as far as it is known; or None.
         persistence: (h, C), or None.
         rate: Steps per second; None: the axis counts steps. 0 is where the future begins.
         channels: A name for each channel, or none: they are numbered.
@@ -73,22 +73,20 @@ def draw_forecast(
     scale = 1.0 / (rate or 1.0)
     figure = style.new_figure(9.0, (2.6 if shown == 1 else 1.45 * shown) + 1.0)
     axes = style.grid_of_axes(figure, shown, 1)[:, 0]
-    colours = {"forecast": style.LINES[1], "persistence": style.NEUTRAL, "what came": style.LINES[0]}
+    colours = {"forecast": style.LINES[1], "persistence": style.NEUTRAL, "true future": style.LINES[0]}
     for channel, ax in enumerate(axes):
         is_last = channel == shown - 1
-        style.as_chart_axes(ax, x=f"{'seconds' if rate else 'steps'} from the end of what was seen" if is_last else "")
+        style.as_chart_axes(ax, x=f"{'seconds' if rate else 'steps'} from the present" if is_last else "")
         name = (channels[channel] if channels else f"channel {channel}") if num_channels > 1 or channels else ""
         _plot(ax, np.arange(-len(past), 0) * scale, past[:, channel], color=style.SOFT, label="past")
-        drawn = (
-            dict(reversed(lines.items())) if future is None else {"what came": future, **dict(reversed(lines.items()))}
-        )
+        drawn = ({} if future is None else {"true future": future}) | dict(reversed(lines.items()))
         for what, values in drawn.items():
-            goes_on = np.concatenate([past[-1:, channel], values[:, channel]])  # from where the past ends
-            _plot(ax, np.arange(-1, len(values)) * scale, goes_on, color=colours[what], label=what)
+            joined = np.concatenate([past[-1:, channel], values[:, channel]])  # from where the past ends
+            _plot(ax, np.arange(-1, len(values)) * scale, joined, color=colours[what], label=what)
         if future is not None:
             errors = {what: values[: len(future), channel] - future[:, channel] for what, values in lines.items()}
-            told = ", ".join(f"{what} {np.sqrt(np.mean(error**2)):.3g}" for what, error in errors.items())
-            name = f"{name} · error: {told}" if name else f"error: {told}"
+            parts = ", ".join(f"{what} {np.sqrt(np.mean(error**2)):.3g}" for what, error in errors.items())
+            name = f"{name} · error: {parts}" if name else f"error: {parts}"
         ax.axvline(-0.5 * scale, color=style.NEUTRAL, linewidth=0.8, linestyle=(0, (4, 3)))
         ax.set_xlim(-(len(past) + 0.5) * scale, (len(forecast) - 0.5) * scale)
         ax.locator_params(axis="y", nbins=5)
@@ -104,7 +102,6 @@ def draw_forecast(
 
 
 def _plot(ax: Axes, at: np.ndarray, values: np.ndarray, **how: Any) -> None:
-    places, shown = envelope(values)
-    ax.plot(
-        at[0] + places * (at[1] - at[0] if len(at) > 1 else 0.0), shown, linewidth=1.2 if len(at) < 1000 else 0.6, **how
-    )
+    index, shown = envelope(values)
+    step = at[1] - at[0] if len(at) > 1 else 0.0
+    ax.plot(at[0] + index * step, shown, linewidth=1.2 if len(at) < 1000 else 0.6, **how)

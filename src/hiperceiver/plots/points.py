@@ -1,4 +1,4 @@
-"""Clouds of points: what was hidden of them, and what a model made of it."""
+"""Clouds of points with hidden parts, and their reconstruction."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from hiperceiver.plots import style
-from hiperceiver.plots.arrays import as_array
+from hiperceiver.plots.arrays import check_names, checked_examples
 from hiperceiver.plots.reconstructions import caption, hidden_error
 
 MOST_POINTS = 4000
 """Points of a cloud that are drawn; of more, some are left out evenly."""
-_SEEN, _MADE = style.LINES[0], style.LINES[1]
+_VISIBLE, _MADE = style.LINES[0], style.LINES[1]
 _FEATURES = "viridis"
 _SIDE: dict[str, Any] = {"fontsize": style.LABEL_SIZE, "color": style.INK}
 _BELOW: dict[str, Any] = {"fontsize": style.CAPTION_SIZE, "color": style.SOFT}
 _MARGIN = 1.1
-"""The room is so many times as large as the input."""
+"""The cube is so many times as large as the input."""
 
 
 def draw_points(
@@ -33,12 +33,12 @@ def draw_points(
     title: str = "",
     max_columns: int = 6,
 ) -> Figure:
-    """Input, the points that the model saw, and these with its reconstruction of the others, for each example.
+    """Input, its visible points, and these with the reconstruction of the others, for each example.
 
-    All three are seen from the same side, at the same scale along each axis, z up. Points without features are blue
-    where they were seen and orange where they were made up. With features they have their colours: three are taken for
-    red, green and blue, of any other number the mean is shown; each from the least to the greatest of the inputs. What
-    was made up far from the input is not drawn, but its share is told.
+    All three from the same side, at the same scale along each axis, z up. Points without features are blue where they
+    were visible and orange where they are reconstructed. With features they have their colours: three are taken for
+    red, green and blue, of any other number the mean is shown; each from the least to the greatest of the inputs.
+    Reconstructed points far from the input are not drawn; the caption gives their share.
 
     >>> import numpy as np
     >>> cloud = np.random.default_rng(0).normal(size=(200, 3))
@@ -55,16 +55,12 @@ def draw_points(
     Raises:
         ValueError: There is no example, or the shapes do not fit each other.
     """
-    if not len(inputs) or not len(inputs) == len(reconstructions) == len(is_masked):
-        counts = f"{len(inputs)}, {len(reconstructions)} and {len(is_masked)}"
-        raise ValueError(f"inputs: expected as many as reconstructions and masks, at least one, got {counts}")
-    if names and len(names) != len(inputs):
-        raise ValueError(f"names: expected one for each of {len(inputs)} examples, got {len(names)}")
-    if max_columns < 1:
-        raise ValueError(f"max_columns: expected a whole number >= 1, got {max_columns!r}")
-    clouds = [
-        _checked(*each, number) for number, each in enumerate(zip(inputs, reconstructions, is_masked, strict=True))
-    ]
+    check_names(names, len(inputs), max_columns=max_columns)
+    examples = checked_examples(inputs, reconstructions, is_masked, names, ndim=2, legend="(N, 3 + features)")
+    clouds = [(cloud.astype(np.float64), made.astype(np.float64), hidden) for cloud, made, hidden in examples]
+    for number, (cloud, _, _) in enumerate(clouds):
+        if cloud.shape[1] < 3:
+            raise ValueError(f"inputs, example {number}: expected x, y and z of each point, got shape {cloud.shape}")
     clouds, names = clouds[:max_columns], style.legend_texts(list(names)[:max_columns], longest=30)
 
     is_alone = len(clouds) == 1  # then its clouds stand beside, not below each other
@@ -79,31 +75,31 @@ def draw_points(
         some = np.arange(0, len(cloud), -(-len(cloud) // MOST_POINTS))
         error = hidden_error(cloud, made, hidden)
         text = caption(float(hidden.mean()), error, " · ")
-        middle, half = _room(cloud)
+        middle, half = _cube(cloud)
         pasted = np.where(hidden[:, None], made, cloud)
         colours = _colours(cloud, cloud), _colours(pasted, cloud)
         is_inside = np.all(np.abs(pasted[:, :3] - middle) <= half, axis=1)  # never where it is not finite
         if (outside := 1 - float(np.mean(is_inside))) >= 0.005:
             text += f"\n{outside:.0%} of the points lie outside"
-        seen, lost = some[~hidden[some]], some[hidden[some] & is_inside[some]]
+        visible, lost = some[~hidden[some]], some[hidden[some] & is_inside[some]]
         layers = {
-            "input": [(cloud, some, colours[0], _SEEN)],
-            "seen": [(cloud, seen, colours[0], _SEEN)],
-            "output": [(cloud, seen, colours[0], _SEEN), (pasted, lost, colours[1], _MADE)],
+            "input": [(cloud, some, colours[0], _VISIBLE)],
+            "visible": [(cloud, visible, colours[0], _VISIBLE)],
+            "output": [(cloud, visible, colours[0], _VISIBLE), (pasted, lost, colours[1], _MADE)],
         }
         for row, (label, parts) in enumerate(layers.items()):
             ax: Any = axes[row, column]
-            for points, places, colour, plain in parts:
-                if len(places):
+            for points, indices, colour, plain in parts:
+                if len(indices):
                     ax.scatter(
-                        *points[places, :3].T,
+                        *points[indices, :3].T,
                         s=3.0,
-                        c=plain if colour is None else colour[places],
+                        c=plain if colour is None else colour[indices],
                         linewidths=0,
                         alpha=0.75,
                         depthshade=False,
                     )
-            _draw_room(ax, middle, half)
+            _draw_cube(ax, middle, half)
             heading = label if is_alone else names[column] if names and row == 0 else ""
             ax.set_title(heading, fontsize=style.CAPTION_SIZE, color=style.INK, pad=0)
             side = (names[0] if names and row == 0 else "") if is_alone else label if column == 0 else ""
@@ -114,26 +110,10 @@ def draw_points(
     if has_features:
         style.add_title(figure, title, f"{note}; colours: features")
     else:
-        dots = [Line2D([], [], color=colour, marker="o", markersize=4, linestyle="") for colour in (_SEEN, _MADE)]
+        dots = [Line2D([], [], color=colour, marker="o", markersize=4, linestyle="") for colour in (_VISIBLE, _MADE)]
         style.add_legend(figure, dots, ["input", "reconstruction of hidden points"], note=note)
         style.add_title(figure, title)
     return figure
-
-
-def _checked(
-    inputs: Any, reconstruction: Any, is_masked: Any, number: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    name = f"example {number}"
-    cloud = as_array(inputs, f"inputs, {name}", ndim=2, legend="(N, 3 + features)").astype(np.float64)
-    if cloud.shape[1] < 3:
-        raise ValueError(f"inputs, {name}: expected x, y and z of each point, got shape {cloud.shape}")
-    made = as_array(reconstruction, f"reconstructions, {name}", ndim=2, legend="(N, 3 + features)").astype(np.float64)
-    if made.shape != cloud.shape:
-        raise ValueError(f"reconstructions, {name}: expected shape {cloud.shape}, got {made.shape}")
-    hidden = as_array(is_masked, f"is_masked, {name}", ndim=1, legend="(N,)")
-    if hidden.dtype != bool or len(hidden) != len(cloud):
-        raise ValueError(f"is_masked, {name}: expected bool ({len(cloud)},), got {hidden.dtype} {hidden.shape}")
-    return cloud, made, hidden
 
 
 def _colours(cloud: np.ndarray, scale: np.ndarray) -> np.ndarray | None:
@@ -148,14 +128,14 @@ def _colours(cloud: np.ndarray, scale: np.ndarray) -> np.ndarray | None:
     return shares if shares.shape[1] == 3 else colormaps[_FEATURES](shares[:, 0])[:, :3]
 
 
-def _room(cloud: np.ndarray) -> tuple[np.ndarray, float]:
+def _cube(cloud: np.ndarray) -> tuple[np.ndarray, float]:
     """Middle and half the side of a cube around a cloud."""
     low, high = cloud[:, :3].min(axis=0), cloud[:, :3].max(axis=0)
     return (low + high) / 2, _MARGIN * max(float((high - low).max()) / 2, 1e-9)
 
 
-def _draw_room(ax: Any, middle: np.ndarray, half: float) -> None:
-    """A cube of which only edges are drawn, so that the eye sees what is deep."""
+def _draw_cube(ax: Any, middle: np.ndarray, half: float) -> None:
+    """Only edges of the cube, which show depth."""
     for axis, centre in zip("xyz", middle, strict=True):
         getattr(ax, f"set_{axis}lim")(centre - half, centre + half)
         own = getattr(ax, f"{axis}axis")

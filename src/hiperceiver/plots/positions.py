@@ -1,4 +1,4 @@
-"""What a table of positions has learned: which places are alike, and along which directions they vary."""
+"""Position tables: which positions are alike, and along which directions they vary."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ def spread_positions(grid: Sequence[int]) -> list[int]:
     grid = _checked_grid(grid)
     along = [spread_indices(length, count) for length, count in zip(grid, _PANELS[len(grid)], strict=True)]
     return [
-        int(np.ravel_multi_index(place, grid))
-        for place in np.stack(np.meshgrid(*along, indexing="ij"), -1).reshape(-1, len(grid))
+        int(np.ravel_multi_index(index, grid))
+        for index in np.stack(np.meshgrid(*along, indexing="ij"), -1).reshape(-1, len(grid))
     ]
 
 
@@ -115,8 +115,8 @@ def draw_similarity(table: Any, grid: Sequence[int], *, positions: Sequence[int]
     figure, axes, norm = _picture_grid(rows, columns, grid, title, "cosine of the ringed position with every other")
     for ax in axes.flat[len(chosen) :]:
         ax.set_axis_off()
-    for ax, place, values in zip(axes.flat, chosen, similarity, strict=False):
-        row, column = np.unravel_index(place, grid)
+    for ax, position, values in zip(axes.flat, chosen, similarity, strict=False):
+        row, column = np.unravel_index(position, grid)
         ax.imshow(values, cmap=_COLOURS, norm=norm, interpolation="nearest")
         _ring(ax, int(row), int(column))
         style.as_picture_axes(ax, caption=f"row {row}, column {column}")
@@ -128,7 +128,7 @@ def draw_components(table: Any, grid: Sequence[int], *, title: str = "") -> Figu
     """The first three principal components of a position table: lines along a line, colours in a plane or in slices.
 
     In colours, red is the first component, green the second and blue the third, each from its least to its greatest
-    value. Neighbours of like colour are places that the table takes for neighbours.
+    value. Neighbours of like colour have similar encodings.
 
     >>> import numpy as np
     >>> figure = draw_components(np.random.default_rng(0).normal(size=(64, 32)), (8, 8))
@@ -222,9 +222,9 @@ def _ring(ax: Axes, row: int, column: int) -> None:
 def _draw_similarity_lines(similarity: np.ndarray, chosen: Sequence[int], title: str) -> Figure:
     figure = style.new_figure(7.0, 1.15 * len(chosen) + 0.7)
     axes = style.grid_of_axes(figure, len(chosen), 1)[:, 0]
-    for ax, place, values in zip(axes, chosen, similarity, strict=True):
-        style.as_chart_axes(ax, x="position" if ax is axes[-1] else "", y=f"with {place}")
-        ax.axvline(place, color=style.LINES[1], linewidth=1.0)
+    for ax, position, values in zip(axes, chosen, similarity, strict=True):
+        style.as_chart_axes(ax, x="position" if ax is axes[-1] else "", y=f"with {position}")
+        ax.axvline(position, color=style.LINES[1], linewidth=1.0)
         ax.plot(*envelope(values), color=style.ACCENT, linewidth=1.0)
         ax.set_yticks([-1.0, -0.5, 0.0, 0.5, 1.0])
         ax.set_ylim(min(-0.25, float(values.min()) - 0.05), 1.08)
@@ -238,13 +238,13 @@ def _draw_similarity_slices(similarity: np.ndarray, chosen: Sequence[int], title
     grid = similarity.shape[1:]
     note = "cosine of the ringed position with every other, slice by slice"
     slices = [
-        sorted({*spread_indices(grid[0], _MOST_SLICES)} | {int(place // (grid[1] * grid[2]))}) for place in chosen
+        sorted({*spread_indices(grid[0], _MOST_SLICES)} | {int(position // (grid[1] * grid[2]))}) for position in chosen
     ]
     figure, axes, norm = _picture_grid(len(chosen), max(map(len, slices)), grid, title, note)
     for ax in axes.flat:
         ax.set_axis_off()
-    for row, (place, values) in enumerate(zip(chosen, similarity, strict=True)):
-        home = tuple(int(k) for k in np.unravel_index(place, grid))
+    for row, (position, values) in enumerate(zip(chosen, similarity, strict=True)):
+        home = tuple(int(k) for k in np.unravel_index(position, grid))
         for ax, k in zip(axes[row], slices[row], strict=False):
             ax.set_axis_on()
             ax.imshow(values[k], cmap=_COLOURS, norm=norm, interpolation="nearest")

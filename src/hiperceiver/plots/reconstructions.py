@@ -1,4 +1,4 @@
-"""What a masked auto-encoder saw of pictures, videos and volumes, and what it made of them."""
+"""Pictures, videos and volumes with hidden parts, and their reconstruction."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from hiperceiver.plots import style
-from hiperceiver.plots.arrays import as_array, as_mask, spread_indices
+from hiperceiver.plots.arrays import as_array, as_mask, check_names, spread_indices
 
 _NOT_FINITE = (0.9, 0.0, 0.9)
 _ERROR_COLOURS = "magma_r"
@@ -36,13 +36,13 @@ def draw_reconstructions(
     reconstruction: Any,
     is_masked: Any,
     *,
-    is_absent: Any = None,
+    is_padding: Any = None,
     names: Sequence[str] = (),
     frame_names: Sequence[str] = (),
     title: str = "",
     max_columns: int = 8,
 ) -> Figure:
-    """Input, what the model was shown of it, its reconstruction, and the error, below each other for each example.
+    """Input, visible part, reconstruction and error, below each other for each example.
 
     The number of grid axes says how it is drawn: two are a picture, three a video or a volume, of whose first example
     some frames or slices are shown, evenly spread. Hidden pixels are flat grey, and the output has the visible ones
@@ -62,7 +62,7 @@ def draw_reconstructions(
         inputs: (B, *grid, C), decoded to raw values; uint8 or float.
         reconstruction: Like `inputs`.
         is_masked: bool (B, *grid), True = hidden.
-        is_absent: bool (B, *grid), True = there is nothing: neither hidden nor seen. None: something is everywhere.
+        is_padding: bool (B, *grid), True = absent: neither hidden nor visible. None: nothing is.
         names: A name for each example, or none.
         frame_names: A name for each frame or slice, or none: they are numbered.
         title: Above the figure.
@@ -77,25 +77,22 @@ def draw_reconstructions(
     if reconstruction.shape != inputs.shape:
         raise ValueError(f"reconstruction: expected the shape of inputs, {inputs.shape}, got {reconstruction.shape}")
     is_masked = as_mask(is_masked, "is_masked", shape=inputs.shape[:-1], legend="(B, *grid)")
-    is_absent = np.zeros_like(is_masked) if is_absent is None else is_absent
-    is_absent = as_mask(is_absent, "is_absent", shape=inputs.shape[:-1], legend="(B, *grid)")
-    if names and len(names) != len(inputs):
-        raise ValueError(f"names: expected one for each of {len(inputs)} examples, got {len(names)}")
+    is_padding = np.zeros_like(is_masked) if is_padding is None else is_padding
+    is_padding = as_mask(is_padding, "is_padding", shape=inputs.shape[:-1], legend="(B, *grid)")
+    check_names(names, len(inputs), max_columns=max_columns)
     if frame_names and (inputs.ndim != 5 or len(frame_names) != inputs.shape[1]):
         frames = f"{inputs.shape[1]} frames" if inputs.ndim == 5 else "no frame"
         raise ValueError(f"frame_names: expected one for each of {frames}, got {len(frame_names)}")
-    if max_columns < 1:
-        raise ValueError(f"max_columns: expected a whole number >= 1, got {max_columns!r}")
 
-    arrays = [inputs, reconstruction, is_masked, is_absent]
+    arrays = [inputs, reconstruction, is_masked, is_padding]
     if inputs.ndim == 5:
         frames = spread_indices(inputs.shape[1], max_columns)
         names = [frame_names[frame] if frame_names else f"frame {frame}" for frame in frames]
         arrays = [array[0, frames] for array in arrays]
-    inputs, reconstruction, is_masked, is_absent = (array[:max_columns] for array in arrays)
+    inputs, reconstruction, is_masked, is_padding = (array[:max_columns] for array in arrays)
     names = style.legend_texts(list(names)[:max_columns], longest=22)
-    is_masked = is_masked & ~is_absent
-    return _draw_pictures(inputs, reconstruction, is_masked, is_absent, names=names, title=title)
+    is_masked = is_masked & ~is_padding
+    return _draw_pictures(inputs, reconstruction, is_masked, is_padding, names=names, title=title)
 
 
 def hidden_error(inputs: np.ndarray, reconstruction: np.ndarray, is_masked: np.ndarray) -> float:
@@ -107,7 +104,7 @@ def hidden_error(inputs: np.ndarray, reconstruction: np.ndarray, is_masked: np.n
 
 
 def caption(hidden_share: float, error: float, separator: str) -> str:
-    """What is said under an example: the share of it that was hidden, and the error there, NaN where nothing was.
+    """The line under an example: the share of it that was hidden, and the error there, NaN where nothing was.
 
     >>> caption(0.5, 0.1234, ", ")
     '50% hidden, error 0.123'
@@ -131,7 +128,7 @@ def _draw_pictures(
     inputs: np.ndarray,
     reconstruction: np.ndarray,
     is_masked: np.ndarray,
-    is_absent: np.ndarray,
+    is_padding: np.ndarray,
     *,
     names: Sequence[str],
     title: str,
@@ -155,7 +152,7 @@ def _draw_pictures(
     rows = {"input": shown, "masked": seen, "output": pasted(shown, made, is_masked), "error": error}
     norm = Normalize(0.0, most)
     for column in range(num_examples):
-        share = is_masked[column].sum() / max((~is_absent[column]).sum(), 1)
+        share = is_masked[column].sum() / max((~is_padding[column]).sum(), 1)
         text = caption(share, hidden_error(shown[column], made[column], is_masked[column]), "\n")
         for row, (label, pictures) in enumerate(rows.items()):
             ax = axes[row, column]

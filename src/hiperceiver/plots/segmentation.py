@@ -1,4 +1,4 @@
-"""Pictures of what is where: input, label and prediction side by side, and a prediction as a picture with a palette."""
+"""Segmentations: input, label and prediction side by side, and a prediction as a picture with a palette."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from hiperceiver.plots import style
-from hiperceiver.plots.arrays import as_array, as_classes
+from hiperceiver.plots.arrays import as_array, as_classes, check_names
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 IGNORE = -100
-"""Label of a place that has none, as in `Batch.targets`."""
+"""Label of an unlabelled pixel, as in `Batch.targets`."""
 _IGNORE_INDEX = 255
 _IGNORE_COLOUR = (0, 0, 0)
 
 _LAND_COVER = (
-    # Words that a name must hold -> colour, close to the customary ones for the 17 classes of the IGBP.
+    # Words in a name -> colour, close to the customary ones for the 17 classes of the IGBP.
     ("water", (43, 108, 163)),
     ("evergreen needleleaf", (0, 60, 20)),
     ("evergreen broadleaf", (20, 120, 28)),
@@ -73,7 +73,7 @@ def _land_cover_colour(name: str) -> tuple[int, int, int] | None:
 def segmentation_picture(labels: Any, classes: Sequence[str]) -> Image:
     """Class indices as a Pillow picture of mode P: its values are the indices, its palette the colours of `palette`.
 
-    Places to ignore have index 255 and are black.
+    Ignored pixels have index 255 and are black.
 
     Args:
         labels: (H, W), whole numbers: class indices, -100 = ignore.
@@ -107,8 +107,8 @@ def draw_segmentation(
 ) -> Figure:
     """Input, label and prediction below each other for each example, with a legend of the classes that occur.
 
-    Places to ignore are black, in the prediction too where a label says so. With labels, a fourth row shows where it
-    is wrong, and under each example stands the share of its labelled places that are right.
+    Ignored pixels are black, in the prediction too. With labels, a fourth row shows where the prediction is wrong, and
+    under each example stands the share of its labelled pixels that are right.
 
     >>> import numpy as np
     >>> pictures = np.random.default_rng(0).random((2, 8, 8, 3))
@@ -137,10 +137,7 @@ def draw_segmentation(
     for name, values in layers.items():
         if values.shape != inputs.shape[:3]:
             raise ValueError(f"{name}s: expected shape {inputs.shape[:3]} like inputs, got {values.shape}")
-    if names and len(names) != len(inputs):
-        raise ValueError(f"names: expected one for each of {len(inputs)} examples, got {len(names)}")
-    if max_columns < 1:
-        raise ValueError(f"max_columns: expected a whole number >= 1, got {max_columns!r}")
+    check_names(names, len(inputs), max_columns=max_columns)
     inputs, names = inputs[:max_columns], list(names)[:max_columns]
     layers = {name: values[:max_columns] for name, values in layers.items()}
 
@@ -200,12 +197,12 @@ def _share_right(is_right: np.ndarray) -> str:
 def _class_legend(
     classes: Sequence[str], colours: np.ndarray, layers: dict[str, np.ndarray], is_ignored: np.ndarray
 ) -> dict[str, Patch]:
-    """Only the classes that can be seen, in the order of the list."""
-    seen = np.unique(np.concatenate([values[~is_ignored & (values != IGNORE)] for values in layers.values()]))
-    texts = style.legend_texts([classes[int(k)] for k in seen], longest=27)
+    """Only the classes that occur, in the order of the list."""
+    present = np.unique(np.concatenate([values[~is_ignored & (values != IGNORE)] for values in layers.values()]))
+    texts = style.legend_texts([classes[int(k)] for k in present], longest=27)
     entries = {
         text: Patch(facecolor=_as_floats(colours[k]), edgecolor=style.NEUTRAL, linewidth=0.5)
-        for text, k in zip(texts, seen, strict=True)
+        for text, k in zip(texts, present, strict=True)
     }
     if is_ignored.any() or not entries:
         entries["no label"] = Patch(facecolor=_as_floats(colours[-1]))

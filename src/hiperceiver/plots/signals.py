@@ -1,4 +1,4 @@
-"""Signals along a line (sound, series, feature vectors): what was hidden of them, and what a model made of it."""
+"""Signals along a line (sound, series, feature vectors) with hidden parts, and their reconstruction."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from hiperceiver.plots import style
-from hiperceiver.plots.arrays import MOST_POINTS, as_array, envelope
+from hiperceiver.plots.arrays import MOST_POINTS, checked_examples, envelope
 from hiperceiver.plots.reconstructions import caption, hidden_error
 
 MOST_LANES, MOST_LANES_IN_ALL = 12, 40
-"""Channels that are drawn, of an example and of all together: of so many examples as fit."""
+"""Channels that are drawn: of an example, and of all examples together."""
 _WINDOW = 240
-"""Steps of the part that is drawn enlarged, where a signal has so many more that single steps do not show."""
-_INPUT, _SEEN, _MADE = style.SOFT, style.LINES[0], style.LINES[1]
+"""Steps of the enlarged part of a signal that is too long to show single steps."""
+_INPUT, _VISIBLE, _MADE = style.SOFT, style.LINES[0], style.LINES[1]
 _SHADE = "#e9ebef"
 
 
@@ -36,9 +36,9 @@ def draw_signals(
 ) -> Figure:
     """Input and reconstruction over each other, hidden spans shaded, a row for each example.
 
-    A signal of many steps is drawn whole, as far as a line can show it, and beside it a part in which single steps can
-    be seen: there, where the signal varies most. Channels lie above each other, each as high as its own values need,
-    which stand at its side. The reconstruction is drawn where the signal was hidden; what leaves its lane is cut.
+    A long signal is drawn whole, and beside it enlarged where it varies most, so that single steps show. Channels lie
+    above each other, each scaled to its own values, which stand at its side. The reconstruction is drawn where the
+    signal was hidden, cut off where it leaves its lane.
 
     >>> import numpy as np
     >>> signal = np.sin(np.arange(100) / 5)[:, None]
@@ -57,12 +57,8 @@ def draw_signals(
     Raises:
         ValueError: There is no example, or the shapes do not fit each other.
     """
-    if not len(inputs) or not len(inputs) == len(reconstructions) == len(is_masked):
-        counts = f"{len(inputs)}, {len(reconstructions)} and {len(is_masked)}"
-        raise ValueError(f"inputs: expected as many as reconstructions and masks, at least one, got {counts}")
-    if names and len(names) != len(inputs):
-        raise ValueError(f"names: expected one for each of {len(inputs)} examples, got {len(names)}")
-    rows = [_Row(*each, number) for number, each in enumerate(zip(inputs, reconstructions, is_masked, strict=True))]
+    examples = checked_examples(inputs, reconstructions, is_masked, names, ndim=2, legend="(T, C)", mask_ndim=(1, 2))
+    rows = [_Row(*each) for each in examples]
     num_channels = max(row.num_channels for row in rows)
     if channels and len(channels) != num_channels:
         raise ValueError(f"channels: expected a name for each of {num_channels}, got {len(channels)}")
@@ -100,33 +96,23 @@ def draw_signals(
         note += f"; {len(rows)} of {len(inputs)} examples are drawn"
     handles = [
         Line2D([], [], color=_INPUT, linewidth=1.2),
-        Line2D([], [], color=_SEEN, marker=".", markersize=5, linestyle=""),
+        Line2D([], [], color=_VISIBLE, marker=".", markersize=5, linestyle=""),
         Line2D([], [], color=_MADE, linewidth=1.2),
         Patch(facecolor=_SHADE),
     ]
-    texts = ["input", "what the model saw", "reconstruction of the rest", "hidden"]
+    texts = ["input", "visible", "reconstruction", "hidden"]
     style.add_legend(figure, handles, texts, note=note)
     style.add_title(figure, title)
     return figure
 
 
 class _Row:
-    """One example, checked."""
+    """One example."""
 
-    def __init__(self, inputs: Any, reconstruction: Any, is_masked: Any, number: int):
-        name = f"example {number}"
-        self.inputs = as_array(inputs, f"inputs, {name}", ndim=2, legend="(T, C)").astype(np.float64)
-        made = as_array(reconstruction, f"reconstructions, {name}", ndim=2, legend="(T, C)")
-        if made.shape != self.inputs.shape:
-            raise ValueError(f"reconstructions, {name}: expected shape {self.inputs.shape}, got {made.shape}")
-        hidden = as_array(is_masked, f"is_masked, {name}", ndim=(1, 2), legend="(T,) or (T, C)")
-        hidden = hidden[:, None] if hidden.ndim == 1 else hidden
-        if hidden.dtype != bool or hidden.shape not in [self.inputs.shape, (len(self.inputs), 1)]:
-            expected = f"bool ({len(self.inputs)},) or {self.inputs.shape}"
-            raise ValueError(f"is_masked, {name}: expected {expected}, got {hidden.dtype} {hidden.shape}")
-        self.made = made.astype(np.float64)
-        self.is_masked = np.broadcast_to(hidden, self.inputs.shape)
-        self.length, self.num_channels = self.inputs.shape
+    def __init__(self, inputs: np.ndarray, reconstruction: np.ndarray, is_masked: np.ndarray):
+        self.inputs, self.made = inputs.astype(np.float64), reconstruction.astype(np.float64)
+        self.is_masked = np.broadcast_to(is_masked[:, None] if is_masked.ndim == 1 else is_masked, inputs.shape)
+        self.length, self.num_channels = inputs.shape
 
     def error(self) -> float:
         return hidden_error(self.inputs, self.made, self.is_masked)
@@ -162,24 +148,24 @@ class _Row:
         )
         for lane, (low, high) in enumerate(ranges):
 
-            def placed(values: np.ndarray, lane: int = lane, low: float = low, high: float = high) -> np.ndarray:
+            def in_lane(values: np.ndarray, lane: int = lane, low: float = low, high: float = high) -> np.ndarray:
                 if lanes == 1:
                     return values
                 return np.clip((values - low) / (high - low), 0.01, 0.99) - 0.5 - lane
 
             def plot(values: np.ndarray, *style_: str, **how: Any) -> None:
-                at, seen = envelope(values)
-                ax.plot((part.start + at) * scale, seen, *style_, **how)
+                at, shown = envelope(values)
+                ax.plot((part.start + at) * scale, shown, *style_, **how)
 
-            true, made = placed(self.inputs[part, lane]), placed(self.made[part, lane])
+            true, made = in_lane(self.inputs[part, lane]), in_lane(self.made[part, lane])
             plot(true, color=_INPUT, linewidth=0.9 if is_close else 0.6)
             plot(np.where(hidden[:, lane], made, np.nan), color=_MADE, linewidth=1.1 if is_close else 0.6, alpha=0.85)
             if is_close:
                 steps = (part.start + np.arange(part.stop - part.start)) * scale
                 lone = _is_lone(hidden[:, lane])  # a line through one point does not show
                 ax.plot(steps[lone], made[lone], ".", color=_MADE, markersize=2.5)
-                shown = ~hidden[:, lane]
-                ax.plot(steps[shown], true[shown], ".", color=_SEEN, markersize=3.5)
+                visible = ~hidden[:, lane]
+                ax.plot(steps[visible], true[visible], ".", color=_VISIBLE, markersize=3.5)
         ax.set_xlim(begin, end)
         ax.set_ylim(bottom, top)
         if lanes == 1:
@@ -195,7 +181,7 @@ class _Row:
 def _range(inputs: np.ndarray, made: np.ndarray) -> tuple[float, float]:
     """The values at the edges of a channel's lane."""
     finite = inputs[np.isfinite(inputs)]
-    if not len(finite) or np.ptp(finite) < 1e-12:  # a constant: what was made of it says what is large
+    if not len(finite) or np.ptp(finite) < 1e-12:  # a constant: the reconstruction gives the scale
         finite = np.concatenate([finite, made[np.isfinite(made)]])
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
     margin = 0.12 * (high - low) or 0.5
@@ -207,7 +193,7 @@ def _write(ax: Axes, text: str) -> None:
 
 
 def _mark(ax: Axes, row: _Row, part: slice, rate: float | None) -> None:
-    """A bar below the part that is drawn enlarged beside."""
+    """A bar below the part that is enlarged beside it."""
     scale = 1.0 / (rate or 1.0)
     ends = [part.start * scale, part.stop * scale]
     how = {"transform": ax.get_xaxis_transform(), "solid_capstyle": "butt", "clip_on": False}

@@ -1,4 +1,4 @@
-"""One look for all pictures: colours, type sizes, axes, captions, and how a picture is written to disk."""
+"""The common style of all pictures: colours, type sizes, axes, captions; and writing to disk."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ SOFT = "#667085"
 FAINT = "#e4e7ec"
 """Grid lines, frames."""
 ACCENT = "#0b6e99"
-"""What the reader should look at first."""
+"""The most important line or bar."""
 NEUTRAL = "#b8c0cc"
-"""What it is compared with."""
+"""What it is compared with: baselines, frames."""
 LINES = ("#0b6e99", "#d1662b", "#4f8f4b", "#8a5aa8", "#b3923a", "#c14b6b", "#4a9aa6", "#6b7280")
-"""Colours of runs, channels and components, told apart by readers who do not see red and green as well."""
+"""Colours of runs, channels and components, distinct also for the colour-blind."""
 HIDDEN_GREY = 0.5
-"""Brightness of hidden pixels: the flat grey of what the model was not shown."""
+"""Brightness of hidden pixels."""
 
 TITLE_SIZE = 11
 LABEL_SIZE = 9

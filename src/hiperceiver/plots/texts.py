@@ -1,4 +1,4 @@
-"""Texts and other bytes: what was hidden of them, and what a model made of it."""
+"""Texts and other bytes with hidden parts, and their reconstruction."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.patches import Patch
 
 from hiperceiver.plots import style
-from hiperceiver.plots.arrays import as_array
+from hiperceiver.plots.arrays import checked_examples
 
 HIDDEN = "█"
-"""Stands for a byte that was hidden."""
+"""A hidden byte."""
 LINE, MOST_LINES = 96, 6
 """Bytes in a line, and lines of an example that are drawn; half as many where there are more than two examples."""
 _RIGHT, _WRONG = style.LINES[2], style.LINES[1]
@@ -32,7 +32,7 @@ def cells(values: np.ndarray, is_hidden: np.ndarray | None = None) -> list[str]:
 
     Args:
         values: uint8 (n,).
-        is_hidden: bool (n,), shown as blocks; what is left of a character around them is no character.
+        is_hidden: bool (n,), shown as blocks; the rest of a character around them as �.
 
     >>> cells(np.frombuffer("naïve".encode(), np.uint8))
     ['n', 'a', 'ï', '', 'v', 'e']
@@ -61,6 +61,12 @@ def cells(values: np.ndarray, is_hidden: np.ndarray | None = None) -> list[str]:
     return found
 
 
+def marked_text(inputs: np.ndarray, output: np.ndarray, is_masked: np.ndarray) -> str:
+    """Input, input with hidden bytes as blocks, and output, all uint8 (n,), below each other."""
+    parts = {"input": cells(inputs), "hidden bytes are blocks": cells(inputs, is_masked), "output": cells(output)}
+    return "\n\n".join(f"--- {name} ---\n{''.join(characters)}" for name, characters in parts.items()) + "\n"
+
+
 def draw_texts(
     inputs: Sequence[Any],
     reconstructions: Sequence[Any],
@@ -70,11 +76,11 @@ def draw_texts(
     title: str = "",
     max_examples: int = 6,
 ) -> Figure:
-    """Input, what the model was shown of it, and that with its reconstruction, line below line, for each example.
+    """Input, its visible bytes, and these with the reconstruction of the others, line below line, for each example.
 
-    Hidden bytes are blocks. In the output, visible bytes are black, and reconstructed ones green where they are right
-    and orange where they are not. A byte is as wide as a letter, whatever it takes to make a character. Line breaks are
-    shown as ↵, other bytes without a picture as dots.
+    Hidden bytes are blocks. In the output, visible bytes are black, reconstructed ones green where they are right and
+    orange where they are wrong. A byte is as wide as a letter, also in characters of several bytes. Line breaks are
+    shown as ↵, other bytes without a glyph as dots.
 
     >>> import numpy as np
     >>> text = np.frombuffer(b"to be, or not to be", np.uint8)
@@ -91,16 +97,13 @@ def draw_texts(
     Raises:
         ValueError: There is no example, or the shapes do not fit each other.
     """
-    if not len(inputs) or not len(inputs) == len(reconstructions) == len(is_masked):
-        counts = f"{len(inputs)}, {len(reconstructions)} and {len(is_masked)}"
-        raise ValueError(f"inputs: expected as many as reconstructions and masks, at least one, got {counts}")
-    if names and len(names) != len(inputs):
-        raise ValueError(f"names: expected one for each of {len(inputs)} examples, got {len(names)}")
     if max_examples < 1:
         raise ValueError(f"max_examples: expected a whole number >= 1, got {max_examples!r}")
-    texts = [
-        _checked(*each, number) for number, each in enumerate(zip(inputs, reconstructions, is_masked, strict=True))
-    ]
+    texts = checked_examples(inputs, reconstructions, is_masked, names, ndim=1, legend="(n,)")
+    for number, arrays in enumerate(texts):
+        for what, array in zip(("inputs", "reconstructions"), arrays, strict=False):
+            if array.dtype != np.uint8:
+                raise ValueError(f"{what}, example {number}: expected uint8 {array.shape}, got {array.dtype}")
     texts, names = texts[:max_examples], style.legend_texts(list(names)[:max_examples], longest=60)
 
     width = min(LINE, max(len(values) for values, _, _ in texts))
@@ -146,7 +149,7 @@ def draw_texts(
                         for each, is_here in zip(characters[part], is_shown[part], strict=True)
                     ]
                     _write(ax, 0.0, top + line, "".join(shown).rstrip(), colour)
-    colours = {"seen": style.INK, "hidden": style.NEUTRAL, "made, right": _RIGHT, "made, wrong": _WRONG}
+    colours = {"visible": style.INK, "hidden": style.NEUTRAL, "right": _RIGHT, "wrong": _WRONG}
     style.add_legend(figure, [Patch(facecolor=colour) for colour in colours.values()], list(colours))
     style.add_title(figure, title)
     return figure
@@ -159,23 +162,8 @@ def _write(ax: Axes, x: float, y: float, text: str, colour: str, *, is_mono: boo
         ax.text(x, y, text, color=colour, **font, **how)
 
 
-def _checked(
-    inputs: Any, reconstruction: Any, is_masked: Any, number: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    name = f"example {number}"
-    values = as_array(inputs, f"inputs, {name}", ndim=1, legend="(n,)")
-    made = as_array(reconstruction, f"reconstructions, {name}", ndim=1, legend="(n,)")
-    hidden = as_array(is_masked, f"is_masked, {name}", ndim=1, legend="(n,)")
-    for what, array in (("inputs", values), ("reconstructions", made)):
-        if array.dtype != np.uint8 or array.shape != values.shape:
-            raise ValueError(f"{what}, {name}: expected uint8 ({len(values)},), got {array.dtype} {array.shape}")
-    if hidden.dtype != bool or hidden.shape != values.shape:
-        raise ValueError(f"is_masked, {name}: expected bool ({len(values)},), got {hidden.dtype} {hidden.shape}")
-    return values, made, hidden
-
-
 def _visible(character: str) -> str:
-    """A character as one that the font has."""
+    """A character that the font has."""
     if character == "\n":
         return "↵"
     if not character:
@@ -185,5 +173,5 @@ def _visible(character: str) -> str:
 
 @cache
 def _glyphs() -> frozenset[int]:
-    """What the font, which comes with matplotlib, can show."""
+    """The characters of the font, which comes with matplotlib."""
     return frozenset(get_font(findfont(FontProperties(family=_FONT))).get_charmap())

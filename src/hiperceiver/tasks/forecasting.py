@@ -59,6 +59,7 @@ class Forecasting(Task):
     def __init__(self, model: Perceiver, config: ForecastingConfig):
         super().__init__(model, config)
         self.input_modality = name = find_input_modality(model, config.input_modality)
+        self.horizon = config.horizon
         if num_position_channels(model, name):
             raise ValueError(f"input_modality: expected one whose positions are not its own coordinates, got {name!r}")
         steps = model.modalities[name].grid[0]
@@ -76,7 +77,7 @@ class Forecasting(Task):
         past, future, _ = self._past_and_future(batch)
         is_absent = batch.is_padding.get(self.input_modality)
         steps, *rest = self.model.modalities[self.input_modality].grid
-        num_past, num_cells = steps - self.config.horizon, math.prod(rest)
+        num_past, num_cells = steps - self.horizon, math.prod(rest)
         past = past.unflatten(1, (num_past, num_cells))  # (B, T - h, tokens of a step, C)
         step = torch.arange(1, num_past + 1, device=past.device)[None, :, None].expand(past.shape[:3])
         if is_absent is not None:
@@ -84,7 +85,7 @@ class Forecasting(Task):
         last = step.max(dim=1, keepdim=True).values  # 0: none is visible
         index = (last - 1).clamp(min=0)[..., None].expand(-1, -1, -1, past.shape[-1])
         repeated = past.gather(1, index).masked_fill((last == 0)[..., None], 0.0)
-        return repeated.expand(-1, self.config.horizon, -1, -1).reshape(future.shape)
+        return repeated.expand(-1, self.horizon, -1, -1).reshape(future.shape)
 
     def make_metrics(self) -> MetricCollection:
         """`loss`, `mae`, `rmse`, `explained` and `skill`."""
@@ -123,7 +124,7 @@ class Forecasting(Task):
     def answers(self, batch: Batch, *, top: int = 5, seeds: Sequence[int] | None = None) -> Iterator[Answer]:
         """The forecast as tokens, beside persistence."""
         forecast, persistence = self.predict(batch).forecast.cpu(), self.persistence(batch).cpu()
-        h = self.config.horizon
+        h = self.horizon
         for each, repeated in zip(forecast, persistence, strict=True):
             drawn = ForecastTokens(modality=self.input_modality, tokens=each, persistence=repeated, horizon=h)
             yield Answer(values={"steps": h}, text=f"{h} step{'s'[: h > 1]} forecast", drawn=(drawn,))
@@ -148,11 +149,11 @@ class Forecasting(Task):
         return x[:, : self._num_past()], x[:, self._num_past() :], is_present[:, self._num_past() :]
 
     def _is_future(self, device: torch.device) -> Tensor:
-        return future_is_masked(self.model.modalities[self.input_modality].grid, self.config.horizon, device=device)
+        return future_is_masked(self.model.modalities[self.input_modality].grid, self.horizon, device=device)
 
     def _num_past(self) -> int:
         steps, *rest = self.model.modalities[self.input_modality].grid
-        return (steps - self.config.horizon) * math.prod(rest)
+        return (steps - self.horizon) * math.prod(rest)
 
 
 def _results(sums: dict[str, Tensor]) -> dict[str, Tensor]:

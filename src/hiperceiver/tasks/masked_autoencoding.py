@@ -7,6 +7,7 @@ Learners", arXiv 2111.06377.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -100,6 +101,11 @@ class MaskedAutoencoding(Task):
                     f"reconstructed with positions='coordinate', got {count}"
                 )
 
+    @property
+    def drawing_note(self) -> str:
+        """How much is hidden, and how."""
+        return f"{self.config.mask_ratio:.0%} hidden ({self.config.mask_strategy})"
+
     def modality_weight(self, name: str) -> float:
         """Weight of a modality's loss in the mean over modalities."""
         return float((self.config.modality_weights or {}).get(name, 1.0))
@@ -191,36 +197,45 @@ class MaskedAutoencoding(Task):
 
     def make_metrics(self) -> MetricCollection:
         """`loss` and `explained`; with several modalities also `loss_NAME` and `explained_NAME`."""
-        from torchmetrics import MetricCollection
+        from hiperceiver.tasks.metrics import Sums, collection
 
-        from hiperceiver.tasks.metrics import ReconstructionMetrics
-
-        metric = ReconstructionMetrics(
-            num_channels={
-                name: self.model.modalities[name].channels - count for name, count in self.num_position_channels.items()
-            },
-            weights={name: self.modality_weight(name) for name in self.model.input_names},
-        )
-        return MetricCollection({"reconstruction": metric}).to(self.device)
+        channels = {
+            name: self.model.modalities[name].channels - count for name, count in self.num_position_channels.items()
+        }
+        shapes = {"num_examples": ()} | {f"{sum_}/{name}": () for name in channels for sum_ in _SUMS}
+        for name, count in channels.items():
+            shapes |= {f"hidden/{name}": (count,), f"hidden_square/{name}": (count,)}
+        return collection(self.device, sums=Sums(shapes, partial(_results, weights=self.term_weights)))
 
     @torch.no_grad()
     def update(self, metrics: MetricCollection, batch: Batch) -> None:
-        """Count a batch in. Example i since the last reset is always masked the same way."""
-        from hiperceiver.tasks.metrics import ReconstructionMetrics
+        """Add a batch. Example i since the last reset is always masked the same way."""
+        from hiperceiver.tasks.metrics import Sums
 
-        metric = metrics["reconstruction"]
-        assert isinstance(metric, ReconstructionMetrics)
-        mask = self.draw_mask(batch, evaluation_generators(int(metric.num_examples), len(batch)))
+        metric = metrics["sums"]
+        assert isinstance(metric, Sums)
+        first = int(metric.by_name()["num_examples"])
+        mask = self.draw_mask(batch, evaluation_generators(first, len(batch)))
         _, is_padding = self.input_tensors(batch)
-        is_real = {name: ~is_padding[name] for name in is_padding}
-        is_hidden = {name: x & is_real[name] if name in is_real else x for name, x in mask.is_masked.items()}
-        counted = {name: self._is_counted(name, is_padding, mask) for name in mask.is_masked}
-        metrics.update(
-            reconstruction={name: self._target_channels(name, x) for name, x in self._reconstruct(batch, mask).items()},
-            target=self.targets(batch),
-            is_counted={n: torch.ones_like(is_hidden[n]) if x is None else x for n, x in counted.items()},
-            is_hidden=is_hidden,
-        )
+        reconstruction, sums = self._reconstruct(batch, mask), {"num_examples": torch.tensor(len(batch))}
+        for name, target in self.targets(batch).items():
+            made = self._target_channels(name, reconstruction[name])
+            error = (made.float() - target.float()).square().mean(dim=-1)  # (B, M)
+            is_counted, is_hidden = self._is_counted(name, is_padding, mask), mask.is_masked[name]
+            if is_counted is None:
+                is_counted = torch.ones_like(is_hidden)
+            if name in is_padding:
+                is_hidden = is_hidden & ~is_padding[name]
+            hidden = target[is_hidden].double()  # (hidden tokens, C)
+            sums |= {
+                f"error/{name}": error.masked_fill(~is_counted, 0.0).sum(dtype=torch.float64),
+                f"count/{name}": is_counted.sum(),
+                f"hidden_error/{name}": error.masked_fill(~is_hidden, 0.0).sum(dtype=torch.float64),
+                f"hidden_count/{name}": is_hidden.sum(),
+                f"hidden/{name}": hidden.sum(dim=0),
+                f"hidden_square/{name}": hidden.square().sum(dim=0),
+            }
+        metrics.update(sums=sums)
 
     @torch.no_grad()
     def predict(self, batch: Batch, generator: Generators | None = None) -> Reconstruction:
@@ -333,3 +348,27 @@ class MaskedAutoencoding(Task):
 def evaluation_generators(first: int, count: int) -> list[torch.Generator]:
     """The generators that mask examples `first` to `first + count - 1` of an evaluation."""
     return [torch.Generator().manual_seed(_EVALUATION_SEED + index) for index in range(first, first + count)]
+
+
+_SUMS = ("error", "count", "hidden_error", "hidden_count")
+
+
+def _results(sums: dict[str, Tensor], *, weights: Mapping[str, float]) -> dict[str, Tensor]:
+    """`loss` and `explained`, means over the modalities that were given; with several also those of each."""
+    parts = {name: torch.stack([sums[f"{name}/{modality}"] for modality in weights]) for name in _SUMS}
+    variance = torch.stack([_variance(sums, modality) for modality in weights])
+    loss = parts["error"] / parts["count"]
+    explained = 1 - parts["hidden_error"] / parts["hidden_count"] / variance
+    results = {}
+    for name, values, count in (("loss", loss, "count"), ("explained", explained, "hidden_count")):
+        weight = values.new_tensor(list(weights.values())) * (parts[count] > 0)
+        results[name] = (values.masked_fill(weight == 0, 0.0) * weight).sum() / weight.sum()
+    for index, modality in enumerate(weights if len(weights) > 1 else ()):
+        results |= {f"loss_{modality}": loss[index], f"explained_{modality}": explained[index]}
+    return results
+
+
+def _variance(sums: dict[str, Tensor], modality: str) -> Tensor:
+    """Variance of the hidden values about their channel's mean, averaged over channels."""
+    count = sums[f"hidden_count/{modality}"]
+    return (sums[f"hidden_square/{modality}"] / count - (sums[f"hidden/{modality}"] / count).square()).mean()

@@ -72,6 +72,10 @@ class Task(nn.Module, ABC):
     """The weights that the task adds to the model; saved beside it. Its state is empty where nothing is added."""
     input_modality: str | None = None
     """The modality that an example must have; None: any."""
+    horizon: int = 0
+    """Steps after the last visible one that the task predicts of its `input_modality`; 0: it is no forecast."""
+    drawing_note: str = ""
+    """Behind the title of pictures of its answers."""
     encoders: dict[str, dict[str, Any]]
     """Per modality: how raw values become tokens, as plain values. Empty where not known."""
     classes: tuple[str, ...]

@@ -67,7 +67,7 @@ class Source:
     """What must be said where results on this source are shown."""
     warnings: tuple[str, ...] = ()
     """What was odd about the data and did not stop us, each in one line."""
-    members: Members = field(default_factory=dict)
+    members: Members = field(default_factory=Members)
     """Which examples each split has, before any are left out for the task; empty for a stream."""
 
     @property
@@ -144,7 +144,7 @@ def make_source(
     chosen = choose_encoders(name, encoders, table.split(TRAIN), options)
     table = _with_targets(table, options, found)
     table = _with_drawn_splits(table, seed, options.split_rule, found)
-    members = {SPLITS[number]: np.sort(table.split(number).row_keys) for number in np.unique(table.splits[table.rows])}
+    keys = {SPLITS[number]: np.sort(table.split(number).row_keys) for number in np.unique(table.splits[table.rows])}
     classes, table = _choose_classes(name, classes, table, options.classes or class_names, options)
     if options.task == "classification":
         table = _labelled(name, table, classes, found)
@@ -175,7 +175,7 @@ def make_source(
         labels={label: tuple(names) for label, names in (labels or {}).items()} if options.task == "joint" else {},
         note=note if options.task != "none" else "",
         warnings=tuple(found),
-        members=members,
+        members=Members(splits=keys, rule=options.split_rule),
     )
     if floor is None or options.task == "none":
         return source

@@ -9,6 +9,7 @@ from typing import Any
 from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.encoders.normalisation import FITTED_TO
 from hiperceiver.data.example import BadExample
+from hiperceiver.data.members import Members
 from hiperceiver.data.packages import import_extra
 from hiperceiver.data.record import Record
 from hiperceiver.data.sources.hub import one_line, quiet
@@ -123,5 +124,6 @@ def open_stream(
         splits=splits,
         classes=() if options.task in ("none", "joint") else tuple(classes),
         labels={each: tuple(names) for each, names in labels.items()} if options.task == "joint" else {},
+        members=Members(rule=options.split_rule),
         warnings=(*warnings, *([f"there is no split for {missing}"] if missing else [])),
     )
