@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from hiperceiver.model import HiP, load_model, read_model, save_model
-from hiperceiver.settings.old_names import TASK_FIELDS
 from hiperceiver.settings.tasks import TaskConfig
 from hiperceiver.tasks.classification import Classification
 from hiperceiver.tasks.forecasting import Forecasting
@@ -103,8 +102,7 @@ def load_task(folder_or_id: str | Path, **download: Any) -> Task:
         raise ValueError(f"{saved.source}: expected a model that was saved with a task, got one without")
     model = load_model(saved)
     try:
-        names = TASK_FIELDS.get(str(saved.task.get("kind")), {})
-        task = task_from_settings({names.get(name, name): value for name, value in saved.task.items()}, model)
+        task = task_from_settings(saved.task, model)
     except ValueError as error:
         raise ValueError(f"{saved.source}: config.json is not valid: {error}") from None
     expected = task.head.state_dict()
