@@ -386,8 +386,8 @@ def test_earth(hip: Hip, monkeypatch: pytest.MonkeyPatch) -> None:
     """The built-in set from pretraining to metrics beside the floor; few tiles are measured, to be quick."""
     whole = cli_data.open_source
 
-    def shortened(name, **options):
-        source = whole(name, **options)
+    def shortened(data, **options):
+        source = whole(data, **options)
         for split in ("validation", "test"):
             part = source.splits[split]
             source.splits[split] = replace(part, records=part.records.take(range(40)))

@@ -15,8 +15,8 @@ import yaml
 
 from hiperceiver.cli.errors import UserError, one_line, with_option_names
 from hiperceiver.cli.options import OWN, help_text, hints_at, option_names, options_of, parts_of, spelled
-from hiperceiver.settings.base import Settings, checked, did_you_mean, in_words, is_required
-from hiperceiver.settings.old_names import read_settings
+from hiperceiver.settings.base import Settings, checked, default_of, did_you_mean, in_words, is_required
+from hiperceiver.settings.old_names import FORMAT, settings_of_format_1
 
 Command = TypeVar("Command", bound=Settings)
 
@@ -57,6 +57,8 @@ def parse(
     run = Path(out, "settings.yaml")
     values: dict[str, Any] = {}
     if is_resumed and run.is_file():
+        if _read_yaml(run)[1] != FORMAT:
+            raise UserError(f"--resume: an earlier version began {out}; go on in a new run, with --from {out}")
         given.configs.insert(0, run)
     elif read_recipe is not None and given.values.get("recipe") is not None:
         values = {name: value for name, value in read_recipe(given.values["recipe"]).items() if name in options}
@@ -66,7 +68,7 @@ def parse(
         values = _with_value(values, name.split("."), given.values[name])
     top = [option for option in options.values() if "." not in option.name]
     if given.print_config is not None:
-        defaults = {option.name: option.default for option in top}
+        defaults = {option.name: default_of(option.field) for option in top}
         changed = {name: value for name, value in values.items() if value != defaults[name]}
         shown = changed if given.print_config == "skip_default" else defaults | changed
         print(_to_yaml(shown), end="")
@@ -88,20 +90,31 @@ def dump(settings: Settings, *, without: Sequence[str] = ()) -> str:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The settings in a YAML file, those of earlier versions by their present names.
+    """The settings in a YAML file; a run's, which say which version wrote them, as the present version has them.
 
     Raises:
-        UserError: it cannot be read, or is no mapping.
+        UserError: it cannot be read, is no mapping, or a later version wrote it.
     """
+    values, written_as = _read_yaml(path)
+    return settings_of_format_1(values) if written_as == 1 else values
+
+
+def _read_yaml(path: Path) -> tuple[dict[str, Any], int]:
+    """A file's settings, and their format."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        values = yaml.safe_load(text)
     except OSError as error:
         raise UserError(f"--config: {path}: {error.strerror}") from None
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"--config: {path}: is not valid YAML: {one_line(error)[:200]}") from None
     if not isinstance(values, dict):
         raise UserError(f"--config: {path}: expected lines of `name: value`, got {one_line(values)[:60]!r}")
-    return read_settings(values)
+    written_as = values.pop("format", 1 if text.startswith("# hip ") else FORMAT)
+    if written_as not in (1, FORMAT):
+        newer = "a newer hiperceiver may read it"
+        raise UserError(f"--config: {path}: expected format {FORMAT}, got {written_as!r}; {newer}")
+    return values, written_as
 
 
 class _Arguments:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from hiperceiver.cli.data import choose_split, open_source_for, say_oddities
+from hiperceiver.cli.data import choose_split, open_data_for, print_warnings
 from hiperceiver.cli.errors import UserError
 from hiperceiver.cli.models import locate, read_task
 from hiperceiver.cli.results import check_new, write_json
@@ -63,7 +63,7 @@ def run(settings: EvaluateSettings) -> int:
     """Measure, print a table, and write the numbers to a file if asked."""
     check_new(settings.json, "--json")
     task = read_task(settings.checkpoint)
-    source = open_source_for(task, settings)
+    source = open_data_for(task, settings)
     if settings.each_modality and len(source.encoders) < 2:
         raise UserError(f"--each-modality: expected several modalities, got {', '.join(source.encoders)} alone")
     report = Report(
@@ -74,7 +74,7 @@ def run(settings: EvaluateSettings) -> int:
         each_modality=settings.each_modality,
     )
     choose_split(source, settings.split)
-    say_oddities(source)
+    print_warnings(source)
     measured = measure_and_print(task, source, report, settings)
     write_json(settings.json, {"checkpoint": locate(settings.checkpoint), **measured})
     return 0

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hiperceiver.cli.arguments import dump
-from hiperceiver.cli.data import changes_since, say_oddities
+from hiperceiver.cli.data import changes_since, print_warnings
 from hiperceiver.cli.errors import UserError
 from hiperceiver.cli.tables import metric, print_table
 from hiperceiver.data.sources.source import Source
 from hiperceiver.settings.commands import FinetuneSettings, PretrainSettings
+from hiperceiver.settings.old_names import FORMAT
 from hiperceiver.settings.run import TrainingSettings
 from hiperceiver.tasks import Task
 from hiperceiver.training import TrainingResult, format_duration, train
@@ -41,7 +42,7 @@ def train_and_report(
         )
         sys.exit(0)
     folder = _choose_folder(settings, command=command, model=model)
-    say_oddities(source)
+    print_warnings(source)
     print(f"run folder: {folder}", flush=True)
     with _recorded(settings, folder, source, command=command):
         result = train(task, source, settings.part(TrainingSettings), folder, resume=settings.resume)
@@ -110,7 +111,8 @@ def _recorded(settings: AnySettings, folder: Path, source: Source, *, command: s
         folder.mkdir(parents=True, exist_ok=True)
         head = f"# hip {command} {version('hiperceiver')}; to repeat it: hip {command} --config {path.name} --out OTHER"
         source.members.save(kept)
-        path.write_text(f"{head}\n{dump(settings.with_absolute_paths(), without=('out', 'resume'))}", encoding="utf-8")
+        text = dump(settings.with_absolute_paths(), without=("out", "resume"))
+        path.write_text(f"{head}\nformat: {FORMAT}\n{text}", encoding="utf-8")
     try:
         yield
     except BaseException as error:

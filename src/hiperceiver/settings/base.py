@@ -81,6 +81,9 @@ class PartOf:
 
 _COMPARE = {Ge: operator.ge, Gt: operator.gt, Le: operator.le, Lt: operator.lt, In: lambda name, names: name in names}
 
+ONE_FOR_ALL = "one number stands for all of a tuple"
+"""`Annotated[tuple[Count, Count], ONE_FOR_ALL]`: 3 is (3, 3)."""
+
 Count = Annotated[int, Ge(1)]
 CountOrZero = Annotated[int, Ge(0)]
 Positive = Annotated[float, Gt(0)]
@@ -153,6 +156,13 @@ def is_required(field: dataclasses.Field[Any]) -> bool:
     return field.default is field.default_factory is dataclasses.MISSING
 
 
+def default_of(field: dataclasses.Field[Any]) -> Any:
+    """A field's default as a plain value; None where there is none."""
+    if field.default_factory is not dataclasses.MISSING:
+        return plain(field.default_factory())
+    return None if is_required(field) else plain(field.default)
+
+
 @cache
 def field_docs(cls: type[Settings]) -> Mapping[str, str]:
     """The docstring under each field, in one line; "" where there is none.
@@ -196,6 +206,9 @@ def checked(name: str, value: Any, hint: Any) -> Any:
     origin, arguments = get_origin(hint), get_args(hint)
     if part := next((each for each in getattr(hint, "__metadata__", ()) if isinstance(each, PartOf)), None):
         return checked_part(name, checked(name, value, arguments[0]), part.classes, kind=name.rpartition(".")[2])
+    if ONE_FOR_ALL in getattr(hint, "__metadata__", ()):
+        each = get_args(arguments[0])
+        return (checked(name, value, each[0]),) * len(each) if _is_number(value) else checked(name, value, arguments[0])
     if origin in (Union, types.UnionType):
         return _checked_union(name, value, arguments)
     if origin is tuple and isinstance(value, list | tuple):
@@ -327,10 +340,14 @@ def _fits(value: Any, hint: Any) -> bool:
     if hint is Any:
         return True
     if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        return _is_number(value)
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
     return isinstance(value, get_origin(hint) or hint)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def plain(value: Any) -> Any:
