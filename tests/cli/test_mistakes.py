@@ -168,7 +168,7 @@ def test_predict(arguments: list[str], message: str, finetuned: Path, bare: Path
     [
         (["nowhere"], "nowhere: no such folder"),
         (["{finetuned}", "--kind", "loss"], "--kind: *reconstruction, positions, curves, *loss"),
-        (["{finetuned}", "--kind", "segmentation"], "was trained for classification, it segments nothing"),
+        (["{finetuned}", "--kind", "segmentation"], "was trained for classification*segmentation"),
         (["{finetuned}", "--num-examples", "0"], "--num-examples: * >= 1, got 0"),
     ],
 )
