@@ -25,7 +25,7 @@ def test_only_new_files_in_folders_that_are_there(tmp_path: Path, monkeypatch: p
     Path("x.json").touch()
     with pytest.raises(UserError, match=r"--json: x\.json exists already"):
         check_new("x.json", "--json")
-    with pytest.raises(UserError, match="--json: a/b is no folder"):
+    with pytest.raises(UserError, match="--json: a/b is not a directory"):
         check_new("a/b/x.json", "--json")
 
 

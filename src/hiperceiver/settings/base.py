@@ -1,7 +1,7 @@
 """What every settings class has: checked fields, plain values, and a sentence for each field.
 
 A settings class is a frozen keyword-only dataclass of plain values. Types and bounds stand in its annotations; a
-docstring under each field says what it means.
+docstring under each field explains it.
 
 >>> from dataclasses import dataclass
 >>> @dataclass(frozen=True, kw_only=True)
