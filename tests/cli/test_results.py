@@ -34,4 +34,4 @@ def test_a_full_disk_is_one_line() -> None:
     with pytest.raises(OSError, match="No space") as caught:
         write_json("/dev/full", {"a": 1})
     assert caught.value.errno == errno.ENOSPC
-    assert describe(caught.value) == "what was to be written could not be: No space left on device"
+    assert describe(caught.value) == "cannot write: No space left on device"
