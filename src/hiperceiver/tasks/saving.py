@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hiperceiver.model import Perceiver, load_model, read_model, save_model
+from hiperceiver.model import HiP, load_model, read_model, save_model
 from hiperceiver.settings.tasks import TaskConfig
 from hiperceiver.tasks.classification import Classification
 from hiperceiver.tasks.forecasting import Forecasting
@@ -29,7 +29,7 @@ TASKS: dict[str, type[Task]] = {
 """Every task by its name in settings and on the command line."""
 
 
-def task_from_settings(settings: Mapping[str, Any], model: Perceiver) -> Task:
+def task_from_settings(settings: Mapping[str, Any], model: HiP) -> Task:
     """Build a task on a model, with a new head.
 
     Args:
