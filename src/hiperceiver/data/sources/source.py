@@ -219,7 +219,7 @@ def make_source(
         chosen_rows = choose(splits["train"].row_keys, seed, count=options.max_train_examples)
         splits["train"] = splits["train"].take(chosen_rows)
     targets = tuple(labels or ()) if options.task == "joint" else TARGETS[options.task]
-    chosen = fit_encoders(chosen, next(iter(splits.values())), options)
+    chosen = fit_encoders(chosen, next(iter(splits.values())), options, found)
     datasets: dict[str, ExampleDataset] = {
         split: EncodedRecords(
             records=part,
@@ -326,8 +326,12 @@ def _fields(encoder: Encoder) -> set[str]:
     return {each.name for each in dataclasses.fields(encoder)}
 
 
-def fit_encoders(encoders: dict[str, Encoder], train: Records, options: SourceOptions) -> dict[str, Encoder]:
+def fit_encoders(
+    encoders: dict[str, Encoder], train: Records, options: SourceOptions, warnings: list[str]
+) -> dict[str, Encoder]:
     """Encoders with the normalisation of training data, unless they or their `mean` were given.
+
+    What was measured, or left out, is added to the warnings.
 
     Raises:
         ValueError: no signal can be read, or a random change does not fit the modalities.
@@ -337,10 +341,13 @@ def fit_encoders(encoders: dict[str, Encoder], train: Records, options: SourceOp
         return encoders
     signals = EncodedRecords(records=train, encoders={})
     given = {modality for modality, settings in options.encoder_settings.items() if "mean" in settings}
-    return {
-        modality: encoder if modality in given else encoder.fitted(signals.raws(modality, FITTED_TO))
-        for modality, encoder in encoders.items()
-    }
+    fitted = dict(encoders)
+    for modality, encoder in encoders.items():
+        if modality not in given:
+            notes: list[str] = []
+            fitted[modality] = encoder.fitted(signals.raws(modality, FITTED_TO), notes)
+            warnings += [f"{modality}: {note}" for note in notes]
+    return fitted
 
 
 def _with_drawn_splits(table: Table, seed: int, rule: SplitRule, warnings: list[str]) -> Table:

@@ -100,7 +100,8 @@ def open_stream(
         raise ValueError(f"{name}: expected examples for training{least}, found none")
     heads = {split: head for split, head in heads.items() if len(head)}
     encoders = choose_encoders(name, kinds, heads["train"], options)
-    encoders = fit_encoders(encoders, heads["train"], options)
+    found = list(warnings)
+    encoders = fit_encoders(encoders, heads["train"], options, found)
     targets = tuple(labels) if options.task == "joint" else TARGETS[options.task]
     encoded = {
         split: EncodedRecords(
@@ -125,5 +126,5 @@ def open_stream(
         classes=() if options.task in ("none", "joint") else tuple(classes),
         labels={each: tuple(names) for each, names in labels.items()} if options.task == "joint" else {},
         members=Members(rule=options.split_rule),
-        warnings=(*warnings, *([f"there is no split for {missing}"] if missing else [])),
+        warnings=(*found, *([f"there is no split for {missing}"] if missing else [])),
     )
