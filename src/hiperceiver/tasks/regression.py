@@ -57,7 +57,7 @@ class Regression(ExampleTask):
 
     def __init__(self, model: Perceiver, config: RegressionConfig):
         super().__init__(model, config)
-        self._make_readout(config.num_values)
+        self.make_readout(config.num_values)
         mean = config.target_mean or (0.0,) * config.num_values
         std = config.target_std or (1.0,) * config.num_values
         self.register_buffer("target_mean", torch.tensor(mean, dtype=torch.float32), persistent=False)
