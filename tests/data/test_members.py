@@ -13,13 +13,13 @@ import pytest
 
 from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.members import (
+    Members,
     choose,
     draw_splits,
     drawn,
     hash_content,
     hash_names,
     read_members,
-    save_members,
     what_changed,
 )
 from hiperceiver.data.record import SPLITS, Table
@@ -163,10 +163,10 @@ def test_no_source_moves_an_example(tmp_path: Path, make: Callable[[Path, list[i
         make(tmp_path / name, chosen)
         found.append(open_source(tmp_path / name, task="classification", split_seed=1))
     whole, less, turned = (source.members for source in found)
-    assert all(np.array_equal(whole[split], turned[split]) for split in SPLITS)
-    assert what_changed(whole, less) == "0 examples added, 1 removed, 0 in another split"
-    assert sum(map(len, whole.values())) == 40
-    assert len(np.unique(np.concatenate(list(whole.values())))) == 40
+    assert all(np.array_equal(whole.splits[split], turned.splits[split]) for split in SPLITS)
+    assert str(what_changed(whole, less)) == "0 examples added, 1 removed, 0 in another split"
+    assert sum(map(len, whole.splits.values())) == 40
+    assert len(np.unique(np.concatenate(list(whole.splits.values())))) == 40
 
 
 def test_a_stream_moves_no_record(tmp_path: Path) -> None:
@@ -196,13 +196,16 @@ def test_the_folder_may_be_copied_and_named_in_any_way(tmp_path: Path, monkeypat
 
 def test_members_are_kept_and_compared(tmp_path: Path) -> None:
     keys = hash_names([str(n) for n in range(6)])
-    before = {"train": np.sort(keys[:4]), "test": np.sort(keys[4:])}
-    assert read_members(tmp_path / "none.npz") is None
-    save_members(tmp_path / "members.npz", before)
+    before = Members(splits={"train": np.sort(keys[:4]), "test": np.sort(keys[4:])})
+    earlier = read_members(tmp_path / "none.npz")
+    assert earlier is not None and earlier.rule == "rows" and not what_changed(earlier, before)
+    before.save(tmp_path / "members.npz")
     kept = read_members(tmp_path / "members.npz")
-    assert kept is not None
-    assert what_changed(kept, before) == ""
-    moved = {"train": np.sort(keys[1:4]), "test": np.sort(np.append(keys[4:], keys[0]))}
-    assert what_changed(before, moved) == "0 examples added, 0 removed, 1 in another split; 1 of test was trained on"
+    assert kept is not None and kept.rule == "names"
+    assert not what_changed(kept, before)
+    moved = Members(splits={"train": np.sort(keys[1:4]), "test": np.sort(np.append(keys[4:], keys[0]))})
+    assert str(what_changed(kept, moved)) == (
+        "0 examples added, 0 removed, 1 in another split; 1 of test was trained on"
+    )
     write(tmp_path / "members.npz", b"damaged")
     assert read_members(tmp_path / "members.npz") is None

@@ -5,23 +5,26 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hiperceiver.cli.errors import UserError, renamed
-from hiperceiver.cli.models import run_settings
+from hiperceiver.cli.models import run_folder, run_settings
 from hiperceiver.data.augment import augmentations_from_settings
 from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.encoders import encoder_from_dict
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.example import ExampleDataset
-from hiperceiver.data.members import choose
+from hiperceiver.data.members import Changes, choose, read_members, what_changed
 from hiperceiver.data.record import Table
 from hiperceiver.data.sources import open_source
 from hiperceiver.data.sources.source import Source
 from hiperceiver.data.streamed import StreamedExamples
 from hiperceiver.data.subsets import Joined, WithAbsent
 from hiperceiver.settings.commands import DataSettings, EvaluateSettings, PlotSettings, SourceSettings
+from hiperceiver.settings.data import SplitRule
 from hiperceiver.tasks import Task
+from hiperceiver.training.folder import RunFolder
 
 OUR_NAMES = {
     "source": "data",
@@ -41,13 +44,16 @@ OUR_NAMES = {
 """What `open_source` calls an option -> what the user does."""
 
 
-def open_data(settings: DataSettings, *, task: str, encoders: Mapping[str, Encoder] | None = None) -> Source:
+def open_data(
+    settings: DataSettings, *, task: str, encoders: Mapping[str, Encoder] | None = None, rule: SplitRule = "names"
+) -> Source:
     """The source that settings name.
 
     Args:
         settings: where and how.
         task: what the examples' targets are.
         encoders: a trained model's own, to read as it does.
+        rule: what drawn splits follow from.
     """
     with renamed(OUR_NAMES):
         augmentations = augmentations_from_settings(settings.augment)
@@ -60,6 +66,7 @@ def open_data(settings: DataSettings, *, task: str, encoders: Mapping[str, Encod
             colours=settings.colours,
             fit=settings.fit,
             augmentations=augmentations or None,
+            split_rule=rule,
             **source_options(settings),
         )
 
@@ -87,6 +94,7 @@ def open_source_for(task: Task, settings: EvaluateSettings | PlotSettings) -> So
     """
     name = settings.checkpoint
     recorded = run_settings(name)
+    folder = run_folder(name)
     if settings.data is None:
         if "data" not in recorded:
             raise UserError(f"--data is missing, and {name} does not say what it was trained on")
@@ -96,6 +104,7 @@ def open_source_for(task: Task, settings: EvaluateSettings | PlotSettings) -> So
         options = source_options(settings)
         if settings.split_seed is None:
             options["split_seed"] = recorded.get("split_seed")
+    options["split_rule"] = split_rule(folder)
     encoders = own_encoders(task.encoders)
     if encoders is None:
         raise UserError(f"{name}: was saved without how its input is read, normalisation included")
@@ -110,11 +119,25 @@ def open_source_for(task: Task, settings: EvaluateSettings | PlotSettings) -> So
         classes=(task.classes or None) if task.has_classes else None,
         **{**options, "encoder_settings": settings.encoders or None},  # those of the run are in its encoders
     )
+    if folder is not None and settings.data is None and (changes := changes_since(folder, source)):
+        print(f"hip: note: the data have changed since {name} was trained: {changes}", file=sys.stderr)
     for each, modality in source.modalities.items():
         if task.model.modalities.get(each) != modality:
             shape = " x ".join(str(n) for n in (*modality.grid, modality.channels))
             raise UserError(f"--data: {source.name} gives {each!r} as {shape}, which {name} does not take")
     return with_absent(source, task)
+
+
+def split_rule(folder: Path | None) -> SplitRule:
+    """What the splits of a run follow from; for data of no run the names of examples."""
+    members = None if folder is None else read_members(RunFolder(folder).members)
+    return "names" if members is None else members.rule
+
+
+def changes_since(folder: Path, source: Source) -> Changes:
+    """How the data differ from what a run kept of them."""
+    members = read_members(RunFolder(folder).members)
+    return Changes() if members is None else what_changed(members, source.members)
 
 
 def with_absent(source: Source, task: Task) -> Source:

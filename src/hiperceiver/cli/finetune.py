@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 from typing import Any
 
-from hiperceiver.cli.data import open_data, own_encoders, with_train_share
+from hiperceiver.cli.data import changes_since, open_data, own_encoders, split_rule, with_train_share
 from hiperceiver.cli.errors import UserError, renamed
 from hiperceiver.cli.evaluate import Report, measure_and_print
-from hiperceiver.cli.models import read_saved, with_settings
+from hiperceiver.cli.models import read_saved, run_folder, run_settings, with_settings
 from hiperceiver.cli.results import write_json
 from hiperceiver.cli.runs import train_and_report
 from hiperceiver.cli.tables import quantity
@@ -34,7 +35,11 @@ def run(settings: FinetuneSettings) -> int:
     for name, encoder in (encoders or {}).items():
         if settings.colours not in (None, getattr(encoder, "colours", settings.colours)):
             raise UserError(f"--colours: {settings.pretrained} takes {name!r} otherwise, got {settings.colours}")
-    source = open_data(settings, task=TASKS[kind].target_kind, encoders=encoders)
+    settings, pretraining = _with_its_split(settings)
+    rule = split_rule(pretraining)
+    source = open_data(settings, task=TASKS[kind].target_kind, encoders=encoders, rule=rule)
+    if pretraining is not None and (changes := changes_since(pretraining, source)).moved:
+        print(f"hip: note: the splits are not those of {settings.pretrained}: {changes}", file=sys.stderr)
     source = with_train_share(source, settings.train_share, seed=settings.split_seed or 0)
     seed_everything(settings.seed)
     task = _make_task(kind, settings, source, _config(settings, saved))
@@ -53,6 +58,18 @@ def run(settings: FinetuneSettings) -> int:
         report = measure_and_print(task, source, Report(subject=str(folder), split="test"), settings)
         write_json(str(folder / "test.json"), report)
     return code
+
+
+def _with_its_split(settings: FinetuneSettings) -> tuple[FinetuneSettings, Path | None]:
+    """The settings with the split seed of the run that is started from, and its folder, if it is of the same data."""
+    folder = None if settings.pretrained is None else run_folder(settings.pretrained)
+    recorded = {} if folder is None else run_settings(str(folder))
+    if recorded.get("data") != settings.with_absolute_paths().data:
+        return settings, None
+    if settings.split_seed is None and (seed := recorded.get("split_seed")) is not None:
+        print(f"the splits are those of {settings.pretrained}: --split-seed {seed}")
+        settings = dataclasses.replace(settings, split_seed=seed)
+    return settings, folder
 
 
 def _default_kind(settings: FinetuneSettings) -> str:

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hiperceiver.cli.arguments import dump
-from hiperceiver.cli.data import say_oddities
+from hiperceiver.cli.data import changes_since, say_oddities
+from hiperceiver.cli.errors import UserError
 from hiperceiver.cli.tables import metric, print_table
 from hiperceiver.data.sources.source import Source
 from hiperceiver.settings.commands import FinetuneSettings, PretrainSettings
@@ -42,7 +43,7 @@ def train_and_report(
     folder = _choose_folder(settings, command=command, model=model)
     say_oddities(source)
     print(f"run folder: {folder}", flush=True)
-    with _recorded(settings, folder, command=command):
+    with _recorded(settings, folder, source, command=command):
         result = train(task, source, settings.part(TrainingSettings), folder, resume=settings.resume)
     _report(result, f"{command} {model} on {source.name}, {task.kind}", source.note)
     if result.is_interrupted:
@@ -95,21 +96,27 @@ def _as_word(name: str) -> str:
 
 
 @contextmanager
-def _recorded(settings: AnySettings, folder: Path, *, command: str) -> Iterator[None]:
+def _recorded(settings: AnySettings, folder: Path, source: Source, *, command: str) -> Iterator[None]:
     """Write `settings.yaml` for what runs inside. A run that fails before it has written anything leaves no folder."""
-    path = RunFolder(folder).settings
+    path, kept = RunFolder(folder).settings, RunFolder(folder).members
     is_new = not settings.resume
+    if not is_new and (changes := changes_since(folder, source)):
+        if changes.moved:
+            raise UserError(f"--resume: the run has other splits (by --data, --split-seed, ...): {changes}")
+        print(f"hip: note: the data have changed since the run began: {changes}", file=sys.stderr)
     if is_new:
         from importlib.metadata import version
 
         folder.mkdir(parents=True, exist_ok=True)
         head = f"# hip {command} {version('hiperceiver')}; to repeat it: hip {command} --config {path.name} --out OTHER"
+        source.members.save(kept)
         path.write_text(f"{head}\n{dump(settings.with_absolute_paths(), without=('out', 'resume'))}", encoding="utf-8")
     try:
         yield
     except BaseException as error:
-        if is_new and [each.name for each in folder.iterdir()] == [path.name]:
-            path.unlink()
+        if is_new and {each.name for each in folder.iterdir()} <= {path.name, kept.name}:
+            for each in (path, kept):
+                each.unlink(missing_ok=True)
             folder.rmdir()
         else:
             error.add_note(f"The files of the run are in {folder}.")

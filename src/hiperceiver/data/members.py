@@ -11,7 +11,7 @@ import hashlib
 import os
 import zipfile
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -174,43 +174,75 @@ def drawn_by_rows(strata: np.ndarray, seed: int, test_share: float = TEST_SHARE)
     return splits
 
 
-Members = Mapping[str, np.ndarray]
-"""Split -> the keys of its examples, sorted, uint64: what a run keeps of its data."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Members:
+    """Which examples are in which split: what a run keeps of its data, 8 bytes an example."""
 
+    splits: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Split -> the keys of its examples, sorted, uint64; nothing for a stream."""
+    rule: SplitRule = "names"
+    """What drawn splits followed from."""
 
-def save_members(path: Path, members: Members) -> None:
-    """Write them to a file: 8 bytes an example."""
-    with path.open("wb") as file:
-        np.savez(file, allow_pickle=False, **members)
+    def save(self, path: Path) -> None:
+        """Write them to a file."""
+        with path.open("wb") as file:
+            np.savez(file, allow_pickle=False, rule=np.array(self.rule), **self.splits)
 
 
 def read_members(path: Path) -> Members | None:
-    """What `save_members` wrote; None without such a file, or if it is damaged."""
+    """What `Members.save` wrote; None if the file is damaged. Runs up to release 0.1 have none: they drew by rows."""
+    if not path.exists():
+        return Members(rule="rows")
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return {split: arrays[split] for split in arrays.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+            rule = "rows" if str(arrays["rule"]) == "rows" else "names"
+            return Members(splits={split: arrays[split] for split in arrays.files if split != "rule"}, rule=rule)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
 
 
-def what_changed(before: Members, now: Members) -> str:
-    """How the examples of now differ from those before, for a message; empty if they do not.
+@dataclass(frozen=True, kw_only=True)
+class Changes:
+    """How the members of data differ from those that a run kept. False if they do not."""
+
+    added: int = 0
+    """Examples that were not there."""
+    removed: int = 0
+    """Examples that are not there any more."""
+    moved: int = 0
+    """Examples that are in another split."""
+    leaked: Mapping[str, int] = field(default_factory=dict)
+    """Split -> examples of it that were trained on; of these splits that have some."""
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.moved)
+
+    def __str__(self) -> str:
+        examples = "example" if self.added == 1 else "examples"
+        parts = [f"{self.added} {examples} added, {self.removed} removed, {self.moved} in another split"]
+        parts += [f"{n} of {split} {'was' if n == 1 else 'were'} trained on" for split, n in self.leaked.items()]
+        return "; ".join(parts)
+
+
+def what_changed(before: Members, now: Members) -> Changes:
+    """How the examples of now differ from those before; nothing where one of the two is not known.
 
     >>> a, b, c = (hash_names([name]) for name in "abc")
-    >>> what_changed({"train": np.concatenate([a, b])}, {"train": a, "test": np.concatenate([b, c])})
-    '1 example added, 0 removed, 1 in another split; 1 of test was trained on'
+    >>> before, now = {"train": np.concatenate([a, b])}, {"train": a, "test": np.concatenate([b, c])}
+    >>> print(what_changed(Members(splits=before), Members(splits=now)))
+    1 example added, 0 removed, 1 in another split; 1 of test was trained on
     """
+    if not before.splits or not now.splits:
+        return Changes()
     none = np.zeros(0, dtype=np.uint64)
-    old, new = (np.concatenate([none, *each.values()]) for each in (before, now))
-    num_added, num_removed = int((~np.isin(new, old)).sum()), int((~np.isin(old, new)).sum())
-    num_stayed = sum(int(np.isin(keys, before.get(split, none)).sum()) for split, keys in now.items())
-    num_moved = len(new) - num_added - num_stayed
-    if not num_added and not num_removed and not num_moved:
-        return ""
-    line = (
-        f"{num_added} example{'' if num_added == 1 else 's'} added, {num_removed} removed, {num_moved} in another split"
+    old, new = (np.concatenate([*each.splits.values()]) for each in (before, now))
+    added, removed = int((~np.isin(new, old)).sum()), int((~np.isin(old, new)).sum())
+    stayed = sum(int(np.isin(keys, before.splits.get(split, none)).sum()) for split, keys in now.splits.items())
+    trained = before.splits.get("train", none)
+    leaked = {split: int(np.isin(keys, trained).sum()) for split, keys in now.splits.items() if split != "train"}
+    return Changes(
+        added=added,
+        removed=removed,
+        moved=len(new) - added - stayed,
+        leaked={split: count for split, count in leaked.items() if count},
     )
-    for split in ("validation", "test"):
-        if count := int(np.isin(now.get(split, none), before.get("train", none)).sum()):
-            line += f"; {count} of {split} {'was' if count == 1 else 'were'} trained on"
-    return line

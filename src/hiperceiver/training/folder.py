@@ -44,6 +44,11 @@ class RunFolder:
         return self.path / "skipped.log"
 
     @property
+    def members(self) -> Path:
+        """Which examples were in which split."""
+        return self.path / "members.npz"
+
+    @property
     def settings(self) -> Path:
         """The command line's own settings."""
         return self.path / "settings.yaml"
@@ -52,8 +57,8 @@ class RunFolder:
 def check_run_folder(run_folder: str | Path, *, resume: bool) -> None:
     """Refuse a run folder that a new run would overwrite, or that holds nothing to resume.
 
-    A new run may find `settings.yaml` there, which a command line writes before it starts the run, and `skipped.log`,
-    which a run leaves that failed before its first step.
+    A new run may find `settings.yaml` and `members.npz` there, which a command line writes before it starts the run,
+    and `skipped.log`, which a run leaves that failed before its first step.
 
     Raises:
         ValueError: one line saying which.
@@ -61,7 +66,7 @@ def check_run_folder(run_folder: str | Path, *, resume: bool) -> None:
     folder = RunFolder(Path(run_folder))
     if folder.path.exists() and not folder.path.is_dir():
         raise ValueError(f"run folder: expected a folder, got the file {folder.path}")
-    harmless = {folder.settings, folder.skipped}
+    harmless = {folder.settings, folder.members, folder.skipped}
     if resume:
         if not folder.last_checkpoint.is_file():
             raise ValueError(f"run folder: {folder.path} has no checkpoints/last.ckpt to resume from")

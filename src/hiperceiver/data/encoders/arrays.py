@@ -26,6 +26,7 @@ RawArray: TypeAlias = "np.ndarray | Tensor | Sequence[Any] | str | os.PathLike[s
 """What is accepted as an array: an array, a tensor, nested lists, a path, or a file's bytes."""
 
 _NPY, _NPZ = b"\x93NUMPY", b"PK\x03\x04"  # how such files begin
+_LARGEST_TOKEN = 1e4
 _MISSING = {"", "na", "n/a", "null"}
 
 
@@ -52,7 +53,8 @@ def faults_of(raw: object, *, is_path: bool | None = None) -> Iterator[None]:
     except Exception as error:  # decoders of strangers' bytes raise many kinds
         reason = " ".join(str(error).split()) or type(error).__name__
         reason = reason if type(error) is ValueError else f"cannot be decoded: {reason}"
-        raise ValueError(f"{os.fspath(raw)}: {reason}" if is_path else reason) from error  # type: ignore[arg-type]
+        path = f"{os.fspath(raw)}: " if is_path else ""  # type: ignore[arg-type]
+        raise ValueError(path + reason.removeprefix(path)) from error
 
 
 def read_file(path: str | os.PathLike[str], limit: int = -1) -> bytes:
@@ -157,7 +159,7 @@ def normalised(values: np.ndarray, mean: Sequence[float], std: Sequence[float]) 
     """(value - mean) / std along the last axis: a new float32 array.
 
     Raises:
-        ValueError: a result is too large for float32.
+        ValueError: a result is too large for float32, or for a model where mean and std were fitted.
 
     >>> normalised(np.array([[3.0, 4.0]]), (1.0, 0.0), (2.0, 1.0))
     array([[1., 4.]], dtype=float32)
@@ -169,7 +171,27 @@ def normalised(values: np.ndarray, mean: Sequence[float], std: Sequence[float]) 
             result /= np.array(std, dtype=np.float32)
     except FloatingPointError:
         raise ValueError("holds numbers that are too large for this mean and std") from None
+    check_size(values, result, std)
     return result
+
+
+def check_size(values: np.ndarray, tokens: np.ndarray, std: Sequence[float]) -> None:
+    """Refuse a value (..., C) whose tokens lie absurdly far from those of the training data, and would ruin a step.
+
+    Channels of std 1 are not looked at: theirs may not have been fitted.
+
+    Raises:
+        ValueError: a token is larger than 10,000.
+
+    >>> check_size(np.array([[3e9]]), np.array([[1e9]]), (3.0,))
+    Traceback (most recent call last):
+    ValueError: holds 3e+09, which is 1e+09 standard deviations of the training data from their mean
+    """
+    size = np.where(np.asarray(std) == 1, 0, np.abs(tokens))
+    if size.size and size.max() > _LARGEST_TOKEN:
+        place = np.unravel_index(size.argmax(), size.shape)
+        far = f"{size[place]:.3g} standard deviations of the training data from their mean"
+        raise ValueError(f"holds {float(values[place]):.6g}, which is {far}")
 
 
 def physical(tokens: Tensor, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from typing import Any, ClassVar, Self, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hiperceiver.data.encoders.arrays import middle
+from hiperceiver.data.encoders.arrays import check_size, middle
 from hiperceiver.data.encoders.encoder import Drawing, Encoder, measured
-from hiperceiver.data.encoders.normalisation import channel_statistics
 from hiperceiver.data.media import CLIP_SUFFIXES, Media, RawFile, media_info, read_audio, resampled, to_floats
 from hiperceiver.data.packages import import_extra
 from hiperceiver.modality import Modality
@@ -26,6 +24,8 @@ RawAudio: TypeAlias = "RawFile | Media | tuple[np.ndarray, int]"
 
 SILENT = 1e-4
 """A recording whose loudest sample is below this (of 1) is silent: -80 dB, three steps of 16 bits."""
+LOUDEST = 2.0**31
+"""Samples beyond this are no sound, in whatever unit."""
 HIGHEST_RATE, LONGEST_SOUND = 16_000, 10.0
 """Of grids that are chosen by training sounds: samples per second, and seconds."""
 _SHOWN_LOUDNESS = 0.1
@@ -50,6 +50,7 @@ class AudioEncoder(AudioSettings, Encoder):
     )
     other_suffixes: ClassVar[tuple[str, ...]] = CLIP_SUFFIXES
     is_sequence: ClassVar[bool] = True
+    least_std: ClassVar[float] = SILENT
     written_suffix: ClassVar[str] = ".wav"
 
     @property
@@ -105,8 +106,12 @@ class AudioEncoder(AudioSettings, Encoder):
             raise ValueError(str(error) if isinstance(source, bytes) else f"{os.fspath(source)}: {error}") from None
 
     def fit_to_grid(self, value: np.ndarray) -> np.ndarray:
-        """The middle of a longer recording: float32 (n, channels), n <= samples of the window."""
-        return value[middle(len(value), self.num_samples)]
+        """The middle of a longer recording: float32 (n, channels), n <= samples of the window.
+
+        Raises:
+            ValueError: it is silent there.
+        """
+        return self._heard(value[middle(len(value), self.num_samples)], " in its middle")
 
     def to_tokens(self, value: np.ndarray) -> tuple[Tensor, Tensor | None]:
         """Normalised tokens (M, C). After a shorter value tokens are 0 and absent."""
@@ -119,6 +124,8 @@ class AudioEncoder(AudioSettings, Encoder):
             mean, std = np.array(self.mean, dtype=np.float32), np.array(self.std, dtype=np.float32)
         np.subtract(value, mean, out=wave[:length])
         wave[:length] /= std
+        if self.normalise == "dataset":
+            check_size(value, wave[:length], self.std)
         tokens = torch.from_numpy(wave.reshape(self.modality.num_tokens, -1))
         present = math.ceil(length / self.samples_per_token)
         if present == len(tokens):
@@ -149,17 +156,6 @@ class AudioEncoder(AudioSettings, Encoder):
             wave = wave[: len(tokens) - int(np.logical_and.accumulate(is_absent[::-1]).sum())]
         return wave.reshape(-1, self.channels)
 
-    def fitted(self, raws: Iterable[RawAudio]) -> Self:
-        """The same encoder with mean and std per channel of these recordings, of training data only.
-
-        Raises:
-            ValueError: none of them can be read; the first one's fault is given.
-        """
-        if self.normalise == "example":
-            return self
-        mean, std = channel_statistics(self.decode, raws)
-        return replace(self, mean=mean, std=std)
-
     def _checked(self, samples: np.ndarray, rate: int) -> np.ndarray:
         """Samples (n, any) with the encoder's channels and rate, if nothing is wrong with them."""
         if not len(samples):
@@ -167,15 +163,21 @@ class AudioEncoder(AudioSettings, Encoder):
         peak = np.abs(samples).max()
         if not np.isfinite(peak):
             raise ValueError("has samples that are NaN or infinite")
-        if self.is_silence_bad and peak < SILENT:
-            raise ValueError(f"is silent: its loudest sample is {peak:.2g} of 1")
+        if peak > LOUDEST:
+            raise ValueError(f"has a sample of {peak:.3g}, where 1 is the loudest that can be played")
         if self.channels == 1:
             samples = samples.mean(1, keepdims=True) if samples.shape[1] > 1 else samples
         elif samples.shape[1] == 1:
             samples = np.repeat(samples, self.channels, axis=1)
         elif samples.shape[1] != self.channels:
             raise ValueError(f"channels: expected 1 or {self.channels}, got {samples.shape[1]}")
-        return resampled(samples, rate, self.rate)
+        return self._heard(resampled(samples, rate, self.rate))
+
+    def _heard(self, samples: np.ndarray, where: str = "") -> np.ndarray:
+        """The samples, unless they are silent and that is bad."""
+        if self.is_silence_bad and (peak := np.abs(samples).max()) < SILENT:
+            raise ValueError(f"is silent{where}: its loudest sample is {peak:.2g} of 1")
+        return samples
 
 
 def write_wav(path: str | os.PathLike[str], value: np.ndarray, rate: int) -> None:

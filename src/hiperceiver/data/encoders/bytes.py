@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -139,10 +139,6 @@ class BytesEncoder(BytesSettings, Encoder):
         if self.coding == "onehot":
             return values.argmax(1).astype(np.uint8)
         return np.packbits(values > 0, axis=1)[:, 0]
-
-    def fitted(self, raws: Iterable[object]) -> Self:
-        """The same encoder: bytes need no normalisation."""
-        return self
 
     @staticmethod
     def text(value: np.ndarray) -> str:

@@ -24,12 +24,14 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from torch import Tensor
 
+from hiperceiver.data.encoders.arrays import faults_of
+from hiperceiver.data.encoders.normalisation import channel_statistics
 from hiperceiver.modality import Modality
 from hiperceiver.settings.encoders import EncoderSettings
 
@@ -67,6 +69,8 @@ class Encoder(EncoderSettings, ABC):
     """Whether a raw string is the value itself; otherwise it is a path."""
     is_sequence: ClassVar[bool] = False
     """Whether the first axis of a value is time, so that it can be continued beyond its end."""
+    least_std: ClassVar[float] = 0.0
+    """A channel that varies less in training data is constant and keeps the deviation 1."""
     written_suffix: ClassVar[str] = ""
     """The ending, with its dot, of the files that `write` writes; empty: values are only drawn."""
 
@@ -107,17 +111,30 @@ class Encoder(EncoderSettings, ABC):
             ValueError: the shape is not this encoder's.
         """
 
-    @abstractmethod
-    def fitted(self, raws: Iterable[Any]) -> Self:
-        """The same encoder with the normalisation of these raw values. Unreadable ones are left out.
+    def fitted(self, raws: Iterable[Any], notes: list[str] | None = None) -> Self:
+        """The same encoder with the normalisation of these raw values, of training data only.
+
+        Args:
+            raws: those that cannot be read are left out; see also `channel_statistics`.
+            notes: gets a line for people about each thing that was left out or measured.
 
         Raises:
             ValueError: none of them can be read; the first one's fault is given.
         """
+        mean = getattr(self, "mean", ())
+        if not mean:  # nothing, or each example by itself
+            return self
+        means, stds = channel_statistics(self.measured_channels, raws, notes=notes, least_std=self.least_std)
+        return replace(self, mean=means[-len(mean) :], std=stds[-len(mean) :])
+
+    def measured_channels(self, raw: Any) -> np.ndarray:
+        """What mean and std are taken from: (..., C), of which the last channels have them."""
+        return self.decode(raw)
 
     def read(self, raw: Any) -> np.ndarray:
         """A raw value on the grid: `decode` and `fit_to_grid`."""
-        return self.fit_to_grid(self.decode(raw))
+        with faults_of(raw, is_path=self.is_path(raw)):
+            return self.fit_to_grid(self.decode(raw))
 
     def encode(self, raw: Any) -> tuple[Tensor, Tensor | None]:
         """A raw value as `to_tokens` gives it: normalised tokens (M, C), and which of them are absent.
@@ -125,7 +142,12 @@ class Encoder(EncoderSettings, ABC):
         Raises:
             ValueError: it cannot be read, in one line.
         """
-        return self.to_tokens(self.read(raw))
+        with faults_of(raw, is_path=self.is_path(raw)):
+            return self.to_tokens(self.read(raw))
+
+    def is_path(self, raw: Any) -> bool:
+        """Whether a raw value is the path of its file."""
+        return isinstance(raw, os.PathLike) or (isinstance(raw, str) and not self.is_text_raw)
 
     @property
     def drawing(self) -> Drawing | None:

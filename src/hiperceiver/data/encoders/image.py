@@ -201,7 +201,7 @@ class ImageEncoder(ImageSettings, Encoder):
             pixels[is_padding.cpu().numpy()] = 255
         return pixels.reshape(*self.size, -1)
 
-    def fitted(self, raws: Iterable[RawImage]) -> Self:
+    def fitted(self, raws: Iterable[RawImage], notes: list[str] | None = None) -> Self:
         """The same encoder with mean, std and full scale of these pictures, of training data only.
 
         A channel that hardly varies (less than one step of 255) keeps std 1.
@@ -210,8 +210,14 @@ class ImageEncoder(ImageSettings, Encoder):
             ValueError: none of them can be read; the first one's fault is given.
         """
         raws = list(islice(raws, FITTED_TO))
-        encoder = self if self.full_scale is not None else replace(self, full_scale=_measured_full_scale(raws))
-        mean, std = channel_statistics(lambda raw: _of_255(encoder.read(raw)), raws, scale=1 / 255, least_std=1 / 255)
+        encoder = self
+        if self.full_scale is None and (measured := _measured_full_scale(raws)) is not None:
+            encoder = replace(self, full_scale=measured)
+            if notes is not None:
+                notes.append(f"full_scale: white is {measured:g}, as measured in the pictures of more than 8 bits")
+        mean, std = channel_statistics(
+            lambda raw: _of_255(encoder.read(raw)), raws, scale=1 / 255, least_std=1 / 255, are_bounded=True
+        )
         return replace(encoder, mean=mean, std=std)
 
     def _covered(self, value: np.ndarray) -> tuple[slice, slice]:

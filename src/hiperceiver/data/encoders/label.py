@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Self, TypeAlias
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -69,10 +69,6 @@ class LabelEncoder(LabelSettings, Encoder):
     def names(self, value: np.ndarray) -> tuple[str, ...]:
         """The names of class numbers."""
         return tuple(self.classes[number] for number in value)
-
-    def fitted(self, raws: Iterable[RawLabel]) -> Self:
-        """The same encoder: classes have no scale."""
-        return self
 
     def _number(self, label: Any) -> int:
         if isinstance(label, str) and label in self.classes:

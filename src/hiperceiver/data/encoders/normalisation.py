@@ -1,21 +1,39 @@
-"""Mean and standard deviation of a modality's channels, taken from training data."""
+"""Mean and standard deviation of a modality's channels, from training data. One absurd file cannot ruin them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+import os
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
+from hiperceiver.data.media import Media
+
 FITTED_TO = 256
 """How many raw values normalisation is taken from at most."""
+_ISOLATED = 10.0
+"""A smallest or largest value of a file is no measurement if it lies this many ranges of the others beyond them."""
+_FARTHEST = 100.0
+"""A file is left out if its values lie on average this many times as far from the middle as those of half of the files;
+10 times the root of the number of files, if that is less: alone it would else shrink all others tenfold."""
 
 
 def channel_statistics(
-    read: Callable[[Any], np.ndarray], raws: Iterable[Any], *, scale: float = 1.0, least_std: float = 0.0
+    read: Callable[[Any], np.ndarray],
+    raws: Iterable[Any],
+    *,
+    scale: float = 1.0,
+    least_std: float = 0.0,
+    notes: list[str] | None = None,
+    are_bounded: bool = False,
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation per channel (the last axis of what `read` gives), of six digits. NaN is left out.
+
+    So are values that stand alone far beyond all others of their file, such as -9999 for a missing one, and files (a
+    quarter of them at most) whose values are far larger than those of the others. Each is named in `notes`.
 
     Args:
         read: an encoder's; what it cannot read is left out.
@@ -23,31 +41,97 @@ def channel_statistics(
         scale: values are multiplied with it first.
         least_std: a channel that varies less, or so little that it is lost in the rounding of its mean, keeps the
             deviation 1.
+        notes: gets a line for people about what is left out.
+        are_bounded: values have a largest one, as colours do: none is left out.
 
     Raises:
         ValueError: nothing can be read; the first fault is given.
+
+    >>> notes = []
+    >>> read = lambda raw: np.array(raw, dtype=float)[:, None]
+    >>> channel_statistics(read, [[1, 2, 3], [3, 2, 1, -9999]], notes=notes)
+    ((2.0,), (0.816497,))
+    >>> notes
+    ['-9999 in example 1 lies far from all other values (a missing one?): left out of mean and std']
     """
-    count, total, squares = np.zeros(1), np.zeros(1), np.zeros(1)
+    files: list[tuple[str, np.ndarray]] = []
+    isolated: dict[str, float] = {}
     first_fault = None
-    for raw in islice(raws, FITTED_TO):
+    for index, raw in enumerate(islice(raws, FITTED_TO)):
         try:
             value = read(raw)
         except ValueError as error:
             first_fault = first_fault or str(error)
             continue
         channels = value.reshape(-1, value.shape[-1]).astype(np.float64) * scale
+        name = _name_of(raw, index)
+        if not are_bounded and (alone := _without_isolated(channels)) is not None:
+            isolated[name] = alone
         is_there = ~np.isnan(channels)
         channels = np.where(is_there, channels, 0)
-        count = count + is_there.sum(0)
-        total = total + channels.sum(0)
-        squares = squares + np.square(channels).sum(0)
-    if not count.any():
+        files.append((name, np.stack([is_there.sum(0), channels.sum(0), np.square(channels).sum(0)])))
+    if not any(sums[0].any() for _, sums in files):
         raise ValueError(f"nothing to take mean and std from: {first_fault or 'there is no training example'}")
+    sums = np.stack([each for _, each in files])  # (files, 3, C)
+    is_far = np.zeros(len(files), bool) if are_bounded else _are_far(sums)
+    if notes is not None:
+        notes += _notes(isolated, [name for (name, _), far in zip(files, is_far, strict=True) if far])
+    count, total, squares = sums[~is_far].sum(0)
     count = np.maximum(count, 1)
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 0))
     std = np.where(std <= np.maximum(least_std, 1e-6 * np.abs(mean)), 1.0, std)
     return tuple(_rounded(value) for value in mean), tuple(_rounded(value) for value in std)
+
+
+def _without_isolated(channels: np.ndarray) -> float | None:
+    """Make isolated values (n, C) NaN, in place; the one that lies farthest off, if there is any."""
+    found = [np.nan]
+    for channel in channels.T:
+        for extreme in (np.nanmin, np.nanmax):
+            if np.isnan(channel).all():
+                continue
+            value = extreme(channel)
+            others = channel[(channel != value) & ~np.isnan(channel)]
+            if len(others) and (spread := np.ptp(others)) > 0:
+                gap = min(abs(value - others.min()), abs(value - others.max()))
+                if gap > _ISOLATED * spread:
+                    channel[channel == value] = np.nan
+                    found.append(value)
+    return max(found[1:], key=abs, default=None)
+
+
+def _are_far(sums: np.ndarray) -> np.ndarray:
+    """Which files have values far larger than the others': bool (files,). `sums` are those of powers 0, 1 and 2."""
+    count, total, squares = np.moveaxis(sums, 1, 0)
+    is_there = count > 0
+    count = np.maximum(count, 1)
+    limit = min(_FARTHEST, 10 * math.sqrt(len(sums)))
+    is_far = np.zeros(len(sums), bool)
+    for channel in range(sums.shape[2]):
+        there = is_there[:, channel]
+        means = (total / count)[there, channel]
+        middle = np.sort(means)[(len(means) - 1) // 2] if len(means) else 0.0
+        distance = np.sqrt(np.maximum((squares - 2 * middle * total) / count + middle**2, 0)[there, channel])
+        if len(varying := np.sort(distance[distance > 1e-6 * abs(middle)])):
+            is_far[there] |= distance > limit * varying[(len(varying) - 1) // 2]
+    return is_far if is_far.sum() <= max(1, len(sums) // 4) else np.zeros(len(sums), bool)
+
+
+def _notes(isolated: dict[str, float], far: Sequence[str]) -> Iterable[str]:
+    if isolated:
+        name, value = next(iter(isolated.items()))
+        more = f" and {len(isolated) - 1} more" if len(isolated) > 1 else ""
+        why = "lies far from all other values (a missing one?): left out of mean and std"
+        yield f"{value:g} in {name}{more} {why}"
+    if far:
+        more = f" and {len(far) - 3} more" if len(far) > 3 else ""
+        yield f"{', '.join(far[:3])}{more}: values far larger than the others': left out of mean and std"
+
+
+def _name_of(raw: Any, index: int) -> str:
+    raw = raw.source if isinstance(raw, Media) else raw
+    return os.fspath(raw) if isinstance(raw, str | os.PathLike) else f"example {index}"
 
 
 def _rounded(value: float) -> float:

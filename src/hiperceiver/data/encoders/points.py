@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from torch import Tensor
@@ -29,7 +28,6 @@ from hiperceiver.data.encoders.arrays import (
 )
 from hiperceiver.data.encoders.encoder import Drawing, Encoder, measured
 from hiperceiver.data.encoders.meshes import MESH_STARTS, points_of_mesh
-from hiperceiver.data.encoders.normalisation import channel_statistics
 from hiperceiver.modality import Modality
 from hiperceiver.settings.encoders import PointsSettings
 
@@ -40,6 +38,7 @@ TABLE_ENDINGS = (".csv", ".npy", ".npz", ".pts", ".tsv", ".txt", ".xyz")
 """Endings of files that hold a row of numbers for each point."""
 
 _CURVES = {"hilbert": hilbert_code, "morton": morton_code}
+_FARTHEST_POINT = 1e3
 _BITS = 16
 """Bits of a cell along each axis, whose points are then told apart by their numbers alone."""
 
@@ -105,6 +104,8 @@ class PointsEncoder(PointsSettings, Encoder):
             points = as_float32(array)
             if (points[:, :3] == points[0, :3]).all():
                 raise ValueError(f"expected points in different places, got {len(points)} in one")
+            if self.normalise != "none":
+                _check_spread(points[:, :3])
             return points
 
     def fit_to_grid(self, value: np.ndarray) -> np.ndarray:
@@ -130,17 +131,6 @@ class PointsEncoder(PointsSettings, Encoder):
         """
         self.check_tokens(tokens)
         return physical(tokens if is_padding is None else tokens[~is_padding], *self._statistics)
-
-    def fitted(self, raws: Iterable[RawPoints]) -> Self:
-        """The same encoder with mean and deviation of each feature; with normalise="none" of x, y and z too.
-
-        Raises:
-            ValueError: none of the clouds can be read; the first one's fault is given.
-        """
-        if not self.mean:
-            return self
-        mean, std = channel_statistics(self.decode, raws)
-        return replace(self, mean=mean[self.num_own_scale :], std=std[self.num_own_scale :])
 
     @property
     def _statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -185,6 +175,14 @@ class PointsEncoder(PointsSettings, Encoder):
             coordinates -= (coordinates.min(0) + coordinates.max(0)) / 2
             coordinates /= np.abs(coordinates).max() or 1.0
         return scaled
+
+
+def _check_spread(coordinates: np.ndarray) -> None:
+    """Refuse a cloud whose farthest point would shrink the rest to nothing when the cloud is brought to one size."""
+    distances = np.abs(coordinates - np.median(coordinates, 0)).max(1)
+    most, usual = float(distances.max()), float(np.median(distances))
+    if len(coordinates) > 30 and most > _FARTHEST_POINT * usual > 0:  # half of a few points say little
+        raise ValueError(f"has a point {most / usual:.3g} times as far from the middle as half of the points")
 
 
 def _num_features(raw: RawPoints) -> int:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -22,10 +21,10 @@ from hiperceiver.data.encoders.arrays import (
     shape_reader,
 )
 from hiperceiver.data.encoders.encoder import Drawing, Encoder, measured
-from hiperceiver.data.encoders.normalisation import channel_statistics
 from hiperceiver.modality import Modality
 from hiperceiver.settings.encoders import SeriesSettings
 
+_FARTHEST = 1e5
 LONGEST_SERIES = 4096
 """Grids are not chosen longer than this: of longer series the middle is kept."""
 
@@ -102,6 +101,7 @@ class SeriesEncoder(SeriesSettings, Encoder):
         """Float32 (n, channels) as tokens (length, channels); and bool (length,), True = absent, or None."""
         mean, std = self.mean, self.std
         if self.normalise == "example":
+            _check_spread(value)
             own_mean, own_std = value.mean(0, dtype=np.float64), value.std(0, dtype=np.float64)
             own_std[own_std <= 1e-6 * np.abs(own_mean)] = 1.0  # a constant channel is not blown up
             mean, std = own_mean.tolist(), own_std.tolist()
@@ -119,16 +119,9 @@ class SeriesEncoder(SeriesSettings, Encoder):
             return physical(shown, (0.0,), (1.0,))
         return physical(shown, self.mean, self.std)
 
-    def fitted(self, raws: Iterable[RawArray]) -> Self:
-        """The same encoder with the mean and deviation of each channel; of steps in which nothing is missing.
-
-        Raises:
-            ValueError: none of the series can be read; the first one's fault is given.
-        """
-        if self.normalise == "example":
-            return self
-        mean, std = channel_statistics(self._readings, raws)
-        return replace(self, mean=mean, std=std)
+    def measured_channels(self, raw: RawArray) -> np.ndarray:
+        """Readings, with NaN where one is missing."""
+        return self._readings(raw)
 
     def _readings(self, raw: RawArray) -> np.ndarray:
         """As `decode`, with NaN where a reading is missing."""
@@ -138,3 +131,13 @@ class SeriesEncoder(SeriesSettings, Encoder):
             if values.ndim != 2 or values.shape[1] != self.channels:
                 raise ValueError(f"expected a series of shape (steps, {self.channels}), got {array.shape}")
             return as_float32(values, may_miss=self.missing == "mean")
+
+
+def _check_spread(value: np.ndarray) -> None:
+    """Refuse a series with a value so far from the others that these would vanish beside it."""
+    distances = np.abs(value - np.median(value, 0))
+    most, usual = distances.max(0), np.quantile(distances, 0.9, 0)
+    if (bad := (most > _FARTHEST * usual) & (usual > 0)).any():
+        channel = int(bad.argmax())
+        place = float(value[distances[:, channel].argmax(), channel])
+        raise ValueError(f"holds {place:.6g}, far from all other values of channel {channel}; a missing one is NaN")

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -28,7 +27,6 @@ from hiperceiver.data.encoders.arrays import (
     shape_reader,
 )
 from hiperceiver.data.encoders.encoder import Drawing, Encoder, measured
-from hiperceiver.data.encoders.normalisation import channel_statistics
 from hiperceiver.modality import Modality
 from hiperceiver.settings.encoders import VectorSettings
 
@@ -119,12 +117,3 @@ class VectorEncoder(VectorSettings, Encoder):
         vectors = tokens.reshape(self.positions, -1)[:, : self.features]
         length = math.ceil(num_present(is_padding, self.positions * self.split) / self.split)
         return physical(vectors[:length], self.mean, self.std)
-
-    def fitted(self, raws: Iterable[RawArray]) -> Self:
-        """The same encoder with the mean and deviation of each feature of these vectors.
-
-        Raises:
-            ValueError: none of them can be read; the first one's fault is given.
-        """
-        mean, std = channel_statistics(self.decode, raws)
-        return replace(self, mean=mean, std=std)

@@ -129,7 +129,7 @@ class VideoEncoder(VideoSettings, Encoder):
         frames = tokens.chunk(self.frames)
         return np.stack([picture.to_value(frame, part) for frame, part in zip(frames, parts, strict=False)])
 
-    def fitted(self, raws: Iterable[RawVideo]) -> Self:
+    def fitted(self, raws: Iterable[RawVideo], notes: list[str] | None = None) -> Self:
         """The same encoder with mean and std per colour of these clips, of training data only.
 
         A colour that hardly varies (less than one step of 255) keeps std 1.
@@ -137,7 +137,7 @@ class VideoEncoder(VideoSettings, Encoder):
         Raises:
             ValueError: none of them can be read; the first one's fault is given.
         """
-        mean, std = channel_statistics(self.read, raws, scale=1 / 255, least_std=1 / 255)
+        mean, std = channel_statistics(self.read, raws, scale=1 / 255, least_std=1 / 255, are_bounded=True)
         return replace(self, mean=mean, std=std)
 
     @property

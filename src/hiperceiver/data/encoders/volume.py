@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -23,7 +22,6 @@ from hiperceiver.data.encoders.arrays import (
     shape_reader,
 )
 from hiperceiver.data.encoders.encoder import Drawing, Encoder, measured
-from hiperceiver.data.encoders.normalisation import channel_statistics
 from hiperceiver.modality import Modality
 from hiperceiver.settings.encoders import VolumeSettings
 
@@ -107,14 +105,9 @@ class VolumeEncoder(VolumeSettings, Encoder):
         ]
         return values[tuple(slice(0, length) for length in lengths)]
 
-    def fitted(self, raws: Iterable[RawArray]) -> Self:
-        """The same encoder with the mean and deviation of each channel of these volumes.
-
-        Raises:
-            ValueError: none of them can be read; the first one's fault is given.
-        """
-        mean, std = channel_statistics(self.read if self.fit == "resize" else self.decode, raws)
-        return replace(self, mean=mean, std=std)
+    def measured_channels(self, raw: RawArray) -> np.ndarray:
+        """Volumes in the size of the grid, if they are resized."""
+        return self.read(raw) if self.fit == "resize" else self.decode(raw)
 
 
 def _resized(values: np.ndarray, size: tuple[int, int, int]) -> np.ndarray:

@@ -67,7 +67,7 @@ class Source:
     """What must be said where results on this source are shown."""
     warnings: tuple[str, ...] = ()
     """What was odd about the data and did not stop us, each in one line."""
-    members: Members = field(default_factory=dict)
+    members: Members = field(default_factory=Members)
     """Which examples each split has, before any are left out for the task; empty for a stream."""
 
     @property
@@ -144,7 +144,7 @@ def make_source(
     chosen = choose_encoders(name, encoders, table.split(TRAIN), options)
     table = _with_targets(table, options, found)
     table = _with_drawn_splits(table, seed, options.split_rule, found)
-    members = {SPLITS[number]: np.sort(table.split(number).row_keys) for number in np.unique(table.splits[table.rows])}
+    keys = {SPLITS[number]: np.sort(table.split(number).row_keys) for number in np.unique(table.splits[table.rows])}
     classes, table = _choose_classes(name, classes, table, options.classes or class_names, options)
     if options.task == "classification":
         table = _labelled(name, table, classes, found)
@@ -153,7 +153,7 @@ def make_source(
         chosen_rows = choose(splits["train"].row_keys, seed, count=options.max_train_examples)
         splits["train"] = splits["train"].take(chosen_rows)
     targets = tuple(labels or ()) if options.task == "joint" else TARGETS[options.task]
-    chosen = fit_encoders(chosen, splits["train"], options)
+    chosen = fit_encoders(chosen, splits["train"], options, found)
     datasets: dict[str, ExampleDataset] = {
         split: EncodedRecords(
             records=part,
@@ -175,7 +175,7 @@ def make_source(
         labels={label: tuple(names) for label, names in (labels or {}).items()} if options.task == "joint" else {},
         note=note if options.task != "none" else "",
         warnings=tuple(found),
-        members=members,
+        members=Members(splits=keys, rule=options.split_rule),
     )
     if floor is None or options.task == "none":
         return source
@@ -259,8 +259,12 @@ def _fields(encoder: Encoder) -> set[str]:
     return {each.name for each in dataclasses.fields(encoder)}
 
 
-def fit_encoders(encoders: dict[str, Encoder], train: Records, options: SourceOptions) -> dict[str, Encoder]:
+def fit_encoders(
+    encoders: dict[str, Encoder], train: Records, options: SourceOptions, warnings: list[str]
+) -> dict[str, Encoder]:
     """Encoders with the normalisation of training data, unless they or their `mean` were given.
+
+    What was measured, or left out, is added to the warnings.
 
     Raises:
         ValueError: no signal can be read, or a random change does not fit the modalities.
@@ -270,10 +274,13 @@ def fit_encoders(encoders: dict[str, Encoder], train: Records, options: SourceOp
         return encoders
     signals = EncodedRecords(records=train, encoders={})
     given = {modality for modality, settings in options.encoder_settings.items() if "mean" in settings}
-    return {
-        modality: encoder if modality in given else encoder.fitted(signals.raws(modality, FITTED_TO))
-        for modality, encoder in encoders.items()
-    }
+    fitted = dict(encoders)
+    for modality, encoder in encoders.items():
+        if modality not in given:
+            notes: list[str] = []
+            fitted[modality] = encoder.fitted(signals.raws(modality, FITTED_TO), notes)
+            warnings += [f"{modality}: {note}" for note in notes]
+    return fitted
 
 
 def _with_drawn_splits(table: Table, seed: int, rule: SplitRule, warnings: list[str]) -> Table:

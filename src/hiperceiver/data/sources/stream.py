@@ -9,6 +9,7 @@ from typing import Any
 from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.encoders.normalisation import FITTED_TO
 from hiperceiver.data.example import BadExample
+from hiperceiver.data.members import Members
 from hiperceiver.data.packages import import_extra
 from hiperceiver.data.record import Record
 from hiperceiver.data.sources.hub import one_line, quiet
@@ -99,7 +100,8 @@ def open_stream(
         raise ValueError(f"{name}: expected examples for training{least}, found none")
     heads = {split: head for split, head in heads.items() if len(head)}
     encoders = choose_encoders(name, kinds, heads["train"], options)
-    encoders = fit_encoders(encoders, heads["train"], options)
+    found = list(warnings)
+    encoders = fit_encoders(encoders, heads["train"], options, found)
     targets = tuple(labels) if options.task == "joint" else TARGETS[options.task]
     encoded = {
         split: EncodedRecords(
@@ -123,5 +125,6 @@ def open_stream(
         splits=splits,
         classes=() if options.task in ("none", "joint") else tuple(classes),
         labels={each: tuple(names) for each, names in labels.items()} if options.task == "joint" else {},
-        warnings=(*warnings, *([f"there is no split for {missing}"] if missing else [])),
+        members=Members(rule=options.split_rule),
+        warnings=(*found, *([f"there is no split for {missing}"] if missing else [])),
     )
