@@ -12,7 +12,7 @@ import torch
 from benchmarks.jobs import Job
 from benchmarks.torch_steps import training
 from hiperceiver import Batch
-from hiperceiver.cli.data import open_data
+from hiperceiver.cli.data import find_data, open_data
 from hiperceiver.cli.entry import read_command
 from hiperceiver.cli.models import with_settings
 from hiperceiver.data.loading import train_loader
@@ -37,7 +37,7 @@ def measure(job: Job, *, seconds: float = SECONDS) -> dict[str, Any]:
     """`loading_rate` and `step_rate` of a recipe's pretraining, each in examples a second and alone; and `num_workers`
     that load, as the trainer chooses."""
     settings = recipe_settings(job.name)
-    source = open_data(settings, task="none")
+    source = open_data(settings, find_data(settings), task="none")
     place = find_place(devices=1, num_nodes=1)
     workers = (
         choose_num_workers(torch.device(job.device), place) if settings.num_workers is None else settings.num_workers

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from hiperceiver.cli import main
 
@@ -84,6 +85,8 @@ def test_a_pretrained_model_is_built_upon(folder: Path, hip: Callable[..., None]
     run = folder / "runs" / "pretrained-pictures"
     hip("finetune", "--from", run, "--data", folder / "data" / "pictures", *SHORT, "--steps", 2, "--out", "again")
     assert "108 weights loaded, 0 resized" in capfd.readouterr().out
+    settings = yaml.safe_load(Path("again/settings.yaml").read_text())
+    assert (settings["format"], settings["split_seed"], settings["split_rule"]) == (2, 3, "rows")
     hip("evaluate", "again")
 
 
@@ -94,7 +97,16 @@ def test_settings_are_repeated(folder: Path, hip: Callable[..., None]) -> None:
     assert json.loads(Path("now.json").read_text())["metrics"]["num_examples"] == 8
 
 
-def test_a_run_without_checkpoints_is_not_resumed(folder: Path, hip: Callable[..., None], capfd: Any) -> None:
+def test_an_old_run_is_not_resumed(folder: Path, capfd: Any) -> None:
     run = folder / "runs" / "segmented-masks"
     assert main(["finetune", "--out", str(run), "--resume"]) == 2
-    assert capfd.readouterr().err.count("\n") == 1
+    assert (
+        capfd.readouterr().err
+        == f"hip: --resume: an earlier version began {run}; go on in a new run, with --from {run}\n"
+    )
+
+
+def test_a_newer_run_is_refused(tmp_path: Path, capfd: Any) -> None:
+    (tmp_path / "settings.yaml").write_text("format: 3\ndata: earth\n")
+    assert main(["pretrain", "--config", str(tmp_path / "settings.yaml")]) == 2
+    assert "expected format 2, got 3" in capfd.readouterr().err

@@ -100,7 +100,7 @@ def test_what_belongs_to_using_it_is_kept(tmp_path: Path) -> None:
 
 def test_the_config_is_plain_and_complete(saved: Path) -> None:
     values = json.loads((saved / "config.json").read_text())
-    assert values["format"] == 1
+    assert values["format"] == 2
     assert values["architecture"] == "HiP"
     assert values["modalities"]["label"] == {
         "grid": [2],
@@ -172,8 +172,8 @@ def test_a_hub_id_that_cannot_be_had() -> None:
         (b"[" * 100_000, "config.json cannot be read: "),
         (b"[]", "config.json does not describe a hiperceiver model"),
         (b'{"model_type": "bert"}', "config.json does not describe a hiperceiver model"),
-        (b'{"architecture": "HiP"}', "expected format 1, got None; a newer hiperceiver may read it"),
-        (b'{"architecture": "HiP", "format": 2}', "expected format 1, got 2; a newer hiperceiver may read it"),
+        (b'{"architecture": "HiP"}', "expected format 2, got None; a newer hiperceiver may read it"),
+        (b'{"architecture": "HiP", "format": 3}', "expected format 2, got 3; a newer hiperceiver may read it"),
         (
             b'{"architecture": "os.system", "format": 1}',
             "expected an architecture among HiP, PerceiverIO, got 'os.system'",

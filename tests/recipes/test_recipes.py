@@ -18,6 +18,7 @@ from hiperceiver.data.augment import augmentations_from_settings
 from hiperceiver.data.sources import LAYOUTS, SOURCES, open_source
 from hiperceiver.model import build_model, read_model, variant_config
 from hiperceiver.recipes import RECIPES, read_recipe
+from hiperceiver.settings.augment import AugmentSettings
 from hiperceiver.settings.commands import FinetuneSettings, PretrainSettings
 from hiperceiver.tasks import TASKS
 
@@ -54,10 +55,11 @@ def test_settings_are_understood(name: str, command: str) -> None:
     assert isinstance(settings, COMMANDS[command])
     for option, value in recipe.items():
         field = "pretrained" if option == "from" else option
-        assert getattr(settings, field) == value
+        expected = AugmentSettings.from_dict(value) if option == "augment" else value
+        assert getattr(settings, field) == expected
     assert settings.data == ("folder" if name in OF_PAPER else name)
     assert settings.steps is not None or settings.max_time is not None
-    asked = sum(each is not False for each in settings.augment.values())
+    asked = sum(each is not False for each in recipe.get("augment", {}).values())
     assert len(augmentations_from_settings(settings.augment)) == asked
     overridden = settings_of(name, command, "--batch-size", "3", "--out", "elsewhere")
     assert overridden == replace(settings, batch_size=3, out="elsewhere")
@@ -202,8 +204,8 @@ def _few_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forty examples for validation and for test, evenly spread, to be quick."""
     whole = cli_data.open_source
 
-    def shortened(name: str, **options: Any) -> Any:
-        source = whole(name, **options)
+    def shortened(data: Any, **options: Any) -> Any:
+        source = whole(data, **options)
         for split in ("validation", "test"):
             part = source.splits[split]
             if len(part) > 40:

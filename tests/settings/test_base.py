@@ -8,11 +8,12 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
 
 from hiperceiver.settings.base import (
+    ONE_FOR_ALL,
     Count,
     CountOrZero,
     NonNegative,
@@ -69,6 +70,7 @@ class Everything(Settings):
     inputs: Mapping[str, Sound | Picture] = ()  # pyright: ignore[reportAssignmentType]
     flip: bool | Block = False
     anything: Any = None
+    box: Annotated[tuple[Count, Count], ONE_FOR_ALL] = (2, 3)
 
     def __post_init__(self) -> None:
         for name in ("columns", "inputs"):
@@ -123,6 +125,8 @@ class More(Everything):
         ({"inputs": {"a": {"kind": "picture", "size": [3, 0]}}}, "inputs.a.size: expected a whole number >= 1 or "),
         ({"flip": "yes"}, "flip: expected true or false or a mapping"),
         ({"flip": {"num_latents": 1, "dropout": 1}}, "flip.dropout: expected a number from 0 to below 1, got 1"),
+        ({"box": 0}, "box: expected a whole number >= 1, got 0"),
+        ({"box": [1]}, r"box: expected a list of 2 values, each a whole number >= 1, got \[1\]"),
         ({"strict": True, "workers": 2}, "strict: not together with workers, got 2"),
         ({"stepz": 2}, "stepz: not a setting of Everything; did you mean steps?"),
         ({"xyz": 2}, "xyz: not a setting of Everything; known: steps, workers"),
@@ -160,6 +164,8 @@ def test_what_fits_is_kept() -> None:
     assert settings.inputs == {"a": Sound(rate=8000), "b": Picture(size=(4, 5))}
     assert settings.flip == Block(num_latents=7)
     assert Everything(flip=True).flip is True
+    assert Everything.from_dict({"box": 4}).box == (4, 4)
+    assert Everything(box=(4, 5)).box == (4, 5)
 
 
 def test_plain_values_lead_back_by_way_of_json() -> None:

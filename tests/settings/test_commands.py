@@ -13,10 +13,16 @@ from hiperceiver.cli import plot
 from hiperceiver.cli.arguments import dump
 from hiperceiver.cli.entry import COMMANDS, read_command
 from hiperceiver.cli.options import help_text, options_of, parts_of
-from hiperceiver.data.encoders.image import Fit, Mode
+from hiperceiver.data.augment import AUGMENTATIONS
+from hiperceiver.data.encoders import ENCODERS
+from hiperceiver.data.sources import LAYOUTS, SOURCES
 from hiperceiver.settings import commands
+from hiperceiver.settings.augment import AugmentSettings
 from hiperceiver.settings.base import Settings, field_types
 from hiperceiver.settings.commands import COMMON, FinetuneSettings, PretrainSettings
+from hiperceiver.settings.data import DATA_SETTINGS, NoSettings
+from hiperceiver.settings.encoders import ENCODER_SETTINGS
+from hiperceiver.settings.model import ARCHITECTURES
 from hiperceiver.settings.run import TrainingSettings
 from hiperceiver.settings.tasks import TASK_CONFIGS, MaskedAutoencodingConfig
 from hiperceiver.training.finetune import Start
@@ -60,10 +66,29 @@ def test_every_field_of_every_task_is_an_option() -> None:
     assert set(field_types(MaskedAutoencodingConfig)) <= set(options_of(PretrainSettings))
 
 
+def test_every_field_of_every_encoder_augmentation_model_and_data_set_is_an_option() -> None:
+    options = options_of(PretrainSettings)
+    for kind, settings in ENCODER_SETTINGS.items():
+        assert {f"encoders.{kind}.{name}" for name in field_types(settings)} <= set(options)
+    for name in field_types(AugmentSettings):
+        assert f"augment.{name}" in options
+    for bag, classes in {"model_settings": ARCHITECTURES, "data_settings": DATA_SETTINGS}.items():
+        assert {f"{bag}.{name}" for settings in classes.values() for name in field_types(settings)} <= set(options)
+
+
+def test_tables_are_those_of_the_code() -> None:
+    assert {
+        name: encoder for name, encoder in ENCODERS.items() if not issubclass(encoder, ENCODER_SETTINGS[name])
+    } == {}
+    assert set(field_types(AugmentSettings)) == set(AUGMENTATIONS)
+    with_settings = {**SOURCES, **LAYOUTS}.items()
+    assert {name: each.settings for name, each in with_settings if each.settings is not NoSettings} == DATA_SETTINGS
+
+
 def test_choices_are_those_of_the_code() -> None:
     assert choices(FinetuneSettings, "mode") == set(get_args(Start))
-    assert choices(commands.DataSettings, "colours") == set(get_args(Mode))
-    assert choices(commands.DataSettings, "fit") == set(get_args(Fit))
+    assert choices(commands.DataSettings, "colours") == choices(ENCODER_SETTINGS["image"], "colours")
+    assert choices(commands.DataSettings, "fit") == choices(ENCODER_SETTINGS["image"], "fit")
     assert choices(commands.PlotSettings, "pictures") == {*plot.KINDS, "all"}
 
 

@@ -12,9 +12,11 @@ import torch.distributed as dist
 from closeness import assert_close
 from small_models import hip, perceiver_io, refusal
 
-from hiperceiver.model import GroupPlan, ShardedHiP
+from hiperceiver.model import GroupPlan
 from hiperceiver.model.positions import FourierPositions
+from hiperceiver.sharding import ShardedHiP
 from hiperceiver.sharding.partition import local_spans
+from hiperceiver.sharding.sharded_hip import LocalFourierPositions
 
 Results = dict[tuple[int, str], list[str | None]]
 
@@ -28,7 +30,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
         check=False,
     )
     found: Results = {}
@@ -60,21 +62,22 @@ def test_shares_are_all_groups_and_all_tokens_once() -> None:
             own = [own[name] for own in shares if name in own]
             assert [group for each in own for group in range(16)[each.groups]] == [*range(span.num_groups)]
             x = torch.arange(span.num_tokens)[None]
-            assert torch.equal(torch.cat([each.split(x[:, each.tokens]) for each in own], dim=1), span.split(x))
+            assert torch.equal(torch.cat([each.to_groups(x[:, each.tokens]) for each in own], dim=1), span.to_groups(x))
             assert torch.equal(torch.cat([each.is_padding() for each in own]), span.is_padding())
-            parts = [each.join(span.split(x)[:, each.groups]) for each in own]
+            parts = [each.to_tokens(span.to_groups(x)[:, each.groups]) for each in own]
             assert torch.equal(torch.cat(parts, dim=1), x)
 
 
 def test_fourier_features_of_some_tokens() -> None:
     positions = FourierPositions((3, 4, 5), 6, num_bands=4)
     weight = positions.projection.weight
-    assert_close(positions.of_tokens(slice(7, 41)), positions()[7:41], terms=weight.shape[1], scale=weight.abs().max())
+    local = LocalFourierPositions(positions, slice(7, 41))
+    assert_close(local(), positions()[7:41], terms=weight.shape[1], scale=weight.detach().abs().max())
 
 
 def test_without_other_processes() -> None:
     assert not dist.is_initialized()
     with refusal("group: expected torch.distributed.init_process_group"):
         ShardedHiP(hip())
-    with refusal("model: expected a whole HiP, whose groups can be dealt, got PerceiverIO"):
+    with refusal("model: expected a whole HiP, whose groups can be divided among ranks, got PerceiverIO"):
         ShardedHiP(perceiver_io())  # type: ignore[arg-type]

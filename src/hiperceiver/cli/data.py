@@ -17,108 +17,66 @@ from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.example import ExampleDataset
 from hiperceiver.data.members import Changes, choose, read_members, what_changed
 from hiperceiver.data.record import Table
-from hiperceiver.data.sources import open_source
+from hiperceiver.data.sources import Found, find_source, open_source
 from hiperceiver.data.sources.source import Source
 from hiperceiver.data.streamed import StreamedExamples
 from hiperceiver.data.subsets import Joined, WithAbsent
 from hiperceiver.settings.commands import DataSettings, EvaluateSettings, PlotSettings, SourceSettings
-from hiperceiver.settings.data import SplitRule
 from hiperceiver.tasks import Task
 from hiperceiver.training.folder import RunFolder
 
-OUR_NAMES = {
-    "source": "data",
-    "colours": "colours",
-    "columns": "columns",
-    "label_column": "label-column",
-    "mask_column": "mask-column",
-    "size": "size",
-    "fit": "fit",
-    "layout": "layout",
-    "modalities": "modalities",
-    "encoders": "encoders",
-    "missing": "missing",
-    "augment": "augment",
-    "task": "task",
-}
-"""What `open_source` calls an option -> what the user does."""
+SPLIT = ("split_seed", "split_rule")
+"""Settings of a run that go along with its model."""
+
+
+def find_data(settings: DataSettings) -> Found:
+    """What `--data` names, before it is opened."""
+    with renamed({"source": "data"}):
+        return find_source(settings.data, settings.layout, are_columns_named=settings.are_columns_named)
 
 
 def open_data(
-    settings: DataSettings, *, task: str, encoders: Mapping[str, Encoder] | None = None, rule: SplitRule = "names"
+    settings: DataSettings, found: Found, *, task: str, encoders: Mapping[str, Encoder] | None = None
 ) -> Source:
     """The source that settings name.
 
     Args:
-        settings: where and how.
+        settings: how it is read.
+        found: from `find_data`.
         task: what the examples' targets are.
         encoders: a trained model's own, to read as it does.
-        rule: what drawn splits follow from.
     """
-    with renamed(OUR_NAMES):
-        augmentations = augmentations_from_settings(settings.augment)
-    with renamed(_names_within(settings)):
-        return open_named(
-            settings.data,
-            task=task,
-            encoders=encoders,
-            size=settings.size,
-            colours=settings.colours,
-            fit=settings.fit,
-            augmentations=augmentations or None,
-            split_rule=rule,
-            **source_options(settings),
-        )
+    augmentations = augmentations_from_settings(settings.augment)
+    pictures = {"size": settings.size, "colours": settings.colours, "fit": settings.fit}
+    return _open(settings, found, task=task, encoders=encoders, augmentations=augmentations, **pictures)
 
 
-def _names_within(settings: SourceSettings) -> dict[str, str]:
-    """Settings of the data and modalities as messages begin with them -> as the user writes them."""
-    encoders = {modality: f"encoders.{modality}" for modality in settings.encoders}
-    encoders |= {f"encoder_settings.{modality}": name for modality, name in encoders.items()}
-    return {**encoders, **{name: f"data-settings.{name}" for name in settings.data_settings}}
+def open_data_for(task: Task, settings: EvaluateSettings | PlotSettings) -> Source:
+    """The data that a model is measured or shown on, read as the model reads: its run's, if no other is named.
 
-
-def open_named(name: str, **options: Any) -> Source:
-    """The source of this name; options as for `open_source`, None where nothing is said."""
-    with renamed(OUR_NAMES):
-        return open_source(name, **options)
-
-
-def open_source_for(task: Task, settings: EvaluateSettings | PlotSettings) -> Source:
-    """The data that a model is measured or shown on: its run's own, if no other is named, read as the model reads.
-
-    Modalities of the model that are not asked for, or that the data has not, are absent from every example.
+    Modalities of the model that are left out, or that the data does not have, are absent from every example.
 
     Raises:
-        ValueError: nobody says what data, its classes are others than the model's, or the model does not take it.
+        ValueError: no data is known, its classes are not the model's, or the model does not take it.
     """
     name = settings.checkpoint
-    recorded = run_settings(name)
-    folder = run_folder(name)
-    if settings.data is None:
-        if "data" not in recorded:
-            raise UserError(f"--data is missing, and {name} does not say what it was trained on")
-        were = {each.name: recorded.get(each.name) for each in dataclasses.fields(SourceSettings)}
-        options = {**source_options(SourceSettings(**{k: v for k, v in were.items() if v})), **said(settings)}
-    else:
-        options = source_options(settings)
-        if settings.split_seed is None:
-            options["split_seed"] = recorded.get("split_seed")
-    options["split_rule"] = split_rule(folder)
+    run = run_settings(name)
+    data = settings.data or run.get("data")
+    if data is None:
+        raise UserError(f"--data is missing, and {name} does not say what it was trained on")
+    taken = SPLIT if settings.data else tuple(each.name for each in dataclasses.fields(SourceSettings))
+    reading = settings.with_run(run, *(each for each in taken if each != "encoders"))  # its encoders are the model's
     encoders = own_encoders(task.encoders)
     if encoders is None:
         raise UserError(f"{name}: was saved without how its input is read, normalisation included")
     for modality in settings.modalities:
         if modality not in encoders:
             raise UserError(f"--modalities: {name} takes {', '.join(encoders)}; got {modality!r}")
-    options["modalities"] = settings.modalities or options.get("modalities") or tuple(encoders)
-    source = open_named(
-        settings.data or recorded["data"],
-        task=task.target_kind,
-        encoders=encoders,
-        classes=(task.classes or None) if task.has_classes else None,
-        **{**options, "encoder_settings": settings.encoders or None},  # those of the run are in its encoders
-    )
+    if not reading.modalities:
+        reading = dataclasses.replace(reading, modalities=tuple(encoders))
+    classes = task.classes if task.has_classes else ()
+    source = _open(reading, data, task=task.target_kind, encoders=encoders, classes=classes)
+    folder = run_folder(name)
     if folder is not None and settings.data is None and (changes := changes_since(folder, source)):
         print(f"hip: note: the data have changed since {name} was trained: {changes}", file=sys.stderr)
     for each, modality in source.modalities.items():
@@ -128,10 +86,28 @@ def open_source_for(task: Task, settings: EvaluateSettings | PlotSettings) -> So
     return with_absent(source, task)
 
 
-def split_rule(folder: Path | None) -> SplitRule:
-    """What the splits of a run follow from; for data of no run the names of examples."""
-    members = None if folder is None else read_members(RunFolder(folder).members)
-    return "names" if members is None else members.rule
+def _open(settings: SourceSettings, data: str | Found, **options: Any) -> Source:
+    """Open data; messages that begin with a modality or a setting of the data name the option."""
+    own = settings.data_settings
+    for name in own:
+        if name in {each.name for each in dataclasses.fields(DataSettings)} - {"data_settings"}:
+            raise UserError(f"--data-settings: {name} has an option of its own; see --help-all")
+    names = {"source": "data", **{name: f"data-settings.{name}" for name in own}}
+    names |= {f"{stem}{each}": f"encoders.{each}" for each in settings.encoders for stem in ("", "encoder_settings.")}
+    reading = {
+        "layout": settings.layout if isinstance(data, str) else None,
+        "modalities": settings.modalities or None,
+        "encoder_settings": settings.encoders or None,
+        "missing": settings.missing,
+        "columns": settings.columns or None,
+        "label_column": settings.label_column,
+        "mask_column": settings.mask_column,
+        "subset": settings.subset,
+        "split_seed": settings.split_seed,
+        "split_rule": settings.split_rule,
+    }
+    with renamed(names):
+        return open_source(data, **reading, **own, **{name: value for name, value in options.items() if value})
 
 
 def changes_since(folder: Path, source: Source) -> Changes:
@@ -153,37 +129,8 @@ def with_absent(source: Source, task: Task) -> Source:
     return dataclasses.replace(source, splits=splits)
 
 
-def source_options(settings: SourceSettings) -> dict[str, Any]:
-    """What settings say of reading, as `open_source` takes it; None where they say nothing.
-
-    Raises:
-        UserError: `--data-settings` says what has an option of its own.
-    """
-    options = {
-        "layout": settings.layout,
-        "modalities": settings.modalities or None,
-        "encoder_settings": settings.encoders or None,
-        "missing": settings.missing,
-        "columns": settings.columns or None,
-        "label_column": settings.label_column,
-        "mask_column": settings.mask_column,
-        "subset": settings.subset,
-        "split_seed": settings.split_seed,
-    }
-    for name in settings.data_settings:
-        if name in options or name in ("task", "encoders", "augmentations", "size", "colours", "fit", "classes"):
-            raise UserError(f"--data-settings: {name} has an option of its own; see --help")
-    return {**options, **settings.data_settings}
-
-
-def said(settings: SourceSettings) -> dict[str, Any]:
-    """The options of `source_options` that differ from what is said where nothing is said."""
-    plain = source_options(SourceSettings())
-    return {name: value for name, value in source_options(settings).items() if value != plain.get(name)}
-
-
-def say_oddities(source: Source) -> None:
-    """Say what was odd about the data; only once it is sure that nothing is wrong."""
+def print_warnings(source: Source) -> None:
+    """Print what is odd about the data; only once nothing is wrong."""
     for warning in source.warnings:
         print(f"hip: note: {warning}", file=sys.stderr)
 

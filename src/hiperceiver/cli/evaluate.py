@@ -1,11 +1,11 @@
-"""`hip evaluate`: metrics of a trained model on a part of some data, with the floor beside them where there is one."""
+"""`hip evaluate`: metrics of a trained model on a split, and of the cheapest baseline (the floor) if there is one."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from hiperceiver.cli.data import choose_split, open_source_for, say_oddities
+from hiperceiver.cli.data import choose_split, open_data_for, print_warnings
 from hiperceiver.cli.errors import UserError
 from hiperceiver.cli.models import locate, read_task
 from hiperceiver.cli.results import check_new, write_json
@@ -60,10 +60,10 @@ class Report:
 
 
 def run(settings: EvaluateSettings) -> int:
-    """Measure, print a table, and write the numbers to a file if asked."""
+    """Measure, print a table, and write the numbers to `--json`."""
     check_new(settings.json, "--json")
     task = read_task(settings.checkpoint)
-    source = open_source_for(task, settings)
+    source = open_data_for(task, settings)
     if settings.each_modality and len(source.encoders) < 2:
         raise UserError(f"--each-modality: expected several modalities, got {', '.join(source.encoders)} alone")
     report = Report(
@@ -74,14 +74,14 @@ def run(settings: EvaluateSettings) -> int:
         each_modality=settings.each_modality,
     )
     choose_split(source, settings.split)
-    say_oddities(source)
+    print_warnings(source)
     measured = measure_and_print(task, source, report, settings)
     write_json(settings.json, {"checkpoint": locate(settings.checkpoint), **measured})
     return 0
 
 
 def measure_and_print(task: Task, source: Source, report: Report, how: HowToMeasure) -> dict[str, Any]:
-    """Measure a task on a part of a source, print a table with the floor, and give the numbers."""
+    """Measure a task on a split, print a table with the floor, and return the numbers."""
     dataset = choose_split(source, report.split)
 
     def measured(shown: ExampleDataset) -> dict[str, float]:

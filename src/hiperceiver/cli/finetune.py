@@ -7,14 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hiperceiver.cli.data import changes_since, open_data, own_encoders, split_rule, with_train_share
-from hiperceiver.cli.errors import UserError, renamed
+from hiperceiver.cli.data import SPLIT, changes_since, find_data, open_data, own_encoders, with_train_share
+from hiperceiver.cli.errors import UserError
 from hiperceiver.cli.evaluate import Report, measure_and_print
 from hiperceiver.cli.models import read_saved, run_folder, run_settings, with_settings
 from hiperceiver.cli.results import write_json
 from hiperceiver.cli.runs import train_and_report
 from hiperceiver.cli.tables import quantity
-from hiperceiver.data.sources import find_source
 from hiperceiver.data.sources.source import Source
 from hiperceiver.data.streamed import StreamedExamples
 from hiperceiver.data.targets import class_counts, value_statistics
@@ -29,15 +28,17 @@ DEFAULT_MODEL = "hip-micro"
 
 def run(settings: FinetuneSettings) -> int:
     """Train a task, or go on with a run."""
-    kind = settings.task or _default_kind(settings)
+    settings, pretraining = _with_its_split(settings)
+    found = find_data(settings)
+    kind = settings.task or found.task
+    if kind == "none":
+        raise UserError(f"--task is missing: {settings.data} has no labels to learn")
     saved = None if settings.pretrained is None else read_saved(settings.pretrained)
     encoders = None if saved is None else own_encoders(saved.encoders)
     for name, encoder in (encoders or {}).items():
         if settings.colours not in (None, getattr(encoder, "colours", settings.colours)):
             raise UserError(f"--colours: {settings.pretrained} takes {name!r} otherwise, got {settings.colours}")
-    settings, pretraining = _with_its_split(settings)
-    rule = split_rule(pretraining)
-    source = open_data(settings, task=TASKS[kind].target_kind, encoders=encoders, rule=rule)
+    source = open_data(settings, found, task=TASKS[kind].target_kind, encoders=encoders)
     if pretraining is not None and (changes := changes_since(pretraining, source)).moved:
         print(f"hip: note: the splits are not those of {settings.pretrained}: {changes}", file=sys.stderr)
     source = with_train_share(source, settings.train_share, seed=settings.split_seed or 0)
@@ -61,23 +62,14 @@ def run(settings: FinetuneSettings) -> int:
 
 
 def _with_its_split(settings: FinetuneSettings) -> tuple[FinetuneSettings, Path | None]:
-    """The settings with the split seed of the run that is started from, and its folder, if it is of the same data."""
+    """The settings with the split of the run that is started from, and its folder, if it is of the same data."""
     folder = None if settings.pretrained is None else run_folder(settings.pretrained)
-    recorded = {} if folder is None else run_settings(str(folder))
-    if recorded.get("data") != settings.with_absolute_paths().data:
+    run = {} if folder is None else run_settings(str(folder))
+    if run.get("data") != settings.with_absolute_paths().data:
         return settings, None
-    if settings.split_seed is None and (seed := recorded.get("split_seed")) is not None:
+    if settings.split_seed is None and (seed := run.get("split_seed")) is not None:
         print(f"the splits are those of {settings.pretrained}: --split-seed {seed}")
-        settings = dataclasses.replace(settings, split_seed=seed)
-    return settings, folder
-
-
-def _default_kind(settings: FinetuneSettings) -> str:
-    with renamed({"source": "data", "layout": "layout"}):
-        task = find_source(settings.data, settings.layout).task
-    if task == "none":
-        raise UserError(f"--task is missing: {settings.data} has no labels to learn")
-    return task
+    return settings.with_run(run, *SPLIT), folder
 
 
 def _config(settings: FinetuneSettings, saved: SavedModel | None) -> PerceiverConfig:
@@ -89,7 +81,7 @@ def _make_task(kind: str, settings: FinetuneSettings, source: Source, config: Pe
     task_class = TASKS[kind]
     from_data = _from_data(task_class, source)
     for name in from_data.keys() & settings.task_settings.keys() - {"background_class"}:
-        raise UserError(f"--task-settings: {name} is not to be set, the data and --task say it")
+        raise UserError(f"--task-settings: {name} is taken from the data, it cannot be set")
     if settings.balance:
         from_data["class_weights"] = _class_weights(kind, settings, source)
     values = {"kind": kind, **from_data, **settings.task_settings}

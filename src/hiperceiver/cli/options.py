@@ -17,11 +17,11 @@ from hiperceiver.cli.errors import UserError, one_line
 from hiperceiver.settings.base import (
     PartOf,
     Settings,
+    default_of,
     did_you_mean,
     field_docs,
     field_types,
     is_required,
-    plain,
     plain_name,
 )
 from hiperceiver.settings.commands import COMMON
@@ -60,13 +60,6 @@ class Option:
     def is_list(self) -> bool:
         """Whether it may be given several times."""
         return get_origin(self.hint) is tuple and "." not in self.name
-
-    @property
-    def default(self) -> Any:
-        """Its default as a plain value; None where it must be given."""
-        if self.field.default_factory is not dataclasses.MISSING:
-            return plain(self.field.default_factory())
-        return None if is_required(self.field) else plain(self.field.default)
 
     @property
     def spelled(self) -> str:
@@ -185,7 +178,9 @@ def help_text(settings: type[Settings], which: str, *, program: str, summary: st
         for group in dict.fromkeys(option.group for option in shown):
             lines += ["", f"{group}:"]
             for option in (option for option in shown if option.group == group):
-                default = "required" if is_required(option.field) else f"default: {json.dumps(option.default)}"
+                default = (
+                    "required" if is_required(option.field) else f"default: {json.dumps(default_of(option.field))}"
+                )
                 lines += _entry(option.usage, f"{option.text} ({default})".replace('"', ""))
         lines.append("")
     if not shown:

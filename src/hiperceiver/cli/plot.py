@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from matplotlib.figure import Figure
 
-from hiperceiver.cli.data import open_source_for
+from hiperceiver.cli.data import open_data_for
 from hiperceiver.cli.drawing import PICTURES
 from hiperceiver.cli.errors import UserError, describe, one_line
 from hiperceiver.cli.models import locate, read_saved, read_task, run_folder
@@ -144,7 +144,7 @@ def _source(subject: _Subject) -> Source:
     settings = subject.settings
     if settings.data is None and (subject.folder is None):
         raise _NothingToDraw(f"--data is missing, and {settings.checkpoint} does not say what it was trained on")
-    return open_source_for(read_task(settings.checkpoint), settings)
+    return open_data_for(read_task(settings.checkpoint), settings)
 
 
 def _examples(source: Source, settings: PlotSettings) -> list[Example]:

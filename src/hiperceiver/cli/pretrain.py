@@ -1,10 +1,10 @@
-"""`hip pretrain`: masked auto-encoding on any data, labels left aside."""
+"""`hip pretrain`: masked auto-encoding on any data, without labels."""
 
 from __future__ import annotations
 
 import torch
 
-from hiperceiver.cli.data import describe_modalities, open_data
+from hiperceiver.cli.data import describe_modalities, find_data, open_data
 from hiperceiver.cli.models import with_settings
 from hiperceiver.cli.runs import train_and_report
 from hiperceiver.modality import Batch
@@ -17,7 +17,7 @@ from hiperceiver.training import seed_everything
 def run(settings: PretrainSettings) -> int:
     """Pretrain a new model, or go on with a run."""
     config = with_settings(variant_config(settings.model), settings.model_settings)
-    source = open_data(settings, task="none")
+    source = open_data(settings, find_data(settings), task="none")
     print(f"an example: {describe_modalities(source)}", flush=True)
     seed_everything(settings.seed)
     task = MaskedAutoencoding(build_model(config, source.modalities), settings.part(MaskedAutoencodingConfig))

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hiperceiver.cli.arguments import dump
-from hiperceiver.cli.data import changes_since, say_oddities
+from hiperceiver.cli.data import changes_since, print_warnings
 from hiperceiver.cli.errors import UserError
 from hiperceiver.cli.tables import metric, print_table
 from hiperceiver.data.sources.source import Source
 from hiperceiver.settings.commands import FinetuneSettings, PretrainSettings
+from hiperceiver.settings.old_names import FORMAT
 from hiperceiver.settings.run import TrainingSettings
 from hiperceiver.tasks import Task
 from hiperceiver.training import TrainingResult, format_duration, train
@@ -26,7 +27,7 @@ AnySettings = PretrainSettings | FinetuneSettings
 def train_and_report(
     task: Task, source: Source, settings: AnySettings, *, command: str, model: str
 ) -> tuple[int, Path]:
-    """Train, print what came of it, and give the exit code and the run's folder.
+    """Train, print the results, and return the exit code and the run's folder.
 
     Of processes that train together the first alone does more than train; for the others this is the end.
     """
@@ -41,7 +42,7 @@ def train_and_report(
         )
         sys.exit(0)
     folder = _choose_folder(settings, command=command, model=model)
-    say_oddities(source)
+    print_warnings(source)
     print(f"run folder: {folder}", flush=True)
     with _recorded(settings, folder, source, command=command):
         result = train(task, source, settings.part(TrainingSettings), folder, resume=settings.resume)
@@ -75,7 +76,7 @@ def _report(result: TrainingResult, title: str, note: str) -> None:
 
 
 def _choose_folder(settings: AnySettings, *, command: str, model: str) -> Path:
-    """The folder that was asked for, or a new `runs/COMMAND-DATA-MODEL-NUMBER`."""
+    """`--out`, or a new `runs/COMMAND-DATA-MODEL-NUMBER`."""
     if settings.out is not None:
         return Path(settings.out)
     stem = "-".join([command, _as_word(settings.data), _as_word(model)])
@@ -110,7 +111,8 @@ def _recorded(settings: AnySettings, folder: Path, source: Source, *, command: s
         folder.mkdir(parents=True, exist_ok=True)
         head = f"# hip {command} {version('hiperceiver')}; to repeat it: hip {command} --config {path.name} --out OTHER"
         source.members.save(kept)
-        path.write_text(f"{head}\n{dump(settings.with_absolute_paths(), without=('out', 'resume'))}", encoding="utf-8")
+        text = dump(settings.with_absolute_paths(), without=("out", "resume"))
+        path.write_text(f"{head}\nformat: {FORMAT}\n{text}", encoding="utf-8")
     try:
         yield
     except BaseException as error:

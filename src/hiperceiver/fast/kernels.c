@@ -416,7 +416,8 @@ int embed_and_attend_backward(
             const float *queries = a->queries + own * n * channels, *by_attended = gradient + own * n * channels;
             int64_t group = (a->shares_positions ? 0 : b * a->groups) + g;
             float *table = by_positions ? by_positions + group * a->slots * channels : NULL;
-            int adds = a->adds || (a->shares_positions && b > 0);
+            /* What is not written yet is zero, and a slot may be visible twice. */
+            int adds = a->adds || a->visible || (a->shares_positions && b > 0);
             for (int i = 0; i < n; i++) {
                 along[i] = 0;
                 for (int e = 0; e < channels; e++)

@@ -8,8 +8,6 @@ from hiperceiver.model.transfer import TransferReport, transfer_weights
 from hiperceiver.model.variants import VARIANTS, build_model, create_model, load_model, variant_config
 from hiperceiver.settings.model import BlockConfig, HiPConfig, PerceiverConfig, PerceiverIOConfig
 
-Perceiver = HiP
-
 __all__ = [
     "VARIANTS",
     "BlockConfig",
@@ -17,7 +15,6 @@ __all__ = [
     "HiP",
     "HiPConfig",
     "HiPOutput",
-    "Perceiver",
     "PerceiverConfig",
     "PerceiverIO",
     "PerceiverIOConfig",

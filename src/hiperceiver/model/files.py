@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from hiperceiver.modality import Modality
 from hiperceiver.settings.model import ARCHITECTURES, PerceiverConfig
+from hiperceiver.settings.old_names import FORMAT, model_of_format_1
 
-FORMAT = 1
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 HEAD_PREFIX = "head."
@@ -277,7 +277,7 @@ def read_model(folder_or_id: str | Path, **download: Any) -> SavedModel:
         raise ValueError(f"{source}: {CONFIG_FILE} cannot be read: {_one_line(error)}") from None
     if not isinstance(values, dict) or "architecture" not in values:
         raise ValueError(f"{source}: {CONFIG_FILE} does not describe a hiperceiver model")
-    if values.get("format") != FORMAT:
+    if values.get("format") not in (1, FORMAT):
         raise ValueError(
             f"{source}: expected format {FORMAT}, got {values.get('format')!r}; a newer hiperceiver may read it"
         )
@@ -286,6 +286,8 @@ def read_model(folder_or_id: str | Path, **download: Any) -> SavedModel:
             f"{source}: expected an architecture among {', '.join(ARCHITECTURES)}, got {values['architecture']!r}"
         )
     try:
+        if values["format"] == 1:
+            values = model_of_format_1(values)
         config = ARCHITECTURES[values["architecture"]].from_dict(values["config"])
         modalities = {name: Modality.from_dict(each) for name, each in values["modalities"].items()}
         encoders = {name: dict(each) for name, each in (values.get("encoders") or {}).items()}

@@ -13,8 +13,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from hiperceiver.settings.base import Count, CountOrZero, Gt, In, Le, PartOf, Probability, Settings, Share, checked_part
-from hiperceiver.settings.data import DATA_SETTINGS, LayoutName, Missing
+from hiperceiver.settings.augment import AugmentSettings
+from hiperceiver.settings.base import (
+    Count,
+    CountOrZero,
+    Gt,
+    In,
+    Le,
+    PartOf,
+    Probability,
+    Settings,
+    Share,
+    checked_part,
+    default_of,
+    plain_name,
+)
+from hiperceiver.settings.data import DATA_SETTINGS, LayoutName, Missing, SplitRule
+from hiperceiver.settings.encoders import ENCODER_SETTINGS
 from hiperceiver.settings.model import ARCHITECTURES
 from hiperceiver.settings.run import Accelerator, Precision, TrainingSettings
 from hiperceiver.settings.tasks import TASK_CONFIGS, MaskedAutoencodingConfig
@@ -60,7 +75,7 @@ class SourceSettings(CommandSettings):
     """Layout of a folder in which a published set lies. None: the one that it looks like, if any."""
     modalities: tuple[str, ...] = ()
     """Which modalities are read; once for each. None given: all that the data has, or those of the model."""
-    encoders: Mapping[str, Any] = field(default_factory=dict)
+    encoders: Mapping[str, Annotated[Mapping[str, Any], PartOf(ENCODER_SETTINGS)]] = field(default_factory=dict)
     """How modalities are read: fields of their encoders, as --encoders.audio.rate 8000 or
     '{"audio": {"rate": 8000, "seconds": 2}}'. A trained model has its own."""
     missing: Missing = "skip"
@@ -76,8 +91,25 @@ class SourceSettings(CommandSettings):
     data_settings: Annotated[Mapping[str, Any], PartOf(DATA_SETTINGS)] = field(default_factory=dict)
     """Settings of the data set itself: --data-settings.min-land 0.02 for earth."""
     split_seed: CountOrZero | None = None
-    """Which examples are kept for validation and test where the data does not say. Leave it the same for pretraining,
-    fine-tuning and evaluation. None: the run's, or the data's own."""
+    """Draws validation and test where the data has none. None: the seed of the run that is evaluated or started from,
+    or the data's own."""
+    split_rule: SplitRule | None = None
+    """What drawn splits follow from. names: the examples' names; rows: their numbers, as in runs of releases up to 0.1.
+    None: the rule of the run that is evaluated or started from, or names."""
+
+    @property
+    def are_columns_named(self) -> bool:
+        """Whether the user names columns of a table."""
+        named = self.data_settings.keys() & {"label_columns", "value_columns"}
+        return bool(self.columns or self.label_column or self.mask_column or named)
+
+    def with_run(self, run: Mapping[str, Any], *names: str) -> Self:
+        """The same with the settings of these names that a run had, where these settings have their defaults."""
+        mine, plain = self.to_dict(), {plain_name(each): each for each in dataclasses.fields(self)}
+        taken = {
+            name: run[name] for name in names if run.get(name) is not None and mine[name] == default_of(plain[name])
+        }
+        return type(self).from_dict({**mine, **taken})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +126,7 @@ class DataSettings(SourceSettings):
     fit: Literal["crop", "squash", "pad"] | None = None
     """What is done to pictures that are not square: crop keeps the middle, squash changes proportions, pad marks the
     rest as absent. None: as the pretrained model, or the data's own."""
-    augment: Mapping[str, Any] = field(default_factory=dict)
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
     """Random changes of training examples: --augment.flip true or '{"randaugment": {"magnitude": 5}}'."""
 
 
@@ -157,7 +189,7 @@ class FinetuneSettings(RecipeSettings, DataSettings, RunSettings, TrainingSettin
     balance: Share = 0.0
     """How much rare classes count more in the loss. 0: all examples count the same; 1: all classes do; 0.5: between."""
     test: bool = False
-    """Measure the trained model on the test split at the end; beside it the baseline where there is one."""
+    """Measure the trained model on the test split at the end, and its cheapest baseline (the floor) if there is one."""
     train_share: Annotated[float, Gt(0), Le(1)] = 1.0
     """Share of the training examples that is used, chosen by --split-seed; a smaller share is part of a larger one."""
 
@@ -236,7 +268,7 @@ class PlotSettings(SourceSettings):
     data: str | None = None
     """Where examples come from. None: the run's data."""
     split: Literal["test", "validation", "train"] = "test"
-    """The part of the data that examples come from; another one where there is no such part."""
+    """The split that examples come from; another split if there is no such one."""
     num_examples: Count = 6
     """How many examples are drawn."""
     out: str | None = field(default=None, metadata={"value": "FOLDER"})

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from hiperceiver.settings.base import Count, CountOrZero, Ge, Positive, Settings
+from hiperceiver.settings.base import ONE_FOR_ALL, Count, CountOrZero, Ge, Positive, Settings
 
 Colours = Literal["L", "RGB", "RGBA"]
 VideoColours = Literal["L", "RGB"]
@@ -29,11 +29,6 @@ NUM_COLOURS: dict[str, int] = {"L": 1, "RGB": 3, "RGBA": 4}
 class EncoderSettings(Settings):
     """Base of the encoders' settings; saved beside the model."""
 
-    def accept_one_number(self, name: str, count: int) -> None:
-        """One number for each of `count` axes."""
-        if isinstance(value := getattr(self, name), int):
-            object.__setattr__(self, name, (value,) * count)
-
     def check_statistics(self, channels: int, *, mean: float = 0.0, std: float = 1.0) -> None:
         """Fill in `mean` and `std` that are not given; refuse a wrong number of them."""
         for name, default in (("mean", mean), ("std", std)):
@@ -55,7 +50,7 @@ class ImageSettings(EncoderSettings):
 
     kind: ClassVar[str] = "image"
 
-    size: tuple[Count, Count]
+    size: Annotated[tuple[Count, Count], ONE_FOR_ALL]
     """Rows and columns of the grid, (H, W); one number for a square."""
     colours: Colours = "RGB"
     """Channels of a token: `L` (grey), `RGB` or `RGBA`."""
@@ -72,7 +67,6 @@ class ImageSettings(EncoderSettings):
     """Per channel, of values in 0..1; 0.5 if not given."""
 
     def __post_init__(self) -> None:
-        self.accept_one_number("size", 2)
         super().__post_init__()
         self.check_statistics(NUM_COLOURS[self.colours], mean=0.5, std=0.5)
 
@@ -83,7 +77,7 @@ class VideoSettings(EncoderSettings):
 
     kind: ClassVar[str] = "video"
 
-    size: tuple[Count, Count]
+    size: Annotated[tuple[Count, Count], ONE_FOR_ALL]
     """Rows and columns of a frame, (H, W); one number for a square."""
     frames: Count = 8
     """Frames of the grid."""
@@ -103,7 +97,6 @@ class VideoSettings(EncoderSettings):
     """Per channel, of values in 0..1; 0.5 if not given."""
 
     def __post_init__(self) -> None:
-        self.accept_one_number("size", 2)
         super().__post_init__()
         self.check_statistics(NUM_COLOURS[self.colours], mean=0.5, std=0.5)
 
@@ -221,7 +214,7 @@ class VolumeSettings(EncoderSettings):
 
     kind: ClassVar[str] = "volume"
 
-    size: tuple[Count, Count, Count]
+    size: Annotated[tuple[Count, Count, Count], ONE_FOR_ALL]
     """Extent of the grid, (D, H, W); one number for a cube."""
     channels: Count = 1
     """Values of each cell."""
@@ -236,7 +229,6 @@ class VolumeSettings(EncoderSettings):
     """Which array of an .npz file; empty: the only one."""
 
     def __post_init__(self) -> None:
-        self.accept_one_number("size", 3)
         super().__post_init__()
         self.check_statistics(self.channels)
 

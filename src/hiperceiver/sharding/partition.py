@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from hiperceiver.model.grouping import GroupPlan, Span
 from hiperceiver.model.hip import HiP
-from hiperceiver.settings.model import PerceiverIOConfig
 
 
 @dataclass(frozen=True)
@@ -60,8 +59,6 @@ def partition_groups(model: HiP, num_ranks: int) -> list[dict[str, LocalSpan]]:
     Raises:
         ValueError: groups that cannot be divided evenly, that do not stay neighbours, or without a token.
     """
-    if isinstance(model.config, PerceiverIOConfig):
-        raise ValueError("model: expected a HiP, whose groups can be divided among ranks, got a PerceiverIO")
     if model.config.regrouping != "reshape":
         raise ValueError(
             f"regrouping: expected 'reshape', in which neighbouring groups merge, got {model.config.regrouping!r}"

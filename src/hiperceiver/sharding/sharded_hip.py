@@ -22,6 +22,7 @@ from torch.distributed.device_mesh import DeviceMesh
 
 from hiperceiver.model.grouping import GroupPlan, regroup
 from hiperceiver.model.hip import HiP
+from hiperceiver.model.perceiver_io import PerceiverIO
 from hiperceiver.model.positions import FourierPositions, LearnedPositions, NoPositions
 from hiperceiver.model.tokens import Encoded
 from hiperceiver.sharding.collectives import Collectives
@@ -65,8 +66,10 @@ class ShardedHiP(HiP):
     """Per input modality of the whole model: the local tokens among all M; an empty slice where there are none."""
 
     def __init__(self, model: HiP, group: dist.ProcessGroup | DeviceMesh | None = None):
-        if not isinstance(model, HiP) or isinstance(model, ShardedHiP):
-            raise ValueError(f"model: expected a whole HiP, got {type(model).__name__}")
+        if not isinstance(model, HiP) or isinstance(model, ShardedHiP | PerceiverIO):
+            raise ValueError(
+                f"model: expected a whole HiP, whose groups can be divided among ranks, got {type(model).__name__}"
+            )
         if isinstance(group, DeviceMesh):
             if group.ndim != 1:
                 raise ValueError(f"group: expected a device mesh of 1 dimension, got one of {group.ndim}")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hiperceiver.masking import future_is_masked
 from hiperceiver.modality import Batch
-from hiperceiver.model import Perceiver
+from hiperceiver.model import HiP
 from hiperceiver.settings.tasks import ForecastingConfig
 from hiperceiver.tasks.answers import Answer, DrawnTokens, ForecastTokens
 from hiperceiver.tasks.losses import LossTerm, squared_error, sum_about_mean
@@ -56,7 +56,7 @@ class Forecasting(Task):
     config: ForecastingConfig
     input_modality: str
 
-    def __init__(self, model: Perceiver, config: ForecastingConfig):
+    def __init__(self, model: HiP, config: ForecastingConfig):
         super().__init__(model, config)
         self.input_modality = name = find_input_modality(model, config.input_modality)
         self.horizon = config.horizon

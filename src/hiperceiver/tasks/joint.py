@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hiperceiver.modality import Batch, Modality
-from hiperceiver.model import Perceiver
+from hiperceiver.model import HiP
 from hiperceiver.settings.tasks import JointConfig, TaskConfig
 from hiperceiver.tasks.answers import Answer, in_words, most_probable
 from hiperceiver.tasks.label_head import label_parameters
@@ -82,7 +82,7 @@ class Joint(Task):
     monitor = ("score", "max")
     config: JointConfig
 
-    def __init__(self, model: Perceiver, config: JointConfig):
+    def __init__(self, model: HiP, config: JointConfig):
         super().__init__(model, config)
         for name, expected in label_modalities(config.labels).items():
             if model.modalities.get(name) != expected:

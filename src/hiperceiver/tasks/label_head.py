@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hiperceiver.modality import Batch, Modality
-from hiperceiver.model import Perceiver
+from hiperceiver.model import HiP
 from hiperceiver.model.layers import Activation, CrossAttention, Linear, learned_table
 from hiperceiver.settings.tasks import ClassificationConfig, LabelReadout, MultilabelConfig, TaskConfig
 from hiperceiver.tasks.answers import Answer, in_words, most_probable
@@ -76,7 +76,7 @@ class ClassesTask(ExampleTask):
     config: ClassificationConfig | MultilabelConfig
     class_weights: Tensor | None
 
-    def __init__(self, model: Perceiver, config: ClassificationConfig | MultilabelConfig):
+    def __init__(self, model: HiP, config: ClassificationConfig | MultilabelConfig):
         super().__init__(model, config)
         self.make_readout(config.num_classes, config.readout, config.label_modality)
         weights = config.class_weights
@@ -116,7 +116,7 @@ class ClassesTask(ExampleTask):
             yield Answer(values={"labels": labels}, text=in_words(labels))
 
 
-def label_parameters(model: Perceiver, names: Iterable[str]) -> Iterator[nn.Parameter]:
+def label_parameters(model: HiP, names: Iterable[str]) -> Iterator[nn.Parameter]:
     """A model's parameters for reading these label modalities alone."""
     assert model.label_readout is not None
     yield from model.label_readout.parameters()
@@ -125,7 +125,7 @@ def label_parameters(model: Perceiver, names: Iterable[str]) -> Iterator[nn.Para
         yield from model.unembedding[name].parameters()
 
 
-def _find_label_modality(model: Perceiver, name: str | None, num_outputs: int) -> str:
+def _find_label_modality(model: HiP, name: str | None, num_outputs: int) -> str:
     names = model.label_names
     if name is None and len(names) == 1:
         name = names[0]

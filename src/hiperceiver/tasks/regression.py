@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hiperceiver.modality import Batch
-from hiperceiver.model import Perceiver
+from hiperceiver.model import HiP
 from hiperceiver.settings.tasks import RegressionConfig
 from hiperceiver.tasks.answers import Answer
 from hiperceiver.tasks.label_head import ExampleTask
@@ -55,7 +55,7 @@ class Regression(ExampleTask):
     target_mean: Tensor
     target_std: Tensor
 
-    def __init__(self, model: Perceiver, config: RegressionConfig):
+    def __init__(self, model: HiP, config: RegressionConfig):
         super().__init__(model, config)
         self.make_readout(config.num_values)
         mean = config.target_mean or (0.0,) * config.num_values

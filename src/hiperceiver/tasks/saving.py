@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hiperceiver.model import Perceiver, load_model, read_model, save_model
-from hiperceiver.settings.old_names import TASK_FIELDS
+from hiperceiver.model import HiP, load_model, read_model, save_model
 from hiperceiver.settings.tasks import TaskConfig
 from hiperceiver.tasks.classification import Classification
 from hiperceiver.tasks.forecasting import Forecasting
@@ -30,7 +29,7 @@ TASKS: dict[str, type[Task]] = {
 """Every task by its name in settings and on the command line."""
 
 
-def task_from_settings(settings: Mapping[str, Any], model: Perceiver) -> Task:
+def task_from_settings(settings: Mapping[str, Any], model: HiP) -> Task:
     """Build a task on a model, with a new head.
 
     Args:
@@ -103,8 +102,7 @@ def load_task(folder_or_id: str | Path, **download: Any) -> Task:
         raise ValueError(f"{saved.source}: expected a model that was saved with a task, got one without")
     model = load_model(saved)
     try:
-        names = TASK_FIELDS.get(str(saved.task.get("kind")), {})
-        task = task_from_settings({names.get(name, name): value for name, value in saved.task.items()}, model)
+        task = task_from_settings(saved.task, model)
     except ValueError as error:
         raise ValueError(f"{saved.source}: config.json is not valid: {error}") from None
     expected = task.head.state_dict()

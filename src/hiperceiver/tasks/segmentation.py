@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hiperceiver.modality import Batch
-from hiperceiver.model import Perceiver
+from hiperceiver.model import HiP
 from hiperceiver.model.layers import ACTIVATIONS, Activation, Linear
 from hiperceiver.settings.tasks import SegmentationConfig
 from hiperceiver.tasks.answers import Answer, DrawnTokens, LabelledTokens, in_words, most_probable
@@ -83,7 +83,7 @@ class Segmentation(Task):
     input_modality: str
     class_weights: Tensor | None
 
-    def __init__(self, model: Perceiver, config: SegmentationConfig):
+    def __init__(self, model: HiP, config: SegmentationConfig):
         super().__init__(model, config)
         self.input_modality = find_input_modality(model, config.input_modality)
         weights = config.class_weights

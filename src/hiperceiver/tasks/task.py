@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from hiperceiver.modality import Batch, Modality
-from hiperceiver.model import Perceiver
+from hiperceiver.model import HiP
 from hiperceiver.settings.tasks import TaskConfig
 from hiperceiver.tasks.answers import Answer, DrawnTokens
 from hiperceiver.tasks.losses import LossTerm
@@ -66,7 +66,7 @@ class Task(nn.Module, ABC):
     monitor: ClassVar[tuple[str, Literal["min", "max"]]]
     """The metric that selects the best checkpoint, and which way is better."""
 
-    model: Perceiver
+    model: HiP
     """The model that is trained."""
     head: nn.Module
     """The weights that the task adds to the model; saved beside it. Its state is empty where nothing is added."""
@@ -81,7 +81,7 @@ class Task(nn.Module, ABC):
     classes: tuple[str, ...]
     """Names of the classes, or of the numbers of a regression. Empty where not known."""
 
-    def __init__(self, model: Perceiver, config: TaskConfig):
+    def __init__(self, model: HiP, config: TaskConfig):
         super().__init__()
         if not isinstance(config, self.config_class):
             raise ValueError(
@@ -221,7 +221,7 @@ class Task(nn.Module, ABC):
         return next(self.model.parameters()).device
 
 
-def find_input_modality(model: Perceiver, name: str | None) -> str:
+def find_input_modality(model: HiP, name: str | None) -> str:
     """The named modality of a model's inputs; None: the only one."""
     names = model.input_names
     if name is None and len(names) == 1:
@@ -231,6 +231,6 @@ def find_input_modality(model: Perceiver, name: str | None) -> str:
     return name
 
 
-def num_position_channels(model: Perceiver, name: str) -> int:
+def num_position_channels(model: HiP, name: str) -> int:
     """Number of a modality's leading channels that are its positions; they stay visible when a token is masked."""
     return model.modalities[name].num_coordinates if model.config.positions == "coordinate" else 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, NoReturn
+
 import torch
 from torch import Tensor
 
@@ -39,6 +41,12 @@ class ShardedAutoencoding(MaskedAutoencoding):
     def term_weights(self) -> dict[str, float]:
         """A term for each modality of the whole model."""
         return self._whole.term_weights
+
+    def update(self, *_: Any, **__: Any) -> NoReturn:
+        """Refused: a rank has its own tokens alone."""
+        raise ValueError("model: expected a whole one for metrics and predictions, got one rank's part")
+
+    predict = update
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The part of the loss that the local tokens add."""

@@ -15,7 +15,6 @@ from hiperceiver.data.encoders.series import SeriesEncoder
 from hiperceiver.data.encoders.vector import VectorEncoder
 from hiperceiver.data.encoders.video import VideoEncoder
 from hiperceiver.data.encoders.volume import VolumeEncoder
-from hiperceiver.settings.old_names import ENCODER_FIELDS, OLD_FULL_SCALE
 
 ENCODERS: dict[str, type[Encoder]] = {
     "image": ImageEncoder,
@@ -47,7 +46,7 @@ __all__ = [
 
 
 def encoder_from_dict(values: Mapping[str, Any]) -> Encoder:
-    """An encoder from what its `to_dict` gave, also in earlier versions.
+    """An encoder from what its `to_dict` gave.
 
     Raises:
         ValueError: the kind is unknown, or a value is missing or wrong.
@@ -59,7 +58,4 @@ def encoder_from_dict(values: Mapping[str, Any]) -> Encoder:
     kind = values.get("kind")
     if kind not in ENCODERS:
         raise ValueError(f"kind: expected an encoder among {', '.join(ENCODERS)}, got {kind!r}")
-    renamed = ENCODER_FIELDS.get(kind, {})
-    if kind == "image" and renamed.keys() & values.keys():
-        values = {"full_scale": OLD_FULL_SCALE, **values}
-    return ENCODERS[kind].from_dict({renamed.get(name, name): value for name, value in values.items()})
+    return ENCODERS[kind].from_dict(values)

@@ -1,6 +1,6 @@
 """Feature vectors: few positions with many channels each, dealt to more tokens with fewer channels.
 
-A hierarchical Perceiver deals a modality's tokens to groups, each of which sees only its own. A modality of one token
+A hierarchical Perceiver assigns a modality's tokens to groups, each of which sees only its own. A modality of one token
 with a thousand channels would give one group all the work and leave the others nothing. Features of a vector can as
 well lie side by side as tokens; the learned position of a token says which features it holds. The paper leaves this
 case open.
