@@ -25,7 +25,7 @@ def test_only_new_files_in_folders_that_are_there(tmp_path: Path, monkeypatch: p
     Path("x.json").touch()
     with pytest.raises(UserError, match=r"--json: x\.json exists already"):
         check_new("x.json", "--json")
-    with pytest.raises(UserError, match="--json: a/b is no folder"):
+    with pytest.raises(UserError, match="--json: a/b is not a directory"):
         check_new("a/b/x.json", "--json")
 
 
@@ -34,4 +34,4 @@ def test_a_full_disk_is_one_line() -> None:
     with pytest.raises(OSError, match="No space") as caught:
         write_json("/dev/full", {"a": 1})
     assert caught.value.errno == errno.ENOSPC
-    assert describe(caught.value) == "what was to be written could not be: No space left on device"
+    assert describe(caught.value) == "cannot write: No space left on device"

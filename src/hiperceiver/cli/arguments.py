@@ -47,31 +47,33 @@ def parse(
         UserError: an argument or a file that the command does not understand.
     """
     options = options_of(settings)
-    given = _Arguments(settings, program)
-    given.sort(list(arguments))
-    if given.help is not None:
-        print(help_text(settings, given.help, program=program, summary=summary))
+    given, own = _sort(settings, list(arguments), program)
+    if "help" in own:
+        print(help_text(settings, own["help"][0], program=program, summary=summary))
         return None
-    out = given.values.get("out", "")
-    is_resumed = given.values.get("resume") is True and "out" in given.values
-    run = Path(out, "settings.yaml")
     values: dict[str, Any] = {}
+    out = given.get("out", "")
+    is_resumed = given.get("resume") is True and "out" in given
+    run, configs = Path(out, "settings.yaml"), [Path(path) for path in own.get("config", ())]
     if is_resumed and run.is_file():
         if _read_yaml(run)[1] != FORMAT:
             raise UserError(f"--resume: an earlier version began {out}; go on in a new run, with --from {out}")
-        given.configs.insert(0, run)
-    elif read_recipe is not None and given.values.get("recipe") is not None:
-        values = {name: value for name, value in read_recipe(given.values["recipe"]).items() if name in options}
-    for path in given.configs:
-        values.update(_read_for(path, settings, program))
-    for name in sorted(given.values, key=lambda name: name.count(".")):
-        values = _with_value(values, name.split("."), given.values[name])
+        configs.insert(0, run)
+    elif read_recipe is not None and given.get("recipe") is not None:
+        values = {name: value for name, value in read_recipe(given["recipe"]).items() if name in options}
+    for path in configs:
+        values.update(read_config(path))
+        for name in values:
+            if name not in options:
+                hint = did_you_mean(name, options)
+                raise UserError(f"--config: {path}: {name!r} is not a setting of {program}{hint}")
+    for name in sorted(given, key=lambda name: name.count(".")):
+        values = _with_value(values, name.split("."), given[name])
     top = [option for option in options.values() if "." not in option.name]
-    if given.print_config is not None:
+    if "print_config" in own:
         defaults = {option.name: default_of(option.field) for option in top}
         changed = {name: value for name, value in values.items() if value != defaults[name]}
-        shown = changed if given.print_config == "skip_default" else defaults | changed
-        print(_to_yaml(shown), end="")
+        print(_to_yaml(changed if own["print_config"] == ["skip_default"] else defaults | changed), end="")
         return None
     for option in top:
         if is_required(option.field) and option.name not in values:
@@ -117,74 +119,61 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], int]:
     return values, written_as
 
 
-class _Arguments:
-    """Arguments, sorted by what they are."""
-
-    def __init__(self, settings: type[Settings], program: str):
-        self.settings = settings
-        self.program = program
-        self.values: dict[str, Any] = {}
-        self.configs: list[Path] = []
-        self.help: str | None = None
-        self.print_config: str | None = None
-
-    def sort(self, tokens: list[str]) -> None:
-        """Empty the list of arguments."""
-        positional: list[str] = []
-        while tokens:
-            token = tokens.pop(0)
-            if token == "--":
-                positional += tokens
-                break
-            if token.startswith("-") and len(token) > 1 and not isinstance(_plain(token), int | float):
-                self._sort_option(token, tokens)
-            else:
-                positional.append(token)
-        wanted = [option for option in options_of(self.settings).values() if option.is_positional]
-        for option in wanted:
-            if positional:
-                self.values[option.name] = positional if option.is_list else positional[0]
-                positional = [] if option.is_list else positional[1:]
-        if positional:
-            usage = " ".join(option.spelled for option in wanted) or "options alone"
-            raise UserError(f"{self.program}: expected {usage}, got {positional[0]!r} as well")
-
-    def _sort_option(self, token: str, rest: list[str]) -> None:
+def _sort(settings: type[Settings], rest: list[str], program: str) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """The plain values of arguments by the names of settings, and those of the options that are no settings."""
+    options = options_of(settings)
+    values: dict[str, Any] = {}
+    own: dict[str, list[str]] = {}
+    positional: list[str] = []
+    while rest:
+        token = rest.pop(0)
+        if token == "--":
+            positional += rest
+            break
+        if not token.startswith("-") or len(token) == 1 or isinstance(_plain(token), int | float):
+            positional.append(token)
+            continue
         token, equals, text = token.partition("=")
         name = token.removeprefix("--").replace("-", "_")
         if token == "-h" or name in ("help", "help_all"):
             word = rest.pop(0) if rest and name == "help" and not rest[0].startswith("-") else "common"
-            self.help = "all" if name == "help_all" else word.replace("-", "_")
+            own["help"] = ["all" if name == "help_all" else word.replace("-", "_")]
         elif name == "print_config":
-            self.print_config = text
+            own[name] = [text]
         elif name == "config":
-            self.configs.append(Path(text if equals else self._next(name, "a file", rest)))
+            own.setdefault(name, []).append(text if equals else _next(name, "a file", rest))
         else:
-            self._set(token, name, text if equals else None, rest)
+            hints = hints_at(settings, name.split("."))
+            if not hints and name.startswith("no_") and hints_at(settings, [name[3:]]) == [bool]:
+                name, equals, text, hints = name[3:], "=", "false", [bool]
+            option = options.get(name)
+            if not hints or not token.startswith("--") or (option is not None and option.is_positional):
+                known = [each.spelled for each in options.values()] + [f"--{each.split()[0]}" for each in OWN]
+                hint = did_you_mean(spelled(name.lstrip("_")), known)
+                raise UserError(f"{token} is not an option of {program}{hint}")
+            if not equals and hints == [bool]:
+                text = rest.pop(0) if rest and rest[0].lower() in _BOOLEANS else "true"
+            elif not equals:
+                text = _next(name, in_words(hints[0]), rest)
+            if option is not None and option.is_list:
+                values.setdefault(name, []).append(_value(name, text, get_args(option.hint)[:1]))
+            else:
+                values[name] = _value(name, text, hints)
+    wanted = [option for option in options.values() if option.is_positional]
+    for option in wanted:
+        if positional:
+            values[option.name] = positional if option.is_list else positional[0]
+            positional = [] if option.is_list else positional[1:]
+    if positional:
+        usage = " ".join(option.spelled for option in wanted) or "options alone"
+        raise UserError(f"{program}: expected {usage}, got {positional[0]!r} as well")
+    return values, own
 
-    def _set(self, token: str, name: str, text: str | None, rest: list[str]) -> None:
-        options = options_of(self.settings)
-        hints = hints_at(self.settings, name.split("."))
-        if not hints and name.startswith("no_") and hints_at(self.settings, [name[3:]]) == [bool]:
-            name, text, hints = name[3:], "false", [bool]
-        option = options.get(name)
-        if not hints or not token.startswith("--") or (option is not None and option.is_positional):
-            known = [each.spelled for each in options.values()] + [f"--{each.split()[0]}" for each in OWN]
-            hint = did_you_mean(spelled(name.lstrip("_")), known)
-            raise UserError(f"{token} is not an option of {self.program}{hint}")
-        if text is None and hints == [bool]:
-            text = rest.pop(0) if rest and rest[0].lower() in _BOOLEANS else "true"
-        elif text is None:
-            text = self._next(name, in_words(hints[0]), rest)
-        if option is not None and option.is_list:
-            self.values.setdefault(name, []).append(_value(name, text, get_args(option.hint)[:1]))
-        else:
-            self.values[name] = _value(name, text, hints)
 
-    def _next(self, name: str, expected: str, rest: list[str]) -> str:
-        if not rest or (rest[0].startswith("--") and len(rest[0]) > 2):
-            raise UserError(f"{spelled(name)}: expected {expected}, got nothing")
-        return rest.pop(0)
+def _next(name: str, expected: str, rest: list[str]) -> str:
+    if not rest or (rest[0].startswith("--") and len(rest[0]) > 2):
+        raise UserError(f"{spelled(name)}: expected {expected}, got nothing")
+    return rest.pop(0)
 
 
 def _plain(text: str) -> Any:
@@ -228,18 +217,6 @@ def _with_value(mapping: Mapping[str, Any], path: Sequence[str], value: Any) -> 
         return {**mapping, path[0]: value}
     inside = mapping.get(path[0])
     return {**mapping, path[0]: _with_value(inside if isinstance(inside, Mapping) else {}, path[1:], value)}
-
-
-def _read_for(path: Path, settings: type[Settings], program: str) -> dict[str, Any]:
-    """A file's settings for a command; a choice such as 32 needs no quotes there."""
-    options = options_of(settings)
-    values = read_config(path)
-    for name, value in values.items():
-        if name not in options:
-            raise UserError(f"--config: {path}: {name!r} is not a setting of {program}{did_you_mean(name, options)}")
-        if isinstance(value, int):
-            values[name] = _value(name, str(value), [options[name].hint])
-    return values
 
 
 def _to_yaml(values: Mapping[str, Any]) -> str:

@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run `hip` with these arguments (None: those of the process).
 
     Returns:
-        0: done. 1: done, but some of what was asked for failed, and was named. 2: a user's mistake, told in one line.
+        0: done. 1: done, but some files or pictures failed, each named. 2: a user's mistake, in one line.
         130: interrupted.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)

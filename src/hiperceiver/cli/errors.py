@@ -1,4 +1,4 @@
-"""Users' mistakes in one line, told apart from our own, which keep their traceback."""
+"""Users' mistakes in one line; our own faults keep their traceback."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ EXTRAS = {
 """A package that may be missing -> the extra of ours that installs it."""
 
 FOREIGN_MISTAKES = ("MisconfigurationException",)
-"""Exceptions of other packages that speak of what the user asked for."""
+"""Exceptions of other packages about what the user gave."""
 
 
 class UserError(ValueError):
@@ -52,7 +52,7 @@ def describe(error: BaseException, options: Mapping[str, str] = MappingProxyType
     the depths of another package is a fault of ours.
 
     Args:
-        error: what came up from a command.
+        error: raised by a command.
         options: the command's options as the user spells them, by name; a message that starts with a name is about it.
     """
     if isinstance(error, ModuleNotFoundError):
@@ -63,7 +63,7 @@ def describe(error: BaseException, options: Mapping[str, str] = MappingProxyType
     if isinstance(error, OSError) and error.filename is not None:
         return one_line(f"{error.filename}: {error.strerror or type(error).__name__}")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"what was to be written could not be: {error.strerror}"  # a failed write does not know its file
+        return f"cannot write: {error.strerror}"  # a failed write does not know its file
     if type(error).__name__ == "OutOfMemoryError" or (isinstance(error, RuntimeError) and "allocate mem" in str(error)):
         return f"out of memory; a smaller --batch-size or --size needs less: {one_line(error)[:200]}"
     if isinstance(error, RuntimeError) and (found := re.search(r"DataLoader worker .*", one_line(error))):

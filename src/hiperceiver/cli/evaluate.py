@@ -1,4 +1,4 @@
-"""`hip evaluate`: metrics of a trained model on a part of some data, with the floor beside them where there is one."""
+"""`hip evaluate`: metrics of a trained model on a split, and of the cheapest baseline (the floor) if there is one."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Report:
 
 
 def run(settings: EvaluateSettings) -> int:
-    """Measure, print a table, and write the numbers to a file if asked."""
+    """Measure, print a table, and write the numbers to `--json`."""
     check_new(settings.json, "--json")
     task = read_task(settings.checkpoint)
     source = open_data_for(task, settings)
@@ -81,7 +81,7 @@ def run(settings: EvaluateSettings) -> int:
 
 
 def measure_and_print(task: Task, source: Source, report: Report, how: HowToMeasure) -> dict[str, Any]:
-    """Measure a task on a part of a source, print a table with the floor, and give the numbers."""
+    """Measure a task on a split, print a table with the floor, and return the numbers."""
     dataset = choose_split(source, report.split)
 
     def measured(shown: ExampleDataset) -> dict[str, float]:

@@ -81,7 +81,7 @@ def _make_task(kind: str, settings: FinetuneSettings, source: Source, config: Pe
     task_class = TASKS[kind]
     from_data = _from_data(task_class, source)
     for name in from_data.keys() & settings.task_settings.keys() - {"background_class"}:
-        raise UserError(f"--task-settings: {name} is not to be set, the data and --task say it")
+        raise UserError(f"--task-settings: {name} is taken from the data, it cannot be set")
     if settings.balance:
         from_data["class_weights"] = _class_weights(kind, settings, source)
     values = {"kind": kind, **from_data, **settings.task_settings}

@@ -16,7 +16,7 @@ from hiperceiver.model.summary import ModelSummary, count_parameters, summarise
 from hiperceiver.settings.commands import InfoSettings
 
 PICTURE = {"image": Modality(grid=(224, 224), channels=3)}
-"""What a model is measured with where nothing else is said."""
+"""The default input."""
 
 
 def run(settings: InfoSettings) -> int:
@@ -29,7 +29,7 @@ def run(settings: InfoSettings) -> int:
     check_new(settings.json, "--json")
     if settings.model is None:
         if settings.json is not None:
-            raise UserError("--json: expected a MODEL beside it")
+            raise UserError("--json: expected a MODEL too")
         _list(modalities or PICTURE)
         return 0
     config, own_modalities = _config(settings)

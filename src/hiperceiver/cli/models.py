@@ -36,7 +36,7 @@ def locate(name: str) -> str:
 
 
 def run_folder(name: str) -> Path | None:
-    """The run folder that a model belongs to; None for a model that lies elsewhere."""
+    """The run folder that a model belongs to; None for a model elsewhere."""
     path = Path(name).expanduser()
     for folder in (path, path.parent):
         if (folder / "settings.yaml").is_file() and (folder == path or path.name == "model"):
@@ -63,7 +63,7 @@ def read_task(name: str) -> Task:
 
 
 def with_settings(config: PerceiverConfig, values: Mapping[str, Any]) -> PerceiverConfig:
-    """A model's config with what `--model-settings` says.
+    """A model's config changed by `--model-settings`.
 
     Raises:
         UserError: an unknown name, or a value that does not fit.
@@ -75,6 +75,6 @@ def with_settings(config: PerceiverConfig, values: Mapping[str, Any]) -> Perceiv
 
 
 def run_settings(name: str) -> dict[str, Any]:
-    """What the `settings.yaml` of a model's run says; empty for a model that lies elsewhere."""
+    """The settings of a model's run; empty for a model outside a run folder."""
     folder = run_folder(name)
     return {} if folder is None else read_config(folder / "settings.yaml")

@@ -1,4 +1,4 @@
-"""`hip pretrain`: masked auto-encoding on any data, labels left aside."""
+"""`hip pretrain`: masked auto-encoding on any data, without labels."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ def check_new(path: str | None, option: str) -> None:
     if Path(path).exists():
         raise UserError(f"{option}: {path} exists already")
     if not Path(path).absolute().parent.is_dir():
-        raise UserError(f"{option}: {Path(path).parent} is no folder")
+        raise UserError(f"{option}: {Path(path).parent} is not a directory")
 
 
 def check_folder(settings: RunSettings) -> None:
@@ -30,7 +30,7 @@ def check_folder(settings: RunSettings) -> None:
         except ValueError as error:
             raise UserError(f"--out: {str(error).removeprefix('run folder: ')}") from None
     elif settings.resume:
-        raise UserError("--resume: expected --out beside it, the folder of the run to go on with")
+        raise UserError("--resume: expected --out too, the folder of the run to go on with")
 
 
 def write_json(path: str | None, values: Any) -> None:

@@ -27,7 +27,7 @@ AnySettings = PretrainSettings | FinetuneSettings
 def train_and_report(
     task: Task, source: Source, settings: AnySettings, *, command: str, model: str
 ) -> tuple[int, Path]:
-    """Train, print what came of it, and give the exit code and the run's folder.
+    """Train, print the results, and return the exit code and the run's folder.
 
     Of processes that train together the first alone does more than train; for the others this is the end.
     """
@@ -76,7 +76,7 @@ def _report(result: TrainingResult, title: str, note: str) -> None:
 
 
 def _choose_folder(settings: AnySettings, *, command: str, model: str) -> Path:
-    """The folder that was asked for, or a new `runs/COMMAND-DATA-MODEL-NUMBER`."""
+    """`--out`, or a new `runs/COMMAND-DATA-MODEL-NUMBER`."""
     if settings.out is not None:
         return Path(settings.out)
     stem = "-".join([command, _as_word(settings.data), _as_word(model)])

@@ -1,7 +1,7 @@
-"""Documented runs: each module says its commands, their cost and what they measured.
+"""Documented runs: each module has its commands, their cost and their results.
 
 A recipe is a module with `PRETRAIN` and `FINETUNE`: settings of `hip pretrain` and `hip finetune`, by option name, that
-hold where the user says nothing else. `hip pretrain --recipe watch`, then `hip finetune --recipe watch`.
+hold unless the user gives others. `hip pretrain --recipe watch`, then `hip finetune --recipe watch`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What every settings class has: checked fields, plain values, and a sentence for each field.
 
 A settings class is a frozen keyword-only dataclass of plain values. Types and bounds stand in its annotations; a
-docstring under each field says what it means.
+docstring under each field explains it.
 
 >>> from dataclasses import dataclass
 >>> @dataclass(frozen=True, kw_only=True)
@@ -34,39 +34,29 @@ from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
 
 
-@dataclass(frozen=True)
-class Ge:
+@dataclass(frozen=True, eq=False)
+class _Bound:
+    value: Any
+
+
+class Ge(_Bound):
     """A number is at least `value`."""
 
-    value: float
 
-
-@dataclass(frozen=True)
-class Gt:
+class Gt(_Bound):
     """A number is above `value`."""
 
-    value: float
 
-
-@dataclass(frozen=True)
-class Le:
+class Le(_Bound):
     """A number is at most `value`."""
 
-    value: float
 
-
-@dataclass(frozen=True)
-class Lt:
+class Lt(_Bound):
     """A number is below `value`."""
 
-    value: float
 
-
-@dataclass(frozen=True, eq=False)
-class In:
-    """A text is among the names of a table."""
-
-    value: Iterable[str]
+class In(_Bound):
+    """A text is among the names of the table `value`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,8 +162,22 @@ def field_docs(cls: type[Settings]) -> Mapping[str, str]:
     """
     docs = {field.name: "" for field in dataclasses.fields(cls)}
     for owner in reversed(cls.__mro__):
-        docs.update({name: text for name, text in _docs_within(owner).items() if name in docs})
+        for statement, below in pairwise(_class_bodies(owner.__module__).get(owner.__qualname__, [])):
+            if isinstance(statement, ast.AnnAssign) and isinstance(below, ast.Expr):
+                name, text = ast.unparse(statement.target), below.value
+                if name in docs and isinstance(text, ast.Constant) and isinstance(text.value, str):
+                    docs[name] = " ".join(text.value.split())
     return docs
+
+
+@cache
+def _class_bodies(module: str) -> dict[str, list[ast.stmt]]:
+    """The statements in the body of each class at the top of a module."""
+    try:
+        tree = ast.parse(inspect.getsource(sys.modules[module]))
+    except (OSError, TypeError, KeyError):  # built in, or typed at a prompt
+        return {}
+    return {each.name: each.body for each in tree.body if isinstance(each, ast.ClassDef)}
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
@@ -223,6 +227,10 @@ def checked(name: str, value: Any, hint: Any) -> Any:
             return hint.from_dict(value)
         except ValueError as error:
             raise ValueError(f"{name}.{error}") from None
+    elif origin is Literal:
+        for choice in arguments:  # a file may have 32 for "32"
+            if type(value) in (type(choice), int) and str(value) == str(choice):
+                return choice
     elif _fits(value, hint):
         return value
     raise ValueError(f"{name}: expected {in_words(hint)}, got {value!r}")
@@ -246,24 +254,15 @@ def checked_part(
     Traceback (most recent call last):
     ValueError: task_settings.horizon: not a setting of forecasting
     """
+    chosen = {kind: classes[kind]} if kind in classes else classes
     for field, value in values.items():
-        hints = {each: field_types(cls)[field] for each, cls in classes.items() if field in field_types(cls)}
-        if not hints or (kind in classes and kind not in hints):
-            known = [
-                known for each in (classes if kind not in classes else [kind]) for known in field_types(classes[each])
-            ]
-            hint = f"; {', '.join(hints)} has it" if hints else did_you_mean(field, known)
-            raise ValueError(
-                f"{name}.{field}: not a setting of {kind if kind in classes else ', '.join(classes)}{hint}"
-            )
-        chosen = [hints[kind]] if kind in hints else list(hints.values())
-        for index, hint in enumerate(chosen):
-            try:
-                checked(f"{name}.{field}", value, hint)
-                break
-            except ValueError:
-                if index == len(chosen) - 1:
-                    raise
+        hints = tuple(field_types(cls)[field] for cls in chosen.values() if field in field_types(cls))
+        if not hints:
+            having = [each for each, cls in classes.items() if field in field_types(cls)]
+            known = [each for cls in chosen.values() for each in field_types(cls)]
+            hint = f"; {', '.join(having)} has it" if having else did_you_mean(field, known)
+            raise ValueError(f"{name}.{field}: not a setting of {', '.join(chosen)}{hint}")
+        _checked_union(f"{name}.{field}", value, hints)
     return values
 
 
@@ -335,8 +334,6 @@ def _fits(value: Any, hint: Any) -> bool:
     if get_origin(hint) is Annotated:
         bounds = [bound for bound in hint.__metadata__ if type(bound) in _COMPARE]
         return _fits(value, get_args(hint)[0]) and all(_COMPARE[type(each)](value, each.value) for each in bounds)
-    if get_origin(hint) is Literal:
-        return any(value == choice and type(value) is type(choice) for choice in get_args(hint))
     if hint is Any:
         return True
     if hint is float:
@@ -357,25 +354,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: plain(each) for name, each in value.items()}
     return [plain(each) for each in value] if isinstance(value, list | tuple) else value
-
-
-def _docs_within(owner: type) -> dict[str, str]:
-    """The docstring under each annotated name in the body of a class."""
-    docs: dict[str, str] = {}
-    body = _class_bodies(owner.__module__).get(owner.__qualname__, [])
-    for statement, below in pairwise(body):
-        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-            text = below.value if isinstance(below, ast.Expr) else None
-            if isinstance(text, ast.Constant) and isinstance(text.value, str):
-                docs[statement.target.id] = " ".join(text.value.split())
-    return docs
-
-
-@cache
-def _class_bodies(module: str) -> dict[str, list[ast.stmt]]:
-    """The statements in the body of each class at the top of a module."""
-    try:
-        tree = ast.parse(inspect.getsource(sys.modules[module]))
-    except (OSError, TypeError, KeyError):  # built in, or typed at a prompt
-        return {}
-    return {each.name: each.body for each in tree.body if isinstance(each, ast.ClassDef)}

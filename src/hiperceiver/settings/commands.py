@@ -189,7 +189,7 @@ class FinetuneSettings(RecipeSettings, DataSettings, RunSettings, TrainingSettin
     balance: Share = 0.0
     """How much rare classes count more in the loss. 0: all examples count the same; 1: all classes do; 0.5: between."""
     test: bool = False
-    """Measure the trained model on the test split at the end; beside it the baseline where there is one."""
+    """Measure the trained model on the test split at the end, and its cheapest baseline (the floor) if there is one."""
     train_share: Annotated[float, Gt(0), Le(1)] = 1.0
     """Share of the training examples that is used, chosen by --split-seed; a smaller share is part of a larger one."""
 
@@ -268,7 +268,7 @@ class PlotSettings(SourceSettings):
     data: str | None = None
     """Where examples come from. None: the run's data."""
     split: Literal["test", "validation", "train"] = "test"
-    """The part of the data that examples come from; another one where there is no such part."""
+    """The split that examples come from; another split if there is no such one."""
     num_examples: Count = 6
     """How many examples are drawn."""
     out: str | None = field(default=None, metadata={"value": "FOLDER"})

@@ -27,7 +27,7 @@ DROPPED_SETTINGS: tuple[str, ...] = ()
 
 
 def model_of_format_1(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What `config.json` of format 1 says, as format 2 says it."""
+    """A `config.json` of format 1 in format 2."""
     encoders = {name: _renamed(each, ENCODER_FIELDS) for name, each in (values.get("encoders") or {}).items()}
     for encoder in encoders.values():
         if encoder.get("kind") == "image":
@@ -42,7 +42,7 @@ def model_of_format_1(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def settings_of_format_1(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What `settings.yaml` of format 1 says, as format 2 says it; splits are drawn as they were."""
+    """A `settings.yaml` of format 1 in format 2; splits are drawn as they were."""
     kept = {SETTINGS.get(name, name): value for name, value in values.items() if name not in DROPPED_SETTINGS}
     old = {old: new for fields in ENCODER_FIELDS.values() for old, new in fields.items()}
     encoders = {

@@ -76,7 +76,7 @@ class TrainingSettings(Settings):
     batch_size: Count = 32
     """Examples in a batch, of all devices together: each takes an equal part."""
     accumulate: Count = 1
-    """Batches whose gradients are averaged for one optimizer step."""
+    """Batches of an optimizer step, whose gradient is that of one large batch of all their examples."""
     learning_rate: Positive = 1e-3
     """Highest learning rate of AdamW, reached after the warm-up."""
     final_learning_rate: Share = 0.01
@@ -96,16 +96,16 @@ class TrainingSettings(Settings):
     seed: CountOrZero = 0
     """Seed of everything random: order of the data, masks, dropout."""
     validate_every: Count | None = None
-    """Optimizer steps between validations; None: ten times in the run, fewer in a run limited by time
-    where that would take more than a tenth of it. The last weights are always validated."""
+    """Optimizer steps between validations; None: ten times in the run, fewer where that would take more than a tenth
+    of it. The last weights are always validated, whatever that takes."""
     log_every: Count = 10
     """Optimizer steps between rows in the logs."""
     checkpoint_every: Count | None = None
-    """Optimizer steps between checkpoints, beside those by time; None: by time alone."""
+    """Optimizer steps between checkpoints, as well as those by time; None: by time alone."""
     checkpoint_every_seconds: Positive = 30.0
     """Seconds between checkpoints; longer if saving took more than a twentieth of that."""
     num_workers: CountOrZero | None = None
-    """Processes that load data; None: none beside a CPU, which they would take from training, up to 8 beside a GPU."""
+    """Processes that load data; None: none with a CPU, which they would take from training, up to 8 with a GPU."""
     max_bad_share: Share = 0.1
     """Largest share of examples that may be unreadable before the run fails."""
     strict: bool = False
@@ -113,7 +113,7 @@ class TrainingSettings(Settings):
     accelerator: Accelerator = "auto"
     """Kind of device; auto: a GPU if there is one."""
     devices: Count | None = None
-    """Devices on each machine, each with a process of its own; beside the CPU they are processes alone. None: as many
+    """Devices on each machine, each with a process of its own; on the CPU the processes alone. None: as many
     as torchrun or SLURM started, 1 without them."""
     num_nodes: Count | None = None
     """Machines. None: those of torchrun or SLURM, 1 without them."""
