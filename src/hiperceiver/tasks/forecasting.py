@@ -39,10 +39,6 @@ class Forecasting(Task):
     mean over the set); and `skill`, 1 - (squared error) / (squared error of persistence, which repeats the last
     visible step): above 0 is better than that baseline.
 
-    Args:
-        model: the backbone.
-        config: which modality is forecast, and how far.
-
     >>> from hiperceiver import Batch, Modality, create_model
     >>> model = create_model("hip-nano", modalities={"series": Modality(grid=(128,), channels=3)})
     >>> task = Forecasting(model, ForecastingConfig(horizon=16)).eval()
@@ -66,7 +62,12 @@ class Forecasting(Task):
         if config.horizon >= steps:
             raise ValueError(f"horizon: expected fewer than the {steps} steps of {name!r}, got {config.horizon}")
 
-    def terms(self, batch: Batch) -> dict[str, LossTerm]:
+    def counts(self, batch: Batch, drawn: None = None) -> dict[str, Tensor]:
+        """The number of present tokens of the horizon."""
+        _, _, is_counted = self._past_and_future(batch)
+        return {"error": is_counted.sum().float()}
+
+    def terms(self, batch: Batch, drawn: None = None) -> dict[str, LossTerm]:
         """Mean squared error over the present tokens of the horizon."""
         forecast = self._forecast(batch)
         _, future, is_counted = self._past_and_future(batch)
