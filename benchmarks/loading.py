@@ -21,7 +21,7 @@ from hiperceiver.model import build_model, variant_config
 from hiperceiver.recipes import RECIPES
 from hiperceiver.settings.commands import PretrainSettings
 from hiperceiver.tasks import MaskedAutoencoding, MaskedAutoencodingConfig
-from hiperceiver.training.launch import find_place
+from hiperceiver.training.launch import find_launch
 from hiperceiver.training.run import choose_num_workers
 
 SECONDS = 5.0
@@ -38,9 +38,9 @@ def measure(job: Job, *, seconds: float = SECONDS) -> dict[str, Any]:
     that load, as the trainer chooses."""
     settings = recipe_settings(job.name)
     source = open_data(settings, find_data(settings), task="none")
-    place = find_place(devices=1, num_nodes=1)
+    launch = find_launch(devices=1, num_nodes=1)
     workers = (
-        choose_num_workers(torch.device(job.device), place) if settings.num_workers is None else settings.num_workers
+        choose_num_workers(torch.device(job.device), launch) if settings.num_workers is None else settings.num_workers
     )
     batches = iter(
         train_loader(source.splits["train"], batch_size=settings.batch_size, seed=settings.seed, num_workers=workers)

@@ -6,7 +6,7 @@ import torch
 
 from hiperceiver.modality import Batch
 from hiperceiver.training.errors import TrainingError
-from hiperceiver.training.logs import CsvLogger, LossWindow, SkippedExamples
+from hiperceiver.training.logs import CsvLog, LossWindow, SkippedExamples
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -19,11 +19,11 @@ def batch(good: int, *bad: str) -> Batch:
 
 
 def test_rows_are_on_the_disk_at_once_and_new_columns_are_added(tmp_path: Path) -> None:
-    log = CsvLogger(tmp_path / "metrics.csv")
-    log.log_metrics({"a": 1.5}, step=1)
+    log = CsvLog(tmp_path / "metrics.csv")
+    log.write(1, {"a": 1.5})
     assert rows(log.path) == [{"step": "1", "a": "1.5"}]
-    log.log_metrics({"b": 2.0}, step=2)
-    log.log_metrics({"a": 0.1 + 0.2}, step=3)
+    log.write(2, {"b": 2.0})
+    log.write(3, {"a": 0.1 + 0.2})
     assert rows(log.path) == [
         {"step": "1", "a": "1.5", "b": ""},
         {"step": "2", "a": "", "b": "2.0"},
@@ -33,36 +33,38 @@ def test_rows_are_on_the_disk_at_once_and_new_columns_are_added(tmp_path: Path) 
 
 def test_a_resumed_file_holds_every_row_once(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
-    log = CsvLogger(path)
+    log = CsvLog(path)
     for step in range(1, 6):
-        log.log_metrics({"a": float(step)}, step=step)
+        log.write(step, {"a": float(step)})
     with path.open("a") as file:
         file.write("6,6.")  # killed while writing
-    log = CsvLogger(path, last_step=3)
+    log = CsvLog(path, last_step=3)
     assert [row["step"] for row in rows(path)] == ["1", "2", "3"]
-    log.log_metrics({"a": 4.0, "validation/b": 0.5}, step=4)
-    log.log_metrics({"a": 5.0}, step=5)
+    log.write(4, {"a": 4.0, "validation/b": 0.5})
+    log.write(5, {"a": 5.0})
     assert [row["step"] for row in rows(path)] == ["1", "2", "3", "4", "5"]
-    CsvLogger(path, last_step=4, redo_validation=True)
+    CsvLog(path, last_step=4, redo_validation=True)
     assert [row["step"] for row in rows(path)] == ["1", "2", "3"]
 
 
 def test_a_new_file_starts_empty_and_a_lost_one_anew(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
     path.write_text("step,a\n1,2\n")
-    CsvLogger(path).log_metrics({"a": 3.0}, step=7)
+    CsvLog(path).write(7, {"a": 3.0})
     assert rows(path) == [{"step": "7", "a": "3.0"}]
     path.unlink()
-    CsvLogger(path, last_step=7).log_metrics({"a": 4.0}, step=8)
+    CsvLog(path, last_step=7).write(8, {"a": 4.0})
     assert rows(path) == [{"step": "8", "a": "4.0"}]
 
 
 def test_window_gives_means_and_survives_a_checkpoint() -> None:
     window = LossWindow()
     window.add(batch(2), torch.tensor(1.0), {"loss_x": torch.tensor(4.0)})
+    window.num_steps += 1
     other = LossWindow()
-    other.restore(window.state(), torch.device("cpu"))
+    other.restore(window.state())
     other.add(batch(1), torch.tensor(2.0), {"loss_x": torch.tensor(8.0)})
+    other.num_steps += 1
     assert other.means() == {"loss": 1.5, "loss_x": 6.0}
     assert (other.num_examples, other.num_tokens) == (3, 15)
     other.clear()

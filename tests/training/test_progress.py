@@ -3,7 +3,7 @@ import io
 import pytest
 
 from hiperceiver.training import progress as progress_module
-from hiperceiver.training.progress import BarDisplay, LineDisplay, counting, make_display
+from hiperceiver.training.progress import Display, counting
 from hiperceiver.training.schedule import RunClock
 
 
@@ -23,8 +23,8 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def test_elsewhere_than_on_a_terminal_there_is_a_line_now_and_then(now: list[float]) -> None:
     stream = io.StringIO()
     clock = RunClock(steps=100, max_seconds=None)
-    display = make_display(clock, stream=stream)
-    assert isinstance(display, LineDisplay)
+    display = Display(clock, stream=stream)
+    assert display.bar is None
     clock.start()
     display.start()
     for step in range(1, 101):
@@ -43,7 +43,7 @@ def test_elsewhere_than_on_a_terminal_there_is_a_line_now_and_then(now: list[flo
 def test_a_run_limited_by_time_shows_how_much_of_it_is_gone(now: list[float]) -> None:
     stream = io.StringIO()
     clock = RunClock(steps=None, max_seconds=240, earlier_seconds=60)
-    display = make_display(clock, step=50, stream=stream)
+    display = Display(clock, step=50, stream=stream)
     clock.start()
     display.start()
     now[0] += 30.0
@@ -54,8 +54,8 @@ def test_a_run_limited_by_time_shows_how_much_of_it_is_gone(now: list[float]) ->
 def test_on_a_terminal_there_is_a_bar(now: list[float]) -> None:
     stream = Terminal()
     clock = RunClock(steps=10, max_seconds=None)
-    display = make_display(clock, stream=stream)
-    assert isinstance(display, BarDisplay)
+    display = Display(clock, stream=stream)
+    assert display.bar is not None
     clock.start()
     display.start()
     for step in range(1, 11):
@@ -74,7 +74,7 @@ def test_on_a_terminal_there_is_a_bar(now: list[float]) -> None:
 
 def test_nothing_is_shown_if_so_wished() -> None:
     stream = Terminal()
-    display = make_display(RunClock(steps=1, max_seconds=None), is_shown=False, stream=stream)
+    display = Display(RunClock(steps=1, max_seconds=None), is_shown=False, stream=stream)
     display.start()
     display.update(1, 0.5, is_last=True)
     display.validating(3)

@@ -13,7 +13,7 @@ import torch
 from hiperceiver.data.example import BadExample, Example
 from hiperceiver.tasks import load_task
 from hiperceiver.training import TrainingSettings, train
-from hiperceiver.training.checkpoints import RUN_KEY, CheckpointFiles, read_checkpoint
+from hiperceiver.training.checkpoints import FORMAT, RUN_KEY, read_checkpoint, write_checkpoint
 from hiperceiver.training.folder import RunFolder
 from hiperceiver.training.run import TrainingResult
 
@@ -84,11 +84,11 @@ def history(result: TrainingResult) -> list[dict[str, str]]:
 def weights(result: TrainingResult) -> dict[str, torch.Tensor]:
     """Last weights, averages and optimizer's moments."""
     checkpoint = read_checkpoint(RunFolder(result.run_folder).last_checkpoint)
-    moments = checkpoint["optimizer_states"][0]["state"]
+    moments = checkpoint["optimizer"]["state"]
     named = {f"moment {key}": each["exp_avg_sq"] for key, each in moments.items()}
     return {
-        **checkpoint["current_model_state"],
-        **{f"average {n}": x for n, x in checkpoint["state_dict"].items()},
+        **checkpoint["weights"],
+        **{f"average {n}": x for n, x in checkpoint["average"].items()},
         **named,
     }
 
@@ -243,7 +243,7 @@ def test_time_of_all_parts_counts(tmp_path: Path) -> None:
     path = RunFolder(tmp_path / "run").last_checkpoint
     checkpoint = read_checkpoint(path)
     checkpoint[RUN_KEY]["elapsed"] = 3600.0
-    CheckpointFiles().save_checkpoint(checkpoint, path)
+    write_checkpoint(path, checkpoint)
     longer = dataclasses.replace(settings, steps=4, max_time="2h")
     result = train(autoencoding(), Source(), longer, tmp_path / "run", resume=True, show_progress=False)
     assert 3600 < result.seconds < 3700
@@ -295,7 +295,7 @@ def test_a_malicious_checkpoint_is_not_resumed_and_not_executed(tmp_path: Path) 
 
     folder = RunFolder(tmp_path / "run")
     folder.last_checkpoint.parent.mkdir(parents=True)
-    torch.save({RUN_KEY: {"format": 1}, "state_dict": Trap(tmp_path / "sprung")}, folder.last_checkpoint)
+    torch.save({RUN_KEY: {"format": FORMAT}, "weights": Trap(tmp_path / "sprung")}, folder.last_checkpoint)
     with pytest.raises(ValueError, match=r"last\.ckpt: refused, it calls for posix.system") as error:
         train(autoencoding(), Source(), SETTINGS, folder.path, resume=True)
     assert "\n" not in str(error.value)

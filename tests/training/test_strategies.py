@@ -5,7 +5,7 @@ import torch
 
 from hiperceiver.data.collate import collate
 from hiperceiver.training import TrainingSettings, train
-from hiperceiver.training.strategies import find_unused
+from hiperceiver.training.strategies import average_weights, find_unused
 
 from .synthetic import Source, Stripes, autoencoding, classification
 
@@ -52,3 +52,18 @@ def test_seeds_of_processes_differ() -> None:
         drawn.append(torch.rand(3))
     assert torch.equal(drawn[1], drawn[4])
     assert len({tuple(each.tolist()) for each in drawn}) == 4
+
+
+def test_average_follows_the_definition() -> None:
+    task = classification()
+    average = average_weights(task, 0.5)
+    weight, averaged = task.head.output.weight, average.module.head.output.weight
+    expected = weight.detach().clone()
+    for count in range(11):
+        with torch.no_grad():
+            for each in task.parameters():
+                each.add_(torch.randn_like(each))
+        average.update_parameters(task)
+        decay = min(0.5, (1 + count) / (10 + count))
+        expected = decay * expected + (1 - decay) * weight.detach()
+    torch.testing.assert_close(averaged.detach(), expected)

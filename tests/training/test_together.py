@@ -30,6 +30,7 @@ TOGETHER = [
     "timed-ddp",
 ]
 ALONE = ("classes", "average", "bad", "modalities", "pixels")
+AT_ONCE = "pixels-at-once"
 
 
 def in_two_processes(*arguments: str, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
@@ -59,7 +60,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TrainingResult]:
     """The same runs of one process."""
     folder = tmp_path_factory.mktemp("alone")
-    return {name: run(name, folder / name) for name in ALONE}
+    return {name: run(name, folder / name) for name in (*ALONE, AT_ONCE)}
 
 
 def rows(folder: Path) -> list[dict[str, float]]:
@@ -85,9 +86,18 @@ def test_two_processes_do_what_one_does(runs: Path, alone: dict[str, TrainingRes
     mine, its = (read_checkpoint(RunFolder(folder).last_checkpoint) for folder in (runs / name, expected))
     assert mine[RUN_KEY]["skipped"] == its[RUN_KEY]["skipped"]
     assert mine[RUN_KEY]["best_step"] == its[RUN_KEY]["best_step"]
-    assert mine["state_dict"].keys() == its["state_dict"].keys()
-    for weight in mine["state_dict"]:
-        torch.testing.assert_close(mine["state_dict"][weight], its["state_dict"][weight], rtol=1e-3, atol=2e-4)
+    assert mine["weights"].keys() == its["weights"].keys()
+    for weight in mine["weights"]:
+        torch.testing.assert_close(mine["weights"][weight], its["weights"][weight], rtol=1e-3, atol=2e-4)
+
+
+def test_two_processes_that_accumulate_do_what_one_large_batch_does(
+    runs: Path, alone: dict[str, TrainingResult]
+) -> None:
+    found, wanted = rows(runs / "pixels-ddp"), rows(alone[AT_ONCE].run_folder)
+    assert len(found) == len(wanted)
+    for row, other in zip(found, wanted, strict=True):
+        assert row == pytest.approx(other, rel=1e-4, abs=1e-5)
 
 
 def test_unreadable_examples_of_all_processes_are_named(runs: Path) -> None:
@@ -101,10 +111,10 @@ def test_each_process_draws_its_own_numbers_and_a_resumed_run_goes_on_with_them(
         read_checkpoint(RunFolder(runs / name).last_checkpoint) for name in ("straight-ddp", "stopped-ddp")
     )
     for checkpoint in (straight, stopped):
-        (other,) = checkpoint[RUN_KEY]["others"]
-        assert not torch.equal(other["random"]["torch"], checkpoint[RUN_KEY]["random"]["torch"])
-    for name, weight in straight["state_dict"].items():
-        assert torch.equal(weight, stopped["state_dict"][name]), name
+        first, second = (each["random"]["torch"] for each in checkpoint[RUN_KEY]["processes"])
+        assert not torch.equal(first, second)
+    for name, weight in straight["weights"].items():
+        assert torch.equal(weight, stopped["weights"][name]), name
     assert rows(runs / "straight-ddp") == rows(runs / "stopped-ddp")
 
 

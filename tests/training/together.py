@@ -118,6 +118,7 @@ RUNS: dict[str, Run] = {
     "bad": (fixed_masks, bad, {"max_bad_share": 0.9, "log_every": 1, "batch_size": 2, "steps": 6, "validate_every": 5}),
     "modalities": (two_modalities, ragged, {"validate_every": 3}),
     "pixels": (segmentation, ragged, {"accumulate": 2}),
+    "pixels-at-once": (segmentation, ragged, {"batch_size": 8}),
     "straight": (dropout, Source, {"validate_every": 2}),
     "stopped": (dropout, lambda: disturbed(told_to_stop), {"validate_every": 2}),
     "timed": (dropout, Source, {"steps": None, "max_time": "1s"}),

@@ -76,7 +76,7 @@ class TrainingSettings(Settings):
     batch_size: Count = 32
     """Examples in a batch, of all devices together: each takes an equal part."""
     accumulate: Count = 1
-    """Batches whose gradients are averaged for one optimizer step."""
+    """Batches of an optimizer step, whose gradient is that of one large batch of all their examples."""
     learning_rate: Positive = 1e-3
     """Highest learning rate of AdamW, reached after the warm-up."""
     final_learning_rate: Share = 0.01
@@ -96,8 +96,8 @@ class TrainingSettings(Settings):
     seed: CountOrZero = 0
     """Seed of everything random: order of the data, masks, dropout."""
     validate_every: Count | None = None
-    """Optimizer steps between validations; None: ten times in the run, fewer in a run limited by time
-    where that would take more than a tenth of it. The last weights are always validated."""
+    """Optimizer steps between validations; None: ten times in the run, fewer where that would take more than a tenth
+    of it. The last weights are always validated, whatever that takes."""
     log_every: Count = 10
     """Optimizer steps between rows in the logs."""
     checkpoint_every: Count | None = None

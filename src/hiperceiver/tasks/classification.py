@@ -12,7 +12,8 @@ from hiperceiver.modality import Batch
 from hiperceiver.settings.tasks import ClassificationConfig
 from hiperceiver.tasks.answers import Answer
 from hiperceiver.tasks.label_head import ClassesTask
-from hiperceiver.tasks.losses import LossTerm, cross_entropy
+from hiperceiver.tasks.losses import LossTerm, count_labels, cross_entropy
+from hiperceiver.tasks.mixing import Mixed
 from hiperceiver.tasks.targets import IGNORE, find_classes
 
 if TYPE_CHECKING:
@@ -53,19 +54,23 @@ class Classification(ClassesTask):
     can_balance = True
     monitor = ("accuracy", "max")
 
-    def terms(self, batch: Batch) -> dict[str, LossTerm]:
+    def draw(self, batch: Batch) -> Mixed | None:
+        """The batch with its examples mixed, if the config says so."""
+        return self.mixed(batch, self._target(batch) != IGNORE)
+
+    def counts(self, batch: Batch, drawn: Mixed | None = None) -> dict[str, Tensor]:
+        """The weights of the labelled examples."""
+        target, share = self._targets(batch, drawn)
+        return {"error": count_labels(target, class_weights=self.class_weights, share=share)}
+
+    def terms(self, batch: Batch, drawn: Mixed | None = None) -> dict[str, LossTerm]:
         """Cross-entropy over the labelled examples, mixed ones between both labels."""
-        target = self._target(batch)
-        mixed = self.mixed(batch, target != IGNORE)
-        if mixed is None:
-            return {"error": self._cross_entropy(self.logits(batch), target)}
-        logits = self.logits(mixed.batch)
-        error = self._cross_entropy(
-            torch.cat([logits, logits]),
-            torch.cat([target, target[mixed.partner]]),
-            share=torch.cat([mixed.share, 1 - mixed.share]),
-        )
-        return {"error": error}
+        mixed = drawn or self.draw(batch)
+        target, share = self._targets(batch, mixed)
+        logits = self.logits(batch if mixed is None else mixed.batch)
+        if mixed is not None:
+            logits = torch.cat([logits, logits])
+        return {"error": self._cross_entropy(logits, target, share)}
 
     def make_metrics(self) -> MetricCollection:
         """`loss`, `accuracy`, `balanced_accuracy`, and `top5_accuracy` where there are more than 5 classes."""
@@ -106,6 +111,13 @@ class Classification(ClassesTask):
 
     def _target(self, batch: Batch) -> Tensor:
         return find_classes(batch, "label", (len(batch),), self.config.num_classes)
+
+    def _targets(self, batch: Batch, mixed: Mixed | None) -> tuple[Tensor, Tensor | None]:
+        """The labels that count and their shares; of mixed examples both labels, one after the other: (2 B,)."""
+        target = self._target(batch)
+        if mixed is None:
+            return target, None
+        return torch.cat([target, target[mixed.partner]]), torch.cat([mixed.share, 1 - mixed.share])
 
     def _cross_entropy(self, logits: Tensor, target: Tensor, share: Tensor | None = None) -> LossTerm:
         return cross_entropy(

@@ -66,7 +66,12 @@ class Forecasting(Task):
         if config.horizon >= steps:
             raise ValueError(f"horizon: expected fewer than the {steps} steps of {name!r}, got {config.horizon}")
 
-    def terms(self, batch: Batch) -> dict[str, LossTerm]:
+    def counts(self, batch: Batch, drawn: None = None) -> dict[str, Tensor]:
+        """The number of present tokens of the horizon."""
+        _, _, is_counted = self._past_and_future(batch)
+        return {"error": is_counted.sum().float()}
+
+    def terms(self, batch: Batch, drawn: None = None) -> dict[str, LossTerm]:
         """Mean squared error over the present tokens of the horizon."""
         forecast = self._forecast(batch)
         _, future, is_counted = self._past_and_future(batch)

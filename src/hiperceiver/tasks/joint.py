@@ -112,21 +112,26 @@ class Joint(Task):
         """A term for each label."""
         return {name: float((self.config.weights or {}).get(name, 1.0)) for name in self.config.labels}
 
-    def terms(self, batch: Batch) -> dict[str, LossTerm]:
-        """Show some labels, compare the hidden ones."""
-        targets = self._targets(batch)
+    def draw(self, batch: Batch) -> dict[str, Tensor]:
+        """By label, which examples show it to the model: bool (B,); empty where none does."""
         is_shown: dict[str, Tensor] = {}
         if self.training and self.config.shown:
-            for name, target in targets.items():
+            for name, target in self._targets(batch).items():
                 is_drawn = torch.rand(len(target), device=target.device) < self.config.shown
                 is_shown[name] = is_drawn & self._is_known(name, target)
-        read = self._read(batch, targets, is_shown)
-        terms = {}
-        for name, target in targets.items():
-            if is_shown:
-                target = target.masked_fill(is_shown[name], IGNORE if self.config.labels[name] else torch.nan)
-            terms[name] = self._error(name, read[name], target)
-        return terms
+        return is_shown
+
+    def counts(self, batch: Batch, drawn: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """The number of known labels that are hidden."""
+        hidden = self._hidden_targets(batch, drawn or {})
+        return {name: self._is_known(name, target).sum().float() for name, target in hidden.items()}
+
+    def terms(self, batch: Batch, drawn: Mapping[str, Tensor] | None = None) -> dict[str, LossTerm]:
+        """Show some labels, compare the hidden ones."""
+        is_shown = self.draw(batch) if drawn is None else drawn
+        read = self._read(batch, self._targets(batch), is_shown)
+        hidden = self._hidden_targets(batch, is_shown)
+        return {name: self._error(name, read[name], target) for name, target in hidden.items()}
 
     def make_metrics(self) -> MetricCollection:
         """`loss`, `score`, and those of each label."""
@@ -187,6 +192,14 @@ class Joint(Task):
         return {
             name: find_classes(batch, name, shape, num_classes) if num_classes else find_numbers(batch, name, shape)
             for name, num_classes in self.config.labels.items()
+        }
+
+    def _hidden_targets(self, batch: Batch, is_shown: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The targets, without those that are shown."""
+        nothing = {name: IGNORE if num_classes else torch.nan for name, num_classes in self.config.labels.items()}
+        return {
+            name: target.masked_fill(is_shown[name], nothing[name]) if is_shown else target
+            for name, target in self._targets(batch).items()
         }
 
     def _read(self, batch: Batch, targets: Mapping[str, Tensor], is_shown: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -110,14 +110,27 @@ def cross_entropy(
         ignore_index=IGNORE,
         reduction="none",
     )
+    if share is not None:
+        each = each * share.flatten()
+    weight = count_labels(target, class_weights=class_weights, share=share)
+    return LossTerm(each.sum() / torch.where(weight > 0, weight, 1.0), weight)
+
+
+def count_labels(target: Tensor, *, class_weights: Tensor | None = None, share: Tensor | None = None) -> Tensor:
+    """The sum of the weights of what has a label, as `cross_entropy` counts it: float32 scalar."""
+    target = target.flatten()
     is_labelled = target != IGNORE
-    weight = torch.ones_like(each)
+    weight = torch.ones_like(target, dtype=torch.float32)
     if class_weights is not None:
         weight = class_weights[target.masked_fill(~is_labelled, 0)]
     if share is not None:
-        each, weight = each * share.flatten(), weight * share.flatten()
-    weight = weight.masked_fill(~is_labelled, 0.0).sum()
-    return LossTerm(each.sum() / torch.where(weight > 0, weight, 1.0), weight)
+        weight = weight * share.flatten()
+    return weight.masked_fill(~is_labelled, 0.0).sum()
+
+
+def count_known(target: Tensor) -> Tensor:
+    """Number of targets that are not NaN: float32 scalar."""
+    return (~target.isnan()).sum().float()
 
 
 def binary_cross_entropy(

@@ -24,6 +24,7 @@ from hiperceiver.masking import (
 )
 from hiperceiver.modality import Batch
 from hiperceiver.model import GroupPlan, HiP
+from hiperceiver.model.grouping import Span
 from hiperceiver.model.tokens import take_slots
 from hiperceiver.settings.tasks import MaskedAutoencodingConfig
 from hiperceiver.tasks.answers import Answer, DrawnTokens, ReconstructedTokens
@@ -115,11 +116,32 @@ class MaskedAutoencoding(Task):
         """A term for each modality."""
         return {name: self.modality_weight(name) for name in self.model.input_names}
 
-    def terms(self, batch: Batch) -> dict[str, LossTerm]:
+    def draw(self, batch: Batch) -> Mask:
+        """The mask; in evaluation mode example i of a batch is masked as example i of an evaluation."""
+        return self.draw_mask(batch, None if self.training else evaluation_generators(0, len(batch)))
+
+    def counts(self, batch: Batch, drawn: Mask | None = None) -> dict[str, Tensor]:
+        """The number of tokens that are compared."""
+        inputs, is_padding = self.input_tensors(batch)
+        return self.count_compared(inputs, is_padding, drawn or self.draw(batch))
+
+    def terms(self, batch: Batch, drawn: Mask | None = None) -> dict[str, LossTerm]:
         """Mask, reconstruct, compare."""
         inputs, is_padding = self.input_tensors(batch)
-        mask = self.draw_mask(batch, None if self.training else evaluation_generators(0, len(batch)))
-        return self.compare(inputs, is_padding, mask, self.targets(batch))
+        return self.compare(inputs, is_padding, drawn or self.draw(batch), self.targets(batch))
+
+    def count_compared(
+        self, inputs: Mapping[str, Tensor], is_padding: Mapping[str, Tensor], mask: Mask
+    ) -> dict[str, Tensor]:
+        """The counts of what `compare` gives."""
+        counts = {}
+        for name, span in self._plan(inputs).spans.items():
+            is_counted, slots = self._is_compared(name, span, is_padding, mask), mask.compared.get(name)
+            if is_counted is None:  # all
+                size = mask.is_masked[name].shape if slots is None else (len(slots), span.num_groups, slots.shape[2])
+                is_counted = mask.is_masked[name].new_ones(()).expand(size)
+            counts[name] = is_counted.sum().float()
+        return counts
 
     def compare(
         self, inputs: Mapping[str, Tensor], is_padding: Mapping[str, Tensor], mask: Mask, targets: Mapping[str, Tensor]
@@ -138,16 +160,10 @@ class MaskedAutoencoding(Task):
         for name, span in encoded.plan.spans.items():
             slots, target = mask.compared.get(name), targets[name]
             read = self.model.read_out(encoded, latents, name, self.model.unembedding[name], slots=slots)
-            if slots is None:
-                is_counted = self._is_counted(name, is_padding, mask)  # (B, M)
-            else:  # only hidden slots are read: (B, g, R, C), and targets with them
+            if slots is not None:  # only hidden slots are read: (B, g, R, C), and targets with them
                 slots = slots.expand(-1, span.num_groups, -1)
                 read, target = read.flatten(1, 2), take_slots(span.to_groups(target), slots).flatten(1, 2)
-                is_counted = None
-                if name in is_padding or span.has_padding:
-                    is_real = ~is_padding[name] if name in is_padding else read.new_ones((), dtype=torch.bool)
-                    is_real = span.to_groups(is_real.expand(targets[name].shape[:2]))  # (B, g, P)
-                    is_counted = take_slots(is_real, slots).flatten(1, 2)  # (B, g R)
+            is_counted = self._is_compared(name, span, is_padding, mask)
             terms[name] = squared_error(self._target_channels(name, read), target, is_counted)
         return terms
 
@@ -303,6 +319,16 @@ class MaskedAutoencoding(Task):
         if self.config.loss_on == "all":
             return is_real
         return mask.is_masked[name] if is_real is None else mask.is_masked[name] & is_real
+
+    def _is_compared(self, name: str, span: Span, is_padding: Mapping[str, Tensor], mask: Mask) -> Tensor | None:
+        """Which of the tokens that `compare` reads count: bool (B, M), of some hidden slots (B, g R); None: all."""
+        slots = mask.compared.get(name)
+        if slots is None:
+            return self._is_counted(name, is_padding, mask)
+        if name not in is_padding and not span.has_padding:
+            return None
+        is_real = ~is_padding[name] if name in is_padding else torch.ones_like(mask.is_masked[name])
+        return take_slots(span.to_groups(is_real), slots.expand(-1, span.num_groups, -1)).flatten(1, 2)
 
     def _plan(self, inputs: Iterable[str]) -> GroupPlan:
         return self.model.plan({name: self.model.modalities[name].num_tokens for name in inputs})

@@ -12,7 +12,8 @@ from hiperceiver.modality import Batch
 from hiperceiver.settings.tasks import MultilabelConfig
 from hiperceiver.tasks.answers import Answer
 from hiperceiver.tasks.label_head import ClassesTask
-from hiperceiver.tasks.losses import LossTerm, binary_cross_entropy
+from hiperceiver.tasks.losses import LossTerm, binary_cross_entropy, count_known
+from hiperceiver.tasks.mixing import Mixed
 from hiperceiver.tasks.targets import find_label_set
 
 if TYPE_CHECKING:
@@ -53,14 +54,19 @@ class Multilabel(ClassesTask):
     target_kind = "multilabel"
     monitor = ("map", "max")
 
-    def terms(self, batch: Batch) -> dict[str, LossTerm]:
+    def draw(self, batch: Batch) -> Mixed | None:
+        """The batch with its examples mixed, if the config says so."""
+        return self.mixed(batch, ~self._target(batch).isnan().all(dim=1))
+
+    def counts(self, batch: Batch, drawn: Mixed | None = None) -> dict[str, Tensor]:
+        """The number of known targets."""
+        return {"error": count_known(self._mixed_target(batch, drawn))}
+
+    def terms(self, batch: Batch, drawn: Mixed | None = None) -> dict[str, LossTerm]:
         """Binary cross-entropy over known targets, mixed examples between both."""
-        target = self._target(batch)
-        mixed = self.mixed(batch, ~target.isnan().all(dim=1))
-        if mixed is not None:
-            batch = mixed.batch
-            target = torch.lerp(target[mixed.partner], target, mixed.share[:, None])
-        return {"error": self._cross_entropy(self.logits(batch), target)}
+        mixed = drawn or self.draw(batch)
+        logits = self.logits(batch if mixed is None else mixed.batch)
+        return {"error": self._cross_entropy(logits, self._mixed_target(batch, mixed))}
 
     def make_metrics(self) -> MetricCollection:
         """`loss`, `map` and `auc`."""
@@ -86,6 +92,12 @@ class Multilabel(ClassesTask):
 
     def _target(self, batch: Batch) -> Tensor:
         return find_label_set(batch, "labels", (len(batch), self.config.num_classes))
+
+    def _mixed_target(self, batch: Batch, mixed: Mixed | None) -> Tensor:
+        target = self._target(batch)
+        if mixed is None:
+            return target
+        return torch.lerp(target[mixed.partner], target, mixed.share[:, None])
 
     def _cross_entropy(self, logits: Tensor, target: Tensor) -> LossTerm:
         return binary_cross_entropy(

@@ -13,7 +13,7 @@ from hiperceiver.model import HiP
 from hiperceiver.settings.tasks import RegressionConfig
 from hiperceiver.tasks.answers import Answer
 from hiperceiver.tasks.label_head import ExampleTask
-from hiperceiver.tasks.losses import LossTerm, number_error, sum_about_mean
+from hiperceiver.tasks.losses import LossTerm, count_known, number_error, sum_about_mean
 from hiperceiver.tasks.targets import find_numbers
 from hiperceiver.tasks.task import TargetInfo
 
@@ -57,7 +57,7 @@ class Regression(ExampleTask):
 
     def __init__(self, model: HiP, config: RegressionConfig):
         super().__init__(model, config)
-        self._make_readout(config.num_values)
+        self.make_readout(config.num_values)
         mean = config.target_mean or (0.0,) * config.num_values
         std = config.target_std or (1.0,) * config.num_values
         self.register_buffer("target_mean", torch.tensor(mean, dtype=torch.float32), persistent=False)
@@ -69,7 +69,11 @@ class Regression(ExampleTask):
         mean, std = info.statistics["values"]
         return {"num_values": len(mean), "target_mean": mean, "target_std": std}
 
-    def terms(self, batch: Batch) -> dict[str, LossTerm]:
+    def counts(self, batch: Batch, drawn: None = None) -> dict[str, Tensor]:
+        """The number of known targets."""
+        return {"error": count_known(self._target(batch))}
+
+    def terms(self, batch: Batch, drawn: None = None) -> dict[str, LossTerm]:
         """The mean error over known targets, in standard deviations."""
         return {"error": self._error(self.read(batch), self._target(batch))}
 

@@ -15,7 +15,7 @@ from hiperceiver.model.layers import ACTIVATIONS, Activation, Linear
 from hiperceiver.settings.tasks import SegmentationConfig
 from hiperceiver.tasks.answers import Answer, DrawnTokens, LabelledTokens, in_words, most_probable
 from hiperceiver.tasks.classification import class_counts
-from hiperceiver.tasks.losses import LossTerm, cross_entropy
+from hiperceiver.tasks.losses import LossTerm, count_labels, cross_entropy
 from hiperceiver.tasks.targets import IGNORE, find_classes
 from hiperceiver.tasks.task import TargetInfo, Task, find_input_modality
 
@@ -112,7 +112,11 @@ class Segmentation(Task):
         latents = self.model.decode(encoded)
         return self.model.read_out(encoded, latents, name, self.head, own_embedding=self.config.own_embedding)
 
-    def terms(self, batch: Batch) -> dict[str, LossTerm]:
+    def counts(self, batch: Batch, drawn: None = None) -> dict[str, Tensor]:
+        """The weights of the labelled tokens."""
+        return {"error": count_labels(self._target(batch), class_weights=self.class_weights)}
+
+    def terms(self, batch: Batch, drawn: None = None) -> dict[str, LossTerm]:
         """Cross-entropy over the labelled tokens."""
         return {"error": self._cross_entropy(self.logits(batch), self._target(batch))}
 

@@ -95,9 +95,9 @@ class Task(nn.Module, ABC):
         self.encoders = dict(model.metadata.get("encoders", {}))
         self.classes = tuple(model.metadata.get("classes", ()))
 
-    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The same as `loss`, for wrappers that replace `forward`."""
-        return self.loss(batch)
+    def forward(self, batch: Batch, drawn: Any = None) -> dict[str, LossTerm]:
+        """The same as `terms`, for wrappers that replace `forward`."""
+        return self.terms(batch, drawn)
 
     @classmethod
     def config_from_data(cls, info: TargetInfo) -> dict[str, Any]:
@@ -118,11 +118,29 @@ class Task(nn.Module, ABC):
         """The loss's terms by name, always in the same order, and the weight of each in their mean."""
         return {"error": 1.0}
 
+    def draw(self, batch: Batch) -> Any:
+        """The random choices of a training step on a batch (masks, mixing), which `counts` and `terms` take.
+
+        None where nothing is random but dropout.
+        """
+        return None
+
     @abstractmethod
-    def terms(self, batch: Batch) -> dict[str, LossTerm]:
+    def counts(self, batch: Batch, drawn: Any = None) -> dict[str, Tensor]:
+        """The count of each of the `terms`, without running the model.
+
+        Batches whose gradients add up to that of one large batch must know its counts first.
+        """
+
+    @abstractmethod
+    def terms(self, batch: Batch, drawn: Any = None) -> dict[str, LossTerm]:
         """The means whose weighted mean a training step minimises, by the names of `term_weights`.
 
         A term without anything to count may be missing.
+
+        Args:
+            batch: the examples.
+            drawn: what `draw` gave for them. None: drawn here.
         """
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -135,13 +153,19 @@ class Task(nn.Module, ABC):
         return self.weigh(self.terms(batch))
 
     def count_together(
-        self, terms: Mapping[str, LossTerm], group: dist.ProcessGroup | None = None
+        self, parts: Sequence[Mapping[str, Tensor]], group: dist.ProcessGroup | None = None
     ) -> dict[str, Tensor]:
-        """The count of each term, summed over the processes of a group (None: over all)."""
+        """The count of each term, summed over parts of a batch.
+
+        Args:
+            parts: what `counts` gives for each part that this process has.
+            group: sums over the processes of this group, too. None: this process alone.
+        """
         zero = torch.zeros((), device=self.device)
         names = self.term_weights
-        counts = torch.stack([terms[name].count if name in terms else zero for name in names])
-        dist.all_reduce(counts, group=group)
+        counts = torch.stack([sum((part[name] for part in parts if name in part), zero) for name in names])
+        if group is not None:
+            dist.all_reduce(counts, group=group)
         return dict(zip(names, counts, strict=True))
 
     def weigh(
@@ -150,7 +174,7 @@ class Task(nn.Module, ABC):
         """The `loss` of these terms.
 
         Args:
-            terms: of a batch, or of one process's part of it.
+            terms: of a batch, or of a part of it: one process's, or one of several that are accumulated.
             counts: what `count_together` gives. The loss and the logs are then this part's share of those of the
                 whole. None: the terms are of the whole.
         """

@@ -1,4 +1,4 @@
-"""Training: Lightning around a task, with optimizer, schedule, checkpoints, resuming and fine-tuning."""
+"""Training a task: the loop, optimizer and schedule, checkpoints, resuming and fine-tuning."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
-"""Metrics of a task over a set: the one way, for validation while training and for evaluation after it."""
+"""Metrics of a task over a set, for validation while training and for evaluation after it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -18,12 +19,12 @@ from hiperceiver.training.progress import counting
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """What a task achieves on a set."""
+    """The metrics of a task on a set."""
 
     metrics: dict[str, float]
     """By name."""
     num_examples: int
-    """Examples that were counted."""
+    """Examples that could be read."""
     skipped: tuple[str, ...]
     """Unreadable examples that were left out, each as `name: reason`."""
 
@@ -42,8 +43,8 @@ def measure(
         task: in evaluation mode, on its device.
         batches: on any device.
         precision: "32" or "bf16".
-        is_stopped: asked after each batch; the measurement is given up at the first True.
-        after_batch: told the number of examples after each batch.
+        is_stopped: called after each batch; the measurement ends at the first True.
+        after_batch: called with the number of examples after each batch.
 
     Returns:
         None if it was stopped.
@@ -54,10 +55,9 @@ def measure(
     device = task.device
     metrics = task.make_metrics()
     for metric in metrics.values():
-        metric.distributed_available_fn = lambda: False  # of processes that train together one measures
+        metric.distributed_available_fn = lambda: False  # one of the processes measures
     num_examples, skipped = 0, []
-    mixed = torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
-    with torch.inference_mode(), mixed:
+    with torch.inference_mode(), autocast(device, precision):
         for batch in batches:
             skipped.extend(batch.skipped)
             if len(batch) > 0:
@@ -125,6 +125,11 @@ def evaluate(
         )
     counts = {"num_examples": float(measured.num_examples), "num_skipped": float(len(measured.skipped))}
     return {**measured.metrics, **counts}
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
+    """The context in which a task computes. Fabric's own precision would round inputs and targets, too."""
+    return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
 def find_device(accelerator: Accelerator) -> torch.device:

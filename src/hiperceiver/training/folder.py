@@ -1,57 +1,31 @@
-"""Where things lie in a run's folder. Without torch: a command can refuse a folder before it loads anything slow."""
+"""The files of a run's folder. Without torch: a command can refuse a folder before it loads anything slow."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 
-@dataclass(frozen=True)
 class RunFolder:
-    """Where things lie in a run's folder."""
+    """The paths in a run's folder."""
 
-    path: Path
-    """The folder."""
-
-    @property
-    def last_checkpoint(self) -> Path:
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.last_checkpoint = self.path / "checkpoints" / "last.ckpt"
         """To resume from."""
-        return self.path / "checkpoints" / "last.ckpt"
-
-    @property
-    def best_checkpoint(self) -> Path:
+        self.best_checkpoint = self.path / "checkpoints" / "best.ckpt"
         """Of the best weights."""
-        return self.path / "checkpoints" / "best.ckpt"
-
-    @property
-    def model(self) -> Path:
+        self.model = self.path / "model"
         """Saved model's folder."""
-        return self.path / "model"
-
-    @property
-    def metrics(self) -> Path:
+        self.metrics = self.path / "metrics.csv"
         """Rows of numbers."""
-        return self.path / "metrics.csv"
-
-    @property
-    def tensorboard(self) -> Path:
+        self.tensorboard = self.path / "tensorboard"
         """The same numbers for TensorBoard."""
-        return self.path / "tensorboard"
-
-    @property
-    def skipped(self) -> Path:
+        self.skipped = self.path / "skipped.log"
         """Names of unreadable examples."""
-        return self.path / "skipped.log"
-
-    @property
-    def members(self) -> Path:
-        """Which examples were in which split."""
-        return self.path / "members.npz"
-
-    @property
-    def settings(self) -> Path:
+        self.members = self.path / "members.npz"
+        """The examples of each split."""
+        self.settings = self.path / "settings.yaml"
         """The command line's own settings."""
-        return self.path / "settings.yaml"
 
 
 def check_run_folder(run_folder: str | Path, *, resume: bool) -> None:
@@ -63,7 +37,7 @@ def check_run_folder(run_folder: str | Path, *, resume: bool) -> None:
     Raises:
         ValueError: one line saying which.
     """
-    folder = RunFolder(Path(run_folder))
+    folder = RunFolder(run_folder)
     if folder.path.exists() and not folder.path.is_dir():
         raise ValueError(f"run folder: expected a folder, got the file {folder.path}")
     harmless = {folder.settings, folder.members, folder.skipped}

@@ -12,7 +12,7 @@ from hiperceiver.model import build_model
 from hiperceiver.settings.tasks import MaskedAutoencodingConfig
 from hiperceiver.sharding import ShardedHiP
 from hiperceiver.tasks.losses import LossTerm
-from hiperceiver.tasks.masked_autoencoding import Mask, MaskedAutoencoding, evaluation_generators
+from hiperceiver.tasks.masked_autoencoding import Mask, MaskedAutoencoding
 from hiperceiver.tasks.task import Task
 
 
@@ -50,16 +50,28 @@ class ShardedAutoencoding(MaskedAutoencoding):
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The part of the loss that the local tokens add."""
-        terms = self.terms(batch)
-        return self.weigh(terms, self.count_together(terms, self.model.process_group))
+        mask = self.draw(batch)
+        counts = self.count_together([self.counts(batch, mask)], self.model.process_group)
+        return self.weigh(self.terms(batch, mask), counts)
 
-    def terms(self, batch: Batch) -> dict[str, LossTerm]:
+    def draw(self, batch: Batch) -> Mask:
+        """The local part of the mask of all tokens."""
+        mask, share = self._whole.train(self.training).draw(batch), self.model
+        return Mask(share.local_slots(mask.visible), share.local(mask.is_masked), share.local_slots(mask.compared))
+
+    def counts(self, batch: Batch, drawn: Mask | None = None) -> dict[str, Tensor]:
+        """The number of local tokens that are compared."""
+        inputs, is_padding = (self.model.local(each) for each in self._whole.input_tensors(batch))
+        return self.count_compared(inputs, is_padding, drawn or self.draw(batch))
+
+    def terms(self, batch: Batch, drawn: Mask | None = None) -> dict[str, LossTerm]:
         """Mask all tokens, reconstruct and compare the local ones.
 
         Args:
             batch: all tokens, or the local ones alone (without target normalisation, which is over all).
+            drawn: the local part of the mask.
         """
-        whole, share = self._whole.train(self.training), self.model
+        whole, share = self._whole, self.model
         inputs, is_padding = whole.input_tensors(batch)
         for name, x in inputs.items():
             num_tokens = share.whole_modalities[name].num_tokens
@@ -68,8 +80,5 @@ class ShardedAutoencoding(MaskedAutoencoding):
                     f"inputs: expected all {num_tokens} tokens of {name!r}, over which target_normalisation="
                     f"{self.config.target_normalisation!r} is done, got {x.shape[1]}"
                 )
-        generators = None if self.training else evaluation_generators(0, len(batch))
-        mask = whole.draw_mask(batch, generators)
-        local = Mask(share.local_slots(mask.visible), share.local(mask.is_masked), share.local_slots(mask.compared))
         targets = share.local(whole.targets(batch))
-        return self.compare(share.local(inputs), share.local(is_padding), local, targets)
+        return self.compare(share.local(inputs), share.local(is_padding), drawn or self.draw(batch), targets)

@@ -1,4 +1,4 @@
-"""Which of the processes that train together this one is, by what its launcher left in the environment. No torch here.
+"""The processes that train together, by what their launcher left in the environment. No torch here.
 
 Three launchers are known: `torchrun`, `srun` of SLURM, and Lightning, which starts the others itself where neither did.
 """
@@ -14,17 +14,17 @@ Launcher = Literal["torchrun", "slurm", "lightning"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
-    """A process among those that train together.
+class Launch:
+    """How many processes train together, and the rank of this one.
 
-    >>> Place().num_ranks
+    >>> Launch().num_ranks
     1
     """
 
     launcher: Launcher = "lightning"
     """What started the processes, or will start them."""
     rank: int = 0
-    """Which of all processes this is."""
+    """This process among all."""
     devices: int = 1
     """Processes on each machine."""
     num_nodes: int = 1
@@ -36,10 +36,10 @@ class Place:
         return self.devices * self.num_nodes
 
 
-def find_place(
+def find_launch(
     devices: int | None = None, num_nodes: int | None = None, environment: Mapping[str, str] | None = None
-) -> Place:
-    """The place of this process.
+) -> Launch:
+    """The launch of this process.
 
     Args:
         devices: processes on each machine. None: as many as the launcher started; 1 without one.
@@ -49,41 +49,43 @@ def find_place(
     Raises:
         ValueError: the launcher started another number.
 
-    >>> find_place(environment={"TORCHELASTIC_RUN_ID": "a", "RANK": "3", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"})
-    Place(launcher='torchrun', rank=3, devices=2, num_nodes=2)
+    >>> find_launch(environment={"TORCHELASTIC_RUN_ID": "a", "RANK": "3", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"})
+    Launch(launcher='torchrun', rank=3, devices=2, num_nodes=2)
     """
     variables = os.environ if environment is None else environment
+
+    def numbers(*names: str) -> list[int]:
+        return [int(variables[name]) for name in names]
+
     launcher = find_launcher(variables)
     if launcher == "lightning":
         devices, num_nodes = devices or 1, num_nodes or 1
         local, node = (int(variables.get(name, 0)) for name in ("LOCAL_RANK", "NODE_RANK"))
         rank = node * devices + local if devices * num_nodes > 1 else 0
-        return Place(rank=rank, devices=devices, num_nodes=num_nodes)
+        return Launch(rank=rank, devices=devices, num_nodes=num_nodes)
     if launcher == "torchrun":
-        rank, size, local_size = (int(variables[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+        rank, size, local_size = numbers("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
         started = {"devices": local_size, "num_nodes": size // local_size}
     else:
-        rank, size, nodes = (
-            int(variables[name]) for name in ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_STEP_NUM_NODES")
-        )
+        rank, size, nodes = numbers("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_STEP_NUM_NODES")
         started = {"devices": size // nodes, "num_nodes": nodes}
     for name, wanted in [("devices", devices), ("num_nodes", num_nodes)]:
         if wanted not in (None, started[name]):
             raise ValueError(f"{name}: expected {started[name]}, as {launcher} started the processes, got {wanted}")
-    return Place(launcher=launcher, rank=rank, **started)
+    return Launch(launcher=launcher, rank=rank, **started)
 
 
 def find_launcher(environment: Mapping[str, str] | None = None) -> Launcher:
-    """What started this process; `lightning` where nothing did."""
+    """The launcher of this process; `lightning` where there is none."""
     variables = os.environ if environment is None else environment
     if "TORCHELASTIC_RUN_ID" in variables:
         return "torchrun"
-    # A batch script is no step, and a single task needs nobody else.
+    # A batch script is not a step, and a single task is alone.
     return "slurm" if int(variables.get("SLURM_STEP_NUM_TASKS", 1)) > 1 else "lightning"
 
 
 def is_first_process(environment: Mapping[str, str] | None = None) -> bool:
-    """Whether this process is the one that writes and talks; True for one that trains alone."""
+    """Whether this process has rank 0, which alone writes and prints; True for one that trains alone."""
     variables = os.environ if environment is None else environment
     names = {"torchrun": ["RANK"], "slurm": ["SLURM_PROCID"], "lightning": ["LOCAL_RANK", "NODE_RANK"]}
     return not any(int(variables.get(name, 0)) for name in names[find_launcher(variables)])

@@ -1,33 +1,30 @@
-"""What a run writes down: rows of numbers, and the names of examples that could not be read."""
+"""What a run writes: rows of numbers, and the names of examples that could not be read."""
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
-import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
-from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from hiperceiver.modality import Batch
+from hiperceiver.training.checkpoints import replacing
 from hiperceiver.training.errors import TrainingError
-from hiperceiver.training.processes import Processes
 
 VALIDATION = "validation/"
 """How the columns of validation metrics begin."""
 
 ENOUGH_TO_JUDGE = 100
-"""Examples that must have been met before their unreadable share can end a run; fewer where the data has no more."""
+"""Examples that must have been read before their unreadable share can end a run; fewer where the data has no more."""
 
 
-class CsvLogger(Logger):
-    """Rows in one CSV file, as Lightning's `CSVLogger` writes them, but at once, and taken up again by a resumed run.
+class CsvLog:
+    """Rows in one CSV file, written at once, and continued by a resumed run.
 
     Args:
         path: the file.
@@ -35,60 +32,35 @@ class CsvLogger(Logger):
         redo_validation: leave out the validation at `last_step`, which will be done again.
     """
 
-    def __init__(self, path: str | Path, *, last_step: int | None = None, redo_validation: bool = False):
-        super().__init__()
-        self.path = Path(path)
+    def __init__(self, path: Path, *, last_step: int | None = None, redo_validation: bool = False):
+        self.path = path
         self.columns: list[str] = ["step"]
-        if last_step is not None and self.path.exists():
-            rows = []
-            for row in self._read():
-                step = int(row["step"])
-                is_validation = any(value and name.startswith(VALIDATION) for name, value in row.items())
-                if step < last_step or (step == last_step and not (redo_validation and is_validation)):
-                    rows.append(row)
-            self.columns = list(rows[0]) if rows else ["step"]
-            self._replace(rows)
-        else:
-            self.path.unlink(missing_ok=True)
+        if last_step is None or not path.exists():
+            path.unlink(missing_ok=True)
+            return
+        rows = []
+        for row in self._read():
+            step = int(row["step"])
+            is_validation = any(value and name.startswith(VALIDATION) for name, value in row.items())
+            if step < last_step or (step == last_step and not (redo_validation and is_validation)):
+                rows.append(row)
+        self.columns = list(rows[0]) if rows else ["step"]
+        self._write(rows, is_new=True)
 
-    @property
-    def name(self) -> str:
-        """What Lightning calls it."""
-        return "csv"
-
-    @property
-    def version(self) -> str:
-        """None: there is one file for a run."""
-        return ""
-
-    @property
-    def save_dir(self) -> str:
-        """The file's folder."""
-        return str(self.path.parent)
-
-    @rank_zero_only
-    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """Nothing: the run's settings lie beside the file."""
-
-    @rank_zero_only
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+    def write(self, step: int, values: Mapping[str, float]) -> None:
         """Add a row.
 
         Raises:
             TrainingError: it cannot be written.
         """
-        row = {"step": step or 0, **metrics}
+        row = {"step": step, **values}
         new = [name for name in row if name not in self.columns]
-        if new:
-            rows = self._read() if self.path.exists() else []
-            self.columns += new
-            self._replace([*rows, row])
-            return
-        try:
-            with self.path.open("a", newline="", encoding="utf-8") as file:
-                file.write(self._text([row]))
-        except OSError as error:
-            raise self._failed(error) from None
+        rows = self._read() if new and self.path.exists() else []
+        self.columns += new
+        self._write([*rows, row], is_new=bool(new))
+
+    def close(self) -> None:
+        """Nothing: every row is on the disk."""
 
     def _read(self) -> list[dict[str, str]]:
         """The complete rows."""
@@ -97,65 +69,62 @@ class CsvLogger(Logger):
         rows = csv.DictReader(io.StringIO(complete, newline=""))
         return [row for row in rows if None not in row and None not in row.values() and row.get("step", "").isdigit()]
 
-    def _replace(self, rows: list[dict[str, Any]]) -> None:
-        header = io.StringIO(newline="")
-        csv.writer(header, lineterminator="\n").writerow(self.columns)
-        partial = self.path.with_name(self.path.name + ".partial")
-        try:
-            partial.write_text(header.getvalue() + self._text(rows), encoding="utf-8")
-            os.replace(partial, self.path)
-        except OSError as error:
-            raise self._failed(error) from None
-        finally:
-            partial.unlink(missing_ok=True)
-
-    def _text(self, rows: list[dict[str, Any]]) -> str:
+    def _write(self, rows: list[dict[str, Any]], *, is_new: bool) -> None:
         text = io.StringIO(newline="")
-        csv.DictWriter(text, self.columns, lineterminator="\n").writerows(rows)
-        return text.getvalue()
+        writer = csv.DictWriter(text, self.columns, lineterminator="\n")
+        if is_new:
+            writer.writeheader()
+        writer.writerows(rows)
+        try:
+            if is_new:
+                with replacing(self.path) as partial:
+                    partial.write_text(text.getvalue(), encoding="utf-8")
+            else:
+                with self.path.open("a", newline="", encoding="utf-8") as file:
+                    file.write(text.getvalue())
+        except OSError as error:
+            raise TrainingError(f"{self.path}: the metrics could not be written ({error.strerror})") from None
 
-    def _failed(self, error: OSError) -> TrainingError:
-        return TrainingError(f"{self.path}: the metrics could not be written ({error.strerror})")
 
-
-class BoardLogger(TensorBoardLogger):
-    """Lightning's `TensorBoardLogger` in one folder, without its empty file of hyper-parameters.
+class BoardLog:
+    """The same rows for TensorBoard.
 
     Args:
-        folder: where the events go.
-        last_step: what later steps left there is hidden, for it is of a part of the run that was lost.
+        folder: of the events.
+        last_step: later steps there are hidden, for they are of a part of the run that was lost.
     """
 
     def __init__(self, folder: Path, *, last_step: int | None = None):
-        purge_step = None if last_step is None else last_step + 1
-        super().__init__(folder.parent, name=folder.name, version="", default_hp_metric=False, purge_step=purge_step)
+        self.folder = folder
+        self._purge_step = None if last_step is None else last_step + 1
+        self._writer: Any = None
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+    def write(self, step: int, values: Mapping[str, float]) -> None:
         """Add a row.
 
         Raises:
             TrainingError: it, or one before it, cannot be written.
         """
+        from torch.utils.tensorboard import SummaryWriter
+
         try:
-            super().log_metrics(metrics, step)
-        except (OSError, ValueError) as error:  # Lightning's ValueError has several lines
-            cause = error.__cause__ or error
-            reason = getattr(cause, "strerror", None) or cause
-            raise TrainingError(f"{self.log_dir}: the log for TensorBoard could not be written ({reason})") from None
+            if self._writer is None:
+                self._writer = SummaryWriter(str(self.folder), purge_step=self._purge_step)
+            for name, value in values.items():
+                self._writer.add_scalar(name, value, step)
+        except OSError as error:
+            reason = error.strerror or error
+            raise TrainingError(f"{self.folder}/: the log for TensorBoard could not be written ({reason})") from None
 
-    def save(self) -> None:
-        """Bring what was logged onto the disk, if possible: the same numbers are in the CSV file."""
-        with contextlib.suppress(OSError):
-            self.experiment.flush()
-
-    def finalize(self, status: str) -> None:
-        """Close the file."""
-        with contextlib.suppress(OSError):
-            super().finalize(status)
+    def close(self) -> None:
+        """Close the file, if possible: the same numbers are in the CSV file."""
+        if self._writer is not None:
+            with suppress(OSError):
+                self._writer.close()
 
 
 class LossWindow:
-    """Means over the batches since the last row of the log. Sums stay on the device, so that nothing waits for it."""
+    """Means over the steps since the last row of the log. Sums stay on the device, so that nothing waits for it."""
 
     def __init__(self) -> None:
         self.clear()
@@ -163,45 +132,39 @@ class LossWindow:
     def clear(self) -> None:
         """Begin again."""
         self.sums: dict[str, Tensor] = {}
-        self.num_batches = 0
+        self.num_steps = 0
         self.num_examples = 0
         self.num_tokens = 0
 
     def add(self, batch: Batch, loss: Tensor, logs: Mapping[str, Tensor]) -> None:
-        """Count a batch in, or the part of one that this process has, with what that adds to the batch's loss."""
+        """Add a part of a step, with what it adds to the step's loss; `num_steps` is counted by the caller."""
         for name, value in {"loss": loss, **logs}.items():
             value = value.detach()
             self.sums[name] = self.sums[name] + value if name in self.sums else value
-        self.num_batches += 1
         self.num_examples += len(batch)
         self.num_tokens += sum(x.shape[0] * x.shape[1] for x in batch.inputs.values())
 
     def means(self) -> dict[str, float]:
         """By name; waits for the device."""
-        return {name: float(value) / self.num_batches for name, value in self.sums.items()}
-
-    def joined(self, processes: Processes) -> LossWindow:
-        """The same over all processes, which have counted parts of the same batches; each of them must ask."""
-        whole = LossWindow()
-        for state in processes.gather(self.state()):
-            for name, value in state["sums"].items():
-                whole.sums[name] = whole.sums[name] + value if name in whole.sums else value
-            whole.num_batches, num_examples, num_tokens = state["counts"]
-            whole.num_examples += num_examples
-            whole.num_tokens += num_tokens
-        return whole
+        return {name: float(value) / self.num_steps for name, value in self.sums.items()}
 
     def state(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """For a checkpoint, and for other processes."""
         return {
             "sums": {name: value.cpu() for name, value in self.sums.items()},
-            "counts": [self.num_batches, self.num_examples, self.num_tokens],
+            "counts": [self.num_steps, self.num_examples, self.num_tokens],
         }
 
-    def restore(self, state: Mapping[str, Any], device: torch.device) -> None:
-        """The inverse of `state`."""
-        self.sums = {name: value.to(device) for name, value in state["sums"].items()}
-        self.num_batches, self.num_examples, self.num_tokens = state["counts"]
+    def restore(self, *states: Mapping[str, Any], device: torch.device | str = "cpu") -> LossWindow:
+        """The inverse of `state`; of several, the sum over processes, which have parts of the same steps."""
+        self.clear()
+        for state in states:
+            for name, value in state["sums"].items():
+                self.sums[name] = self.sums[name] + value if name in self.sums else value.to(device)
+            self.num_steps, num_examples, num_tokens = state["counts"]
+            self.num_examples += num_examples
+            self.num_tokens += num_tokens
+        return self
 
 
 class SkippedExamples:
@@ -209,10 +172,10 @@ class SkippedExamples:
 
     Args:
         path: the file; made with the first name.
-        max_share: largest share that is borne.
-        strict: bear none.
-        enough: examples that must have been met before their share is judged.
-        counts: examples met and unreadable ones, of the parts of the run before this one.
+        max_share: largest share of unreadable examples.
+        strict: fail at the first one.
+        enough: examples that must have been read before their share is judged.
+        counts: examples and unreadable ones, of earlier parts of the run.
         is_written: False: another process writes the file.
     """
 
@@ -235,7 +198,7 @@ class SkippedExamples:
         self._named = set(path.read_text(encoding="utf-8").splitlines()) if path.exists() else set()
 
     def count(self, num_read: int, skipped: tuple[str, ...]) -> None:
-        """Count a training batch in: its examples that could be read, and the names of the others.
+        """Count training examples: those that could be read, and the names of the others.
 
         Raises:
             TrainingError: too many are unreadable, or one is and `strict` is set.
@@ -252,15 +215,14 @@ class SkippedExamples:
             )
 
     def name(self, skipped: tuple[str, ...]) -> None:
-        """Write names down that are not there yet.
+        """Write the names that are not in the file yet.
 
         Raises:
             TrainingError: there is one, and `strict` is set.
         """
-        new = [" ".join(each.split()) for each in skipped]
-        new = [each for each in dict.fromkeys(new) if each not in self._named]
-        if new:
-            self._named.update(new)
+        names = dict.fromkeys(" ".join(each.split()) for each in skipped)
+        new = [each for each in names if each not in self._named]
+        self._named.update(new)
         if new and self.is_written:
             try:
                 with self.path.open("a", encoding="utf-8") as file:
@@ -268,4 +230,4 @@ class SkippedExamples:
             except OSError as error:
                 raise TrainingError(f"{self.path}: could not be written ({error.strerror})") from None
         if skipped and self.strict:
-            raise TrainingError(f"data: {skipped[0]} (strict bears no unreadable example)")
+            raise TrainingError(f"data: {skipped[0]} (unreadable, and strict is set)")

@@ -19,144 +19,7 @@ _SECONDS_BETWEEN_LINES = 15.0
 
 
 class Display:
-    """Shows nothing; the base of what shows something.
-
-    Args:
-        clock: knows how long the run is.
-        step: optimizer steps done before this part of the run.
-    """
-
-    def __init__(self, clock: RunClock, *, step: int = 0):
-        self.clock = clock
-        self.first_step = step
-
-    def start(self) -> None:
-        """The run begins."""
-
-    def update(self, step: int, loss: float | None, *, is_last: bool = False) -> None:
-        """An optimizer step is done; `loss` is the mean of the last row of the log."""
-
-    def validating(self, num_examples: int) -> None:
-        """So many examples have been validated."""
-
-    def say(self, text: str) -> None:
-        """A line that stays."""
-
-    def stop(self) -> None:
-        """The run is over, one way or another."""
-
-
-class _Pace:
-    """Steps per second and time left, from what this part of the run did so far."""
-
-    def __init__(self, clock: RunClock, step: int):
-        self.clock = clock
-        self.first_step = step
-        self.first_elapsed = clock.elapsed
-        self.first_progress = clock.progress(step)
-
-    def describe(self, step: int, loss: float | None) -> str:
-        clock, elapsed = self.clock, self.clock.elapsed
-        progress, seconds = clock.progress(step), elapsed - self.first_elapsed
-        parts = [f"step {step}" if clock.steps is None else f"step {step}/{clock.steps}"]
-        if loss is not None:
-            parts.append(f"loss {loss:.4g}")
-        if seconds > 0 and step > self.first_step:
-            parts.append(f"{(step - self.first_step) / seconds:.3g} steps/s")
-        time_text = format_duration(elapsed)
-        if clock.max_seconds is not None:
-            time_text += f" of {format_duration(clock.max_seconds)}"
-        if progress > self.first_progress:
-            left = seconds * (1 - progress) / (progress - self.first_progress)
-            if clock.max_seconds is not None:
-                left = min(left, max(clock.max_seconds - elapsed, 0.0))
-            time_text += f", {format_duration(left)} left"
-        return ", ".join([*parts, time_text])
-
-
-class BarDisplay(Display):
-    """A bar that is drawn over and over, twice a second at most."""
-
-    def __init__(self, clock: RunClock, console: Console, *, step: int = 0):
-        super().__init__(clock, step=step)
-        self.console = console
-        # Drawn from the training loop: a drawing thread would take its time from training on a small machine.
-        self.progress = Progress(
-            BarColumn(bar_width=24),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.description}"),
-            console=console,
-            auto_refresh=False,
-        )
-        self.task = self.progress.add_task("starting", total=1.0)
-        self._pace: _Pace | None = None
-        self._drawn = 0.0
-        self._text = "starting"
-
-    def start(self) -> None:
-        """The bar appears."""
-        self._pace = _Pace(self.clock, self.first_step)
-        self.progress.start()
-        self.progress.refresh()
-
-    def update(self, step: int, loss: float | None, *, is_last: bool = False) -> None:
-        """The bar grows."""
-        assert self._pace is not None
-        if self._is_due() or is_last:
-            self._text = self._pace.describe(step, loss)
-            self.progress.update(self.task, completed=self.clock.progress(step), description=self._text)
-            self._draw()
-
-    def validating(self, num_examples: int) -> None:
-        """The bar tells."""
-        if self._is_due():
-            self.progress.update(self.task, description=f"{self._text}, validating: {num_examples} examples")
-            self._draw()
-
-    def say(self, text: str) -> None:
-        """Above the bar."""
-        self.progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-    def stop(self) -> None:
-        """The bar stands still."""
-        self.progress.stop()
-
-    def _is_due(self) -> bool:
-        return time.monotonic() - self._drawn >= _SECONDS_BETWEEN_FRAMES
-
-    def _draw(self) -> None:
-        self._drawn = time.monotonic()
-        self.progress.refresh()
-
-
-class LineDisplay(Display):
-    """Plain lines, for logs and pipes: seldom enough to be read."""
-
-    def __init__(self, clock: RunClock, console: Console, *, step: int = 0):
-        super().__init__(clock, step=step)
-        self.console = console
-        self._pace: _Pace | None = None
-        self._written = 0.0
-
-    def start(self) -> None:
-        """Nothing to write yet."""
-        self._pace = _Pace(self.clock, self.first_step)
-        self._written = time.monotonic()
-
-    def update(self, step: int, loss: float | None, *, is_last: bool = False) -> None:
-        """A line, if the last is long ago."""
-        assert self._pace is not None
-        if is_last or time.monotonic() - self._written >= _SECONDS_BETWEEN_LINES:
-            self._written = time.monotonic()
-            self.say(f"{100 * self.clock.progress(step):3.0f}%  {self._pace.describe(step, loss)}")
-
-    def say(self, text: str) -> None:
-        """A line."""
-        print(text, file=self.console.file, flush=True)
-
-
-def make_display(clock: RunClock, *, step: int = 0, is_shown: bool = True, stream: TextIO | None = None) -> Display:
-    """The display that fits where it is shown.
+    """A bar that is redrawn twice a second on a terminal; elsewhere a line now and then, seldom enough to be read.
 
     Args:
         clock: knows how long the run is.
@@ -164,12 +27,85 @@ def make_display(clock: RunClock, *, step: int = 0, is_shown: bool = True, strea
         is_shown: False: nothing at all.
         stream: where to. None: standard error.
     """
-    if not is_shown:
-        return Display(clock, step=step)
-    console = Console(file=stream or sys.stderr)
-    if console.is_terminal and not console.is_dumb_terminal:
-        return BarDisplay(clock, console, step=step)
-    return LineDisplay(clock, console, step=step)
+
+    def __init__(self, clock: RunClock, *, step: int = 0, is_shown: bool = True, stream: TextIO | None = None):
+        self.clock = clock
+        self.is_shown = is_shown
+        self.console = Console(file=stream or sys.stderr)
+        self.bar: Progress | None = None
+        if is_shown and self.console.is_terminal and not self.console.is_dumb_terminal:
+            percentage, text = TextColumn("{task.percentage:>3.0f}%"), TextColumn("{task.description}")
+            # Drawn from the training loop: a drawing thread would take its time from training on a small machine.
+            self.bar = Progress(BarColumn(bar_width=24), percentage, text, console=self.console, auto_refresh=False)
+            self._row = self.bar.add_task("starting", total=1.0)
+        self._first_step, self._text, self._shown_at = step, "starting", 0.0
+
+    def start(self) -> None:
+        """The run begins."""
+        self._first_elapsed = self.clock.elapsed
+        self._first_progress = self.clock.progress(self._first_step)
+        if self.bar is not None:
+            self.bar.start()
+            self.bar.refresh()
+        else:
+            self._shown_at = time.monotonic()
+
+    def update(self, step: int, loss: float | None, *, is_last: bool = False) -> None:
+        """An optimizer step is done; `loss` is the mean of the last row of the log."""
+        if not is_last and not self._is_due():
+            return
+        progress, self._text = self.clock.progress(step), self._describe(step, loss)
+        if self.bar is not None:
+            self._draw(self._text, progress)
+        else:
+            self._shown_at = time.monotonic()
+            self.say(f"{100 * progress:3.0f}%  {self._text}")
+
+    def validating(self, num_examples: int) -> None:
+        """So many examples have been validated."""
+        if self.bar is not None and self._is_due():
+            self._draw(f"{self._text}, validating: {num_examples} examples")
+
+    def say(self, text: str) -> None:
+        """Show a line that stays."""
+        if self.bar is not None:
+            self.bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        elif self.is_shown:
+            print(text, file=self.console.file, flush=True)
+
+    def stop(self) -> None:
+        """The run is over, one way or another."""
+        if self.bar is not None:
+            self.bar.stop()
+
+    def _is_due(self) -> bool:
+        wait = _SECONDS_BETWEEN_LINES if self.bar is None else _SECONDS_BETWEEN_FRAMES
+        return self.is_shown and time.monotonic() - self._shown_at >= wait
+
+    def _draw(self, text: str, progress: float | None = None) -> None:
+        assert self.bar is not None
+        self._shown_at = time.monotonic()
+        self.bar.update(self._row, completed=progress, description=text)
+        self.bar.refresh()
+
+    def _describe(self, step: int, loss: float | None) -> str:
+        """Step, loss, steps per second and time left, from what this part of the run did so far."""
+        clock, elapsed = self.clock, self.clock.elapsed
+        progress, seconds = clock.progress(step), elapsed - self._first_elapsed
+        parts = [f"step {step}" if clock.steps is None else f"step {step}/{clock.steps}"]
+        if loss is not None:
+            parts.append(f"loss {loss:.4g}")
+        if seconds > 0 and step > self._first_step:
+            parts.append(f"{(step - self._first_step) / seconds:.3g} steps/s")
+        time_text = format_duration(elapsed)
+        if clock.max_seconds is not None:
+            time_text += f" of {format_duration(clock.max_seconds)}"
+        if progress > self._first_progress:
+            left = seconds * (1 - progress) / (progress - self._first_progress)
+            if clock.max_seconds is not None:
+                left = min(left, max(clock.max_seconds - elapsed, 0.0))
+            time_text += f", {format_duration(left)} left"
+        return ", ".join([*parts, time_text])
 
 
 def describe_metrics(metrics: Mapping[str, float]) -> str:
@@ -183,7 +119,7 @@ def describe_metrics(metrics: Mapping[str, float]) -> str:
 
 @contextmanager
 def counting(what: str, total: int, *, is_shown: bool, stream: TextIO | None = None) -> Iterator[Callable[[int], None]]:
-    """A bar for work that is counted; what it gives is told how many are done. Only on a terminal.
+    """A bar for work that is counted, on a terminal only; gives a function that takes the number done.
 
     Args:
         what: the work, in a word.
@@ -197,5 +133,5 @@ def counting(what: str, total: int, *, is_shown: bool, stream: TextIO | None = N
         return
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, refresh_per_second=2) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda done: progress.update(task, completed=done)
+        row = progress.add_task(what, total=total)
+        yield lambda done: progress.update(row, completed=done)

@@ -2,95 +2,49 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
 
-from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.example import ExampleDataset
-from hiperceiver.data.loading import eval_loader, train_loader
+from hiperceiver.data.loading import train_loader
+from hiperceiver.data.sources.source import Source
 from hiperceiver.data.streamed import StreamedExamples
-from hiperceiver.modality import Modality
+from hiperceiver.modality import Batch
 from hiperceiver.model import read_model
 from hiperceiver.settings.run import TrainingSettings
 from hiperceiver.tasks.task import Task
-from hiperceiver.training.checkpoints import RUN_KEY, CheckpointFiles, read_checkpoint
-from hiperceiver.training.control import RunControl
-from hiperceiver.training.ema import AverageWeights
+from hiperceiver.training.checkpoints import RUN_KEY, read_checkpoint
 from hiperceiver.training.evaluation import evaluate, find_device
 from hiperceiver.training.folder import RunFolder, check_run_folder
-from hiperceiver.training.launch import Place, find_place
-from hiperceiver.training.logs import ENOUGH_TO_JUDGE, BoardLogger, CsvLogger, SkippedExamples
+from hiperceiver.training.launch import Launch, find_launch
+from hiperceiver.training.logs import ENOUGH_TO_JUDGE
+from hiperceiver.training.loop import train_steps
 from hiperceiver.training.memory import keep_freed_memory
-from hiperceiver.training.module import TrainingModule
 from hiperceiver.training.processes import Processes
-from hiperceiver.training.progress import make_display
-from hiperceiver.training.quiet import quiet_lightning
+from hiperceiver.training.progress import Display
+from hiperceiver.training.run_state import Run, StopSignals
 from hiperceiver.training.schedule import RunClock
-from hiperceiver.training.strategies import (
-    ShardedModule,
-    ShareWeights,
-    make_environment,
-    make_strategy,
-    whole_from_parts,
-    whole_in_place,
+from hiperceiver.training.strategies import FullySharded, Replicated, make_fabric, quiet_fabric
+
+__all__ = ["TrainingResult", "check_run_folder", "evaluate", "train"]
+
+_MAY_CHANGE = (
+    *("steps", "max_time", "validate_every", "log_every", "checkpoint_every", "checkpoint_every_seconds", "compile"),
+    *("num_workers", "max_bad_share", "strict", "accelerator", "devices", "num_nodes", "strategy"),
 )
-
-__all__ = ["Source", "TrainingResult", "check_run_folder", "evaluate", "train"]
-
-_MAY_CHANGE = {
-    "steps",
-    "max_time",
-    "compile",
-    "validate_every",
-    "log_every",
-    "checkpoint_every",
-    "checkpoint_every_seconds",
-    "num_workers",
-    "max_bad_share",
-    "strict",
-    "accelerator",
-    "devices",
-    "num_nodes",
-    "strategy",
-}
 """Settings that a resumed run may have otherwise: they do not alter what a training step computes. (The learning rate
 follows the new length of the run, if that is changed.)"""
 
 _MOST_WORKERS = 8
-
-
-class Source(Protocol):
-    """What training asks of data; the sources in `hiperceiver.data.sources` have it."""
-
-    @property
-    def modalities(self) -> Mapping[str, Modality]:
-        """What an example holds, by name."""
-        ...
-
-    @property
-    def encoders(self) -> Mapping[str, Encoder]:
-        """How raw values become tokens, by modality."""
-        ...
-
-    @property
-    def classes(self) -> Sequence[str]:
-        """Names of the labels; empty where there are none."""
-        ...
-
-    @property
-    def splits(self) -> Mapping[str, Any]:
-        """By name: `train`, an `ExampleDataset` or `StreamedExamples`, and `validation`, a dataset, if there is one."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,138 +105,84 @@ def train(
     Raises:
         ValueError: a user's mistake, or training that cannot go on (`TrainingError`); one line.
     """
-    place = find_place(settings.devices, settings.num_nodes)
-    processes = Processes(place)
+    launch = find_launch(settings.devices, settings.num_nodes)
+    processes = Processes(launch)
     if processes.is_first:
         check_run_folder(run_folder, resume=resume)
-    folder = RunFolder(Path(run_folder))
+    folder = RunFolder(run_folder)
     device = find_device(settings.accelerator)
-    _check_sharing(settings, place, device)
+    _check_devices(settings, launch, device)
     training_set, validation_set = _splits(source)
     _fit_to_source(task, source)
-    identity = _identity(task, settings, training_set, place)
-    resumed = None
-    if resume:
-        resumed = read_checkpoint(folder.last_checkpoint, is_mapped=True)[RUN_KEY]
-        _check_same(folder.last_checkpoint, resumed["identity"], identity)
+    identity = _identity(task, settings, training_set, launch)
+    checkpoint = read_checkpoint(folder.last_checkpoint) if resume else None
+    if checkpoint is not None:
+        _check_same(folder.last_checkpoint, checkpoint[RUN_KEY]["identity"], identity)
     if processes.is_first:
         _make_folder(folder, is_new=not resume)
-    clock = RunClock(
-        steps=settings.steps,
-        max_seconds=settings.max_seconds,
-        earlier_seconds=0.0 if resumed is None else resumed["elapsed"],
-    )
-    step = 0 if resumed is None else resumed["step"]
-    workers = choose_num_workers(device, place) if settings.num_workers is None else settings.num_workers
-    batch_size = settings.batch_size // place.num_ranks
-    batches = train_loader(
-        training_set,
-        batch_size=batch_size,
-        seed=settings.seed,
-        num_workers=workers,
-        start_batch=step * settings.accumulate,
-        rank=place.rank,
-        num_ranks=place.num_ranks,
-    )
-    average = AverageWeights(settings.ema) if settings.ema else None
-    if place.num_ranks > 1 and settings.strategy == "fsdp":
-        module = ShardedModule(copy.deepcopy(task), settings, clock, num_ranks=place.num_ranks)
-        whole = whole_from_parts(task, module, processes)
-    else:
-        module = TrainingModule(task, settings, clock, num_ranks=place.num_ranks)
-        whole = whole_in_place(module, average, processes)
-    sharing = None
-    if not processes.is_alone:
-        few = train_loader(training_set, batch_size=1, seed=settings.seed, num_batches=ENOUGH_TO_JUDGE)
-        sharing = ShareWeights(module, processes, few)
-    control = RunControl(
-        folder,
-        module,
-        processes=processes,
-        whole=whole,
-        identity=identity,
-        validation=None
-        if validation_set is None
-        else eval_loader(validation_set, batch_size=batch_size, num_workers=workers),
-        skipped=SkippedExamples(
-            folder.skipped,
-            max_share=settings.max_bad_share,
-            strict=settings.strict,
-            enough=ENOUGH_TO_JUDGE
-            if isinstance(training_set, StreamedExamples)
-            else min(ENOUGH_TO_JUDGE, len(training_set)),
-            counts=(0, 0) if resumed is None else tuple(resumed["skipped"]),
-            is_written=processes.is_first,
-        ),
-        display=make_display(clock, step=step, is_shown=show_progress and processes.is_first),
-        resumed=resumed,
-    )
+    earlier = (0, 0.0) if checkpoint is None else (checkpoint[RUN_KEY]["step"], checkpoint[RUN_KEY]["elapsed"])
+    clock = RunClock(steps=settings.steps, max_seconds=settings.max_seconds, earlier_seconds=earlier[1])
+    display = Display(clock, step=earlier[0], is_shown=show_progress and processes.is_first)
     keep_freed_memory()
-    with quiet_lightning(), control.interruptible():
-        trainer = Trainer(
-            accelerator=settings.accelerator,
-            devices=place.devices,
-            num_nodes=place.num_nodes,
-            strategy=make_strategy(settings, place),
-            precision="bf16-mixed" if settings.precision == "bf16" else "32-true",
-            max_steps=-1 if settings.steps is None else settings.steps,
-            max_epochs=-1,
-            accumulate_grad_batches=settings.accumulate,
-            callbacks=[each for each in (sharing, average, control) if each is not None],
-            logger=[
-                CsvLogger(
-                    folder.metrics,
-                    last_step=None if resumed is None else step,
-                    redo_validation=resumed is not None and resumed["is_validation_due"],
-                ),
-                BoardLogger(folder.tensorboard, last_step=None if resumed is None else step),
-            ]
-            if processes.is_first
-            else False,
-            plugins=[CheckpointFiles(), make_environment(place)],
-            default_root_dir=folder.path,
-            # What Lightning would do around the steps is done by RunControl.
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            limit_val_batches=0,
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,
-        )
-        module.train()
+    num_workers = choose_num_workers(device, launch) if settings.num_workers is None else settings.num_workers
+    with quiet_fabric(), StopSignals(display) as stop_signals, ExitStack() as stack:
+        stack.callback(display.stop)
         try:
-            trainer.fit(module, train_dataloaders=batches, ckpt_path=folder.last_checkpoint if resume else None)
+            fabric = make_fabric(settings, launch)
+            fabric.launch()
+            processes.connect(os.environ.get("MASTER_ADDR", "127.0.0.1"))
+            folder = RunFolder(processes.broadcast(folder.path))
+            stand_in = None
+            if not processes.is_alone:
+                stand_in = _find_stand_in(training_set, settings.seed)
+                task.load_state_dict(processes.broadcast(task.state_dict() if processes.is_first else None))
+            strategy = (FullySharded if settings.strategy == "fsdp" else Replicated)(fabric, task, settings, stand_in)
+            stack.callback(strategy.close)
+            run = Run(
+                settings,
+                folder,
+                identity,
+                strategy=strategy,
+                processes=processes,
+                clock=clock,
+                display=display,
+                stop_signals=stop_signals,
+                training_set=training_set,
+                validation_set=validation_set,
+                num_workers=num_workers,
+                stand_in=stand_in,
+                checkpoint=checkpoint,
+            )
+            stack.callback(run.close)
+            del checkpoint  # what it held is in the run now
+            train_steps(run)
+            run.finish()
             processes.close()
         except BaseException as error:
-            if isinstance(error, SystemExit):  # how Lightning passes a KeyboardInterrupt on
-                error = KeyboardInterrupt()
-            told = processes.failed(error)
+            raised = processes.failed(error)
             if processes.is_first and not folder.last_checkpoint.exists():
                 _remove_traces(folder)
-            if told is error and not isinstance(error, KeyboardInterrupt):
+            if raised is error and not isinstance(error, KeyboardInterrupt):
                 raise
-            raise told from None
-        finally:
-            if sharing is not None:
-                sharing.thaw()
-    _load_weights(task, control.folder.model)
+            raise raised from None
+    _load_weights(task, folder.model)
     return TrainingResult(
-        metrics=control.best_metrics,
-        last_metrics=control.last_metrics,
-        best_step=control.best_step,
-        steps=control.step,
+        metrics=run.best_metrics,
+        last_metrics=run.last_metrics,
+        best_step=run.best_step,
+        steps=run.step,
         seconds=clock.elapsed,
-        loss=control.loss,
-        run_folder=control.folder.path,
-        model_folder=control.folder.model,
-        is_interrupted=control.is_interrupted,
-        num_skipped=control.skipped.num_skipped,
+        loss=run.loss,
+        run_folder=folder.path,
+        model_folder=folder.model,
+        is_interrupted=run.is_interrupted,
+        num_skipped=run.skipped.num_skipped,
     )
 
 
-def _check_sharing(settings: TrainingSettings, place: Place, device: torch.device) -> None:
+def _check_devices(settings: TrainingSettings, launch: Launch, device: torch.device) -> None:
     """Refuse what processes cannot do together."""
-    count = place.num_ranks
+    count = launch.num_ranks
     if count == 1 and settings.strategy != "auto":
         raise ValueError(f"devices: expected several for the strategy {settings.strategy}, got 1")
     if settings.batch_size % count:
@@ -293,8 +193,8 @@ def _check_sharing(settings: TrainingSettings, place: Place, device: torch.devic
         raise ValueError("compile: expected false with the strategy fsdp, got true")
     if device.type == "mps" and count > 1:
         raise ValueError(f"devices: expected 1 of the kind mps, got {count}")
-    if device.type == "cuda" and place.devices > torch.cuda.device_count():
-        raise ValueError(f"devices: expected at most {torch.cuda.device_count()}, got {place.devices}")
+    if device.type == "cuda" and launch.devices > torch.cuda.device_count():
+        raise ValueError(f"devices: expected at most {torch.cuda.device_count()}, got {launch.devices}")
 
 
 def _splits(source: Source) -> tuple[ExampleDataset | StreamedExamples, ExampleDataset | None]:
@@ -303,6 +203,15 @@ def _splits(source: Source) -> tuple[ExampleDataset | StreamedExamples, ExampleD
         raise ValueError(f"source: expected examples in a split 'train', got {', '.join(source.splits) or 'no split'}")
     validation = source.splits.get("validation")
     return train, validation if validation is not None and len(validation) > 0 else None
+
+
+def _find_stand_in(training_set: ExampleDataset | StreamedExamples, seed: int) -> Batch:
+    """A batch of one readable example, the same in all processes."""
+    few = train_loader(training_set, batch_size=1, seed=seed, num_batches=ENOUGH_TO_JUDGE)
+    found = next((batch for batch in few if len(batch) > 0), None)
+    if found is None:
+        raise ValueError("source: expected a readable example among the first of split 'train', got none")
+    return found
 
 
 def _fit_to_source(task: Task, source: Source) -> None:
@@ -325,7 +234,7 @@ def _fit_to_source(task: Task, source: Source) -> None:
 
 
 def _identity(
-    task: Task, settings: TrainingSettings, training_set: ExampleDataset | StreamedExamples, place: Place
+    task: Task, settings: TrainingSettings, training_set: ExampleDataset | StreamedExamples, launch: Launch
 ) -> dict[str, str]:
     """What must be the same when a run is resumed: name -> JSON."""
     values: dict[str, Any] = {"task": task.settings(), "model": type(task.model).__name__}
@@ -343,8 +252,8 @@ def _identity(
         for field in dataclasses.fields(settings)
         if field.name not in _MAY_CHANGE
     }
-    if place.num_ranks > 1:
-        values["devices"] = place.num_ranks
+    if launch.num_ranks > 1:
+        values["devices"] = launch.num_ranks
     return {name: json.dumps(value, default=str) for name, value in values.items()}
 
 
@@ -358,9 +267,9 @@ def _check_same(checkpoint: Path, before: Mapping[str, str], now: Mapping[str, s
             raise ValueError(f"{name}: {shown}; a run is resumed as it was begun, see {checkpoint}")
 
 
-def choose_num_workers(device: torch.device, place: Place) -> int:
+def choose_num_workers(device: torch.device, launch: Launch) -> int:
     """Processes that load data for each one that trains, where the user does not say."""
-    cores = (os.cpu_count() or 1) // place.devices
+    cores = (os.cpu_count() or 1) // launch.devices
     return 0 if device.type == "cpu" else min(_MOST_WORKERS, max(0, cores - 1))
 
 

@@ -1,10 +1,16 @@
-"""How far a run is, by steps or by the clock, and what that makes of the learning rate."""
+"""How far a run is, by steps or by the clock, and what follows: learning rate, validations, checkpoints."""
 
 from __future__ import annotations
 
 import math
 import time
 from dataclasses import dataclass
+
+_VALIDATIONS = 10
+"""Validations in a run whose settings do not say how many."""
+_LARGEST_SHARE_FOR_VALIDATION = 0.1
+_LARGEST_SHARE_FOR_SAVING = 0.05
+_SHORT_SECONDS = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +39,12 @@ class Schedule:
 class RunClock:
     """How far a run is from 0 (start) to 1 (end): by steps or by time, whichever is further.
 
-    Time counts from `start()`, on top of what earlier parts of the run took.
+    Time counts from `start()`, on top of that of earlier parts of the run.
 
     Args:
         steps: optimizer steps of the run, if they limit it.
         max_seconds: time of the run, if that limits it.
-        earlier_seconds: what the parts of the run before this one took.
+        earlier_seconds: time of the parts of the run before this one.
     """
 
     def __init__(self, *, steps: int | None, max_seconds: float | None, earlier_seconds: float = 0.0):
@@ -53,17 +59,17 @@ class RunClock:
         self._started = time.monotonic()
 
     def agree(self, elapsed: float) -> None:
-        """Stand at a time, in seconds of the whole run, until the next call: processes must not differ in it."""
+        """Stand at a time, in seconds of the whole run, until the next call: the same in all processes."""
         self._agreed = elapsed
 
     @property
     def elapsed(self) -> float:
-        """Seconds that the run took until now."""
+        """Seconds of the run until now."""
         return self.running if self._agreed is None else self._agreed
 
     @property
     def running(self) -> float:
-        """The same by this process's own clock, whatever was agreed on."""
+        """The same by this process's own clock."""
         return self.earlier_seconds + (0.0 if self._started is None else time.monotonic() - self._started)
 
     def progress(self, step: float) -> float:
@@ -74,3 +80,80 @@ class RunClock:
         if self.max_seconds is not None:
             shares.append(self.elapsed / self.max_seconds)
         return min(max(shares), 1.0)
+
+
+class ValidationPlan:
+    """When to validate: every so many steps, or evenly ten times, fewer where that takes more than a tenth of the run.
+
+    A validation is taken to cost as much as training on as many examples, so that the plan of a run limited by steps
+    is the same on every machine; where validations turn out to be slower, their measured time counts. The end of the
+    run is always validated: if that alone takes more than a tenth, it is the only one.
+
+    Args:
+        every: steps between validations. None: see above.
+        num_examples: in the validation set.
+        examples_per_step: that a step trains on.
+        clock: of the run.
+        step: the first one of this part of the run, before which all is done.
+    """
+
+    def __init__(self, *, every: int | None, num_examples: int, examples_per_step: int, clock: RunClock, step: int = 0):
+        self.every = every
+        self.num_examples = num_examples
+        self.examples_per_step = examples_per_step
+        self.clock = clock
+        self.seconds = 0.0
+        """Time of the validations of this part of the run."""
+        self._num_measured = 0
+        self._last = clock.progress(step)
+
+    def is_due(self, step: int) -> bool:
+        """Whether to validate after a step; called once for each."""
+        progress = self.clock.progress(step)
+        if self.every is not None:
+            return step % self.every == 0 or progress == 1
+        count = self._count(step, progress)
+        is_due = int(count * progress) > int(count * self._last)
+        if is_due:
+            self._last = progress
+        return is_due
+
+    def add(self, seconds: float) -> None:
+        """A validation is done."""
+        self.seconds += seconds
+        self._num_measured += 1
+
+    def _count(self, step: int, progress: float) -> int:
+        """Validations that the whole run can afford."""
+        share = self.num_examples / round(step * self.examples_per_step / progress)
+        if self._num_measured and (self.clock.max_seconds is not None or self.seconds > _SHORT_SECONDS):
+            training = (self.clock.elapsed - self.seconds) / progress
+            share = max(share, self.seconds / self._num_measured / training)
+        return min(max(int(_LARGEST_SHARE_FOR_VALIDATION / share), 1), _VALIDATIONS)
+
+
+class CheckpointPlan:
+    """When to save: every so many steps, and every so many seconds, more where saving takes more than a twentieth.
+
+    Args:
+        every: steps between checkpoints. None: by time alone.
+        seconds: between checkpoints.
+        is_saved: whether there is a checkpoint of where the run starts; if not, its first step is saved.
+    """
+
+    def __init__(self, *, every: int | None, seconds: float, is_saved: bool):
+        self.every = every
+        self.seconds = seconds
+        self._saved_at = time.monotonic() if is_saved else -math.inf
+        self._seconds_saving = 0.0
+
+    def is_due(self, step: int) -> bool:
+        """Whether to save after a step."""
+        if self.every is not None and step % self.every == 0:
+            return True
+        least = max(self.seconds, self._seconds_saving / _LARGEST_SHARE_FOR_SAVING)
+        return time.monotonic() - self._saved_at >= least
+
+    def add(self, seconds: float) -> None:
+        """A checkpoint is saved."""
+        self._saved_at, self._seconds_saving = time.monotonic(), seconds

@@ -1,54 +1,196 @@
-"""How devices share the work of training, by Lightning's strategies: gradients (DDP) or every weight (FSDP2)."""
+"""How devices share the work of training: whole models with averaged gradients (DDP), or parts of weights (FSDP2).
+
+A strategy wraps the task, and owns its optimizer, the clipping of its gradients, and its state in checkpoints.
+"""
 
 from __future__ import annotations
 
+import copy
+import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
 
 import torch
+from lightning.fabric import Fabric
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
-from torch import nn
+from lightning.fabric.strategies.ddp import DDPStrategy
+from lightning.fabric.strategies.model_parallel import ModelParallelStrategy
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from hiperceiver.modality import Batch
 from hiperceiver.settings.run import TrainingSettings
 from hiperceiver.tasks.task import Task
-from hiperceiver.training.ema import AverageWeights
-from hiperceiver.training.launch import Place
-from hiperceiver.training.module import TrainingModule
-from hiperceiver.training.processes import Processes
-
-WholeTask = Callable[[], AbstractContextManager[Task | None]]
-"""Gives the task whose weights are validated and saved, to the first process, for as long as a context lasts; None to
-the others. All enter together, and the first does with it what it likes."""
+from hiperceiver.training.launch import Launch
+from hiperceiver.training.optimizer import make_optimizer
 
 
-def make_strategy(settings: TrainingSettings, place: Place) -> Strategy | str:
-    """Lightning's strategy."""
-    if place.num_ranks == 1:
-        return "auto"
-    if settings.strategy == "fsdp":
-        return ModelParallelStrategy(
-            data_parallel_size=place.num_ranks, tensor_parallel_size=1, save_distributed_checkpoint=False
+class Replicated:
+    """Every process holds the whole model; of several, gradients are averaged.
+
+    Args:
+        fabric: launched.
+        task: trained in place.
+        settings: of the run.
+        stand_in: a batch whose gradients show which weights the task uses; None for a process that trains alone.
+    """
+
+    def __init__(self, fabric: Fabric, task: Task, settings: TrainingSettings, stand_in: Batch | None = None):
+        self.fabric = fabric
+        self.task = task
+        """The task whose weights are trained."""
+        # DDP waits for the gradient of every weight, but classification never runs the decoder.
+        self._frozen = [] if stand_in is None else find_unused(task, stand_in)
+        for weight in self._frozen:
+            weight.requires_grad_(False)
+        self.model = fabric.setup_module(cast(nn.Module, torch.compile(task)) if settings.compile else task)
+        """The task as it is called: gives its terms."""
+        self.optimizer = make_optimizer(
+            self.task, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
         )
-    return DDPStrategy(gradient_as_bucket_view=True)
+        self.average = average_weights(self.task, settings.ema) if settings.ema else None
+        """The moving average of the weights."""
+
+    def clip(self, longest: float | None) -> Tensor:
+        """Shorten the gradient to a length, if that is given; returns its length before."""
+        weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
+        if longest is None:
+            norm = torch.nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
+        else:
+            norm = torch.nn.utils.clip_grad_norm_(weights, longest)
+        return getattr(norm, "full_tensor", lambda: norm)()  # of FSDP2: put together from its parts
+
+    def state(self) -> dict[str, Any]:
+        """Whole weights and optimizer, for a checkpoint; called by all processes, the first has everything."""
+        state = {"weights": self.task.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return state if self.average is None else {**state, "average": self.average.state_dict()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """The inverse of `state`."""
+        self.task.load_state_dict(state["weights"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+
+    @contextmanager
+    def whole(self) -> Iterator[Task | None]:
+        """The task to validate and save, with the averaged weights if there are any; None but on the first process."""
+        task = self.task if self.average is None else self.average.module
+        yield cast(Task, task) if self.fabric.global_rank == 0 else None
+
+    def close(self) -> None:
+        """Leave the task as it came, on the CPU."""
+        for weight in self._frozen:
+            weight.requires_grad_(True)
+        self.task.cpu()
 
 
-def make_environment(place: Place) -> ClusterEnvironment:
-    """Lightning's word for the launcher.
+class FullySharded(Replicated):
+    """Every process holds a part of every weight (FSDP2); a block is put together while it computes."""
+
+    def __init__(self, fabric: Fabric, task: Task, settings: TrainingSettings, stand_in: Batch | None = None):
+        super().__init__(fabric, copy.deepcopy(task), settings, stand_in)
+        self._whole_task = task
+        self._options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+
+    def state(self) -> dict[str, Any]:
+        """As of the base class."""
+        return {
+            "weights": get_model_state_dict(self.task, options=self._options),
+            "optimizer": get_optimizer_state_dict(self.task, self.optimizer, options=self._options),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """As of the base class."""
+        set_model_state_dict(self.task, state["weights"], options=self._options)
+        set_optimizer_state_dict(self.task, self.optimizer, state["optimizer"], options=self._options)
+
+    @contextmanager
+    def whole(self) -> Iterator[Task | None]:
+        """As of the base class."""
+        weights = get_model_state_dict(self.task, options=self._options)
+        if self.fabric.global_rank != 0:
+            yield None
+            return
+        self._whole_task.load_state_dict(weights)
+        yield self._whole_task.to(self.fabric.device)
+        self._whole_task.cpu()
+
+    def close(self) -> None:
+        """Nothing: the given task is the whole one."""
+
+
+@contextmanager
+def quiet_fabric() -> Iterator[None]:
+    """Keep Fabric's reports and needless warnings from the user, and those of threads about a full disk."""
+    hook, loggers = (
+        threading.excepthook,
+        [logging.getLogger(f"lightning{each}") for each in ("", ".fabric", ".pytorch")],
+    )
+    levels = [logger.level for logger in loggers]
+
+    def report(args: threading.ExceptHookArgs) -> None:
+        # TensorBoard's writing thread could not write: the loop sees it at the next row.
+        if not (isinstance(args.exc_value, OSError) and type(args.thread).__module__.startswith("tensorboard")):
+            hook(args)
+
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        threading.excepthook = report
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="GPU available but not used")  # as `accelerator="cpu"` wishes
+            yield
+    finally:
+        threading.excepthook = hook
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def make_fabric(settings: TrainingSettings, launch: Launch) -> Fabric:
+    """Lightning Fabric with the devices and the strategy of the settings.
 
     Raises:
-        ValueError: SLURM was asked for processes in a way that leaves their number on each machine open.
+        ValueError: SLURM was called in a way that leaves the number of processes on each machine open.
     """
-    if place.launcher == "torchrun":
+    strategy: Any = "auto"
+    if launch.num_ranks > 1 and settings.strategy == "fsdp":
+        strategy = ModelParallelStrategy(_shard, data_parallel_size=launch.num_ranks, tensor_parallel_size=1)
+    elif launch.num_ranks > 1:
+        strategy = DDPStrategy(gradient_as_bucket_view=True)
+    return Fabric(
+        accelerator=settings.accelerator,
+        devices=launch.devices,
+        num_nodes=launch.num_nodes,
+        strategy=strategy,
+        plugins=[make_environment(launch)],
+    )
+
+
+def make_environment(launch: Launch) -> ClusterEnvironment:
+    """Fabric's name for the launcher.
+
+    Raises:
+        ValueError: see `make_fabric`.
+    """
+    if launch.launcher == "torchrun":
         return TorchElasticEnvironment()
-    if place.launcher == "lightning":
-        if place.num_ranks > 1:  # for those it starts: not PyTorch's dozens of lines about a lost connection
+    if launch.launcher == "lightning":
+        if launch.num_ranks > 1:  # for the processes it starts: not PyTorch's dozens of lines about a lost connection
             os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         return LightningEnvironment()
     try:
@@ -57,45 +199,8 @@ def make_environment(place: Place) -> ClusterEnvironment:
         raise ValueError(f"devices: {error}") from None
 
 
-class ShareWeights(Callback):
-    """Prepares a task for Lightning's strategies, once the processes are joined and before they share anything.
-
-    A strategy waits for the gradient of every weight that is trained, and a task need not use all: classification never
-    runs the decoder. Which weights get none is seen by a try on one example; for this run they are frozen, which
-    changes nothing in what is computed.
-
-    Args:
-        module: what is trained.
-        processes: those that train together.
-        examples: batches of few examples, the same in every process.
-    """
-
-    def __init__(self, module: TrainingModule, processes: Processes, examples: Iterable[Batch]):
-        self.module = module
-        self.processes = processes
-        self.examples = examples
-        self.frozen: list[nn.Parameter] = []
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Find an example, and try it."""
-        self.processes.connect()
-        self.processes.broadcast_tensors([weight.detach() for weight in self.module.task.parameters()])
-        batch = next((batch for batch in self.examples if len(batch) > 0), None)
-        if batch is None:
-            raise ValueError("source: expected a readable example among the first of split 'train', got none")
-        self.module.stand_in = batch
-        self.frozen = find_unused(self.module.task, batch)
-        for weight in self.frozen:
-            weight.requires_grad_(False)
-
-    def thaw(self) -> None:
-        """Undo what was frozen."""
-        for weight in self.frozen:
-            weight.requires_grad_(True)
-
-
 def find_unused(task: Task, batch: Batch) -> list[nn.Parameter]:
-    """The trained weights that a task's loss gives no gradient to."""
+    """The trained weights to which a task's loss gives no gradient."""
     weights = [weight for weight in task.parameters() if weight.requires_grad]
     task.loss(batch)[0].backward()
     unused = [weight for weight in weights if weight.grad is None]
@@ -104,53 +209,23 @@ def find_unused(task: Task, batch: Batch) -> list[nn.Parameter]:
     return unused
 
 
-class ShardedModule(TrainingModule):
-    """A task of whose every weight each process holds a part (FSDP2). A block is put together while it computes."""
+def average_weights(task: Task, decay: float) -> AveragedModel:
+    """A moving average of a task's weights; after t updates its decay is min(decay, (1 + t) / (10 + t)).
 
-    def configure_model(self) -> None:
-        """Lightning calls this where the weights are to be shared out."""
-        from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+    The rising decay keeps short runs from dragging their first weights along.
+    """
 
-        assert self.device_mesh is not None
-        mesh = self.device_mesh["data_parallel"]
-        for block in self.task.model.blocks:
-            fully_shard(block, mesh=mesh)
-        fully_shard(self.task, mesh=mesh)
-        register_fsdp_forward_method(self.task, "terms")
-        self._terms = self.task.terms
+    def update(averages: Any, weights: Any, count: Tensor | int) -> None:
+        get_ema_multi_avg_fn(min(decay, int(count) / (9 + int(count))))(averages, weights, count)
+
+    average = AveragedModel(task, multi_avg_fn=update)
+    average.update_parameters(task)  # the first call copies the weights
+    return average
 
 
-def whole_in_place(module: TrainingModule, average: AverageWeights | None, processes: Processes) -> WholeTask:
-    """Of a task that each process holds whole: itself, with the moving average of its weights if there is one."""
+def _shard(task: Any, mesh: Any) -> Any:
+    from torch.distributed.fsdp import fully_shard
 
-    @contextmanager
-    def whole() -> Iterator[Task | None]:
-        if not processes.is_first:
-            yield None
-            return
-        with nullcontext() if average is None else average.in_place(module):
-            yield module.task
-
-    return whole
-
-
-def whole_from_parts(task: Task, module: ShardedModule, processes: Processes) -> WholeTask:
-    """Of a task whose weights are shared out: `task`, a whole one on the CPU, which is given the weights."""
-
-    @contextmanager
-    def whole() -> Iterator[Task | None]:
-        values = task.state_dict()
-        with torch.no_grad():
-            for name, part in module.task.state_dict().items():
-                value = part.full_tensor() if hasattr(part, "full_tensor") else part
-                if processes.is_first:
-                    values[name].copy_(value)
-        if not processes.is_first:
-            yield None
-            return
-        try:
-            yield task.to(module.device)
-        finally:
-            task.to("cpu")
-
-    return whole
+    for block in task.model.blocks:
+        fully_shard(block, mesh=mesh["data_parallel"])
+    return fully_shard(task, mesh=mesh["data_parallel"])

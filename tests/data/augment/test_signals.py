@@ -113,7 +113,7 @@ def test_tilt_turns_all_vectors_by_one_rotation_about_any_axis() -> None:
 def test_tilt_of_nothing_changes_nothing_and_other_channels_are_refused() -> None:
     same = RotateSensor(degrees=0)(ramps(), KINDS, np.random.default_rng(0))["watch"]
     np.testing.assert_allclose(same, ramps()["watch"], rtol=1e-6)
-    with pytest.raises(ValueError, match="^tilt: expected channels in threes, got 4 in watch$"):
+    with pytest.raises(ValueError, match="^watch: expected channels in threes for tilt, got 4$"):
         RotateSensor()({"watch": np.zeros((5, 4), np.float32)}, KINDS, np.random.default_rng(0))
 
 

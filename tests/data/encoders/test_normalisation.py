@@ -20,6 +20,7 @@ from hiperceiver.data.encoders import (
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.encoders.normalisation import channel_statistics
 from hiperceiver.data.sources import open_source
+from hiperceiver.settings.old_names import model_of_format_1
 
 from ..pictures import encoded
 
@@ -278,6 +279,6 @@ def test_floats_keep_their_precision() -> None:
 
 
 def test_models_of_earlier_versions_keep_their_full_scale() -> None:
-    saved = {"kind": "image", "size": [64, 64], "mode": "L", "fit": "crop", "resample": "lanczos"}
-    encoder = encoder_from_dict({**saved, "mean": [0.5], "std": [0.5]})
+    saved = {"kind": "image", "size": [64, 64], "mode": "L", "fit": "crop", "mean": [0.5], "std": [0.5]}
+    encoder = encoder_from_dict(model_of_format_1({"encoders": {"image": saved}})["encoders"]["image"])
     assert encoder.to_value(encoder.encode(encoded(Image.fromarray(RAMP)))[0]).max() == 16

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -15,7 +14,7 @@ MASK = "mask"
 """The kind of a segmentation mask, -100 = no label: it lies over the pictures and moves with them."""
 
 
-class Augmentation(Settings, ABC):
+class Augmentation(Settings):
     """A random change of an example's values before they become tokens. Its fields are those of its settings.
 
     It draws from the generator it is given and from nothing else: the same generator gives the same change. It leaves
@@ -30,18 +29,39 @@ class Augmentation(Settings, ABC):
     fewest: ClassVar[int] = 1
     """How many modalities of these kinds it needs to change anything."""
 
-    @abstractmethod
     def __call__(self, values: dict[str, Any], kinds: Mapping[str, str], rng: np.random.Generator) -> dict[str, Any]:
-        """The changed values.
+        """The changed values, by modality; one that is left out is absent from this example.
 
         Args:
             values: by modality; modalities may be missing.
             kinds: the encoder's kind of each, or `mask`.
             rng: the only source of chance.
 
-        Returns:
-            By modality. One that is left out is absent from this example.
+        Raises:
+            ValueError: a value cannot be changed; the modality is named.
         """
+        draw, changed = self.draw(rng), dict(values)
+        for name in self.names(values, kinds):
+            try:
+                changed[name] = self.change(values[name], kinds[name], draw, rng)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+        return changed
+
+    def draw(self, rng: np.random.Generator) -> Any:
+        """What is drawn once for an example, so that all of its values change alike."""
+        return None
+
+    def change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
+        """One value, changed.
+
+        Args:
+            value: of a modality, or a mask.
+            kind: its encoder's, or `mask`.
+            draw: what `draw` gave for the example.
+            rng: for what is drawn for each value by itself.
+        """
+        return value
 
     def names(self, values: Mapping[str, Any], kinds: Mapping[str, str]) -> list[str]:
         """The modalities, and masks, that it changes."""

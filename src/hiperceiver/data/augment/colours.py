@@ -6,7 +6,7 @@ its histogram) is taken from the whole clip, so that it does not flicker. Colour
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -30,13 +30,14 @@ class ColorJitter(ColourSettings, Augmentation):
     kinds: ClassVar[tuple[str, ...]] = ("image", "video")
     is_on_grid: ClassVar[bool] = True
 
-    def __call__(
-        self, values: dict[str, np.ndarray], kinds: Mapping[str, str], rng: np.random.Generator
-    ) -> dict[str, np.ndarray]:
-        """All of the example's pictures, changed alike."""
+    def draw(self, rng: np.random.Generator) -> tuple[float, ...]:
+        """Factors of brightness, contrast and saturation, and the turn of the hue."""
         spans = (self.brightness, self.contrast, self.saturation)
-        brightness, contrast, saturation = (1 + float(rng.uniform(-span, span)) for span in spans)
-        hue = float(rng.uniform(-self.hue, self.hue))
+        return *(1 + float(rng.uniform(-span, span)) for span in spans), float(rng.uniform(-self.hue, self.hue))
+
+    def change(self, value: np.ndarray, kind: str, draw: tuple[float, ...], rng: np.random.Generator) -> np.ndarray:
+        """The picture in other colours."""
+        brightness, contrast, saturation, hue = draw
 
         def changed(colours: Tensor) -> Tensor:
             colours = (colours * brightness).clamp(0, 1)
@@ -46,10 +47,7 @@ class ColorJitter(ColourSettings, Augmentation):
                 colours = _enhance().adjust_hue(colours, 2 * np.pi * hue)
             return colours
 
-        return values | {
-            name: _from_frames(_on_colours(changed, _to_frames(values[name])), values[name])
-            for name in self.names(values, kinds)
-        }
+        return _from_frames(_on_colours(changed, _to_frames(value)), value)
 
 
 class RandAugment(RandAugmentSettings, Augmentation):
@@ -70,25 +68,25 @@ class RandAugment(RandAugmentSettings, Augmentation):
     kinds: ClassVar[tuple[str, ...]] = ("image", "video", MASK)
     is_on_grid: ClassVar[bool] = True
 
-    def __call__(
-        self, values: dict[str, np.ndarray], kinds: Mapping[str, str], rng: np.random.Generator
-    ) -> dict[str, np.ndarray]:
-        """All of the example's pictures, changed alike, and its mask moved with them."""
+    def draw(self, rng: np.random.Generator) -> list[tuple[str, float]]:
+        """Operations and the directions of those that move."""
         names = [*COLOUR_OPERATIONS, *MOVES]
         drawn = [names[index] for index in rng.integers(len(names), size=self.operations)]
-        signs = rng.choice([-1.0, 1.0], size=self.operations).tolist()
-        changed = {}
-        for name in self.names(values, kinds):
-            is_mask = kinds[name] == MASK
-            frames = _to_frames(values[name][..., None]) if is_mask else _to_frames(values[name])
-            for operation, sign in zip(drawn, signs, strict=True):
-                if operation in MOVES:
-                    frames = _moved(frames, MOVES[operation], sign * self.magnitude / 10, is_mask=is_mask)
-                elif not is_mask:
-                    level, colour_operation = self.magnitude / 10, COLOUR_OPERATIONS[operation]
-                    frames = _on_colours(lambda x, do=colour_operation, level=level: do(x, level), frames)
-            changed[name] = _from_frames(frames, values[name])
-        return values | changed
+        return list(zip(drawn, rng.choice([-1.0, 1.0], size=self.operations).tolist(), strict=True))
+
+    def change(
+        self, value: np.ndarray, kind: str, draw: list[tuple[str, float]], rng: np.random.Generator
+    ) -> np.ndarray:
+        """The picture after all operations, or the mask after those that move."""
+        is_mask, level = kind == MASK, self.magnitude / 10
+        frames = _to_frames(value[..., None] if is_mask else value)
+        for operation, sign in draw:
+            if operation in MOVES:
+                frames = _moved(frames, MOVES[operation], sign * level, is_mask=is_mask)
+            elif not is_mask:
+                change = COLOUR_OPERATIONS[operation]
+                frames = _on_colours(lambda x, change=change: change(x, level), frames)
+        return _from_frames(frames, value)
 
 
 def _enhance() -> Any:

@@ -6,7 +6,6 @@ What lies over each other moves together: all pictures of an example, all frames
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -28,16 +27,13 @@ class Flip(FlipSettings, Augmentation):
     kinds: ClassVar[tuple[str, ...]] = ("image", "video", "volume", MASK)
     is_on_grid: ClassVar[bool] = True
 
-    def __call__(
-        self, values: dict[str, np.ndarray], kinds: Mapping[str, str], rng: np.random.Generator
-    ) -> dict[str, np.ndarray]:
-        """All or none of the example's pictures, mirrored."""
-        if rng.random() >= self.probability:
-            return values
-        return values | {
-            name: np.ascontiguousarray(np.flip(values[name], _axes(kinds[name])[1]))
-            for name in self.names(values, kinds)
-        }
+    def draw(self, rng: np.random.Generator) -> bool:
+        """Whether it is mirrored."""
+        return rng.random() < self.probability
+
+    def change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
+        """The picture, mirrored or not."""
+        return np.ascontiguousarray(np.flip(value, _axes(kind)[1])) if draw else value
 
 
 class Rotate90(TurnSettings, Augmentation):
@@ -51,22 +47,16 @@ class Rotate90(TurnSettings, Augmentation):
     kinds: ClassVar[tuple[str, ...]] = ("image", "video", "volume", MASK)
     is_on_grid: ClassVar[bool] = True
 
-    def __call__(
-        self, values: dict[str, np.ndarray], kinds: Mapping[str, str], rng: np.random.Generator
-    ) -> dict[str, np.ndarray]:
-        """All of the example's pictures, turned alike.
+    def draw(self, rng: np.random.Generator) -> int:
+        """How many quarter turns."""
+        return int(rng.integers(4))
 
-        Raises:
-            ValueError: one is not square.
-        """
-        num_turns, changed = int(rng.integers(4)), {}
-        for name in self.names(values, kinds):
-            axes = _axes(kinds[name])
-            height, width = (values[name].shape[axis] for axis in axes)
-            if height != width:
-                raise ValueError(f"{name}: expected a square picture to turn, got {height}x{width}")
-            changed[name] = np.ascontiguousarray(np.rot90(values[name], num_turns, axes))
-        return values | changed
+    def change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
+        """The picture, turned."""
+        height, width = (value.shape[axis] for axis in _axes(kind))
+        if height != width:
+            raise ValueError(f"expected a square picture to turn, got {height}x{width}")
+        return np.ascontiguousarray(np.rot90(value, draw, _axes(kind)))
 
 
 class Crop(CropSettings, Augmentation):
@@ -85,15 +75,18 @@ class Crop(CropSettings, Augmentation):
 
     kinds: ClassVar[tuple[str, ...]] = ("image", "video", MASK)
 
-    def __call__(self, values: dict[str, Any], kinds: Mapping[str, str], rng: np.random.Generator) -> dict[str, Any]:
-        """All of the example's pictures, cropped alike."""
+    def draw(self, rng: np.random.Generator) -> Region:
+        """The region."""
         area = rng.uniform(*self.scale)
         # The logarithm makes 3:4 as likely as 4:3. A box whose shape is not between area and 1/area would not fit.
         shape = math.exp(rng.uniform(*np.log(self.ratio)))
         shape = min(max(shape, area), 1 / area)
         height, width = min(1.0, math.sqrt(area / shape)), min(1.0, math.sqrt(area * shape))
-        region = Region(height=height, width=width, top=rng.random(), left=rng.random())
-        return values | {name: replace(values[name], region=region) for name in self.names(values, kinds)}
+        return Region(height=height, width=width, top=rng.random(), left=rng.random())
+
+    def change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
+        """The picture, clip or mask with the region."""
+        return replace(value, region=draw)
 
 
 def _axes(kind: str) -> tuple[int, int]:

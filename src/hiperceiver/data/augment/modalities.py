@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -24,9 +24,7 @@ class ModalityDropout(ModalityDropoutSettings, Augmentation):
     kinds: ClassVar[tuple[str, ...]] = tuple(ENCODERS)
     fewest: ClassVar[int] = 2
 
-    def __call__(
-        self, values: dict[str, np.ndarray], kinds: Mapping[str, str], rng: np.random.Generator
-    ) -> dict[str, np.ndarray]:
+    def __call__(self, values: dict[str, Any], kinds: Mapping[str, str], rng: np.random.Generator) -> dict[str, Any]:
         """The modalities that are left, and the masks."""
         names = self.names(values, kinds)
         dropped = [

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -22,13 +21,14 @@ class Rotate(RotateSettings, Augmentation):
 
     kinds: ClassVar[tuple[str, ...]] = ("points",)
 
-    def __call__(
-        self, values: dict[str, np.ndarray], kinds: Mapping[str, str], rng: np.random.Generator
-    ) -> dict[str, np.ndarray]:
-        """All of the example's clouds, turned alike."""
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """A rotation matrix (3, 3)."""
         axis = rng.standard_normal(3) if self.axis == "any" else np.eye(3)["xyz".index(self.axis)]
-        rotation = rotation_about(axis, rng.uniform(-self.degrees, self.degrees))
-        return values | {name: _about_middle(values[name], rotation) for name in self.names(values, kinds)}
+        return rotation_about(axis, rng.uniform(-self.degrees, self.degrees))
+
+    def change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
+        """The cloud, turned."""
+        return _about_middle(value, draw)
 
 
 class Scale(ScaleSettings, Augmentation):
@@ -43,12 +43,13 @@ class Scale(ScaleSettings, Augmentation):
 
     kinds: ClassVar[tuple[str, ...]] = ("points",)
 
-    def __call__(
-        self, values: dict[str, np.ndarray], kinds: Mapping[str, str], rng: np.random.Generator
-    ) -> dict[str, np.ndarray]:
-        """All of the example's clouds, stretched alike."""
-        stretch = np.diag(rng.uniform(*self.factors, size=3))
-        return values | {name: _about_middle(values[name], stretch) for name in self.names(values, kinds)}
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """A factor for each axis, as a matrix (3, 3)."""
+        return np.diag(rng.uniform(*self.factors, size=3))
+
+    def change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
+        """The cloud, stretched."""
+        return _about_middle(value, draw)
 
 
 class Jitter(JitterSettings, Augmentation):
@@ -62,17 +63,12 @@ class Jitter(JitterSettings, Augmentation):
 
     kinds: ClassVar[tuple[str, ...]] = ("points",)
 
-    def __call__(
-        self, values: dict[str, np.ndarray], kinds: Mapping[str, str], rng: np.random.Generator
-    ) -> dict[str, np.ndarray]:
-        """Each of the example's clouds, shaken."""
-        changed = {}
-        for name in self.names(values, kinds):
-            places = values[name][:, :3]
-            radius = np.linalg.norm(places - places.mean(0), axis=1).max()
-            steps = rng.normal(0, self.sigma, places.shape).clip(-self.limit, self.limit)
-            changed[name] = _with_places(values[name], places + radius * steps)
-        return values | changed
+    def change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
+        """The cloud, shaken."""
+        places = value[:, :3]
+        radius = np.linalg.norm(places - places.mean(0), axis=1).max()
+        steps = rng.normal(0, self.sigma, places.shape).clip(-self.limit, self.limit)
+        return _with_places(value, places + radius * steps)
 
 
 class DropPoints(DropPointsSettings, Augmentation):
@@ -85,16 +81,10 @@ class DropPoints(DropPointsSettings, Augmentation):
 
     kinds: ClassVar[tuple[str, ...]] = ("points",)
 
-    def __call__(
-        self, values: dict[str, np.ndarray], kinds: Mapping[str, str], rng: np.random.Generator
-    ) -> dict[str, np.ndarray]:
-        """Each of the example's clouds, with fewer points."""
-        changed = {}
-        for name in self.names(values, kinds):
-            num_points = len(values[name])
-            num_kept = max(1, round(num_points * (1 - rng.uniform(0, self.share))))
-            changed[name] = values[name][np.sort(rng.permutation(num_points)[:num_kept])]
-        return values | changed
+    def change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
+        """The cloud, with fewer points."""
+        num_kept = max(1, round(len(value) * (1 - rng.uniform(0, self.share))))
+        return value[np.sort(rng.permutation(len(value))[:num_kept])]
 
 
 def _about_middle(cloud: np.ndarray, matrix: np.ndarray) -> np.ndarray:

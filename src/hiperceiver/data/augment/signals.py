@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -31,17 +30,15 @@ class CropTime(CropTimeSettings, Augmentation):
 
     kinds: ClassVar[tuple[str, ...]] = ("audio", "series", "bytes")
 
-    def __call__(
-        self, values: dict[str, np.ndarray], kinds: Mapping[str, str], rng: np.random.Generator
-    ) -> dict[str, np.ndarray]:
-        """All of the example's signals, cut alike."""
-        place, changed = rng.random(), {}
-        for name in self.names(values, kinds):
-            steps = len(values[name])
-            kept = max(1, round(self.share * steps))
-            start = min(int(place * (steps - kept + 1)), steps - kept)
-            changed[name] = values[name][start : start + kept]
-        return values | changed
+    def draw(self, rng: np.random.Generator) -> float:
+        """Where the part lies, 0 to 1."""
+        return rng.random()
+
+    def change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
+        """A part of the signal."""
+        kept = max(1, round(self.share * len(value)))
+        start = min(int(draw * (len(value) - kept + 1)), len(value) - kept)
+        return value[start : start + kept]
 
 
 class Speed(SpeedSettings, Augmentation):
@@ -57,19 +54,17 @@ class Speed(SpeedSettings, Augmentation):
 
     kinds: ClassVar[tuple[str, ...]] = ("audio", "series")
 
-    def __call__(
-        self, values: dict[str, np.ndarray], kinds: Mapping[str, str], rng: np.random.Generator
-    ) -> dict[str, np.ndarray]:
-        """All of the example's signals, at the same speed."""
-        factor, changed = np.exp(rng.uniform(*np.log(self.factors))), {}
-        for name in self.names(values, kinds):
-            value = values[name]
-            times = np.arange(max(1, round(len(value) / factor))) * factor
-            before = np.minimum(times.astype(np.int64), len(value) - 1)
-            after = np.minimum(before + 1, len(value) - 1)
-            share = (times - before).astype(value.dtype)[:, None]
-            changed[name] = value[before] * (1 - share) + value[after] * share
-        return values | changed
+    def draw(self, rng: np.random.Generator) -> float:
+        """The factor."""
+        return np.exp(rng.uniform(*np.log(self.factors)))
+
+    def change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
+        """The signal, faster or slower."""
+        times = np.arange(max(1, round(len(value) / draw))) * draw
+        before = np.minimum(times.astype(np.int64), len(value) - 1)
+        after = np.minimum(before + 1, len(value) - 1)
+        share = (times - before).astype(value.dtype)[:, None]
+        return value[before] * (1 - share) + value[after] * share
 
 
 class TimeShift(ShiftSettings, Augmentation):
@@ -84,19 +79,17 @@ class TimeShift(ShiftSettings, Augmentation):
 
     kinds: ClassVar[tuple[str, ...]] = ("audio", "series")
 
-    def __call__(
-        self, values: dict[str, np.ndarray], kinds: Mapping[str, str], rng: np.random.Generator
-    ) -> dict[str, np.ndarray]:
-        """All of the example's signals, shifted alike."""
-        share, changed = rng.uniform(-self.share, self.share), {}
-        for name in self.names(values, kinds):
-            value = values[name]
-            source = np.arange(len(value)) - round(share * len(value))
-            shifted = value.take(source, 0, mode="clip")
-            if kinds[name] == "audio":
-                shifted[(source < 0) | (source >= len(value))] = 0
-            changed[name] = shifted
-        return values | changed
+    def draw(self, rng: np.random.Generator) -> float:
+        """How far, as a share of the length."""
+        return rng.uniform(-self.share, self.share)
+
+    def change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
+        """The signal, earlier or later."""
+        source = np.arange(len(value)) - round(draw * len(value))
+        shifted = value.take(source, 0, mode="clip")
+        if kind == "audio":
+            shifted[(source < 0) | (source >= len(value))] = 0
+        return shifted
 
 
 class Gain(GainSettings, Augmentation):
@@ -109,14 +102,9 @@ class Gain(GainSettings, Augmentation):
 
     kinds: ClassVar[tuple[str, ...]] = ("audio", "series")
 
-    def __call__(
-        self, values: dict[str, np.ndarray], kinds: Mapping[str, str], rng: np.random.Generator
-    ) -> dict[str, np.ndarray]:
-        """Each of the example's signals, multiplied."""
-        return values | {
-            name: values[name] * np.float32(10 ** (rng.uniform(-self.decibels, self.decibels) / 20))
-            for name in self.names(values, kinds)
-        }
+    def change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
+        """The signal, multiplied."""
+        return value * np.float32(10 ** (rng.uniform(-self.decibels, self.decibels) / 20))
 
 
 class Noise(NoiseSettings, Augmentation):
@@ -130,16 +118,10 @@ class Noise(NoiseSettings, Augmentation):
 
     kinds: ClassVar[tuple[str, ...]] = ("audio", "series")
 
-    def __call__(
-        self, values: dict[str, np.ndarray], kinds: Mapping[str, str], rng: np.random.Generator
-    ) -> dict[str, np.ndarray]:
-        """Each of the example's signals, with noise. A channel that never changes stays as it is."""
-        changed = {}
-        for name in self.names(values, kinds):
-            value = values[name]
-            strength = value.std(0) * np.float32(10 ** (-self.snr / 20))
-            changed[name] = value + strength * rng.standard_normal(value.shape, dtype=np.float32)
-        return values | changed
+    def change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
+        """The signal, with noise."""
+        strength = value.std(0) * np.float32(10 ** (-self.snr / 20))  # a channel that never changes stays as it is
+        return value + strength * rng.standard_normal(value.shape, dtype=np.float32)
 
 
 class RotateSensor(TiltSettings, Augmentation):
@@ -155,19 +137,13 @@ class RotateSensor(TiltSettings, Augmentation):
 
     kinds: ClassVar[tuple[str, ...]] = ("series",)
 
-    def __call__(
-        self, values: dict[str, np.ndarray], kinds: Mapping[str, str], rng: np.random.Generator
-    ) -> dict[str, np.ndarray]:
-        """All of the example's series, turned alike.
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """A rotation matrix (3, 3)."""
+        return rotation_about(rng.standard_normal(3), rng.uniform(0, self.degrees))
 
-        Raises:
-            ValueError: the channels of one cannot be vectors of three.
-        """
-        rotation, changed = rotation_about(rng.standard_normal(3), rng.uniform(0, self.degrees)), {}
-        for name in self.names(values, kinds):
-            value = values[name]
-            if value.shape[1] % 3:
-                raise ValueError(f"tilt: expected channels in threes, got {value.shape[1]} in {name}")
-            turned = value.reshape(len(value), -1, 3) @ rotation.T
-            changed[name] = turned.astype(value.dtype).reshape(value.shape)
-        return values | changed
+    def change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
+        """The series, turned."""
+        if value.shape[1] % 3:
+            raise ValueError(f"expected channels in threes for tilt, got {value.shape[1]}")
+        turned = value.reshape(len(value), -1, 3) @ draw.T
+        return turned.astype(value.dtype).reshape(value.shape)

@@ -51,6 +51,7 @@ class AudioEncoder(AudioSettings, Encoder):
     other_suffixes: ClassVar[tuple[str, ...]] = CLIP_SUFFIXES
     is_sequence: ClassVar[bool] = True
     least_std: ClassVar[float] = SILENT
+    usual: ClassVar[float] = 1.0
     written_suffix: ClassVar[str] = ".wav"
 
     @property

@@ -71,6 +71,8 @@ class Encoder(EncoderSettings, ABC):
     """Whether the first axis of a value is time, so that it can be continued beyond its end."""
     least_std: ClassVar[float] = 0.0
     """A channel that varies less in training data is constant and keeps the deviation 1."""
+    usual: ClassVar[float] = 0.0
+    """Values up to this are not absurd, whatever the others are; see `channel_statistics`."""
     written_suffix: ClassVar[str] = ""
     """The ending, with its dot, of the files that `write` writes; empty: values are only drawn."""
 
@@ -124,7 +126,9 @@ class Encoder(EncoderSettings, ABC):
         mean = getattr(self, "mean", ())
         if not mean:  # nothing, or each example by itself
             return self
-        means, stds = channel_statistics(self.measured_channels, raws, notes=notes, least_std=self.least_std)
+        means, stds = channel_statistics(
+            self.measured_channels, raws, least_std=self.least_std, usual=self.usual, notes=notes
+        )
         return replace(self, mean=means[-len(mean) :], std=stds[-len(mean) :])
 
     def measured_channels(self, raw: Any) -> np.ndarray:

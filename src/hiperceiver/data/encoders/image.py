@@ -216,7 +216,7 @@ class ImageEncoder(ImageSettings, Encoder):
             if notes is not None:
                 notes.append(f"full_scale: white is {measured:g}, as measured in the pictures of more than 8 bits")
         mean, std = channel_statistics(
-            lambda raw: _of_255(encoder.read(raw)), raws, scale=1 / 255, least_std=1 / 255, are_bounded=True
+            lambda raw: _of_255(encoder.read(raw)), raws, scale=1 / 255, least_std=1 / 255, usual=1.0
         )
         return replace(encoder, mean=mean, std=std)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,8 +15,9 @@ from hiperceiver.data.media import Media
 
 FITTED_TO = 256
 """How many raw values normalisation is taken from at most."""
-_ISOLATED = 10.0
-"""A smallest or largest value of a file is no measurement if it lies this many ranges of the others beyond them."""
+_ISOLATED, _ISOLATED_ONCE = 10.0, 100.0
+"""A smallest or largest value of a file is no measurement if it lies this many ranges of the others beyond them: if it
+occurs several times in the data, or once."""
 _FARTHEST = 100.0
 """A file is left out if its values lie on average this many times as far from the middle as those of half of the files;
 10 times the root of the number of files, if that is less: alone it would else shrink all others tenfold."""
@@ -27,8 +29,8 @@ def channel_statistics(
     *,
     scale: float = 1.0,
     least_std: float = 0.0,
+    usual: float = 0.0,
     notes: list[str] | None = None,
-    are_bounded: bool = False,
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation per channel (the last axis of what `read` gives), of six digits. NaN is left out.
 
@@ -41,8 +43,8 @@ def channel_statistics(
         scale: values are multiplied with it first.
         least_std: a channel that varies less, or so little that it is lost in the rounding of its mean, keeps the
             deviation 1.
+        usual: values up to this, after scaling, are never left out: 1 for colours and sound.
         notes: gets a line for people about what is left out.
-        are_bounded: values have a largest one, as colours do: none is left out.
 
     Raises:
         ValueError: nothing can be read; the first fault is given.
@@ -54,8 +56,9 @@ def channel_statistics(
     >>> notes
     ['-9999 in example 1 lies far from all other values (a missing one?): left out of mean and std']
     """
-    files: list[tuple[str, np.ndarray]] = []
-    isolated: dict[str, float] = {}
+    names: list[str] = []
+    sums: list[np.ndarray] = []  # of powers 0, 1 and 2 of each file: (3, C)
+    isolated: list[_Isolated] = []
     first_fault = None
     for index, raw in enumerate(islice(raws, FITTED_TO)):
         try:
@@ -64,19 +67,24 @@ def channel_statistics(
             first_fault = first_fault or str(error)
             continue
         channels = value.reshape(-1, value.shape[-1]).astype(np.float64) * scale
-        name = _name_of(raw, index)
-        if not are_bounded and (alone := _without_isolated(channels)) is not None:
-            isolated[name] = alone
+        isolated += _take_isolated(channels, len(names), usual)
         is_there = ~np.isnan(channels)
         channels = np.where(is_there, channels, 0)
-        files.append((name, np.stack([is_there.sum(0), channels.sum(0), np.square(channels).sum(0)])))
-    if not any(sums[0].any() for _, sums in files):
+        sums.append(np.stack([is_there.sum(0), channels.sum(0), np.square(channels).sum(0)]))
+        names.append(_name_of(raw, index))
+    if not any(each[0].any() for each in sums):
         raise ValueError(f"nothing to take mean and std from: {first_fault or 'there is no training example'}")
-    sums = np.stack([each for _, each in files])  # (files, 3, C)
-    is_far = np.zeros(len(files), bool) if are_bounded else _are_far(sums)
+    times = Counter(each.value for each in isolated for _ in range(each.count))
+    marked: dict[str, float] = {}
+    for each in isolated:
+        if times[each.value] > 1 or each.distance > _ISOLATED_ONCE:
+            marked.setdefault(names[each.file], each.value)
+        else:
+            sums[each.file][:, each.channel] += each.count * each.value ** np.arange(3)
+    is_far = _are_far(np.stack(sums), usual)
     if notes is not None:
-        notes += _notes(isolated, [name for (name, _), far in zip(files, is_far, strict=True) if far])
-    count, total, squares = sums[~is_far].sum(0)
+        notes += _notes(marked, [name for name, far in zip(names, is_far, strict=True) if far])
+    count, total, squares = np.stack(sums)[~is_far].sum(0)
     count = np.maximum(count, 1)
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 0))
@@ -84,25 +92,35 @@ def channel_statistics(
     return tuple(_rounded(value) for value in mean), tuple(_rounded(value) for value in std)
 
 
-def _without_isolated(channels: np.ndarray) -> float | None:
-    """Make isolated values (n, C) NaN, in place; the one that lies farthest off, if there is any."""
-    found = [np.nan]
-    for channel in channels.T:
-        for extreme in (np.nanmin, np.nanmax):
-            if np.isnan(channel).all():
+class _Isolated(NamedTuple):
+    """A value that stands alone in a channel of a file."""
+
+    file: int
+    channel: int
+    value: float
+    count: int
+    distance: float
+    """From the others, in units of their range."""
+
+
+def _take_isolated(channels: np.ndarray, file: int, usual: float) -> Iterator[_Isolated]:
+    """Isolated smallest and largest values of a file's channels (n, C), which become NaN in place."""
+    for number, channel in enumerate(channels.T):
+        for extreme in (np.fmin, np.fmax):
+            value = float(extreme.reduce(channel))
+            if not abs(value) > usual:
                 continue
-            value = extreme(channel)
             others = channel[(channel != value) & ~np.isnan(channel)]
-            if len(others) and (spread := np.ptp(others)) > 0:
-                gap = min(abs(value - others.min()), abs(value - others.max()))
-                if gap > _ISOLATED * spread:
-                    channel[channel == value] = np.nan
-                    found.append(value)
-    return max(found[1:], key=abs, default=None)
+            if len(others) and (spread := float(np.ptp(others))) > 0:
+                distance = float(np.abs(value - others).min()) / spread
+                if distance > _ISOLATED:
+                    is_it = channel == value
+                    yield _Isolated(file, number, value, int(is_it.sum()), distance)
+                    channel[is_it] = np.nan
 
 
-def _are_far(sums: np.ndarray) -> np.ndarray:
-    """Which files have values far larger than the others': bool (files,). `sums` are those of powers 0, 1 and 2."""
+def _are_far(sums: np.ndarray, usual: float) -> np.ndarray:
+    """Which files have values far larger than the others': bool (files,), of sums (files, 3, C)."""
     count, total, squares = np.moveaxis(sums, 1, 0)
     is_there = count > 0
     count = np.maximum(count, 1)
@@ -114,14 +132,14 @@ def _are_far(sums: np.ndarray) -> np.ndarray:
         middle = np.sort(means)[(len(means) - 1) // 2] if len(means) else 0.0
         distance = np.sqrt(np.maximum((squares - 2 * middle * total) / count + middle**2, 0)[there, channel])
         if len(varying := np.sort(distance[distance > 1e-6 * abs(middle)])):
-            is_far[there] |= distance > limit * varying[(len(varying) - 1) // 2]
+            is_far[there] |= distance > max(usual, limit * varying[(len(varying) - 1) // 2])
     return is_far if is_far.sum() <= max(1, len(sums) // 4) else np.zeros(len(sums), bool)
 
 
-def _notes(isolated: dict[str, float], far: Sequence[str]) -> Iterable[str]:
-    if isolated:
-        name, value = next(iter(isolated.items()))
-        more = f" and {len(isolated) - 1} more" if len(isolated) > 1 else ""
+def _notes(marked: dict[str, float], far: Sequence[str]) -> Iterable[str]:
+    if marked:
+        name, value = next(iter(marked.items()))
+        more = f" and {len(marked) - 1} more" if len(marked) > 1 else ""
         why = "lies far from all other values (a missing one?): left out of mean and std"
         yield f"{value:g} in {name}{more} {why}"
     if far:

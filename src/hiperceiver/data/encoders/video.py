@@ -137,7 +137,7 @@ class VideoEncoder(VideoSettings, Encoder):
         Raises:
             ValueError: none of them can be read; the first one's fault is given.
         """
-        mean, std = channel_statistics(self.read, raws, scale=1 / 255, least_std=1 / 255, are_bounded=True)
+        mean, std = channel_statistics(self.read, raws, scale=1 / 255, least_std=1 / 255, usual=1.0)
         return replace(self, mean=mean, std=std)
 
     @property

@@ -1,0 +1,401 @@
+"""A run between its steps: its counts and metrics, and how they are agreed on, logged, validated and saved."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from types import FrameType
+from typing import Any, NamedTuple, Self
+
+import torch.distributed as dist
+from torch import Tensor
+
+from hiperceiver.data.example import ExampleDataset
+from hiperceiver.data.loading import eval_loader, train_loader
+from hiperceiver.data.streamed import StreamedExamples
+from hiperceiver.modality import Batch
+from hiperceiver.settings.run import TrainingSettings
+from hiperceiver.tasks import save_task
+from hiperceiver.tasks.task import Task
+from hiperceiver.training.checkpoints import FORMAT, RUN_KEY, copy_checkpoint, write_checkpoint
+from hiperceiver.training.errors import TrainingError
+from hiperceiver.training.evaluation import Measurement, measure
+from hiperceiver.training.folder import RunFolder
+from hiperceiver.training.logs import ENOUGH_TO_JUDGE, VALIDATION, BoardLog, CsvLog, LossWindow, SkippedExamples
+from hiperceiver.training.processes import Processes
+from hiperceiver.training.progress import Display, describe_metrics
+from hiperceiver.training.randomness import random_state, restore_random_state, seed_everything
+from hiperceiver.training.schedule import CheckpointPlan, RunClock, Schedule, ValidationPlan
+from hiperceiver.training.strategies import Replicated
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Part(NamedTuple):
+    """One process's part of a step: one of its batches."""
+
+    batch: Batch
+    """On the device."""
+    drawn: Any
+    """Its random choices, see `Task.draw`."""
+    weight: float
+    """Of its gradient: the number of processes, over which gradients are averaged; 0 for a batch that stands in."""
+
+
+class StopSignals:
+    """SIGINT and SIGTERM as a request to stop after this step, while the context lasts; the second stops at once."""
+
+    is_set = False
+
+    def __init__(self, display: Display):
+        self.display = display
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():  # only there can signals be taken
+            self._before = {each: signal.getsignal(each) for each in _SIGNALS}
+            for each in _SIGNALS:
+                signal.signal(each, self._stop)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for each, handler in self._before.items():
+            signal.signal(each, handler if handler is not None else signal.SIG_DFL)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        if self.is_set:
+            raise KeyboardInterrupt
+        self.is_set = True
+        self.display.say("stopping after this step, with a checkpoint; once more to stop at once")
+
+
+class Run:
+    """All processes have one and call its methods alike; time, signals and decisions are agreed on.
+
+    Only the first process writes, shows and validates.
+
+    Args:
+        settings: of the run.
+        folder: of the run.
+        identity: the facts that must be the same when the run is resumed; written into each checkpoint.
+        strategy: with the task.
+        processes: connected.
+        clock: not started.
+        display: not started.
+        stop_signals: taken.
+        training_set: the examples to train on.
+        validation_set: the examples to validate on, if there are any.
+        num_workers: processes that load data.
+        stand_in: with several processes: a batch to compute, for nothing, where a process has no readable example and
+            the others have.
+        checkpoint: to resume from. None: a new run.
+    """
+
+    def __init__(
+        self,
+        settings: TrainingSettings,
+        folder: RunFolder,
+        identity: Mapping[str, str],
+        *,
+        strategy: Replicated,
+        processes: Processes,
+        clock: RunClock,
+        display: Display,
+        stop_signals: StopSignals,
+        training_set: ExampleDataset | StreamedExamples,
+        validation_set: ExampleDataset | None,
+        num_workers: int,
+        stand_in: Batch | None,
+        checkpoint: dict[str, Any] | None,
+    ):
+        self.settings, self.folder, self.identity = settings, folder, identity
+        self.strategy, self.fabric, self.processes = strategy, strategy.fabric, processes
+        self.clock, self.display, self.stop_signals, self.stand_in = clock, display, stop_signals, stand_in
+
+        state = {} if checkpoint is None else checkpoint[RUN_KEY]
+        self.step: int = state.get("step", 0)
+        """Optimizer steps that are done."""
+        self.loss: float | None = state.get("loss")
+        """Mean training loss of the last row of the log."""
+        self.last_metrics: dict[str, float] = state.get("last_metrics", {})
+        self.best_metrics: dict[str, float] = state.get("best_metrics", {})
+        self.best_step: int | None = state.get("best_step")
+        self.is_validated: bool = state.get("is_validated", False)
+        """Whether the weights of this very step are."""
+        self.is_over = self.is_interrupted = False
+        self.gradient_norm: Tensor | None = None
+        self._step_loss: Tensor | None = None
+        self._window = LossWindow()
+        is_validation_due: bool = state.get("is_validation_due", False)  # the run was stopped in, or before, one
+
+        batch_size = settings.batch_size // processes.num_ranks
+        self.batches = train_loader(
+            training_set,
+            batch_size=batch_size,
+            seed=settings.seed,
+            num_workers=num_workers,
+            start_batch=self.step * settings.accumulate,
+            rank=processes.rank,
+            num_ranks=processes.num_ranks,
+        )
+        self.validation = None
+        if validation_set is not None:
+            self.validation = eval_loader(validation_set, batch_size=batch_size, num_workers=num_workers)
+        self.validation_plan = ValidationPlan(
+            every=settings.validate_every,
+            num_examples=0 if validation_set is None else len(validation_set),
+            examples_per_step=settings.batch_size * settings.accumulate,
+            clock=clock,
+            step=self.step,
+        )
+        self.checkpoint_plan = CheckpointPlan(
+            every=settings.checkpoint_every,
+            seconds=settings.checkpoint_every_seconds,
+            is_saved=checkpoint is not None,
+        )
+        enough = ENOUGH_TO_JUDGE
+        if not isinstance(training_set, StreamedExamples):
+            enough = min(enough, len(training_set))
+        self.skipped = SkippedExamples(
+            folder.skipped,
+            max_share=settings.max_bad_share,
+            strict=settings.strict,
+            enough=enough,
+            counts=tuple(state.get("skipped", (0, 0))),
+            is_written=processes.is_first,
+        )
+        self.logs: list[CsvLog | BoardLog] = []
+        if processes.is_first:
+            last_step = None if checkpoint is None else self.step
+            self.logs.append(CsvLog(folder.metrics, last_step=last_step, redo_validation=is_validation_due))
+            self.logs.append(BoardLog(folder.tensorboard, last_step=last_step))
+
+        if checkpoint is not None:
+            strategy.restore(checkpoint)
+        set_training_mode(strategy.task)
+        clock.start()
+        display.start()
+        self._agree()
+        self.is_over = clock.progress(self.step) >= 1
+        if is_validation_due and self.validation is not None and self.validate() and processes.is_first:
+            copy_checkpoint(folder.last_checkpoint, folder.best_checkpoint)
+        if checkpoint is None:
+            seed_everything(settings.seed, rank=processes.rank)
+        else:
+            mine = state["processes"][processes.rank]
+            restore_random_state(mine["random"])
+            self._window.restore(mine["window"], device=self.fabric.device)
+        self._row_at, self._validating_at_row = time.monotonic(), self.validation_plan.seconds
+
+    def finish(self) -> None:
+        """Save the model of a run that was never validated."""
+        if self.best_step is None:
+            with self.strategy.whole() as task:
+                if task is not None:
+                    self._save_model(task)
+
+    def close(self) -> None:
+        """Close the logs."""
+        for log in self.logs:
+            log.close()
+
+    # ------------------------------------------------------------------------------------------------ parts of the loop
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the next step: of its middle, so that neither the first nor the last is wasted on zero."""
+        schedule = Schedule(warmup=self.settings.warmup, final=self.settings.final_learning_rate)
+        return self.settings.learning_rate * schedule(self.clock.progress(self.step + 0.5))
+
+    def count_examples(self, window: Sequence[Batch]) -> int:
+        """The number of examples that all processes have read for a step; the unreadable ones are named."""
+        self._step_loss = None
+        mine = sum(len(batch) for batch in window), tuple(name for batch in window for name in batch.skipped)
+        everyone = self._agree(mine)
+        num_examples = sum(count for count, _ in everyone)
+        self.skipped.count(num_examples, tuple(name for _, names in everyone for name in names))
+        return num_examples
+
+    def draw_parts(self, window: Sequence[Batch]) -> list[Part]:
+        """A step's batches on the device, with their random choices; a batch without examples is left out.
+
+        Where others wait for this process, `stand_in` takes its place.
+        """
+        parts = []
+        for batch in window:
+            shown = batch if len(batch) > 0 else self.stand_in
+            if shown is not None:
+                shown = shown.to(self.fabric.device, non_blocking=True)
+                weight = self.processes.num_ranks if len(batch) > 0 else 0
+                parts.append(Part(shown, self.strategy.task.draw(shown), weight))
+        return parts
+
+    def count_terms(self, parts: Sequence[Part]) -> dict[str, Tensor]:
+        """The count of each term of the loss in a step, over all parts and processes."""
+        task = self.strategy.task
+        counts = [task.counts(part.batch, part.drawn) for part in parts if part.weight]
+        return task.count_together(counts, None if self.processes.is_alone else dist.group.WORLD)
+
+    def add_loss(self, part: Part, loss: Tensor, logs: Mapping[str, Tensor]) -> None:
+        """Add a part to the means of the log."""
+        if part.weight:
+            self._window.add(part.batch, loss, logs)
+            self._step_loss = loss.detach() if self._step_loss is None else self._step_loss + loss.detach()
+
+    def finish_step(self, num_examples: int) -> None:
+        """Count a step, and agree on time and signals."""
+        self.step += 1
+        self._window.num_steps += num_examples > 0
+        self.is_validated = False
+        self._agree()
+        self.is_over = self.clock.progress(self.step) >= 1
+
+    def decide(self) -> tuple[bool, bool]:
+        """Whether a validation and a checkpoint are due: the first process's answer."""
+        is_validation_due = self.validation is not None and self.validation_plan.is_due(self.step)
+        return self.processes.broadcast((is_validation_due, self.checkpoint_plan.is_due(self.step)))
+
+    def _agree(self, value: Any = None) -> list[Any]:
+        """Agree on the time and on whether to stop; gives the values of all processes."""
+        rows = self.processes.gather((self.stop_signals.is_set, self.clock.running, value))
+        self.is_interrupted = any(is_set for is_set, _, _ in rows)
+        if not self.processes.is_alone:
+            self.clock.agree(rows[0][1])
+        return [each for _, _, each in rows]
+
+    # ------------------------------------------------------------------------------------------------------------ logs
+
+    def log_losses(self) -> None:
+        """Write a row: mean losses since the last one, learning rate, length of the gradient, speeds."""
+        window = LossWindow().restore(*self.processes.gather(self._window.state()))
+        means, now = window.means(), time.monotonic()
+        seconds = now - self._row_at - (self.validation_plan.seconds - self._validating_at_row)
+        row = {f"train/{name}": value for name, value in means.items()}
+        row["learning_rate"] = float(self.strategy.optimizer.param_groups[0]["lr"])
+        if self.gradient_norm is not None:
+            row["gradient_norm"] = float(self.gradient_norm)
+        row["examples_per_second"] = window.num_examples / seconds
+        row["tokens_per_second"] = window.num_tokens / seconds
+        row["seconds"] = self.clock.elapsed
+        self._write_row(row)
+        self._check_finite()
+        self.loss = means.get("loss", self.loss)
+        self._window.clear()
+        self._row_at, self._validating_at_row = now, self.validation_plan.seconds
+
+    def _write_row(self, row: Mapping[str, float]) -> None:
+        for log in self.logs:
+            log.write(self.step, row)
+
+    def _check_finite(self) -> None:
+        """Refuse to go on, or to save, once the loss or the gradient is infinite or NaN."""
+        last, norm = (None if x is None else float(x) for x in (self._step_loss, self.gradient_norm))
+        losses = [each for each in self.processes.gather(last) if each is not None]
+        for name, value in [("loss", sum(losses) if losses else None), ("gradient", norm)]:
+            if value is not None and not math.isfinite(value):
+                kept = f"; {self.folder.last_checkpoint} is from before" if self.folder.last_checkpoint.exists() else ""
+                raise TrainingError(
+                    f"training diverged: the {name} at step {self.step} is {value}; a lower learning_rate or a "
+                    f"longer warmup may help{kept}"
+                )
+
+    # ------------------------------------------------------------------------------------------------------ validation
+
+    def validate(self) -> bool:
+        """Validate the weights of this step; if they are the best so far (True), save them as the run's model."""
+        started, is_best = time.monotonic(), False
+        with self.strategy.whole() as task:
+            measured = self.processes.broadcast(self._measure(task))
+            if measured is None:
+                return False
+            self.skipped.name(measured.skipped)
+            self.is_validated = True
+            self.last_metrics = measured.metrics
+            name, better = self.strategy.task.monitor
+            if _is_better(measured.metrics[name], self.best_metrics.get(name), better):
+                is_best, self.best_metrics, self.best_step = True, measured.metrics, self.step
+                if task is not None:
+                    self._save_model(task)
+        self.validation_plan.add(time.monotonic() - started)
+        self._write_row({f"{VALIDATION}{name}": value for name, value in measured.metrics.items()})
+        self.display.say(f"step {self.step}, validation: {describe_metrics(measured.metrics)}")
+        return is_best
+
+    def _measure(self, task: Task | None) -> Measurement | None:
+        """The first process measures; the others exchange with it after each batch until it is done."""
+        if task is None:
+            while not any(self._agree(False)):
+                pass
+            return None
+        assert self.validation is not None
+
+        def is_stopped() -> bool:
+            self._agree(False)
+            return self.is_interrupted
+
+        task.eval()
+        measured = measure(
+            task,
+            self.validation,
+            precision=self.settings.precision,
+            is_stopped=is_stopped,
+            after_batch=self.display.validating,
+        )
+        set_training_mode(self.strategy.task)
+        self._agree(True)
+        return measured
+
+    # ---------------------------------------------------------------------------------------------------------- saving
+
+    def save(self, *, is_best: bool = False, is_validation_due: bool = False) -> None:
+        """Write the last checkpoint, and the same as the best one if the weights are the best so far."""
+        self._check_finite()
+        started = time.monotonic()
+        weights = self.strategy.state()
+        states = self.processes.gather({"window": self._window.state(), "random": random_state()})
+        if self.processes.is_first:
+            run = {
+                "format": FORMAT,
+                "identity": dict(self.identity),
+                "step": self.step,
+                "elapsed": self.clock.elapsed,
+                "loss": self.loss,
+                "last_metrics": self.last_metrics,
+                "best_metrics": self.best_metrics,
+                "best_step": self.best_step,
+                "is_validated": self.is_validated,
+                "is_validation_due": is_validation_due,
+                "skipped": [self.skipped.num_met, self.skipped.num_skipped],
+                "processes": states,
+            }
+            path = self.folder.best_checkpoint if is_best else self.folder.last_checkpoint
+            write_checkpoint(path, {RUN_KEY: run, **weights})
+            if is_best:
+                copy_checkpoint(path, self.folder.last_checkpoint)
+        self.checkpoint_plan.add(time.monotonic() - started)
+
+    def _save_model(self, task: Task) -> None:
+        try:
+            save_task(self.folder.model, task)
+        except OSError as error:
+            raise TrainingError(
+                f"{self.folder.model}: the model could not be saved ({error.strerror}); the one before is kept"
+            ) from None
+
+
+def set_training_mode(task: Task) -> None:
+    """Training mode; parts whose weights are all frozen stay in evaluation mode, without dropout."""
+    task.train()
+    for part in task.modules():
+        weights = list(part.parameters())
+        if weights and not any(weight.requires_grad for weight in weights):
+            part.eval()
+
+
+def _is_better(value: float, best: float | None, better: str) -> bool:
+    if best is None or math.isnan(value):
+        return not math.isnan(value)
+    return value < best if better == "min" else value > best
