@@ -2,7 +2,7 @@
 
 import sys
 
-from benchmarks.command import main
+from benchmarks import command, compare
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(compare.main(sys.argv[2:]) if sys.argv[1:2] == ["compare"] else command.main())

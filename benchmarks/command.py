@@ -39,7 +39,8 @@ def parser() -> argparse.ArgumentParser:
     what = (*SUITES, "all")
     parser = _Parser(
         prog="python -m benchmarks",
-        description="Ours beside its peers, each measurement in a fresh process. See docs/benchmarks.md.",
+        description="Ours beside its peers, each measurement in a fresh process. See docs/benchmarks.md. Two "
+        "checkouts of ours: python -m benchmarks compare --help.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -58,10 +59,10 @@ def run_job(job: Job, limits: Limits, interpreters: Interpreters) -> Answer:
     return run_process(interpreters.command(job), limits)
 
 
-def run_process(command: list[str], limits: Limits) -> Answer:
-    """Run a worker's command; its answer is the last line of what it prints."""
+def run_process(command: list[str], limits: Limits, path: Sequence[Path] = (ROOT, ROOT / "src")) -> Answer:
+    """Run a worker's command, with these folders of modules; its answer is the last line of what it prints."""
     started = time.monotonic()
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))}
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment, start_new_session=True

@@ -61,7 +61,7 @@ def check(outcome, message: str) -> None:
         (["--encoders.sound.rate", "8000"], "--encoders: the source"),
         (["--encoders.image", "7"], "--encoders.image: *7"),
         (["--encoders.image.colours", "CMYK"], "--encoders.image.colours: *L, RGB, RGBA*CMYK"),
-        (["--data-settings.kind", "scent"], "--data-settings.kind: expected one of video, image"),
+        (["--data-settings.kind", "scent"], "--data-settings.kind: expected one of image, video"),
         (["--task-settings.mixup", "0.1"], "--task-settings.mixup is not an option of hip pretrain"),
         (["--augment.flop", "true"], "--augment.flop*; did you mean --augment.flip?"),
         (["--augment.noise", "true"], "noise"),

@@ -42,7 +42,7 @@ class ExampleTask(Task):
     label_modality: str | None = None
     """The label modality that is read. None: the head's query."""
 
-    def _make_readout(
+    def make_readout(
         self, num_outputs: int, readout: LabelReadout = "query", label_modality: str | None = None
     ) -> None:
         """For the subclass's `__init__`: the readout of K numbers, a `QueryHead` or a label modality."""
@@ -78,7 +78,7 @@ class ClassesTask(ExampleTask):
 
     def __init__(self, model: HiP, config: ClassificationConfig | MultilabelConfig):
         super().__init__(model, config)
-        self._make_readout(config.num_classes, config.readout, config.label_modality)
+        self.make_readout(config.num_classes, config.readout, config.label_modality)
         weights = config.class_weights
         self.register_buffer(
             "class_weights", None if weights is None else torch.tensor(weights, dtype=torch.float32), persistent=False

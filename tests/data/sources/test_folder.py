@@ -320,7 +320,7 @@ def test_links_pipes_and_closed_files_do_not_hang(tmp_path: Path) -> None:
 def test_mistakes_are_one_line(tmp_path: Path) -> None:
     refused("gone: no such folder", tmp_path / "gone")
     class_folder(tmp_path / "sounds", "audio")
-    refused("kind: expected one of video, image, .*, got 'noise'", tmp_path / "sounds", kind="noise")
+    refused("kind: expected one of image, video, .*, got 'noise'", tmp_path / "sounds", kind="noise")
     refused("kind: expected one of .*, got 'audio\\+audio'", tmp_path / "sounds", kind="audio+audio")
     refused(r"expected volume \(npy, npz\), found none", tmp_path / "sounds", kind="volume")
     refused("for multilabel expected the file labels.csv", tmp_path / "sounds", task="multilabel")

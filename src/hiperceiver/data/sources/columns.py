@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 from hiperceiver.data.packages import import_extra
-from hiperceiver.data.sources.kinds import Kind
+from hiperceiver.data.sources.kinds import KINDS
 from hiperceiver.settings.data import SourceTask, TableSettings
 
 _LABEL_NAMES = ("label", "labels", "class", "target")
@@ -177,13 +177,13 @@ def _find_modalities(
 def _parsed(features: Mapping[str, Any], modality: str, text: str) -> tuple[str, str]:
     """Column and kind of what the user wrote for a modality: `column` or `column:kind`."""
     column, _, kind = text.rpartition(":")
-    if column and kind in get_args(Kind) and text not in features:
+    if column and kind in KINDS and text not in features:
         return check_column(features, column, argument="columns"), kind
     check_column(features, text, argument="columns")
     # A modality that is named like a kind is of this kind.
-    found = modality if modality in get_args(Kind) else _kind_of(features[text])
+    found = modality if modality in KINDS else _kind_of(features[text])
     if found is None:
-        expected = f"its kind, for example '{text}:series' (one of {', '.join(get_args(Kind))})"
+        expected = f"its kind, for example '{text}:series' (one of {', '.join(KINDS)})"
         raise ValueError(f"columns: expected {expected}, got {text!r} of type {features[text]}")
     return text, found
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
-from typing import Any, Literal, get_args
+from typing import Any
 
 from hiperceiver.data.encoders import ENCODERS
 from hiperceiver.data.encoders.encoder import Encoder
 
-Kind = Literal["video", "image", "audio", "points", "series", "bytes", "volume", "vector"]
-"""The encoders' kinds. Where a file could be several, the first with its ending is taken."""
+KINDS = tuple(kind for kind, encoder in ENCODERS.items() if encoder.suffixes or encoder.other_suffixes)
+"""The kinds of encoders that read files."""
 
-ENDINGS = {kind: ENCODERS[kind].suffixes for kind in get_args(Kind) if ENCODERS[kind].suffixes}
+ENDINGS = {kind: ENCODERS[kind].suffixes for kind in KINDS if ENCODERS[kind].suffixes}
 """Kind -> endings of its files. A GIF is a clip unless most of the files are pictures."""
 OTHER_ENDINGS = {
     kind: ENCODERS[kind].other_suffixes
-    for kind in get_args(Kind)
+    for kind in KINDS
     if ENCODERS[kind].other_suffixes and "*" not in ENCODERS[kind].other_suffixes
 }
 """Kind -> endings that it may have as well, if the kind is chosen. `bytes` may have any."""
@@ -37,7 +37,7 @@ def kind_of(name: str, *, among: Sequence[str] | None = None) -> str | None:
     ('image', 'series', 'volume', None)
     """
     ending = ending_of(name)
-    for kind in get_args(Kind) if among is None else among:
+    for kind in KINDS if among is None else among:
         if ending in ENDINGS.get(kind, ()):
             return kind
     for kind in among or ():
@@ -61,8 +61,8 @@ def split_kinds(kind: str) -> tuple[str, ...]:
     ('audio', 'video')
     """
     kinds = tuple(each.strip() for each in kind.split("+"))
-    if len(set(kinds)) < len(kinds) or not set(kinds) <= set(get_args(Kind)):
-        raise ValueError(f"kind: expected one of {', '.join(get_args(Kind))}, or several as audio+video, got {kind!r}")
+    if len(set(kinds)) < len(kinds) or not set(kinds) <= set(KINDS):
+        raise ValueError(f"kind: expected one of {', '.join(KINDS)}, or several as audio+video, got {kind!r}")
     return kinds
 
 

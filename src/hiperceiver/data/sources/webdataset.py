@@ -22,13 +22,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
 from hiperceiver.data.record import TRAIN, Column, Table
 from hiperceiver.data.sources.classes import Labels, number_classes, read_class_names
-from hiperceiver.data.sources.kinds import ENDINGS, OTHER_ENDINGS, Kind, ending_of
+from hiperceiver.data.sources.kinds import ENDINGS, KINDS, OTHER_ENDINGS, ending_of
 from hiperceiver.data.sources.source import Source, SourceOptions, make_source
 from hiperceiver.data.sources.tree import Tree, by_split, is_leftover, joined
 from hiperceiver.settings.data import SourceTask, WebDatasetSettings
@@ -219,8 +219,7 @@ def _signals(root: Path, samples: Sequence[Sample], columns: Mapping[str, str] |
             raise ValueError("columns: expected at least one modality, got none")
         return {modality: _asked(modality, text, counts) for modality, text in columns.items()}
     by_kind = {
-        kind: tuple(ending for ending, _ in counts.most_common() if ending in ENDINGS.get(kind, ()))
-        for kind in get_args(Kind)
+        kind: tuple(ending for ending, _ in counts.most_common() if ending in ENDINGS.get(kind, ())) for kind in KINDS
     }
     by_kind["image"] = tuple(ending for ending in by_kind["image"] if ending != "gif")
     by_kind["bytes"] = tuple(ending for ending in by_kind["bytes"] if ending not in _LABEL_ENDINGS)
@@ -238,14 +237,10 @@ def _asked(modality: str, text: str, counts: Mapping[str, int]) -> _Signal:
     ending = ending.lower().lstrip(".")
     if ending not in counts:
         raise ValueError(f"columns: expected one of the endings {', '.join(counts)}, got {ending!r}")
-    if kind and kind not in get_args(Kind):
-        raise ValueError(f"columns: expected a kind among {', '.join(get_args(Kind))}, got {kind!r}")
+    if kind and kind not in KINDS:
+        raise ValueError(f"columns: expected a kind among {', '.join(KINDS)}, got {kind!r}")
     tables = [*ENDINGS.items(), *OTHER_ENDINGS.items()]
-    told = (
-        modality
-        if modality in get_args(Kind)
-        else next((k for k, known in tables if ending_of(f"x.{ending}") in known), "")
-    )
+    told = modality if modality in KINDS else next((k for k, known in tables if ending_of(f"x.{ending}") in known), "")
     if not (kind or told):
         raise ValueError(f"columns: expected its kind, for example '{ending}:series', got {text!r}")
     return _Signal(kind=kind or told, endings=(ending,))
