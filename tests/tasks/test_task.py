@@ -4,6 +4,7 @@ import pytest
 import torch
 from closeness import assert_close, terms_of
 
+from hiperceiver import fast
 from hiperceiver.modality import Batch, Modality
 from hiperceiver.tasks import Task, task_from_settings
 
@@ -57,7 +58,7 @@ def test_half_precision_sums_in_single(task: Task, batch: Batch) -> None:
         prediction = task.predict(batch)
     loss.backward()
     assert loss.dtype == torch.float32
-    assert loss.item() == pytest.approx(expected.item(), rel=0.05)
+    assert loss.item() == pytest.approx(expected.item(), rel=0.05 if fast.is_on() else 0.1)  # attention in half too
     assert_close(metrics.compute()["loss"], loss.item(), terms=terms_of(task.model), dtype=torch.float32)
     if task.kind != "masked-autoencoding":  # reconstructions are as the model made them
         assert {x.dtype for x in tensors(prediction)} <= {torch.float32, torch.int64}
