@@ -37,10 +37,6 @@ class Classification(ClassesTask):
     Metrics: `loss`; `accuracy`; `top5_accuracy` where there are more than 5 classes; `balanced_accuracy`, the mean over
     the classes with members of the share of members that are found.
 
-    Args:
-        model: the backbone. The decoder is neither run nor trained.
-        config: how the label is read out.
-
     >>> from hiperceiver import Batch, Modality, create_model
     >>> model = create_model("hip-nano", modalities={"image": Modality(grid=(32, 32), channels=3)})
     >>> task = Classification(model, ClassificationConfig(num_classes=10)).eval()

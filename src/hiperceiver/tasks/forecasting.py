@@ -39,10 +39,6 @@ class Forecasting(Task):
     mean over the set); and `skill`, 1 - (squared error) / (squared error of persistence, which repeats the last
     visible step): above 0 is better than that baseline.
 
-    Args:
-        model: the backbone.
-        config: which modality is forecast, and how far.
-
     >>> from hiperceiver import Batch, Modality, create_model
     >>> model = create_model("hip-nano", modalities={"series": Modality(grid=(128,), channels=3)})
     >>> task = Forecasting(model, ForecastingConfig(horizon=16)).eval()

@@ -37,10 +37,6 @@ class Multilabel(ClassesTask):
     classes of the area under the receiver operating characteristic. Classes without members are left out of `map`, and
     of `auc` also those without anything else.
 
-    Args:
-        model: the backbone. The decoder is neither run nor trained.
-        config: how labels are read out.
-
     >>> from hiperceiver import Batch, Modality, create_model
     >>> model = create_model("hip-nano", modalities={"sound": Modality(grid=(256,), channels=16)})
     >>> task = Multilabel(model, MultilabelConfig(num_classes=5)).eval()

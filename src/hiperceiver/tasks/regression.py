@@ -36,10 +36,6 @@ class Regression(ExampleTask):
     mean squared error, and `r2`, 1 - (squared error) / (squared distance from the set's mean): 1 is perfect, 0 is what
     the mean as prediction gives. Values that are the same in all examples are left out of `r2`.
 
-    Args:
-        model: the backbone. The decoder is neither run nor trained.
-        config: how many numbers, and how they are judged.
-
     >>> from hiperceiver import Batch, Modality, create_model
     >>> model = create_model("hip-nano", modalities={"series": Modality(grid=(128,), channels=2)})
     >>> task = Regression(model, RegressionConfig(num_values=2, target_mean=(20.0, 1013.0))).eval()

@@ -62,10 +62,6 @@ class Segmentation(Task):
     0; `accuracy`; with a `background_class`, `foreground_accuracy`, the share of the tokens of all other classes that
     get their true class.
 
-    Args:
-        model: the backbone.
-        config: what is labelled and how.
-
     >>> from hiperceiver import Batch, Modality, create_model
     >>> model = create_model("hip-nano", modalities={"image": Modality(grid=(32, 32), channels=3)})
     >>> task = Segmentation(model, SegmentationConfig(num_classes=17)).eval()

@@ -51,6 +51,10 @@ class Task(nn.Module, ABC):
 
     Losses in training mode draw from PyTorch's global random numbers; in evaluation mode, and in `update` and
     `predict`, nothing is random.
+
+    Args:
+        model: the backbone; what of it a task runs and trains, its own docstring says.
+        config: of the task's `config_class`.
     """
 
     kind: ClassVar[str]

@@ -14,17 +14,14 @@ if TYPE_CHECKING:
     from hiperceiver.training.run import TrainingResult, train
 
 _HOMES = {
-    "TrainingResult": "hiperceiver.training.run",
-    "TrainingSettings": "hiperceiver.settings.run",
+    **dict.fromkeys(("TrainingResult", "train"), "hiperceiver.training.run"),
+    **dict.fromkeys(("TrainingSettings", "format_duration", "parse_duration"), "hiperceiver.settings.run"),
     "check_run_folder": "hiperceiver.training.folder",
     "evaluate": "hiperceiver.training.evaluation",
-    "format_duration": "hiperceiver.settings.run",
-    "parse_duration": "hiperceiver.settings.run",
     "seed_everything": "hiperceiver.training.randomness",
     "start_from": "hiperceiver.training.finetune",
-    "train": "hiperceiver.training.run",
 }
-"""Public name -> the module that it lives in. The settings must be had without loading PyTorch."""
+"""Public name -> its module. The settings and the check of a folder must be there without loading PyTorch."""
 
 __all__ = [
     "TrainingResult",

@@ -23,7 +23,7 @@ from hiperceiver.model import read_model
 from hiperceiver.settings.run import TrainingSettings
 from hiperceiver.tasks.task import Task
 from hiperceiver.training.checkpoints import RUN_KEY, read_checkpoint
-from hiperceiver.training.evaluation import evaluate, find_device
+from hiperceiver.training.evaluation import find_device
 from hiperceiver.training.folder import RunFolder, check_run_folder
 from hiperceiver.training.launch import Launch, find_launch
 from hiperceiver.training.logs import ENOUGH_TO_JUDGE
@@ -34,8 +34,6 @@ from hiperceiver.training.progress import Display
 from hiperceiver.training.run_state import Run, StopSignals
 from hiperceiver.training.schedule import RunClock
 from hiperceiver.training.strategies import FullySharded, Replicated, make_fabric, quiet_fabric
-
-__all__ = ["TrainingResult", "check_run_folder", "evaluate", "train"]
 
 _MAY_CHANGE = (
     *("steps", "max_time", "validate_every", "log_every", "checkpoint_every", "checkpoint_every_seconds", "compile"),

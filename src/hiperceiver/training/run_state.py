@@ -75,23 +75,8 @@ class StopSignals:
 class Run:
     """All processes have one and call its methods alike; time, signals and decisions are agreed on.
 
-    Only the first process writes, shows and validates.
-
-    Args:
-        settings: of the run.
-        folder: of the run.
-        identity: the facts that must be the same when the run is resumed; written into each checkpoint.
-        strategy: with the task.
-        processes: connected.
-        clock: not started.
-        display: not started.
-        stop_signals: taken.
-        training_set: the examples to train on.
-        validation_set: the examples to validate on, if there are any.
-        num_workers: processes that load data.
-        stand_in: with several processes: a batch to compute, for nothing, where a process has no readable example and
-            the others have.
-        checkpoint: to resume from. None: a new run.
+    Only the first process writes, shows and validates. `identity` is what must be the same when the run is resumed;
+    `stand_in`, with several processes, is computed for nothing where one has no readable example and others have.
     """
 
     def __init__(

@@ -85,9 +85,9 @@ class RunClock:
 class ValidationPlan:
     """When to validate: every so many steps, or evenly ten times, fewer where that takes more than a tenth of the run.
 
-    A validation is taken to cost as much as training on as many examples, so that the plan of a run limited by steps
-    is the same on every machine; where validations turn out to be slower, their measured time counts. The end of the
-    run is always validated: if that alone takes more than a tenth, it is the only one.
+    In a run limited by steps a validation is taken to cost as much as training on as many examples, so that the plan is
+    the same on every machine; where it turns out to be slower, and in a run limited by time, its measured time counts.
+    The end of the run is always validated: if that alone takes more than a tenth, it is the only one.
 
     Args:
         every: steps between validations. None: see above.
@@ -125,10 +125,15 @@ class ValidationPlan:
 
     def _count(self, step: int, progress: float) -> int:
         """Validations that the whole run can afford."""
-        share = self.num_examples / round(step * self.examples_per_step / progress)
-        if self._num_measured and (self.clock.max_seconds is not None or self.seconds > _SHORT_SECONDS):
-            training = (self.clock.elapsed - self.seconds) / progress
-            share = max(share, self.seconds / self._num_measured / training)
+        share = self.num_examples / max(round(step * self.examples_per_step / progress), 1)
+        measured = 0.0
+        if self._num_measured:
+            training = max(self.clock.elapsed - self.seconds, 1e-9) / progress
+            measured = self.seconds / self._num_measured / training
+        if self.clock.max_seconds is not None:
+            share = measured or share / 3  # there is no backward pass in it
+        elif self.seconds > _SHORT_SECONDS:
+            share = max(share, measured)
         return min(max(int(_LARGEST_SHARE_FOR_VALIDATION / share), 1), _VALIDATIONS)
 
 

@@ -215,8 +215,9 @@ def average_weights(task: Task, decay: float) -> AveragedModel:
     The rising decay keeps short runs from dragging their first weights along.
     """
 
-    def update(averages: Any, weights: Any, count: Tensor | int) -> None:
-        get_ema_multi_avg_fn(min(decay, int(count) / (9 + int(count))))(averages, weights, count)
+    def update(averages: Any, weights: Any, _: Any) -> None:
+        count = int(average.n_averaged)  # on the CPU: nothing waits for a GPU
+        get_ema_multi_avg_fn(min(decay, count / (9 + count)))(averages, weights, count)
 
     average = AveragedModel(task, multi_avg_fn=update)
     average.update_parameters(task)  # the first call copies the weights
