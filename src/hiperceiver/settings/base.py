@@ -260,7 +260,8 @@ def checked_part(
         if not hints:
             having = [each for each, cls in classes.items() if field in field_types(cls)]
             known = [each for cls in chosen.values() for each in field_types(cls)]
-            hint = f"; {', '.join(having)} has it" if having else did_you_mean(field, known)
+            has_it = f"; {' and '.join(having)} {'has' if len(having) == 1 else 'have'} it"
+            hint = has_it if having else did_you_mean(field, known)
             raise ValueError(f"{name}.{field}: not a setting of {', '.join(chosen)}{hint}")
         _checked_union(f"{name}.{field}", value, hints)
     return values
