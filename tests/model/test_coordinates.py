@@ -41,8 +41,8 @@ def test_features_are_the_direct_ones(bands: int, resolution: tuple[int, ...] | 
         direct_features(point, bands, resolution or (64, 64, 64)) for point in tokens[..., :3].flatten(0, 1).tolist()
     ]
     expected = (torch.tensor(rows) @ positions.projection.weight.T).unflatten(0, (2, 7))
-    weight = positions.projection.weight
-    scale = math.pi * max(resolution or (64,)) / 2 * weight.abs().max()  # a sine is off as much as its argument
+    weight = positions.projection.weight.detach()
+    scale = math.pi * max(resolution or (64,)) / 2 * weight.abs().max().item()  # a sine is off as much as its argument
     assert_close(positions(tokens), expected, terms=weight.shape[1], scale=scale)
     assert positions.projection.in_features == 3 * (2 * bands + 1)
 

@@ -6,6 +6,7 @@ import time
 import pytest
 import torch
 
+from hiperceiver.fast import switch
 from hiperceiver.modality import Modality
 from hiperceiver.model import (
     BlockConfig,
@@ -41,8 +42,14 @@ MANY = {
 }
 
 
+def as_written_flops(batch: int, query_batch: int, groups: int, n: int, d: int, m: int, c: int) -> int:
+    """Cross-attention of N queries of width D to M tokens of width C."""
+    attended = 2 * m * c * c + 2 * n * m * c + n * c * d
+    return 2 * groups * (query_batch * n * d * c + batch * (attended + 2 * n * d * d))
+
+
 def few_queries_flops(batch: int, query_batch: int, groups: int, n: int, d: int, m: int, c: int) -> int:
-    """Cross-attention of N queries of width D to M tokens of width C, with the tokens as keys and values."""
+    """The same with the tokens as keys and values."""
     queries = query_batch * n * (d * c + c * c)
     attention, values, output = 2 * batch * n * m * c, batch * n * c * c, batch * n * c * d
     return 2 * groups * (queries + attention + values + output + 2 * batch * n * d * d)
@@ -71,8 +78,10 @@ def named(summary: ModelSummary) -> dict[str, dict[str, object]]:
     return {stage.name: dataclasses.asdict(stage) for stage in summary.stages}
 
 
+@pytest.mark.parametrize("is_fast", [True, False], ids=["fast", "plain"])
 @pytest.mark.parametrize(("mask_ratio", "seen"), [(0.0, 8), (0.75, 2)])
-def test_a_small_model_by_hand(mask_ratio: float, seen: int) -> None:
+def test_a_small_model_by_hand(mask_ratio: float, seen: int, is_fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(switch, "_is_on", is_fast)
     b = 3
     stages = named(summarise(SMALL, SERIES, batch_size=b, mask_ratio=mask_ratio))
     assert list(stages) == ["embedding", "encoder 1", "processor", "decoder 1", "readout"]
@@ -89,13 +98,27 @@ def test_a_small_model_by_hand(mask_ratio: float, seen: int) -> None:
         "readout": (4, 8, None, 8),
     }
 
+    if is_fast:
+        cross_attention = {
+            "encoder 1": few_queries_flops(b, 1, 4, 2, 12, seen, 8),
+            "processor": few_queries_flops(b, 1, 1, 4, 16, 8, 12),
+            "decoder 1": many_queries_flops(b, 4, 2, 10, 1, 16),
+            "readout": many_queries_flops(b, 4, 8, 8, 2, 10),
+        }
+    else:
+        cross_attention = {
+            "encoder 1": as_written_flops(b, 1, 4, 2, 12, seen, 8),
+            "processor": as_written_flops(b, 1, 1, 4, 16, 8, 12),
+            "decoder 1": as_written_flops(b, b, 4, 2, 10, 1, 16),
+            "readout": as_written_flops(b, 1, 4, 8, 8, 2, 10),
+        }
     assert {name: s["flops"] for name, s in stages.items()} == {
         "embedding": 2 * b * 4 * seen * 3 * 8,
-        "encoder 1": few_queries_flops(b, 1, 4, 2, 12, seen, 8) + self_attention_flops(b, 4, 2, 12),
-        "processor": few_queries_flops(b, 1, 1, 4, 16, 8, 12) + 2 * self_attention_flops(b, 1, 4, 16),
+        "encoder 1": cross_attention["encoder 1"] + self_attention_flops(b, 4, 2, 12),
+        "processor": cross_attention["processor"] + 2 * self_attention_flops(b, 1, 4, 16),
         # the skip goes from 12 to 10 channels
-        "decoder 1": 2 * b * 8 * 12 * 10 + many_queries_flops(b, 4, 2, 10, 1, 16) + self_attention_flops(b, 4, 2, 10),
-        "readout": many_queries_flops(b, 4, 8, 8, 2, 10) + 2 * b * 32 * 8 * 3,
+        "decoder 1": 2 * b * 8 * 12 * 10 + cross_attention["decoder 1"] + self_attention_flops(b, 4, 2, 10),
+        "readout": cross_attention["readout"] + 2 * b * 32 * 8 * 3,
     }
 
     assert {name: s["num_parameters"] for name, s in stages.items()} == {

@@ -1,9 +1,12 @@
 """What holds for every task: half precision, inference mode, nothing random in evaluation, no labels at all."""
 
+import json
+
 import pytest
 import torch
 from closeness import assert_close, terms_of
 
+from hiperceiver import fast
 from hiperceiver.modality import Batch, Modality
 from hiperceiver.tasks import Task, task_from_settings
 
@@ -57,7 +60,7 @@ def test_half_precision_sums_in_single(task: Task, batch: Batch) -> None:
         prediction = task.predict(batch)
     loss.backward()
     assert loss.dtype == torch.float32
-    assert loss.item() == pytest.approx(expected.item(), rel=0.05)
+    assert loss.item() == pytest.approx(expected.item(), rel=0.05 if fast.is_on() else 0.1)  # attention in half too
     assert_close(metrics.compute()["loss"], loss.item(), terms=terms_of(task.model), dtype=torch.float32)
     if task.kind != "masked-autoencoding":  # reconstructions are as the model made them
         assert {x.dtype for x in tensors(prediction)} <= {torch.float32, torch.int64}
@@ -84,8 +87,20 @@ def test_nothing_is_random_in_evaluation(task: Task, batch: Batch) -> None:
     assert torch.equal(state, torch.get_rng_state())
 
 
-def test_a_call_is_the_loss(task: Task, batch: Batch) -> None:
-    assert torch.equal(task(batch)[0], task.loss(batch)[0])
+def test_answers_are_plain_values_and_a_line_for_each_example(task: Task, batch: Batch) -> None:
+    answers = list(task.answers(batch, top=2))
+    assert len(answers) == len(batch)
+    for answer in answers:
+        assert json.loads(json.dumps(answer.values)) == answer.values
+        assert answer.text
+        assert "\n" not in answer.text
+        assert {each.modality: type(each) for each in answer.drawn} == task.drawings
+    first, again = (next(iter(task.answers(batch, seeds=[7, 1, 2, 3]))) for _ in range(2))
+    assert first.values == again.values
+
+
+def test_a_call_gives_the_terms(task: Task, batch: Batch) -> None:
+    torch.testing.assert_close(task(batch), task.terms(batch), rtol=0, atol=0)
 
 
 def test_where_nothing_counts_the_loss_is_zero_and_the_gradient_finite(task: Task, batch: Batch) -> None:

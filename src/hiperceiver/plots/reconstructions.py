@@ -137,7 +137,7 @@ def _draw_pictures(
     scale = max(high - low, 1e-12)
     shown = (inputs.astype(np.float32) - low) / scale  # (B, H, W, C), 0 is black, 1 is white
     made = (reconstruction.astype(np.float32) - low) / scale
-    seen = np.where(is_masked[..., None], style.HIDDEN_GREY, np.clip(shown, 0.0, 1.0))
+    visible = np.where(is_masked[..., None], style.HIDDEN_GREY, np.clip(shown, 0.0, 1.0))
     error = np.where(is_masked, np.abs(made - shown).mean(axis=-1), np.nan)  # (B, H, W)
     finite = error[np.isfinite(error)]
     most = max(float(np.quantile(finite, 0.99)), 1e-3) if len(finite) else 1.0
@@ -149,7 +149,7 @@ def _draw_pictures(
     figure = style.new_figure(width * across + 1.0, down * (height + 0.1) + 1.0, layout="compressed")
     axes = style.grid_of_axes(figure, down, across)
     axes = axes.T if is_alone else axes
-    rows = {"input": shown, "masked": seen, "output": pasted(shown, made, is_masked), "error": error}
+    rows = {"input": shown, "masked": visible, "output": pasted(shown, made, is_masked), "error": error}
     norm = Normalize(0.0, most)
     for column in range(num_examples):
         share = is_masked[column].sum() / max((~is_padding[column]).sum(), 1)

@@ -1,4 +1,4 @@
-"""The settings of each task: what is learned, and how it is judged."""
+"""The settings of each task: what is learned, and the options of its loss and readout."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """Mean, std and full scale of training data: right for ordinary data, and not ruined by one file."""
 
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -251,10 +253,40 @@ def test_the_full_scale_is_measured_in_training_data_and_kept() -> None:
     dark = again.to_value(again.encode(pictures[0])[0])
     assert dark.max() == round(0.02 * 255)
     assert fitted.mean == pytest.approx((0.5 * (0.02 + 1 + 0.2) / 4,), abs=1e-3)
-    with pytest.raises(ValueError, match=r"expected grey values in 0..4095, full_scale, got 0..8190"):
+    with pytest.raises(ValueError, match=r"expected values in 0..4095 .full_scale., got 0..8190"):
         again.encode(encoded(Image.fromarray(RAMP * 2)))
     assert ImageEncoder(size=64, full_scale=65535).fitted(pictures, notes).full_scale == 65535
     assert len(notes) == 1
+
+
+def png_16(pixels: np.ndarray) -> bytes:
+    """A PNG of 16 bits, of 3 or 4 channels; Pillow cannot write one."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    height, width, channels = pixels.shape
+    header = struct.pack(">IIBBBBB", width, height, 16, {3: 2, 4: 6}[channels], 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def test_colours_of_16_bits_keep_them_too() -> None:
+    pixels = np.stack([RAMP, RAMP[::-1], RAMP.T], -1)
+    encoder = ImageEncoder(size=64)
+    np.testing.assert_allclose(encoder.read(png_16(pixels)), pixels / 4095, atol=1e-6)
+    grey = ImageEncoder(size=64, colours="L").read(png_16(pixels))
+    np.testing.assert_allclose(grey[..., 0], pixels @ [0.299, 0.587, 0.114] / 4095, atol=1e-6)
+    seen = np.concatenate([pixels, np.full((64, 64, 1), 65535)], -1)
+    seen[:32, :, 3] = 0
+    on_white = encoder.read(png_16(seen))
+    assert (on_white[:32] == 1).all()
+    np.testing.assert_allclose(on_white[32:], pixels[32:] / 4095, atol=1e-6)
+    with_alpha = ImageEncoder(size=64, colours="RGBA").read(png_16(seen))
+    np.testing.assert_allclose(with_alpha[..., 3], seen[..., 3] / 65535)
+    assert ImageEncoder(size=64).fitted([png_16(pixels)]).full_scale == 4095
+    with pytest.raises(ValueError, match="cannot be decoded"):
+        encoder.read(png_16(pixels)[:300])
 
 
 def test_a_setting_gives_the_full_scale() -> None:

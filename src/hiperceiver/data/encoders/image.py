@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -28,10 +28,13 @@ from hiperceiver.data.encoders.picture_files import (
     open_picture,
     read_labels,
 )
-from hiperceiver.data.encoders.regions import Region, fit_to_grid
+from hiperceiver.data.encoders.regions import GridFit, Region, fit_to_grid
 from hiperceiver.data.packages import import_extra
 from hiperceiver.modality import Modality
 from hiperceiver.settings.encoders import NUM_COLOURS, ImageSettings
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 IGNORE = -100
 """The label of a position that has none."""
@@ -105,36 +108,33 @@ class ImageEncoder(ImageSettings, Encoder):
             return pixels  # nothing to resize or convert
         height, width = value.size
         shown = fit_to_grid(height, width, self.size, self.fit, value.region)
+        if value.is_deep:
+            return self._fitted_deep(value, shown)
         left, top, right, bottom = shown.box
         least = 2 * max(self.size)
         if value.region is not None:  # as many pixels of the region as else of the whole
             least = math.ceil(least * max(height / (bottom - top), width / (right - left)))
-        picture = value.decoded(least)
-        # A JPEG may have been decoded smaller than it is: its box shrinks with it.
-        y, x = picture.height / height, picture.width / width
-        left, top, right, bottom = left * x, top * y, min(right * x, picture.width), min(bottom * y, picture.height)
+        picture, box = _cut(value.decoded(least), value, shown)
         with one_line_faults(value.raw):
-            scale = full_scale_of(picture, self.full_scale)
-            if value.region is not None:  # before its colours are converted
-                corner = (int(left), int(top))
-                picture = picture.crop((*corner, math.ceil(right), math.ceil(bottom)))
-                left, top, right, bottom = left - corner[0], top - corner[1], right - corner[0], bottom - corner[1]
-            if scale is None:
-                picture = in_colours(picture, self.colours)
-            else:
-                image = import_extra("PIL.Image", extra="data")
-                picture = image.fromarray(np.asarray(picture, dtype=np.float32) / np.float32(scale))
-        shape, box = (shown.width, shown.height), (left, top, right, bottom)
-        if box != (0.0, 0.0, *shape) or shape != picture.size:
-            resampling = import_extra("PIL.Image", extra="data").Resampling[self.resample.upper()]
-            picture = picture.resize(shape, resampling, box=box, reducing_gap=3.0)
-        fitted = np.asarray(picture).reshape(shown.height, shown.width, -1)
-        if scale is None:
-            return fitted
-        fitted = fitted.clip(0, 1).repeat(channels, 2)
+            picture = self._resized(in_colours(picture, self.colours), box, shown)
+        return np.asarray(picture).reshape(shown.height, shown.width, -1)
+
+    def _fitted_deep(self, value: Picture, shown: GridFit) -> np.ndarray:
+        """As `fit_to_grid`, of more than 8 bits: float32 in 0..1."""
+        bands = value.bands()
+        with one_line_faults(value.raw):
+            scale = full_scale_of(bands, self.full_scale, is_float=value.is_float)
+            cut = [_cut(band, value, shown) for band in bands]
+            pixels = np.stack([np.asarray(self._resized(band, box, shown)) for band, box in cut], -1)
+        colours, alpha = (pixels[..., :3] / np.float32(scale)).clip(0, 1), (pixels[..., 3:] / 65535).clip(0, 1)
+        if alpha.size and self.colours != "RGBA":
+            colours = colours * alpha + (1 - alpha)  # on white
+        if self.colours == "L" and colours.shape[2] == 3:
+            return (colours @ np.array([0.299, 0.587, 0.114], dtype=np.float32))[..., None]
+        colours = colours.repeat(3, 2) if self.colours != "L" and colours.shape[2] == 1 else colours
         if self.colours == "RGBA":
-            fitted[..., 3] = 1
-        return fitted
+            colours = np.concatenate([colours, alpha if alpha.size else np.ones_like(colours[..., :1])], 2)
+        return colours
 
     def to_tokens(self, value: np.ndarray) -> tuple[Tensor, Tensor | None]:
         """Normalised tokens (M, C), M = H * W in reading order.
@@ -226,6 +226,14 @@ class ImageEncoder(ImageSettings, Encoder):
         top, left = (self.size[0] - height) // 2, (self.size[1] - width) // 2
         return slice(top, top + height), slice(left, left + width)
 
+    def _resized(self, picture: Image.Image, box: tuple[float, float, float, float], shown: GridFit) -> Image.Image:
+        """The box of the picture on as many pixels as it covers cells."""
+        shape = (shown.width, shown.height)
+        if box == (0.0, 0.0, *shape) and shape == picture.size:
+            return picture
+        resampling = import_extra("PIL.Image", extra="data").Resampling[self.resample.upper()]
+        return picture.resize(shape, resampling, box=box, reducing_gap=3.0)
+
     def _normalised(self, pixels: np.ndarray) -> Tensor:
         """uint8, or floats in 0..1, (h, w, C) -> float32 (h * w, C)."""
         # NumPy, because PyTorch's threads would fight over the cores with those of the training step.
@@ -234,6 +242,19 @@ class ImageEncoder(ImageSettings, Encoder):
         values -= mean
         values /= std
         return torch.from_numpy(values)
+
+
+def _cut(picture: Image.Image, value: Picture, shown: GridFit) -> tuple[Image.Image, tuple[float, float, float, float]]:
+    """The pixels that are shown of a decoded picture, and where in them the shown box lies."""
+    left, top, right, bottom = shown.box
+    # A JPEG may have been decoded smaller than it is: its box shrinks with it.
+    y, x = picture.height / value.size[0], picture.width / value.size[1]
+    left, top, right, bottom = left * x, top * y, min(right * x, picture.width), min(bottom * y, picture.height)
+    if value.region is None:
+        return picture, (left, top, right, bottom)
+    corner = (int(left), int(top))
+    picture = picture.crop((*corner, math.ceil(right), math.ceil(bottom)))
+    return picture, (left - corner[0], top - corner[1], right - corner[0], bottom - corner[1])
 
 
 def _of_255(pixels: np.ndarray) -> np.ndarray:
@@ -247,8 +268,8 @@ def _measured_full_scale(raws: Iterable[RawImage]) -> float | None:
     for raw in raws:
         try:
             picture = open_picture(raw)
-            if picture.is_deep:
-                scales.append(full_scale_of(picture.decoded()))
+            if picture.is_deep and not picture.is_float:
+                scales.append(full_scale_of(picture.bands()))
         except ValueError:  # named when it is read
             continue
-    return max((scale for scale in scales if scale is not None), default=None)
+    return max(scales, default=None)

@@ -6,13 +6,14 @@ Files come from strangers: whatever is wrong with one is a `ValueError` of one l
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 import numpy as np
 
@@ -36,6 +37,8 @@ _TURNS = {
     7: "TRANSVERSE",
     8: "ROTATE_90",
 }
+_FFMPEG_FORMATS = {"PNG": "png_pipe", "TIFF": "tiff_pipe"}
+"""Formats whose 16-bit colours FFmpeg reads whole."""
 _SIDEWAYS = {"TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90"}
 
 
@@ -46,11 +49,13 @@ class Picture:
     raw: RawImage
     """Where it came from, for messages."""
     content: Image.Image | bytes | np.ndarray
-    """The file's bytes, or pixels."""
+    """The file's bytes where it is opened again to be decoded; or the opened picture, or pixels."""
     size: tuple[int, int]
     """Height and width, upright."""
     is_deep: bool = False
     """It has more than 8 bits."""
+    is_float: bool = False
+    """Its values are floats in 0..1."""
     region: Region | None = None
     """The part that is shown; None: as much as the grid shows of the whole."""
 
@@ -73,6 +78,25 @@ class Picture:
             turn = _turn(picture)
             return picture if turn is None else picture.transpose(image.Transpose[turn])
 
+    def bands(self) -> list[Image.Image]:
+        """The channels of a picture of more than 8 bits, upright, as floats in the file's numbers: grey, RGB or RGBA.
+
+        Raises:
+            ValueError: it cannot be decoded.
+        """
+        image = import_extra("PIL.Image", extra="data")
+        with one_line_faults(self.raw):
+            picture = _identify(self.content)
+            turn = _turn(picture)
+            if _is_deep_grey(picture):
+                picture.load()
+                turn, pixels = _turn(picture), np.asarray(picture)[..., None]  # Pillow turns a TIFF when it loads it
+            else:
+                pixels = _colours_of_16_bits(self.content, _FFMPEG_FORMATS[str(picture.format)])
+            pixels = np.ascontiguousarray(np.moveaxis(pixels, 2, 0), dtype=np.float32)
+            bands = [image.fromarray(band) for band in pixels]
+            return bands if turn is None else [band.transpose(image.Transpose[turn]) for band in bands]
+
 
 def open_picture(raw: RawImage) -> Picture:
     """A picture whose header is read.
@@ -85,9 +109,12 @@ def open_picture(raw: RawImage) -> Picture:
     with one_line_faults(raw):
         content = _content(raw)
         picture = _identify(content)
+        is_deep, is_float = _is_deep(picture), picture.mode == "F"
         is_sideways = _turn(picture) in _SIDEWAYS and picture.format != "TIFF"  # Pillow turns the size of these itself
         size = (picture.width, picture.height) if is_sideways else (picture.height, picture.width)
-        return Picture(raw=raw, content=content, size=size, is_deep=_is_deep(picture))
+        if picture.format != "JPEG" and (_is_deep_grey(picture) or not is_deep):
+            content = picture  # it may be decoded by now, as PNG files are to find their orientation
+        return Picture(raw=raw, content=content, size=size, is_deep=is_deep, is_float=is_float)
 
 
 def read_labels(raw: RawImage) -> np.ndarray:
@@ -134,34 +161,24 @@ def in_colours(picture: Image.Image, colours: Colours) -> Image.Image:
         raise _Fault(f"cannot be converted from mode {picture.mode} to {colours}") from error
 
 
-def full_scale_of(picture: Image.Image, full_scale: float | None = None) -> float | None:
-    """The value of white of a picture with more than 8 bits; None if it has 8.
+def full_scale_of(bands: Sequence[Image.Image], full_scale: float | None = None, *, is_float: bool = False) -> float:
+    """The value of white of a picture with more than 8 bits.
 
     Args:
-        picture: decoded whole.
+        bands: of `Picture.bands`.
         full_scale: what is known of it; None: the largest number of as many bits as the picture uses, 255 to 65535.
-            Floats are in 0..1.
+        is_float: it is 1.
 
     Raises:
         ValueError: it has values below 0 or above the full scale.
-
-    >>> from PIL import Image
-    >>> full_scale_of(Image.fromarray(np.array([[3000]], dtype=np.uint16)))
-    4095.0
     """
-    if not _is_deep(picture):
-        return None
-    values = np.asarray(picture)
+    values = np.stack([np.asarray(band) for band in bands[:3]])  # not of alpha
     low, high = float(values.min()), float(values.max())
-    if picture.mode == "F":
-        scale = 1.0
-    elif full_scale is not None:
-        scale = full_scale
-    else:
-        scale = 2.0 ** min(max(int(max(high, 0)).bit_length(), 8), 16) - 1
+    bits = min(max(int(max(high, 0)).bit_length(), 8), 16) if math.isfinite(high) else 16
+    scale = 1.0 if is_float else full_scale or 2.0**bits - 1
     if not (low >= 0 and high <= scale):
-        kind, scale = ("float grey", "1") if picture.mode == "F" else ("grey", f"{full_scale or 65535:g}, full_scale")
-        raise _Fault(f"expected {kind} values in 0..{scale}, got {low:.6g}..{high:.6g}")
+        known = "float values in 0..1" if is_float else f"values in 0..{full_scale or 65535:g} (full_scale)"
+        raise _Fault(f"expected {known}, got {low:.6g}..{high:.6g}")
     return scale
 
 
@@ -193,8 +210,23 @@ class _Fault(ValueError):
     """What we found wrong ourselves, before a decoder was asked."""
 
 
-def _is_deep(picture: Image.Image) -> bool:
+def _is_deep_grey(picture: Image.Image) -> bool:
     return picture.mode in ("I", "F") or picture.mode.startswith("I;16")
+
+
+def _is_deep(picture: Image.Image) -> bool:
+    """Whether a picture has more than 8 bits, of which Pillow keeps 8 where it has colours."""
+    is_colour = picture.mode in ("RGB", "RGBA") and picture.format in _FFMPEG_FORMATS
+    tiles = getattr(picture, "tile", ()) if is_colour else ()
+    return _is_deep_grey(picture) or any(";16" in str(tile.args) for tile in tiles)
+
+
+def _colours_of_16_bits(content: Any, file_format: str) -> np.ndarray:
+    """uint16 (H, W, 3 or 4)."""
+    with import_extra("av", extra="data").open(BytesIO(content), format=file_format) as container:
+        frame = next(container.decode(video=0))
+        has_alpha = any(component.is_alpha for component in frame.format.components)
+        return frame.to_ndarray(format="rgba64le" if has_alpha else "rgb48le")
 
 
 def _content(raw: RawImage) -> Image.Image | bytes | np.ndarray:
