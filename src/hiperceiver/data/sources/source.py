@@ -207,7 +207,7 @@ def make_source(
     keys = {SPLITS[number]: np.sort(table.split(number).row_keys) for number in np.unique(table.splits[table.rows])}
     classes, table = _choose_classes(name, classes, table, options.classes or class_names, options)
     if options.task == "classification":
-        table = _labelled(name, table, classes, options, found)
+        table = _labelled(name, table, classes, found)
     splits = {SPLITS[number]: part for number in range(len(SPLITS)) if len(part := table.split(number))}
     counts = {}
     if options.task == "classification":
@@ -399,11 +399,11 @@ def _choose_classes(
     return tuple(classes), table
 
 
-def _labelled(name: str, table: Table, classes: Sequence[str], options: SourceOptions, warnings: list[str]) -> Table:
+def _labelled(name: str, table: Table, classes: Sequence[str], warnings: list[str]) -> Table:
     """The rows that have a label, and what is odd about the classes."""
     numbers, splits = table.cells("label"), table.splits[table.rows]
     present = np.unique(numbers[(splits == splits.min(initial=TEST)) & (numbers >= 0)])
-    if len(present) < 2 and options.encoders is None:
+    if len(present) < 2 and (splits == TRAIN).any():
         found = f"only {classes[present[0]]!r}" if len(present) else "none"
         raise ValueError(f"{name}: expected at least two classes with training examples, found {found}")
     if absent := [each for number, each in enumerate(classes) if number not in present]:
