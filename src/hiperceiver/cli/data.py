@@ -48,7 +48,10 @@ def open_data(
     """
     augmentations = augmentations_from_settings(settings.augment)
     pictures = {"size": settings.size, "colours": settings.colours, "fit": settings.fit}
-    return _open(settings, found, task=task, encoders=encoders, augmentations=augmentations, **pictures)
+    source = _open(settings, found, task=task, encoders=encoders, augmentations=augmentations, **pictures)
+    if "train" not in source.splits:
+        raise UserError(f"--data: {settings.data} has no examples for training, only {', '.join(source.splits)}")
+    return source
 
 
 def open_data_for(task: Task, settings: EvaluateSettings | PlotSettings) -> Source:
@@ -105,6 +108,8 @@ def _open(settings: SourceSettings, data: str | Found, **options: Any) -> Source
         "subset": settings.subset,
         "split_seed": settings.split_seed,
         "split_rule": settings.split_rule,
+        "only_classes": settings.only_classes or None,
+        "leave_out_classes": settings.leave_out_classes or None,
     }
     with renamed(names):
         return open_source(data, **reading, **own, **{name: value for name, value in options.items() if value})
@@ -129,8 +134,9 @@ def with_absent(source: Source, task: Task) -> Source:
     return dataclasses.replace(source, splits=splits)
 
 
-def print_warnings(source: Source) -> None:
-    """Print what is odd about the data; only once nothing is wrong."""
+def print_data(source: Source) -> None:
+    """Print what was found, and what is odd about it; only once nothing is wrong."""
+    print("\n".join(source.describe()), flush=True)
     for warning in source.warnings:
         print(f"hip: note: {warning}", file=sys.stderr)
 
@@ -146,7 +152,7 @@ def choose_split(source: Source, name: str) -> ExampleDataset:
     Raises:
         UserError: it has no such part.
     """
-    if name in ("all", "train") and isinstance(source.splits["train"], StreamedExamples):
+    if name in ("all", "train") and isinstance(source.splits.get("train"), StreamedExamples):
         raise UserError(
             f"--split: a stream has no end that could be waited for, expected test or validation, got {name}"
         )

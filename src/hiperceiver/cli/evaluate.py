@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from hiperceiver.cli.data import choose_split, open_data_for, print_warnings
+from hiperceiver.cli.data import choose_split, open_data_for, print_data
 from hiperceiver.cli.errors import UserError
 from hiperceiver.cli.models import locate, read_task
 from hiperceiver.cli.results import check_new, write_json
@@ -74,7 +74,7 @@ def run(settings: EvaluateSettings) -> int:
         each_modality=settings.each_modality,
     )
     choose_split(source, settings.split)
-    print_warnings(source)
+    print_data(source)
     measured = measure_and_print(task, source, report, settings)
     write_json(settings.json, {"checkpoint": locate(settings.checkpoint), **measured})
     return 0

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hiperceiver.cli.arguments import dump
-from hiperceiver.cli.data import changes_since, print_warnings
+from hiperceiver.cli.data import changes_since, print_data
 from hiperceiver.cli.errors import UserError
 from hiperceiver.cli.tables import metric, print_table
 from hiperceiver.data.sources.source import Source
@@ -42,7 +42,7 @@ def train_and_report(
         )
         sys.exit(0)
     folder = _choose_folder(settings, command=command, model=model)
-    print_warnings(source)
+    print_data(source)
     print(f"run folder: {folder}", flush=True)
     with _recorded(settings, folder, source, command=command):
         result = train(task, source, settings.part(TrainingSettings), folder, resume=settings.resume)

@@ -86,6 +86,10 @@ class SourceSettings(CommandSettings):
     """Column of the classes, for classification. None: the one that is marked as such, or has a usual name."""
     mask_column: str | None = None
     """Column of the masks, for segmentation. None: the second column of pictures."""
+    only_classes: tuple[str, ...] = ()
+    """Classes whose examples are used; once for each. None given: all."""
+    leave_out_classes: tuple[str, ...] = ()
+    """Classes whose examples are left out; once for each."""
     subset: str | None = None
     """Name of a hub dataset's subset, where it has several."""
     data_settings: Annotated[Mapping[str, Any], PartOf(DATA_SETTINGS)] = field(default_factory=dict)

@@ -10,7 +10,9 @@ from hiperceiver.settings.base import Count, Ge, Le, Positive, Settings, Share
 
 SourceTask = Literal["none", "classification", "multilabel", "segmentation", "regression", "joint"]
 """What the examples' targets are: nothing, `label`, `labels`, `segmentation`, `values`, or one by each label's name."""
-LayoutName = Literal["voc", "audioset", "kinetics", "modelnet40", "imagenet", "webdataset", "table", "folder"]
+LayoutName = Literal[
+    "voc", "audioset", "kinetics", "modelnet40", "tinyimagenet", "imagenet", "webdataset", "table", "folder"
+]
 """How a folder's files lie."""
 SplitRule = Literal["names", "rows"]
 """What drawn splits follow from: the examples' names, or the numbers of their rows (runs of releases up to 0.1)."""
@@ -29,6 +31,10 @@ class ReadSettings(Settings):
     split_seed: int | None = None
     """Draws validation and test where the data has none. Not the seed of a training run: keep it the same for
     pretraining, fine-tuning and evaluation. None: the run's, or the data's own."""
+    only_classes: tuple[str, ...] = ()
+    """Classes whose examples are used, each by its name; none given: all."""
+    leave_out_classes: tuple[str, ...] = ()
+    """Classes whose examples are left out."""
     max_train_examples: Count | None = None
     """Take only so many training examples, chosen by split_seed and their names."""
 
@@ -150,6 +156,9 @@ class FolderSettings(Settings):
     kind: str | None = None
     """What the files hold, as `audio`, `volume`, `audio+video` or `image+audio`. None: the kind of most of them, or
     what given encoders read."""
+    split_folders: bool | None = None
+    """Whether folders named train, validation, test and such are splits, or classes. None: splits if there are no
+    others beside them, or if they hold folders themselves."""
 
 
 DATA_SETTINGS: dict[str, type[Settings]] = {

@@ -544,7 +544,9 @@ def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
     assert_one_line("twice: expected one folder per split, got train, val, validation", tmp_path / "twice", **classify)
     class_folder(tmp_path / "notrain" / "test")
     (tmp_path / "notrain" / "train").mkdir()
-    assert_one_line("notrain: expected files for training, found only test", tmp_path / "notrain", **classify)
+    alone = open_huggingface(tmp_path / "notrain", **classify)
+    assert (list(alone.splits), alone.classes) == (["test"], ("cat", "dog"))
+    assert "there is no split for train and validation" in alone.warnings
 
 
 def test_columns_that_are_not_there(tmp_path: Path) -> None:

@@ -85,7 +85,12 @@ def test_classes_in_the_order_of_a_trained_model(pets: Path) -> None:
     refused("classes: expected only dog, fish, found cat in .*", pets, task="classification", classes=["dog", "fish"])
     own = open_source("watch", task="classification").classes
     assert open_source("watch", task="classification", classes=own).classes == own
-    refused("classes: expected only a, b, found ABD, .* in watch", "watch", task="classification", classes=["a", "b"])
+    refused(
+        "classes: expected only a, b, found ABD, .* in watch; leave_out_classes leaves classes out",
+        "watch",
+        task="classification",
+        classes=["a", "b"],
+    )
     refused("classes: the source 'watch' has none; got a", "watch", classes=["a"])
 
 

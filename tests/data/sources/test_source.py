@@ -160,8 +160,9 @@ def test_examples_without_a_label_are_left_out_of_classification_alone() -> None
 
 
 def test_too_few_classes_or_examples() -> None:
-    refused("pets: expected examples for training, found none that can be used", parts={"test": records(3)})
-    refused("pets: expected examples for training, found none that can be used", parts={"train": []})
+    refused("pets: expected examples, found none that can be used", parts={"train": []})
+    tested = made("classification", {"test": records(3)}, encoders=made().encoders)
+    assert (counts(tested), tested.warnings) == ({"test": 3}, ("there is no split for train and validation",))
     start = "pets: expected at least two classes with training examples, found"
     alone = {"train": [record(number, label=1) for number in range(9)]}
     refused(f"{start} only 'dog'", "classification", alone)

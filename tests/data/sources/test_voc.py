@@ -175,7 +175,7 @@ def test_bad_layouts_are_one_line(tmp_path: Path) -> None:
     refused(rf"^{tmp_path}: expected the folder JPEGImages, found none$")
     (tmp_path / "JPEGImages").mkdir()
     assert not matches(tmp_path)
-    refused("expected examples for training, found none that can be used")
+    refused("expected examples, found none that can be used")
     voc(tmp_path)
     refused("task: the source 'voc' has targets for segmentation, multilabel; got 'joint'", task="joint")
     path = tmp_path / "ImageSets" / "Main" / "cow_val.txt"

@@ -14,7 +14,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hiperceiver.data.sources import audioset, folder, imagenet, kinetics, modelnet40, tables, voc, webdataset
+from hiperceiver.data.sources import (
+    audioset,
+    folder,
+    imagenet,
+    kinetics,
+    modelnet40,
+    tables,
+    tinyimagenet,
+    voc,
+    webdataset,
+)
 from hiperceiver.data.sources.clip import open_clip
 from hiperceiver.data.sources.earth import open_earth
 from hiperceiver.data.sources.instruments import open_instruments
@@ -69,6 +79,9 @@ LAYOUTS: dict[str, Layout] = {
     "modelnet40": Layout(
         modelnet40.open_modelnet40, modelnet40.matches, settings_of.ModelNet40Settings, "classification"
     ),
+    "tinyimagenet": Layout(
+        tinyimagenet.open_tinyimagenet, tinyimagenet.matches, settings_of.NoSettings, "classification"
+    ),
     "imagenet": Layout(imagenet.open_imagenet, imagenet.matches, settings_of.NoSettings, "classification"),
     "webdataset": Layout(
         webdataset.open_webdataset, webdataset.matches, settings_of.WebDatasetSettings, "classification"
@@ -110,6 +123,8 @@ class Found:
     """Its own settings."""
     open: Callable[[Any, SourceOptions], Source]
     """Opens it, with its own settings and those of any source."""
+    num_leftovers: int = 0
+    """Of a folder: hidden files and leftovers of systems."""
 
 
 def find_source(name_or_path: str | Path, layout: str | None = None, *, are_columns_named: bool = False) -> Found:
@@ -147,14 +162,24 @@ def find_source(name_or_path: str | Path, layout: str | None = None, *, are_colu
     tree = Tree(name)
     layout = layout or find_layout(tree, are_columns_named=are_columns_named)
     each = LAYOUTS[layout]
-    return Found(name=name, layout=layout, task=each.task, settings=each.settings, open=partial(each.open, tree))
+    return Found(
+        name=name,
+        layout=layout,
+        task=each.task,
+        settings=each.settings,
+        open=partial(each.open, tree),
+        num_leftovers=tree.num_leftovers,
+    )
 
 
 def find_layout(tree: Tree, *, are_columns_named: bool = False) -> str:
     """The layout that a folder looks like; see `find_source`."""
     if are_columns_named and tables.table_files(tree, are_columns_named=True):
         return "table"
-    return next(name for name, each in LAYOUTS.items() if each.matches(tree))
+    fitting = [name for name, each in LAYOUTS.items() if each.matches(tree)]
+    if len(fitting) > 2 or (fitting[0] == "webdataset" and folder.holds_media(tree)):  # `folder` fits always
+        raise ValueError(f"layout: {tree.root} fits {', '.join(fitting)}, expected one of them to be chosen")
+    return fitting[0]
 
 
 _NAME_COLUMNS = ("columns", "label_column", "label_columns", "value_columns", "mask_column")
@@ -199,6 +224,7 @@ def open_source(
         has = ", ".join(sorted(own)) or "none of its own"
         raise ValueError(f"{unknown[0]}: the source {found.name!r} has no such setting; it has {has}")
     options = SourceOptions(**{setting: value for setting, value in settings.items() if setting in common})
-    return found.open(
+    source = found.open(
         found.settings(**{setting: value for setting, value in settings.items() if setting in own}), options
     )
+    return dataclasses.replace(source, layout=found.layout or "", num_leftovers=found.num_leftovers)

@@ -13,6 +13,8 @@ import numpy as np
 from hiperceiver.data.encoded import NO_LABEL
 from hiperceiver.data.encoders.picture_files import read_labels
 from hiperceiver.data.record import Column, Table
+from hiperceiver.data.sources.lists import example_list
+from hiperceiver.settings.data import ReadSettings
 
 if TYPE_CHECKING:
     pass
@@ -107,19 +109,29 @@ def numbers_within(names: Sequence[str], given: Sequence[str]) -> dict[str, int]
 
 
 def choose_classes(
-    source: str, names: Sequence[str], table: Table, given: Sequence[str]
+    source: str, names: Sequence[str], table: Table, given: Sequence[str], options: ReadSettings
 ) -> tuple[tuple[str, ...], Table]:
-    """The given classes, and the table with their numbers.
+    """The classes of the task, and the table with their numbers, without the examples of classes that are left out.
 
     Args:
         source: for messages.
         names: of the data's classes.
         table: with the target `label` or `labels`.
         given: names in their order; none: the data's own.
+        options: which classes are left out.
 
     Raises:
-        ValueError: the data holds another class.
+        ValueError: the data holds another class than the given ones, or not one that is chosen or left out.
     """
+    for option, listed in (("only_classes", options.only_classes), ("leave_out_classes", options.leave_out_classes)):
+        if unknown := [name for name in listed if name not in names]:
+            raise ValueError(f"{option}: expected some of {example_list(names, 9)}, got {unknown[0]!r}")
+    wanted = options.only_classes or names
+    left_out = [name for name in names if name not in wanted or name in options.leave_out_classes]
+    if left_out and "label" in table.targets:
+        is_out = np.isin(table.cells("label"), [number for number, name in enumerate(names) if name in left_out])
+        table = table.take(~is_out)
+    given = given or (left_out and [name for name in names if name not in left_out])
     if not given or tuple(given) == tuple(names):
         return tuple(names), table
     numbers = numbers_within(names, given)
@@ -133,9 +145,11 @@ def choose_classes(
     if "labels" in targets:
         present.update(number for row in table.rows for number in targets["labels"][int(row)] or ())
         targets["labels"] = Renumbered(targets["labels"], lookup)
-    if unknown := sorted(names[number] for number in present if number >= 0 and lookup[number] < 0):
+    unknown = sorted(names[number] for number in present if number >= 0 and lookup[number] < 0)
+    if unknown := [name for name in unknown if name not in left_out]:
         known = f"{', '.join(given)}{'' if numbers.keys() <= set(given) else ' or their numbers'}"
-        raise ValueError(f"classes: expected only {known}, found {', '.join(unknown[:5])} in {source}")
+        advice = "leave_out_classes leaves classes out"
+        raise ValueError(f"classes: expected only {known}, found {', '.join(unknown[:5])} in {source}; {advice}")
     return tuple(given), replace(table, targets=targets)
 
 

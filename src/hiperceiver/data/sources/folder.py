@@ -23,7 +23,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from hiperceiver.data.record import SPLITS, TRAIN, Column, Table
 from hiperceiver.data.sources.classes import CLASSES_FILE, Labels, mask_classes, number_classes, read_class_names
 from hiperceiver.data.sources.kinds import ENDINGS, OTHER_ENDINGS, ending_of, split_kinds
 from hiperceiver.data.sources.label_list import LABEL_LIST, read_label_list
+from hiperceiver.data.sources.lists import example_list
 from hiperceiver.data.sources.source import Source, SourceOptions, make_source
 from hiperceiver.data.sources.tree import SPLIT_NAMES, Paths, Streams, Tree, as_paths, joined
 from hiperceiver.settings.data import FolderSettings
@@ -71,9 +72,9 @@ def open_folder(tree: Tree, own: FolderSettings, options: SourceOptions) -> Sour
         ValueError: the folder has not what the task needs, or an option does not fit; in one line.
     """
     options.check_task(tree.name, ("classification", "multilabel", "segmentation", "regression"))
-    listing = list_examples(tree, own.kind, is_mask_needed=options.task == "segmentation")
+    listing = list_examples(tree, own, is_mask_needed=options.task == "segmentation")
     if own.kind is None and (kinds := _kinds_of_encoders(listing, options)):
-        listing = list_examples(tree, "+".join(kinds))
+        listing = list_examples(tree, replace(own, kind="+".join(kinds)))
     targets, names, is_known = _targets(tree, listing, options)
     table = Table(
         names=as_paths(listing.names),
@@ -82,14 +83,11 @@ def open_folder(tree: Tree, own: FolderSettings, options: SourceOptions) -> Sour
         splits=np.array(listing.splits, dtype=np.int8),
         only_trains=None if is_known.all() or not is_known.any() else ~is_known,
     )
-    train = table.split(TRAIN)
-    if not is_known[train.rows].any() and is_known.any():
-        target = {"multilabel": "labels", "regression": "values"}.get(options.task, options.task)
-        raise ValueError(f"{tree.root}: expected {target} of training files, found none")
     if options.task == "segmentation":
-        classes = mask_classes(train.take(is_known[train.rows]), options.classes, tree.root, listing.warnings)
+        masked = table.take(is_known & (table.splits == table.splits.min()))
+        classes = mask_classes(masked, options.classes, tree.root, listing.warnings)
     else:
-        classes = names.get(_TARGET_NAMES.get(options.task, ""), ())
+        classes = names.get(_TARGET_NAMES.get(options.task, "label"), ())
     return make_source(
         name=tree.name,
         table=table,
@@ -112,25 +110,25 @@ def _kinds_of_encoders(listing: Listing, options: SourceOptions) -> tuple[str, .
     return () if is_enough or len(set(kinds)) < len(kinds) or "bytes" in kinds else kinds
 
 
-def list_examples(tree: Tree, kind: str | None = None, *, is_mask_needed: bool = False) -> Listing:
+def list_examples(tree: Tree, own: FolderSettings, *, is_mask_needed: bool = False) -> Listing:
     """The examples in a folder.
 
     Args:
         tree: the folder.
-        kind: as in `FolderSettings`.
+        own: what the files hold, and what folders mean.
         is_mask_needed: refuse a folder without masks.
 
     Raises:
         ValueError: the folder holds no files of these kinds, or none of the layouts.
     """
-    kinds = None if kind is None else split_kinds(kind)
-    listing = _pairs(tree, is_mask_needed) if kinds in (None, ("image",)) else None
+    kind, kinds = own.kind, None if own.kind is None else split_kinds(own.kind)
+    listing = _pairs(tree, own, is_mask_needed) if kinds in (None, ("image",)) else None
     if listing is None and is_mask_needed:
         expected = f"the folders {IMAGE_FOLDER} and {MASK_FOLDERS[0]} (or {' or '.join(MASK_FOLDERS[1:])})"
         found = ", ".join(tree.folders[""]) or "no folder"
         raise ValueError(f"{tree.root}: for segmentation expected {expected}, found {found}")
     if listing is None:
-        listing = _in_class_folders(tree, kinds)
+        listing = _in_class_folders(tree, own, kinds)
     listing.warnings += tree.warnings()
     if not listing.names:
         kinds = kinds or tuple(ENDINGS)
@@ -140,15 +138,12 @@ def list_examples(tree: Tree, kind: str | None = None, *, is_mask_needed: bool =
     if missing := [each for each in listing.kinds if not any(listing.paths[each])]:
         endings = (*ENDINGS.get(missing[0], ()), *OTHER_ENDINGS.get(missing[0], ()))
         raise ValueError(f"{tree.root}: expected files of {missing[0]} ({', '.join(endings)}), found only others")
-    if TRAIN not in listing.splits:
-        found = ", ".join(SPLITS[number] for number in sorted(set(listing.splits)))
-        raise ValueError(f"{tree.root}: expected files for training, found only {found}")
     return listing
 
 
-def _in_class_folders(tree: Tree, kinds: tuple[str, ...] | None) -> Listing:
+def _in_class_folders(tree: Tree, own: FolderSettings, kinds: tuple[str, ...] | None) -> Listing:
     """Files in class folders, or in none."""
-    parts = _split_folders(tree)
+    parts = _split_folders(tree, choice=own.split_folders)
     places: list[tuple[int, str, str | None]] = []  # split, folder, class
     for split, part in parts.items():
         places += [(split, part, None), *((split, joined(part, name), name) for name in tree.folders[part])]
@@ -177,6 +172,9 @@ def _in_class_folders(tree: Tree, kinds: tuple[str, ...] | None) -> Listing:
         elif group is not None:
             empty.setdefault(split, []).append(place)
     if listing.names:
+        outside = [name for name in tree.folders[""] if name not in parts.values()] if "" not in parts.values() else []
+        if outside:
+            listing.warnings.append(f"folders beside those of the splits are passed over: {example_list(outside)}")
         listing.warnings += [
             f"class folder {place} holds no {what} and is left out" for n in with_groups for place in empty.get(n, ())
         ]
@@ -223,14 +221,14 @@ def _add_examples(
     return [path for path in paths if path not in used]
 
 
-def _pairs(tree: Tree, is_mask_needed: bool) -> Listing | None:
+def _pairs(tree: Tree, own: FolderSettings, is_mask_needed: bool) -> Listing | None:
     """Pictures with masks of the same name, and pictures without; None if the folder has no such layout."""
     parts: dict[int, tuple[str, str]] = {}
     if masks := _mask_folder(tree, ""):
         in_images, in_masks = _split_folders(tree, IMAGE_FOLDER), _split_folders(tree, masks)
         parts = {split: (in_images[split], in_masks[split]) for split in in_images if split in in_masks}
     else:
-        for split, part in _split_folders(tree).items():
+        for split, part in _split_folders(tree, choice=own.split_folders).items():
             if masks := _mask_folder(tree, part):
                 parts[split] = (joined(part, IMAGE_FOLDER), masks)
     listing = Listing(kinds=("image",), paths={"image": []})
@@ -282,7 +280,7 @@ def _targets(
         raise ValueError(f"{root}: for {task} expected the file {LABEL_LIST} beside the files, found none")
     names, number = number_classes(listing.groups)
     if task == "classification" and not names:
-        place = root / next(iter(_split_folders(tree).values()))
+        place = root if len(set(listing.splits)) == 1 else root / listing.names[0].partition("/")[0]
         count = len(listing.names)
         raise ValueError(f"{place}: expected a folder of files per class, found {count} files in no folder")
     labels = np.array([-1 if group is None else number[group] for group in listing.groups])
@@ -297,16 +295,34 @@ def _raws(tree: Tree, listing: Listing) -> dict[str, Column]:
     return dict(files)
 
 
-def _split_folders(tree: Tree, folder: str = "") -> dict[int, str]:
-    """Number of each split -> its folder. All folders must be split folders, because `train` may be a class."""
-    inside = tree.folders.get(folder, [])
-    if inside and all(name.lower() in SPLIT_NAMES for name in inside):
-        splits = {SPLIT_NAMES[name.lower()]: joined(folder, name) for name in inside}
-        if len(splits) < len(inside):
-            raise ValueError(f"{tree.root / folder}: expected one folder per split, got {', '.join(inside)}")
-        if "train" in splits:
-            return {number: splits[split] for number, split in enumerate(SPLITS) if split in splits}
-    return {TRAIN: folder}
+def holds_media(tree: Tree) -> bool:
+    """Whether there are pictures, sounds, clips or meshes."""
+    endings = tuple(f".{ending}" for kind in ("image", "audio", "video", "points") for ending in ENDINGS[kind])
+    return next(tree.below("", endings), None) is not None
+
+
+def _split_folders(tree: Tree, folder: str = "", choice: bool | None = None) -> dict[int, str]:
+    """Number of each split -> its folder; only `train`, if there are no split folders.
+
+    Args:
+        tree: what lies there.
+        folder: where the split folders may lie.
+        choice: as `FolderSettings.split_folders`.
+    """
+    named = [name for name in tree.folders.get(folder, []) if name.lower() in SPLIT_NAMES]
+    others = [name for name in tree.folders.get(folder, []) if name not in named]
+    splits = {SPLIT_NAMES[name.lower()]: joined(folder, name) for name in named}
+    if choice is None and named and others:
+        are_deep = [any(tree.folders[joined(folder, name)] for name in names) for names in (named, others)]
+        if (are_deep[0] and are_deep[1] and len(splits) == 1) or (not are_deep[0] and len(splits) > 1):
+            expected = f"expected true if {', '.join(named)} are splits, false if they are classes like {others[0]}"
+            raise ValueError(f"split_folders: {expected}, in {tree.root / folder}")
+        choice = are_deep[0]
+    if not named or choice is False:
+        return {TRAIN: folder}
+    if len(splits) < len(named):
+        raise ValueError(f"{tree.root / folder}: expected one folder per split, got {', '.join(named)}")
+    return {number: splits[split] for number, split in enumerate(SPLITS) if split in splits}
 
 
 def _mask_folder(tree: Tree, folder: str) -> str | None:

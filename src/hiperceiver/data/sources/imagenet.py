@@ -52,7 +52,7 @@ DEVKIT = ("ILSVRC2012_devkit_t12/data", "data", ".")
 
 NO_CLASS = -1
 
-_CLASS = re.compile(r"n\d{8}")
+CLASS = re.compile(r"n\d{8}")
 
 
 def matches(tree: Tree) -> bool:
@@ -96,7 +96,7 @@ def open_imagenet(tree: Tree, own: NoSettings, options: SourceOptions) -> Source
         ),
         encoders={"image": ImageEncoder(size=(224, 224))},
         options=options,
-        classes=_readable(classes, places),
+        classes=readable_names(classes, places),
         warnings=warnings,
     )
 
@@ -114,7 +114,7 @@ def _find(tree: Tree) -> tuple[str, str, str | None] | None:
 
 
 def _class_names(tree: Tree, part: str) -> list[str]:
-    return [name for name in tree.folders[part] if _CLASS.fullmatch(name)]
+    return [name for name in tree.folders[part] if CLASS.fullmatch(name)]
 
 
 Part = tuple[list[str], list[int]]
@@ -182,7 +182,7 @@ def _pair(line: str, numbered: Sequence[str], path: Path) -> tuple[str, str]:
     if len(words) != 2:
         raise ValueError(f"{path}: expected a picture and its class in each line, got {line!r}")
     picture, name = words
-    return file_stem(picture), name if _CLASS.fullmatch(name) else _at(numbered, name, path, first=0)
+    return file_stem(picture), name if CLASS.fullmatch(name) else _at(numbered, name, path, first=0)
 
 
 def _at(numbered: Sequence[str], number: str, path: Path, *, first: int) -> str:
@@ -195,7 +195,7 @@ def _at(numbered: Sequence[str], number: str, path: Path, *, first: int) -> str:
 
 
 def _checked(name: str, path: Path) -> str:
-    if _CLASS.fullmatch(name) is None:
+    if CLASS.fullmatch(name) is None:
         raise ValueError(f"{path}: expected classes such as n01440764, got {name!r}")
     return name
 
@@ -216,7 +216,7 @@ def _devkit_classes(path: Path) -> list[str]:
         return [by_number[number] for number in range(1, len(by_number) + 1)]
 
 
-def _readable(classes: Sequence[str], places: Sequence[Path]) -> list[str]:
+def readable_names(classes: Sequence[str], places: Sequence[Path]) -> list[str]:
     """The first word for each class where a list has it. Two classes of one word (crane) are told apart by ids."""
     paths = [place / name for place in places for name in NAMES]
     lines = next((read_lines(path) for path in paths if path.exists()), [])

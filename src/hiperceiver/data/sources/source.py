@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from hiperceiver.data.augment import Augmentation, check_augmentations
 from hiperceiver.data.encoded import EncodedRecords
+from hiperceiver.data.encoders.audio import AudioEncoder
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.encoders.normalisation import FITTED_TO
 from hiperceiver.data.example import ExampleDataset
@@ -18,6 +20,8 @@ from hiperceiver.data.members import Members, choose, draw_splits
 from hiperceiver.data.record import SPLITS, TEST, TRAIN, VALIDATION, Records, Table
 from hiperceiver.data.sources.classes import choose_classes
 from hiperceiver.data.sources.kinds import LOOKED_AT, default_encoder
+from hiperceiver.data.sources.lists import example_list
+from hiperceiver.data.streamed import StreamedExamples
 from hiperceiver.modality import Modality
 from hiperceiver.settings.data import ReadSettings, SourceTask, SplitRule
 
@@ -67,6 +71,12 @@ class Source:
     """What must be said where results on this source are shown."""
     warnings: tuple[str, ...] = ()
     """What was odd about the data and did not stop us, each in one line."""
+    layout: str = ""
+    """How its files lie, one of `LAYOUTS`; empty for a built-in set and the hub."""
+    num_leftovers: int = 0
+    """Hidden files and leftovers of systems that were passed over."""
+    counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Split -> class -> number of its examples, for classification; empty for others."""
     members: Members = field(default_factory=Members)
     """Which examples each split has, before any are left out for the task; empty for a stream."""
 
@@ -74,6 +84,55 @@ class Source:
     def modalities(self) -> dict[str, Modality]:
         """Grid and channels per modality, for the model."""
         return {name: encoder.modality for name, encoder in self.encoders.items()}
+
+    def describe(self) -> list[str]:
+        """What was found, for people: layout, splits, classes and modalities. One example of each modality is read."""
+        sizes = [
+            f"{split} {'a stream' if isinstance(part, StreamedExamples) else len(part)}"
+            for split, part in self.splits.items()
+        ]
+        lines = [f"data: {self.name}{f', layout {self.layout}' if self.layout else ''}; {', '.join(sizes)}"]
+        if self.counts:
+            total = {name: sum(each.get(name, 0) for each in self.counts.values()) for name in self.classes}
+            lines.append(f"classes: {len(total)}; {example_list([f'{name} {n}' for name, n in total.items()], 8)}")
+            for split, each in self.counts.items():
+                if lacking := [name for name in self.classes if not each.get(name)]:
+                    lines.append(f"{split} has no example of {example_list(lacking, 5)}")
+        elif self.classes:
+            lines.append(f"{'values' if self.task == 'regression' else 'classes'}: {example_list(self.classes, 8)}")
+        first = next(iter(self.splits.values()))
+        records = first.records if isinstance(first, EncodedRecords) else None
+        for modality, encoder in self.encoders.items():
+            grid = " x ".join(str(n) for n in (*encoder.modality.grid, encoder.modality.channels))
+            rate = f" at {encoder.rate} Hz" if isinstance(encoder, AudioEncoder) else ""
+            raws = () if records is None else EncodedRecords(records=records, encoders={}).raws(modality, 16)
+            lines.append(f"{modality}: {encoder.kind}, tokens {grid}{rate}{_first_value(encoder, raws)}")
+        if self.num_leftovers:
+            lines.append(f"passed over: {self.num_leftovers} hidden files and folders or leftovers of systems")
+        return lines
+
+
+_AXES = {
+    "image": "rows x columns x channels",
+    "video": "frames x rows x columns x channels",
+    "audio": "samples x channels",
+    "series": "steps x channels",
+    "points": "points x (x, y, z, features)",
+    "volume": "depth x rows x columns x channels",
+    "vector": "positions x features",
+    "bytes": "bytes",
+}
+
+
+def _first_value(encoder: Encoder, raws: Iterable[Any]) -> str:
+    """Shape, axes and range of the first value that can be read."""
+    for raw in raws:
+        with contextlib.suppress(ValueError):
+            value = encoder.read(raw)
+            low, high = (f"{float(bound):.4g}" for bound in (np.nanmin(value), np.nanmax(value)))
+            shape = " x ".join(map(str, value.shape))
+            return f"; the first is {shape} ({_AXES.get(encoder.kind, 'values')}), {low} to {high}"
+    return ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,21 +198,28 @@ def make_source(
     """
     found = list(warnings)
     seed = split_seed if options.split_seed is None else options.split_seed
-    if not (table.splits[table.rows] == TRAIN).any():
-        raise ValueError(f"{name}: expected examples for training, found none that can be used")
-    chosen = choose_encoders(name, encoders, table.split(TRAIN), options)
-    table = _with_targets(table, options, found)
+    if not len(table):
+        raise ValueError(f"{name}: expected examples, found none that can be used")
+    first = int(table.splits[table.rows].min())  # training, if there is some
+    chosen = choose_encoders(name, encoders, table.split(first), options)
+    table = _with_targets(name, table, options, found)
     table = _with_drawn_splits(table, seed, options.split_rule, found)
     keys = {SPLITS[number]: np.sort(table.split(number).row_keys) for number in np.unique(table.splits[table.rows])}
     classes, table = _choose_classes(name, classes, table, options.classes or class_names, options)
     if options.task == "classification":
-        table = _labelled(name, table, classes, found)
+        table = _labelled(name, table, classes, options, found)
     splits = {SPLITS[number]: part for number in range(len(SPLITS)) if len(part := table.split(number))}
-    if options.max_train_examples is not None:
+    counts = {}
+    if options.task == "classification":
+        counts = {
+            split: dict(zip(classes, np.bincount(part.cells("label"), minlength=len(classes)).tolist(), strict=True))
+            for split, part in splits.items()
+        }
+    if options.max_train_examples is not None and "train" in splits:
         chosen_rows = choose(splits["train"].row_keys, seed, count=options.max_train_examples)
         splits["train"] = splits["train"].take(chosen_rows)
     targets = tuple(labels or ()) if options.task == "joint" else TARGETS[options.task]
-    chosen = fit_encoders(chosen, splits["train"], options, found)
+    chosen = fit_encoders(chosen, next(iter(splits.values())), options, found)
     datasets: dict[str, ExampleDataset] = {
         split: EncodedRecords(
             records=part,
@@ -175,6 +241,7 @@ def make_source(
         labels={label: tuple(names) for label, names in (labels or {}).items()} if options.task == "joint" else {},
         note=note if options.task != "none" else "",
         warnings=tuple(found),
+        counts=counts,
         members=Members(splits=keys, rule=options.split_rule),
     )
     if floor is None or options.task == "none":
@@ -286,15 +353,15 @@ def fit_encoders(
 def _with_drawn_splits(table: Table, seed: int, rule: SplitRule, warnings: list[str]) -> Table:
     """The table with validation, and test, drawn out of training where it has none."""
     is_there = np.bincount(table.splits[table.rows], minlength=len(SPLITS)) > 0
-    if not is_there[VALIDATION]:
+    if is_there[TRAIN] and not is_there[VALIDATION]:
         table = draw_splits(table, seed, is_test_drawn=not is_there[TEST], rule=rule)
         is_there = np.bincount(table.splits[table.rows], minlength=len(SPLITS)) > 0
-    if missing := [SPLITS[number] for number in (VALIDATION, TEST) if not is_there[number]]:
+    if missing := [SPLITS[number] for number in range(len(SPLITS)) if not is_there[number]]:
         warnings.append(f"there is no split for {' and '.join(missing)}")
     return table
 
 
-def _with_targets(table: Table, options: SourceOptions, warnings: list[str]) -> Table:
+def _with_targets(name: str, table: Table, options: SourceOptions, warnings: list[str]) -> Table:
     """The rows that have the task's target; without a task, those of training that have none come last."""
     if table.only_trains is None:
         return table
@@ -310,6 +377,8 @@ def _with_targets(table: Table, options: SourceOptions, warnings: list[str]) -> 
                 f"{len(rows)} of {count} files of {split} have no {target} and are left out, "
                 f"for example {table[int(rows[0])].name}"
             )
+    if is_without.all():
+        raise ValueError(f"{name}: expected examples with {target}, found none")
     return table.take(~is_without)
 
 
@@ -318,7 +387,11 @@ def _choose_classes(
 ) -> tuple[tuple[str, ...], Table]:
     """The classes of the task, and the table with their numbers."""
     if options.task in ("classification", "multilabel"):
-        return choose_classes(name, classes, table, given)
+        return choose_classes(name, classes, table, given, options)
+    if options.only_classes or options.leave_out_classes:
+        if options.task != "none" or not classes:
+            raise ValueError(f"only_classes, leave_out_classes: the source {name!r} has no classes for {options.task}")
+        return (), choose_classes(name, classes, table, (), options)[1]
     has = classes if options.task == "segmentation" else ()
     if options.classes and options.classes != tuple(has):
         got = ", ".join(options.classes)
@@ -326,11 +399,11 @@ def _choose_classes(
     return tuple(classes), table
 
 
-def _labelled(name: str, table: Table, classes: Sequence[str], warnings: list[str]) -> Table:
+def _labelled(name: str, table: Table, classes: Sequence[str], options: SourceOptions, warnings: list[str]) -> Table:
     """The rows that have a label, and what is odd about the classes."""
     numbers, splits = table.cells("label"), table.splits[table.rows]
-    present = np.unique(numbers[(splits == TRAIN) & (numbers >= 0)])
-    if len(present) < 2:
+    present = np.unique(numbers[(splits == splits.min(initial=TEST)) & (numbers >= 0)])
+    if len(present) < 2 and options.encoders is None:
         found = f"only {classes[present[0]]!r}" if len(present) else "none"
         raise ValueError(f"{name}: expected at least two classes with training examples, found {found}")
     if absent := [each for number, each in enumerate(classes) if number not in present]:

@@ -83,14 +83,15 @@ def _open(
     warnings: list[str],
 ) -> Source:
     tables = named_splits(name, found, warnings)
-    features = _features(name, tables["train"])
+    first = tables.get("train", next(iter(tables.values())))
+    features = _features(name, first)
     chosen = find_columns(features, own, options.task)
     reader, names, label_names = _reader(
         chosen, features, None if own.stream else tables, options, None if folder is None else str(folder)
     )
     used = {*chosen.modalities.values(), *chosen.values, *chosen.labels.values()}
     used |= {column for column in (reader.label and reader.label.column, chosen.mask) if column}
-    strata = None if own.stream or "validation" in tables else _strata(chosen.strata, features, tables["train"])
+    strata = None if own.stream or "validation" in tables else _strata(chosen.strata, features, first)
     id_column = find_id_column(features)
     whole = [undecoded(tables[split], features) for split in SPLITS if split in tables]
     keys = None if own.stream else row_keys(whole, features, id_column)
@@ -112,7 +113,7 @@ def _open(
     assert keys is not None
     table = _as_table({split: tables[split] for split in SPLITS if split in tables}, reader, keys, strata, warnings)
     if options.task == "segmentation" and len(table):
-        names = mask_classes(table.split(TRAIN), options.classes, folder, warnings)
+        names = mask_classes(table.split(int(table.splits.min())), options.classes, folder, warnings)
     return make_source(
         name=name,
         table=table,
@@ -197,7 +198,7 @@ def _as_table(
                 is_used &= splits != number
     known = np.zeros(len(rows), dtype=np.int64)
     if strata is not None:
-        known[splits == TRAIN] = strata
+        known[splits == splits.min()] = strata
     table = Table(
         names=_Cells(rows, reader, "name"),
         raws={modality: _Cells(rows, reader, "raw", modality) for modality in reader.columns.modalities},
@@ -368,7 +369,7 @@ def named_splits(source: str, tables: dict[str, Any], warnings: list[str]) -> di
         if ours is None or ours in named:
             continue
         named[ours] = table
-    if "train" not in named:
+    if not named:
         if len(tables) != 1:
             raise ValueError(f"{source}: expected a split named train, got {', '.join(map(str, tables))}")
         return {"train": next(iter(tables.values()))}

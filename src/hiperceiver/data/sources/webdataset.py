@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from hiperceiver.data.record import TRAIN, Column, Table
+from hiperceiver.data.record import Column, Table
 from hiperceiver.data.sources.classes import Labels, number_classes, read_class_names
 from hiperceiver.data.sources.kinds import ENDINGS, KINDS, OTHER_ENDINGS, ending_of
 from hiperceiver.data.sources.source import Source, SourceOptions, make_source
@@ -67,10 +67,10 @@ def open_webdataset(tree: Tree, own: WebDatasetSettings, options: SourceOptions)
     for split, shards in _shards(tree, warnings).items():
         samples += _samples(root, shards, warnings)
         splits += [split] * (len(samples) - len(splits))
-    if TRAIN not in splits:
+    if not samples:
         why = f" ({warnings[-1]})" if warnings else ""
         raise ValueError(f"{root}: expected examples for training, found none{why}")
-    train = [sample for sample, split in zip(samples, splits, strict=True) if split == TRAIN]
+    train = [sample for sample, split in zip(samples, splits, strict=True) if split == min(splits)]
     signals = _signals(root, train, own.columns)
     targets, names = _targets(root, samples, own, options.task)
     return make_source(

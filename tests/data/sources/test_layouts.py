@@ -1,0 +1,159 @@
+"""Folders as people have them: what is taken for what, what is passed over, and what is refused."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hiperceiver.data.sources import find_source, open_source
+from hiperceiver.data.sources.tree import Tree
+
+from ..pictures import jpeg, write
+from ..signals import tar
+from .reading import counts, labels
+
+RED, GREEN = (220, 30, 30), (30, 200, 30)
+FISH, SALAMANDER = "n01443537", "n01629819"
+
+
+def class_folders(root: Path, count: int = 6, names: tuple[str, ...] = ("a", "b")) -> Path:
+    for name in names:
+        for number in range(count):
+            write(root / name / f"{number}.jpg", jpeg(RED if name == names[0] else GREEN))
+    return root
+
+
+def opened(folder: Path, **settings: Any) -> Any:
+    return open_source(folder, **{"task": "classification", "size": 8, **settings})
+
+
+def refused(message: str, folder: Path, **settings: Any) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        opened(folder, **settings)
+    assert "\n" not in str(caught.value)
+
+
+def tiny(root: Path) -> Path:
+    for name in (FISH, SALAMANDER):
+        for number in range(10):
+            write(root / "train" / name / "images" / f"{name}_{number}.JPEG", jpeg())
+        write(root / "train" / name / f"{name}_boxes.txt", b"boxes")
+    for number in range(4):
+        write(root / "val" / "images" / f"val_{number}.JPEG", jpeg())
+        write(root / "test" / "images" / f"test_{number}.JPEG", jpeg())
+    lines = [f"val_{number}.JPEG\t{(FISH, SALAMANDER)[number % 2]}\t0\t0\t9\t9" for number in range(4)]
+    write(root / "val" / "val_annotations.txt", "\n".join(lines).encode())
+    write(root / "wnids.txt", f"{SALAMANDER}\n{FISH}\n".encode())
+    write(root / "words.txt", f"{FISH}\tgoldfish, Carassius auratus\n{SALAMANDER}\tsalamander\n".encode())
+    return root
+
+
+@pytest.mark.parametrize("inside", [".", "tiny-imagenet-200"])
+def test_tiny_imagenet(tmp_path: Path, inside: str) -> None:
+    tiny(tmp_path / inside)
+    assert find_source(tmp_path).layout == "tinyimagenet"
+    source = opened(tmp_path)
+    assert source.classes == ("goldfish", "salamander")
+    found = counts(source)
+    assert (found["train"] + found["validation"], found["test"]) == (20, 4)
+    assert list(labels(source, "test").values()) == ["goldfish", "salamander"] * 2
+    assert source.warnings == ("4 pictures of test have no labels and are passed over",)
+    assert open_source(tmp_path).modalities["image"].grid == (64, 64)
+    (tmp_path / inside / "val" / "images" / "val_2.JPEG").unlink()
+    assert "1 listed pictures of val are not there: val_2.JPEG" in opened(tmp_path).warnings
+    write(tmp_path / inside / "val" / "val_annotations.txt", b"val_0.JPEG\n")
+    refused("val_annotations.txt: expected a picture and its class in each line, got 'val_0.JPEG'", tmp_path)
+
+
+def test_a_class_that_test_does_not_have(tmp_path: Path) -> None:
+    """As in the folder of IMDB."""
+    for split, names in {"train": ("neg", "pos", "unsup"), "test": ("neg", "pos")}.items():
+        for name in names:
+            for number in range(12):
+                write(tmp_path / split / name / f"{number}_1.txt", f"a text of {name} {number}".encode())
+    source = open_source(tmp_path, task="classification")
+    assert source.classes == ("neg", "pos", "unsup")
+    assert "test has no example of unsup" in source.describe()
+    for settings in ({"leave_out_classes": ["unsup"]}, {"only_classes": ["neg", "pos"]}):
+        chosen = open_source(tmp_path, task="classification", **settings)
+        assert chosen.classes == ("neg", "pos")
+        assert sum(counts(chosen).values()) == 48
+        plain = open_source(tmp_path, **settings)
+        assert counts(plain) == counts(chosen)
+    model = open_source(tmp_path, task="classification", classes=["pos", "neg"], leave_out_classes=["unsup"])
+    assert model.classes == ("pos", "neg")
+    with pytest.raises(ValueError, match="classes: expected only pos, neg, found unsup in .*leave_out_classes"):
+        open_source(tmp_path, task="classification", classes=["pos", "neg"])
+    with pytest.raises(ValueError, match="only_classes: expected some of neg, pos, unsup, got 'good'"):
+        open_source(tmp_path, task="classification", only_classes=["good"])
+
+
+def test_splits_beside_a_stranger(tmp_path: Path) -> None:
+    for part in ("train", "test", "unlabeled"):
+        class_folders(tmp_path / "stranger" / part)
+    source = opened(tmp_path / "stranger")
+    assert source.classes == ("a", "b")
+    assert counts(source)["test"] == 12
+    assert "folders beside those of the splits are passed over: unlabeled" in source.warnings
+    assert opened(tmp_path / "stranger", split_folders=False).classes == ("test", "train", "unlabeled")
+
+
+def test_only_a_test_split(tmp_path: Path) -> None:
+    class_folders(tmp_path / "alone" / "test")
+    encoders = opened(class_folders(tmp_path / "train")).encoders
+    source = open_source(tmp_path / "alone", task="classification", encoders=encoders, classes=["b", "a"])
+    assert (counts(source), source.classes) == ({"test": 12}, ("b", "a"))
+
+
+def test_two_readings_are_refused_with_the_option_that_decides(tmp_path: Path) -> None:
+    for part in ("train", "test", "bus"):
+        for number in range(4):
+            write(tmp_path / "flat" / part / f"{number}.jpg", jpeg())
+    refused(
+        "split_folders: expected true if test, train are splits, false if they are classes like bus", tmp_path / "flat"
+    )
+    assert opened(tmp_path / "flat", split_folders=False).classes == ("bus", "test", "train")
+    assert counts(open_source(tmp_path / "flat", size=8, split_folders=True))["test"] == 4
+    class_folders(tmp_path / "both")
+    tar(tmp_path / "both" / "old.tar", {"1.jpg": jpeg()})
+    refused("layout: .* fits webdataset, folder, expected one of them to be chosen", tmp_path / "both")
+    assert opened(tmp_path / "both", layout="folder").classes == ("a", "b")
+
+
+def test_leftovers_of_systems_are_passed_over(tmp_path: Path) -> None:
+    class_folders(tmp_path)
+    for path in ("@eaDir/bar/x.jpg", "a/@eaDir/0.jpg/SYNOPHOTO_THUMB_M.jpg", "$RECYCLE.BIN/x.jpg", "a/.DS_Store"):
+        write(tmp_path / path, jpeg())
+    source = opened(tmp_path)
+    assert (source.classes, sum(counts(source).values())) == (("a", "b"), 12)
+    assert "passed over: 4 hidden files and folders or leftovers of systems" in source.describe()
+
+
+def test_what_was_found_is_described(tmp_path: Path) -> None:
+    source = opened(class_folders(tmp_path, names=("cat", "dog")), split_rule="rows")
+    assert source.describe() == [
+        f"data: {tmp_path}, layout folder; train 8, validation 2, test 2",
+        "classes: 2; cat 6, dog 6",
+        "image: image, tokens 8 x 8 x 3; the first is 8 x 8 x 3 (rows x columns x channels), 24 to 226",
+    ]
+
+
+def test_a_folder_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class_folders(tmp_path)
+    scanned: list[str] = []
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: scanned.append(str(path)) or scandir(path))
+    open_source(tmp_path, size=8, encoder_settings={"image": {"mean": [0, 0, 0], "std": [1, 1, 1]}})
+    assert sorted(scanned) == sorted(map(str, (tmp_path, tmp_path / "a", tmp_path / "b")))
+
+
+def test_listing_takes_time_linear_in_the_files(tmp_path: Path) -> None:
+    for folder in range(20):
+        (tmp_path / str(folder)).mkdir()
+        for number in range(500):
+            (tmp_path / str(folder) / f"{number}.jpg").touch()
+    start = time.perf_counter()
+    assert len(list(Tree(tmp_path).below())) == 10_000
+    assert time.perf_counter() - start < 2
