@@ -105,7 +105,7 @@ class EncodedRecords:
 
 
 def _bad(record: Record | None, reason: str, *, default_name: str) -> BadExample:
-    """A bad example whose name is said once: faults begin with the path of what they found."""
+    """A bad example; the path at the beginning of the reason is dropped, for the name has it."""
     if record is None:  # it could not be made, and its fault says which it is
         name, colon, rest = reason.partition(": ")
         return BadExample(name, rest) if colon else BadExample(default_name, reason)

@@ -257,7 +257,7 @@ def to_floats(samples: np.ndarray) -> np.ndarray:
 
 
 class _Fault(ValueError):
-    """What we found wrong ourselves."""
+    """A fault found before decoding."""
 
 
 def _named(source: RawFile, reason: str) -> str:
@@ -304,7 +304,7 @@ def _opened(media: Media) -> Iterator[Any]:
         raise
     except OSError as error:
         raise ValueError(_named(source, (error.strerror or "cannot be read").lower())) from None
-    except Exception as error:  # strangers' bytes find every way to fail
+    except Exception as error:  # decoders raise many kinds on malformed files
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(_named(source, f"cannot be decoded: {reason}")) from error
 

@@ -1,4 +1,4 @@
-"""Augmentations: random changes of training examples that keep their meaning. None is on unless it is asked for.
+"""Augmentations: random changes of training examples that keep their meaning. None is on by default.
 
 Those that choose a part, and those of signals and points, change what was decoded; the others what lies on the grid.
 `AUGMENTATIONS` names them all.
@@ -76,7 +76,7 @@ def check_augmentations(augmentations: Iterable[Augmentation], kinds: Mapping[st
     """Refuse an augmentation that would change nothing.
 
     Args:
-        augmentations: those that are asked for.
+        augmentations: those that are on.
         kinds: the encoder's kind of each modality of the data, or `mask`.
 
     Raises:
@@ -87,10 +87,10 @@ def check_augmentations(augmentations: Iterable[Augmentation], kinds: Mapping[st
     ValueError: noise: expected a modality of kind audio or series, got photo (image)
     """
     inputs = {name: kind for name, kind in kinds.items() if kind != MASK}
-    came = ", ".join(f"{name} ({kind})" for name, kind in inputs.items()) or "none"
+    found = ", ".join(f"{name} ({kind})" for name, kind in inputs.items()) or "none"
     names = {augmentation: name for name, augmentation in AUGMENTATIONS.items()}
     for augmentation in augmentations:
         if sum(kind in augmentation.kinds for kind in inputs.values()) < augmentation.fewest:
             needed = "a modality" if augmentation.fewest == 1 else f"{augmentation.fewest} modalities"
             choices = " or ".join(kind for kind in augmentation.kinds if kind != MASK)
-            raise ValueError(f"{names[type(augmentation)]}: expected {needed} of kind {choices}, got {came}")
+            raise ValueError(f"{names[type(augmentation)]}: expected {needed} of kind {choices}, got {found}")

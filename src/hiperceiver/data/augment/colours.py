@@ -104,7 +104,7 @@ def _to_frames(value: np.ndarray) -> Tensor:
 
 
 def _from_frames(frames: Tensor, like: np.ndarray) -> np.ndarray:
-    """The inverse of `_to_frames`, with the shape and type of the value that came."""
+    """The inverse of `_to_frames`, with the shape and type of the given value."""
     pixels = np.moveaxis(frames.numpy(), 1, -1)
     if like.dtype == np.uint8:
         pixels = np.rint(pixels * 255)

@@ -50,7 +50,7 @@ def faults_of(raw: object, *, is_path: bool | None = None) -> Iterator[None]:
             yield
     except MemoryError:
         raise
-    except Exception as error:  # decoders of strangers' bytes raise many kinds
+    except Exception as error:  # decoders raise many kinds on malformed files
         reason = " ".join(str(error).split()) or type(error).__name__
         reason = reason if type(error) is ValueError else f"cannot be decoded: {reason}"
         path = f"{os.fspath(raw)}: " if is_path else ""  # type: ignore[arg-type]
@@ -251,7 +251,7 @@ def _from_lists(lists: Sequence[Any]) -> np.ndarray:
 
 
 def _from_bytes(content: bytes, ending: str, array_name: str) -> np.ndarray:
-    """An array from a file's bytes; what they are is seen from the path's ending or else from how they begin."""
+    """An array from a file's bytes; of a kind given by the path's ending or its first bytes."""
     if not content:
         raise ValueError("is empty (0 bytes)")
     is_npz = content.startswith(_NPZ) or ending == ".npz"

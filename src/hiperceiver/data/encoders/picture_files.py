@@ -201,13 +201,13 @@ def one_line_faults(raw: RawImage) -> Iterator[None]:
             raise fault_of(raw, f"has more than {limit} million pixels (PIL.Image.MAX_IMAGE_PIXELS)") from None
         except MemoryError:
             raise
-        except Exception as error:  # decoders of strangers' bytes raise many kinds: OSError, SyntaxError, struct.error
+        except Exception as error:  # decoders raise many kinds on malformed files
             reason = " ".join(str(error).split()) or type(error).__name__
             raise fault_of(raw, f"cannot be decoded: {reason}") from error
 
 
 class _Fault(ValueError):
-    """What we found wrong ourselves, before a decoder was asked."""
+    """A fault found before decoding."""
 
 
 def _is_deep_grey(picture: Image.Image) -> bool:
