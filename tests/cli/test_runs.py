@@ -172,7 +172,7 @@ def test_interrupted_saves_and_says_how_to_go_on(pictures: Path, hip: Hip, tmp_p
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--resume"], "--resume: expected --out beside it, the folder of the run to go on with"),
+        (["--resume"], "--resume: expected --out too, the folder of the run to go on with"),
         (["--resume", "--out", "nowhere"], "--out: nowhere has no checkpoints/last.ckpt to resume from"),
     ],
 )

@@ -89,7 +89,7 @@ def test_fourier_features_are_the_direct_ones(grid: tuple[int, ...], bands: int,
     features = direct_fourier_features(grid, bands, resolution or grid)
     assert features.shape == (math.prod(grid), len(grid) * (2 * bands + 1))
     weight = positions.projection.weight
-    scale = largest_phase(resolution or grid) * weight.abs().max()
+    scale = largest_phase(resolution or grid) * weight.abs().max().item()
     assert_close(positions(), features @ weight.T, terms=weight.shape[1], scale=scale)
 
 

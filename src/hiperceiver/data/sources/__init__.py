@@ -177,7 +177,9 @@ def find_layout(tree: Tree, *, are_columns_named: bool = False) -> str:
     if are_columns_named and tables.table_files(tree, are_columns_named=True):
         return "table"
     fitting = [name for name, each in LAYOUTS.items() if each.matches(tree)]
-    if len(fitting) > 2 or (fitting[0] == "webdataset" and folder.holds_media(tree)):  # `folder` fits always
+    # Any folder is one of files, and the lists of a published layout are tables.
+    others = [name for name in fitting[1:] if name != "folder" and (name != "table" or fitting[0] == "webdataset")]
+    if others or (fitting[0] == "webdataset" and folder.holds_media(tree)):
         raise ValueError(f"layout: {tree.root} fits {', '.join(fitting)}, expected one of them to be chosen")
     return fitting[0]
 

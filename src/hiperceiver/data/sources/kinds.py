@@ -13,7 +13,8 @@ from hiperceiver.data.encoders.encoder import Encoder
 KINDS = tuple(kind for kind, encoder in ENCODERS.items() if encoder.suffixes or encoder.other_suffixes)
 """The kinds of encoders that read files."""
 
-ENDINGS = {kind: ENCODERS[kind].suffixes for kind in KINDS if ENCODERS[kind].suffixes}
+_FIRST = sorted(KINDS, key=lambda kind: kind == "image")  # the first kind wins: a GIF is a clip
+ENDINGS = {kind: ENCODERS[kind].suffixes for kind in _FIRST if ENCODERS[kind].suffixes}
 """Kind -> endings of its files. A GIF is a clip unless most of the files are pictures."""
 OTHER_ENDINGS = {
     kind: ENCODERS[kind].other_suffixes
@@ -37,7 +38,7 @@ def kind_of(name: str, *, among: Sequence[str] | None = None) -> str | None:
     ('image', 'series', 'volume', None)
     """
     ending = ending_of(name)
-    for kind in KINDS if among is None else among:
+    for kind in ENDINGS if among is None else among:
         if ending in ENDINGS.get(kind, ()):
             return kind
     for kind in among or ():
