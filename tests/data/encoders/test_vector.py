@@ -45,14 +45,14 @@ def test_decode_is_the_inverse(positions: int, features: int, split: int, data: 
         split=split,
         positions=positions,
         mean=data.draw(st.tuples(*[st.floats(-100, 100)] * features)),
-        std=data.draw(st.tuples(*[st.floats(0.1, 100)] * features)),
+        std=data.draw(st.tuples(*[st.floats(0.2, 100)] * features)),
     )
     assert encoder_from_dict(json.loads(json.dumps(encoder.to_dict()))) == encoder
     shape = (data.draw(st.integers(1, positions)), features)
     vectors = data.draw(arrays_of.arrays(np.float32, shape, elements=st.floats(-1e3, 1e3, width=32)))
     tokens, is_padding = encoder.encode(vectors)
     assert tokens.shape == (positions * split, channels)
-    scale = float(np.abs(vectors).max()) + max(map(abs, encoder.mean))
+    scale = max(1e-30, float(np.abs(vectors).max()) + max(map(abs, encoder.mean)))  # next to nothing underflows
     assert_close(encoder.to_value(tokens, is_padding), vectors, terms=4, scale=scale)
     assert encoder.to_value(tokens).shape == (positions, features)
 
