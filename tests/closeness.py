@@ -133,8 +133,11 @@ def assert_within(actual: Any, expected: Any, allowed: Any) -> None:
     """
     found, wanted = _precise(actual), _precise(expected)
     assert wanted.ndim == 0 or found.shape == wanted.shape, f"shape {tuple(found.shape)}, not {tuple(wanted.shape)}"
-    excess = (found - wanted).abs() - _precise(allowed)
-    assert (excess <= 0).all(), f"{int((~(excess <= 0)).sum())} of {excess.numel()} differ by more than {allowed}"
+    gaps = (found - wanted).abs()
+    far = ~(gaps <= _precise(allowed))
+    assert not far.any(), (
+        f"{int(far.sum())} of {far.numel()} differ by more than {allowed}, up to {gaps[far].max():.3g}"
+    )
 
 
 def assert_digits_close(actual: Any, expected: Any, *, scale: Any = None, digits: int = 6) -> None:
