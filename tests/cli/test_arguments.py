@@ -244,6 +244,8 @@ def test_settings_or_a_flag() -> None:
         (["--more", "3"], '--more: expected a mapping such as {"name": value}, got 3'),
         (["--read.left.size", "0"], "--read.left.size: expected a whole number >= 1, got 0"),
         (["--read.left.rates", "1"], "--read.left.rates is not an option of hip test; did you mean --read.sound.rate?"),
+        (["--sizes", "1"], "--sizes is not an option of hip test; did you mean --steps?"),
+        (["--size", "1"], "--size is not an option of hip test; did you mean --read.picture.size?"),
         (["--read.sound.size", "3"], "--read.sound.size: not a setting of sound; picture has it"),
         (["--learned", '{"sizes": 3}'], "--learned.sizes: not a setting of sound, picture; did you mean size?"),
         (["--learned", '{"size": "big"}'], "--learned.size: expected a whole number >= 1, got 'big'"),

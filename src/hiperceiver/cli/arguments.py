@@ -149,7 +149,10 @@ def _sort(settings: type[Settings], rest: list[str], program: str) -> tuple[dict
             option = options.get(name)
             if not hints or not token.startswith("--") or (option is not None and option.is_positional):
                 known = [each.spelled for each in options.values()] + [f"--{each.split()[0]}" for each in OWN]
+                inside = [each.spelled for full, each in options.items() if full.endswith(f".{name}")]
                 hint = did_you_mean(spelled(name.lstrip("_")), known)
+                if inside:
+                    hint = f"; did you mean {inside[0]}?"
                 raise UserError(f"{token} is not an option of {program}{hint}")
             if not equals and hints == [bool]:
                 text = rest.pop(0) if rest and rest[0].lower() in _BOOLEANS else "true"
