@@ -118,6 +118,41 @@ def assert_close(
         assert_close(one, other, terms=terms, scale=scale, dtype=dtype, equal_nan=equal_nan, name=label)
 
 
+def assert_equal(actual: Any, expected: Any, *, equal_nan: bool = False) -> None:
+    """Assert that tensors, or lists and mappings of them, hold the same numbers to the bit in the same precision."""
+    assert_close(actual, expected, scale=0, equal_nan=equal_nan)
+
+
+def assert_within(actual: Any, expected: Any, allowed: Any) -> None:
+    """Assert that numbers are those expected but for something larger than rounding: a codec's loss, a filter, chance.
+
+    Args:
+        actual: tensor, array, number or list of them.
+        expected: the same; one number stands for all.
+        allowed: the largest distance, for all or for each.
+    """
+    found, wanted = _precise(actual), _precise(expected)
+    assert wanted.ndim == 0 or found.shape == wanted.shape, f"shape {tuple(found.shape)}, not {tuple(wanted.shape)}"
+    gaps = (found - wanted).abs()
+    far = ~(gaps <= _precise(allowed))
+    assert not far.any(), (
+        f"{int(far.sum())} of {far.numel()} differ by more than {allowed}, up to {gaps[far].max():.3g}"
+    )
+
+
+def assert_digits_close(actual: Any, expected: Any, *, scale: Any = None, digits: int = 6) -> None:
+    """Assert that numbers measured in single-precision data and rounded to some digits are those expected.
+
+    Args:
+        actual: see `assert_within`.
+        expected: see `assert_within`.
+        scale: the size of the numbers that were rounded, for all or for each; None: that of what is expected.
+        digits: how many are kept: a number that begins with 1 loses half a unit of the last.
+    """
+    size = _precise(expected if scale is None else scale).abs()
+    assert_within(actual, expected, size * 5 * 10.0**-digits + SAFETY * torch.finfo(torch.float32).eps * size)
+
+
 def assert_gradients_close(
     found: Mapping[str, Tensor],
     expected: Mapping[str, Tensor],

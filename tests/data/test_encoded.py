@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from closeness import assert_equal
 
 from hiperceiver.data.augment import augmentations_from_settings
 from hiperceiver.data.encoded import EncodedRecords, encode_record
@@ -61,7 +62,7 @@ def test_targets_are_tensors_of_the_kind_that_batches_hold(name: str, given: Any
     found = read(record(**{name: given}), name, num_classes=3).targets
     assert list(found) == [name]
     assert found[name].dtype == expected.dtype
-    torch.testing.assert_close(found[name], expected, equal_nan=True)
+    assert_equal(found[name], expected, equal_nan=True)
 
 
 def test_targets_that_are_not_asked_for_are_not_looked_at() -> None:

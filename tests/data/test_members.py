@@ -10,6 +10,7 @@ from typing import Any
 import datasets
 import numpy as np
 import pytest
+from closeness import assert_within
 
 from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.members import (
@@ -57,9 +58,9 @@ def names(source: Source) -> dict[str, set[str]]:
 
 def test_shares_are_right_on_average() -> None:
     splits = draw_splits(table([n % 5 for n in range(20_000)]), 0, is_test_drawn=True).splits
-    np.testing.assert_allclose(np.bincount(splits) / len(splits), [0.7, 0.1, 0.2], atol=0.01)
+    assert_within(np.bincount(splits) / len(splits), [0.7, 0.1, 0.2], 0.01)
     without_test = draw_splits(table([0] * 20_000), 0, is_test_drawn=False).splits
-    np.testing.assert_allclose(np.bincount(without_test) / len(without_test), [0.9, 0.1], atol=0.01)
+    assert_within(np.bincount(without_test) / len(without_test), [0.9, 0.1], 0.01)
 
 
 @pytest.mark.parametrize("is_test_drawn", [True, False])

@@ -2,6 +2,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from closeness import assert_close, is_close
 from matplotlib.colors import to_hex
 
 from hiperceiver.plots import style
@@ -34,7 +35,7 @@ def test_one_cloud_lies_in_a_row_at_one_scale() -> None:
     for ax in figure.axes:
         room: Any = ax
         sides = [np.ptp(room.get_xlim()), np.ptp(room.get_ylim()), np.ptp(room.get_zlim())]
-        np.testing.assert_allclose(sides, sides[0])
+        assert_close(sides, sides[0])
         assert (room.get_xlabel(), room.get_ylabel(), room.get_zlabel()) == ("x", "y", "z")
 
 
@@ -42,9 +43,9 @@ def test_features_are_colours() -> None:
     cloud = np.concatenate([CLOUD, np.zeros((200, 3))], axis=1)
     cloud[0, 3:] = 2.0
     (dots,) = draw_points([cloud], [cloud], [HIDDEN]).axes[0].collections
-    np.testing.assert_allclose(dots.get_facecolor()[:2, :3], [[1, 1, 1], [0, 0, 0]])
+    assert_close(dots.get_facecolor()[:2, :3], [[1, 1, 1], [0, 0, 0]])
     shades = draw_points([cloud[:, :4]], [cloud[:, :4]], [HIDDEN]).axes[0].collections[0].get_facecolor()
-    assert not np.allclose(shades[0], shades[1])
+    assert not is_close(shades[0], shades[1]).all()
 
 
 def test_what_was_made_far_away_is_told_not_drawn() -> None:

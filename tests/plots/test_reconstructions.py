@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from closeness import assert_close
 from matplotlib.figure import Figure
 
 from hiperceiver.plots import style
@@ -34,8 +35,8 @@ def test_hidden_pixels_are_grey_and_visible_ones_are_the_input(pictures: np.ndar
     for example in range(3):
         seen = painted["masked", example]
         assert np.all(seen[is_masked[example]] == style.HIDDEN_GREY)
-        np.testing.assert_allclose(seen[~is_masked[example]], pictures[example][~is_masked[example]] / 255, atol=1e-6)
-        np.testing.assert_allclose(painted["input", example], pictures[example] / 255, atol=1e-6)
+        assert_close(seen[~is_masked[example]], pictures[example][~is_masked[example]] / 255, dtype=torch.float32)
+        assert_close(painted["input", example], pictures[example] / 255, dtype=torch.float32)
 
 
 def test_output_is_the_reconstruction_only_where_it_was_hidden(pictures: np.ndarray, is_masked: np.ndarray) -> None:
@@ -43,14 +44,14 @@ def test_output_is_the_reconstruction_only_where_it_was_hidden(pictures: np.ndar
     expected = pasted(pictures, pictures // 2, is_masked)
     assert (expected[is_masked] == (pictures // 2)[is_masked]).all()
     assert (expected[~is_masked] == pictures[~is_masked]).all()
-    np.testing.assert_allclose(painted["output", 1], expected[1] / 255, atol=1e-6)
+    assert_close(painted["output", 1], expected[1] / 255, dtype=torch.float32)
 
 
 def test_error_map_is_empty_at_visible_pixels_and_the_distance_at_hidden_ones(is_masked: np.ndarray) -> None:
     pictures = np.full((3, 6, 8, 1), 0.25)
     error = pictures_of(draw_reconstructions(pictures, pictures + 0.5, is_masked))["error", 0]
     assert np.isnan(error[~is_masked[0]]).all()
-    np.testing.assert_allclose(error[is_masked[0]], 0.5, atol=1e-6)
+    assert_close(error[is_masked[0]], 0.5, dtype=torch.float32)
 
 
 def test_captions_tell_ratio_and_error_of_each_example() -> None:
@@ -99,7 +100,7 @@ def test_a_video_shows_frames_of_its_first_example() -> None:
     video[1] = 1.0
     figure = draw_reconstructions(torch.tensor(video), video, np.zeros((2, 20, 4, 4), bool), max_columns=5)
     assert [ax.get_title() for ax in figure.axes if ax.get_title()] == [f"frame {k}" for k in (2, 6, 10, 14, 18)]
-    assert pictures_of(figure)["input", 2][0, 0, 0] == pytest.approx(10 / 19)
+    assert_close(pictures_of(figure)["input", 2][0, 0, 0], 10 / 19, dtype=torch.float32)
 
 
 def test_frames_may_have_names() -> None:

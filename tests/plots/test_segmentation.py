@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from closeness import assert_close
 from matplotlib.figure import Figure
 
 from hiperceiver.plots.segmentation import draw_segmentation, palette, segmentation_picture
@@ -60,7 +61,7 @@ def test_every_place_has_the_colour_of_its_class(inputs: np.ndarray, labels: np.
     predictions = np.full((2, 4, 5), 2)
     figure = draw_segmentation(torch.tensor(inputs), torch.tensor(predictions), CLASSES, labels=torch.tensor(labels))
     colours = palette(CLASSES)
-    np.testing.assert_allclose(painted(figure, 0), inputs[0] / 255)
+    assert_close(painted(figure, 0), inputs[0] / 255)
     label, prediction, wrong = painted(figure, 1), painted(figure, 2), painted(figure, 3)
     assert (label[0, 1] == colours[0]).all()
     assert (label[2:] == colours[2]).all()
@@ -69,7 +70,7 @@ def test_every_place_has_the_colour_of_its_class(inputs: np.ndarray, labels: np.
     assert (wrong[2:] == wrong[2, 0]).all() and (wrong[0, 1:] == wrong[0, 1]).all()
     assert (wrong[2, 0] != wrong[0, 1]).any()
     patch = figure.legends[0].get_patches()[1]
-    np.testing.assert_allclose(patch.get_facecolor()[:3], colours[2] / 255)
+    assert_close(patch.get_facecolor()[:3], colours[2] / 255)
 
 
 def test_caption_is_the_share_of_labelled_places_that_are_right(inputs: np.ndarray, labels: np.ndarray) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from closeness import assert_close, assert_gradients_close, gradient_terms_of, terms_of
 from torch import Tensor
 
 from hiperceiver.data.collate import collate
@@ -105,13 +106,12 @@ def test_accumulated_gradients_are_those_of_the_large_batch(
         settings = TrainingSettings(steps=1, batch_size=batch_size, accumulate=accumulate)
         losses.append(train(TASKS[name](), source, settings, tmp_path / str(batch_size), show_progress=False).loss)
     large, *accumulated = gradients
+    model = TASKS[name]().model
     assert max(gradient.abs().max() for gradient in large.values()) > 1e-3
     for each in accumulated:
         assert each.keys() == large.keys()
-        for weight, gradient in each.items():
-            scale = float(large[weight].abs().max())
-            torch.testing.assert_close(gradient, large[weight], rtol=1e-4, atol=1e-5 * max(scale, 1e-2))
-    assert losses[1:] == pytest.approx([losses[0]] * 2, rel=1e-5)
+        assert_gradients_close(each, large, terms=gradient_terms_of(model, 12))
+    assert_close(losses[1:], losses[0], terms=terms_of(model), dtype=torch.float32)
 
 
 @pytest.mark.parametrize("name", [*TASKS, *RANDOM])

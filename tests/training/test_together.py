@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from closeness import assert_within
 
 from hiperceiver.tasks import load_task
 from hiperceiver.training.checkpoints import RUN_KEY, read_checkpoint
@@ -81,14 +82,15 @@ def test_two_processes_do_what_one_does(runs: Path, alone: dict[str, TrainingRes
         assert row == pytest.approx(other, rel=1e-4, abs=1e-5)
     ours, theirs = (load_task(RunFolder(folder).model).state_dict() for folder in (runs / name, expected))
     assert ours.keys() == theirs.keys()
+    # Adam divides each gradient by its own size: where it is next to nothing, rounding moves a weight.
     for weight in ours:
-        torch.testing.assert_close(ours[weight], theirs[weight], rtol=1e-3, atol=2e-4)
+        assert_within(ours[weight], theirs[weight], 2e-4 + 1e-3 * theirs[weight].abs())
     mine, its = (read_checkpoint(RunFolder(folder).last_checkpoint) for folder in (runs / name, expected))
     assert mine[RUN_KEY]["skipped"] == its[RUN_KEY]["skipped"]
     assert mine[RUN_KEY]["best_step"] == its[RUN_KEY]["best_step"]
     assert mine["weights"].keys() == its["weights"].keys()
     for weight in mine["weights"]:
-        torch.testing.assert_close(mine["weights"][weight], its["weights"][weight], rtol=1e-3, atol=2e-4)
+        assert_within(mine["weights"][weight], its["weights"][weight], 2e-4 + 1e-3 * its["weights"][weight].abs())
 
 
 def test_two_processes_that_accumulate_do_what_one_large_batch_does(

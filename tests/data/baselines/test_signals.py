@@ -5,6 +5,7 @@ from math import log
 
 import numpy as np
 import pytest
+from closeness import assert_within
 
 from hiperceiver.data.baselines.answers import judged
 from hiperceiver.data.baselines.naive_bayes import naive_bayes_baseline
@@ -106,7 +107,7 @@ def test_the_nearest_sound_is_that_of_a_loop() -> None:
 def test_loudness_hardly_counts_and_short_sounds_have_features() -> None:
     rng = np.random.default_rng(0)
     wave = rng.normal(size=(8000, 1))
-    np.testing.assert_allclose(sound_features(wave), sound_features(wave * 0.1), atol=1e-3)
+    assert_within(sound_features(wave), sound_features(wave * 0.1), 1e-3)  # but for the floor of the logarithm
     assert sound_features(wave[:7]).shape == sound_features(wave).shape
     assert motion_features(wave[:5]).shape == motion_features(wave).shape
 

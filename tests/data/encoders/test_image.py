@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from closeness import assert_close, assert_digits_close
 from PIL import Image
 
 from hiperceiver.data.encoders import ENCODERS, ImageEncoder, encoder_from_dict
@@ -39,7 +40,7 @@ def test_tokens_are_pixels_in_reading_order() -> None:
     assert tokens.shape == (15, 3)
     assert tokens.dtype == torch.float32
     expected = (picture[1, 2] / 255 - [0.1, 0.2, 0.3]) / [1, 2, 4]
-    np.testing.assert_allclose(tokens[1 * 5 + 2], expected, atol=1e-6)
+    assert_close(tokens[1 * 5 + 2], expected, terms=2, scale=1)
 
 
 @pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("RGB", 3), ("RGBA", 4)])
@@ -193,7 +194,7 @@ def test_any_shape_fits(fit: str, shape: tuple[int, int], size: tuple[int, int])
     tokens, is_padding = encoder.encode(np.full(shape, 200, dtype=np.uint8))
     seen = tokens if is_padding is None else tokens[~is_padding]
     assert len(seen) >= 1
-    torch.testing.assert_close(seen, torch.full_like(seen, 200 / 127.5 - 1), atol=1e-5, rtol=0)
+    assert_close(seen, torch.full_like(seen, 200 / 127.5 - 1), terms=2, scale=1)
     left, top, right, bottom = fit_to_grid(*shape, size, fit).box
     assert 0 <= left < right <= shape[1]
     assert 0 <= top < bottom <= shape[0]
@@ -285,10 +286,10 @@ def test_fitted_is_the_mean_and_deviation_of_the_pictures() -> None:
     pictures = [rng.integers(0, limit, (8, 8, 3), dtype=np.uint8) for limit in (50, 100, 250)]
     fitted = ImageEncoder(size=8).fitted(pictures)
     pixels = np.stack(pictures).reshape(-1, 3) / 255
-    np.testing.assert_allclose(fitted.mean, pixels.mean(0), atol=1e-6)
-    np.testing.assert_allclose(fitted.std, pixels.std(0), atol=1e-6)
+    assert_digits_close(fitted.mean, pixels.mean(0))
+    assert_digits_close(fitted.std, pixels.std(0))
     tokens = torch.stack([fitted.encode(picture)[0] for picture in pictures])
-    torch.testing.assert_close(tokens.mean((0, 1)), torch.zeros(3), atol=1e-4, rtol=0)
+    assert_digits_close(tokens.double().mean((0, 1)), 0.0, scale=np.divide(fitted.mean, fitted.std))
 
 
 def test_fitted_leaves_out_padding_and_bad_pictures() -> None:

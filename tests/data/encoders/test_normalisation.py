@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+import torch
+from closeness import assert_close, assert_digits_close, assert_within
 from PIL import Image
 
 from hiperceiver.data.encoders import (
@@ -36,8 +38,8 @@ def plain(raws: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 def assert_fitted(encoder: Any, raws: list[np.ndarray]) -> None:
     mean, std = plain(raws)
-    np.testing.assert_allclose(encoder.mean, mean, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(encoder.std, std, rtol=1e-4)
+    assert_digits_close(encoder.mean, mean, scale=np.abs(mean) + std)
+    assert_digits_close(encoder.std, std, scale=np.abs(mean) + std)
 
 
 # ------------------------------------------------------------------------------------------------------------- scale
@@ -61,8 +63,8 @@ def test_one_file_of_absurd_values_is_named_and_left_out(encoder: Encoder, raws:
         fitted = encoder.fitted([*raws, odd], notes)
         kept = raws if odd is not absurd or len(raws) == 30 else [*raws, raws[0]]
         mean, std = plain(kept)
-        np.testing.assert_allclose(fitted.mean, mean, rtol=0.05, atol=0.05 * std.max())  # type: ignore[attr-defined]
-        np.testing.assert_allclose(fitted.std, std, rtol=0.05)  # type: ignore[attr-defined]
+        assert_within(fitted.mean, mean, 0.05 * (np.abs(mean) + std.max()))  # type: ignore[attr-defined]
+        assert_within(fitted.std, std, 0.05 * std)  # type: ignore[attr-defined]
         assert len(notes) == 1
         assert f"example {len(raws)}" in notes[0]
         assert "left out of mean and std" in notes[0]
@@ -84,8 +86,8 @@ def test_markers_of_missing_values_are_named_and_left_out(marker: float, share: 
     fitted = SeriesEncoder(length=50, channels=2).fitted(raws, notes)
     good = np.concatenate(raws)
     good = good[good[:, 0] != marker]
-    np.testing.assert_allclose(fitted.mean, good.mean(0), rtol=1e-4)
-    np.testing.assert_allclose(fitted.std, good.std(0), rtol=1e-4)
+    assert_digits_close(fitted.mean, good.mean(0))
+    assert_digits_close(fitted.std, good.std(0))
     assert notes == [
         f"{marker:g} in example 0 and 5 more lies far from all other values (a missing one?): left out of mean and std"
     ]
@@ -110,8 +112,8 @@ def test_ordinary_data_are_all_counted(raws: list[np.ndarray]) -> None:
     mean, std = channel_statistics(lambda raw: raw, raws, notes=notes)
     assert notes == []
     every = np.concatenate(raws)
-    np.testing.assert_allclose(mean, every.mean(0), rtol=1e-5)
-    np.testing.assert_allclose(std, every.std(0), rtol=1e-5)
+    assert_digits_close(mean, every.mean(0))
+    assert_digits_close(std, every.std(0))
 
 
 def test_many_large_files_are_data() -> None:
@@ -119,7 +121,7 @@ def test_many_large_files_are_data() -> None:
     notes: list[str] = []
     _, std = channel_statistics(lambda raw: raw, raws, notes=notes)
     assert notes == []
-    np.testing.assert_allclose(std, np.concatenate(raws).std(0), rtol=1e-5)
+    assert_digits_close(std, np.concatenate(raws).std(0))
 
 
 def test_a_constant_channel_is_not_divided_by_its_rounding() -> None:
@@ -235,7 +237,7 @@ def levels(raw: Any, **settings: Any) -> np.ndarray:
 def test_files_of_many_bits_are_scaled_by_what_they_hold(bits: int, kind: str) -> None:
     values = (RAMP.astype(int) * (2**bits - 1) // 4095).astype(np.uint16)
     found = levels(encoded(Image.fromarray(values), kind))
-    np.testing.assert_allclose(found, values.ravel() / (2**bits - 1), atol=1e-6)
+    assert_close(found, values.ravel() / (2**bits - 1), dtype=torch.float32)
     assert len(np.unique(found)) == len(np.unique(values)) > 1000
     small = ImageEncoder(size=(32, 16), colours="RGBA").read(encoded(Image.fromarray(values), kind))
     assert (small.shape, small.dtype) == ((32, 16, 4), np.float32)
@@ -274,16 +276,16 @@ def png_16(pixels: np.ndarray) -> bytes:
 def test_colours_of_16_bits_keep_them_too() -> None:
     pixels = np.stack([RAMP, RAMP[::-1], RAMP.T], -1)
     encoder = ImageEncoder(size=64)
-    np.testing.assert_allclose(encoder.read(png_16(pixels)), pixels / 4095, atol=1e-6)
+    assert_close(encoder.read(png_16(pixels)), pixels / 4095)
     grey = ImageEncoder(size=64, colours="L").read(png_16(pixels))
-    np.testing.assert_allclose(grey[..., 0], pixels @ [0.299, 0.587, 0.114] / 4095, atol=1e-6)
+    assert_close(grey[..., 0], pixels @ [0.299, 0.587, 0.114] / 4095, terms=3)
     seen = np.concatenate([pixels, np.full((64, 64, 1), 65535)], -1)
     seen[:32, :, 3] = 0
     on_white = encoder.read(png_16(seen))
     assert (on_white[:32] == 1).all()
-    np.testing.assert_allclose(on_white[32:], pixels[32:] / 4095, atol=1e-6)
+    assert_close(on_white[32:], pixels[32:] / 4095)
     with_alpha = ImageEncoder(size=64, colours="RGBA").read(png_16(seen))
-    np.testing.assert_allclose(with_alpha[..., 3], seen[..., 3] / 65535)
+    assert_close(with_alpha[..., 3], seen[..., 3] / 65535)
     assert ImageEncoder(size=64).fitted([png_16(pixels)]).full_scale == 4095
     with pytest.raises(ValueError, match="cannot be decoded"):
         encoder.read(png_16(pixels)[:300])
@@ -291,7 +293,7 @@ def test_colours_of_16_bits_keep_them_too() -> None:
 
 def test_a_setting_gives_the_full_scale() -> None:
     raw = encoded(Image.fromarray(RAMP))
-    np.testing.assert_allclose(levels(raw, full_scale=65535), levels(raw) * 4095 / 65535, rtol=1e-5)
+    assert_close(levels(raw, full_scale=65535), levels(raw) * 4095 / 65535, scale=1, dtype=torch.float32)
 
 
 def test_pictures_of_eight_bits_have_no_full_scale() -> None:
@@ -300,14 +302,14 @@ def test_pictures_of_eight_bits_have_no_full_scale() -> None:
     fitted = ImageEncoder(size=8).fitted(pictures, notes)
     assert (fitted.full_scale, notes) == (None, [])
     mean, std = plain([picture / 255 for picture in pictures])
-    np.testing.assert_allclose(fitted.mean, mean, atol=1e-6)
-    np.testing.assert_allclose(fitted.std, std, atol=1e-6)
+    assert_digits_close(fitted.mean, mean)
+    assert_digits_close(fitted.std, std)
     assert levels(encoded(Image.fromarray((RAMP // 16).astype(np.uint8)))).max() == 1
 
 
 def test_floats_keep_their_precision() -> None:
     values = (RAMP / 4095).astype(np.float32)
-    np.testing.assert_allclose(levels(encoded(Image.fromarray(values), "TIFF")), values.ravel(), atol=1e-6)
+    assert_close(levels(encoded(Image.fromarray(values), "TIFF")), values.ravel(), dtype=torch.float32)
 
 
 def test_models_of_earlier_versions_keep_their_full_scale() -> None:

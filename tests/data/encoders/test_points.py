@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from closeness import assert_close, assert_digits_close, assert_within, is_close
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -99,7 +100,7 @@ def test_a_mesh_gives_points_of_its_surface(tmp_path: Path, kind: str) -> None:
 def test_a_cloud_in_a_file_for_meshes_gives_its_points(tmp_path: Path, kind: str) -> None:
     points = cloud()
     (tmp_path / f"a.{kind}").write_bytes(file_of(trimesh.PointCloud(points), kind))
-    assert np.allclose(PointsEncoder(num_points=7).decode(tmp_path / f"a.{kind}"), points)
+    np.testing.assert_array_equal(PointsEncoder(num_points=7).decode(tmp_path / f"a.{kind}"), points)
     assert PointsEncoder().decode(b"OFF\n2 0 0\n0 0 0\n1 1 1\n").tolist() == [[0, 0, 0], [1, 1, 1]]
 
 
@@ -109,7 +110,7 @@ def test_parts_of_a_scene_lie_where_it_has_them() -> None:
         scene.add_geometry(trimesh.creation.box(), transform=trimesh.transformations.translation_matrix([place, 0, 0]))
     points = PointsEncoder(num_points=400).decode(file_of(scene, "glb"))
     assert (points[:, 0] > 5).sum() == 200
-    assert np.isclose(points[points[:, 0] > 5].mean(0), (10, 0, 0), atol=0.1).all()
+    assert_within(points[points[:, 0] > 5].mean(0), (10, 0, 0), 0.1)  # 200 points drawn on a box
 
 
 @pytest.mark.parametrize(
@@ -127,7 +128,7 @@ def test_parts_of_a_scene_lie_where_it_has_them() -> None:
 def test_off_files_of_all_kinds(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.off").write_bytes(content)
     points = PointsEncoder(num_points=100).decode(tmp_path / "a.off")
-    assert np.allclose(points.mean(0), (0.5, 0.5, 0), atol=0.05)
+    assert_within(points.mean(0), (0.5, 0.5, 0), 0.05)  # 100 points spread over a square
 
 
 def test_a_surface_is_sampled_evenly() -> None:
@@ -151,7 +152,7 @@ def test_a_sample_belongs_to_its_mesh() -> None:
     points = sample_surface(triangles, 50)
     np.random.seed(2)  # noqa: NPY002
     assert np.array_equal(points, sample_surface(triangles, 50))
-    assert not np.allclose(points, sample_surface(triangles + 1, 50) - 1)
+    assert not is_close(points, sample_surface(triangles + 1, 50) - 1, terms=3).all()
 
 
 # -------------------------------------------------------------------------------------------------------- order
@@ -224,15 +225,17 @@ def test_of_more_points_a_spread_is_kept_and_fewer_are_absent_at_the_end() -> No
 def test_sphere_and_box() -> None:
     points = cloud(64) * 7 + (100, -50, 3)
     sphere = PointsEncoder(num_points=64).encode(points)[0]
-    assert torch.allclose(sphere.mean(0), torch.zeros(3), atol=1e-6)
-    assert sphere.norm(dim=1).max().item() == pytest.approx(1)
+    assert_close(sphere.mean(0), 0.0, terms=64, scale=1)
+    assert_close(sphere.norm(dim=1).max(), 1.0, terms=3)
     box = PointsEncoder(num_points=64, normalise="box").encode(points)[0]
-    assert torch.allclose(box.amin(0), -box.amax(0), atol=1e-6)
-    assert box.abs().max().item() == pytest.approx(1)
+    assert_close(box.amin(0), -box.amax(0), scale=1)
+    assert_close(box.abs().max(), 1.0)
     for normalise in ("sphere", "box"):  # proportions are kept
         tokens = PointsEncoder(num_points=64, order="index", normalise=normalise).encode(points)[0]
-        ratio = np.linalg.norm(points[1:] - points[0], axis=1) / (tokens[1:] - tokens[0]).norm(dim=1).numpy()
-        assert np.allclose(ratio, ratio[0], rtol=1e-4)
+        distances = np.linalg.norm(points[1:] - points[0], axis=1)
+        ratio = distances / (tokens[1:] - tokens[0]).norm(dim=1).numpy()
+        scale = ratio[0] * np.abs(points).max() / distances.min()
+        assert_close(ratio, ratio[0], terms=3, scale=scale, dtype=torch.float32)
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
@@ -240,7 +243,7 @@ def test_any_unit_will_do(scale: float) -> None:
     points = cloud(64).astype(np.float64)
     for normalise in ("sphere", "box"):
         encoder = PointsEncoder(num_points=64, normalise=normalise)  # type: ignore[arg-type]
-        assert torch.allclose(encoder.encode(points * scale)[0], encoder.encode(points)[0], atol=1e-5)
+        assert_close(encoder.encode(points * scale)[0], encoder.encode(points)[0], terms=3)
 
 
 @pytest.mark.parametrize("normalise", ["sphere", "box", "none"])
@@ -253,12 +256,12 @@ def test_fitted_takes_features_and_where_asked_coordinates() -> None:
     clouds = [cloud(50, 2, seed) * (1, 2, 3, 4, 5) + (0, 0, 7, 8, 9) for seed in range(3)]
     whole = np.concatenate(clouds)
     encoder = PointsEncoder(num_points=50, num_features=2).fitted([*clouds, "missing.npy"])
-    assert np.allclose(encoder.mean, whole.mean(0)[3:], rtol=1e-4)
-    assert np.allclose(encoder.std, whole.std(0)[3:], rtol=1e-4)
+    assert_digits_close(encoder.mean, whole.mean(0)[3:])
+    assert_digits_close(encoder.std, whole.std(0)[3:])
     encoder = PointsEncoder(num_points=50, num_features=2, normalise="none").fitted(clouds)
-    assert np.allclose(encoder.mean, whole.mean(0), rtol=1e-4, atol=1e-4)
+    assert_digits_close(encoder.mean, whole.mean(0), scale=whole.std(0) + np.abs(whole.mean(0)))
     tokens = torch.cat([encoder.encode(each)[0] for each in clouds])
-    assert torch.allclose(tokens.std(0, correction=0), torch.ones(5), atol=1e-3)
+    assert_digits_close(tokens.double().std(0, correction=0), 1.0)
     plain = PointsEncoder()
     assert plain.fitted(clouds) is plain
     with pytest.raises(ValueError, match="^nothing to take mean and std from: missing.npy: no such file"):
@@ -270,11 +273,11 @@ def test_decode_is_the_inverse() -> None:
     encoder = PointsEncoder(
         num_points=12, num_features=1, order="index", normalise="none", mean=(1, 2, 3, 4), std=(2, 3, 4, 5)
     )
-    assert np.allclose(encoder.to_value(*encoder.encode(points)), points, atol=1e-5)
+    assert_close(encoder.to_value(*encoder.encode(points)), points, terms=4, scale=8)
     encoder = PointsEncoder(num_points=9, num_features=1, order="index", mean=(4,), std=(5,))
     tokens = encoder.encode(points)[0]
     decoded = encoder.to_value(tokens)
-    assert np.allclose(decoded[:, 3], points[:, 3], atol=1e-5)
+    assert_close(decoded[:, 3], points[:, 3], terms=4, scale=8)
     assert np.array_equal(decoded[:, :3], tokens[:, :3].numpy())
     with pytest.raises(ValueError, match=re.escape("tokens: expected shape (9, 4), got (9, 3)")):
         encoder.to_value(tokens[:, :3])

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from closeness import assert_close, assert_digits_close
 from PIL import Image
 
 from hiperceiver.data.encoders import ENCODERS, AudioEncoder, ImageEncoder, VideoEncoder, encoder_from_dict
@@ -40,7 +41,7 @@ def test_tokens_are_the_pixels_of_frame_after_frame() -> None:
     assert tokens.shape == (20 * 48 * 64, 3)
     assert tokens.dtype == torch.float32
     expected = (CLIP[3, 5, 7] / 255 - [0.1, 0.2, 0.3]) / [1, 2, 4]
-    np.testing.assert_allclose(tokens.view(20, 48, 64, 3)[3, 5, 7], expected, atol=1e-6)
+    assert_close(tokens.view(20, 48, 64, 3)[3, 5, 7], expected, terms=2, scale=1)
 
 
 @pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("RGB", 3)])
@@ -188,15 +189,15 @@ def test_sound_and_frames_are_of_the_same_moment() -> None:
     assert samples.shape == (122880, 1)
     whole = VideoEncoder(size=224, frames=132).read(path)
     np.testing.assert_array_equal(frames, whole[[29, 37, 45, 53, 61, 69, 77, 85]])
-    np.testing.assert_allclose(samples, AudioEncoder(rate=48000).decode(path)[48000 : 48000 + 122880], atol=1e-6)
+    assert_close(samples, AudioEncoder(rate=48000).decode(path)[48000 : 48000 + 122880], scale=1)
 
 
 def test_fitted_is_the_mean_and_deviation_of_the_clips() -> None:
     clips = [CLIP[:10], CLIP[10:]]
     fitted = VideoEncoder(size=(48, 64), frames=10).fitted([b"", *clips])
     pixels = CLIP.reshape(-1, 3) / 255
-    np.testing.assert_allclose(fitted.mean, pixels.mean(0), atol=1e-5)
-    np.testing.assert_allclose(fitted.std, pixels.std(0), atol=1e-5)
+    assert_digits_close(fitted.mean, pixels.mean(0))
+    assert_digits_close(fitted.std, pixels.std(0))
     with pytest.raises(ValueError, match="is empty"):
         ENCODER.fitted([b""])
 

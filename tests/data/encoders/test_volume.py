@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from closeness import assert_close, assert_digits_close, assert_equal
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
@@ -22,7 +23,7 @@ def test_tokens_are_cells_in_reading_order() -> None:
     tokens, is_padding = encoder.encode(SMALL)
     assert is_padding is None
     assert tokens.dtype == torch.float32
-    np.testing.assert_allclose(tokens.view(2, 3, 4, 2)[1, 2, 0], (SMALL[1, 2, 0] - [1, 2]) / [2, 4])
+    assert_close(tokens.view(2, 3, 4, 2)[1, 2, 0], (SMALL[1, 2, 0] - [1, 2]) / [2, 4], terms=2)
     assert VolumeEncoder(size=5).size == (5, 5, 5)
 
 
@@ -42,14 +43,15 @@ def test_decode_is_the_inverse_of_what_is_kept(volume: np.ndarray, size: tuple[i
             for length, n in zip(volume.shape, size, strict=False)
         )
     ]
-    np.testing.assert_allclose(encoder.to_value(tokens, is_padding), kept, rtol=1e-4, atol=1e-3)
+    scale = float(np.abs(volume).max()) + 9
+    assert_close(encoder.to_value(tokens, is_padding), kept, terms=4, scale=scale)
     if is_padding is None:
         assert kept.shape[:3] == size
     else:
         assert (tokens[is_padding] == 0).all()
         assert (~is_padding).sum() == kept[..., 0].size
     fits = VolumeEncoder(size=volume.shape[:3], channels=2, mean=(3, -9), std=(2, 70))
-    np.testing.assert_allclose(fits.to_value(fits.encode(volume)[0]), volume, rtol=1e-4, atol=1e-3)
+    assert_close(fits.to_value(fits.encode(volume)[0]), volume, terms=4, scale=scale)
 
 
 def test_decode_cuts_only_what_is_wholly_absent_at_an_end() -> None:
@@ -65,10 +67,10 @@ def test_resizing_averages_where_it_shrinks() -> None:
     stripes = np.zeros((8, 6, 4), dtype=bool)
     stripes[::2] = True
     tokens = VolumeEncoder(size=(2, 3, 2)).encode(stripes)[0]
-    torch.testing.assert_close(tokens, torch.full((12, 1), 0.5))
+    assert_close(tokens, torch.full((12, 1), 0.5), terms=4 * 2 * 2)
     blocks = np.arange(8.0).reshape(2, 2, 2)
     large = blocks.repeat(3, 0).repeat(5, 1).repeat(2, 2)
-    np.testing.assert_allclose(VolumeEncoder(size=2).read(large)[..., 0], blocks)
+    assert_close(VolumeEncoder(size=2).read(large)[..., 0], blocks, terms=3 * 5 * 2)
 
 
 def test_resizing_interpolates_where_it_grows() -> None:
@@ -76,7 +78,7 @@ def test_resizing_interpolates_where_it_grows() -> None:
     read = VolumeEncoder(size=(8, 4, 3)).read(ramp)
     assert read.shape == (8, 4, 3, 1)
     expected = np.clip((np.arange(8) + 0.5) / 2 - 0.5, 0, 3)
-    np.testing.assert_allclose(read[..., 0], np.broadcast_to(expected[:, None, None], (8, 4, 3)), atol=1e-6)
+    assert_close(read[..., 0], np.broadcast_to(expected[:, None, None], (8, 4, 3)), terms=8)
 
 
 @pytest.mark.parametrize("fit", ["resize", "crop"])
@@ -86,7 +88,7 @@ def test_any_shape_fits(fit: str, shape: tuple[int, ...], size: tuple[int, ...])
     tokens, is_padding = VolumeEncoder(size=size, fit=fit).encode(np.full(shape, 7, dtype=np.uint8))
     seen = tokens if is_padding is None else tokens[~is_padding]
     assert len(seen) >= 1
-    torch.testing.assert_close(seen, torch.full_like(seen, 7))
+    assert_close(seen, torch.full_like(seen, 7), terms=50)
     assert fit == "crop" or is_padding is None
 
 
@@ -96,9 +98,9 @@ def test_every_way_in_gives_the_same_tokens(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", scan=SMALL, mask=SMALL + 1)
     expected = encoder.encode(SMALL)[0]
     for raw in (SMALL.tolist(), torch.tensor(SMALL), tmp_path / "a.npy", (tmp_path / "a.npy").read_bytes()):
-        torch.testing.assert_close(encoder.encode(raw)[0], expected)
+        assert_equal(encoder.encode(raw)[0], expected)
     named = VolumeEncoder(size=(2, 3, 4), channels=2, array_name="mask")
-    torch.testing.assert_close(named.encode(tmp_path / "a.npz")[0], expected + 1)
+    assert_equal(named.encode(tmp_path / "a.npz")[0], expected + 1)
 
 
 @pytest.mark.parametrize(
@@ -124,8 +126,8 @@ def test_fitted_is_the_mean_and_deviation_of_the_volumes() -> None:
     raws = [rng.normal((1e-8, 400), (2e-8, 30), (4, 4, 4, 2)) for _ in range(3)]
     for fit in ("resize", "crop"):
         fitted = VolumeEncoder(size=4, channels=2, fit=fit).fitted([*raws, None])
-        np.testing.assert_allclose(fitted.mean, np.stack(raws).mean((0, 1, 2, 3)), rtol=1e-4)
-        np.testing.assert_allclose(fitted.std, np.stack(raws).std((0, 1, 2, 3)), rtol=1e-4)
+        assert_digits_close(fitted.mean, np.stack(raws).mean((0, 1, 2, 3)))
+        assert_digits_close(fitted.std, np.stack(raws).std((0, 1, 2, 3)))
 
 
 @pytest.mark.parametrize(

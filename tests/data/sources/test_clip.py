@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from closeness import assert_within
 
 from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.example import Example
@@ -62,7 +63,7 @@ def test_sound_and_picture_are_of_the_same_time() -> None:
 
     shown = source.encoders["video"].to_value(example.inputs["video"]).astype(float).mean((1, 2))
     expected = read_frames(part, 8).astype(float)[:, :, 280:1000].mean((1, 2))  # the middle square
-    np.testing.assert_allclose(shown, expected, atol=1.5)
+    assert_within(shown, expected, 1.5)
 
 
 def test_the_sizes_of_the_paper() -> None:
