@@ -193,9 +193,9 @@ def _precise(x: Any) -> Tensor:
     return x.detach().cpu().double() if isinstance(x, Tensor) else torch.from_numpy(np.array(x, dtype=np.float64))
 
 
-def _scale(wanted: Tensor, scale: float | None) -> float:
+def _scale(wanted: Tensor, scale: float | Tensor | None) -> float:
     if scale is not None:
-        return float(scale)
+        return float(scale.detach() if isinstance(scale, Tensor) else scale)
     finite = wanted[wanted.isfinite()]
     return finite.abs().max().item() if len(finite) else 0.0
 
