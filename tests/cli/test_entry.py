@@ -145,3 +145,19 @@ def test_mistakes_in_the_options_are_found_before_anything_slow() -> None:
     result = python(run_hip(["pretrain", "--data", "earth", "--stpes", "3"]) + "print('torch' in sys.modules)")
     assert result.stderr == "hip: --stpes is not an option of hip pretrain; did you mean --steps?\n"
     assert result.stdout == "False\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, "20000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "passive"}, None)],
+)
+def test_waiting_threads_sleep_soon_unless_the_user_says_otherwise(
+    given: dict[str, str], expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert main(["--version"]) == 0
+    assert os.environ.get("GOMP_SPINCOUNT") == expected
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)

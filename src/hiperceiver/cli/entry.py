@@ -17,6 +17,9 @@ from hiperceiver.settings.base import did_you_mean
 USERS_MISTAKE = 2
 INTERRUPTED = 130
 
+_SPIN_COUNT = "20000"
+"""Turns that a waiting OpenMP thread spins before it sleeps, of GNU's library, which PyTorch brings on Linux."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
@@ -81,6 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         130: interrupted.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _wait_briefly()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names may hold anything
     options: dict[str, str] = {}
@@ -101,6 +105,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"hip: {message}", file=sys.stderr)
         return USERS_MISTAKE
+
+
+def _wait_briefly() -> None:
+    """Let OpenMP threads that wait for each other sleep soon, unless the user says otherwise; before PyTorch is loaded.
+
+    By default they spin for milliseconds, which on a shared machine keeps the thread they wait for off its core;
+    docs/scaling.md has the figures.
+    """
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+        os.environ["GOMP_SPINCOUNT"] = _SPIN_COUNT
 
 
 def _run(arguments: list[str], options: dict[str, str]) -> int:
