@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch._compile import _disable_dynamo
 
 from hiperceiver.modality import Batch, Modality
+from hiperceiver.torch_internals import without_compiler
 
 
 class Mixed(NamedTuple):
@@ -86,9 +86,8 @@ def mix(
     return Mixed(dataclasses.replace(batch, inputs=inputs, is_padding=is_padding), partner, shares)
 
 
-# The compiler cannot look into distributions, and would say so in warnings. The public `torch.compiler.disable` would
-# import all of the compiler here, which takes two seconds.
-@_disable_dynamo
+# The compiler cannot look into distributions, and would say so in warnings.
+@without_compiler
 def _draw_share(alpha: float) -> Tensor:
     """A number from Beta(alpha, alpha), on the CPU."""
     parameter = torch.tensor(float(alpha))
