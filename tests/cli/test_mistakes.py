@@ -120,7 +120,7 @@ def test_finetuning_with_what_does_not_fit(pretrained: Path, finetuned: Path, pi
     )
     (Path.cwd() / "one/only").mkdir(parents=True)
     shutil.copy(pictures / "checks/1.jpg", "one/only/1.jpg")
-    check(hip(*arguments[:1], "--data", "one", "--from", pretrained), "--data: one: *classes*at least 2")
+    check(hip(*arguments[:1], "--data", "one", "--from", pretrained), "one: *at least two classes*only")
 
 
 @pytest.mark.parametrize(
