@@ -1,4 +1,4 @@
-"""Interfaces of PyTorch that are not public and have no public counterpart. Tried with PyTorch 2.9 to 2.13."""
+"""Interfaces of PyTorch that are not public and have no public counterpart. Tried with PyTorch 2.13."""
 
 from __future__ import annotations
 
