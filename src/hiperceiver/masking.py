@@ -5,8 +5,6 @@ a modality's g groups, ascending, -1 = none; g = 1 means the same in each group.
 bool, True = hidden. Source: "HiP", the section on masked auto-encoding.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

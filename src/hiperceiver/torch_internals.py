@@ -1,7 +1,5 @@
 """Interfaces of PyTorch that are not public and have no public counterpart. Tried with PyTorch 2.13."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import TypeVar, cast
 

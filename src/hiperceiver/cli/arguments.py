@@ -4,8 +4,6 @@ The settings class is the only source: `cli.options` has its fields as options, 
 Options may be spelled with `-` or `_`, and stand before or after positional arguments.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

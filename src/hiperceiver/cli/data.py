@@ -1,7 +1,5 @@
 """From the options that name data to a source that is ready for the loaders."""
 
-from __future__ import annotations
-
 import dataclasses
 import sys
 from collections.abc import Mapping, Sequence

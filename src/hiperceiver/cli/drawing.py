@@ -1,7 +1,5 @@
 """From tokens to pictures, by the kind of their encoder. `hip predict` and `hip plot` draw alike."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """`hip`: choose the command, read its options, run it, and turn mistakes into one line and an exit code."""
 
-from __future__ import annotations
-
 import io
 import os
 import sys

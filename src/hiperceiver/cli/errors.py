@@ -1,7 +1,5 @@
 """Users' mistakes in one line; our own faults keep their traceback."""
 
-from __future__ import annotations
-
 import errno
 import re
 from collections.abc import Iterator, Mapping

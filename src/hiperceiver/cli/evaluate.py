@@ -1,7 +1,5 @@
 """`hip evaluate`: metrics of a trained model on a split, and of the cheapest baseline (the floor) if there is one."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 

@@ -1,7 +1,5 @@
 """`hip finetune`: a task with labels (or a forecast), from a pretrained model or from scratch."""
 
-from __future__ import annotations
-
 import dataclasses
 import sys
 from pathlib import Path

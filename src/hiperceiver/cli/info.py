@@ -1,7 +1,5 @@
 """`hip info`: the models by name, and what each block of one costs."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Saved models, however the user names them: a run folder, a saved model's folder, or a hub id."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """A command's settings class as options, and their help: fields by dotted names, docstrings as explanations."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import re

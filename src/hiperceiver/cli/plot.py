@@ -1,7 +1,5 @@
 """`hip plot`: pictures of a run or a saved model."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial

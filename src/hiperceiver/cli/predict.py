@@ -1,7 +1,5 @@
 """`hip predict`: labels, numbers, segments, forecasts and reconstructions of files."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A task's answers as files: pictures, tables, sounds and texts."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

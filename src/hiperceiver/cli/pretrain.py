@@ -1,7 +1,5 @@
 """`hip pretrain`: masked auto-encoding on any data, without labels."""
 
-from __future__ import annotations
-
 import torch
 
 from hiperceiver.cli.data import describe_modalities, find_data, open_data

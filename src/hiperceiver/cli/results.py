@@ -1,7 +1,5 @@
 """What a command writes: never over something that is there. No torch here: mistakes are found before anything slow."""
 
-from __future__ import annotations
-
 import json
 import math
 from pathlib import Path

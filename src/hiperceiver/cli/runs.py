@@ -1,7 +1,5 @@
 """Run folders: where a new one goes, its training, and the settings from which it can be repeated."""
 
-from __future__ import annotations
-
 import re
 import sys
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Tables and numbers for people: readable on 80 columns, whole when piped."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterable, Sequence
 

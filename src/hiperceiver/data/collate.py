@@ -1,7 +1,5 @@
 """Examples to a batch."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import torch

@@ -3,8 +3,6 @@
 Source: Skilling, "Programming the Hilbert curve", AIP Conference Proceedings 707 (2004).
 """
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import numpy as np

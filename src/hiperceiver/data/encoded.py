@@ -1,7 +1,5 @@
 """Records as examples: decoded, changed at random in training, fitted to the grid, made tokens. A bad one is named."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

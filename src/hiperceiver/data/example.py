@@ -1,7 +1,5 @@
 """What a dataset gives for one record: an example, or the reason why there is none."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 

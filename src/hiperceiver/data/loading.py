@@ -7,8 +7,6 @@ so a run that is taken up again after k batches sees exactly what an uninterrupt
 for a stream, whose epochs are shuffled by a buffer; what was seen is then read once more and thrown away.
 """
 
-from __future__ import annotations
-
 import itertools
 import signal
 from collections.abc import Iterator, Sequence

@@ -5,8 +5,6 @@ place of one drawn at random. The order is a function of (seed, epoch) alone; to
 is read again and thrown away, but not decoded.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice

@@ -1,7 +1,5 @@
 """Datasets made of others: some of their examples, several after each other, or with modalities that are not there."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,5 @@
 """What training targets look like as a whole: how many of each class, how large their values."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -4,8 +4,6 @@ Projections are linear: keys and values of many tokens, or queries of many posit
 Shapes: B batch, G groups, N queries, D query channels, M tokens, C token channels, H heads.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, Protocol
 

@@ -1,7 +1,5 @@
 """Squared ReLU with a backward pass of its own."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

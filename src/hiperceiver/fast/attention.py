@@ -1,7 +1,5 @@
 """Attention of half precision in float32 where PyTorch's own is slow."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

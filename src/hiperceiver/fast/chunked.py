@@ -4,8 +4,6 @@ Groups see only their own tokens, and readout queries only their own group's lat
 computed for some groups after the other, and only its small result kept.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any

@@ -4,8 +4,6 @@ They are compiled when first needed, in about two seconds, by the C compiler tha
 kept in the user's cache folder.
 """
 
-from __future__ import annotations
-
 import ctypes
 import hashlib
 import os

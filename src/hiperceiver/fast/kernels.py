@@ -8,8 +8,6 @@ Shapes: B batch, g groups of a modality, P slots in a group, K visible slots in 
 channels, D latent channels, N latents, R channels of a result, W slots that are read.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import math

@@ -1,7 +1,5 @@
 """The switch of all fast paths."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -5,8 +5,6 @@ methods that made it, numbers repeated names in the order in which they were mad
 layers as (in, out).
 """
 
-from __future__ import annotations
-
 import operator
 import re
 from collections import defaultdict

@@ -1,7 +1,5 @@
 """Refusals of what a model cannot take: one line with the argument, what was expected, and what it got instead."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 
 import torch

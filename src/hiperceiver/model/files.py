@@ -5,8 +5,6 @@
 the model's weights under their own names and the head's under `head.`.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import tempfile

@@ -4,8 +4,6 @@ Source: "HiP", section 3, and the published JAX reference. Shapes: B batch, M to
 of one modality, P slots in a group, K visible slots in a group, N latents, D latent channels.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple

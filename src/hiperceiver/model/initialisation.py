@@ -1,7 +1,5 @@
 """How weights begin: truncated normals scaled by fan-in, as the published JAX reference draws them."""
 
-from __future__ import annotations
-
 import math
 
 import torch

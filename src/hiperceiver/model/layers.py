@@ -4,8 +4,6 @@ Source: "HiP", section 3, and the published JAX reference (normalisation, residu
 Shapes: B batch, G groups, M tokens, C token channels, N latents or queries, D their channels, H heads.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

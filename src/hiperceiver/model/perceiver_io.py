@@ -1,7 +1,5 @@
 """Perceiver IO, the flat model that HiP is compared with: a HiP of one block, whose one group all modalities share."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from hiperceiver.model.grouping import GroupPlan

@@ -3,8 +3,6 @@
 Source: "HiP", section 3.3 (learned tables); "Perceiver", section 3.2 (Fourier features).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

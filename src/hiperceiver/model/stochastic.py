@@ -1,7 +1,5 @@
 """What is random while training, beside dropout: drop path, and a subset of the latents."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

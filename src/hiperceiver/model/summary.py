@@ -3,8 +3,6 @@
 The model is built and run on PyTorch's meta device, where tensors have shapes but no values.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Start a model from another one's weights, with a report on each of them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Literal
 

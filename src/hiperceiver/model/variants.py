@@ -3,8 +3,6 @@
 Source of the published shapes: "HiP", tables 1 and 8, as in the JAX reference.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import difflib
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Arrays or tensors of any device and type as NumPy arrays of a checked shape."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Results side by side: a bar for each, with the spread over its runs, and the baselines to beat."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Sequence

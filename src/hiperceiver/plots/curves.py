@@ -1,7 +1,5 @@
 """Losses and metrics over training steps, of one run or of several beside each other."""
 
-from __future__ import annotations
-
 import csv
 import math
 import re

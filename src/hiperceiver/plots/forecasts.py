@@ -1,7 +1,5 @@
 """Forecasts of a series: past, forecast, and true future."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Position tables: which positions are alike, and along which directions they vary."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Pictures, videos and volumes with hidden parts, and their reconstruction."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

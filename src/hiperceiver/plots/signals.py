@@ -1,7 +1,5 @@
 """Signals along a line (sound, series, feature vectors) with hidden parts, and their reconstruction."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The common style of all pictures: colours, type sizes, axes, captions; and writing to disk."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal

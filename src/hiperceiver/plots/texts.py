@@ -1,7 +1,5 @@
 """Texts and other bytes with hidden parts, and their reconstruction."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cache
 from typing import Any

@@ -4,8 +4,6 @@ A recipe is a module with `PRETRAIN` and `FINETUNE`: settings of `hip pretrain` 
 hold unless the user gives others. `hip pretrain --recipe watch`, then `hip finetune --recipe watch`.
 """
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import Any
 

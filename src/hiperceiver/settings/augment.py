@@ -1,7 +1,5 @@
 """The settings of each augmentation: random changes of training examples. None is on by default."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Literal
 

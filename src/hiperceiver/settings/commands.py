@@ -5,8 +5,6 @@ name in files and options, where that is no identifier), `is_positional`, and `v
 help).
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field

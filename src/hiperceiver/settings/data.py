@@ -1,7 +1,5 @@
 """Settings of data: where examples come from, how they are found, split and chosen."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal

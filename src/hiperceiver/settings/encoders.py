@@ -1,7 +1,5 @@
 """The settings of each encoder: the grid that a raw value is brought to, and how it is normalised."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal

@@ -4,8 +4,6 @@ Source: "HiP", section 3 and table 1; "Perceiver IO". Shapes: G groups, N latent
 channels.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self

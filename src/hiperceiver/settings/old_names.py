@@ -1,7 +1,5 @@
 """Saved models and runs of format 1 (releases up to 0.1) as the present version has them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The settings of a training run: length, optimizer and schedule, precision, validation, checkpoints, devices."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from typing import Literal

@@ -1,7 +1,5 @@
 """The settings of each task: what is learned, and the options of its loss and readout."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal

@@ -1,7 +1,5 @@
 """Collective operations of group parallelism, within a forward and a backward pass."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 from typing import Any

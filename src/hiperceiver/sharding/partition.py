@@ -1,7 +1,5 @@
 """Which groups and tokens each rank holds of a HiP."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from hiperceiver.model.grouping import GroupPlan, Span

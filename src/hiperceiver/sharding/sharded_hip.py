@@ -7,8 +7,6 @@ ranks, latents are gathered; from there to the mirrored block of the decoder eve
 Shapes: B batch, M tokens, C raw channels, E embedding channels, G groups, N latents, D latent channels.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterable, Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A task's answer about one example: plain values, a line of text, and tokens that can be drawn."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar

@@ -1,7 +1,5 @@
 """Numbers of a whole example, read from the processor: the base of four tasks. The decoder is never run."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 

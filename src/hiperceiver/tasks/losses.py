@@ -1,7 +1,5 @@
 """What the tasks minimise, as functions of tensors. Sums are taken in float32 whatever the precision of the model."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -3,8 +3,6 @@
 The only module of the tasks that needs torchmetrics when it is imported.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 

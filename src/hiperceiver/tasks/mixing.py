@@ -4,8 +4,6 @@ Sources: "mixup: Beyond Empirical Risk Minimization", arXiv 1710.09412; "CutMix:
 Classifiers with Localizable Features", arXiv 1905.04899.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 from typing import NamedTuple

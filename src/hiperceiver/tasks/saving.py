@@ -1,7 +1,5 @@
 """Tasks by name, and saved models that carry a task with its head."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

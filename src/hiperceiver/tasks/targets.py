@@ -1,7 +1,5 @@
 """The targets of a batch, checked."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Checkpoint files: replaced whole or not at all; reading one executes nothing."""
 
-from __future__ import annotations
-
 import os
 import pickle
 import re

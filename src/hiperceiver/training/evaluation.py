@@ -1,7 +1,5 @@
 """Metrics of a task over a set, for validation while training and for evaluation after it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass

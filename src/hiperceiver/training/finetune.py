@@ -1,7 +1,5 @@
 """Start a task from a pretrained model, and say what is trained."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 from typing import Literal, get_args

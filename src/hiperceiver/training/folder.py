@@ -1,7 +1,5 @@
 """The files of a run's folder. Without torch: a command can refuse a folder before it loads anything slow."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 

@@ -1,7 +1,5 @@
 """Masked auto-encoding of a model whose groups are divided among ranks."""
 
-from __future__ import annotations
-
 from typing import Any, NoReturn
 
 import torch

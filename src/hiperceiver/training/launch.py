@@ -3,8 +3,6 @@
 Three launchers are known: `torchrun`, `srun` of SLURM, and Lightning, which starts the others itself where neither did.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The training loop."""
 
-from __future__ import annotations
-
 from hiperceiver.training.evaluation import autocast
 from hiperceiver.training.run_state import Run
 

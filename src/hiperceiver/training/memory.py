@@ -1,7 +1,5 @@
 """Memory of a process that trains on the CPU."""
 
-from __future__ import annotations
-
 import ctypes
 import platform
 from functools import cache

@@ -1,7 +1,5 @@
 """AdamW, and which weights it lets decay."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

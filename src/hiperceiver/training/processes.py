@@ -1,7 +1,5 @@
 """Exchange between the processes that train together, beside gradients."""
 
-from __future__ import annotations
-
 import contextlib
 import datetime
 import os

@@ -1,7 +1,5 @@
 """How a run shows itself: a bar on a terminal, a line now and then elsewhere, or nothing."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """The random numbers of a run: seeded at its start, written with each checkpoint, restored by a resumed run."""
 
-from __future__ import annotations
-
 import random
 from typing import Any
 

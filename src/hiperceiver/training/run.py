@@ -1,7 +1,5 @@
 """Train a task on data, and measure it: one call each."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import os

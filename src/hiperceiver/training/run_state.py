@@ -1,7 +1,5 @@
 """A run between its steps: its counts and metrics, and how they are agreed on, logged, validated and saved."""
 
-from __future__ import annotations
-
 import math
 import signal
 import threading

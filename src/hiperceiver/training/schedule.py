@@ -1,7 +1,5 @@
 """How far a run is, by steps or by the clock, and what follows: learning rate, validations, checkpoints."""
 
-from __future__ import annotations
-
 import math
 import time
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 A strategy wraps the task, and owns its optimizer, the clipping of its gradients, and its state in checkpoints.
 """
 
-from __future__ import annotations
-
 import copy
 import logging
 import os

@@ -4,8 +4,6 @@ Those that choose a part, and those of signals and points, change what was decod
 `AUGMENTATIONS` names them all.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What every augmentation does: it changes the values of one example at random, and what they show stays the same."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any, ClassVar

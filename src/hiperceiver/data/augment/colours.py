@@ -4,8 +4,6 @@ All pictures of an example change alike, and all frames of a clip: what an opera
 its histogram) is taken from the whole clip, so that it does not flicker. Colours are uint8, or float in 0..1.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, ClassVar
 

@@ -3,8 +3,6 @@
 What lies over each other moves together: all pictures of an example, all frames of a clip, and the mask.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 from typing import Any, ClassVar

@@ -1,7 +1,5 @@
 """Examples of which a part is missing, so that a model learns to do without."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, ClassVar
 

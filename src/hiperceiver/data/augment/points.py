@@ -1,7 +1,5 @@
 """Point clouds turned, stretched, shaken and thinned out. Only x, y and z change: normals and other features stay."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Sound and series: other loudness, noise, other times, and a sensor that sits otherwise. The first axis is time."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
 import numpy as np

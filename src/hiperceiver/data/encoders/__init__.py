@@ -1,7 +1,5 @@
 """Encoders: raw values to tokens and back, one modality a file."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

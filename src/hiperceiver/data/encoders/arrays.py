@@ -5,8 +5,6 @@ Nothing is unpickled. A table's cells are parted by tabs, semicolons, commas or 
 this list and is in the first line; empty cells and NA are missing numbers (NaN); lines that start with # are left out.
 """
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import math

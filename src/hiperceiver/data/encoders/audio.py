@@ -1,7 +1,5 @@
 """Sound to tokens and back: a token is a sample of the wave, or a few samples in a row."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,5 @@
 """Bytes of any file, and text as its bytes: a token is a byte."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path

@@ -19,8 +19,6 @@ is absent. Random changes that choose a part come before the fit, so that the pa
 | `label` | int64 (labels,), the classes' numbers | the same |
 """
 
-from __future__ import annotations
-
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping

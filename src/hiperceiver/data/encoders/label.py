@@ -1,7 +1,5 @@
 """Labels to tokens and back: one token, a channel for each class, which joins the model at the bottleneck."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 

@@ -1,7 +1,5 @@
 """Files of meshes: read, and sampled evenly over their surface."""
 
-from __future__ import annotations
-
 import logging
 import zlib
 from io import BytesIO

@@ -1,7 +1,5 @@
 """Mean and standard deviation of a modality's channels, from training data. One absurd file cannot ruin them."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections import Counter

@@ -4,8 +4,6 @@ A cloud is a set, but tokens stand in a line. Points are laid along a space-fill
 has them in, they come out in one order, and a run of tokens (which is what a group holds) is a place in space.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path

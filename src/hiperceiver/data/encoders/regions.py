@@ -1,7 +1,5 @@
 """Which part of a picture lies on the grid, and how large."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from hiperceiver.settings.encoders import Fit

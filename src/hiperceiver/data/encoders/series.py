@@ -1,7 +1,5 @@
 """Series of numbers that were measured together, step by step: a token is a step, and its channels are its readings."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 

@@ -6,8 +6,6 @@ well lie side by side as tokens; the learned position of a token says which feat
 case open.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar

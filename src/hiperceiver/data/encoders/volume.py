@@ -1,7 +1,5 @@
 """Volumes, such as scans: a token is a cell of a grid in space, and its channels are what was measured there."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 

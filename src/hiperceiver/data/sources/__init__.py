@@ -4,8 +4,6 @@ Two tables have what there is: `SOURCES`, the built-in sets, by name; and `LAYOU
 which are recognised by what lies in it. Everything else is a data set of the Hugging Face hub.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import difflib
 from collections.abc import Callable

@@ -18,8 +18,6 @@ video, lacks that modality: what becomes of it is the option `missing`. A window
 example; for the class Silence set `is_silence_bad` of the audio encoder to False.
 """
 
-from __future__ import annotations
-
 import csv
 import json
 import math

@@ -20,8 +20,6 @@ The film has one key frame, so that reading a window from the file means decodin
 seconds of one core. Instead it is decoded once and its frames are kept at 256 x 455 pixels: 14 milliseconds a window.
 """
 
-from __future__ import annotations
-
 from functools import cache
 
 import numpy as np

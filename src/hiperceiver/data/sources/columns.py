@@ -1,7 +1,5 @@
 """Which column of a table is which modality and which target."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass

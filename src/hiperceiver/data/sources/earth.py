@@ -31,8 +31,6 @@ at 6 bits (54.6%), the best of 4, 5 and 6 on validation. Classification of 24 x 
 reaches 56.1% on the pixels and 59.4% on the mean colour (the best on validation); the most frequent class is 25.4%.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import cache
 from typing import Any

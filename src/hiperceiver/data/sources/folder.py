@@ -18,8 +18,6 @@ that lacks some is an example without these modalities; `audio+video` reads both
 Only names are looked at; files are opened when they are read.
 """
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

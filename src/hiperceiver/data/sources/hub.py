@@ -1,7 +1,5 @@
 """The Hugging Face hub, and `datasets` without its chatter."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 from collections.abc import Iterator

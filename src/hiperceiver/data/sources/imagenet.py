@@ -19,8 +19,6 @@ the lists `LOC_synset_mapping.txt`, `synset_words.txt` and `words.txt` is there 
 Only names are listed (nothing is opened, and no file is asked for its size). Pictures are 224 x 224 RGB by default.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections import Counter

@@ -26,8 +26,6 @@ and its pitch is 0.30 octaves off on average. **Much hangs on which programmes a
 floor of families is 24% to 41%, 30.6% on average. Compare only results of one seed.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import io

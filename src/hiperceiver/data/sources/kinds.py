@@ -1,7 +1,5 @@
 """What kind of signal a file holds, by the ending of its name; and an encoder whose grid follows from the signals."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice

@@ -16,8 +16,6 @@ A clip is read as 16 frames of 224 x 224, evenly spread over it. `modalities=("v
 seconds at 16 kHz.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 

@@ -8,8 +8,6 @@
 | any other | a number, for regression; an empty cell is a number that is missing |
 """
 
-from __future__ import annotations
-
 import csv
 import math
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Lists beside published sets, and names of files."""
 
-from __future__ import annotations
-
 import csv
 import os
 from collections.abc import Sequence

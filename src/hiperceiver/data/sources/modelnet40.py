@@ -16,8 +16,6 @@ faster. Its files are compressed over many clouds, so that one costs as much as 
 together when the first of them is wanted, and kept (50 MB a file; twice as much with normals).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path

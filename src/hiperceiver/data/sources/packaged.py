@@ -1,7 +1,5 @@
 """Files of installed packages, found without importing the packages: only their data is wanted."""
 
-from __future__ import annotations
-
 from importlib.util import find_spec
 from pathlib import Path
 

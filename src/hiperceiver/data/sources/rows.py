@@ -1,7 +1,5 @@
 """How the cells of a table become raw values and targets."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """What every source gives: encoders, class names, and the examples of each split; and how one is put together."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Sources whose training examples are streamed: tables of the hub or of a folder that are too large to be kept."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any

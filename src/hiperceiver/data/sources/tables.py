@@ -14,8 +14,6 @@ exist are used (`train`, `validation`, `test` and their usual abbreviations); mi
 With `stream` nothing is downloaded or read before it is needed: see `stream`.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence

@@ -10,8 +10,6 @@ FOLDER may also hold `tiny-imagenet-200`, as the archive gives it. `val` is the 
 training. Classes are in the order of their WordNet ids, and named by the first word of each in `words.txt`.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from hiperceiver.data.encoders.image import ImageEncoder

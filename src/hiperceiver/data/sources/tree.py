@@ -1,7 +1,5 @@
 """What lies in a folder: listed once, by names alone, for every layout that looks at it."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence

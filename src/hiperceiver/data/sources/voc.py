@@ -19,8 +19,6 @@ for all pictures: one that validates in one task trains in none. A class that is
 counted as not there. Pictures are laid whole on 512 x 512 by default; the rest of it is absent, and ignored.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import compress
 from pathlib import Path

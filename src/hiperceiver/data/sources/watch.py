@@ -22,8 +22,6 @@ and 32 lowest frequencies reaches 87.3% of the exercises (88.5% balanced) and 92
 turn for test and all others for training it reaches 85.4% on average, 78.6% to 92.4%; on the raw readings, 54%.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple

@@ -13,8 +13,6 @@ lie, in any order. Splits are told by a word in a shard's name or by its folder:
 `test/0000.tar`; without any, all shards are `train` and the other splits are taken out of it.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import tarfile
