@@ -288,14 +288,12 @@ class _AttendArguments(_Arguments):
         "x positions weight bias queries key_mask visible",
     )
 
-    def __init__(self, *tensors: Tensor | None, adds: bool = False):
+    def __init__(self, *tensors: Any, adds: bool = False):
         names = ("positions", "weight", "bias", "queries", "x", "key_mask", "visible")
-        named = dict(zip(names, tensors, strict=True))
         positions, _, _, queries, x, key_mask, visible = tensors
-        assert positions is not None and queries is not None and x is not None
         batch, groups, slots, raw = x.shape
         super().__init__(
-            named,
+            dict(zip(names, tensors, strict=True)),
             batch=batch,
             groups=groups,
             slots=slots,
@@ -371,11 +369,9 @@ class _ReadArguments(_Arguments):
         f"read_slots {_READ_TENSORS}",
     )
 
-    def __init__(self, *tensors: Tensor | None, adds: bool = False):
+    def __init__(self, *tensors: Any, adds: bool = False):
         named = dict(zip([*_READ_TENSORS.split(), "read_slots"], tensors, strict=True))
-        slots = named["read_slots"]
-        positions, keys, head_weight = (named[name] for name in ("positions", "keys", "head_weight"))
-        assert positions is not None and keys is not None and head_weight is not None
+        positions, keys, slots = tensors[0], tensors[1], tensors[-1]
         super().__init__(
             named,
             batch=keys.shape[0],
@@ -384,7 +380,7 @@ class _ReadArguments(_Arguments):
             num_read=positions.shape[2] if slots is None else slots.shape[2],
             channels=keys.shape[3],
             latents=keys.shape[2],
-            out=head_weight.shape[0],
+            out=named["head_weight"].shape[0],
             shares_positions=positions.shape[0] == 1,
             shares_read_slots=slots is not None and slots.shape[1] == 1,
             adds=adds,
