@@ -14,15 +14,14 @@ KINDS = tuple(kind for kind, encoder in ENCODERS.items() if encoder.suffixes or 
 _FIRST = sorted(KINDS, key=lambda kind: kind == "image")  # the first kind wins: a GIF is a clip
 ENDINGS = {kind: ENCODERS[kind].suffixes for kind in _FIRST if ENCODERS[kind].suffixes}
 """Kind -> endings of its files. A GIF is a clip unless most of the files are pictures."""
-OTHER_ENDINGS = {
-    kind: ENCODERS[kind].other_suffixes
-    for kind in KINDS
-    if ENCODERS[kind].other_suffixes and "*" not in ENCODERS[kind].other_suffixes
-}
-"""Kind -> endings that it may have as well, if the kind is chosen. `bytes` may have any."""
 
 LOOKED_AT = 64
 """How many signals a default is chosen by, at most."""
+
+
+def endings_of(kind: str) -> tuple[str, ...]:
+    """All endings of a kind's files, if the user names the kind: the usual ones first. `bytes` may have any."""
+    return (*ENDINGS.get(kind, ()), *(ending for ending in ENCODERS[kind].other_suffixes if ending != "*"))
 
 
 def kind_of(name: str, *, among: Sequence[str] | None = None) -> str | None:
@@ -39,10 +38,7 @@ def kind_of(name: str, *, among: Sequence[str] | None = None) -> str | None:
     for kind in ENDINGS if among is None else among:
         if ending in ENDINGS.get(kind, ()):
             return kind
-    for kind in among or ():
-        if {ending, "*"} & set(ENCODERS[kind].other_suffixes):
-            return kind
-    return None
+    return next((kind for kind in among or () if {ending, "*"} & set(ENCODERS[kind].other_suffixes)), None)
 
 
 def ending_of(name: str) -> str:
@@ -52,9 +48,6 @@ def ending_of(name: str) -> str:
 
 def split_kinds(kind: str) -> tuple[str, ...]:
     """The kinds in a setting such as `audio+video`.
-
-    Raises:
-        ValueError: one of them is none, or stands there twice.
 
     >>> split_kinds("audio+video")
     ('audio', 'video')
@@ -66,23 +59,12 @@ def split_kinds(kind: str) -> tuple[str, ...]:
 
 
 def default_encoder(kind: str, raws: Iterable[Any], given: Mapping[str, Any] | None = None) -> Encoder:
-    """An encoder without normalisation, for signals of a kind.
-
-    | kind | chosen |
-    | --- | --- |
-    | `image` | 224 x 224, as in the paper's ImageNet experiments |
-    | `video` | 8 frames of 224 x 224, as in its AudioSet experiments |
-    | `audio` | the rate of the first one, at most 16 kHz; their median length in tenths of a second, at most 10 |
-    | `points` | 2048 points, as in its ModelNet40 experiments, with the features that the first one has |
-    | `series` | the length of the longest, at most 4096 steps; the channels of the first |
-    | `bytes` | the length of the longest, at most 1024 |
-    | `volume` | size and channels of the first |
-    | `vector` | features of the first, in 16 tokens; positions of the largest |
+    """An encoder without normalisation for signals of a kind; see each encoder's `chosen_settings`.
 
     Args:
         kind: of the encoder.
-        raws: signals; at most 64 are looked at, and only if something must be chosen.
-        given: settings that are not chosen. Those of other encoders are not looked at.
+        raws: signals; at most 64 are read, and only if something must be chosen.
+        given: settings that are not chosen; those of other encoders are ignored.
 
     Raises:
         ValueError: something must be chosen, and no signal can be read.
@@ -92,6 +74,6 @@ def default_encoder(kind: str, raws: Iterable[Any], given: Mapping[str, Any] | N
     (100, 3)
     """
     encoder = ENCODERS[kind]
-    names = {field.name for field in dataclasses.fields(encoder)}
-    given = {name: value for name, value in (given or {}).items() if name in names and name not in ("mean", "std")}
+    names = {field.name for field in dataclasses.fields(encoder)} - {"mean", "std"}
+    given = {name: value for name, value in (given or {}).items() if name in names}
     return encoder.from_dict({**encoder.chosen_settings(islice(raws, LOOKED_AT), given), **given})

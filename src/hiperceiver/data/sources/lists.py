@@ -15,13 +15,16 @@ VIDEO_SUFFIXES = tuple(f".{ending}" for ending in ENDINGS["video"])
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a list, without blanks around them and without empty ones.
+    """The lines of a list, without blanks around them and without empty ones; at least one.
 
     Raises:
-        ValueError: it cannot be read, holds none, or is no text.
+        ValueError: it cannot be read, holds no line, or is no text.
     """
     with faults_of(path):
-        lines = read_file(path).decode("utf-8-sig").splitlines()
+        try:
+            lines = read_file(path).decode("utf-8-sig").splitlines()
+        except UnicodeDecodeError as error:
+            raise ValueError(f"expected text in UTF-8 ({error})") from error
         found = [stripped for line in lines if (stripped := line.strip())]
         if not found:
             raise ValueError("has no line")
@@ -29,11 +32,7 @@ def read_lines(path: Path) -> list[str]:
 
 
 def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """The rows of a CSV file with names in its first line; all of its columns.
-
-    Args:
-        path: of the file.
-        columns: names that it must have.
+    """The rows of a CSV file with names in its first line; all of its columns, these among them.
 
     Raises:
         ValueError: it cannot be read, has no row or not these columns, or a row has another number of cells.

@@ -176,19 +176,19 @@ def make_source(
     """Put a source together: choose modalities, draw missing splits, fit encoders, wrap records.
 
     Args:
-        name: as the user gave it.
+        name: as `Source.name`.
         table: with all targets that are known, whatever the task: so every task gets the same splits. Splits that it
             has not are drawn from `train`, see `draw_splits`.
         encoders: for each modality that the source offers, its encoder with its defaults, or the kind of one whose
             grid follows from the signals; normalisation is fitted here.
         options: what the user chose.
         split_seed: used where the options name none.
-        classes: names of the labels in the order of their numbers.
-        class_names: names that they must have if the options have none, as in `SourceOptions.classes`.
+        classes: as `Source.classes`.
+        class_names: names that the classes must have if the options have none, as in `SourceOptions.classes`.
         background_class: of masks, the class of what is no object.
-        labels: for joint labels, name -> names of its classes, none for a number.
+        labels: as `Source.labels`.
         floor: measures the floor on the source's test split.
-        note: what must be said where results are shown.
+        note: as `Source.note`.
         warnings: what was odd about the data.
 
     Raises:
@@ -206,7 +206,7 @@ def make_source(
     classes, table = _choose_classes(name, classes, table, options.classes or class_names, options)
     if options.task == "classification":
         table = _labelled(name, table, classes, found)
-    splits = {SPLITS[number]: part for number in range(len(SPLITS)) if len(part := table.split(number))}
+    splits = {split: part for number, split in enumerate(SPLITS) if len(part := table.split(number))}
     counts = {}
     if options.task == "classification":
         counts = {
@@ -216,27 +216,14 @@ def make_source(
     if options.max_train_examples is not None and "train" in splits:
         chosen_rows = choose(splits["train"].row_keys, seed, count=options.max_train_examples)
         splits["train"] = splits["train"].take(chosen_rows)
-    targets = tuple(labels or ()) if options.task == "joint" else TARGETS[options.task]
-    chosen = fit_encoders(chosen, next(iter(splits.values())), options, found)
-    datasets: dict[str, ExampleDataset] = {
-        split: EncodedRecords(
-            records=part,
-            encoders=chosen,
-            targets=targets,
-            num_classes=len(classes),
-            missing=options.missing,
-            augmentations=options.augmentations if split == "train" else (),
-        )
-        for split, part in splits.items()
-    }
-    source = Source(
+    source = encoded_source(
         name=name,
-        task=options.task,
-        encoders=chosen,
-        splits=datasets,
-        classes=() if options.task in ("none", "joint") else tuple(classes),
+        records=splits,
+        encoders=fit_encoders(chosen, next(iter(splits.values())), options, found),
+        options=options,
+        classes=classes,
+        labels=labels or {},
         background_class=background_class if options.task == "segmentation" else None,
-        labels={label: tuple(names) for label, names in (labels or {}).items()} if options.task == "joint" else {},
         note=note if options.task != "none" else "",
         warnings=tuple(found),
         counts=counts,
@@ -247,27 +234,54 @@ def make_source(
     return dataclasses.replace(source, floor=lambda: floor(source))
 
 
-def configured(encoder: Encoder, settings: Mapping[str, Any], *, modality: str, is_fitted: bool = False) -> Encoder:
-    """An encoder with other values of some of its fields, given as plain values.
+def encoded_source(
+    *,
+    name: str,
+    records: Mapping[str, Records],
+    encoders: dict[str, Encoder],
+    options: SourceOptions,
+    classes: Sequence[str],
+    labels: Mapping[str, Sequence[str]],
+    **more: Any,
+) -> Source:
+    """A source of records by split, with the targets of the task; `more` are other fields of it."""
+    targets = tuple(labels) if options.task == "joint" else TARGETS[options.task]
+    splits: dict[str, ExampleDataset] = {
+        split: EncodedRecords(
+            records=part,
+            encoders=encoders,
+            targets=targets,
+            num_classes=len(classes),
+            missing=options.missing,
+            augmentations=options.augmentations if split == "train" else (),
+        )
+        for split, part in records.items()
+    }
+    return Source(
+        name=name,
+        task=options.task,
+        encoders=encoders,
+        splits=splits,
+        classes=() if options.task in ("none", "joint") else tuple(classes),
+        labels={label: tuple(names) for label, names in labels.items()} if options.task == "joint" else {},
+        **more,
+    )
 
-    Args:
-        encoder: what the other fields are taken from.
-        settings: fields to replace.
-        modality: whose encoder it is, for messages.
-        is_fitted: whether its mean and std mean anything; else they are left to be fitted.
+
+def configured(encoder: Encoder, settings: Mapping[str, Any], *, modality: str, is_fitted: bool = False) -> Encoder:
+    """A modality's encoder with other values of some of its fields, given as plain values.
+
+    Its mean and std are kept if it `is_fitted`, else left to be fitted.
 
     Raises:
         ValueError: it has no such field, or the value does not fit.
     """
     fields = _fields(encoder)
-    for field_name in settings:
-        if field_name not in fields:
-            raise ValueError(
-                f"{field_name}: the {encoder.kind} encoder of {modality!r} has no such setting; "
-                f"known: {', '.join(sorted(fields))}"
-            )
+    if unknown := [name for name in settings if name not in fields]:
+        has = f"the {encoder.kind} encoder of {modality!r} has no such setting"
+        raise ValueError(f"{unknown[0]}: {has}; known: {', '.join(sorted(fields))}")
+    kept = {name: value for name, value in encoder.to_dict().items() if is_fitted or name not in ("mean", "std")}
     try:
-        kept = {name: value for name, value in encoder.to_dict().items() if is_fitted or name not in ("mean", "std")}
         return type(encoder).from_dict({**kept, **settings})
     except TypeError as error:  # a value of another type than the field's
         raise ValueError(f"{modality}: {error}") from error
@@ -278,11 +292,7 @@ def choose_encoders(
 ) -> dict[str, Encoder]:
     """The encoders of the modalities that are read, without normalisation: given ones instead of the source's.
 
-    Args:
-        name: of the source.
-        offered: modality -> its encoder, or the kind of one whose grid follows from the signals.
-        train: training records, of which a few signals are looked at.
-        options: what the user chose.
+    `offered` is modality -> its encoder, or the kind of one whose grid follows from the signals in `train`.
 
     Raises:
         ValueError: an option names what there is not, or no signal can be read.
@@ -405,8 +415,7 @@ def _labelled(name: str, table: Table, classes: Sequence[str], warnings: list[st
         found = f"only {classes[present[0]]!r}" if len(present) else "none"
         raise ValueError(f"{name}: expected at least two classes with training examples, found {found}")
     if absent := [each for number, each in enumerate(classes) if number not in present]:
-        more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
-        warnings.append(f"classes without training examples: {', '.join(absent[:5])}{more}")
+        warnings.append(f"classes without training examples: {example_list(absent, 5)}")
     for number, split in enumerate(SPLITS):
         if num_without := int(((splits == number) & (numbers < 0)).sum()):
             count = int((splits == number).sum())

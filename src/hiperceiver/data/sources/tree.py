@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -60,7 +61,7 @@ class Tree:
         """Folder -> names of the folders in it, sorted."""
         self.num_leftovers = 0
         """Hidden files and folders, and leftovers of systems."""
-        self.odd: dict[str, list[str]] = {}
+        self.odd: dict[str, list[str]] = defaultdict(list)
         """What else is passed over, and why: reason -> paths."""
         if not self.root.is_dir():
             raise ValueError(
@@ -83,7 +84,7 @@ class Tree:
             reason = (error.strerror or "unknown").lower()
             if not folder:
                 raise ValueError(f"{self.root}: {reason}") from error
-            self._pass_over(f"folders cannot be listed ({reason})", folder)
+            self.odd[f"folders cannot be listed ({reason})"].append(folder)
             return []
         seen.add((status.st_dev, status.st_ino))
         files, folders = [], []
@@ -92,8 +93,8 @@ class Tree:
             name = entry.name
             if is_leftover(name):
                 self.num_leftovers += 1
-            elif not name.isprintable() and not _is_text(name):
-                self._pass_over("files whose names are not UTF-8 are left out", ascii(prefix + name))
+            elif not name.isprintable() and any("\ud800" <= char <= "\udfff" for char in name):
+                self.odd["files whose names are not UTF-8 are left out"].append(ascii(prefix + name))
             elif entry.is_file(follow_symlinks=False):
                 files.append(name)
             elif _is(entry.is_dir):
@@ -101,12 +102,9 @@ class Tree:
             elif _is(entry.is_file):
                 files.append(name)
             else:
-                self._pass_over("broken links, pipes or other things that are no files are left out", prefix + name)
+                self.odd["broken links, pipes or other things that are no files are left out"].append(prefix + name)
         self.files[folder], self.folders[folder] = files, folders
         return [prefix + name for name in folders]
-
-    def _pass_over(self, reason: str, path: str) -> None:
-        self.odd.setdefault(reason, []).append(path)
 
     def warnings(self) -> list[str]:
         """What is passed over and why, a line for each reason."""
@@ -125,27 +123,13 @@ class Tree:
         """Relative paths of all files below a folder whose names end so (small letters), in order."""
         waiting = [folder]
         while waiting:
-            place = waiting.pop()
-            prefix = f"{place}/" if place else ""
-            yield from (prefix + name for name in self.files.get(place, ()) if name.lower().endswith(suffixes))
-            waiting.extend(prefix + name for name in reversed(self.folders.get(place, ())))
+            folder = waiting.pop()
+            yield from (joined(folder, name) for name in self.inside(folder, suffixes))
+            waiting.extend(joined(folder, name) for name in reversed(self.folders.get(folder, ())))
 
     def inside(self, folder: str = "", suffixes: tuple[str, ...] = ("",)) -> list[str]:
         """Names of the files in a folder that end so (small letters), in order."""
         return [name for name in self.files.get(folder, ()) if name.lower().endswith(suffixes)]
-
-
-def as_tree(folder: str | os.PathLike[str] | Tree) -> Tree:
-    """A folder, listed unless it is already."""
-    return folder if isinstance(folder, Tree) else Tree(folder)
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _is(ask: Callable[[], bool]) -> bool:
@@ -233,13 +217,15 @@ def joined(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
 
 
-def by_split(paths: Sequence[str]) -> tuple[dict[int, list[str]], list[str]]:
-    """Number of each split -> the paths with its name among their words; and those of no split, if there are splits.
+def by_split(paths: Sequence[str], what: str, warnings: list[str]) -> dict[int, list[str]]:
+    """Number of each split -> the paths with its name among their words; those of no split train, if none does.
 
-    >>> by_split(["set-train-0.tar", "val/0.tar", "other.tar"])
-    ({0: ['set-train-0.tar'], 1: ['val/0.tar']}, ['other.tar'])
-    >>> by_split(["0.tar"])
-    ({0: ['0.tar']}, [])
+    Others are left out with a warning, which calls them `what`.
+
+    >>> by_split(["set-train-0.tar", "val/0.tar", "other.tar"], "shards", [])
+    {0: ['set-train-0.tar'], 1: ['val/0.tar']}
+    >>> by_split(["0.tar"], "shards", [])
+    {0: ['0.tar']}
     """
     splits: dict[str, list[str]] = {}
     others: list[str] = []
@@ -249,4 +235,6 @@ def by_split(paths: Sequence[str]) -> tuple[dict[int, list[str]], list[str]]:
         (others if split is None else splits.setdefault(split, [])).append(path)
     if "train" not in splits:
         splits["train"], others = others, []
-    return {number: splits[split] for number, split in enumerate(SPLITS) if splits.get(split)}, others
+    if others:
+        warnings.append(f"{len(others)} {what} of no split are left out, for example {others[0]}")
+    return {number: splits[split] for number, split in enumerate(SPLITS) if splits.get(split)}
