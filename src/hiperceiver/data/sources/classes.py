@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,13 @@ import numpy as np
 
 from hiperceiver.data.encoded import NO_LABEL
 from hiperceiver.data.encoders.picture_files import read_labels
-from hiperceiver.data.record import Column, Table
+from hiperceiver.data.record import Column, Computed, Table
 from hiperceiver.data.sources.lists import example_list, read_lines
 from hiperceiver.settings.data import ReadSettings
 
 CLASSES_FILE = "classes.txt"
 """In a folder: the names of the classes, one a line, in the order of their numbers."""
-MAX_MASKS_LOOKED_AT = 1000
-"""To find the number of classes of masks when it is not given."""
+_MAX_MASKS = 1000  # that are read for the number of their classes
 
 
 class Labels:
@@ -66,33 +66,14 @@ class Lists:
         return self.numbers[self.ends[number] : self.ends[number + 1]].tolist()
 
 
-class _Renumbered:
-    """A column of lists of class numbers, brought to other numbers when they are read."""
-
-    def __init__(self, cells: Column, lookup: np.ndarray) -> None:  # number -> other number, -1 = left out
-        self.cells = cells
-        self.lookup = lookup
-
-    def __len__(self) -> int:
-        return len(self.cells)
-
-    def __getitem__(self, row: int) -> list[int] | None:
-        cell = self.cells[row]
-        return None if cell is None else [int(n) for n in self.lookup[np.asarray(cell, dtype=np.int64)] if n >= 0]
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Known:
     """What is known of an example beside its signals, by the names of classes."""
 
     label: str | None = None
-    """Its class."""
     labels: Sequence[str] | None = None
-    """Its classes, several or none."""
-    values: Sequence[float] | None = None
-    """Its numbers; NaN where one is missing."""
-    fault: str = ""
-    """Why this cannot be read."""
+    values: Sequence[float] | None = None  # NaN where one is missing
+    fault: str = ""  # why this cannot be read
 
 
 def target_columns(
@@ -147,9 +128,6 @@ def choose_classes(
         table: with the target `label` or `labels`.
         given: names in their order; none: the data's own.
         options: which classes are left out.
-
-    Raises:
-        ValueError: the data holds another class than the given ones, or not one that is chosen or left out.
     """
     for option, listed in (("only_classes", options.only_classes), ("leave_out_classes", options.leave_out_classes)):
         if unknown := [name for name in listed if name not in names]:
@@ -172,7 +150,8 @@ def choose_classes(
         targets["label"] = Labels(lookup[np.asarray(column)], getattr(column, "faults", None))
     if "labels" in targets:
         present.update(number for row in table.rows for number in targets["labels"][int(row)] or ())
-        targets["labels"] = _Renumbered(targets["labels"], lookup)
+        lists = targets["labels"]
+        targets["labels"] = Computed(len(lists), partial(_renumbered, lists, lookup))
     unknown = sorted(names[number] for number in present if number >= 0 and lookup[number] < 0)
     if unknown := [name for name in unknown if name not in left_out]:
         known = f"{', '.join(given)}{'' if numbers.keys() <= set(given) else ' or their numbers'}"
@@ -181,12 +160,14 @@ def choose_classes(
     return tuple(given), replace(table, targets=targets)
 
 
-def read_class_names(folder: Path) -> tuple[str, ...] | None:
-    """The names in a folder's `classes.txt`; None without such a file.
+def _renumbered(lists: Column, lookup: np.ndarray, row: int) -> list[int] | None:
+    """A cell of class numbers as other numbers, -1 = left out."""
+    cell = lists[row]
+    return None if cell is None else [int(n) for n in lookup[np.asarray(cell, dtype=np.int64)] if n >= 0]
 
-    Raises:
-        ValueError: it names fewer than two classes, one twice, or cannot be read.
-    """
+
+def read_class_names(folder: Path) -> tuple[str, ...] | None:
+    """The names in a folder's `classes.txt`; None without such a file."""
     file = folder / CLASSES_FILE
     if not file.is_file():
         return None
@@ -204,13 +185,10 @@ def mask_classes(
     """Names of the classes of masks: as given, of the folder's `classes.txt`, or the numbers in training masks.
 
     A line is added to the warnings if the names are numbers.
-
-    Raises:
-        ValueError: masks hold fewer than two classes.
     """
     if names := classes or (folder and read_class_names(folder)):
         return tuple(names)
-    count = min(MAX_MASKS_LOOKED_AT, len(train))
+    count = min(_MAX_MASKS, len(train))
     seen: set[int] = set()
     for index in np.linspace(0, len(train) - 1, count).astype(np.int64):
         with contextlib.suppress(ValueError, KeyError):  # found again, and named, when it is read as an example

@@ -23,20 +23,13 @@ _MASK_NAMES = ("mask", "annotation", "segmentation")
 class Columns:
     """Which columns are read."""
 
-    modalities: Mapping[str, str]
-    """Modality -> column."""
-    kinds: Mapping[str, str]
-    """Modality -> the kind of its encoder."""
-    label: str | None
-    """Column of a class, or of a list of classes; None if there is none."""
-    labels: Mapping[str, str]
-    """For joint labels: name -> column."""
-    values: Sequence[str]
-    """Columns of numbers."""
-    mask: str | None
-    """Column of masks, if masks are needed."""
-    strata: str | None
-    """Column of the classes by which splits are drawn: found by its type and name alone, for every task the same."""
+    modalities: Mapping[str, str]  # modality -> column
+    kinds: Mapping[str, str]  # modality -> the kind of its encoder
+    label: str | None  # of a class, or of a list of classes
+    labels: Mapping[str, str]  # joint label -> column
+    values: Sequence[str]  # of numbers
+    mask: str | None  # of masks, if they are needed
+    strata: str | None  # of the classes by which splits are drawn: found by type and name, the same for every task
 
     @property
     def used(self) -> set[str]:
@@ -46,17 +39,9 @@ class Columns:
 
 
 def find_columns(features: Mapping[str, Any], own: TableSettings, task: SourceTask) -> Columns:
-    """Columns as they are named, or by their types and usual names.
+    """Columns as the user named them, or by their types and usual names; the targets of the task must be there.
 
-    A column of classes is found whatever the task, so that the splits are the same for each.
-
-    Args:
-        features: column -> its type, of `datasets`.
-        own: which columns the user named.
-        task: what must be there.
-
-    Raises:
-        ValueError: a column is missing; the message gives the columns that there are.
+    `features` is column -> its type, of `datasets`.
     """
     labels = dict(own.label_columns) if isinstance(own.label_columns, Mapping) else _same(own.label_columns)
     values = (own.value_columns,) if isinstance(own.value_columns, str) else own.value_columns
@@ -118,12 +103,7 @@ def _same(names: str | Iterable[str]) -> dict[str, str]:
 
 
 def check_column(features: Mapping[str, Any], column: str, *, argument: str) -> str:
-    """The column's name, if the table has it.
-
-    >>> check_column({"a": None, "b": None}, "c", argument="label_column")
-    Traceback (most recent call last):
-    ValueError: label_column: expected one of the columns a, b, got 'c'
-    """
+    """The column's name, if the table has it."""
     if column not in features:
         close = difflib.get_close_matches(column, features, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
@@ -131,26 +111,28 @@ def check_column(features: Mapping[str, Any], column: str, *, argument: str) -> 
     return column
 
 
+def _datasets() -> Any:
+    return import_extra("datasets", extra="data")
+
+
 def is_value(feature: Any, *beginnings: str) -> bool:
     """Whether a column holds single values of a type whose name begins so, such as `int` or `float`."""
-    datasets = import_extra("datasets", extra="data")
-    return type(feature) is datasets.Value and feature.dtype.startswith(beginnings)
+    return type(feature) is _datasets().Value and feature.dtype.startswith(beginnings)
 
 
 def is_list(feature: Any) -> bool:
     """Whether a column holds lists."""
-    datasets = import_extra("datasets", extra="data")
-    return isinstance(feature, datasets.List | datasets.LargeList)
+    return isinstance(feature, _datasets().List | _datasets().LargeList)
 
 
 def is_of_classes(feature: Any) -> bool:
     """Whether a column holds numbers of classes whose names are known."""
-    return isinstance(feature, import_extra("datasets", extra="data").ClassLabel)
+    return isinstance(feature, _datasets().ClassLabel)
 
 
 def media_types() -> dict[str, type]:
     """Kind of signal -> the type of its columns."""
-    datasets = import_extra("datasets", extra="data")
+    datasets = _datasets()
     return {"image": datasets.Image, "audio": datasets.Audio, "video": datasets.Video}
 
 
@@ -180,12 +162,11 @@ def _found_modalities(features: Mapping[str, Any], free: Mapping[str, Any]) -> d
         columns = {kind: name for name, kind in arrays[:1] if kind is not None}
     if not columns:
         texts = [name for name in _USUAL_NAMES["bytes"] if _kind_of(free.get(name)) == "bytes"]
-        columns = dict(zip(["bytes"], texts, strict=False))
+        if texts:
+            columns["bytes"] = texts[0]
     if not columns:
-        raise ValueError(
-            f"columns: expected {{modality: column}}, for example {{'image': 'photo'}}, because no column's type says "
-            f"what it is; columns: {', '.join(features)}"
-        )
+        expected = "{modality: column}, for example {'image': 'photo'}, because no column's type says what it is"
+        raise ValueError(f"columns: expected {expected}; columns: {', '.join(features)}")
     return columns
 
 
@@ -227,10 +208,9 @@ def _is_array(feature: Any) -> bool:
 
 def _depth(feature: Any) -> tuple[int, Any]:
     """How many dimensions a column's arrays have, and the type of their numbers."""
-    datasets = import_extra("datasets", extra="data")
     for depth in range(2, 6):
-        if isinstance(feature, getattr(datasets, f"Array{depth}D")):
-            return depth, datasets.Value(feature.dtype)
+        if isinstance(feature, getattr(_datasets(), f"Array{depth}D")):
+            return depth, _datasets().Value(feature.dtype)
     if is_list(feature):
         depth, leaf = _depth(feature.feature)
         return depth + 1, leaf

@@ -66,17 +66,8 @@ class Listing:
     warnings: list[str] = field(default_factory=list)
 
 
-def matches(tree: Tree) -> bool:
-    """Any folder may be one of files."""
-    return True
-
-
 def open_folder(tree: Tree, own: FolderSettings, options: SourceOptions) -> Source:
-    """The files of a local folder; see the module for layouts.
-
-    Raises:
-        ValueError: the folder has not what the task needs, or an option does not fit; in one line.
-    """
+    """The files of a local folder; see the module for layouts."""
     options.check_task(tree.name, ("classification", "multilabel", "segmentation", "regression"))
     listing = list_examples(tree, own, is_mask_needed=options.task == "segmentation")
     if own.kind is None and (kinds := _kinds_of_encoders(listing, options)):
@@ -114,11 +105,7 @@ def _kinds_of_encoders(listing: Listing, options: SourceOptions) -> tuple[str, .
 
 
 def list_examples(tree: Tree, own: FolderSettings, *, is_mask_needed: bool = False) -> Listing:
-    """The examples in a folder; without masks it is refused if these are needed.
-
-    Raises:
-        ValueError: the folder holds no files of these kinds, or none of the layouts.
-    """
+    """The examples in a folder; without masks it is refused if these are needed."""
     kinds = None if own.kind is None else split_kinds(own.kind)
     listing = _pairs(tree, own, is_mask_needed) if kinds in (None, ("image",)) else None
     if listing is None and is_mask_needed:

@@ -9,11 +9,7 @@ from hiperceiver.data.packages import import_extra
 
 
 def read_hub(name: str, config_name: str | None, *, is_streamed: bool = False) -> dict[str, Any]:
-    """Split -> table, of a dataset of the hub. `datasets` runs no code that comes with it.
-
-    Raises:
-        ValueError: the name is no `owner/name`, or it cannot be read.
-    """
+    """Split -> table, of a dataset of the hub. `datasets` runs no code that comes with it."""
     if len(name.split("/")) != 2 or name.startswith((".", "/", "~")) or not all(name.split("/")):
         raise ValueError(f"{name}: no such folder")
     with reading(f"{name}: no such folder, and cannot be read from the hub") as datasets:

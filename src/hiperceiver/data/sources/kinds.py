@@ -1,12 +1,8 @@
-"""What kind of signal a file holds, by the ending of its name; and an encoder whose grid follows from the signals."""
+"""What kind of signal a file holds, by the ending of its name."""
 
-import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
-from typing import Any
+from collections.abc import Sequence
 
 from hiperceiver.data.encoders import ENCODERS
-from hiperceiver.data.encoders.encoder import Encoder
 
 KINDS = tuple(kind for kind, encoder in ENCODERS.items() if encoder.suffixes or encoder.other_suffixes)
 """The kinds of encoders that read files."""
@@ -15,9 +11,6 @@ _FIRST = sorted(KINDS, key=lambda kind: kind == "image")  # the first kind wins:
 ENDINGS = {kind: ENCODERS[kind].suffixes for kind in _FIRST if ENCODERS[kind].suffixes}
 """Kind -> endings of its files. A GIF is a clip unless most of the files are pictures."""
 
-LOOKED_AT = 64
-"""How many signals a default is chosen by, at most."""
-
 
 def endings_of(kind: str) -> tuple[str, ...]:
     """All endings of a kind's files, if the user names the kind: the usual ones first. `bytes` may have any."""
@@ -25,11 +18,7 @@ def endings_of(kind: str) -> tuple[str, ...]:
 
 
 def kind_of(name: str, *, among: Sequence[str] | None = None) -> str | None:
-    """The kind of a file by its name; None if it is not known.
-
-    Args:
-        name: of the file.
-        among: kinds that the user chose: other endings of theirs count as well.
+    """The kind of a file by its name; None if it is not known. Of kinds that the user chose, other endings count too.
 
     >>> kind_of("1.JPG"), kind_of("1.npy"), kind_of("1.npy", among=["volume"]), kind_of("1.exe")
     ('image', 'series', 'volume', None)
@@ -56,24 +45,3 @@ def split_kinds(kind: str) -> tuple[str, ...]:
     if len(set(kinds)) < len(kinds) or not set(kinds) <= set(KINDS):
         raise ValueError(f"kind: expected one of {', '.join(KINDS)}, or several as audio+video, got {kind!r}")
     return kinds
-
-
-def default_encoder(kind: str, raws: Iterable[Any], given: Mapping[str, Any] | None = None) -> Encoder:
-    """An encoder without normalisation for signals of a kind; see each encoder's `chosen_settings`.
-
-    Args:
-        kind: of the encoder.
-        raws: signals; at most 64 are read, and only if something must be chosen.
-        given: settings that are not chosen; those of other encoders are ignored.
-
-    Raises:
-        ValueError: something must be chosen, and no signal can be read.
-
-    >>> encoder = default_encoder("series", [[[0, 0, 0]] * 100, [[0, 0, 0]] * 80])
-    >>> encoder.length, encoder.channels
-    (100, 3)
-    """
-    encoder = ENCODERS[kind]
-    names = {field.name for field in dataclasses.fields(encoder)} - {"mean", "std"}
-    given = {name: value for name, value in (given or {}).items() if name in names}
-    return encoder.from_dict({**encoder.chosen_settings(islice(raws, LOOKED_AT), given), **given})

@@ -32,11 +32,7 @@ class LabelList:
 
 
 def read_label_list(folder: Path) -> LabelList | None:
-    """The folder's `labels.csv`; None without such a file.
-
-    Raises:
-        ValueError: it is no such table.
-    """
+    """The folder's `labels.csv`; None without such a file."""
     path = folder / LABEL_LIST
     if not path.is_file():
         return None

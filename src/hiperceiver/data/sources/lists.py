@@ -15,16 +15,9 @@ VIDEO_SUFFIXES = tuple(f".{ending}" for ending in ENDINGS["video"])
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a list, without blanks around them and without empty ones; at least one.
-
-    Raises:
-        ValueError: it cannot be read, holds no line, or is no text.
-    """
+    """The lines of a list, without blanks around them and without empty ones; at least one."""
     with faults_of(path):
-        try:
-            lines = read_file(path).decode("utf-8-sig").splitlines()
-        except UnicodeDecodeError as error:
-            raise ValueError(f"expected text in UTF-8 ({error})") from error
+        lines = read_file(path).decode("utf-8-sig").splitlines()
         found = [stripped for line in lines if (stripped := line.strip())]
         if not found:
             raise ValueError("has no line")
@@ -32,11 +25,7 @@ def read_lines(path: Path) -> list[str]:
 
 
 def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """The rows of a CSV file with names in its first line; all of its columns, these among them.
-
-    Raises:
-        ValueError: it cannot be read, has no row or not these columns, or a row has another number of cells.
-    """
+    """The rows of a CSV file with names in its first line; all of its columns, these among them."""
     text = read_lines(path)
     with faults_of(path):
         lines = csv.reader(text, skipinitialspace=True)

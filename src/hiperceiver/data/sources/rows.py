@@ -21,10 +21,8 @@ class Row(NamedTuple):
     """A row of a table whose media are not decoded."""
 
     split: str
-    number: int
-    """In its split."""
+    number: int  # in its split
     cells: Mapping[str, Any]
-    """Column -> cell."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,20 +34,12 @@ class ClassCells:
     """
 
     column: str
-    """Its name."""
-    names: tuple[str, ...] | None = None
-    """Of the numbers in it, if `datasets` knows them."""
-    is_list: bool = False
-    """Whether a cell holds several classes."""
-    numbers: Mapping[str, int] = field(default_factory=dict)
-    """Name -> number."""
+    names: tuple[str, ...] | None = None  # of the numbers in it, if `datasets` knows them
+    is_list: bool = False  # a cell holds several classes
+    numbers: Mapping[str, int] = field(default_factory=dict)  # of each name
 
     def words(self, cell: Any) -> list[str | None]:
-        """The names in a cell; None for none.
-
-        Raises:
-            ValueError: it holds something else than classes.
-        """
+        """The names in a cell; None for none."""
         if self.is_list:
             return [] if cell is None else [self._word(value) for value in cell]
         return [self._word(cell)]
@@ -67,11 +57,7 @@ class ClassCells:
         return None if value == -1 else str(value)
 
     def number(self, cell: Any) -> Any:
-        """The number of a cell's class, -1 = none; a list of them, if the column holds lists.
-
-        Raises:
-            ValueError: it holds another class.
-        """
+        """The number of a cell's class, -1 = none; a list of them, if the column holds lists."""
         words = self.words(cell)
         if unknown := [word for word in words if word is not None and word not in self.numbers]:
             raise ValueError(f"its class is {unknown[0]!r}, expected one of {', '.join(self.numbers)}")
@@ -87,16 +73,9 @@ class ClassCells:
 def class_cells(
     feature: Any, column: str, cells: Iterable[Any] | None, classes: Sequence[str] = ()
 ) -> tuple[ClassCells, tuple[str, ...]]:
-    """How to read a column of classes, and the names of these: those that its type has, or those in the cells.
+    """How to read a column of classes, and the names of these: those that its type has, or those in all its cells.
 
-    Args:
-        feature: its type.
-        column: its name.
-        cells: all of them, of every split; None if they cannot all be read.
-        classes: names in their order, for cells that are not read.
-
-    Raises:
-        ValueError: it holds something else, or the names cannot be known.
+    Without `cells`, because they cannot all be read, the names are the given `classes`.
     """
     leaf = feature.feature if is_list(feature) else feature
     names = tuple(leaf.names) if is_of_classes(leaf) else None
@@ -118,13 +97,9 @@ class RowReader:
     """How a row becomes a record."""
 
     columns: Columns
-    """What is read."""
-    targets: Mapping[str, Callable[[Row], Any]]
-    """Target -> what reads it."""
-    root: str | None = None
-    """The folder that paths in cells are relative to."""
-    id_column: str | None = None
-    """A column of names, if there is one."""
+    targets: Mapping[str, Callable[[Row], Any]]  # target -> what reads it
+    root: str | None = None  # the folder that paths in cells are relative to
+    id_column: str | None = None  # of names
 
     @property
     def raws(self) -> dict[str, Callable[[Row], Any]]:
@@ -136,11 +111,7 @@ class RowReader:
         }
 
     def record(self, row: Row) -> Record:
-        """The record of a row of a stream; a cell without a value is a missing modality.
-
-        Raises:
-            ValueError: a cell holds something else.
-        """
+        """The record of a row of a stream."""
         raws = {modality: read(row) for modality, read in self.raws.items()}
         targets = {target: read(row) for target, read in self.targets.items()}
         if self.id_column is not None and row.cells[self.id_column] is not None:
@@ -176,12 +147,7 @@ def make_reader(
 ) -> tuple[RowReader, tuple[str, ...], dict[str, tuple[str, ...]]]:
     """How rows are read; the names of the task's classes; and those of joint labels.
 
-    Args:
-        columns: what is read.
-        features: column -> type.
-        tables: those whose cells give the names of classes; None if they cannot all be read.
-        options: what the user chose.
-        root: the folder that paths in cells are relative to.
+    The cells of `tables` give the names of classes; None if they cannot all be read.
     """
 
     def cells_of(column: str) -> Iterator[Any] | None:
@@ -218,11 +184,7 @@ def make_reader(
 
 
 def _raw(row: Row, column: str, kind: str, root: str | None) -> Any:
-    """What a cell holds, as an encoder of this kind reads it: a path, bytes, a text, an array; None if it is empty.
-
-    Raises:
-        ValueError: pixels are not in 0..255.
-    """
+    """What a cell holds, as an encoder of this kind reads it: a path, bytes, a text, an array; None if it is empty."""
     cell = row.cells[column]
     if isinstance(cell, Mapping):
         if cell.get("array") is not None:
@@ -269,15 +231,10 @@ def find_id_column(features: Mapping[str, Any]) -> str | None:
 
 
 def row_keys(tables: Sequence[Any], features: Mapping[str, Any], id_column: str | None) -> np.ndarray:
-    """The key of each row, uint64, whatever columns the user names.
+    """The key of each row of whole, undecoded tables, uint64, whatever columns the user names.
 
     The name of a row is its cell of `id_column` if these differ from each other; else the paths of its pictures,
     sounds and clips if they do; else its content: all columns but single numbers and class labels.
-
-    Args:
-        tables: whole, one after the other, with media as bytes and paths.
-        features: column -> type.
-        id_column: of `find_id_column`.
     """
     if id_column is not None:
         names = [str(cell) for table in tables for cell in table[id_column][:]]

@@ -1,7 +1,7 @@
 """Sources whose training examples are streamed: tables of the hub or of a folder that are too large to be kept."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
@@ -16,21 +16,15 @@ from hiperceiver.data.streamed import Head, HeldOut, StreamedExamples
 from hiperceiver.settings.data import TableSettings
 
 
+@dataclass(frozen=True)
 class StreamedRows:
-    """The rows of a streamed table as records; each pass begins with the first."""
+    """The rows of a split of a streamed table as records, or what is wrong with a row; a broken stream is an error."""
 
-    def __init__(self, table: Any, reader: RowReader, split: str) -> None:
-        """Args: a `datasets.IterableDataset` that decodes nothing; how its rows are read; our name of its split."""
-        self.table = table
-        self.reader = reader
-        self.split = split
+    table: Any  # a `datasets.IterableDataset` that decodes nothing
+    reader: RowReader
+    split: str
 
     def __iter__(self) -> Iterator[Record | BadExample]:
-        """The records, or what is wrong with a row.
-
-        Raises:
-            ValueError: the stream breaks off, which is more than one bad example.
-        """
         rows = iter(self.table)
         for number in count():
             with reading(f"{self.split}: the stream breaks off at row {number}"):
@@ -59,19 +53,6 @@ def open_stream(
     records of these streams, kept in memory once they are needed. Without a stream for validation, a tenth of the
     training records is left out of training, by their names or content and the seed, and the first of these validate:
     ten times as many records are read to find them. Encoders are fitted to the first 256 training records.
-
-    Args:
-        name: as the user gave it.
-        streams: by split.
-        kinds: modality -> kind.
-        own: how much of the streams validates and is shuffled.
-        options: what the user chose.
-        classes: names of the labels.
-        labels: for joint labels, name -> names of its classes, none for a number.
-        warnings: what was odd.
-
-    Raises:
-        ValueError: there is nothing to train on, or an option does not fit the data.
     """
     if "train" not in streams:
         raise ValueError(f"{name}: expected examples for training, found only {', '.join(streams)}")

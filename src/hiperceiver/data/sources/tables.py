@@ -18,25 +18,18 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from hiperceiver.data.record import SPLITS, TRAIN, Table
+from hiperceiver.data.record import SPLITS, TRAIN, Column, Computed, Table
 from hiperceiver.data.sources.classes import Labels, mask_classes
 from hiperceiver.data.sources.columns import find_columns, is_list, media_types, undecoded
 from hiperceiver.data.sources.hub import one_line, read_hub, reading
 from hiperceiver.data.sources.kinds import kind_of
-from hiperceiver.data.sources.rows import (
-    ClassCells,
-    Row,
-    RowReader,
-    class_cells,
-    find_id_column,
-    make_reader,
-    row_keys,
-)
+from hiperceiver.data.sources.rows import ClassCells, Row, RowReader, class_cells, find_id_column, make_reader, row_keys
 from hiperceiver.data.sources.source import Source, SourceOptions, make_source
 from hiperceiver.data.sources.stream import StreamedRows, open_stream
 from hiperceiver.data.sources.tree import SPLIT_NAMES, Tree, by_split, joined
@@ -58,22 +51,14 @@ def matches(tree: Tree) -> bool:
 
 
 def open_table(tree: Tree, own: TableSettings, options: SourceOptions) -> Source:
-    """The tables in a local folder.
-
-    Raises:
-        ValueError: they cannot be read or have not what the task needs.
-    """
+    """The tables in a local folder."""
     options.check_task(tree.name, TASKS)
     warnings = tree.warnings()
     return _open(tree.name, tree.root, read_tables(tree, own, warnings), own, options, warnings)
 
 
 def open_hub(name: str, own: TableSettings, options: SourceOptions) -> Source:
-    """A data set of the hub, by its id `owner/name`.
-
-    Raises:
-        ValueError: it cannot be found or has not what the task needs.
-    """
+    """A data set of the hub, by its id `owner/name`."""
     options.check_task(name, TASKS)
     return _open(name, None, read_hub(name, own.subset, is_streamed=own.stream), own, options, [])
 
@@ -129,7 +114,6 @@ class _Rows:
     """The rows of several tables, one after the other; the last one that was read is kept."""
 
     def __init__(self, tables: Mapping[str, Any]) -> None:
-        """Args: split -> a `datasets.Dataset` that decodes nothing."""
         self.tables = list(tables.items())
         self.starts = np.cumsum([0, *(len(table) for table in tables.values())])
         self.last: tuple[int, Row] = (-1, Row("", 0, {}))
@@ -149,31 +133,21 @@ class _Rows:
         return self.last[1]
 
 
-class _Cells:
-    """A column of raw values, of targets or of names, read from rows."""
-
-    def __init__(self, rows: _Rows, read: Callable[[Row], Any]) -> None:
-        self.rows = rows
-        self.read = read
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, row: int) -> Any:
-        return self.read(self.rows[row])
+def _cell(rows: _Rows, read: Callable[[Row], Any], row: int) -> Any:
+    return read(rows[row])
 
 
 def _as_table(
-    tables: Mapping[str, Any],
-    reader: RowReader,
-    keys: np.ndarray,
-    strata: np.ndarray | None,
-    warnings: list[str],
+    tables: Mapping[str, Any], reader: RowReader, keys: np.ndarray, strata: np.ndarray | None, warnings: list[str]
 ) -> Table:
     """The tables of all splits as one. A split whose labels are all kept back is left out."""
     rows = _Rows(tables)
     splits = np.repeat(np.array([SPLITS.index(split) for split in tables], dtype=np.int8), np.diff(rows.starts))
-    targets: dict[str, Any] = {target: _Cells(rows, read) for target, read in reader.targets.items()}
+
+    def column(read: Callable[[Row], Any]) -> Column:
+        return Computed(len(rows), partial(_cell, rows, read))
+
+    targets = {target: column(read) for target, read in reader.targets.items()}
     is_used = np.ones(len(rows), dtype=bool)
     if isinstance(label := reader.targets.get("label"), ClassCells):
         labels = np.array([label.number(cell) for table in tables.values() for cell in table[label.column][:]], int)
@@ -187,8 +161,8 @@ def _as_table(
     if strata is not None:
         known[splits == splits.min()] = strata
     table = Table(
-        names=_Cells(rows, reader.name),
-        raws={modality: _Cells(rows, read) for modality, read in reader.raws.items()},
+        names=column(reader.name),
+        raws={modality: column(read) for modality, read in reader.raws.items()},
         targets=targets,
         splits=splits,
         strata=known,
@@ -244,11 +218,7 @@ def _is_table(name: str) -> bool:
 
 
 def read_tables(tree: Tree, own: TableSettings, warnings: list[str]) -> dict[str, Any]:
-    """Split -> table, of a folder that `datasets` saved or that holds tables.
-
-    Raises:
-        ValueError: it cannot be read, or holds none.
-    """
+    """Split -> table, of a folder that `datasets` saved or that holds tables."""
     folder, stream = tree.root, own.stream
     with reading(f"{folder}: cannot be read by datasets") as datasets:
         if any(map(tree.has_file, _SAVED)):
@@ -297,11 +267,7 @@ def _with_files(
 
 
 def named_splits(source: str, tables: dict[str, Any], warnings: list[str]) -> dict[str, Any]:
-    """Tables by our names of splits, in their order; the only split of a dataset is `train`.
-
-    Raises:
-        ValueError: there are several, and none is for training.
-    """
+    """Tables by our names of splits, in their order; the only split of a dataset is `train`."""
     named: dict[str, Any] = {}
     for name, table in tables.items():
         if ours := SPLIT_NAMES.get(str(name).lower()):

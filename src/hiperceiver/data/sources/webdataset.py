@@ -19,12 +19,13 @@ import tarfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hiperceiver.data.record import Table
+from hiperceiver.data.record import Computed, Table
 from hiperceiver.data.sources.classes import Known, read_class_names, target_columns
 from hiperceiver.data.sources.kinds import ENDINGS, KINDS, kind_of
 from hiperceiver.data.sources.source import TARGETS, Source, SourceOptions, make_source
@@ -36,12 +37,9 @@ from hiperceiver.settings.data import WebDatasetSettings
 class Sample:
     """Where the files of one example lie."""
 
-    shard: str
-    """The tar file's path, relative to the folder."""
-    key: str
-    """What their names have in common."""
-    files: dict[str, tuple[int, int]]
-    """Ending of the name, in small letters -> offset and length in bytes."""
+    shard: str  # the tar file's path, relative to the folder
+    key: str  # what their names have in common
+    files: dict[str, tuple[int, int]]  # ending, in small letters -> offset and length in bytes
 
     @property
     def name(self) -> str:
@@ -62,34 +60,13 @@ class Sample:
         return content
 
 
-class _Members:
-    """Files in shards as a column; of several endings an example's first is read."""
-
-    def __init__(self, root: Path, samples: Sequence[Sample], endings: Sequence[str]) -> None:
-        self.root = root
-        self.samples = samples
-        self.endings = endings
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, row: int) -> bytes | None:
-        sample = self.samples[row]
-        ending = next((ending for ending in self.endings if ending in sample.files), None)
-        return None if ending is None else sample.read(self.root, ending)
-
-
 def matches(tree: Tree) -> bool:
     """Whether a folder holds shards, in itself or one folder deeper."""
     return bool(_shards(tree))
 
 
 def open_webdataset(tree: Tree, own: WebDatasetSettings, options: SourceOptions) -> Source:
-    """Shards in a local folder; see the module. Tasks: `none`, `classification`, `multilabel`, `regression`.
-
-    Raises:
-        ValueError: there are no shards that can be read, or they have not what the task needs.
-    """
+    """Shards in a local folder; see the module. Tasks: `none`, `classification`, `multilabel`, `regression`."""
     options.check_task(tree.name, ("classification", "multilabel", "regression"))
     root, warnings = tree.root, tree.warnings()
     shards = _shards(tree)
@@ -125,7 +102,10 @@ def open_webdataset(tree: Tree, own: WebDatasetSettings, options: SourceOptions)
         name=tree.name,
         table=Table(
             names=[sample.name for sample in samples],
-            raws={modality: _Members(root, samples, endings) for modality, (_, endings) in signals.items()},
+            raws={
+                modality: Computed(len(samples), partial(_content, root, samples, endings))
+                for modality, (_, endings) in signals.items()
+            },
             targets=targets,
             splits=np.array(splits, dtype=np.int8),
         ),
@@ -135,6 +115,12 @@ def open_webdataset(tree: Tree, own: WebDatasetSettings, options: SourceOptions)
         class_names=read_class_names(root) or (),
         warnings=warnings,
     )
+
+
+def _content(root: Path, samples: Sequence[Sample], endings: Sequence[str], row: int) -> bytes | None:
+    """The file of an example with the first of some endings that it has."""
+    ending = next((ending for ending in endings if ending in samples[row].files), None)
+    return None if ending is None else samples[row].read(root, ending)
 
 
 def _shards(tree: Tree) -> list[str]:
