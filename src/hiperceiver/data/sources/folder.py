@@ -175,7 +175,7 @@ def _grouped(paths: Iterable[str], endings: Mapping[str, tuple[str, ...] | None]
         paths: the files.
         endings: kind -> endings of its files, the preferred ones first; None: any.
     """
-    orders = [known and {ending: number for number, ending in enumerate(known)} for known in endings.values()]
+    orders = [None if known is None else {ending: n for n, ending in enumerate(known)} for known in endings.values()]
     examples: dict[str, list[str]] = {}
     for path in paths:
         examples.setdefault(path if len(endings) == 1 else _stem(path), []).append(path)

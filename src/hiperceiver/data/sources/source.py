@@ -93,7 +93,7 @@ class Source:
         ]
         lines = [f"data: {self.name}{f', layout {self.layout}' if self.layout else ''}; {', '.join(sizes)}"]
         if self.task == "classification" and (counts := self._counts()):
-            total = zip(self.classes, sum(counts.values()), strict=True)
+            total = zip(self.classes, np.sum([*counts.values()], axis=0), strict=True)
             lines.append(f"classes: {len(self.classes)}; {example_list([f'{name} {n}' for name, n in total], 8)}")
             for split, each in counts.items():
                 if lacking := [name for name, n in zip(self.classes, each, strict=True) if not n]:

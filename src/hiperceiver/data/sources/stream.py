@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
+from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.encoders.normalisation import FITTED_TO
 from hiperceiver.data.example import BadExample
 from hiperceiver.data.members import Members
@@ -82,9 +83,11 @@ def open_stream(
         members=Members(rule=options.split_rule),
         warnings=tuple(found),
     )
+    encoded = source.splits["train"]
+    assert isinstance(encoded, EncodedRecords)
     train = StreamedExamples(
         records=streams["train"],
-        encoded=replace(source.splits["train"], records=[]),
+        encoded=replace(encoded, records=[]),
         buffer_size=own.buffer_size,
         held_out=held_out,
         max_examples=options.max_train_examples,
