@@ -19,7 +19,6 @@ from hiperceiver.data.sources import (
     kinetics,
     modelnet40,
     tables,
-    tinyimagenet,
     voc,
     webdataset,
 )
@@ -77,9 +76,7 @@ LAYOUTS: dict[str, Layout] = {
     "modelnet40": Layout(
         modelnet40.open_modelnet40, modelnet40.matches, settings_of.ModelNet40Settings, "classification"
     ),
-    "tinyimagenet": Layout(
-        tinyimagenet.open_tinyimagenet, tinyimagenet.matches, settings_of.NoSettings, "classification"
-    ),
+    "tinyimagenet": Layout(imagenet.open_tinyimagenet, imagenet.matches_tiny, settings_of.NoSettings, "classification"),
     "imagenet": Layout(imagenet.open_imagenet, imagenet.matches, settings_of.NoSettings, "classification"),
     "webdataset": Layout(
         webdataset.open_webdataset, webdataset.matches, settings_of.WebDatasetSettings, "classification"
