@@ -19,7 +19,6 @@ from hiperceiver.data.sources import (
     kinetics,
     modelnet40,
     tables,
-    tinyimagenet,
     voc,
     webdataset,
 )
@@ -84,7 +83,7 @@ LAYOUTS: dict[str, Layout] = {
     "audioset": Layout(audioset.open_audioset, audioset.matches, "multilabel"),
     "kinetics": Layout(kinetics.open_kinetics, kinetics.matches, "classification"),
     "modelnet40": Layout(modelnet40.open_modelnet40, modelnet40.matches, "classification"),
-    "tinyimagenet": Layout(tinyimagenet.open_tinyimagenet, tinyimagenet.matches, "classification"),
+    "tinyimagenet": Layout(imagenet.open_tinyimagenet, imagenet.matches_tiny, "classification"),
     "imagenet": Layout(imagenet.open_imagenet, imagenet.matches, "classification"),
     "webdataset": Layout(webdataset.open_webdataset, webdataset.matches, "classification"),
     "table": Layout(tables.open_table, tables.matches, "classification"),
