@@ -259,8 +259,9 @@ def _opened(media: Media) -> Iterator[Any]:
     av = import_extra("av", extra="data")
 
     def reason_of(error: Exception) -> str | None:  # one of FFmpeg's is a MemoryError: what a broken header asks for
-        is_decoder = isinstance(error, av.error.FFmpegError)
-        return f"cannot be decoded: {error.strerror or type(error).__name__}".lower() if is_decoder else None
+        if not isinstance(error, av.error.FFmpegError):
+            return None
+        return f"cannot be decoded: {getattr(error, 'strerror', None) or type(error).__name__}".lower()
 
     with faults_of(media.source, reason_of=reason_of), contextlib.ExitStack() as stack:
         source = media.source
