@@ -71,18 +71,10 @@ def evaluate(
     strict: bool = False,
     show_progress: bool = False,
 ) -> dict[str, float]:
-    """Metrics of a task on one split of a source.
+    """Metrics of a task on one split of a source, with the settings of the same names in `TrainingSettings`.
 
-    Args:
-        task: in evaluation mode afterwards, where it was before.
-        dataset: the examples.
-        batch_size: examples in a batch; the metrics do not depend on it.
-        num_workers: processes that load data; 0: none.
-        precision: "32" or "bf16".
-        accelerator: kind of device; "auto": a GPU if there is one.
-        max_bad_share: largest share of examples that may be unreadable.
-        strict: fail at the first unreadable example.
-        show_progress: a bar, if standard error is a terminal.
+    The task is in evaluation mode afterwards, on the device where it was. The metrics do not depend on `batch_size`.
+    `show_progress` shows a bar if standard error is a terminal.
 
     Returns:
         The task's metrics by name, `num_examples` that were counted, and `num_skipped` that could not be read.

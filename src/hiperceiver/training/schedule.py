@@ -2,7 +2,6 @@
 
 import math
 import time
-from dataclasses import dataclass
 
 _VALIDATIONS = 10
 """Validations in a run whose settings do not say how many."""
@@ -11,27 +10,19 @@ _LARGEST_SHARE_FOR_SAVING = 0.05
 _SHORT_SECONDS = 5.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """Learning rate over a run as a share of the highest: a straight warm-up, then half a cosine.
+def warmup_cosine(progress: float, *, warmup: float, final: float) -> float:
+    """Learning rate as a share of the highest, at a progress from 0 to 1: a straight warm-up, then half a cosine.
 
-    >>> schedule = Schedule(warmup=0.1, final=0.01)
-    >>> [round(schedule(progress), 3) for progress in (0.0, 0.05, 0.1, 0.55, 1.0)]
+    `warmup` is the share of the run that the warm-up takes, `final` the share of the highest that is left at the end.
+
+    >>> [round(warmup_cosine(progress, warmup=0.1, final=0.01), 3) for progress in (0.0, 0.05, 0.1, 0.55, 1.0)]
     [0.0, 0.5, 1.0, 0.505, 0.01]
     """
-
-    warmup: float
-    """Share of the run that the warm-up takes."""
-    final: float
-    """Share of the highest learning rate that is left at the end."""
-
-    def __call__(self, progress: float) -> float:
-        """The share at a progress from 0 (start) to 1 (end)."""
-        progress = min(max(progress, 0.0), 1.0)
-        if progress < self.warmup:
-            return progress / self.warmup
-        after = (progress - self.warmup) / (1 - self.warmup)
-        return self.final + (1 - self.final) * (1 + math.cos(math.pi * after)) / 2
+    progress = min(max(progress, 0.0), 1.0)
+    if progress < warmup:
+        return progress / warmup
+    after = (progress - warmup) / (1 - warmup)
+    return final + (1 - final) * (1 + math.cos(math.pi * after)) / 2
 
 
 class RunClock:
