@@ -1,9 +1,7 @@
 """Metrics of a task over a set, for validation while training and for evaluation after it."""
 
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import torch
 
@@ -15,8 +13,7 @@ from hiperceiver.tasks.task import Task
 from hiperceiver.training.progress import counting
 
 
-@dataclass(frozen=True, kw_only=True)
-class Measurement:
+class Measurement(NamedTuple):
     """The metrics of a task on a set, the number of examples, and the unreadable ones as `name: reason`."""
 
     metrics: dict[str, float]
@@ -56,7 +53,7 @@ def measure(
             raise ValueError(f"dataset: expected examples to measure on, got none ({len(skipped)} unreadable{first})")
         values = metrics.compute()
     metrics = {name: float(value) for name, value in values.items()}
-    return Measurement(metrics=metrics, num_examples=num_examples, skipped=tuple(skipped))
+    return Measurement(metrics, num_examples, tuple(skipped))
 
 
 def evaluate(
@@ -100,9 +97,9 @@ def evaluate(
     return {**measured.metrics, "num_examples": float(num_good), "num_skipped": float(num_bad)}
 
 
-def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     """The context in which a task computes. Fabric's own precision would round inputs and targets, too."""
-    return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 def find_device(accelerator: Accelerator) -> torch.device:

@@ -2,6 +2,7 @@
 
 import math
 import time
+from dataclasses import dataclass
 
 _VALIDATIONS = 10
 """Validations in a run whose settings do not say how many."""
@@ -25,18 +26,18 @@ def warmup_cosine(progress: float, *, warmup: float, final: float) -> float:
     return final + (1 - final) * (1 + math.cos(math.pi * after)) / 2
 
 
+@dataclass(kw_only=True)
 class RunClock:
     """How far a run is from 0 (start) to 1 (end): by steps or by time, whichever limits it and is further.
 
     Time counts from `start()`, on top of that of earlier parts of the run.
     """
 
-    def __init__(self, *, steps: int | None, max_seconds: float | None, earlier_seconds: float = 0.0):
-        self.steps = steps
-        self.max_seconds = max_seconds
-        self.earlier_seconds = earlier_seconds
-        self._started: float | None = None
-        self._agreed: float | None = None
+    steps: int | None
+    max_seconds: float | None
+    earlier_seconds: float = 0.0
+    _started: float | None = None
+    _agreed: float | None = None
 
     def start(self) -> None:
         """Begin to count time."""
@@ -74,10 +75,8 @@ class ValidationPlan:
     """
 
     def __init__(self, *, every: int | None, num_examples: int, examples_per_step: int, clock: RunClock, step: int = 0):
-        self.every = every
-        self.num_examples = num_examples
-        self.examples_per_step = examples_per_step
-        self.clock = clock
+        self.every, self.clock = every, clock
+        self.num_examples, self.examples_per_step = num_examples, examples_per_step
         self.seconds = 0.0  # of the validations of this part of the run
         self._num_measured = 0
         self._last = clock.progress(step)
