@@ -87,18 +87,13 @@ def with_option_names(message: str, options: Mapping[str, str]) -> str:
 
 @contextmanager
 def renamed(names: Mapping[str, str]) -> Iterator[None]:
-    """Mistakes inside that begin with the name of an argument speak of the user's option instead.
-
-    Args:
-        names: argument -> option, with dashes.
-    """
+    """Mistakes inside speak of the user's options instead of what `names` has, see `with_option_names`."""
     try:
         yield
     except ValueError as error:
-        argument, _, rest = str(error).partition(": ")
-        if argument in names and _comes_from_us(error):
-            raise UserError(f"--{names[argument]}: {rest}") from None
-        raise
+        if not _comes_from_us(error):
+            raise
+        raise UserError(with_option_names(one_line(error), names)) from None
 
 
 def _comes_from_us(error: BaseException) -> bool:
