@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from hiperceiver.training.errors import TrainingError
+from hiperceiver.training.errors import one_line, write_errors
 
 FORMAT = 2
 RUN_KEY = "hiperceiver"
@@ -20,11 +20,7 @@ RUN_KEY = "hiperceiver"
 
 
 def write_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
-    """Write a checkpoint; an older one of that name is replaced only by a complete one.
-
-    Raises:
-        TrainingError: it cannot be written, for example because the disk is full.
-    """
+    """Write a checkpoint; an older one of that name is replaced only by a complete one. `TrainingError`: disk full."""
     with _replacing_checkpoint(path) as partial, partial.open("wb") as file:
         torch.save(checkpoint, file)
         file.flush()
@@ -32,11 +28,7 @@ def write_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
 
 
 def copy_checkpoint(path: Path, target: Path) -> None:
-    """Give a checkpoint a second name, at no cost where the file system has hard links.
-
-    Raises:
-        TrainingError: it cannot be written.
-    """
+    """Give a checkpoint a second name, at no cost where the file system has hard links. `TrainingError`: disk full."""
     with _replacing_checkpoint(target) as partial:
         partial.unlink(missing_ok=True)
         try:
@@ -59,13 +51,12 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             warnings.simplefilter("ignore")  # about the file's format; a fault raises
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL ([\w.]+)", str(error))
-        named = f", it calls for {found[1]}" if found else ""
+        named = f", it calls for {found[1]}" if (found := re.search(r"GLOBAL ([\w.]+)", str(error))) else ""
         raise ValueError(
             f"{path}: refused{named}: a checkpoint may hold only tensors and plain values, which cannot execute code"
         ) from None
     except Exception as error:  # a damaged file makes the reader fail in many ways
-        raise ValueError(f"{path}: cannot be read, it may be damaged: {_one_line(error)}") from None
+        raise ValueError(f"{path}: cannot be read, it may be damaged: {one_line(error)}") from None
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(RUN_KEY), dict):
         raise ValueError(f"{path}: not a checkpoint of a hiperceiver run")
     if (found := checkpoint[RUN_KEY].get("format")) != FORMAT:
@@ -87,15 +78,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _replacing_checkpoint(path: Path) -> Iterator[Path]:
-    try:
-        with replacing(path) as partial:
-            yield partial
-    except (OSError, RuntimeError) as error:  # PyTorch's writer turns a failed write into a RuntimeError
-        kept = "the one saved before is kept" if path.exists() else "nothing was saved before"
-        raise TrainingError(f"{path}: the checkpoint could not be saved ({_one_line(error)}); {kept}") from None
-
-
-def _one_line(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return " ".join(str(error).split())[:200]
+    then = "; the one saved before is kept" if path.exists() else "; nothing was saved before"
+    kinds = (OSError, RuntimeError)  # PyTorch's writer turns a failed write into a RuntimeError
+    with write_errors(f"{path}: the checkpoint could not be saved", then, kinds), replacing(path) as partial:
+        yield partial

@@ -1,12 +1,9 @@
 """A run between its steps: its counts and metrics, and how they are agreed on, logged, validated and saved."""
 
 import math
-import signal
-import threading
 import time
-from collections.abc import Mapping, Sequence
-from types import FrameType
-from typing import Any, NamedTuple, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch.distributed as dist
 from torch import Tensor
@@ -19,62 +16,30 @@ from hiperceiver.settings.run import TrainingSettings
 from hiperceiver.tasks import save_task
 from hiperceiver.tasks.task import Task
 from hiperceiver.training.checkpoints import FORMAT, RUN_KEY, copy_checkpoint, write_checkpoint
-from hiperceiver.training.errors import TrainingError
+from hiperceiver.training.errors import TrainingError, write_errors
 from hiperceiver.training.evaluation import Measurement, measure
 from hiperceiver.training.folder import RunFolder
 from hiperceiver.training.logs import ENOUGH_TO_JUDGE, VALIDATION, BoardLog, CsvLog, LossWindow, SkippedExamples
 from hiperceiver.training.processes import Processes
 from hiperceiver.training.progress import Display, describe_metrics
 from hiperceiver.training.randomness import random_state, restore_random_state, seed_everything
-from hiperceiver.training.schedule import CheckpointPlan, RunClock, Schedule, ValidationPlan
+from hiperceiver.training.schedule import CheckpointPlan, RunClock, ValidationPlan, warmup_cosine
 from hiperceiver.training.strategies import Replicated
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Part(NamedTuple):
-    """One process's part of a step: one of its batches."""
+    """One process's part of a step: a batch on the device, and its random choices (`Task.draw`)."""
 
     batch: Batch
-    """On the device."""
     drawn: Any
-    """Its random choices, see `Task.draw`."""
     weight: float
     """Of its gradient: the number of processes, over which gradients are averaged; 0 for a batch that stands in."""
-
-
-class StopSignals:
-    """SIGINT and SIGTERM as a request to stop after this step, while the context lasts; the second stops at once."""
-
-    is_set = False
-
-    def __init__(self, display: Display):
-        self.display = display
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():  # only there can signals be taken
-            self._before = {each: signal.getsignal(each) for each in _SIGNALS}
-            for each in _SIGNALS:
-                signal.signal(each, self._stop)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for each, handler in self._before.items():
-            signal.signal(each, handler if handler is not None else signal.SIG_DFL)
-
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        if self.is_set:
-            raise KeyboardInterrupt
-        self.is_set = True
-        self.display.say("stopping after this step, with a checkpoint; once more to stop at once")
 
 
 class Run:
     """All processes have one and call its methods alike; time, signals and decisions are agreed on.
 
-    Only the first process writes, shows and validates. `identity` is what must be the same when the run is resumed;
-    `stand_in`, with several processes, is computed for nothing where one has no readable example and others have.
+    Only the first process writes, shows and validates. `identity` is what must be the same when the run is resumed.
     """
 
     def __init__(
@@ -87,18 +52,17 @@ class Run:
         processes: Processes,
         clock: RunClock,
         display: Display,
-        stop_signals: StopSignals,
+        is_stop_requested: Callable[[], bool],
         training_set: ExampleDataset | StreamedExamples,
         validation_set: ExampleDataset | None,
-        num_workers: int,
-        stand_in: Batch | None,
         checkpoint: dict[str, Any] | None,
     ):
         self.settings, self.folder, self.identity = settings, folder, identity
         self.strategy, self.fabric, self.processes = strategy, strategy.fabric, processes
-        self.clock, self.display, self.stop_signals, self.stand_in = clock, display, stop_signals, stand_in
+        self.clock, self.display, self.is_stop_requested = clock, display, is_stop_requested
 
-        state = {} if checkpoint is None else checkpoint[RUN_KEY]
+        is_resumed = checkpoint is not None
+        state = checkpoint[RUN_KEY] if is_resumed else {}
         self.step: int = state.get("step", 0)
         """Optimizer steps that are done."""
         self.loss: float | None = state.get("loss")
@@ -114,19 +78,17 @@ class Run:
         self._window = LossWindow()
         is_validation_due: bool = state.get("is_validation_due", False)  # the run was stopped in, or before, one
 
-        batch_size = settings.batch_size // processes.num_ranks
+        loading: dict[str, Any] = {"num_workers": settings.num_workers or 0}
+        loading["batch_size"] = settings.batch_size // processes.num_ranks
         self.batches = train_loader(
             training_set,
-            batch_size=batch_size,
             seed=settings.seed,
-            num_workers=num_workers,
             start_batch=self.step * settings.accumulate,
             rank=processes.rank,
             num_ranks=processes.num_ranks,
+            **loading,
         )
-        self.validation = None
-        if validation_set is not None:
-            self.validation = eval_loader(validation_set, batch_size=batch_size, num_workers=num_workers)
+        self.validation = None if validation_set is None else eval_loader(validation_set, **loading)
         self.validation_plan = ValidationPlan(
             every=settings.validate_every,
             num_examples=0 if validation_set is None else len(validation_set),
@@ -134,29 +96,24 @@ class Run:
             clock=clock,
             step=self.step,
         )
-        self.checkpoint_plan = CheckpointPlan(
-            every=settings.checkpoint_every,
-            seconds=settings.checkpoint_every_seconds,
-            is_saved=checkpoint is not None,
-        )
-        enough = ENOUGH_TO_JUDGE
-        if not isinstance(training_set, StreamedExamples):
-            enough = min(enough, len(training_set))
+        every, seconds = settings.checkpoint_every, settings.checkpoint_every_seconds
+        self.checkpoint_plan = CheckpointPlan(every=every, seconds=seconds, is_saved=is_resumed)
+        is_streamed = isinstance(training_set, StreamedExamples)
         self.skipped = SkippedExamples(
             folder.skipped,
             max_share=settings.max_bad_share,
             strict=settings.strict,
-            enough=enough,
+            enough=ENOUGH_TO_JUDGE if is_streamed else min(ENOUGH_TO_JUDGE, len(training_set)),
             counts=tuple(state.get("skipped", (0, 0))),
             is_written=processes.is_first,
         )
         self.logs: list[CsvLog | BoardLog] = []
         if processes.is_first:
-            last_step = None if checkpoint is None else self.step
+            last_step = self.step if is_resumed else None
             self.logs.append(CsvLog(folder.metrics, last_step=last_step, redo_validation=is_validation_due))
             self.logs.append(BoardLog(folder.tensorboard, last_step=last_step))
 
-        if checkpoint is not None:
+        if is_resumed:
             strategy.restore(checkpoint)
         set_training_mode(strategy.task)
         clock.start()
@@ -165,13 +122,13 @@ class Run:
         self.is_over = clock.progress(self.step) >= 1
         if is_validation_due and self.validation is not None and self.validate() and processes.is_first:
             copy_checkpoint(folder.last_checkpoint, folder.best_checkpoint)
-        if checkpoint is None:
-            seed_everything(settings.seed, rank=processes.rank)
+        if is_resumed:
+            own = state["processes"][processes.rank]
+            restore_random_state(own["random"])
+            self._window = LossWindow.restored(own["window"], device=self.fabric.device)
         else:
-            mine = state["processes"][processes.rank]
-            restore_random_state(mine["random"])
-            self._window.restore(mine["window"], device=self.fabric.device)
-        self._row_at, self._validating_at_row = time.monotonic(), self.validation_plan.seconds
+            seed_everything(settings.seed, rank=processes.rank)
+        self._row_at = time.monotonic() - self.validation_plan.seconds
 
     def finish(self) -> None:
         """Save the model of a run that was never validated."""
@@ -190,29 +147,29 @@ class Run:
     @property
     def learning_rate(self) -> float:
         """Of the next step: of its middle, so that neither the first nor the last is wasted on zero."""
-        schedule = Schedule(warmup=self.settings.warmup, final=self.settings.final_learning_rate)
-        return self.settings.learning_rate * schedule(self.clock.progress(self.step + 0.5))
+        settings, progress = self.settings, self.clock.progress(self.step + 0.5)
+        share = warmup_cosine(progress, warmup=settings.warmup, final=settings.final_learning_rate)
+        return settings.learning_rate * share
 
     def count_examples(self, window: Sequence[Batch]) -> int:
         """The number of examples that all processes have read for a step; the unreadable ones are named."""
         self._step_loss = None
-        mine = sum(len(batch) for batch in window), tuple(name for batch in window for name in batch.skipped)
-        everyone = self._agree(mine)
-        num_examples = sum(count for count, _ in everyone)
-        self.skipped.count(num_examples, tuple(name for _, names in everyone for name in names))
-        return num_examples
+        own = sum(len(batch) for batch in window), [name for batch in window for name in batch.skipped]
+        counts, skipped = zip(*self._agree(own), strict=True)
+        self.skipped.count(sum(counts), tuple(name for names in skipped for name in names))
+        return sum(counts)
 
     def draw_parts(self, window: Sequence[Batch]) -> list[Part]:
         """A step's batches on the device, with their random choices; a batch without examples is left out.
 
-        Where others wait for this process, `stand_in` takes its place.
+        Where others wait for this process, the stand-in takes its place, and is computed for nothing.
         """
         parts = []
         for batch in window:
-            shown = batch if len(batch) > 0 else self.stand_in
+            weight = self.processes.num_ranks if len(batch) > 0 else 0
+            shown = batch if weight else self.strategy.stand_in
             if shown is not None:
                 shown = shown.to(self.fabric.device, non_blocking=True)
-                weight = self.processes.num_ranks if len(batch) > 0 else 0
                 parts.append(Part(shown, self.strategy.task.draw(shown), weight))
         return parts
 
@@ -243,8 +200,8 @@ class Run:
 
     def _agree(self, value: Any = None) -> list[Any]:
         """Agree on the time and on whether to stop; gives the values of all processes."""
-        rows = self.processes.gather((self.stop_signals.is_set, self.clock.running, value))
-        self.is_interrupted = any(is_set for is_set, _, _ in rows)
+        rows = self.processes.gather((self.is_stop_requested(), self.clock.running, value))
+        self.is_interrupted = any(is_requested for is_requested, _, _ in rows)
         if not self.processes.is_alone:
             self.clock.agree(rows[0][1])
         return [each for _, _, each in rows]
@@ -253,9 +210,9 @@ class Run:
 
     def log_losses(self) -> None:
         """Write a row: mean losses since the last one, learning rate, length of the gradient, speeds."""
-        window = LossWindow().restore(*self.processes.gather(self._window.state()))
-        means, now = window.means(), time.monotonic()
-        seconds = now - self._row_at - (self.validation_plan.seconds - self._validating_at_row)
+        window = LossWindow.restored(*self.processes.gather(self._window.state()))
+        means, now = window.means(), time.monotonic() - self.validation_plan.seconds
+        seconds = now - self._row_at
         row = {f"train/{name}": value for name, value in means.items()}
         row["learning_rate"] = float(self.strategy.optimizer.param_groups[0]["lr"])
         if self.gradient_norm is not None:
@@ -266,8 +223,8 @@ class Run:
         self._write_row(row)
         self._check_finite()
         self.loss = means.get("loss", self.loss)
-        self._window.clear()
-        self._row_at, self._validating_at_row = now, self.validation_plan.seconds
+        self._window = LossWindow()
+        self._row_at = now
 
     def _write_row(self, row: Mapping[str, float]) -> None:
         for log in self.logs:
@@ -275,10 +232,9 @@ class Run:
 
     def _check_finite(self) -> None:
         """Refuse to go on, or to save, once the loss or the gradient is infinite or NaN."""
-        last, norm = (None if x is None else float(x) for x in (self._step_loss, self.gradient_norm))
-        losses = [each for each in self.processes.gather(last) if each is not None]
-        for name, value in [("loss", sum(losses) if losses else None), ("gradient", norm)]:
-            if value is not None and not math.isfinite(value):
+        loss, norm = (0.0 if x is None else float(x) for x in (self._step_loss, self.gradient_norm))
+        for name, value in [("loss", sum(self.processes.gather(loss))), ("gradient", norm)]:
+            if not math.isfinite(value):
                 kept = f"; {self.folder.last_checkpoint} is from before" if self.folder.last_checkpoint.exists() else ""
                 raise TrainingError(
                     f"training diverged: the {name} at step {self.step} is {value}; a lower learning_rate or a "
@@ -298,7 +254,8 @@ class Run:
             self.is_validated = True
             self.last_metrics = measured.metrics
             name, better = self.strategy.task.monitor
-            if _is_better(measured.metrics[name], self.best_metrics.get(name), better):
+            value, best = measured.metrics[name], self.best_metrics.get(name)
+            if not math.isnan(value) and (best is None or (value < best if better == "min" else value > best)):
                 is_best, self.best_metrics, self.best_step = True, measured.metrics, self.step
                 if task is not None:
                     self._save_model(task)
@@ -315,18 +272,12 @@ class Run:
             return None
         assert self.validation is not None
 
-        def is_stopped() -> bool:
+        def after_batch(num_examples: int) -> bool:
+            self.display.validating(num_examples)
             self._agree(False)
             return self.is_interrupted
 
-        task.eval()
-        measured = measure(
-            task,
-            self.validation,
-            precision=self.settings.precision,
-            is_stopped=is_stopped,
-            after_batch=self.display.validating,
-        )
+        measured = measure(task.eval(), self.validation, precision=self.settings.precision, after_batch=after_batch)
         set_training_mode(self.strategy.task)
         self._agree(True)
         return measured
@@ -361,12 +312,8 @@ class Run:
         self.checkpoint_plan.add(time.monotonic() - started)
 
     def _save_model(self, task: Task) -> None:
-        try:
+        with write_errors(f"{self.folder.model}: the model could not be saved", "; the one before is kept"):
             save_task(self.folder.model, task)
-        except OSError as error:
-            raise TrainingError(
-                f"{self.folder.model}: the model could not be saved ({error.strerror}); the one before is kept"
-            ) from None
 
 
 def set_training_mode(task: Task) -> None:
@@ -376,9 +323,3 @@ def set_training_mode(task: Task) -> None:
         weights = list(part.parameters())
         if weights and not any(weight.requires_grad for weight in weights):
             part.eval()
-
-
-def _is_better(value: float, best: float | None, better: str) -> bool:
-    if best is None or math.isnan(value):
-        return not math.isnan(value)
-    return value < best if better == "min" else value > best

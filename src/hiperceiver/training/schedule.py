@@ -11,53 +11,40 @@ _LARGEST_SHARE_FOR_SAVING = 0.05
 _SHORT_SECONDS = 5.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """Learning rate over a run as a share of the highest: a straight warm-up, then half a cosine.
+def warmup_cosine(progress: float, *, warmup: float, final: float) -> float:
+    """Learning rate as a share of the highest, at a progress from 0 to 1: a straight warm-up, then half a cosine.
 
-    >>> schedule = Schedule(warmup=0.1, final=0.01)
-    >>> [round(schedule(progress), 3) for progress in (0.0, 0.05, 0.1, 0.55, 1.0)]
+    `warmup` is the share of the run that the warm-up takes, `final` the share of the highest that is left at the end.
+
+    >>> [round(warmup_cosine(progress, warmup=0.1, final=0.01), 3) for progress in (0.0, 0.05, 0.1, 0.55, 1.0)]
     [0.0, 0.5, 1.0, 0.505, 0.01]
     """
-
-    warmup: float
-    """Share of the run that the warm-up takes."""
-    final: float
-    """Share of the highest learning rate that is left at the end."""
-
-    def __call__(self, progress: float) -> float:
-        """The share at a progress from 0 (start) to 1 (end)."""
-        progress = min(max(progress, 0.0), 1.0)
-        if progress < self.warmup:
-            return progress / self.warmup
-        after = (progress - self.warmup) / (1 - self.warmup)
-        return self.final + (1 - self.final) * (1 + math.cos(math.pi * after)) / 2
+    progress = min(max(progress, 0.0), 1.0)
+    if progress < warmup:
+        return progress / warmup
+    after = (progress - warmup) / (1 - warmup)
+    return final + (1 - final) * (1 + math.cos(math.pi * after)) / 2
 
 
+@dataclass(kw_only=True)
 class RunClock:
-    """How far a run is from 0 (start) to 1 (end): by steps or by time, whichever is further.
+    """How far a run is from 0 (start) to 1 (end): by steps or by time, whichever limits it and is further.
 
     Time counts from `start()`, on top of that of earlier parts of the run.
-
-    Args:
-        steps: optimizer steps of the run, if they limit it.
-        max_seconds: time of the run, if that limits it.
-        earlier_seconds: time of the parts of the run before this one.
     """
 
-    def __init__(self, *, steps: int | None, max_seconds: float | None, earlier_seconds: float = 0.0):
-        self.steps = steps
-        self.max_seconds = max_seconds
-        self.earlier_seconds = earlier_seconds
-        self._started: float | None = None
-        self._agreed: float | None = None
+    steps: int | None
+    max_seconds: float | None
+    earlier_seconds: float = 0.0
+    _started: float | None = None
+    _agreed: float | None = None
 
     def start(self) -> None:
-        """Begin to count."""
+        """Begin to count time."""
         self._started = time.monotonic()
 
     def agree(self, elapsed: float) -> None:
-        """Stand at a time, in seconds of the whole run, until the next call: the same in all processes."""
+        """Stop at a time, in seconds of the whole run, until the next call: the same in all processes."""
         self._agreed = elapsed
 
     @property
@@ -72,12 +59,9 @@ class RunClock:
 
     def progress(self, step: float) -> float:
         """How far the run is after `step` optimizer steps, from 0 to 1."""
-        shares = [0.0]
-        if self.steps is not None:
-            shares.append(step / self.steps)
-        if self.max_seconds is not None:
-            shares.append(self.elapsed / self.max_seconds)
-        return min(max(shares), 1.0)
+        by_steps = step / self.steps if self.steps is not None else 0.0
+        by_time = self.elapsed / self.max_seconds if self.max_seconds is not None else 0.0
+        return min(max(by_steps, by_time), 1.0)
 
 
 class ValidationPlan:
@@ -87,21 +71,13 @@ class ValidationPlan:
     the same on every machine; where it turns out to be slower, and in a run limited by time, its measured time counts.
     The end of the run is always validated: if that alone takes more than a tenth, it is the only one.
 
-    Args:
-        every: steps between validations. None: see above.
-        num_examples: in the validation set.
-        examples_per_step: that a step trains on.
-        clock: of the run.
-        step: the first one of this part of the run, before which all is done.
+    `num_examples` are in the validation set; a resumed run begins after `step`.
     """
 
     def __init__(self, *, every: int | None, num_examples: int, examples_per_step: int, clock: RunClock, step: int = 0):
-        self.every = every
-        self.num_examples = num_examples
-        self.examples_per_step = examples_per_step
-        self.clock = clock
-        self.seconds = 0.0
-        """Time of the validations of this part of the run."""
+        self.every, self.clock = every, clock
+        self.num_examples, self.examples_per_step = num_examples, examples_per_step
+        self.seconds = 0.0  # of the validations of this part of the run
         self._num_measured = 0
         self._last = clock.progress(step)
 
@@ -110,18 +86,18 @@ class ValidationPlan:
         progress = self.clock.progress(step)
         if self.every is not None:
             return step % self.every == 0 or progress == 1
-        count = self._count(step, progress)
+        count = self._affordable(step, progress)
         is_due = int(count * progress) > int(count * self._last)
         if is_due:
             self._last = progress
         return is_due
 
     def add(self, seconds: float) -> None:
-        """A validation is done."""
+        """Count a validation."""
         self.seconds += seconds
         self._num_measured += 1
 
-    def _count(self, step: int, progress: float) -> int:
+    def _affordable(self, step: int, progress: float) -> int:
         """Validations that the whole run can afford."""
         share = self.num_examples / max(round(step * self.examples_per_step / progress), 1)
         measured = 0.0
@@ -138,10 +114,7 @@ class ValidationPlan:
 class CheckpointPlan:
     """When to save: every so many steps, and every so many seconds, more where saving takes more than a twentieth.
 
-    Args:
-        every: steps between checkpoints. None: by time alone.
-        seconds: between checkpoints.
-        is_saved: whether there is a checkpoint of where the run starts; if not, its first step is saved.
+    The first step is saved unless there is a checkpoint of where the run starts (`is_saved`).
     """
 
     def __init__(self, *, every: int | None, seconds: float, is_saved: bool):
@@ -158,5 +131,5 @@ class CheckpointPlan:
         return time.monotonic() - self._saved_at >= least
 
     def add(self, seconds: float) -> None:
-        """A checkpoint is saved."""
+        """Count a checkpoint."""
         self._saved_at, self._seconds_saving = time.monotonic(), seconds

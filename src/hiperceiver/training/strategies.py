@@ -5,6 +5,7 @@ A strategy wraps the task, and owns its optimizer, the clipping of its gradients
 
 import copy
 import logging
+import math
 import os
 import threading
 import warnings
@@ -14,20 +15,13 @@ from typing import Any, cast
 
 import torch
 from lightning.fabric import Fabric
-from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.strategies.ddp import DDPStrategy
 from lightning.fabric.strategies.model_parallel import ModelParallelStrategy
 from torch import Tensor, nn
-from torch.distributed.checkpoint.state_dict import (
-    StateDictOptions,
-    get_model_state_dict,
-    get_optimizer_state_dict,
-    set_model_state_dict,
-    set_optimizer_state_dict,
-)
+from torch.distributed.checkpoint import state_dict as states
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from hiperceiver.modality import Batch
@@ -40,36 +34,26 @@ from hiperceiver.training.optimizer import make_optimizer
 class Replicated:
     """Every process holds the whole model; of several, gradients are averaged.
 
-    Args:
-        fabric: launched.
-        task: trained in place.
-        settings: of the run.
-        stand_in: a batch whose gradients show which weights the task uses; None for a process that trains alone.
+    Fabric is launched; `task` is trained in place. `stand_in` is a batch of one readable example, the same in all
+    processes; None for a process that trains alone.
     """
 
     def __init__(self, fabric: Fabric, task: Task, settings: TrainingSettings, stand_in: Batch | None = None):
-        self.fabric = fabric
-        self.task = task
-        """The task whose weights are trained."""
+        self.fabric, self.task, self.stand_in = fabric, task, stand_in
         # DDP waits for the gradient of every weight, but classification never runs the decoder.
         self._frozen = [] if stand_in is None else find_unused(task, stand_in)
         for weight in self._frozen:
             weight.requires_grad_(False)
         self.model = fabric.setup_module(cast(nn.Module, torch.compile(task)) if settings.compile else task)
         """The task as it is called: gives its terms."""
-        self.optimizer = make_optimizer(
-            self.task, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
-        )
-        self.average = average_weights(self.task, settings.ema) if settings.ema else None
+        self.optimizer = make_optimizer(task, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay)
+        self.average = average_weights(task, settings.ema) if settings.ema else None
         """The moving average of the weights."""
 
     def clip(self, longest: float | None) -> Tensor:
         """Shorten the gradient to a length, if that is given; returns its length before."""
         weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
-        if longest is None:
-            norm = torch.nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
-        else:
-            norm = torch.nn.utils.clip_grad_norm_(weights, longest)
+        norm = torch.nn.utils.clip_grad_norm_(weights, math.inf if longest is None else longest)
         return getattr(norm, "full_tensor", lambda: norm)()  # of FSDP2: put together from its parts
 
     def state(self) -> dict[str, Any]:
@@ -103,24 +87,24 @@ class FullySharded(Replicated):
     def __init__(self, fabric: Fabric, task: Task, settings: TrainingSettings, stand_in: Batch | None = None):
         super().__init__(fabric, copy.deepcopy(task), settings, stand_in)
         self._whole_task = task
-        self._options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+        self._options = states.StateDictOptions(full_state_dict=True, cpu_offload=True)
 
     def state(self) -> dict[str, Any]:
         """As of the base class."""
         return {
-            "weights": get_model_state_dict(self.task, options=self._options),
-            "optimizer": get_optimizer_state_dict(self.task, self.optimizer, options=self._options),
+            "weights": states.get_model_state_dict(self.task, options=self._options),
+            "optimizer": states.get_optimizer_state_dict(self.task, self.optimizer, options=self._options),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """As of the base class."""
-        set_model_state_dict(self.task, state["weights"], options=self._options)
-        set_optimizer_state_dict(self.task, self.optimizer, state["optimizer"], options=self._options)
+        states.set_model_state_dict(self.task, state["weights"], options=self._options)
+        states.set_optimizer_state_dict(self.task, self.optimizer, state["optimizer"], options=self._options)
 
     @contextmanager
     def whole(self) -> Iterator[Task | None]:
         """As of the base class."""
-        weights = get_model_state_dict(self.task, options=self._options)
+        weights = states.get_model_state_dict(self.task, options=self._options)
         if self.fabric.global_rank != 0:
             yield None
             return
@@ -135,10 +119,8 @@ class FullySharded(Replicated):
 @contextmanager
 def quiet_fabric() -> Iterator[None]:
     """Keep Fabric's reports and needless warnings from the user, and those of threads about a full disk."""
-    hook, loggers = (
-        threading.excepthook,
-        [logging.getLogger(f"lightning{each}") for each in ("", ".fabric", ".pytorch")],
-    )
+    hook = threading.excepthook
+    loggers = [logging.getLogger(name) for name in ("lightning", "lightning.fabric", "lightning.pytorch")]
     levels = [logger.level for logger in loggers]
 
     def report(args: threading.ExceptHookArgs) -> None:
@@ -160,31 +142,18 @@ def quiet_fabric() -> Iterator[None]:
 
 
 def make_fabric(settings: TrainingSettings, launch: Launch) -> Fabric:
-    """Lightning Fabric with the devices and the strategy of the settings.
-
-    Raises:
-        ValueError: SLURM was called in a way that leaves the number of processes on each machine open.
-    """
+    """Lightning Fabric with the devices and the strategy of the settings."""
     strategy: Any = "auto"
-    if launch.num_ranks > 1 and settings.strategy == "fsdp":
+    if settings.strategy == "fsdp":
         strategy = ModelParallelStrategy(_shard, data_parallel_size=launch.num_ranks, tensor_parallel_size=1)
     elif launch.num_ranks > 1:
         strategy = DDPStrategy(gradient_as_bucket_view=True)
-    return Fabric(
-        accelerator=settings.accelerator,
-        devices=launch.devices,
-        num_nodes=launch.num_nodes,
-        strategy=strategy,
-        plugins=[make_environment(launch)],
-    )
+    devices = {"accelerator": settings.accelerator, "devices": launch.devices, "num_nodes": launch.num_nodes}
+    return Fabric(**devices, strategy=strategy, plugins=[make_environment(launch)])
 
 
-def make_environment(launch: Launch) -> ClusterEnvironment:
-    """Fabric's name for the launcher.
-
-    Raises:
-        ValueError: see `make_fabric`.
-    """
+def make_environment(launch: Launch) -> LightningEnvironment | SLURMEnvironment | TorchElasticEnvironment:
+    """Fabric's name for the launcher; `ValueError` if SLURM leaves open how many processes each machine has."""
     if launch.launcher == "torchrun":
         return TorchElasticEnvironment()
     if launch.launcher == "lightning":
