@@ -15,24 +15,17 @@ from hiperceiver.tasks.regression import Regression
 from hiperceiver.tasks.segmentation import Segmentation
 from hiperceiver.tasks.task import Task
 
-TASKS: dict[str, type[Task]] = {
-    "masked-autoencoding": MaskedAutoencoding,
-    "classification": Classification,
-    "multilabel": Multilabel,
-    "segmentation": Segmentation,
-    "regression": Regression,
-    "forecasting": Forecasting,
-    "joint": Joint,
-}
+_TASKS = (MaskedAutoencoding, Classification, Multilabel, Segmentation, Regression, Forecasting, Joint)
+TASKS: dict[str, type[Task]] = {task.kind: task for task in _TASKS}
 """Every task by its name in settings and on the command line."""
 
 
 def task_from_settings(settings: Mapping[str, Any], model: HiP) -> Task:
-    """Build a task on a model, with a new head.
+    """Build a task on a model, which becomes part of it, with a new head.
 
     Args:
         settings: `kind`, a name in `TASKS`, and fields of that task's config.
-        model: the backbone; it becomes part of the task.
+        model: the backbone.
 
     Raises:
         ValueError: unknown task, unknown, missing or wrong setting, or a model that does not fit.
