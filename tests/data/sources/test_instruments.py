@@ -1,4 +1,4 @@
-"""The built-in set `instruments`: rendered notes, what is kept of them, the split by programmes, and its floor.
+"""The built-in set `instruments`: rendered notes, what is kept of them, the split by programmes, and its baseline.
 
 The real notes are rendered once and kept in the user's cache folder, as they are for any user."""
 
@@ -105,10 +105,10 @@ def test_the_floor_is_that_of_the_docstring() -> None:
         "regression": {"mae": 0.298, "rmse": 0.651, "r2": 0.726},
     }
     for task, metrics in expected.items():
-        floor = open_instruments(task=task).floor  # type: ignore[arg-type]
-        assert floor is not None
-        assert floor().metrics == pytest.approx(metrics, abs=0.005)
-    assert open_instruments().floor is None
+        baseline = open_instruments(task=task).baseline  # type: ignore[arg-type]
+        assert baseline is not None
+        assert baseline().metrics == pytest.approx(metrics, abs=0.005)
+    assert open_instruments().baseline is None
 
 
 def test_what_was_rendered_is_kept_and_damage_to_it_is_harmless(

@@ -1,4 +1,4 @@
-"""Floors: what is reached without any network. A table that shows a model shows its floor beside it."""
+"""Baselines: what is reached without any network. A table that shows a model shows its baseline beside it."""
 
 from hiperceiver.data.baselines.naive_bayes import naive_bayes_baseline
 from hiperceiver.data.baselines.pictures import colour_lookup_baseline, nearest_neighbour_baseline

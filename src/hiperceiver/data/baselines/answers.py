@@ -1,4 +1,4 @@
-"""What floors know and how their answers are judged: by the metrics of the task, under the names that it gives them."""
+"""What baselines know and how their answers are judged: by the metrics of the task, under its own names."""
 
 from __future__ import annotations
 

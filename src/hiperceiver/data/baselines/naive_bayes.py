@@ -1,4 +1,4 @@
-"""The floor of texts: how often each class has each group of three bytes."""
+"""The baseline of texts: how often each class has each group of three bytes."""
 
 from __future__ import annotations
 

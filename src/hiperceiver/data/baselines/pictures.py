@@ -1,4 +1,4 @@
-"""Floors of pictures: colours for segmentation, the nearest neighbour for classification.
+"""Baselines of pictures: colours for segmentation, the nearest neighbour for classification.
 
 Both have one setting (how finely they look), taken from the validation split as a model's would be.
 """
@@ -38,7 +38,7 @@ class SegmentationScores:
 
 @dataclass(frozen=True, kw_only=True)
 class ColourLookup:
-    """The floor of segmentation on the test split."""
+    """The baseline of segmentation on the test split."""
 
     bits: int
     """Bits per colour channel that were looked at."""
@@ -48,7 +48,7 @@ class ColourLookup:
 
 @dataclass(frozen=True, kw_only=True)
 class NearestNeighbour:
-    """The floor of classification on the test split."""
+    """The baseline of classification on the test split."""
 
     grid: int
     """Pictures were averaged to at most so many rows and columns before they were compared."""
@@ -95,8 +95,8 @@ def colour_lookup_baseline(source: Source, *, bits: int | None = None, modality:
     Colours are cut to `bits` per channel. A colour that was not seen in training is looked up with one bit less, and so
     on, down to the most frequent class of all.
 
-    On `earth` with tiles of 64, `bits=4` gives the floor that is usually quoted (mIoU about 0.24); more bits are
-    better, and the best of them is the honest floor.
+    On `earth` with tiles of 64, `bits=4` gives the baseline that is usually quoted (mIoU about 0.24); more bits are
+    better, and the best of them is the honest baseline.
 
     Args:
         source: with segmentation targets.

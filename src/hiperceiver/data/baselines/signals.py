@@ -1,4 +1,4 @@
-"""Floors of series and sound: a few features of each example, then ridge regression or the nearest neighbour."""
+"""Baselines of series and sound: a few features of each example, then ridge regression or the nearest neighbour."""
 
 from __future__ import annotations
 
