@@ -98,7 +98,7 @@ def test_programmes_as_classes_are_split_by_notes() -> None:
     assert labels == [int(record.name.split()[1]) - 1 for record in records(source, "test")]
 
 
-def test_the_floor_is_that_of_the_docstring() -> None:
+def test_the_baseline_is_that_of_the_docstring() -> None:
     expected = {
         "classification": {"accuracy": 0.244, "balanced_accuracy": 0.247},
         "joint": {"score": 0.485, "family_accuracy": 0.244, "pitch_mae": 0.298, "pitch_r2": 0.726},

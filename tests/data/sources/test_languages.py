@@ -80,7 +80,7 @@ def test_no_english_text_is_in_two_splits() -> None:
     assert originals(open_languages(split_seed=0), "test") == parts[2]
 
 
-def test_the_floor_is_that_of_the_docstring() -> None:
+def test_the_baseline_is_that_of_the_docstring() -> None:
     baseline = open_languages(task="classification").baseline
     assert baseline is not None
     assert baseline().metrics == pytest.approx({"accuracy": 0.732, "balanced_accuracy": 0.732}, abs=0.005)

@@ -87,7 +87,7 @@ def test_joint_labels() -> None:
         }
 
 
-def test_the_floor_is_that_of_the_docstring() -> None:
+def test_the_baseline_is_that_of_the_docstring() -> None:
     baseline = open_watch(task="classification").baseline
     joint = open_watch(task="joint").baseline
     assert baseline is not None and joint is not None
