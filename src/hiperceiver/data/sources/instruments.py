@@ -70,9 +70,6 @@ def read_clips() -> np.ndarray:
 
     Rendered once and kept in the user's cache folder (see `cache_folder`); a file there that is missing or damaged is
     rendered again, and where nothing can be written nothing is kept.
-
-    Raises:
-        ValueError: a package that is needed is not installed.
     """
     soundfont = packaged_files("pretty_midi", "*.sf2", source="instruments")[0].read_bytes()
     renderer = import_extra("midirenderer", extra="instruments")
