@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
@@ -106,12 +106,3 @@ def counting(what: str, total: int, *, is_shown: bool, stream: TextIO | None = N
     with Progress(*columns, console=console, transient=True, refresh_per_second=2, disable=is_hidden) as progress:
         row = progress.add_task(what, total=total)
         yield lambda done: progress.update(row, completed=done)
-
-
-def describe_metrics(metrics: Mapping[str, float]) -> str:
-    """Metrics in one line.
-
-    >>> describe_metrics({"loss": 0.51234, "accuracy": 0.75})
-    'loss 0.5123, accuracy 0.75'
-    """
-    return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())

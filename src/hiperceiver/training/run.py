@@ -21,6 +21,7 @@ from hiperceiver.model import read_model
 from hiperceiver.settings.run import TrainingSettings
 from hiperceiver.tasks.task import Task
 from hiperceiver.training.checkpoints import RUN_KEY, read_checkpoint
+from hiperceiver.training.errors import write_errors
 from hiperceiver.training.evaluation import find_device
 from hiperceiver.training.folder import RunFolder, check_run_folder
 from hiperceiver.training.launch import Launch, find_launch
@@ -115,7 +116,10 @@ def train(
         _check_same(folder.last_checkpoint, checkpoint[RUN_KEY]["identity"], identity)
         step, seconds = checkpoint[RUN_KEY]["step"], checkpoint[RUN_KEY]["elapsed"]
     if processes.is_first:
-        _make_folder(folder, is_new=not resume)
+        with write_errors(f"run folder: {folder.path} cannot be written to"):
+            folder.path.mkdir(parents=True, exist_ok=True)
+            if not resume:
+                folder.skipped.unlink(missing_ok=True)
     clock = RunClock(steps=settings.steps, max_seconds=settings.max_seconds, earlier_seconds=seconds)
     display = Display(clock, step=step, is_shown=show_progress and processes.is_first)
     keep_freed_memory()
@@ -157,7 +161,10 @@ def train(
             if raised is error and not isinstance(error, KeyboardInterrupt):
                 raise
             raise raised from None
-    _load_weights(task, folder.model)
+    saved = read_model(folder.model)
+    task.model.load_state_dict(saved.weights)
+    task.head.load_state_dict(saved.head)
+    task.eval()
     return TrainingResult(
         metrics=run.best_metrics,
         last_metrics=run.last_metrics,
@@ -258,25 +265,8 @@ def choose_num_workers(device: torch.device, launch: Launch) -> int:
     return 0 if device.type == "cpu" else min(8, max(0, cores - 1))
 
 
-def _make_folder(folder: RunFolder, *, is_new: bool) -> None:
-    try:
-        folder.path.mkdir(parents=True, exist_ok=True)
-        if is_new:
-            folder.skipped.unlink(missing_ok=True)
-    except OSError as error:
-        raise ValueError(f"run folder: {folder.path} cannot be written to ({error.strerror})") from None
-
-
 def _remove_traces(folder: RunFolder) -> None:
     """Of a run that failed before its first checkpoint, so that it can be started again once the fault is mended."""
     folder.metrics.unlink(missing_ok=True)
     for path in (folder.tensorboard, folder.last_checkpoint.parent):
         shutil.rmtree(path, ignore_errors=True)
-
-
-def _load_weights(task: Task, folder: Path) -> None:
-    """What was saved, back into the task."""
-    saved = read_model(folder)
-    task.model.load_state_dict(saved.weights)
-    task.head.load_state_dict(saved.head)
-    task.eval()

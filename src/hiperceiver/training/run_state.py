@@ -21,7 +21,7 @@ from hiperceiver.training.evaluation import Measurement, measure
 from hiperceiver.training.folder import RunFolder
 from hiperceiver.training.logs import ENOUGH_TO_JUDGE, VALIDATION, BoardLog, CsvLog, LossWindow, SkippedExamples
 from hiperceiver.training.processes import Processes
-from hiperceiver.training.progress import Display, describe_metrics
+from hiperceiver.training.progress import Display
 from hiperceiver.training.randomness import random_state, restore_random_state, seed_everything
 from hiperceiver.training.schedule import CheckpointPlan, RunClock, ValidationPlan, warmup_cosine
 from hiperceiver.training.strategies import Replicated
@@ -261,7 +261,8 @@ class Run:
                     self._save_model(task)
         self.validation_plan.add(time.monotonic() - started)
         self._write_row({f"{VALIDATION}{name}": value for name, value in measured.metrics.items()})
-        self.display.say(f"step {self.step}, validation: {describe_metrics(measured.metrics)}")
+        numbers = ", ".join(f"{name} {value:.4g}" for name, value in measured.metrics.items())
+        self.display.say(f"step {self.step}, validation: {numbers}")
         return is_best
 
     def _measure(self, task: Task | None) -> Measurement | None:
