@@ -26,14 +26,11 @@ from hiperceiver.settings.base import (
     default_of,
     plain_name,
 )
-from hiperceiver.settings.data import DATA_SETTINGS, LayoutName, Missing, SplitRule
+from hiperceiver.settings.data import DATA_SETTINGS, LayoutName, ReadSettings, SplitRule
 from hiperceiver.settings.encoders import ENCODER_SETTINGS
 from hiperceiver.settings.model import ARCHITECTURES
 from hiperceiver.settings.run import Accelerator, Precision, TrainingSettings
-from hiperceiver.settings.tasks import TASK_CONFIGS, MaskedAutoencodingConfig
-
-LEARNED = {kind: each for kind, each in TASK_CONFIGS.items() if each is not MaskedAutoencodingConfig}
-"""The settings of the tasks that `hip finetune` trains."""
+from hiperceiver.settings.tasks import LEARNED, MaskedAutoencodingConfig
 
 COMMON = (
     *("checkpoint", "files", "task", "from", "mode", "data", "recipe", "model", "model_settings", "task_settings"),
@@ -66,35 +63,24 @@ class CommandSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SourceSettings(CommandSettings):
+class SourceSettings(CommandSettings, ReadSettings):
     """Reading. How examples are found and read."""
 
     layout: LayoutName | None = None
     """Layout of a folder in which a published set lies. None: the one that it looks like, if any."""
-    modalities: tuple[str, ...] = ()
-    """Which modalities are read; once for each. None given: all that the data has, or those of the model."""
     encoders: Mapping[str, Annotated[Mapping[str, Any], PartOf(ENCODER_SETTINGS)]] = field(default_factory=dict)
     """How modalities are read: fields of their encoders, as --encoders.audio.rate 8000 or
     '{"audio": {"rate": 8000, "seconds": 2}}'. A trained model has its own."""
-    missing: Missing = "skip"
-    """What is done with an example without one of the modalities. skip: it is bad; absent: it is used without it."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Column of a table for each modality, as --columns.image img. By default found by type and usual names."""
     label_column: str | None = None
     """Column of the classes, for classification. None: the one that is marked as such, or has a usual name."""
     mask_column: str | None = None
     """Column of the masks, for segmentation. None: the second column of pictures."""
-    only_classes: tuple[str, ...] = ()
-    """Classes whose examples are used; once for each. None given: all."""
-    leave_out_classes: tuple[str, ...] = ()
-    """Classes whose examples are left out; once for each."""
     subset: str | None = None
     """Name of a hub dataset's subset, where it has several."""
     data_settings: Annotated[Mapping[str, Any], PartOf(DATA_SETTINGS)] = field(default_factory=dict)
     """Settings of the data set itself: --data-settings.min-land 0.02 for earth."""
-    split_seed: CountOrZero | None = None
-    """Draws validation and test where the data has none. None: the seed of the run that is evaluated or started from,
-    or the data's own."""
     split_rule: SplitRule | None = None
     """What drawn splits follow from. names: the examples' names; rows: their numbers, as in runs of releases up to 0.1.
     None: the rule of the run that is evaluated or started from, or names."""
@@ -155,10 +141,8 @@ class RunSettings(CommandSettings):
 class ModelSettings(CommandSettings):
     """Model."""
 
-    model: str = "hip-micro"
-    """Name of the model; `hip info` lists them."""
     model_settings: Annotated[Mapping[str, Any], PartOf(ARCHITECTURES)] = field(default_factory=dict)
-    """Fields of its config to change: '{"drop_path": 0.1}' or --model-settings.drop-path 0.1."""
+    """Fields of the model's config to change: '{"drop_path": 0.1}' or --model-settings.drop-path 0.1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,9 +153,12 @@ class PretrainSettings(
 
     kind: ClassVar[str] = ""
 
+    model: str = "hip-micro"
+    """Name of the model; `hip info` lists them."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneSettings(RecipeSettings, DataSettings, RunSettings, TrainingSettings):
+class FinetuneSettings(RecipeSettings, DataSettings, ModelSettings, RunSettings, TrainingSettings):
     """Fine-tuning."""
 
     task: Annotated[str, In(LEARNED)] | None = None
@@ -184,8 +171,6 @@ class FinetuneSettings(RecipeSettings, DataSettings, RunSettings, TrainingSettin
     everything, train the new head only (a linear probe)."""
     model: str | None = None
     """Name of the model where none is pretrained; `hip info` lists them. None: hip-micro."""
-    model_settings: Annotated[Mapping[str, Any], PartOf(ARCHITECTURES)] = field(default_factory=dict)
-    """Fields of the model's config to change: '{"drop_path": 0.1}' or --model-settings.drop-path 0.1."""
     task_settings: Annotated[Mapping[str, Any], PartOf(LEARNED)] = field(default_factory=dict)
     """Fields of the task's config to change: '{"label_smoothing": 0.1}' or --task-settings.readout label."""
     balance: Share = 0.0
@@ -278,7 +263,7 @@ class PlotSettings(SourceSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class InfoSettings(CommandSettings):
+class InfoSettings(ModelSettings):
     """Information."""
 
     model: str | None = _positional(default=None)
@@ -290,7 +275,5 @@ class InfoSettings(CommandSettings):
     """Examples in a step."""
     mask_ratio: Probability = 0.0
     """Share of each group that is hidden from the encoder, as in pretraining."""
-    model_settings: Annotated[Mapping[str, Any], PartOf(ARCHITECTURES)] = field(default_factory=dict)
-    """Fields of the model's config to replace, such as positions; also as --model-settings.positions fourier."""
     json: str | None = field(default=None, metadata={"value": "FILE"})
     """File to write the numbers to."""

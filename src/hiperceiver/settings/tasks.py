@@ -4,17 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
-from hiperceiver.settings.base import (
-    Count,
-    CountOrZero,
-    Ge,
-    Gt,
-    Le,
-    NonNegative,
-    Positive,
-    Probability,
-    Settings,
-)
+from hiperceiver.settings.base import Count, CountOrZero, Ge, Gt, Le, NonNegative, Positive, Probability, Settings
 
 MaskStrategy = Literal["group-wise", "uniform"]
 MaskedTokens = Literal["hidden", "all"]
@@ -228,16 +218,13 @@ class JointConfig(TaskConfig):
             raise ValueError("weights: expected at least one above 0, got none")
 
 
-TASK_CONFIGS: dict[str, type[TaskConfig]] = {
+LEARNED: dict[str, type[TaskConfig]] = {
     each.kind: each
     for each in (
-        MaskedAutoencodingConfig,
-        ClassificationConfig,
-        MultilabelConfig,
-        SegmentationConfig,
-        RegressionConfig,
-        ForecastingConfig,
-        JointConfig,
+        *(ClassificationConfig, MultilabelConfig, SegmentationConfig),
+        *(RegressionConfig, ForecastingConfig, JointConfig),
     )
 }
-"""The settings of every task by its name."""
+"""The settings of the tasks that `hip finetune` trains, by their names."""
+TASK_CONFIGS = {MaskedAutoencodingConfig.kind: MaskedAutoencodingConfig, **LEARNED}
+"""The settings of every task."""
