@@ -29,7 +29,7 @@ from hiperceiver.settings.base import (
 from hiperceiver.settings.data import DATA_SETTINGS, LayoutName, ReadSettings, SplitRule
 from hiperceiver.settings.encoders import ENCODER_SETTINGS
 from hiperceiver.settings.model import ARCHITECTURES
-from hiperceiver.settings.run import Accelerator, Precision, TrainingSettings
+from hiperceiver.settings.run import ComputeSettings, TrainingSettings
 from hiperceiver.settings.tasks import LEARNED, MaskedAutoencodingConfig
 
 COMMON = (
@@ -93,11 +93,11 @@ class SourceSettings(CommandSettings, ReadSettings):
 
     def with_run(self, run: Mapping[str, Any], *names: str) -> Self:
         """The same with the settings of these names that a run had, where these settings have their defaults."""
-        mine, plain = self.to_dict(), {plain_name(each): each for each in dataclasses.fields(self)}
-        taken = {
-            name: run[name] for name in names if run.get(name) is not None and mine[name] == default_of(plain[name])
-        }
-        return type(self).from_dict({**mine, **taken})
+        values, fields = self.to_dict(), {plain_name(each): each for each in dataclasses.fields(self)}
+        for name in names:
+            if run.get(name) is not None and values[name] == default_of(fields[name]):
+                values[name] = run[name]
+        return type(self).from_dict(values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,18 +119,12 @@ class DataSettings(SourceSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecipeSettings(CommandSettings):
-    """Recipe."""
+class RunSettings(CommandSettings):
+    """Run."""
 
     recipe: str | None = None
     """A documented run whose settings hold where no others are given: earth, watch, instruments, languages, clip,
     imagenet, audioset, voc, modelnet40 or kinetics."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunSettings(CommandSettings):
-    """Run."""
-
     out: str | None = field(default=None, metadata={"value": "FOLDER"})
     """Folder of the run, which must be new or empty. None: a new one under runs/."""
     resume: bool = False
@@ -146,9 +140,7 @@ class ModelSettings(CommandSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainSettings(
-    RecipeSettings, DataSettings, ModelSettings, MaskedAutoencodingConfig, RunSettings, TrainingSettings
-):
+class PretrainSettings(DataSettings, ModelSettings, MaskedAutoencodingConfig, RunSettings, TrainingSettings):
     """Pretraining."""
 
     kind: ClassVar[str] = ""
@@ -158,7 +150,7 @@ class PretrainSettings(
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneSettings(RecipeSettings, DataSettings, ModelSettings, RunSettings, TrainingSettings):
+class FinetuneSettings(DataSettings, ModelSettings, RunSettings, TrainingSettings):
     """Fine-tuning."""
 
     task: Annotated[str, In(LEARNED)] | None = None
@@ -191,7 +183,7 @@ class FinetuneSettings(RecipeSettings, DataSettings, ModelSettings, RunSettings,
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateSettings(SourceSettings):
+class EvaluateSettings(SourceSettings, ComputeSettings):
     """Evaluation."""
 
     checkpoint: str = _positional()
@@ -202,18 +194,10 @@ class EvaluateSettings(SourceSettings):
     """The part of the data."""
     each_modality: bool = False
     """Also measure the model with each of its modalities alone."""
-    strict: bool = False
-    """Fail at the first unreadable example."""
-    max_bad_share: Share = 0.1
-    """Largest share of examples that may be unreadable before the measurement fails."""
     batch_size: Count = 32
     """Examples in a batch; the metrics do not depend on it."""
     num_workers: CountOrZero = 0
     """Processes that load data."""
-    precision: Precision = "32"
-    """32: float32; bf16: bfloat16 where it is safe."""
-    accelerator: Accelerator = "auto"
-    """Kind of device; auto: a GPU if there is one."""
     json: str | None = field(default=None, metadata={"value": "FILE"})
     """File to write the metrics to."""
 

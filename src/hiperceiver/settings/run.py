@@ -47,7 +47,21 @@ def format_duration(seconds: float) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingSettings(Settings):
+class ComputeSettings(Settings):
+    """What training and measuring run on, and how many unreadable examples they accept."""
+
+    precision: Precision = "32"
+    """Type of the numbers. `32`: float32; `bf16`: bfloat16 where it is safe, float32 weights."""
+    accelerator: Accelerator = "auto"
+    """Kind of device; auto: a GPU if there is one."""
+    max_bad_share: Share = 0.1
+    """Largest share of examples that may be unreadable before the run fails."""
+    strict: bool = False
+    """Fail at the first unreadable example."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings(ComputeSettings):
     """How a run is trained. A run ends after `steps` or after `max_time`, whichever comes first.
 
     >>> TrainingSettings(max_time="4m", batch_size=16).max_seconds
@@ -75,8 +89,6 @@ class TrainingSettings(Settings):
     """Longest gradient (L2 norm over all weights) that is not shortened; None: never shortened."""
     ema: Probability = 0.0
     """Decay of the moving average of the weights that is validated and saved, such as 0.999; 0: no average."""
-    precision: Precision = "32"
-    """Type of the numbers. `32`: float32; `bf16`: bfloat16 where it is safe, float32 weights."""
     compile: bool = False
     """Compile the training step with torch.compile."""
     seed: CountOrZero = 0
@@ -92,12 +104,6 @@ class TrainingSettings(Settings):
     """Seconds between checkpoints; longer if saving took more than a twentieth of that."""
     num_workers: CountOrZero | None = None
     """Processes that load data; None: none with a CPU, which they would take from training, up to 8 with a GPU."""
-    max_bad_share: Share = 0.1
-    """Largest share of examples that may be unreadable before the run fails."""
-    strict: bool = False
-    """Fail at the first unreadable example."""
-    accelerator: Accelerator = "auto"
-    """Kind of device; auto: a GPU if there is one."""
     devices: Count | None = None
     """Devices on each machine, each with a process of its own; on the CPU the processes alone. None: as many
     as torchrun or SLURM started, 1 without them."""
