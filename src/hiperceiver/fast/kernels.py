@@ -164,9 +164,8 @@ def share_gradient(x: Tensor) -> Tensor:
     if not (is_learned and _suits("read_tokens", x, num_values=x.numel(), num_channels=x.shape[-1], num_queries=1)):
         return x
     gradient = SharedGradient()
-    shared = _Share.apply(x, gradient)
-    assert isinstance(shared, Tensor)
-    shared._shared_gradient = gradient  # type: ignore[attr-defined]
+    shared: Any = _Share.apply(x, gradient)
+    shared._shared_gradient = gradient
     return shared
 
 

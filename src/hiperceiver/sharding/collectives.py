@@ -13,16 +13,12 @@ from hiperceiver.torch_internals import call_after_backward
 
 
 class Collectives:
-    """Collective operations of one rank among those that share the groups.
+    """Collective operations of one rank among those that share the groups; each calls everything in the same order.
 
     What follows `gather` and precedes `scatter` is computed by every process alike, and so are its gradients: they are
-    whole, and are not summed. Outside of that each process computes its own groups alone, with weights that all have:
-    each has a part of these weights' gradients, and the end of the backward pass sums the parts, in one message. Sums
-    are the same to the last bit everywhere, and are added to what `grad` held before, as by one process.
-
-    Args:
-        group: the processes. Each must call everything, in the same order.
-        shared: weights that each process uses on its own groups. They may be frozen, the same ones everywhere.
+    whole, and are not summed. Outside of that each process computes its own groups alone, with weights that all have,
+    `shared`: each has a part of these weights' gradients, and the end of the backward pass sums the parts, in one
+    message. Sums are the same to the last bit everywhere, and are added to what `grad` held before, as by one process.
     """
 
     def __init__(self, group: dist.ProcessGroup, shared: Sequence[nn.Parameter]):
@@ -39,17 +35,13 @@ class Collectives:
 
     def gather(self, x: Tensor) -> Tensor:
         """The groups of all ranks (B, G, ...) from the local ones of each (B, G / ranks, ...)."""
-        result = _Gather.apply(x, self)
-        assert isinstance(result, Tensor)
-        return result
+        return _Gather.apply(x, self)  # type: ignore[return-value]
 
     def scatter(self, x: Tensor) -> Tensor:
         """The local groups (B, G / ranks, ...) of a tensor that all ranks have alike (B, G, ...)."""
         # Backward must run on every rank, even where nothing before this point is trained.
         anchor = torch.zeros((), requires_grad=any(weight.requires_grad for weight in self._shared))
-        result = _Scatter.apply(x, anchor, self)
-        assert isinstance(result, Tensor)
-        return result
+        return _Scatter.apply(x, anchor, self)  # type: ignore[return-value]
 
     def all_gather(self, x: Tensor) -> Tensor:
         """`gather` without gradients."""

@@ -3,8 +3,6 @@
 The outer blocks' groups do not depend on each other. Each rank holds as many of them, neighbours all, with their
 tokens, rows of the position tables, latents, activations and reconstructions. Where merging groups would reach over
 ranks, latents are gathered; from there to the mirrored block of the decoder every rank computes the same.
-
-Shapes: B batch, M tokens, C raw channels, E embedding channels, G groups, N latents, D latent channels.
 """
 
 import dataclasses
@@ -87,7 +85,7 @@ class ShardedHiP(HiP):
 
         self._spans = spans[rank]
         self.whole_modalities = model.modalities
-        rows = [{n: local[n].tokens if n in local else slice(0, 0) for n in model.input_names} for local in spans]
+        rows = [{n: local[n].tokens if n in local else slice(0) for n in model.input_names} for local in spans]
         self.local_tokens = rows[rank]
         self.modalities = {name: self.modalities[name] for name in self.label_names} | {
             name: dataclasses.replace(self.modalities[name], grid=(span.num_tokens,))
@@ -134,11 +132,7 @@ class ShardedHiP(HiP):
         return self._collectives.group
 
     def local(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The local tokens of each modality (B, local M, ...), if there are any; labels are the same everywhere.
-
-        Args:
-            tensors: per modality all tokens, or the local ones alone.
-        """
+        """The local tokens (B, local M, ...) among all or the local ones of each modality; labels as they are."""
         local = {}
         for name, x in tensors.items():
             tokens = self.local_tokens.get(name)
@@ -201,16 +195,11 @@ class ShardedHiP(HiP):
         """Refused: other grids have other groups."""
         raise ValueError(f"grids: expected to be changed before the groups are divided among ranks, got {dict(grids)}")
 
-    # ------------------------------------------------------------------------------------------- training and saving
-
     def clip_gradients(self, max_norm: float) -> Tensor:
-        """Scale the gradients so that the norm of all together is at most `max_norm`.
+        """Scale the gradients so that the norm of all together is at most `max_norm`; gives the norm before.
 
         Called by all ranks. `torch.nn.utils.clip_grad_norm_` would see the local rows of the tables alone, and scale
         differently everywhere.
-
-        Returns:
-            The norm before, of the whole model.
         """
         local, alike = [], []
         for name, parameter in self.named_parameters():
