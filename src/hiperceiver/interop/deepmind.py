@@ -48,10 +48,7 @@ _ARGUMENTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 _MODELS: dict[str, type[HiP]] = {"HiP": HiP, "HiPClassBottleneck": HiP, "PerceiverIO": PerceiverIO}
 _REGROUPINGS: dict[str, Regrouping] = {"reshape": "reshape", "transpose_reshape": "transpose"}
 
-_FEED_FORWARD = {
-    "feed_forward.hidden": ["dense/mlp_hidden_linear"],
-    "feed_forward.output": ["dense/mlp_output_linear"],
-}
+_FEED_FORWARD = {"feed_forward.hidden": ["dense/mlp_hidden_linear"], "feed_forward.output": ["dense/mlp_output_linear"]}
 _CROSS_ATTENTION = {
     "query_norm": ["layer_norm"],
     "token_norm": ["layer_norm_1"],
@@ -118,11 +115,7 @@ def load_haiku(
 
 
 def to_haiku(
-    model: HiP,
-    values: Mapping[str, Tensor] | None = None,
-    *,
-    model_class: str | None = None,
-    name: str = "perceiver",
+    model: HiP, values: Mapping[str, Tensor] | None = None, *, model_class: str | None = None, name: str = "perceiver"
 ) -> HaikuParams:
     """A model's weights under the reference's names: the inverse of `load_haiku`.
 

@@ -197,22 +197,14 @@ class PerceiverBlock(nn.Module):
         width = config.num_channels
         self.latents = learned_table(config.num_groups * config.num_latents, width)
         self.skip = nn.Identity() if skip_channels in (None, width) else Linear(skip_channels, width)
+        heads, widening = config.num_cross_attention_heads, config.cross_attention_widening
         self.cross_attention = CrossAttention(
-            width,
-            token_channels,
-            num_heads=config.num_cross_attention_heads,
-            widening=config.cross_attention_widening,
-            activation=activation,
-            residual=True,
+            width, token_channels, num_heads=heads, widening=widening, activation=activation, residual=True
         )
+        heads, widening = config.num_self_attention_heads, config.self_attention_widening
         self.self_attention = nn.ModuleList(
             SelfAttention(
-                width,
-                num_heads=config.num_self_attention_heads,
-                widening=config.self_attention_widening,
-                activation=activation,
-                dropout=dropout,
-                drop_path=drop_path,
+                width, num_heads=heads, widening=widening, activation=activation, dropout=dropout, drop_path=drop_path
             )
             for _ in range(config.num_self_attention_layers)
         )

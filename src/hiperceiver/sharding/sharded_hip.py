@@ -85,7 +85,7 @@ class ShardedHiP(HiP):
 
         self._spans = spans[rank]
         self.whole_modalities = model.modalities
-        rows = [{n: local[n].tokens if n in local else slice(0) for n in model.input_names} for local in spans]
+        rows = [{n: local[n].tokens if n in local else slice(0, 0) for n in model.input_names} for local in spans]
         self.local_tokens = rows[rank]
         self.modalities = {name: self.modalities[name] for name in self.label_names} | {
             name: dataclasses.replace(self.modalities[name], grid=(span.num_tokens,))
@@ -101,7 +101,7 @@ class ShardedHiP(HiP):
             elif isinstance(positions, FourierPositions):
                 self.positions[name] = LocalFourierPositions(positions, self.local_tokens[name])
             elif isinstance(positions, NoPositions):
-                count = len(range(*self.local_tokens[name].indices(model.modalities[name].num_tokens)))
+                count = self.local_tokens[name].stop - self.local_tokens[name].start
                 self.positions[name] = NoPositions((count,), positions.zero.shape[1]).to(positions.zero)
         for index in [i for i in range(len(blocks)) if self._is_divided(i)]:
             step = blocks[index].num_groups * blocks[index].num_latents // num_ranks
