@@ -119,7 +119,7 @@ class GroupPlan:
 
 
 def _pad(x: Tensor, dim: int, length: int) -> Tensor:
-    """Fill up one dimension with zeros (False); no copy where it is long enough already."""
+    """Fill up a dimension with zeros (False), without a copy where it is long enough."""
     missing = length - x.shape[dim]
     return F.pad(x, (*(0, 0) * (x.ndim - 1 - dim), 0, missing)) if missing else x
 

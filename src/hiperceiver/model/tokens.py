@@ -42,15 +42,10 @@ class TokenGroups(NamedTuple):
         visible: Tensor | None = None,
         masks_padding: bool = True,
     ) -> TokenGroups:
-        """Put tokens (B, M, C) into the groups of a span.
+        """Put raw tokens x (B, M, C) into the groups of a span.
 
-        Args:
-            span: the groups.
-            x: raw tokens.
-            encode_positions: gives (M, E), or (B, M, E) from the tokens' coordinates.
-            is_padding: absent tokens, bool (B, M).
-            visible: int64 (B, g or 1, K), -1 = none; None: all slots.
-            masks_padding: whether the padding that fills groups is masked; else it counts as zeros.
+        `encode_positions` gives (M, E), or (B, M, E) from the tokens' coordinates; `is_padding` is bool (B, M), and
+        `visible` int64 (B, g or 1, K). Padding that fills groups is masked, or counts as zeros (not `masks_padding`).
         """
         key_mask = zero_mask = None
         if is_padding is not None:

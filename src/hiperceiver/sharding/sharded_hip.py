@@ -103,7 +103,7 @@ class ShardedHiP(HiP):
             elif isinstance(positions, NoPositions):
                 count = self.local_tokens[name].stop - self.local_tokens[name].start
                 self.positions[name] = NoPositions((count,), positions.zero.shape[1]).to(positions.zero)
-        for index in [i for i in range(len(blocks)) if self._is_divided(i)]:
+        for index in filter(self._is_divided, range(len(blocks))):
             step = blocks[index].num_groups * blocks[index].num_latents // num_ranks
             self._rows[f"blocks.{index}.latents"] = [slice(i * step, (i + 1) * step) for i in range(num_ranks)]
         for name, rows_of in self._rows.items():
