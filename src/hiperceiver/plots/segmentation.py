@@ -178,5 +178,5 @@ def _class_legend(
         for text, k in zip(texts, present, strict=True)
     }
     if is_ignored.any() or not entries:
-        entries["no label"] = Patch(facecolor=colours[-1] / 255)
+        entries["no label"] = Patch(facecolor=_IGNORE_COLOUR)
     return entries
