@@ -37,7 +37,7 @@ def check(outcome, message: str) -> None:
         (["--compared-share", "0"], "--compared-share: expected a number above 0, up to 1, got 0"),
         (["--mask-ratio", "0.01"], "--mask-ratio: expected one that hides something of 16 tokens, got 0.01"),
         (["--mask-strategy", "groupwise"], "--mask-strategy: *group-wise, uniform*groupwise"),
-        (["--model", "hip-8"], "did you mean 'hip-16'?"),
+        (["--model", "hip-8"], "did you mean hip-16?"),
         (["--model-settings", "dropout"], "--model-settings: * mapping"),
         (
             ["--model-settings.drop_out", "0.1"],

@@ -91,7 +91,7 @@ def test_fields_can_be_overridden() -> None:
 def test_mistakes() -> None:
     with refusal("model: expected one of hip-nano, hip-micro, ") as _:
         create_model("hip", {"image": IMAGE})
-    with pytest.raises(ValueError, match=r"got 'hip16'; did you mean 'hip-16'\?$"):
+    with pytest.raises(ValueError, match=r"got 'hip16'; did you mean hip-16\?$"):
         create_model("hip16", {"image": IMAGE})
     with refusal("depth: not a setting of hip-nano; known: activation, blocks, drop_path, dropout, "):
         variant_config("hip-nano", depth=3)

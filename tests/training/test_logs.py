@@ -61,14 +61,12 @@ def test_window_gives_means_and_survives_a_checkpoint() -> None:
     window = LossWindow()
     window.add(batch(2), torch.tensor(1.0), {"loss_x": torch.tensor(4.0)})
     window.num_steps += 1
-    other = LossWindow()
-    other.restore(window.state())
+    other = LossWindow.restored(window.state())
     other.add(batch(1), torch.tensor(2.0), {"loss_x": torch.tensor(8.0)})
     other.num_steps += 1
     assert other.means() == {"loss": 1.5, "loss_x": 6.0}
     assert (other.num_examples, other.num_tokens) == (3, 15)
-    other.clear()
-    assert other.means() == {}
+    assert LossWindow().means() == {}
 
 
 def test_bad_examples_are_counted_and_named_once(tmp_path: Path) -> None:

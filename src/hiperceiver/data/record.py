@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -55,6 +55,20 @@ class Column(Protocol):
     def __getitem__(self, row: int, /) -> Any:
         """A cell; None if it is empty. May raise a `ValueError` of one line."""
         ...
+
+
+@dataclass(frozen=True)
+class Computed:
+    """A column whose cells are computed when they are looked up."""
+
+    length: int
+    read: Callable[[int], Any]
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, row: int) -> Any:
+        return self.read(row)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -13,7 +13,8 @@ import ctypes
 import math
 import mmap
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -43,20 +44,9 @@ def embed_and_attend(
     zero_mask: Tensor | None,
     visible: Tensor | None,
 ) -> Tensor | None:
-    """Embed tokens, add positions, and let the queries of each group cross-attend to them: (B, g, N, D).
+    """Embed tokens, add positions, and let queries (1 or B, g, N, D) cross-attend to their group's: (B, g, N, D).
 
-    Args:
-        embedding: raw channels to embedding channels.
-        layer: the cross-attention.
-        queries: (1 or B, g, N, D).
-        x: raw tokens (B, g, P, C).
-        positions: (1 or B, g, P, E).
-        key_mask: bool (1 or B, g, P), True = no query attends to it; None: none.
-        zero_mask: slots that count as zeros; the kernel knows none.
-        visible: int64 (B, g, K), -1 = none; None: all slots.
-
-    Returns:
-        None where the kernel does not fit or does not pay.
+    The tokens are those of `hiperceiver.model.tokens.TokenGroups`. None where the kernel does not fit or does not pay.
     """
     batch, groups, slots, raw_channels = x.shape
     num_values = batch * groups * (slots if visible is None else visible.shape[2]) * positions.shape[3]
@@ -83,17 +73,10 @@ def embed_and_attend(
 def read_tokens(
     layer: CrossAttentionLayer, head: nn.Module, latents: Tensor, positions: Tensor, slots: Tensor | None
 ) -> Tensor | None:
-    """Cross-attend from positions to the latents of their group, and apply a linear head: (B, g, P or W, R).
+    """Cross-attend from positions (1 or B, g, P, E) to their group's latents (B, g, N, D), and apply a linear head.
 
-    Args:
-        layer: the readout, without residual.
-        head: embedding channels to R.
-        latents: (B, g, N, D).
-        positions: (1 or B, g, P, E).
-        slots: int64 (B, g or 1, W), the slots that are read, each once; None: all.
-
-    Returns:
-        None where the kernel does not fit or does not pay.
+    Of some slots, int64 (B, g or 1, W), each once, or of all: (B, g, W or P, R). None where the kernel does not fit or
+    does not pay.
     """
     batch, groups, num_latents = latents.shape[:3]
     num_slots, channels = positions.shape[2:] if slots is None else (slots.shape[2], positions.shape[3])
@@ -124,19 +107,14 @@ def read_tokens(
         head.weight,
         head.weight @ output.weight,
         head(output.bias),
-        slots,
+        slots=slots,
     )
 
 
 def _suits(kernel: str, *tensors: Tensor, num_values: int, num_channels: int, num_queries: int) -> bool:
     """Whether a kernel computes this, and is worth it.
 
-    Args:
-        kernel: a key of `_FEWEST_VALUES`.
-        tensors: its arguments.
-        num_values: of an activation, B g K E.
-        num_channels: the most channels of anything, E.
-        num_queries: queries or latents of a group, all heads together.
+    `num_values` are those of an activation, B g K E; `num_queries` the queries or latents of a group, of all heads.
     """
     return (
         is_on()
@@ -163,11 +141,7 @@ class SharedGradient:
         self._buffers: dict[int, Tensor] = {}  # by backward pass: one may run inside another, as checkpoints do it
 
     def buffer(self, like: Tensor) -> tuple[Tensor, bool]:
-        """The buffer of the running backward pass for a kernel's gradient by a tensor.
-
-        Returns:
-            The buffer, at first zeros, and whether another kernel has written to it, so that this one must add.
-        """
+        """The running backward pass's buffer, at first zeros, and whether another kernel has written to it."""
         backward_pass = current_backward_pass()
         if backward_pass in self._buffers:
             return self._buffers[backward_pass], True
@@ -186,9 +160,8 @@ class SharedGradient:
 
 def share_gradient(x: Tensor) -> Tensor:
     """The same tensor, whose gradient all kernels add up in one buffer; as it is where no kernel would use it."""
-    if not (x.requires_grad and torch.is_grad_enabled()):
-        return x
-    if not _suits("read_tokens", x, num_values=x.numel(), num_channels=x.shape[-1], num_queries=1):
+    is_learned = x.requires_grad and torch.is_grad_enabled()
+    if not (is_learned and _suits("read_tokens", x, num_values=x.numel(), num_channels=x.shape[-1], num_queries=1)):
         return x
     gradient = SharedGradient()
     shared = _Share.apply(x, gradient)
@@ -234,19 +207,51 @@ def _zeros(*shape: int) -> Tensor:
     return torch.zeros(shape)
 
 
+# ----------------------------------------------------------------------------------------------------------- operators
+
+
+class _Kernel(torch.autograd.Function):
+    """An operator whose gradient by its first tensor, the positions, is added up in the buffer that all share.
+
+    Its backward operator gets the tensors, the results where there are several, and the gradient by the first result.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, name: str, gradient: SharedGradient | None, *tensors: Tensor | None) -> Any:
+        results = getattr(torch.ops.hiperceiver, name)(*tensors)
+        kept = results if isinstance(results, tuple) else ()
+        ctx.name, ctx.gradient = name, gradient
+        ctx.save_for_backward(*tensors, *kept)
+        ctx.mark_non_differentiable(*kept[1:])
+        return results
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        tensors, (_, _, by_positions, *others) = ctx.saved_tensors, ctx.needs_input_grad
+        shared = ctx.gradient or SharedGradient()
+        buffer, adds = shared.buffer(tensors[0]) if by_positions else (None, False)
+        results = getattr(torch.ops.hiperceiver, f"{ctx.name}_backward")(*tensors, gradients[0], buffer, adds)
+        without_gradient = [None] * (len(others) - len(results))
+        return None, None, None if ctx.gradient else shared.take(), *results, *without_gradient
+
+
+class _Arguments(ctypes.Structure):
+    """What a kernel reads: a structure of `kernels.c`, and the tensors that it points into."""
+
+    def __init__(self, tensors: Mapping[str, Tensor | None], **numbers: int):
+        self.tensors = {name: x.contiguous() for name, x in tensors.items() if x is not None}
+        super().__init__(**numbers, **{name: x.data_ptr() for name, x in self.tensors.items()})
+
+
+def _fields(numbers: str, pointers: str) -> list[tuple[str, type]]:
+    return [(name, ctypes.c_int64) for name in numbers.split()] + [(name, ctypes.c_void_p) for name in pointers.split()]
+
+
+_operator = partial(torch.library.custom_op, device_types="cpu")
+_GRADIENT = "Tensor gradient, Tensor(a!)? by_positions, bool adds"
+
 # --------------------------------------------------------------------------------------------------- embed and attend
-
-
-_ATTEND_TENSORS = ("x", "positions", "weight", "bias", "queries", "key_mask", "visible")
-
-
-class _AttendArguments(ctypes.Structure):
-    _fields_ = [
-        *[(name, ctypes.c_int64) for name in ("batch", "groups", "slots", "num_visible")],
-        *[(name, ctypes.c_int64) for name in ("raw", "channels", "num_queries")],
-        *[(name, ctypes.c_int64) for name in ("shares_positions", "shares_key_mask", "adds")],
-        *[(name, ctypes.c_void_p) for name in _ATTEND_TENSORS],
-    ]
 
 
 def attend_to_embedded(
@@ -273,131 +278,66 @@ def attend_to_embedded(
         Weighted means of the normalised tokens (B, g, N, E), and each softmax's logsumexp (B, g, N), -inf where
         a query has no key (the mean is then zero).
     """
-    gradient = _shared_gradient(positions)
-    results = _Attend.apply(gradient, x, positions, weight, bias, queries, key_mask, visible)
-    assert isinstance(results, tuple)
-    return results
+    tensors = (positions, weight, bias, queries, x, key_mask, visible)
+    return _Kernel.apply("embed_and_attend", _shared_gradient(positions), *tensors)  # type: ignore[return-value]
 
 
-class _Attend(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, gradient: SharedGradient | None, *tensors: Tensor | None) -> tuple[Tensor, Tensor]:
-        attended, logsumexp = torch.ops.hiperceiver.embed_and_attend(*tensors)
-        ctx.gradient = gradient
-        ctx.save_for_backward(*tensors, attended, logsumexp)
-        ctx.mark_non_differentiable(logsumexp)
-        return attended, logsumexp
+class _AttendArguments(_Arguments):
+    _fields_ = _fields(
+        "batch groups slots num_visible raw channels num_queries shares_positions shares_key_mask adds",
+        "x positions weight bias queries key_mask visible",
+    )
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        *tensors, attended, logsumexp = ctx.saved_tensors
-        shared = ctx.gradient or SharedGradient()
-        buffer, adds = None, False
-        if ctx.needs_input_grad[2]:
-            buffer, adds = shared.buffer(tensors[1])
-        by_queries, by_weight, by_bias = torch.ops.hiperceiver.embed_and_attend_backward(
-            *tensors, attended, logsumexp, gradients[0], buffer, adds
+    def __init__(self, *tensors: Any, adds: bool = False):
+        names = ("positions", "weight", "bias", "queries", "x", "key_mask", "visible")
+        positions, _, _, queries, x, key_mask, visible = tensors
+        batch, groups, slots, raw = x.shape
+        super().__init__(
+            dict(zip(names, tensors, strict=True)),
+            batch=batch,
+            groups=groups,
+            slots=slots,
+            num_visible=slots if visible is None else visible.shape[2],
+            raw=raw,
+            channels=positions.shape[3],
+            num_queries=queries.shape[2],
+            shares_positions=positions.shape[0] == 1,
+            shares_key_mask=key_mask is not None and key_mask.shape[0] == 1,
+            adds=adds,
         )
-        return None, None, None if ctx.gradient else shared.take(), by_weight, by_bias, by_queries, None, None
 
 
-_ATTEND_SCHEMA = f"{', '.join(f'Tensor {name}' for name in _ATTEND_TENSORS[:5])}, Tensor? key_mask, Tensor? visible"
+_ATTEND = "Tensor positions, Tensor weight, Tensor bias, Tensor queries, Tensor x, Tensor? key_mask, Tensor? visible"
 
 
-@torch.library.custom_op(
-    "hiperceiver::embed_and_attend",
-    mutates_args=(),
-    device_types="cpu",
-    schema=f"({_ATTEND_SCHEMA}) -> (Tensor, Tensor)",
-)
+@_operator("hiperceiver::embed_and_attend", mutates_args=(), schema=f"({_ATTEND}) -> (Tensor, Tensor)")
 def _attend(*tensors: Any) -> tuple[Tensor, Tensor]:
-    arguments, kept = _attend_arguments(*tensors)
-    queries = kept["queries"]
+    arguments = _AttendArguments(*tensors)
+    queries = arguments.tensors["queries"]
     attended, logsumexp = torch.empty_like(queries), queries.new_empty(queries.shape[:3])
     run_kernel("embed_and_attend", arguments, arguments.groups, [[attended], [logsumexp]])
     return attended, logsumexp
 
 
-@torch.library.custom_op(
+@_operator(
     "hiperceiver::embed_and_attend_backward",
     mutates_args=("by_positions",),
-    device_types="cpu",
-    schema=f"({_ATTEND_SCHEMA}, Tensor attended, Tensor logsumexp, Tensor gradient, Tensor(a!)? by_positions, "
-    "bool adds) -> (Tensor, Tensor, Tensor)",
+    schema=f"({_ATTEND}, Tensor attended, Tensor logsumexp, {_GRADIENT}) -> (Tensor, Tensor, Tensor)",
 )
-def _attend_backward(*values: Any) -> tuple[Tensor, Tensor, Tensor]:
+def _attend_backward(*values: Any) -> tuple[Tensor, ...]:
     *tensors, attended, logsumexp, gradient, by_positions, adds = values
-    arguments, kept = _attend_arguments(*tensors)
-    arguments.adds = adds
-    by_queries = torch.zeros_like(kept["queries"])
-    by_weights = one_for_each_thread(arguments.groups, kept["weight"], kept["bias"])
+    arguments = _AttendArguments(*tensors, adds=adds)
+    by_queries = torch.zeros_like(arguments.tensors["queries"])
+    by_weights = one_for_each_thread(arguments.groups, arguments.tensors["weight"], arguments.tensors["bias"])
     outputs = [[attended], [logsumexp], [gradient.contiguous()], [by_positions], [by_queries], *by_weights]
     run_kernel("embed_and_attend_backward", arguments, arguments.groups, outputs)
-    by_weight, by_bias = add_up(by_weights)
-    return by_queries, by_weight, by_bias
-
-
-def _attend_arguments(*tensors: Tensor | None) -> tuple[_AttendArguments, dict[str, Tensor]]:
-    """What a kernel reads, and the tensors that it reads it from, which must live as long."""
-    named = zip(_ATTEND_TENSORS, tensors, strict=True)
-    kept = {name: tensor.contiguous() for name, tensor in named if tensor is not None}
-    x, positions, queries = kept["x"], kept["positions"], kept["queries"]
-    key_mask, visible = kept.get("key_mask"), kept.get("visible")
-    batch, groups, slots, raw = x.shape
-    arguments = _AttendArguments(
-        batch=batch,
-        groups=groups,
-        slots=slots,
-        num_visible=slots if visible is None else visible.shape[2],
-        raw=raw,
-        channels=positions.shape[3],
-        num_queries=queries.shape[2],
-        shares_positions=positions.shape[0] == 1,
-        shares_key_mask=key_mask is not None and key_mask.shape[0] == 1,
-        **{name: tensor.data_ptr() for name, tensor in kept.items()},
-    )
-    return arguments, kept
+    return *add_up(by_weights), by_queries
 
 
 # -------------------------------------------------------------------------------------------------------- read tokens
 
 
-_READ_TENSORS = (
-    "positions",
-    "keys",
-    "constants",
-    "values",
-    "attention_bias",
-    "mlp_weight",
-    "mlp_bias",
-    "head_weight",
-    "head_mlp_weight",
-    "out_bias",
-)
-
-
-class _ReadArguments(ctypes.Structure):
-    _fields_ = [
-        *[(name, ctypes.c_int64) for name in ("batch", "groups", "slots", "num_read", "channels", "latents", "out")],
-        *[(name, ctypes.c_int64) for name in ("shares_positions", "shares_read_slots", "adds")],
-        *[(name, ctypes.c_void_p) for name in ("read_slots", *_READ_TENSORS)],
-    ]
-
-
-def read(
-    positions: Tensor,
-    keys: Tensor,
-    constants: Tensor,
-    values: Tensor,
-    attention_bias: Tensor,
-    mlp_weight: Tensor,
-    mlp_bias: Tensor,
-    head_weight: Tensor,
-    head_mlp_weight: Tensor,
-    out_bias: Tensor,
-    slots: Tensor | None = None,
-) -> Tensor:
+def read(positions: Tensor, *absorbed: Tensor, slots: Tensor | None = None) -> Tensor:
     """Let each position attend to its group's latents, feed forward, and apply the head.
 
     With r a normalised position, and n(x) = x normalised over its channels,
@@ -406,132 +346,90 @@ def read(
 
     Args:
         positions: (1 or B, g, P, E).
-        keys: (B, g, N, E).
-        constants: (B, g, N).
-        values: (B, g, N, E).
-        attention_bias: (E,).
-        mlp_weight: (E, E).
-        mlp_bias: (E,).
-        head_weight: (R, E).
-        head_mlp_weight: (R, E).
-        out_bias: (R,).
+        absorbed: keys (B, g, N, E), constants (B, g, N), values (B, g, N, E), attention_bias (E,), mlp_weight (E, E),
+            mlp_bias (E,), head_weight (R, E), head_mlp_weight (R, E), out_bias (R,).
         slots: int64 (B, 1 or g, W), the slots that are read, each once; with 1, the same in all groups. None: all P.
 
     Returns:
         (B, g, P or W, R).
     """
-    weights = (attention_bias, mlp_weight, mlp_bias, head_weight, head_mlp_weight, out_bias)
-    result = _Read.apply(_shared_gradient(positions), slots, positions, keys, constants, values, *weights)
-    assert isinstance(result, Tensor)
-    return result
+    tensors = (positions, *absorbed, slots)
+    return _Kernel.apply("read_tokens", _shared_gradient(positions), *tensors)  # type: ignore[return-value]
 
 
-class _Read(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, gradient: SharedGradient | None, slots: Tensor | None, *tensors: Tensor) -> Tensor:
-        ctx.gradient = gradient
-        ctx.save_for_backward(slots, *tensors)
-        return torch.ops.hiperceiver.read_tokens(*tensors, slots)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        slots, *tensors = ctx.saved_tensors
-        shared = ctx.gradient or SharedGradient()
-        buffer, adds = None, False
-        if ctx.needs_input_grad[2]:
-            buffer, adds = shared.buffer(tensors[0])
-        others = torch.ops.hiperceiver.read_tokens_backward(*tensors, slots, gradients[0], buffer, adds)
-        return None, None, None if ctx.gradient else shared.take(), *others
-
-
-_READ_SCHEMA = f"{', '.join(f'Tensor {name}' for name in _READ_TENSORS)}, Tensor? slots"
-
-
-@torch.library.custom_op(
-    "hiperceiver::read_tokens", mutates_args=(), device_types="cpu", schema=f"({_READ_SCHEMA}) -> Tensor"
+_READ_TENSORS = (
+    "positions keys constants values attention_bias mlp_weight mlp_bias head_weight head_mlp_weight out_bias"
 )
-def _read(*values: Any) -> Tensor:
-    *tensors, slots = values
-    arguments, kept = _read_arguments(slots, *tensors)
-    keys, head_weight = kept["keys"], kept["head_weight"]
-    result = keys.new_empty(*keys.shape[:2], arguments.num_read, head_weight.shape[0])
-    run_kernel("read_tokens", arguments, keys.shape[1], [[result]])
+_READ = ", ".join(f"Tensor {name}" for name in _READ_TENSORS.split()) + ", Tensor? slots"
+
+
+class _ReadArguments(_Arguments):
+    _fields_ = _fields(
+        "batch groups slots num_read channels latents out shares_positions shares_read_slots adds",
+        f"read_slots {_READ_TENSORS}",
+    )
+
+    def __init__(self, *tensors: Any, adds: bool = False):
+        named = dict(zip([*_READ_TENSORS.split(), "read_slots"], tensors, strict=True))
+        positions, keys, slots = tensors[0], tensors[1], tensors[-1]
+        super().__init__(
+            named,
+            batch=keys.shape[0],
+            groups=keys.shape[1],
+            slots=positions.shape[2],
+            num_read=positions.shape[2] if slots is None else slots.shape[2],
+            channels=keys.shape[3],
+            latents=keys.shape[2],
+            out=named["head_weight"].shape[0],
+            shares_positions=positions.shape[0] == 1,
+            shares_read_slots=slots is not None and slots.shape[1] == 1,
+            adds=adds,
+        )
+
+
+@_operator("hiperceiver::read_tokens", mutates_args=(), schema=f"({_READ}) -> Tensor")
+def _read(*tensors: Any) -> Tensor:
+    arguments = _ReadArguments(*tensors)
+    shape = (arguments.batch, arguments.groups, arguments.num_read, arguments.out)
+    result = arguments.tensors["keys"].new_empty(shape)
+    run_kernel("read_tokens", arguments, arguments.groups, [[result]])
     return result
 
 
-_NINE_TENSORS = ", ".join(["Tensor"] * (len(_READ_TENSORS) - 1))
-
-
-@torch.library.custom_op(
+@_operator(
     "hiperceiver::read_tokens_backward",
     mutates_args=("by_positions",),
-    device_types="cpu",
-    schema=f"({_READ_SCHEMA}, Tensor gradient, Tensor(a!)? by_positions, bool adds) -> ({_NINE_TENSORS})",
+    schema=f"({_READ}, {_GRADIENT}) -> ({', '.join(['Tensor'] * 9)})",
 )
 def _read_backward(*values: Any) -> tuple[Tensor, ...]:
-    *tensors, slots, gradient, by_positions, adds = values
-    keys = tensors[1]
-    arguments, kept = _read_arguments(slots, *tensors)
-    arguments.adds = adds
-    own = [torch.zeros_like(kept[name]) for name in ("keys", "constants", "values")]
-    shared = one_for_each_thread(keys.shape[1], *tensors[4:])
-    outputs = [[gradient.contiguous()], [by_positions], *[[each] for each in own], *shared]
-    run_kernel("read_tokens_backward", arguments, keys.shape[1], outputs)
-    return *own, *add_up(shared)
+    *tensors, gradient, by_positions, adds = values
+    arguments = _ReadArguments(*tensors, adds=adds)
+    by_latents = [torch.zeros_like(arguments.tensors[name]) for name in ("keys", "constants", "values")]
+    by_weights = one_for_each_thread(arguments.groups, *tensors[4:-1])
+    outputs = [[gradient.contiguous()], [by_positions], *[[each] for each in by_latents], *by_weights]
+    run_kernel("read_tokens_backward", arguments, arguments.groups, outputs)
+    return *by_latents, *add_up(by_weights)
 
 
-def _read_arguments(slots: Tensor | None, *tensors: Tensor) -> tuple[_ReadArguments, dict[str, Tensor]]:
-    kept = dict(zip(_READ_TENSORS, tensors, strict=True)) | ({} if slots is None else {"read_slots": slots})
-    kept = {name: tensor.contiguous() for name, tensor in kept.items()}
-    positions, keys = kept["positions"], kept["keys"]
-    arguments = _ReadArguments(
-        batch=keys.shape[0],
-        groups=keys.shape[1],
-        slots=positions.shape[2],
-        num_read=positions.shape[2] if slots is None else slots.shape[2],
-        channels=keys.shape[3],
-        latents=keys.shape[2],
-        out=kept["head_weight"].shape[0],
-        shares_positions=positions.shape[0] == 1,
-        shares_read_slots=slots is not None and slots.shape[1] == 1,
-        **{name: tensor.data_ptr() for name, tensor in kept.items()},
-    )
-    return arguments, kept
+# ------------------------------------------------------------------------------------------- floating-point operations
 
 
-# ---------------------------------------------------------------------------------------------------------- operations
-
-
-@register_flop_formula(torch.ops.hiperceiver.embed_and_attend)
-def _attend_flops(*shapes: torch.Size | None, out_shape: Any = None, **_: Any) -> int:
-    return _attend_products(shapes, embedding=1, attention=2)
-
-
-@register_flop_formula(torch.ops.hiperceiver.embed_and_attend_backward)
-def _attend_backward_flops(*shapes: torch.Size | None, out_shape: Any = None, **_: Any) -> int:
-    return _attend_products(shapes, embedding=2, attention=5)
-
-
-def _attend_products(shapes: Sequence[torch.Size | None], *, embedding: int, attention: int) -> int:
-    x, _, _, _, queries, _, visible = shapes[:7]
-    assert x is not None and queries is not None
-    batch, groups, slots, raw = x
+def _attend_flops(*shapes: Any, embedding: int, attention: int, **_: Any) -> int:
+    queries, (batch, groups, slots, raw), _, visible = shapes[3:7]
     num_tokens = batch * groups * (slots if visible is None else visible[2])
     return 2 * num_tokens * queries[3] * (embedding * raw + attention * queries[2])
 
 
-@register_flop_formula(torch.ops.hiperceiver.read_tokens)
-def _read_flops(*shapes: torch.Size | None, out_shape: Any = None, **_: Any) -> int:
-    return _read_products(shapes, attention=2, hidden=1, out=2)
-
-
-@register_flop_formula(torch.ops.hiperceiver.read_tokens_backward)
-def _read_backward_flops(*shapes: torch.Size | None, out_shape: Any = None, **_: Any) -> int:
-    return _read_products(shapes, attention=6, hidden=3, out=4)
-
-
-def _read_products(shapes: Sequence[Any], *, attention: int, hidden: int, out: int) -> int:
+def _read_flops(*shapes: Any, attention: int, hidden: int, out: int, **_: Any) -> int:
     positions, (batch, groups, latents, channels), head_weight, read_slots = shapes[0], shapes[1], shapes[7], shapes[10]
     num_tokens = batch * groups * (positions if read_slots is None else read_slots)[2]
     return 2 * num_tokens * channels * (attention * latents + hidden * channels + out * head_weight[0])
+
+
+for operator, flops in {
+    "embed_and_attend": partial(_attend_flops, embedding=1, attention=2),
+    "embed_and_attend_backward": partial(_attend_flops, embedding=2, attention=5),
+    "read_tokens": partial(_read_flops, attention=2, hidden=1, out=2),
+    "read_tokens_backward": partial(_read_flops, attention=6, hidden=3, out=4),
+}.items():
+    register_flop_formula(getattr(torch.ops.hiperceiver, operator))(flops)

@@ -45,9 +45,33 @@ _ARGUMENTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 """The reference's class -> the arguments of its constructor: required, optional."""
 
+_MODELS: dict[str, type[HiP]] = {"HiP": HiP, "HiPClassBottleneck": HiP, "PerceiverIO": PerceiverIO}
 _REGROUPINGS: dict[str, Regrouping] = {"reshape": "reshape", "transpose_reshape": "transpose"}
 
-HaikuParams = dict[str, dict[str, NDArray[np.float32]]]
+_FEED_FORWARD = {
+    "feed_forward.hidden": ["dense/mlp_hidden_linear"],
+    "feed_forward.output": ["dense/mlp_output_linear"],
+}
+_CROSS_ATTENTION = {
+    "query_norm": ["layer_norm"],
+    "token_norm": ["layer_norm_1"],
+    "query": ["attention/query_linear"],
+    "key_value": ["attention/key_linear", "attention/value_linear"],
+    "output": ["attention/attention_output_linear"],
+    "feed_forward_norm": ["layer_norm_2"],
+    **_FEED_FORWARD,
+}
+"""Our layer -> the reference's; several hold equal parts of our rows."""
+_SELF_ATTENTION = {
+    "attention_norm": ["layer_norm"],
+    "query_key_value": ["attention/query_linear", "attention/key_linear", "attention/value_linear"],
+    "output": ["attention/attention_output_linear"],
+    "feed_forward_norm": ["layer_norm_1"],
+    **_FEED_FORWARD,
+}
+
+HaikuArrays = dict[str, NDArray[np.float32]]
+HaikuParams = dict[str, HaikuArrays]
 
 
 def load_haiku(
@@ -58,9 +82,8 @@ def load_haiku(
 ) -> HiP:
     """Build our model from the reference's weights; it computes what the reference computes.
 
-    A HiP attends to group padding as the reference does (`mask_padding=False`). Where the reference projects its
-    position tables, the projection is folded into the table, which is exact. `activation_name` changes nothing, as in
-    the reference, whose layers always use the squared ReLU.
+    A HiP attends to group padding as the reference does (`mask_padding=False`). A projection of the position tables is
+    folded into them. `activation_name` changes nothing, as in the reference, whose layers always use the squared ReLU.
 
     Args:
         model_class: the reference's class: "HiP", "HiPClassBottleneck" or "PerceiverIO".
@@ -75,17 +98,10 @@ def load_haiku(
         ValueError: an unknown class or argument, or weights that are missing, left over or of another shape.
 
     >>> import torch
-    >>> kwargs = dict(
-    ...     num_self_attends_per_block=1,
-    ...     z_index_dim=4,
-    ...     num_z_channels=8,
-    ...     num_cross_attend_heads=1,
-    ...     num_self_attend_heads=2,
-    ...     cross_attend_widening_factor=1,
-    ...     self_attend_widening_factor=4,
-    ...     num_embedding_channels=8,
-    ... )
-    >>> load_haiku("PerceiverIO", kwargs, params={}, modalities={"sound": (100, 1)})
+    >>> shape = dict(num_self_attends_per_block=1, z_index_dim=4, num_z_channels=8, num_embedding_channels=8)
+    >>> heads = dict(num_cross_attend_heads=1, num_self_attend_heads=2)
+    >>> widening = dict(cross_attend_widening_factor=1, self_attend_widening_factor=4)
+    >>> load_haiku("PerceiverIO", shape | heads | widening, params={}, modalities={"sound": (100, 1)})
     Traceback (most recent call last):
     ValueError: params: expected a module 'perceiver/embedder/~embed/embed_sound' with b, w, got none of that name
     """
@@ -115,9 +131,8 @@ def to_haiku(
 
     Args:
         model: the model. It must be one that the reference can compute: squared ReLU, padding not masked.
-        values: numbers to give the reference's names to in place of the weights, by the names of the model's
-            parameters; with `{name: p.grad for name, p in model.named_parameters()}`, gradients to compare with the
-            reference's.
+        values: numbers in place of the weights, by the names of the model's parameters, such as its gradients
+            `{name: p.grad for name, p in model.named_parameters()}`.
         model_class: the reference's class. None: "PerceiverIO", "HiP", or "HiPClassBottleneck" for a HiP with labels.
         name: the reference's name for the outermost module.
 
@@ -139,19 +154,15 @@ def to_haiku(
         raise ValueError(f"model: the reference always uses squared_relu, got activation={model.config.activation!r}")
     sizes = {each: model.modalities[each].num_tokens for each in model.input_names}
     if isinstance(model.config, HiPConfig) and model.config.mask_padding and model.plan(sizes).has_padding:
-        raise ValueError(
-            "model: the reference attends to the padding of groups, got mask_padding=True and padded groups"
-        )
+        raise ValueError("model: the reference attends to the padding of groups, got mask_padding=True and padding")
     if model.config.positions == "coordinate":
         raise ValueError("model: the reference has no positions from coordinates, got positions='coordinate'")
     parameters = model.state_dict() | {f"positions.{each}.table": model.positions[each]() for each in model.modalities}
     if values is None:
         values = parameters
-    elif any(_is_not_a_table(model.positions[each]) for each in model.modalities):
-        raise ValueError(
-            "values: expected a model whose positions are tables as wide as the embedding, got another kind"
-        )
-    params: defaultdict[str, dict[str, NDArray[np.float32]]] = defaultdict(dict)
+    elif not all(map(_is_table, model.positions.values())):
+        raise ValueError("values: expected a model whose positions are tables as wide as the embedding")
+    params: defaultdict[str, HaikuArrays] = defaultdict(dict)
     for weight in _layout(model, model_class, name):
         value, expected = values.get(weight.ours), tuple(parameters[weight.ours].shape)
         if value is None:
@@ -159,14 +170,9 @@ def to_haiku(
         if value.shape != expected:
             raise ValueError(f"values: expected shape {expected} for {weight.ours}, got {tuple(value.shape)}")
         value = value.detach().chunk(weight.of)[weight.part]
-        value = value.mT if weight.is_transposed else value
+        value = value.mT if weight.name == "w" else value
         params[weight.module][weight.name] = value.cpu().float().numpy().copy(order="C")
     return dict(params)
-
-
-# --------------------------------------------------------------------------------------------------------- arguments
-
-_MODELS: dict[str, type[HiP]] = {"HiP": HiP, "HiPClassBottleneck": HiP, "PerceiverIO": PerceiverIO}
 
 
 def _checked_arguments(model_class: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -210,28 +216,26 @@ def _config(model_class: str, kwargs: Mapping[str, Any]) -> HiPConfig | Perceive
         shape |= _latent_counts(kwargs, "z_index_dim", shape["num_latents"])
         return PerceiverIOConfig(block=BlockConfig(num_groups=1, **shape), **shared)
     groups = _whole_numbers("num_groups", kwargs["num_groups"])
-    columns = {ours: _whole_numbers(theirs, kwargs[theirs]) for theirs, ours in _BLOCK_ARGUMENTS.items()}
+    shapes: list[dict[str, int]] = [{"num_groups": count} for count in groups]
     for theirs, ours in _BLOCK_ARGUMENTS.items():
-        if len(columns[ours]) != len(groups):
-            raise ValueError(f"{theirs}: expected {len(groups)} numbers as in num_groups, got {len(columns[ours])}")
-    shapes = [{ours: column[index] for ours, column in columns.items()} for index in range(len(groups))]
+        column = _whole_numbers(theirs, kwargs[theirs])
+        if len(column) != len(groups):
+            raise ValueError(f"{theirs}: expected {len(groups)} numbers as in num_groups, got {len(column)}")
+        for shape, number in zip(shapes, column, strict=True):
+            shape[ours] = number
     if shapes:
-        index = len(shapes) // 2
-        shapes[index] |= _latent_counts(kwargs, "processor_index_dim", shapes[index]["num_latents"])
-        following = groups[index + 1] if index + 1 < len(groups) else 1
-        if following > 0 and shapes[index].get("num_train_latents", 0) % following:
-            # The reference could not be trained with this number, as the next block cannot deal it out; but it can be
-            # evaluated, where the number is not used.
-            del shapes[index]["num_train_latents"]
+        middle = len(shapes) // 2
+        shapes[middle] |= _latent_counts(kwargs, "processor_index_dim", shapes[middle]["num_latents"])
+        following = groups[middle + 1] if middle + 1 < len(groups) else 1
+        if following > 0 and shapes[middle].get("num_train_latents", 0) % following:
+            # The reference could not be trained with this number, which the next block's groups do not divide; but it
+            # can be evaluated, where the number is not used.
+            del shapes[middle]["num_train_latents"]
     regroup_type = kwargs.get("regroup_type", "reshape")
     if regroup_type not in _REGROUPINGS:
         raise ValueError(f"regroup_type: expected one of {', '.join(_REGROUPINGS)}, got {regroup_type!r}")
-    return HiPConfig(
-        blocks=tuple(BlockConfig(num_groups=count, **shape) for count, shape in zip(groups, shapes, strict=True)),
-        regrouping=_REGROUPINGS[regroup_type],
-        mask_padding=False,
-        **shared,
-    )
+    blocks = tuple(BlockConfig(**shape) for shape in shapes)
+    return HiPConfig(blocks=blocks, regrouping=_REGROUPINGS[regroup_type], mask_padding=False, **shared)
 
 
 def _latent_counts(kwargs: Mapping[str, Any], argument: str, default: int) -> dict[str, int]:
@@ -257,9 +261,6 @@ def _whole_numbers(name: str, values: Any) -> list[int]:
     return [_whole(name, value) for value in values]
 
 
-# ------------------------------------------------------------------------------------------------------------- names
-
-
 class _Weight(NamedTuple):
     """Where one of the reference's weights lies in our model."""
 
@@ -268,116 +269,79 @@ class _Weight(NamedTuple):
     module: str
     """Haiku's module."""
     name: str
-    """Its name in the module."""
+    """Its name in the module. Linear weights, `w`, are transposed: (in, out)."""
     part: int = 0
-    """Which of the equal parts of our parameter's rows it is; we keep queries, keys and values together."""
+    """Which of the equal parts of our parameter's rows it is."""
     of: int = 1
     """Number of parts."""
-
-    @property
-    def is_transposed(self) -> bool:
-        """Whether it is stored the other way round there: (in, out)."""
-        return self.name == "w"
 
 
 def _layout(model: HiP, model_class: str, scope: str) -> Iterator[_Weight]:
     """Every weight of the reference that holds one of ours. Position projections are folded and do not appear."""
-    inputs, labels = model.input_names, model.label_names
     has_bottleneck = model_class == "HiPClassBottleneck"
-    for suffix, names in [("", inputs), *((f"_{index}", (label,)) for index, label in enumerate(labels, start=1))]:
-        yield from _embedding(f"{scope}/embedder{suffix}", names)
-        tables = _haiku_names(f"pos_emb_mae_{name}" for name in names)
-        for name, table in zip(names, tables, strict=True):
-            yield _Weight(f"positions.{name}.table", f"{scope}/position_encoder{suffix}/{table}", "pos_embs")
+    modalities = [("", model.input_names), *((f"_{i}", (name,)) for i, name in enumerate(model.label_names, start=1))]
+    for suffix, names in modalities:
+        for kind, method in (("embedding", "embed"), ("unembedding", "unembed")):
+            for name, theirs in _haiku_names(f"{method}_{{}}", names).items():
+                yield from _layer(f"{kind}.{name}", f"{scope}/embedder{suffix}/~{method}", theirs)
+        for name, theirs in _haiku_names("pos_emb_mae_{}", names).items():
+            yield _Weight(f"positions.{name}.table", f"{scope}/position_encoder{suffix}/{theirs}", "pos_embs")
     for index, block in enumerate(model.blocks):
-        module = f"{scope}/{'perceiver_' if has_bottleneck else ''}block_{index}/~"
-        yield from _block(f"blocks.{index}", module, block)
+        ours, theirs = f"blocks.{index}", f"{scope}/{'perceiver_' if has_bottleneck else ''}block_{index}/~"
+        cross = f"{theirs}/hi_p_cross_attention"
+        yield _Weight(f"{ours}.latents", f"{cross}/query_inputs", "pos_embs")
+        if not isinstance(block.skip, nn.Identity):
+            yield from _layer(f"{ours}.skip", cross, "pre_attention_residual_linear")
+        yield from _layers(f"{ours}.cross_attention", cross, _CROSS_ATTENTION)
+        for i in range(len(block.self_attention)):  # type: ignore[arg-type]
+            yield from _layers(f"{ours}.self_attention.{i}", f"{theirs}/self_attend_id_{i}", _SELF_ATTENTION)
     # The bottleneck's class makes the labels' readout first, even where no label comes.
-    if labels:
-        yield from _cross_attention("label_readout", f"{scope}/reconstruction_head/hi_p_cross_attention")
-    readout = "reconstruction_head_1" if has_bottleneck else "reconstruction_head"
-    yield from _cross_attention("readout", f"{scope}/{readout}/hi_p_cross_attention")
+    heads = ["reconstruction_head", "reconstruction_head_1"]
+    if model.label_names:
+        yield from _layers("label_readout", f"{scope}/{heads[0]}/hi_p_cross_attention", _CROSS_ATTENTION)
+    yield from _layers("readout", f"{scope}/{heads[has_bottleneck]}/hi_p_cross_attention", _CROSS_ATTENTION)
 
 
-def _embedding(module: str, names: Sequence[str]) -> Iterator[_Weight]:
-    for ours, method in [("embedding", "embed"), ("unembedding", "unembed")]:
-        theirs = _haiku_names(f"{method}_{name}" for name in names)
-        for name, leaf in zip(names, theirs, strict=True):
-            yield from _linear(f"{ours}.{name}", f"{module}/~{method}/{leaf}")
+def _layers(ours: str, scope: str, table: Mapping[str, Sequence[str]]) -> Iterator[_Weight]:
+    for layer, theirs in table.items():
+        yield from _layer(f"{ours}.{layer}", scope, *theirs)
 
 
-def _block(ours: str, module: str, block: nn.Module) -> Iterator[_Weight]:
-    cross = f"{module}/hi_p_cross_attention"
-    yield _Weight(f"{ours}.latents", f"{cross}/query_inputs", "pos_embs")
-    if not isinstance(block.skip, nn.Identity):
-        yield from _linear(f"{ours}.skip", f"{cross}/pre_attention_residual_linear")
-    yield from _cross_attention(f"{ours}.cross_attention", cross)
-    for index in range(len(block.self_attention)):  # type: ignore[arg-type]
-        yield from _self_attention(f"{ours}.self_attention.{index}", f"{module}/self_attend_id_{index}")
+def _layer(ours: str, scope: str, *theirs: str) -> Iterator[_Weight]:
+    """A linear layer or a norm; several of the reference's hold equal parts of our rows."""
+    weight, bias = ("scale", "offset") if theirs[0].startswith("layer_norm") else ("w", "b")
+    for part, module in enumerate(theirs):
+        yield _Weight(f"{ours}.weight", f"{scope}/{module}", weight, part, len(theirs))
+        yield _Weight(f"{ours}.bias", f"{scope}/{module}", bias, part, len(theirs))
 
 
-def _cross_attention(ours: str, module: str) -> Iterator[_Weight]:
-    yield from _norm(f"{ours}.query_norm", f"{module}/layer_norm")
-    yield from _norm(f"{ours}.token_norm", f"{module}/layer_norm_1")
-    yield from _linear(f"{ours}.query", f"{module}/attention/query_linear")
-    yield from _linear(f"{ours}.key_value", f"{module}/attention/key_linear", 0, 2)
-    yield from _linear(f"{ours}.key_value", f"{module}/attention/value_linear", 1, 2)
-    yield from _linear(f"{ours}.output", f"{module}/attention/attention_output_linear")
-    yield from _norm(f"{ours}.feed_forward_norm", f"{module}/layer_norm_2")
-    yield from _feed_forward(f"{ours}.feed_forward", f"{module}/dense")
-
-
-def _self_attention(ours: str, module: str) -> Iterator[_Weight]:
-    yield from _norm(f"{ours}.attention_norm", f"{module}/layer_norm")
-    for part, leaf in enumerate(["query_linear", "key_linear", "value_linear"]):
-        yield from _linear(f"{ours}.query_key_value", f"{module}/attention/{leaf}", part, 3)
-    yield from _linear(f"{ours}.output", f"{module}/attention/attention_output_linear")
-    yield from _norm(f"{ours}.feed_forward_norm", f"{module}/layer_norm_1")
-    yield from _feed_forward(f"{ours}.feed_forward", f"{module}/dense")
-
-
-def _feed_forward(ours: str, module: str) -> Iterator[_Weight]:
-    yield from _linear(f"{ours}.hidden", f"{module}/mlp_hidden_linear")
-    yield from _linear(f"{ours}.output", f"{module}/mlp_output_linear")
-
-
-def _linear(ours: str, module: str, part: int = 0, of: int = 1) -> Iterator[_Weight]:
-    yield _Weight(f"{ours}.weight", module, "w", part, of)
-    yield _Weight(f"{ours}.bias", module, "b", part, of)
-
-
-def _norm(ours: str, module: str) -> Iterator[_Weight]:
-    yield _Weight(f"{ours}.weight", module, "scale")
-    yield _Weight(f"{ours}.bias", module, "offset")
-
-
-def _haiku_names(names: Iterable[str]) -> list[str]:
-    """What Haiku calls modules that were given these names, made in this order in one place.
+def _haiku_names(pattern: str, names: Iterable[str]) -> dict[str, str]:
+    """What Haiku calls the module of each modality, given this pattern of its name, made in this order in one scope.
 
     A name that was given before gets the next number. A name that ends in a number counts as that number of the name
     before it.
 
-    >>> _haiku_names(["linear", "linear", "cam_1", "cam"])
-    ['linear', 'linear_1', 'cam_1', 'cam_2']
+    >>> _haiku_names("linear", ["image", "sound"])
+    {'image': 'linear', 'sound': 'linear_1'}
+    >>> _haiku_names("embed_{}", ["cam_1", "cam"])
+    {'cam_1': 'embed_cam_1', 'cam': 'embed_cam_2'}
     """
     following: defaultdict[str, int] = defaultdict(int)
-    result: list[str] = []
+    result = {}
     for name in names:
-        numbered = re.fullmatch(r"(.*)_(0|[1-9]\d*)", name, flags=re.DOTALL)
-        stem, number = (numbered[1], int(numbered[2])) if numbered else (name, following[name])
+        stem = pattern.format(name)
+        numbered = re.fullmatch(r"(.*)_(0|[1-9]\d*)", stem, flags=re.DOTALL)
+        stem, number = (numbered[1], int(numbered[2])) if numbered else (stem, following[stem])
         following[stem] = max(following[stem], number + 1)
-        result.append(f"{stem}_{number}" if numbered or number else stem)
+        result[name] = f"{stem}_{number}" if numbered or number else stem
     return result
-
-
-# ----------------------------------------------------------------------------------------------------------- weights
 
 
 def _fold_position_projections(
     params: Mapping[str, Mapping[str, ArrayLike]], scope: str, kwargs: Mapping[str, Any], model: HiP
-) -> dict[str, dict[str, NDArray[np.float32]]]:
+) -> HaikuParams:
     """The weights as float32 arrays, each projected position table replaced by its projection."""
-    weights: dict[str, dict[str, NDArray[np.float32]]] = {}
+    weights: HaikuParams = {}
     for module, leaves in params.items():
         if not isinstance(leaves, Mapping):
             raise ValueError(f"params: expected {{module: {{name: array}}}}, got no names under {module!r}")
@@ -385,42 +349,36 @@ def _fold_position_projections(
     width = model.config.embedding_channels
     if kwargs.get("num_position_encoding_channels", width) == width:
         return weights
-    encoder, names = f"{scope}/position_encoder", model.input_names
-    tables = _haiku_names(f"pos_emb_mae_{name}" for name in names)
-    projections = _haiku_names("position_encoding_linear" for _ in names)
-    for name, table, projection in zip(names, tables, projections, strict=True):
-        matrix = _take(weights, f"{encoder}/{projection}", {"w": (width, width)})["w"]
-        where = f"{encoder}/{table}"
-        full = _take(weights, where, {"pos_embs": (model.modalities[name].num_tokens, width)})["pos_embs"]
+    encoder, projections = f"{scope}/position_encoder", _haiku_names("position_encoding_linear", model.input_names)
+    for name, table in _haiku_names("pos_emb_mae_{}", model.input_names).items():
+        matrix = _take(weights, f"{encoder}/{projections[name]}", {"w": (width, width)})["w"]
+        module = f"{encoder}/{table}"
+        full = _take(weights, module, {"pos_embs": (model.modalities[name].num_tokens, width)})["pos_embs"]
         # In double precision: the product is rounded once.
-        weights[where] = {"pos_embs": (full.astype(np.float64) @ matrix).astype(np.float32)}
+        weights[module] = {"pos_embs": (full.astype(np.float64) @ matrix).astype(np.float32)}
     return weights
 
 
-def _from_haiku(
-    weights: dict[str, dict[str, NDArray[np.float32]]], layout: Sequence[_Weight], model: HiP
-) -> dict[str, Tensor]:
+def _from_haiku(weights: HaikuParams, layout: Sequence[_Weight], model: HiP) -> dict[str, Tensor]:
     """Our tensors, by our names. Every weight given is used and every one of ours is set."""
     expected = model.state_dict()
     shapes: defaultdict[str, dict[str, tuple[int, ...]]] = defaultdict(dict)
     for weight in layout:
         rows, *columns = expected[weight.ours].shape
         shape = (rows // weight.of, *columns)
-        shapes[weight.module][weight.name] = shape[::-1] if weight.is_transposed else shape
+        shapes[weight.module][weight.name] = shape[::-1] if weight.name == "w" else shape
     taken = {module: _take(weights, module, leaves) for module, leaves in shapes.items()}
     if weights:
         raise ValueError(f"params: {next(iter(weights))!r} is not a module of this model; check kwargs and modalities")
     parts: defaultdict[str, list[Tensor]] = defaultdict(list)
     for weight in layout:
         tensor = torch.from_numpy(taken[weight.module][weight.name])
-        parts[weight.ours].append(tensor.mT if weight.is_transposed else tensor)
+        parts[weight.ours].append(tensor.mT if weight.name == "w" else tensor)
     assert parts.keys() == expected.keys()
     return {name: torch.cat(tensors).contiguous() for name, tensors in parts.items()}
 
 
-def _take(
-    weights: dict[str, dict[str, NDArray[np.float32]]], module: str, leaves: Mapping[str, tuple[int, ...]]
-) -> dict[str, NDArray[np.float32]]:
+def _take(weights: HaikuParams, module: str, leaves: Mapping[str, tuple[int, ...]]) -> HaikuArrays:
     """Remove a module from `weights` and return its arrays, which must have these names and shapes."""
     wanted = ", ".join(sorted(leaves))
     if module not in weights:
@@ -441,5 +399,5 @@ def _array(module: str, name: str, value: ArrayLike) -> NDArray[np.float32]:
         raise ValueError(f"params: expected an array of numbers for {name} in module {module!r}") from None
 
 
-def _is_not_a_table(positions: nn.Module) -> bool:
-    return not (isinstance(positions, LearnedPositions) and isinstance(positions.projection, nn.Identity))
+def _is_table(positions: nn.Module) -> bool:
+    return isinstance(positions, LearnedPositions) and isinstance(positions.projection, nn.Identity)

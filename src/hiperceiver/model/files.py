@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import safetensors
 import safetensors.torch
@@ -46,18 +46,6 @@ Architecture: https://arxiv.org/abs/2202.10890
 """A saved model's README.md to begin with; nothing in it is measured."""
 
 
-class Model(Protocol):
-    """What a folder needs of a model."""
-
-    config: Any
-    modalities: dict[str, Modality]
-    metadata: dict[str, Any]
-
-    def state_dict(self) -> Mapping[str, Tensor]:
-        """The weights by name."""
-        ...
-
-
 @dataclass(frozen=True, kw_only=True)
 class SavedModel:
     """A saved model's folder, read and checked."""
@@ -85,87 +73,16 @@ class SavedModel:
         return _architecture_of(self.config)
 
 
-ModuleT = TypeVar("ModuleT", bound=nn.Module)
-
-
-def build_saved(saved: SavedModel, make: Callable[[Any, dict[str, Modality]], ModuleT]) -> ModuleT:
-    """The model with its saved weights, in evaluation mode.
-
-    Args:
-        saved: from `read_model`.
-        make: the model's class, called with config and modalities.
-
-    Raises:
-        ValueError: the weights do not fit the config.
-    """
-    with torch.device("meta"):  # shapes only: sizes that are wrong must not be allocated
-        expected = make(saved.config, saved.modalities).state_dict()
-    for name in [*expected, *saved.weights]:
-        if name not in saved.weights:
-            raise ValueError(f"{saved.source}: {WEIGHTS_FILE} lacks {name}, which {CONFIG_FILE} calls for")
-        if name not in expected:
-            raise ValueError(f"{saved.source}: {WEIGHTS_FILE} holds {name}, which {CONFIG_FILE} does not have")
-        if saved.weights[name].shape != expected[name].shape:
-            raise ValueError(
-                f"{saved.source}: expected shape {tuple(expected[name].shape)} for {name} by {CONFIG_FILE}, got "
-                f"{tuple(saved.weights[name].shape)} in {WEIGHTS_FILE}"
-            )
-    model = make(saved.config, saved.modalities)
-    model.load_state_dict(saved.weights)
-    model.metadata = {"encoders": saved.encoders, "classes": list(saved.classes)}  # type: ignore[assignment]
-    return model.eval()
-
-
-def save_model(
-    folder: str | Path,
-    model: Model,
-    *,
-    encoders: Mapping[str, Mapping[str, Any]] | None = None,
-    classes: tuple[str, ...] | None = None,
-    task: Mapping[str, Any] | None = None,
-    head: Mapping[str, Tensor] | None = None,
-) -> Path:
-    """Write a model's folder. What stood there before stays whole until everything new is on the disk.
-
-    Args:
-        folder: made if missing.
-        model: its weights are saved as they are.
-        encoders: per modality, plain values of its encoder. None: those that the model was loaded with.
-        classes: names of the labels. None: those that the model was loaded with.
-        task: plain values of the task whose head is saved.
-        head: the task head's weights.
-    """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    values = {
-        "format": FORMAT,
-        "architecture": _architecture_of(model.config),
-        "config": model.config.to_dict(),
-        "modalities": {name: modality.to_dict() for name, modality in model.modalities.items()},
-        "encoders": dict(model.metadata.get("encoders", {}) if encoders is None else encoders),
-        "classes": list(model.metadata.get("classes", ()) if classes is None else classes),
-        "task": None if task is None else dict(task),
-    }
-    tensors = dict(model.state_dict()) | {HEAD_PREFIX + name: tensor for name, tensor in (head or {}).items()}
-    tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
-    data = safetensors.torch.save(tensors, metadata={"format": "pt"})
-    description = (json.dumps(values, indent=2) + "\n").encode()
-    _replace({folder / WEIGHTS_FILE: data, folder / CONFIG_FILE: description})
-    return folder
-
-
-class SavedInFolder:
+class SavedInFolder(nn.Module):
     """A model's own methods for its folder and for the Hugging Face hub."""
 
+    config: Any
     config_class: type[PerceiverConfig]
+    modalities: dict[str, Modality]
+    metadata: dict[str, Any]
 
     def save_pretrained(
-        self,
-        save_directory: str | Path,
-        *,
-        repo_id: str | None = None,
-        push_to_hub: bool = False,
-        **push: Any,
+        self, save_directory: str | Path, *, repo_id: str | None = None, push_to_hub: bool = False, **push: Any
     ) -> str | None:
         """Write a folder that `from_pretrained` reads, with a model card unless one is there.
 
@@ -183,7 +100,7 @@ class SavedInFolder:
         """
         if push and not push_to_hub:
             raise ValueError(f"push_to_hub: expected True with {', '.join(push)}, got False")
-        folder = save_model(save_directory, self)  # type: ignore[arg-type]
+        folder = save_model(save_directory, self)
         card = folder / "README.md"
         if not card.exists():
             card.write_text(_MODEL_CARD, encoding="utf-8")
@@ -222,15 +139,8 @@ class SavedInFolder:
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **download: Any) -> Self:
         """Load a model from a folder that `save_pretrained` wrote, or from the Hugging Face hub, in evaluation mode.
 
-        Only `config.json` and `model.safetensors` are read; neither can execute code. A task's head in the same file is
-        left out.
-
-        Args:
-            pretrained_model_name_or_path: a folder, or a hub id such as "user/model".
-            download: for a hub id, passed on to `huggingface_hub.snapshot_download` (revision, token, cache_dir, ...).
-
-        Raises:
-            ValueError: not a saved model, another class of model, or weights that do not fit its config.
+        A task's head in the same file is left out. Arguments and errors as for `hiperceiver.model.load_model`; a model
+        of another class is refused.
         """
         saved = read_model(pretrained_model_name_or_path, **download)
         if type(saved.config) is not cls.config_class:
@@ -238,7 +148,72 @@ class SavedInFolder:
                 f"{saved.source}: expected a {cls.__name__}, got a {saved.architecture}; load it with "
                 f"{saved.architecture}.from_pretrained"
             )
-        return build_saved(saved, cls)  # type: ignore[type-var]
+        return build_saved(saved, cls)
+
+
+ModelT = TypeVar("ModelT", bound=SavedInFolder)
+
+
+def build_saved(saved: SavedModel, make: Callable[[Any, dict[str, Modality]], ModelT]) -> ModelT:
+    """The model of a class with its saved weights, in evaluation mode.
+
+    Raises:
+        ValueError: the weights do not fit the config.
+    """
+    with torch.device("meta"):  # shapes only: sizes that are wrong must not be allocated
+        expected = make(saved.config, saved.modalities).state_dict()
+    for name in [*expected, *saved.weights]:
+        if name not in saved.weights:
+            raise ValueError(f"{saved.source}: {WEIGHTS_FILE} lacks {name}, which {CONFIG_FILE} calls for")
+        if name not in expected:
+            raise ValueError(f"{saved.source}: {WEIGHTS_FILE} holds {name}, which {CONFIG_FILE} does not have")
+        if saved.weights[name].shape != expected[name].shape:
+            raise ValueError(
+                f"{saved.source}: expected shape {tuple(expected[name].shape)} for {name} by {CONFIG_FILE}, got "
+                f"{tuple(saved.weights[name].shape)} in {WEIGHTS_FILE}"
+            )
+    model = make(saved.config, saved.modalities)
+    model.load_state_dict(saved.weights)
+    model.metadata = {"encoders": saved.encoders, "classes": list(saved.classes)}
+    return model.eval()
+
+
+def save_model(
+    folder: str | Path,
+    model: SavedInFolder,
+    *,
+    encoders: Mapping[str, Mapping[str, Any]] | None = None,
+    classes: tuple[str, ...] | None = None,
+    task: Mapping[str, Any] | None = None,
+    head: Mapping[str, Tensor] | None = None,
+) -> Path:
+    """Write a model's folder. What stood there before stays whole until everything new is on the disk.
+
+    Args:
+        folder: made if missing.
+        model: its weights are saved as they are.
+        encoders: per modality, plain values of its encoder. None: those that the model was loaded with.
+        classes: names of the labels. None: those that the model was loaded with.
+        task: plain values of the task whose head is saved.
+        head: the task head's weights.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    values = {
+        "format": FORMAT,
+        "architecture": _architecture_of(model.config),
+        "config": model.config.to_dict(),
+        "modalities": {name: modality.to_dict() for name, modality in model.modalities.items()},
+        "encoders": dict(model.metadata.get("encoders", {}) if encoders is None else encoders),
+        "classes": list(model.metadata.get("classes", ()) if classes is None else classes),
+        "task": None if task is None else dict(task),
+    }
+    tensors = dict(model.state_dict()) | {HEAD_PREFIX + name: tensor for name, tensor in (head or {}).items()}
+    tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    data = safetensors.torch.save(tensors, metadata={"format": "pt"})
+    description = (json.dumps(values, indent=2) + "\n").encode()
+    _replace({folder / WEIGHTS_FILE: data, folder / CONFIG_FILE: description})
+    return folder
 
 
 def _architecture_of(config: PerceiverConfig) -> str:
@@ -258,7 +233,7 @@ def _replace(files: Mapping[Path, bytes]) -> None:
 
 
 def read_model(folder_or_id: str | Path, **download: Any) -> SavedModel:
-    """Read a saved model from a folder or from the Hugging Face hub.
+    """Read a saved model. Only `config.json` and `model.safetensors` are read; neither can execute code.
 
     Args:
         folder_or_id: a folder, or a hub id such as "user/model".
@@ -279,35 +254,30 @@ def read_model(folder_or_id: str | Path, **download: Any) -> SavedModel:
         raise ValueError(
             f"{source}: expected format {FORMAT}, got {values.get('format')!r}; a newer hiperceiver may read it"
         )
-    if values["architecture"] not in [*ARCHITECTURES]:
-        raise ValueError(
-            f"{source}: expected an architecture among {', '.join(ARCHITECTURES)}, got {values['architecture']!r}"
-        )
+    if (architecture := values["architecture"]) not in [*ARCHITECTURES]:
+        raise ValueError(f"{source}: expected an architecture among {', '.join(ARCHITECTURES)}, got {architecture!r}")
     try:
         if values["format"] == 1:
             values = model_of_format_1(values)
-        config = ARCHITECTURES[values["architecture"]].from_dict(values["config"])
-        modalities = {name: Modality.from_dict(each) for name, each in values["modalities"].items()}
-        encoders = {name: dict(each) for name, each in (values.get("encoders") or {}).items()}
-        classes = tuple(str(name) for name in values.get("classes") or ())
-        task = None if values.get("task") is None else dict(values["task"])
+        parts: dict[str, Any] = {
+            "config": ARCHITECTURES[architecture].from_dict(values["config"]),
+            "modalities": {name: Modality.from_dict(each) for name, each in values["modalities"].items()},
+            "encoders": {name: dict(each) for name, each in (values.get("encoders") or {}).items()},
+            "classes": tuple(str(name) for name in values.get("classes") or ()),
+            "task": None if values.get("task") is None else dict(values["task"]),
+        }
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{source}: {CONFIG_FILE} is not valid: {_one_line(error)}") from None
     try:
         tensors = safetensors.torch.load_file(folder / WEIGHTS_FILE)
     except (OSError, safetensors.SafetensorError) as error:
         raise ValueError(f"{source}: {WEIGHTS_FILE} cannot be read: {_one_line(error)}") from None
+    head = {name: tensors.pop(name) for name in list(tensors) if name.startswith(HEAD_PREFIX)}
     return SavedModel(
         source=source,
-        config=config,
-        modalities=modalities,
-        encoders=encoders,
-        classes=classes,
-        task=task,
-        weights={name: tensor for name, tensor in tensors.items() if not name.startswith(HEAD_PREFIX)},
-        head={
-            name.removeprefix(HEAD_PREFIX): tensor for name, tensor in tensors.items() if name.startswith(HEAD_PREFIX)
-        },
+        **parts,
+        weights=tensors,
+        head={name.removeprefix(HEAD_PREFIX): tensor for name, tensor in head.items()},
     )
 
 
@@ -327,9 +297,8 @@ def _locate(source: str, **download: Any) -> Path:
     try:
         return Path(snapshot_download(source, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE], **download))
     except Exception as error:  # the hub's client and its transport raise many kinds, all meaning "could not be had"
-        raise ValueError(
-            f"{source}: no such folder, and it cannot be had from the Hugging Face hub: {_one_line(error)}"
-        ) from None
+        reason = f"it cannot be had from the Hugging Face hub: {_one_line(error)}"
+        raise ValueError(f"{source}: no such folder, and {reason}") from None
 
 
 def _one_line(error: Exception) -> str:

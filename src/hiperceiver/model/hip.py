@@ -34,7 +34,7 @@ class HiPOutput(NamedTuple):
     """Latents of the processor: (B, N, D)."""
 
 
-class HiP(nn.Module, SavedInFolder):
+class HiP(SavedInFolder):
     """Hierarchical Perceiver: one network for any raw signals ("HiP", arXiv 2202.10890).
 
     Tokens are split into groups; each group is summarised by latents of its own; block by block the groups merge, down

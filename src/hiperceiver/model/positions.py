@@ -18,12 +18,11 @@ _COORDINATE_RESOLUTION = 64
 
 
 class Positions(nn.Module):
-    """Base of the position encodings: a vector per token of the grid.
+    """Base of the position encodings: a vector per token of the grid."""
 
-    `forward()` gives (M, E), the same for all examples; `CoordinatePositions` takes the tokens and gives (B, M, E).
-    """
-
-    grid: tuple[int, ...]
+    def __init__(self, grid: tuple[int, ...]):
+        super().__init__()
+        self.grid = grid
 
     def forward(self, tokens: Tensor | None = None) -> Tensor:
         """Encodings of all tokens of the grid, in row-major order: (M, E), or (B, M, E) if they depend on `tokens`."""
@@ -40,13 +39,11 @@ class LearnedPositions(Positions):
     """A learned table with a row per token; projected to the embedding if its width differs."""
 
     def __init__(self, grid: tuple[int, ...], num_channels: int, table_channels: int | None = None):
-        super().__init__()
-        self.grid = grid
+        super().__init__(grid)
         table_channels = table_channels or num_channels
         self.table = learned_table(math.prod(grid), table_channels)
-        self.projection = (
-            nn.Identity() if table_channels == num_channels else Linear(table_channels, num_channels, bias=False)
-        )
+        is_projected = table_channels != num_channels
+        self.projection = Linear(table_channels, num_channels, bias=False) if is_projected else nn.Identity()
 
     def forward(self, tokens: Tensor | None = None) -> Tensor:
         """The table, projected: (M, E)."""
@@ -68,20 +65,10 @@ class FourierPositions(Positions):
     """
 
     def __init__(
-        self,
-        grid: tuple[int, ...],
-        num_channels: int,
-        *,
-        num_bands: int,
-        max_resolution: tuple[int, ...] | None = None,
+        self, grid: tuple[int, ...], num_channels: int, *, num_bands: int, max_resolution: tuple[int, ...] | None = None
     ):
-        super().__init__()
-        if max_resolution is not None and len(max_resolution) != len(grid):
-            raise ValueError(
-                f"fourier_max_resolution: expected one number for each of the {len(grid)} axes of grid {grid}, "
-                f"got {max_resolution}"
-            )
-        self.grid = grid
+        super().__init__(grid)
+        _check_resolution(max_resolution, len(grid), f"axes of grid {grid}")
         self.num_bands = num_bands
         # Saved beside the weights and kept when the grid changes: a frequency must mean the same at another resolution.
         self.max_resolution = nn.Buffer(torch.tensor(max_resolution or grid))
@@ -126,13 +113,8 @@ class CoordinatePositions(Positions):
         num_bands: int,
         max_resolution: tuple[int, ...] | None = None,
     ):
-        super().__init__()
-        if max_resolution is not None and len(max_resolution) != num_coordinates:
-            raise ValueError(
-                f"fourier_max_resolution: expected one number for each of the {num_coordinates} coordinates, "
-                f"got {max_resolution}"
-            )
-        self.grid = grid
+        super().__init__(grid)
+        _check_resolution(max_resolution, num_coordinates, "coordinates")
         self.num_coordinates = num_coordinates
         self.num_bands = num_bands
         self.max_resolution = nn.Buffer(torch.tensor(max_resolution or (_COORDINATE_RESOLUTION,) * num_coordinates))
@@ -153,13 +135,19 @@ class NoPositions(Positions):
     """Zeros: tokens of a group are a set, and all readout queries of a modality are the same."""
 
     def __init__(self, grid: tuple[int, ...], num_channels: int):
-        super().__init__()
-        self.grid = grid
+        super().__init__(grid)
         self.zero = nn.Buffer(torch.zeros(1, num_channels), persistent=False)
 
     def forward(self, tokens: Tensor | None = None) -> Tensor:
         """Zeros: (M, E)."""
         return self.zero.expand(math.prod(self.grid), -1)
+
+
+def _check_resolution(resolution: tuple[int, ...] | None, count: int, axes: str) -> None:
+    if resolution is not None and len(resolution) != count:
+        raise ValueError(
+            f"fourier_max_resolution: expected one number for each of the {count} {axes}, got {resolution}"
+        )
 
 
 def make_positions(config: PerceiverConfig, modality: Modality, num_channels: int) -> Positions:
@@ -174,28 +162,17 @@ def make_positions(config: PerceiverConfig, modality: Modality, num_channels: in
     if kind == "none":
         return NoPositions(grid, num_channels)
     assert config.fourier_bands is not None, "a config with Fourier features says how many"
-    bands, max_resolution = config.fourier_bands, None if is_label else config.fourier_max_resolution
+    bands, resolution = config.fourier_bands, None if is_label else config.fourier_max_resolution
     if kind == "fourier":
-        return FourierPositions(grid, num_channels, num_bands=bands, max_resolution=max_resolution)
-    return CoordinatePositions(
-        grid,
-        num_channels,
-        num_coordinates=modality.num_coordinates,
-        num_bands=bands,
-        max_resolution=max_resolution,
-    )
+        return FourierPositions(grid, num_channels, num_bands=bands, max_resolution=resolution)
+    count = modality.num_coordinates
+    return CoordinatePositions(grid, num_channels, num_coordinates=count, num_bands=bands, max_resolution=resolution)
 
 
 def fourier_features(coordinate: Tensor, num_bands: int, top: Tensor) -> Tensor:
-    """A coordinate, and its sines and cosines at `num_bands` frequencies from 1 to `top`, in half turns per unit.
+    """A coordinate, and its sines and cosines at evenly spaced frequencies from 1 to `top`, in half turns per unit.
 
-    Args:
-        coordinate: (..., 1), about -1 to 1.
-        num_bands: evenly spaced frequencies.
-        top: the highest one; a number, or broadcast against `coordinate`.
-
-    Returns:
-        (..., 2 bands + 1).
+    From (..., 1), about -1 to 1, to (..., 2 bands + 1); `top` is a number, or broadcast against `coordinate`.
 
     >>> fourier_features(torch.tensor([[0.0], [0.5]]), 1, torch.tensor(1.0)).round(decimals=4) + 0.0
     tensor([[0.0000, 0.0000, 1.0000],
@@ -217,13 +194,10 @@ def resize_table(table: Tensor, old_grid: Sequence[int], new_grid: Sequence[int]
     x = table.unflatten(0, tuple(old_grid))
     for axis, (old, new) in enumerate(zip(old_grid, new_grid, strict=True)):
         if old != new:
-            weights = _interpolation_weights(old, new).to(table)
-            x = (weights @ x.movedim(axis, 0).flatten(1)).unflatten(1, _without(x.shape, axis)).movedim(0, axis)
+            moved = x.movedim(axis, 0)
+            resized = _interpolation_weights(old, new).to(table) @ moved.flatten(1)
+            x = resized.unflatten(1, moved.shape[1:]).movedim(0, axis)
     return x.flatten(0, len(new_grid) - 1)
-
-
-def _without(shape: Sequence[int], axis: int) -> tuple[int, ...]:
-    return (*shape[:axis], *shape[axis + 1 :])
 
 
 def _interpolation_weights(old: int, new: int) -> Tensor:

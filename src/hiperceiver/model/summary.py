@@ -3,8 +3,8 @@
 The model is built and run on PyTorch's meta device, where tensors have shapes but no values.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hiperceiver.modality import Modality
 from hiperceiver.model.hip import HiP
+from hiperceiver.model.layers import PerceiverBlock
 from hiperceiver.model.variants import build_model
 from hiperceiver.settings.model import PerceiverConfig
 
@@ -78,8 +79,8 @@ def summarise(
 ) -> ModelSummary:
     """Measure what each stage of a model costs in one training step in float32 with all modalities given.
 
-    Attention is counted as the fused kernels do it, which keep no attention matrix. Parameters, their gradients and the
-    optimizer's state are not part of the activation memory; the batch itself is.
+    Attention is counted as fused kernels do it, which keep no attention matrix. The batch is part of the activation
+    memory; parameters, their gradients and the optimizer's state are not.
 
     Args:
         model: a model, or the config of one.
@@ -103,51 +104,36 @@ def summarise(
     if not 0 <= mask_ratio < 1:
         raise ValueError(f"mask_ratio: expected a number from 0 to below 1, got {mask_ratio}")
     if isinstance(model, HiP):
-        modalities = model.modalities if modalities is None else modalities
-        config = model.config
-    else:
-        config = model
+        model, modalities = model.config, model.modalities if modalities is None else modalities
     if modalities is None:
         raise ValueError("modalities: expected the input modalities of a config, got None")
     with torch.device("meta"):
-        measured = build_model(config, modalities).train()
+        measured = build_model(model, modalities).train()
         inputs = {name: torch.zeros(batch_size, m.num_tokens, m.channels) for name, m in modalities.items()}
         plan = measured.plan({name: modalities[name].num_tokens for name in measured.input_names})
-        visible = None
-        num_visible = dict.fromkeys(plan.spans, 0)
-        for name, span in plan.spans.items():
-            num_visible[name] = max(1, round(span.num_slots * (1 - mask_ratio)))
-        if mask_ratio:
-            visible = {name: torch.zeros(batch_size, 1, k, dtype=torch.int64) for name, k in num_visible.items()}
+        num_visible = {name: max(1, round(span.num_slots * (1 - mask_ratio))) for name, span in plan.spans.items()}
+        visible = {name: torch.zeros(batch_size, 1, k, dtype=torch.int64) for name, k in num_visible.items()}
         meter = _Meter(measured)
         with meter.measuring():
-            measured(inputs, visible=visible)
+            measured(inputs, visible=visible if mask_ratio else None)
 
-    def stage(name: str, groups: int, tokens: int, latents: int | None, channels: int) -> StageSummary:
-        return StageSummary(
-            name=name,
-            num_groups=groups,
-            tokens_per_group=tokens,
-            num_latents=latents,
-            num_channels=channels,
-            num_parameters=meter.num_parameters[name],
-            flops=meter.flops[name],
-            activation_bytes=meter.activation_bytes[name],
-        )
-
-    tokens_of = sum if plan.is_pooled else max
     groups = 1 if plan.is_pooled else sum(span.num_groups for span in plan.spans.values())
+    tokens_of = sum if plan.is_pooled else max
+    num_slots = tokens_of(span.num_slots for span in plan.spans.values())
     width = measured.config.embedding_channels
-    stages = [stage("embedding", groups, tokens_of(num_visible.values()), None, width)]
+    shapes: dict[str, tuple[Any, ...]] = {"embedding": (groups, tokens_of(num_visible.values()), None, width)}
     for name, (before, after) in meter.block_shapes.items():
-        block_groups, block_tokens = (groups, stages[0].tokens_per_group) if before is None else before[1:3]
-        stages.append(stage(name, block_groups, block_tokens, after[2], after[3]))
-    slots = tokens_of(span.num_slots for span in plan.spans.values())
-    stages.append(stage("readout", groups, slots, None, width))
+        shapes[name] = (*(shapes["embedding"][:2] if before is None else before[1:3]), *after[2:])
+    shapes["readout"] = (groups, num_slots, None, width)
     if measured.label_readout is not None:
-        label_tokens = sum(modalities[name].num_tokens for name in measured.label_names)
         label_width = measured.label_readout.query_norm.weight.shape[0]
-        stages.append(stage("label readout", 1, label_tokens, None, label_width))
+        num_tokens = sum(modalities[name].num_tokens for name in measured.label_names)
+        shapes["label readout"] = (1, num_tokens, None, label_width)
+    columns = ("num_groups", "tokens_per_group", "num_latents", "num_channels")
+    stages = [
+        StageSummary(name=name, **dict(zip(columns, shape, strict=True)), **meter.costs[name])
+        for name, shape in shapes.items()
+    ]
     return ModelSummary(stages=tuple(stages), batch_size=batch_size, mask_ratio=mask_ratio)
 
 
@@ -167,92 +153,66 @@ class _Meter:
     """Books parameters, operations and kept memory to the stage of the innermost module that runs, or ran last."""
 
     def __init__(self, model: HiP):
-        self.model = model
-        # Of its input and its output; the first block of a HiP embeds its tokens itself.
-        self.block_shapes: dict[str, tuple[tuple[int, ...] | None, tuple[int, ...]]] = {}
-        self._modules: dict[str, list[nn.Module]] = {
-            "embedding": [*model.embedding.values(), *model.positions.values()]
-        }
-        self._blocks: dict[str, nn.Module] = {}
+        stages: dict[str, list[nn.Module]] = {"embedding": [*model.embedding.values(), *model.positions.values()]}
         for index, block in enumerate(model.blocks):
             distance = index - model.processor_index
             name = f"encoder {index + 1}" if distance < 0 else f"decoder {distance}" if distance else "processor"
-            self._modules[name] = [block]
-            self._blocks[name] = block
-        self._modules["readout"] = [model.readout, *(model.unembedding[name] for name in model.input_names)]
+            stages[name] = [block]
+        stages["readout"] = [model.readout, *(model.unembedding[name] for name in model.input_names)]
         if model.label_readout is not None:
-            unembeddings = [model.unembedding[name] for name in model.label_names]
-            self._modules["label readout"] = [model.label_readout, *unembeddings]
-        self.num_parameters = {
-            name: sum(p.numel() for module in modules for p in module.parameters())
-            for name, modules in self._modules.items()
-        }
-        self.flops = dict.fromkeys(self._modules, 0)
-        self.activation_bytes = dict.fromkeys(self._modules, 0)
+            unembeddings = (model.unembedding[name] for name in model.label_names)
+            stages["label readout"] = [model.label_readout, *unembeddings]
+        self.costs: dict[str, dict[str, int]] = {}
+        for name, modules in stages.items():
+            count = sum(p.numel() for module in modules for p in module.parameters())
+            self.costs[name] = {"num_parameters": count, "flops": 0, "activation_bytes": 0}
+        # Of its input and its output; the first block of a HiP embeds its tokens itself.
+        self.block_shapes: dict[str, tuple[tuple[int, ...] | None, tuple[int, ...]]] = {}
+        self._stage_of = {module: name for name, modules in stages.items() for module in modules}
         self._stage = "embedding"
         self._running: list[str] = []
+        self._counter = FlopCounterMode(display=False)
         self._flops_before = 0
-        self._kept: dict[int, Any] = {}  # storages, held so that none is freed and its place taken by another
+        # Storages, held so that none is freed and its address given to another.
+        self._kept = {p.untyped_storage()._cdata: p.untyped_storage() for p in model.parameters()}
 
     @contextmanager
     def measuring(self) -> Iterator[None]:
         """Measure what runs inside."""
-        counter = FlopCounterMode(display=False)
-        for parameter in self.model.parameters():
-            storage = parameter.untyped_storage()
-            self._kept[storage._cdata] = storage
-        hooks = [
-            module.register_forward_pre_hook(self._begin(name, counter))
-            for name, modules in self._modules.items()
-            for module in modules
-        ]
-        hooks += [
-            module.register_forward_hook(self._end(counter)) for modules in self._modules.values() for module in modules
-        ]
-        hooks += [block.register_forward_hook(self._shapes(name)) for name, block in self._blocks.items()]
-        try:
-            with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(self._keep, lambda x: x):
-                with _FusedAttention(), counter:
-                    yield
-            self._book(counter)
-        finally:
-            for hook in hooks:
-                hook.remove()
-            self._kept.clear()
+        with ExitStack() as stack:
+            for module in self._stage_of:
+                stack.enter_context(module.register_forward_pre_hook(self._begin))
+                stack.enter_context(module.register_forward_hook(self._end))
+            stack.enter_context(torch.enable_grad())
+            stack.enter_context(torch.autograd.graph.saved_tensors_hooks(self._keep, lambda x: x))
+            stack.enter_context(_FusedAttention())
+            stack.enter_context(self._counter)
+            yield
+            self._book()
 
-    def _begin(self, name: str, counter: FlopCounterMode) -> Callable[..., None]:
-        def begin(module: nn.Module, arguments: tuple[Any, ...]) -> None:
-            self._book(counter)
-            self._running.append(name)
-            self._stage = name
+    def _begin(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        self._book()
+        self._stage = self._stage_of[module]
+        self._running.append(self._stage)
 
-        return begin
-
-    def _end(self, counter: FlopCounterMode) -> Callable[..., None]:
-        def end(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
-            self._book(counter)
-            self._running.pop()
-            self._stage = self._running[-1] if self._running else self._stage
-
-        return end
-
-    def _book(self, counter: FlopCounterMode) -> None:
-        total = counter.get_total_flops()
-        self.flops[self._stage] += total - self._flops_before
-        self._flops_before = total
-
-    def _shapes(self, name: str) -> Callable[..., None]:
-        def note(module: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> None:
+    def _end(self, module: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> None:
+        self._book()
+        name = self._running.pop()
+        self._stage = self._running[-1] if self._running else name
+        if isinstance(module, PerceiverBlock):
             tokens = arguments[0]
             self.block_shapes[name] = None if tokens is None else tuple(tokens.shape), tuple(output.shape)
 
-        return note
+    def _book(self) -> None:
+        total = self._counter.get_total_flops()
+        self.costs[self._stage]["flops"] += total - self._flops_before
+        self._flops_before = total
 
     def _keep(self, x: Tensor) -> Tensor:
         storage = x.untyped_storage()
         if storage._cdata not in self._kept:
             self._kept[storage._cdata] = storage
-            self.activation_bytes[self._stage] += storage.nbytes()
+            self.costs[self._stage]["activation_bytes"] += storage.nbytes()
         return x
 
 

@@ -1,11 +1,13 @@
 """Start a model from another one's weights, with a report on each of them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from hiperceiver.modality import Modality
 from hiperceiver.model.files import SavedModel
 from hiperceiver.model.hip import HiP
 from hiperceiver.model.positions import resize_table
@@ -60,35 +62,29 @@ def transfer_weights(model: HiP, saved: SavedModel, *, part: Part = "model") -> 
     loaded, resized, new = [], [], []
     values: dict[str, Tensor] = {}
     target = model.state_dict()
-    wanted = [name for name in target if part == "model" or name.startswith("positions.")]
-    for name in wanted:
-        modality = _modality_of(name)
-        source = saved.weights.get(name)
+    for name in [name for name in target if part == "model" or name.startswith("positions.")]:
+        modality, source, shape = _modality_of(name), saved.weights.get(name), tuple(target[name].shape)
         if source is None:
-            unknown_label = name.startswith("label_readout.") and not any(
-                each.role == "label" for each in saved.modalities.values()
-            )
-            if not unknown_label and (modality is None or modality in saved.modalities):
-                raise ValueError(_mismatch(saved, name, "no such weight", tuple(target[name].shape)))
+            if _is_known(name, saved.modalities):
+                raise ValueError(_mismatch(saved, name, "no such weight", shape))
             new.append(name)
-        elif source.shape == target[name].shape and not _moved(model, saved, name, modality):
-            values[name] = source
-            loaded.append(name)
-        elif (
-            modality is not None
-            and name == f"positions.{modality}.table"
-            and source.shape[1:] == target[name].shape[1:]
-        ):
-            old_grid, new_grid = saved.modalities[modality].grid, model.modalities[modality].grid
+            continue
+        grids = [each.modalities[modality].grid for each in (saved, model) if modality in each.modalities]
+        is_table = name == f"positions.{modality}.table" and len(grids) == 2
+        if is_table and grids[0] != grids[1] and source.shape[1:] == shape[1:]:
+            old_grid, new_grid = grids
             if len(old_grid) != len(new_grid):
                 raise ValueError(_mismatch(saved, name, f"a grid {old_grid}", new_grid))
             values[name] = resize_table(source, old_grid, new_grid)
             resized.append(name)
+        elif source.shape == shape:
+            values[name] = source
+            loaded.append(name)
         else:
-            raise ValueError(_mismatch(saved, name, f"shape {tuple(source.shape)}", tuple(target[name].shape)))
+            raise ValueError(_mismatch(saved, name, f"shape {tuple(source.shape)}", shape))
     unused = tuple(name for name in saved.weights if name not in values)
     for name in unused:
-        if part == "model" and not _belongs_to_unknown_modality(model, name):
+        if part == "model" and _is_known(name, model.modalities):
             raise ValueError(f"{saved.source}: {name} is not in the new model; use the same model and settings")
     if not values:
         raise ValueError(f"{saved.source}: nothing to load: it shares no {part} weights with the new model")
@@ -136,23 +132,17 @@ def _settings(values: Any, prefix: str = "") -> dict[str, Any]:
     }
 
 
-def _belongs_to_unknown_modality(model: HiP, name: str) -> bool:
+def _is_known(name: str, modalities: Mapping[str, Modality]) -> bool:
+    """Whether a model with these modalities has such a weight, as far as they decide."""
     if name.startswith("label_readout."):
-        return not model.label_names
+        return any(modality.role == "label" for modality in modalities.values())
     modality = _modality_of(name)
-    return modality is not None and modality not in model.modalities
+    return modality is None or modality in modalities
 
 
 def _modality_of(name: str) -> str | None:
     kind, _, rest = name.partition(".")
     return rest.partition(".")[0] if kind in ("embedding", "unembedding", "positions") else None
-
-
-def _moved(model: HiP, saved: SavedModel, name: str, modality: str | None) -> bool:
-    """Whether a table of the same length lies on another grid."""
-    if modality not in saved.modalities or name != f"positions.{modality}.table":
-        return False
-    return saved.modalities[modality].grid != model.modalities[modality].grid
 
 
 def _mismatch(saved: SavedModel, name: str, got: str, expected: tuple[int, ...]) -> str:

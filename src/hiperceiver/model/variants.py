@@ -4,7 +4,6 @@ Source of the published shapes: "HiP", tables 1 and 8, as in the JAX reference.
 """
 
 import dataclasses
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,22 +12,23 @@ from hiperceiver.modality import Modality
 from hiperceiver.model.files import SavedModel, build_saved, read_model
 from hiperceiver.model.hip import HiP
 from hiperceiver.model.perceiver_io import PerceiverIO
+from hiperceiver.settings.base import did_you_mean
 from hiperceiver.settings.model import BlockConfig, HiPConfig, PerceiverConfig, PerceiverIOConfig
 
+_COLUMNS = {
+    "groups": "num_groups",
+    "layers": "num_self_attention_layers",
+    "latents": "num_latents",
+    "channels": "num_channels",
+    "heads": "num_self_attention_heads",
+}
 
-def _hip(
-    embedding: int,
-    *,
-    groups: Sequence[int],
-    layers: Sequence[int],
-    latents: Sequence[int],
-    channels: Sequence[int],
-    heads: Sequence[int],
-) -> HiPConfig:
-    names = ("num_groups", "num_self_attention_layers", "num_latents", "num_channels", "num_self_attention_heads")
-    shapes = zip(groups, layers, latents, channels, heads, strict=True)
-    blocks = (BlockConfig(**dict(zip(names, shape, strict=True))) for shape in shapes)
-    return HiPConfig(embedding_channels=embedding, blocks=tuple(blocks))
+
+def _hip(embedding: int, **columns: Sequence[int]) -> HiPConfig:
+    """The config with these columns of the paper's table, a number for each block."""
+    names = [_COLUMNS[name] for name in columns]
+    shapes = [dict(zip(names, shape, strict=True)) for shape in zip(*columns.values(), strict=True)]
+    return HiPConfig(embedding_channels=embedding, blocks=tuple(BlockConfig(**shape) for shape in shapes))
 
 
 def _perceiver_io(embedding: int, **block: int) -> PerceiverIOConfig:
@@ -110,14 +110,12 @@ def variant_config(name: str, **overrides: Any) -> PerceiverConfig:
         ValueError: unknown name (the closest one is suggested) or field.
     """
     if name not in VARIANTS:
-        close = difflib.get_close_matches(name, VARIANTS, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"model: expected one of {', '.join(VARIANTS)}, got {name!r}{hint}")
+        raise ValueError(f"model: expected one of {', '.join(VARIANTS)}, got {name!r}{did_you_mean(name, VARIANTS)}")
     config = VARIANTS[name]
-    known = {field.name for field in dataclasses.fields(config)}
+    known = sorted(field.name for field in dataclasses.fields(config))
     for field in overrides:
         if field not in known:
-            raise ValueError(f"{field}: not a setting of {name}; known: {', '.join(sorted(known))}")
+            raise ValueError(f"{field}: not a setting of {name}; known: {', '.join(known)}")
     return dataclasses.replace(config, **overrides)
 
 
@@ -137,8 +135,7 @@ def create_model(name: str, modalities: Mapping[str, Modality], **overrides: Any
     >>> type(model).__name__
     'HiP'
     """
-    config = variant_config(name, **overrides)
-    return build_model(config, modalities)
+    return build_model(variant_config(name, **overrides), modalities)
 
 
 def build_model(config: PerceiverConfig, modalities: Mapping[str, Modality]) -> HiP:

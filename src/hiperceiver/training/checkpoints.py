@@ -20,11 +20,7 @@ RUN_KEY = "hiperceiver"
 
 
 def write_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
-    """Write a checkpoint; an older one of that name is replaced only by a complete one.
-
-    Raises:
-        TrainingError: it cannot be written, for example because the disk is full.
-    """
+    """Write a checkpoint; an older one of that name is replaced only by a complete one. `TrainingError`: disk full."""
     with _replacing_checkpoint(path) as partial, partial.open("wb") as file:
         torch.save(checkpoint, file)
         file.flush()
@@ -32,11 +28,7 @@ def write_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
 
 
 def copy_checkpoint(path: Path, target: Path) -> None:
-    """Give a checkpoint a second name, at no cost where the file system has hard links.
-
-    Raises:
-        TrainingError: it cannot be written.
-    """
+    """Give a checkpoint a second name, at no cost where the file system has hard links. `TrainingError`: disk full."""
     with _replacing_checkpoint(target) as partial:
         partial.unlink(missing_ok=True)
         try:
@@ -59,8 +51,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             warnings.simplefilter("ignore")  # about the file's format; a fault raises
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL ([\w.]+)", str(error))
-        named = f", it calls for {found[1]}" if found else ""
+        named = f", it calls for {found[1]}" if (found := re.search(r"GLOBAL ([\w.]+)", str(error))) else ""
         raise ValueError(
             f"{path}: refused{named}: a checkpoint may hold only tensors and plain values, which cannot execute code"
         ) from None

@@ -17,14 +17,11 @@ from hiperceiver.training.progress import counting
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """The metrics of a task on a set."""
+    """The metrics of a task on a set, the number of examples, and the unreadable ones as `name: reason`."""
 
     metrics: dict[str, float]
-    """By name."""
     num_examples: int
-    """Examples that could be read."""
     skipped: tuple[str, ...]
-    """Unreadable examples that were left out, each as `name: reason`."""
 
 
 def measure(
@@ -32,20 +29,11 @@ def measure(
     batches: Iterable[Batch],
     *,
     precision: Precision = "32",
-    is_stopped: Callable[[], bool] = lambda: False,
-    after_batch: Callable[[int], None] = lambda num_examples: None,
+    after_batch: Callable[[int], object] = lambda num_examples: None,
 ) -> Measurement | None:
-    """Metrics of a task where it is, on one pass over batches. Turn the task into evaluation mode first.
+    """Metrics of a task in evaluation mode, on its device, over batches on any device.
 
-    Args:
-        task: in evaluation mode, on its device.
-        batches: on any device.
-        precision: "32" or "bf16".
-        is_stopped: called after each batch; the measurement ends at the first True.
-        after_batch: called with the number of examples after each batch.
-
-    Returns:
-        None if it was stopped.
+    After each batch `after_batch` gets the number of examples so far; a true answer stops the measurement: None.
 
     Raises:
         ValueError: there is no example to measure on.
@@ -61,18 +49,14 @@ def measure(
             if len(batch) > 0:
                 task.update(metrics, batch.to(device, non_blocking=True))
                 num_examples += len(batch)
-            after_batch(num_examples)
-            if is_stopped():
+            if after_batch(num_examples):
                 return None
         if num_examples == 0:
             first = f", the first: {skipped[0]}" if skipped else ""
             raise ValueError(f"dataset: expected examples to measure on, got none ({len(skipped)} unreadable{first})")
         values = metrics.compute()
-    return Measurement(
-        metrics={name: float(value) for name, value in values.items()},
-        num_examples=num_examples,
-        skipped=tuple(skipped),
-    )
+    metrics = {name: float(value) for name, value in values.items()}
+    return Measurement(metrics=metrics, num_examples=num_examples, skipped=tuple(skipped))
 
 
 def evaluate(
@@ -115,14 +99,13 @@ def evaluate(
     finally:
         task.to(before)
     assert measured is not None
-    num_bad, num_met = len(measured.skipped), len(measured.skipped) + measured.num_examples
-    if num_bad > max_bad_share * num_met:
+    num_bad, num_good = len(measured.skipped), measured.num_examples
+    if num_bad > max_bad_share * (num_good + num_bad):
         raise ValueError(
-            f"max_bad_share: {num_bad} of {num_met} examples could not be read, expected at most {max_bad_share:.0%}; "
-            f"the first: {measured.skipped[0]}"
+            f"max_bad_share: {num_bad} of {num_good + num_bad} examples could not be read, expected at most "
+            f"{max_bad_share:.0%}; the first: {measured.skipped[0]}"
         )
-    counts = {"num_examples": float(measured.num_examples), "num_skipped": float(len(measured.skipped))}
-    return {**measured.metrics, **counts}
+    return {**measured.metrics, "num_examples": float(num_good), "num_skipped": float(num_bad)}
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
@@ -131,16 +114,11 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
 
 
 def find_device(accelerator: Accelerator) -> torch.device:
-    """The device of that kind.
-
-    Raises:
-        ValueError: this machine has none.
-    """
+    """The device of that kind; `ValueError` if this machine has none."""
     if accelerator == "auto":
         found = torch.accelerator.current_accelerator(check_available=True)
         return torch.device("cpu") if found is None else found
-    name = {"gpu": "cuda"}.get(accelerator, accelerator)
-    is_there = {"cpu": lambda: True, "cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}[name]
-    if not is_there():
+    device = torch.device({"gpu": "cuda"}.get(accelerator, accelerator))
+    if not torch.get_device_module(device).is_available():
         raise ValueError(f"accelerator: this machine has no {accelerator}")
-    return torch.device(name)
+    return device

@@ -9,31 +9,20 @@ class RunFolder:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         self.last_checkpoint = self.path / "checkpoints" / "last.ckpt"
-        """To resume from."""
         self.best_checkpoint = self.path / "checkpoints" / "best.ckpt"
-        """Of the best weights."""
         self.model = self.path / "model"
-        """Saved model's folder."""
         self.metrics = self.path / "metrics.csv"
-        """Rows of numbers."""
         self.tensorboard = self.path / "tensorboard"
-        """The same numbers for TensorBoard."""
-        self.skipped = self.path / "skipped.log"
-        """Names of unreadable examples."""
-        self.members = self.path / "members.npz"
-        """The examples of each split."""
-        self.settings = self.path / "settings.yaml"
-        """The command line's own settings."""
+        self.skipped = self.path / "skipped.log"  # names of unreadable examples
+        self.members = self.path / "members.npz"  # the examples of each split
+        self.settings = self.path / "settings.yaml"  # of the command line
 
 
 def check_run_folder(run_folder: str | Path, *, resume: bool) -> None:
-    """Refuse a run folder that a new run would overwrite, or that holds nothing to resume.
+    """Refuse (`ValueError`) a run folder that a new run would overwrite, or that holds nothing to resume.
 
     A new run may find `settings.yaml` and `members.npz` there, which a command line writes before it starts the run,
     and `skipped.log`, which a run leaves that failed before its first step.
-
-    Raises:
-        ValueError: one line saying which.
     """
     folder = RunFolder(run_folder)
     if folder.path.exists() and not folder.path.is_dir():
@@ -43,6 +32,4 @@ def check_run_folder(run_folder: str | Path, *, resume: bool) -> None:
         if not folder.last_checkpoint.is_file():
             raise ValueError(f"run folder: {folder.path} has no checkpoints/last.ckpt to resume from")
     elif folder.path.exists() and any(each not in harmless for each in folder.path.iterdir()):
-        raise ValueError(
-            f"run folder: {folder.path} is not empty; resume the run that it holds, or name another folder"
-        )
+        raise ValueError(f"run folder: {folder.path} is not empty; resume its run, or name another folder")

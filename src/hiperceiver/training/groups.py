@@ -19,10 +19,6 @@ class ShardedAutoencoding(MaskedAutoencoding):
 
     Masks are drawn for all tokens, alike on every rank; local tokens are compared. It has losses alone: metrics and
     predictions are those of `whole_model()`.
-
-    Args:
-        model: this rank's part.
-        config: what is hidden, and the loss.
     """
 
     model: ShardedHiP
@@ -63,11 +59,9 @@ class ShardedAutoencoding(MaskedAutoencoding):
         return self.count_compared(inputs, is_padding, drawn or self.draw(batch))
 
     def terms(self, batch: Batch, drawn: Mask | None = None) -> dict[str, LossTerm]:
-        """Mask all tokens, reconstruct and compare the local ones.
+        """Mask all tokens, reconstruct and compare the local ones; `drawn` is the local part of the mask.
 
-        Args:
-            batch: all tokens, or the local ones alone (without target normalisation, which is over all).
-            drawn: the local part of the mask.
+        The batch has all tokens, or the local ones alone (without target normalisation, which is over all).
         """
         whole, share = self._whole, self.model
         inputs, is_padding = whole.input_tensors(batch)

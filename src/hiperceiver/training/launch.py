@@ -37,24 +37,15 @@ class Launch:
 def find_launch(
     devices: int | None = None, num_nodes: int | None = None, environment: Mapping[str, str] | None = None
 ) -> Launch:
-    """The launch of this process.
-
-    Args:
-        devices: processes on each machine. None: as many as the launcher started; 1 without one.
-        num_nodes: machines. None: those of the launcher; 1 without one.
-        environment: variables. None: those of this process.
+    """The launch of this process, by its environment variables; without a launcher it is alone unless `devices` is set.
 
     Raises:
-        ValueError: the launcher started another number.
+        ValueError: the launcher started another number of processes or machines.
 
     >>> find_launch(environment={"TORCHELASTIC_RUN_ID": "a", "RANK": "3", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"})
     Launch(launcher='torchrun', rank=3, devices=2, num_nodes=2)
     """
     variables = os.environ if environment is None else environment
-
-    def numbers(*names: str) -> list[int]:
-        return [int(variables[name]) for name in names]
-
     launcher = find_launcher(variables)
     if launcher == "lightning":
         devices, num_nodes = devices or 1, num_nodes or 1
@@ -62,10 +53,11 @@ def find_launch(
         rank = node * devices + local if devices * num_nodes > 1 else 0
         return Launch(rank=rank, devices=devices, num_nodes=num_nodes)
     if launcher == "torchrun":
-        rank, size, local_size = numbers("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
+        rank, size, local_size = (int(variables[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"))
         started = {"devices": local_size, "num_nodes": size // local_size}
     else:
-        rank, size, nodes = numbers("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_STEP_NUM_NODES")
+        names = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_STEP_NUM_NODES")
+        rank, size, nodes = (int(variables[name]) for name in names)
         started = {"devices": size // nodes, "num_nodes": nodes}
     for name, wanted in [("devices", devices), ("num_nodes", num_nodes)]:
         if wanted not in (None, started[name]):

@@ -1,13 +1,11 @@
 """What a run writes: rows of numbers, and the names of examples that could not be read."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -26,33 +24,27 @@ ENOUGH_TO_JUDGE = 100
 class CsvLog:
     """Rows in one CSV file, written at once, and continued by a resumed run.
 
-    Args:
-        path: the file.
-        last_step: rows up to this step are kept, later ones are of a part of the run that was lost. None: a new file.
-        redo_validation: leave out the validation at `last_step`, which will be done again.
+    Rows up to `last_step` are kept, later ones are of a part of the run that was lost; None begins a new file. With
+    `redo_validation` the validation at `last_step` is left out too: it will be done again.
     """
 
     def __init__(self, path: Path, *, last_step: int | None = None, redo_validation: bool = False):
         self.path = path
-        self.columns: list[str] = ["step"]
+        self.columns = ["step"]
         if last_step is None or not path.exists():
             path.unlink(missing_ok=True)
             return
-        rows = []
-        for row in self._read():
-            step = int(row["step"])
+
+        def is_kept(row: Mapping[str, str]) -> bool:
             is_validation = any(value and name.startswith(VALIDATION) for name, value in row.items())
-            if step < last_step or (step == last_step and not (redo_validation and is_validation)):
-                rows.append(row)
+            return int(row["step"]) < last_step + (not (redo_validation and is_validation))
+
+        rows = [row for row in self._read() if is_kept(row)]
         self.columns = list(rows[0]) if rows else ["step"]
         self._write(rows, is_new=True)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Add a row.
-
-        Raises:
-            TrainingError: it cannot be written.
-        """
+        """Add a row; raises `TrainingError` if it cannot be written."""
         row = {"step": step, **values}
         new = [name for name in row if name not in self.columns]
         rows = self._read() if new and self.path.exists() else []
@@ -87,12 +79,7 @@ class CsvLog:
 
 
 class BoardLog:
-    """The same rows for TensorBoard.
-
-    Args:
-        folder: of the events.
-        last_step: later steps there are hidden, for they are of a part of the run that was lost.
-    """
+    """The same rows for TensorBoard; steps after `last_step`, of a part of the run that was lost, are hidden there."""
 
     def __init__(self, folder: Path, *, last_step: int | None = None):
         self.folder = folder
@@ -100,11 +87,7 @@ class BoardLog:
         self._writer: Any = None
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Add a row.
-
-        Raises:
-            TrainingError: it, or one before it, cannot be written.
-        """
+        """Add a row; raises `TrainingError` if it, or one before it, cannot be written."""
         from torch.utils.tensorboard import SummaryWriter
 
         try:
@@ -127,20 +110,14 @@ class LossWindow:
     """Means over the steps since the last row of the log. Sums stay on the device, so that nothing waits for it."""
 
     def __init__(self) -> None:
-        self.clear()
-
-    def clear(self) -> None:
-        """Begin again."""
         self.sums: dict[str, Tensor] = {}
-        self.num_steps = 0
+        self.num_steps = 0  # counted by the caller: `add` takes parts of steps
         self.num_examples = 0
         self.num_tokens = 0
 
     def add(self, batch: Batch, loss: Tensor, logs: Mapping[str, Tensor]) -> None:
-        """Add a part of a step, with what it adds to the step's loss; `num_steps` is counted by the caller."""
-        for name, value in {"loss": loss, **logs}.items():
-            value = value.detach()
-            self.sums[name] = self.sums[name] + value if name in self.sums else value
+        """Add a part of a step, with what it adds to the step's loss."""
+        self._add_sums({name: value.detach() for name, value in {"loss": loss, **logs}.items()})
         self.num_examples += len(batch)
         self.num_tokens += sum(x.shape[0] * x.shape[1] for x in batch.inputs.values())
 
@@ -150,33 +127,30 @@ class LossWindow:
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint, and for other processes."""
-        return {
-            "sums": {name: value.cpu() for name, value in self.sums.items()},
-            "counts": [self.num_steps, self.num_examples, self.num_tokens],
-        }
+        sums = {name: value.cpu() for name, value in self.sums.items()}
+        return {"sums": sums, "counts": [self.num_steps, self.num_examples, self.num_tokens]}
 
-    def restore(self, *states: Mapping[str, Any], device: torch.device | str = "cpu") -> LossWindow:
+    @classmethod
+    def restored(cls, *states: Mapping[str, Any], device: torch.device | str = "cpu") -> Self:
         """The inverse of `state`; of several, the sum over processes, which have parts of the same steps."""
-        self.clear()
+        window = cls()
         for state in states:
-            for name, value in state["sums"].items():
-                self.sums[name] = self.sums[name] + value if name in self.sums else value.to(device)
-            self.num_steps, num_examples, num_tokens = state["counts"]
-            self.num_examples += num_examples
-            self.num_tokens += num_tokens
-        return self
+            window._add_sums({name: value.to(device) for name, value in state["sums"].items()})
+            window.num_steps, num_examples, num_tokens = state["counts"]
+            window.num_examples += num_examples
+            window.num_tokens += num_tokens
+        return window
+
+    def _add_sums(self, values: Mapping[str, Tensor]) -> None:
+        for name, value in values.items():
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
 
 
 class SkippedExamples:
     """Counts unreadable examples, names each of them once in a file, and ends the run if they are too many.
 
-    Args:
-        path: the file; made with the first name.
-        max_share: largest share of unreadable examples.
-        strict: fail at the first one.
-        enough: examples that must have been read before their share is judged.
-        counts: examples and unreadable ones, of earlier parts of the run.
-        is_written: False: another process writes the file.
+    `enough` examples must have been read before their share is judged; `counts` are the examples and the unreadable
+    ones of earlier parts of the run; with `is_written` False another process writes the file.
     """
 
     def __init__(
@@ -189,11 +163,8 @@ class SkippedExamples:
         counts: tuple[int, int] = (0, 0),
         is_written: bool = True,
     ):
-        self.enough = enough
-        self.path = path
-        self.max_share = max_share
-        self.strict = strict
-        self.is_written = is_written
+        self.path, self.max_share, self.strict = path, max_share, strict
+        self.enough, self.is_written = enough, is_written
         self.num_met, self.num_skipped = counts
         self._named = set(path.read_text(encoding="utf-8").splitlines()) if path.exists() else set()
 
@@ -215,18 +186,13 @@ class SkippedExamples:
             )
 
     def name(self, skipped: tuple[str, ...]) -> None:
-        """Write the names that are not in the file yet.
-
-        Raises:
-            TrainingError: there is one, and `strict` is set.
-        """
-        names = dict.fromkeys(" ".join(each.split()) for each in skipped)
-        new = [each for each in names if each not in self._named]
+        """Write the names that are not in the file yet; raises `TrainingError` at the first if `strict` is set."""
+        new = [each for each in dict.fromkeys(" ".join(each.split()) for each in skipped) if each not in self._named]
         self._named.update(new)
         if new and self.is_written:
             try:
                 with self.path.open("a", encoding="utf-8") as file:
-                    file.write("".join(f"{each}\n" for each in new))
+                    file.writelines(f"{each}\n" for each in new)
             except OSError as error:
                 raise TrainingError(f"{self.path}: could not be written ({error.strerror})") from None
         if skipped and self.strict:

@@ -27,18 +27,15 @@ def group_weights(module: nn.Module) -> WeightGroups:
     >>> group_weights(nn.Sequential(nn.LayerNorm(4), nn.Linear(4, 2)))
     WeightGroups(decayed=('1.weight',), kept=('0.weight', '0.bias', '1.bias'))
     """
-    matrices = set()
-    for name, part in module.named_modules():
-        if isinstance(part, nn.Linear):
-            matrices.add(f"{name}.weight" if name else "weight")
-    for name, part in module.named_modules():
-        if isinstance(part, Positions):
-            matrices = {each for each in matrices if not each.startswith(f"{name}.")}
-    names = [name for name, weight in module.named_parameters() if weight.requires_grad]
-    return WeightGroups(
-        decayed=tuple(name for name in names if name in matrices),
-        kept=tuple(name for name in names if name not in matrices),
-    )
+    parts = dict(module.named_modules())
+    positions = tuple(f"{name}." for name, part in parts.items() if isinstance(part, Positions))
+    decayed, kept = [], []
+    for name, weight in module.named_parameters():
+        owner, _, own_name = name.rpartition(".")
+        decays = isinstance(parts[owner], nn.Linear) and own_name == "weight" and not name.startswith(positions)
+        if weight.requires_grad:
+            (decayed if decays else kept).append(name)
+    return WeightGroups(decayed=tuple(decayed), kept=tuple(kept))
 
 
 def make_optimizer(module: nn.Module, *, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
@@ -51,12 +48,6 @@ def make_optimizer(module: nn.Module, *, learning_rate: float, weight_decay: flo
     if not groups.decayed and not groups.kept:
         raise ValueError("task: expected weights to train, got none that is not frozen")
     weights = dict(module.named_parameters())
-    return torch.optim.AdamW(
-        [
-            {"params": [weights[name] for name in groups.decayed], "weight_decay": weight_decay},
-            {"params": [weights[name] for name in groups.kept], "weight_decay": 0.0},
-        ],
-        lr=learning_rate,
-        betas=BETAS,
-        fused=True,
-    )
+    decayed, kept = ([weights[name] for name in names] for names in (groups.decayed, groups.kept))
+    parameters = [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
+    return torch.optim.AdamW(parameters, lr=learning_rate, betas=BETAS, fused=True)

@@ -1,12 +1,10 @@
 """Exchange between the processes that train together, beside gradients."""
 
-import contextlib
 import datetime
 import os
 import re
 import sys
 import threading
-import time
 import traceback
 from typing import Any
 
@@ -17,10 +15,8 @@ from hiperceiver.training.errors import TrainingError
 from hiperceiver.training.launch import Launch
 
 _TIMEOUT = datetime.timedelta(minutes=30)
-_SECONDS_BETWEEN_LOOKS = 0.5
+_SECONDS_BETWEEN_CHECKS = 0.5
 _SECONDS_TO_END = 10.0
-_SECONDS_TO_BE_READ = 30.0
-_FAILURE, _IS_READ = "failure", "is read"
 
 
 class Processes:
@@ -29,29 +25,23 @@ class Processes:
     Values travel between CPUs, whatever the devices do. `gather`, `broadcast` and `close` are called by all processes
     in the same order.
 
-    Args:
-        launch: how many there are, and the rank of this one.
-
     >>> Processes(Launch()).gather("alone")
     ['alone']
     """
 
     def __init__(self, launch: Launch):
-        self.launch = launch
         self.rank = launch.rank
         self.num_ranks = launch.num_ranks
         self.is_first = launch.rank == 0
         self.is_alone = launch.num_ranks == 1
+        # Lightning would kill the first process if another, which it started, ended with any status but 0.
+        self._failed_status = 0 if launch.launcher == "lightning" and not self.is_first else 2
         self._group: Any = None
         self._store: Any = None  # of rank 0; carries news of a failure past collectives that hang
         self._is_over = threading.Event()
 
     def connect(self, address: str) -> None:
-        """Begin the exchange, once PyTorch's default group of processes exists.
-
-        Args:
-            address: of the first process's machine.
-        """
+        """Begin the exchange, once PyTorch's default group exists; `address` is that of the first process's machine."""
         if self.is_alone:
             return
         assert (dist.get_rank(), dist.get_world_size()) == (self.rank, self.num_ranks)
@@ -88,70 +78,44 @@ class Processes:
     # ------------------------------------------------------------------------------------------------------- failures
 
     def failed(self, error: BaseException) -> BaseException:
-        """The exception to raise: this process's own, or the one of another process that caused it.
-
-        The first process raises it for the user. Others send it their error, wait until it was read, and exit quietly.
-        """
+        """The exception to raise: of the first process the failure that came first, of the others a quiet exit."""
         self._is_over.set()
         if self._store is None:
             return error
+        if is_echo := _is_lost_connection(error):
+            own = (
+                f"devices: another of the {self.num_ranks} processes ended by itself; if there is a checkpoint, "
+                "the run can be resumed"
+            )
+        else:
+            text = " ".join(str(error).split()) or type(error).__name__
+            own = text if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {text}"[:300]
+        failure = self._first_failure(own)
+        is_cause = failure == own and not is_echo
         if self.is_first:
-            failure = self._read(_FAILURE)
-            self._write(_IS_READ, "")
-            if failure is not None and not isinstance(error, TrainingError):
-                return TrainingError(failure)
-            if _is_lost_connection(error):
-                return TrainingError(
-                    f"devices: another of the {self.num_ranks} processes ended by itself; if there is a "
-                    "checkpoint, the run can be resumed"
-                )
-            self._write(_FAILURE, _one_line(error))
-            return error
-        if not _is_lost_connection(error) and self._read(_FAILURE) is None:
-            if not isinstance(error, ValueError | OSError | KeyboardInterrupt | SystemExit):
-                traceback.print_exception(error)
-            self._write(_FAILURE, _one_line(error))
-            deadline = time.monotonic() + _SECONDS_TO_BE_READ
-            while self._read(_IS_READ) is None and time.monotonic() < deadline:
-                time.sleep(_SECONDS_BETWEEN_LOOKS)
-        return SystemExit(self._status)
-
-    @property
-    def _status(self) -> int:
-        """Exit status of a process that is not the first. At any but 0 Lightning would kill the first."""
-        return 0 if self.launch.launcher == "lightning" else 2
+            return error if is_cause else TrainingError(failure)
+        if is_cause and not isinstance(error, ValueError | OSError | KeyboardInterrupt | SystemExit):
+            traceback.print_exception(error)
+        return SystemExit(self._failed_status)
 
     def _watch(self) -> None:
         """End this process when another has failed, though it hangs in a collective that the other never enters."""
-        while not self._is_over.wait(_SECONDS_BETWEEN_LOOKS):
-            failure = self._read(_FAILURE)
-            if failure is None:
-                continue
-            if self.is_first:
-                self._write(_IS_READ, "")
-            if not self._is_over.wait(_SECONDS_TO_END):
+        while not self._is_over.wait(_SECONDS_BETWEEN_CHECKS):
+            failure = self._first_failure()
+            if failure and not self._is_over.wait(_SECONDS_TO_END):
                 if self.is_first:
                     print(failure, file=sys.stderr, flush=True)
-                os._exit(2 if self.is_first else self._status)
+                os._exit(self._failed_status)
 
-    def _write(self, key: str, text: str) -> None:
-        with contextlib.suppress(RuntimeError):  # the first process, which has the store, may be gone
-            self._store.set(key, text)
-
-    def _read(self, key: str) -> str | None:
-        """The text; None if there is none; the empty text if the process with the store is gone."""
+    def _first_failure(self, own: str = "") -> str:
+        """The failure of all processes that was recorded first: `own`, if there was none before it."""
         try:
-            return self._store.get(key).decode() if self._store.check([key]) else None
+            return self._store.compare_set("failure", "", own).decode()
         except RuntimeError:
-            return ""
+            return "devices: the first process, which keeps the record, has ended"
 
 
 def _is_lost_connection(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and bool(
         isinstance(error, dist.DistError) or re.search(r"gloo|[Cc]onnection (closed|reset)|Broken pipe", str(error))
     )
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {text}"[:300]

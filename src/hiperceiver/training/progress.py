@@ -19,11 +19,7 @@ _SECONDS_BETWEEN_LINES = 15.0
 class Display:
     """A bar that is redrawn twice a second on a terminal; elsewhere a line now and then, seldom enough to be read.
 
-    Args:
-        clock: knows how long the run is.
-        step: optimizer steps done before this part of the run.
-        is_shown: False: nothing at all.
-        stream: where to. None: standard error.
+    `step` counts the optimizer steps before this part of the run; the default `stream` is standard error.
     """
 
     def __init__(self, clock: RunClock, *, step: int = 0, is_shown: bool = True, stream: TextIO | None = None):
@@ -31,7 +27,7 @@ class Display:
         self.is_shown = is_shown
         self.console = Console(file=stream or sys.stderr)
         self.bar: Progress | None = None
-        if is_shown and self.console.is_terminal and not self.console.is_dumb_terminal:
+        if is_shown and self.console.is_interactive:
             percentage, text = TextColumn("{task.percentage:>3.0f}%"), TextColumn("{task.description}")
             # Drawn from the training loop: a drawing thread would take its time from training on a small machine.
             self.bar = Progress(BarColumn(bar_width=24), percentage, text, console=self.console, auto_refresh=False)
@@ -39,17 +35,16 @@ class Display:
         self._first_step, self._text, self._shown_at = step, "starting", 0.0
 
     def start(self) -> None:
-        """The run begins."""
+        """Begin, after the clock."""
         self._first_elapsed = self.clock.elapsed
         self._first_progress = self.clock.progress(self._first_step)
-        if self.bar is not None:
-            self.bar.start()
-            self.bar.refresh()
-        else:
+        if self.bar is None:
             self._shown_at = time.monotonic()
+        else:
+            self.bar.start()
 
     def update(self, step: int, loss: float | None, *, is_last: bool = False) -> None:
-        """An optimizer step is done; `loss` is the mean of the last row of the log."""
+        """Show that an optimizer step is done; `loss` is the mean of the last row of the log."""
         if not is_last and not self._is_due():
             return
         progress, self._text = self.clock.progress(step), self._describe(step, loss)
@@ -60,7 +55,7 @@ class Display:
             self.say(f"{100 * progress:3.0f}%  {self._text}")
 
     def validating(self, num_examples: int) -> None:
-        """So many examples have been validated."""
+        """Show on a bar how many examples have been validated."""
         if self.bar is not None and self._is_due():
             self._draw(f"{self._text}, validating: {num_examples} examples")
 
@@ -83,8 +78,7 @@ class Display:
     def _draw(self, text: str, progress: float | None = None) -> None:
         assert self.bar is not None
         self._shown_at = time.monotonic()
-        self.bar.update(self._row, completed=progress, description=text)
-        self.bar.refresh()
+        self.bar.update(self._row, completed=progress, description=text, refresh=True)
 
     def _describe(self, step: int, loss: float | None) -> str:
         """Step, loss, steps per second and time left, from what this part of the run did so far."""
@@ -106,6 +100,17 @@ class Display:
         return ", ".join([*parts, time_text])
 
 
+@contextmanager
+def counting(what: str, total: int, *, is_shown: bool, stream: TextIO | None = None) -> Iterator[Callable[[int], None]]:
+    """A bar for work that is counted, on a terminal only; gives a function that takes the number done."""
+    console = Console(file=stream or sys.stderr)
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn())
+    is_hidden = not (is_shown and console.is_interactive)
+    with Progress(*columns, console=console, transient=True, refresh_per_second=2, disable=is_hidden) as progress:
+        row = progress.add_task(what, total=total)
+        yield lambda done: progress.update(row, completed=done)
+
+
 def describe_metrics(metrics: Mapping[str, float]) -> str:
     """Metrics in one line.
 
@@ -113,23 +118,3 @@ def describe_metrics(metrics: Mapping[str, float]) -> str:
     'loss 0.5123, accuracy 0.75'
     """
     return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
-
-
-@contextmanager
-def counting(what: str, total: int, *, is_shown: bool, stream: TextIO | None = None) -> Iterator[Callable[[int], None]]:
-    """A bar for work that is counted, on a terminal only; gives a function that takes the number done.
-
-    Args:
-        what: the work, in a word.
-        total: how many there are.
-        is_shown: False: no bar.
-        stream: where to. None: standard error.
-    """
-    console = Console(file=stream or sys.stderr)
-    if not is_shown or not console.is_terminal or console.is_dumb_terminal:
-        yield lambda done: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, refresh_per_second=2) as progress:
-        row = progress.add_task(what, total=total)
-        yield lambda done: progress.update(row, completed=done)

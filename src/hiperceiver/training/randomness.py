@@ -8,12 +8,7 @@ import torch
 
 
 def seed_everything(seed: int, *, rank: int = 0) -> None:
-    """Seed Python, NumPy and PyTorch on all devices.
-
-    Args:
-        seed: of the run.
-        rank: of this process: each draws numbers of its own.
-    """
+    """Seed Python, NumPy and PyTorch on all devices; processes of different ranks draw different numbers."""
     if rank > 0:
         seed = int(np.random.SeedSequence([seed, rank]).generate_state(1)[0])
     random.seed(seed)

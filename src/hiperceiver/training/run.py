@@ -40,8 +40,6 @@ _MAY_CHANGE = (
 """Settings that a resumed run may have otherwise: they do not alter what a training step computes. (The learning rate
 follows the new length of the run, if that is changed.)"""
 
-_MOST_WORKERS = 8
-
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingResult:
@@ -60,11 +58,11 @@ class TrainingResult:
     loss: float | None
     """Mean training loss of the last row of the log."""
     run_folder: Path
-    """Where everything of the run lies."""
+    """Of everything that the run wrote."""
     model_folder: Path
     """Saved model: the best weights by the task's metric, or the last ones without a validation."""
     is_interrupted: bool
-    """Whether it was told to stop before its end; it can be resumed."""
+    """Whether a signal stopped it before its end; it can be resumed."""
     num_skipped: int
     """Unreadable examples met while training; `skipped.log` in the run folder names them."""
 
@@ -86,8 +84,8 @@ def train(
 
     With several devices (`devices`, `num_nodes`, torchrun or SLURM) every process calls this with the same arguments
     and a run folder that all can read; Lightning starts them by the command of this one if nobody else did. Weights and
-    metrics are those of one process with the same batches, but for what is random: masks, dropout and mixing are drawn
-    anew in each process, and order and augmentation of the data are not.
+    metrics are those of one process with the same batches, but for masks, dropout and mixing, which each process draws
+    for itself; order and augmentation of the data are the same.
 
     Args:
         task: its model and head are trained in place. It gets the source's encoders and class names, saved with it.
@@ -108,19 +106,21 @@ def train(
     folder = RunFolder(run_folder)
     device = find_device(settings.accelerator)
     _check_devices(settings, launch, device)
+    if settings.num_workers is None:
+        settings = dataclasses.replace(settings, num_workers=choose_num_workers(device, launch))
     training_set, validation_set = _splits(source)
     _fit_to_source(task, source)
     identity = _identity(task, settings, training_set, launch)
-    checkpoint = read_checkpoint(folder.last_checkpoint) if resume else None
-    if checkpoint is not None:
+    checkpoint, step, seconds = None, 0, 0.0
+    if resume:
+        checkpoint = read_checkpoint(folder.last_checkpoint)
         _check_same(folder.last_checkpoint, checkpoint[RUN_KEY]["identity"], identity)
+        step, seconds = checkpoint[RUN_KEY]["step"], checkpoint[RUN_KEY]["elapsed"]
     if processes.is_first:
         _make_folder(folder, is_new=not resume)
-    earlier = (0, 0.0) if checkpoint is None else (checkpoint[RUN_KEY]["step"], checkpoint[RUN_KEY]["elapsed"])
-    clock = RunClock(steps=settings.steps, max_seconds=settings.max_seconds, earlier_seconds=earlier[1])
-    display = Display(clock, step=earlier[0], is_shown=show_progress and processes.is_first)
+    clock = RunClock(steps=settings.steps, max_seconds=settings.max_seconds, earlier_seconds=seconds)
+    display = Display(clock, step=step, is_shown=show_progress and processes.is_first)
     keep_freed_memory()
-    num_workers = choose_num_workers(device, launch) if settings.num_workers is None else settings.num_workers
     with quiet_fabric(), StopSignals(display) as stop_signals, ExitStack() as stack:
         stack.callback(display.stop)
         try:
@@ -145,12 +145,10 @@ def train(
                 stop_signals=stop_signals,
                 training_set=training_set,
                 validation_set=validation_set,
-                num_workers=num_workers,
-                stand_in=stand_in,
                 checkpoint=checkpoint,
             )
             stack.callback(run.close)
-            del checkpoint  # what it held is in the run now
+            del checkpoint  # the run holds its content now
             train_steps(run)
             run.finish()
             processes.close()
@@ -203,11 +201,10 @@ def _splits(source: Source) -> tuple[ExampleDataset | StreamedExamples, ExampleD
 
 def _find_stand_in(training_set: ExampleDataset | StreamedExamples, seed: int) -> Batch:
     """A batch of one readable example, the same in all processes."""
-    few = train_loader(training_set, batch_size=1, seed=seed, num_batches=ENOUGH_TO_JUDGE)
-    found = next((batch for batch in few if len(batch) > 0), None)
-    if found is None:
-        raise ValueError("source: expected a readable example among the first of split 'train', got none")
-    return found
+    for batch in train_loader(training_set, batch_size=1, seed=seed, num_batches=ENOUGH_TO_JUDGE):
+        if len(batch) > 0:
+            return batch
+    raise ValueError("source: expected a readable example among the first of split 'train', got none")
 
 
 def _fit_to_source(task: Task, source: Source) -> None:
@@ -243,11 +240,7 @@ def _identity(
     else:
         values["number of training examples"] = len(training_set)
     values["trained weights"] = [name for name, weight in task.named_parameters() if weight.requires_grad]
-    values |= {
-        field.name: getattr(settings, field.name)
-        for field in dataclasses.fields(settings)
-        if field.name not in _MAY_CHANGE
-    }
+    values |= {name: value for name, value in dataclasses.asdict(settings).items() if name not in _MAY_CHANGE}
     if launch.num_ranks > 1:
         values["devices"] = launch.num_ranks
     return {name: json.dumps(value, default=str) for name, value in values.items()}
@@ -264,9 +257,9 @@ def _check_same(checkpoint: Path, before: Mapping[str, str], now: Mapping[str, s
 
 
 def choose_num_workers(device: torch.device, launch: Launch) -> int:
-    """Processes that load data for each one that trains, where the user does not say."""
+    """Processes that load data for each one that trains, where the user does not say: at most 8."""
     cores = (os.cpu_count() or 1) // launch.devices
-    return 0 if device.type == "cpu" else min(_MOST_WORKERS, max(0, cores - 1))
+    return 0 if device.type == "cpu" else min(8, max(0, cores - 1))
 
 
 def _make_folder(folder: RunFolder, *, is_new: bool) -> None:
@@ -279,7 +272,7 @@ def _make_folder(folder: RunFolder, *, is_new: bool) -> None:
 
 
 def _remove_traces(folder: RunFolder) -> None:
-    """Of a run that failed before its first checkpoint, so that it can be started again once its fault is mended."""
+    """Of a run that failed before its first checkpoint, so that it can be started again once the fault is mended."""
     folder.metrics.unlink(missing_ok=True)
     for path in (folder.tensorboard, folder.last_checkpoint.parent):
         shutil.rmtree(path, ignore_errors=True)

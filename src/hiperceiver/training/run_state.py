@@ -33,12 +33,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Part(NamedTuple):
-    """One process's part of a step: one of its batches."""
+    """One process's part of a step: a batch on the device, and its random choices (`Task.draw`)."""
 
     batch: Batch
-    """On the device."""
     drawn: Any
-    """Its random choices, see `Task.draw`."""
     weight: float
     """Of its gradient: the number of processes, over which gradients are averaged; 0 for a batch that stands in."""
 
@@ -73,8 +71,7 @@ class StopSignals:
 class Run:
     """All processes have one and call its methods alike; time, signals and decisions are agreed on.
 
-    Only the first process writes, shows and validates. `identity` is what must be the same when the run is resumed;
-    `stand_in`, with several processes, is computed for nothing where one has no readable example and others have.
+    Only the first process writes, shows and validates. `identity` is what must be the same when the run is resumed.
     """
 
     def __init__(
@@ -90,13 +87,11 @@ class Run:
         stop_signals: StopSignals,
         training_set: ExampleDataset | StreamedExamples,
         validation_set: ExampleDataset | None,
-        num_workers: int,
-        stand_in: Batch | None,
         checkpoint: dict[str, Any] | None,
     ):
         self.settings, self.folder, self.identity = settings, folder, identity
         self.strategy, self.fabric, self.processes = strategy, strategy.fabric, processes
-        self.clock, self.display, self.stop_signals, self.stand_in = clock, display, stop_signals, stand_in
+        self.clock, self.display, self.stop_signals = clock, display, stop_signals
 
         state = {} if checkpoint is None else checkpoint[RUN_KEY]
         self.step: int = state.get("step", 0)
@@ -114,19 +109,16 @@ class Run:
         self._window = LossWindow()
         is_validation_due: bool = state.get("is_validation_due", False)  # the run was stopped in, or before, one
 
-        batch_size = settings.batch_size // processes.num_ranks
+        loading = {"batch_size": settings.batch_size // processes.num_ranks, "num_workers": settings.num_workers or 0}
         self.batches = train_loader(
             training_set,
-            batch_size=batch_size,
             seed=settings.seed,
-            num_workers=num_workers,
             start_batch=self.step * settings.accumulate,
             rank=processes.rank,
             num_ranks=processes.num_ranks,
+            **loading,
         )
-        self.validation = None
-        if validation_set is not None:
-            self.validation = eval_loader(validation_set, batch_size=batch_size, num_workers=num_workers)
+        self.validation = None if validation_set is None else eval_loader(validation_set, **loading)
         self.validation_plan = ValidationPlan(
             every=settings.validate_every,
             num_examples=0 if validation_set is None else len(validation_set),
@@ -139,14 +131,12 @@ class Run:
             seconds=settings.checkpoint_every_seconds,
             is_saved=checkpoint is not None,
         )
-        enough = ENOUGH_TO_JUDGE
-        if not isinstance(training_set, StreamedExamples):
-            enough = min(enough, len(training_set))
+        is_streamed = isinstance(training_set, StreamedExamples)
         self.skipped = SkippedExamples(
             folder.skipped,
             max_share=settings.max_bad_share,
             strict=settings.strict,
-            enough=enough,
+            enough=ENOUGH_TO_JUDGE if is_streamed else min(ENOUGH_TO_JUDGE, len(training_set)),
             counts=tuple(state.get("skipped", (0, 0))),
             is_written=processes.is_first,
         )
@@ -168,9 +158,9 @@ class Run:
         if checkpoint is None:
             seed_everything(settings.seed, rank=processes.rank)
         else:
-            mine = state["processes"][processes.rank]
-            restore_random_state(mine["random"])
-            self._window.restore(mine["window"], device=self.fabric.device)
+            own = state["processes"][processes.rank]
+            restore_random_state(own["random"])
+            self._window = LossWindow.restored(own["window"], device=self.fabric.device)
         self._row_at, self._validating_at_row = time.monotonic(), self.validation_plan.seconds
 
     def finish(self) -> None:
@@ -205,14 +195,14 @@ class Run:
     def draw_parts(self, window: Sequence[Batch]) -> list[Part]:
         """A step's batches on the device, with their random choices; a batch without examples is left out.
 
-        Where others wait for this process, `stand_in` takes its place.
+        Where others wait for this process, the stand-in takes its place, and is computed for nothing.
         """
         parts = []
         for batch in window:
-            shown = batch if len(batch) > 0 else self.stand_in
+            weight = self.processes.num_ranks if len(batch) > 0 else 0
+            shown = batch if weight else self.strategy.stand_in
             if shown is not None:
                 shown = shown.to(self.fabric.device, non_blocking=True)
-                weight = self.processes.num_ranks if len(batch) > 0 else 0
                 parts.append(Part(shown, self.strategy.task.draw(shown), weight))
         return parts
 
@@ -253,7 +243,7 @@ class Run:
 
     def log_losses(self) -> None:
         """Write a row: mean losses since the last one, learning rate, length of the gradient, speeds."""
-        window = LossWindow().restore(*self.processes.gather(self._window.state()))
+        window = LossWindow.restored(*self.processes.gather(self._window.state()))
         means, now = window.means(), time.monotonic()
         seconds = now - self._row_at - (self.validation_plan.seconds - self._validating_at_row)
         row = {f"train/{name}": value for name, value in means.items()}
@@ -266,7 +256,7 @@ class Run:
         self._write_row(row)
         self._check_finite()
         self.loss = means.get("loss", self.loss)
-        self._window.clear()
+        self._window = LossWindow()
         self._row_at, self._validating_at_row = now, self.validation_plan.seconds
 
     def _write_row(self, row: Mapping[str, float]) -> None:
@@ -315,18 +305,12 @@ class Run:
             return None
         assert self.validation is not None
 
-        def is_stopped() -> bool:
+        def after_batch(num_examples: int) -> bool:
+            self.display.validating(num_examples)
             self._agree(False)
             return self.is_interrupted
 
-        task.eval()
-        measured = measure(
-            task,
-            self.validation,
-            precision=self.settings.precision,
-            is_stopped=is_stopped,
-            after_batch=self.display.validating,
-        )
+        measured = measure(task.eval(), self.validation, precision=self.settings.precision, after_batch=after_batch)
         set_training_mode(self.strategy.task)
         self._agree(True)
         return measured

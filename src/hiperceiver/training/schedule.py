@@ -35,14 +35,9 @@ class Schedule:
 
 
 class RunClock:
-    """How far a run is from 0 (start) to 1 (end): by steps or by time, whichever is further.
+    """How far a run is from 0 (start) to 1 (end): by steps or by time, whichever limits it and is further.
 
     Time counts from `start()`, on top of that of earlier parts of the run.
-
-    Args:
-        steps: optimizer steps of the run, if they limit it.
-        max_seconds: time of the run, if that limits it.
-        earlier_seconds: time of the parts of the run before this one.
     """
 
     def __init__(self, *, steps: int | None, max_seconds: float | None, earlier_seconds: float = 0.0):
@@ -53,11 +48,11 @@ class RunClock:
         self._agreed: float | None = None
 
     def start(self) -> None:
-        """Begin to count."""
+        """Begin to count time."""
         self._started = time.monotonic()
 
     def agree(self, elapsed: float) -> None:
-        """Stand at a time, in seconds of the whole run, until the next call: the same in all processes."""
+        """Stop at a time, in seconds of the whole run, until the next call: the same in all processes."""
         self._agreed = elapsed
 
     @property
@@ -72,12 +67,9 @@ class RunClock:
 
     def progress(self, step: float) -> float:
         """How far the run is after `step` optimizer steps, from 0 to 1."""
-        shares = [0.0]
-        if self.steps is not None:
-            shares.append(step / self.steps)
-        if self.max_seconds is not None:
-            shares.append(self.elapsed / self.max_seconds)
-        return min(max(shares), 1.0)
+        by_steps = step / self.steps if self.steps is not None else 0.0
+        by_time = self.elapsed / self.max_seconds if self.max_seconds is not None else 0.0
+        return min(max(by_steps, by_time), 1.0)
 
 
 class ValidationPlan:
@@ -87,12 +79,7 @@ class ValidationPlan:
     the same on every machine; where it turns out to be slower, and in a run limited by time, its measured time counts.
     The end of the run is always validated: if that alone takes more than a tenth, it is the only one.
 
-    Args:
-        every: steps between validations. None: see above.
-        num_examples: in the validation set.
-        examples_per_step: that a step trains on.
-        clock: of the run.
-        step: the first one of this part of the run, before which all is done.
+    `num_examples` are in the validation set; a resumed run begins after `step`.
     """
 
     def __init__(self, *, every: int | None, num_examples: int, examples_per_step: int, clock: RunClock, step: int = 0):
@@ -100,8 +87,7 @@ class ValidationPlan:
         self.num_examples = num_examples
         self.examples_per_step = examples_per_step
         self.clock = clock
-        self.seconds = 0.0
-        """Time of the validations of this part of the run."""
+        self.seconds = 0.0  # of the validations of this part of the run
         self._num_measured = 0
         self._last = clock.progress(step)
 
@@ -110,18 +96,18 @@ class ValidationPlan:
         progress = self.clock.progress(step)
         if self.every is not None:
             return step % self.every == 0 or progress == 1
-        count = self._count(step, progress)
+        count = self._affordable(step, progress)
         is_due = int(count * progress) > int(count * self._last)
         if is_due:
             self._last = progress
         return is_due
 
     def add(self, seconds: float) -> None:
-        """A validation is done."""
+        """Count a validation."""
         self.seconds += seconds
         self._num_measured += 1
 
-    def _count(self, step: int, progress: float) -> int:
+    def _affordable(self, step: int, progress: float) -> int:
         """Validations that the whole run can afford."""
         share = self.num_examples / max(round(step * self.examples_per_step / progress), 1)
         measured = 0.0
@@ -138,10 +124,7 @@ class ValidationPlan:
 class CheckpointPlan:
     """When to save: every so many steps, and every so many seconds, more where saving takes more than a twentieth.
 
-    Args:
-        every: steps between checkpoints. None: by time alone.
-        seconds: between checkpoints.
-        is_saved: whether there is a checkpoint of where the run starts; if not, its first step is saved.
+    The first step is saved unless there is a checkpoint of where the run starts (`is_saved`).
     """
 
     def __init__(self, *, every: int | None, seconds: float, is_saved: bool):
@@ -158,5 +141,5 @@ class CheckpointPlan:
         return time.monotonic() - self._saved_at >= least
 
     def add(self, seconds: float) -> None:
-        """A checkpoint is saved."""
+        """Count a checkpoint."""
         self._saved_at, self._seconds_saving = time.monotonic(), seconds

@@ -40,27 +40,20 @@ from hiperceiver.training.optimizer import make_optimizer
 class Replicated:
     """Every process holds the whole model; of several, gradients are averaged.
 
-    Args:
-        fabric: launched.
-        task: trained in place.
-        settings: of the run.
-        stand_in: a batch whose gradients show which weights the task uses; None for a process that trains alone.
+    Fabric is launched; `task` is trained in place. `stand_in` is a batch of one readable example, the same in all
+    processes; None for a process that trains alone.
     """
 
     def __init__(self, fabric: Fabric, task: Task, settings: TrainingSettings, stand_in: Batch | None = None):
-        self.fabric = fabric
-        self.task = task
-        """The task whose weights are trained."""
+        self.fabric, self.task, self.stand_in = fabric, task, stand_in
         # DDP waits for the gradient of every weight, but classification never runs the decoder.
         self._frozen = [] if stand_in is None else find_unused(task, stand_in)
         for weight in self._frozen:
             weight.requires_grad_(False)
         self.model = fabric.setup_module(cast(nn.Module, torch.compile(task)) if settings.compile else task)
         """The task as it is called: gives its terms."""
-        self.optimizer = make_optimizer(
-            self.task, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
-        )
-        self.average = average_weights(self.task, settings.ema) if settings.ema else None
+        self.optimizer = make_optimizer(task, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay)
+        self.average = average_weights(task, settings.ema) if settings.ema else None
         """The moving average of the weights."""
 
     def clip(self, longest: float | None) -> Tensor:
@@ -135,10 +128,8 @@ class FullySharded(Replicated):
 @contextmanager
 def quiet_fabric() -> Iterator[None]:
     """Keep Fabric's reports and needless warnings from the user, and those of threads about a full disk."""
-    hook, loggers = (
-        threading.excepthook,
-        [logging.getLogger(f"lightning{each}") for each in ("", ".fabric", ".pytorch")],
-    )
+    hook = threading.excepthook
+    loggers = [logging.getLogger(name) for name in ("lightning", "lightning.fabric", "lightning.pytorch")]
     levels = [logger.level for logger in loggers]
 
     def report(args: threading.ExceptHookArgs) -> None:
@@ -160,31 +151,18 @@ def quiet_fabric() -> Iterator[None]:
 
 
 def make_fabric(settings: TrainingSettings, launch: Launch) -> Fabric:
-    """Lightning Fabric with the devices and the strategy of the settings.
-
-    Raises:
-        ValueError: SLURM was called in a way that leaves the number of processes on each machine open.
-    """
+    """Lightning Fabric with the devices and the strategy of the settings."""
     strategy: Any = "auto"
-    if launch.num_ranks > 1 and settings.strategy == "fsdp":
+    if settings.strategy == "fsdp":
         strategy = ModelParallelStrategy(_shard, data_parallel_size=launch.num_ranks, tensor_parallel_size=1)
     elif launch.num_ranks > 1:
         strategy = DDPStrategy(gradient_as_bucket_view=True)
-    return Fabric(
-        accelerator=settings.accelerator,
-        devices=launch.devices,
-        num_nodes=launch.num_nodes,
-        strategy=strategy,
-        plugins=[make_environment(launch)],
-    )
+    devices = {"accelerator": settings.accelerator, "devices": launch.devices, "num_nodes": launch.num_nodes}
+    return Fabric(**devices, strategy=strategy, plugins=[make_environment(launch)])
 
 
 def make_environment(launch: Launch) -> ClusterEnvironment:
-    """Fabric's name for the launcher.
-
-    Raises:
-        ValueError: see `make_fabric`.
-    """
+    """Fabric's name for the launcher; `ValueError` if SLURM leaves open how many processes each machine has."""
     if launch.launcher == "torchrun":
         return TorchElasticEnvironment()
     if launch.launcher == "lightning":

@@ -12,7 +12,7 @@ from PIL import Image
 
 from hiperceiver.data.encoders import ENCODERS, AudioEncoder, ImageEncoder, VideoEncoder, encoder_from_dict
 from hiperceiver.data.media import Media
-from hiperceiver.data.sources.packaged import packaged_files
+from hiperceiver.data.packages import packaged_files
 from hiperceiver.modality import Modality
 
 from ..media import clip, sine, write_media

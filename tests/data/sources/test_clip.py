@@ -9,8 +9,8 @@ from closeness import assert_within
 from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.example import Example
 from hiperceiver.data.media import Media, read_audio, read_frames
+from hiperceiver.data.packages import packaged_files
 from hiperceiver.data.sources.clip import read_film
-from hiperceiver.data.sources.packaged import packaged_files
 from hiperceiver.data.sources.source import Source
 
 from .reading import built_in

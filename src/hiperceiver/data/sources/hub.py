@@ -9,25 +9,17 @@ from hiperceiver.data.packages import import_extra
 
 
 def read_hub(name: str, config_name: str | None, *, is_streamed: bool = False) -> dict[str, Any]:
-    """Split -> table, of a dataset of the hub. `datasets` runs no code that comes with it.
-
-    Raises:
-        ValueError: the name is no `owner/name`, or it cannot be read.
-    """
+    """Split -> table, of a dataset of the hub. `datasets` runs no code that comes with it."""
     if len(name.split("/")) != 2 or name.startswith((".", "/", "~")) or not all(name.split("/")):
         raise ValueError(f"{name}: no such folder")
-    datasets = import_extra("datasets", extra="data")
-    try:
-        with quiet(datasets):
-            found = datasets.load_dataset(name, name=config_name, streaming=is_streamed)
-    except Exception as error:  # network, names, formats: many kinds
-        raise ValueError(f"{name}: no such folder, and cannot be read from the hub: {one_line(error)}") from error
-    return dict(found)
+    with reading(f"{name}: no such folder, and cannot be read from the hub") as datasets:
+        return dict(datasets.load_dataset(name, name=config_name, streaming=is_streamed))
 
 
 @contextlib.contextmanager
-def quiet(datasets: Any) -> Iterator[None]:
-    """No progress bars and no chatter while `datasets` reads; errors still come as exceptions."""
+def reading(fault: str) -> Iterator[Any]:
+    """`datasets` without progress bars and chatter; its many kinds of errors become a `ValueError` of one line."""
+    datasets = import_extra("datasets", extra="data")
     loggers = [logging.getLogger(name) for name in ("datasets", "huggingface_hub")]
     levels = [logger.level for logger in loggers]
     are_bars_off = datasets.utils.are_progress_bars_disabled()
@@ -35,7 +27,9 @@ def quiet(datasets: Any) -> Iterator[None]:
         logger.setLevel(logging.CRITICAL)
     datasets.utils.disable_progress_bars()
     try:
-        yield
+        yield datasets
+    except Exception as error:
+        raise ValueError(f"{fault}: {one_line(error)}") from error
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)

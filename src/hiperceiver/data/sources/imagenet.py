@@ -1,4 +1,4 @@
-"""ImageNet (ILSVRC 2012) as people have it on disk: a folder of JPEGs for each class.
+"""ImageNet (ILSVRC 2012) as people have it on disk, and Tiny ImageNet as it is published.
 
     FOLDER/train/n01440764/n01440764_10026.JPEG     1.28 million pictures for training
     FOLDER/val/n01440764/ILSVRC2012_val_00000293.JPEG
@@ -12,17 +12,23 @@ The two folders may also be called `ILSVRC2012_img_train` and `ILSVRC2012_img_va
 | `val.txt` | `ILSVRC2012_val_00000001.JPEG 65`: a number from 0 in the order of the classes, or the class itself |
 | `ILSVRC2012_devkit_t12/data/` | `ILSVRC2012_validation_ground_truth.txt`, whose numbers `meta.mat` explains |
 
-`val` is the test split: the real test pictures have no labels that anyone has. Validation is taken out of training.
-Classes are in the order of their WordNet ids. They are named by these ids, or by the first word of each where one of
-the lists `LOC_synset_mapping.txt`, `synset_words.txt` and `words.txt` is there (`n01440764 tench, Tinca tinca`).
+Tiny ImageNet has 200 classes of 64 x 64 pixels, and may lie in `tiny-imagenet-200`, as its archive has it:
 
-Only names are listed (nothing is opened, and no file is asked for its size). Pictures are 224 x 224 RGB by default.
+    FOLDER/train/n01443537/images/n01443537_0.JPEG      500 pictures of each class for training
+    FOLDER/val/images/val_0.JPEG                        10,000 for test
+    FOLDER/val/val_annotations.txt                      `val_0.JPEG	n03444034	0	32	44	62` a line
+    FOLDER/test/images/test_0.JPEG                      without labels: passed over
+
+`val` is the test split: the published test pictures have no labels. Validation is taken out of training. Classes are in
+the order of their WordNet ids. They are named by these ids, or by the first word of each where one of the lists
+`LOC_synset_mapping.txt`, `synset_words.txt` and `words.txt` is there (`n01440764 tench, Tinca tinca`).
+
+Only names are listed: no file is opened. ImageNet's pictures are 224 x 224 RGB by default.
 """
 
-import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -31,25 +37,23 @@ import numpy as np
 from hiperceiver.data.encoders.arrays import faults_of, read_file
 from hiperceiver.data.encoders.image import ImageEncoder
 from hiperceiver.data.packages import import_extra
-from hiperceiver.data.record import TEST, TRAIN, Table
-from hiperceiver.data.sources.classes import Labels
+from hiperceiver.data.record import TEST, TRAIN
 from hiperceiver.data.sources.lists import example_list, file_stem, read_lines, read_table
+from hiperceiver.data.sources.published import NO_CLASS, FileRow, file_table
 from hiperceiver.data.sources.source import Source, SourceOptions, make_source
-from hiperceiver.data.sources.tree import Paths, Tree, as_paths, joined
+from hiperceiver.data.sources.tree import Tree, joined
 from hiperceiver.settings.data import NoSettings
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
 """Endings of pictures. (One picture of the real set is a PNG, whatever its name says.)"""
 INSIDE = ("", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")
-"""Where the two folders may lie in the folder that is given."""
+"""Where ImageNet's two folders may lie in the folder that is given."""
+INSIDE_TINY = ("", "tiny-imagenet-200")
 TRAIN_FOLDERS = ("train", "ILSVRC2012_img_train")
 VAL_FOLDERS = ("val", "validation", "ILSVRC2012_img_val")
 NAMES = ("LOC_synset_mapping.txt", "synset_words.txt", "words.txt")
 """Lists of classes and their names."""
 DEVKIT = ("ILSVRC2012_devkit_t12/data", "data", ".")
-
-NO_CLASS = -1
-
 CLASS = re.compile(r"n\d{8}")
 
 
@@ -57,130 +61,158 @@ def matches(tree: Tree) -> bool:
     """Whether a folder looks like ImageNet."""
     if (found := _find(tree)) is None:
         return False
-    return any(tree.inside(f"{found[1]}/{name}", SUFFIXES) for name in _class_names(tree, found[1]))
+    train = joined(*found[:2])
+    return any(tree.inside(f"{train}/{name}", SUFFIXES) for name in _class_folders(tree, train))
+
+
+def matches_tiny(tree: Tree) -> bool:
+    """Whether a folder looks like Tiny ImageNet."""
+    return any(_tiny_classes(tree, base) for base in INSIDE_TINY)
 
 
 def open_imagenet(tree: Tree, own: NoSettings, options: SourceOptions) -> Source:
-    """ImageNet, or some of its classes. Tasks: `none`, `classification`.
-
-    Raises:
-        ValueError: the folder is not as described above, or an option does not fit; in one line.
-    """
+    """ImageNet, or some of its classes. Tasks: `none`, `classification`."""
     options.check_task("imagenet", ("classification",))
     if (found := _find(tree)) is None:
         raise ValueError(f"{tree.root}: expected the folder {' or '.join(TRAIN_FOLDERS)}, found neither")
     base, train, val = found
     # Kaggle puts its lists three folders above the pictures.
     whole = (tree.root / base).absolute()
-    places = [whole, *whole.parents[:3]] if whole.parts[-2:] == ("Data", "CLS-LOC") else [whole]
-    classes = _class_names(tree, train)
-    warnings = tree.warnings()
-    parts = [_in_class_folders(tree, train, classes, warnings)]
-    if not parts[0][0]:
+    list_folders = [whole, *whole.parents[:3]] if whole.parts[-2:] == ("Data", "CLS-LOC") else [whole]
+    classes, warnings = _class_folders(tree, joined(base, train)), tree.warnings()
+    rows = _in_class_folders(tree, base, train, classes, TRAIN, warnings)
+    if not rows:
         expected = "expected pictures in folders of classes such as n01440764, found none"
-        raise ValueError(f"{tree.root / train}: {expected}")
-    if val is not None and _class_names(tree, val):
-        parts.append(_in_class_folders(tree, val, classes, warnings))
+        raise ValueError(f"{tree.root / base / train}: {expected}")
+    if val is not None and _class_folders(tree, joined(base, val)):
+        rows += _in_class_folders(tree, base, val, classes, TEST, warnings)
     elif val is not None:
-        parts.append(_flat(tree, val, classes, places, warnings))
-    names = as_paths([path[len(base) + bool(base) :] for paths, _ in parts for path in paths])
+        if not tree.inside(joined(base, val), SUFFIXES):
+            warnings.append(f"{val} holds no pictures")
+        listed = _listed_classes(list_folders, classes)
+        if listed is None:
+            warnings.append(f"{val} has neither class folders nor a list of classes: its pictures have no label")
+        rows += _listed(tree, base, val, listed or {}, classes, warnings)
     return make_source(
         name=tree.name,
-        table=Table(
-            names=names,
-            raws={"image": Paths(tree.root / base, names)},
-            targets={"label": Labels([label for _, labels in parts for label in labels])},
-            splits=np.repeat(np.array([TRAIN, TEST], dtype=np.int8)[: len(parts)], [len(paths) for paths, _ in parts]),
-        ),
+        table=file_table(tree.root / base, rows, "image"),
         encoders={"image": ImageEncoder(size=(224, 224))},
         options=options,
-        classes=readable_names(classes, places),
+        classes=_readable_names(classes, list_folders),
+        warnings=warnings,
+    )
+
+
+def open_tinyimagenet(tree: Tree, own: NoSettings, options: SourceOptions) -> Source:
+    """Tiny ImageNet, or some of its classes. Tasks: `none`, `classification`."""
+    options.check_task("tinyimagenet", ("classification",))
+    base = next((base for base in INSIDE_TINY if _tiny_classes(tree, base)), None)
+    if base is None:
+        raise ValueError(f"{tree.root}: expected pictures in train/n01443537/images and such, found none")
+    root, classes, warnings = tree.root / base, _tiny_classes(tree, base), tree.warnings()
+    rows = [
+        (f"train/{name}/images/{picture}", number, TRAIN)
+        for number, name in enumerate(classes)
+        for picture in tree.inside(joined(base, f"train/{name}/images"), SUFFIXES)
+    ]
+    if tree.inside(joined(base, "val/images"), SUFFIXES):
+        path = root / "val/val_annotations.txt"
+        words = [line.split() for line in read_lines(path)]
+        if short := next((line for line in words if len(line) < 2), None):
+            raise ValueError(f"{path}: expected a picture and its class in each line, got {' '.join(short)!r}")
+        class_of = {line[0]: line[1] for line in words}
+        rows += _listed(tree, base, "val/images", class_of, classes, warnings)
+    if count := len(tree.inside(joined(base, "test/images"), SUFFIXES)):
+        warnings.append(f"{count} pictures of test have no labels and are passed over")
+    return make_source(
+        name=tree.name,
+        table=file_table(root, rows, "image"),
+        encoders={"image": ImageEncoder(size=(64, 64))},
+        options=options,
+        classes=_readable_names(classes, [root]),
         warnings=warnings,
     )
 
 
 def _find(tree: Tree) -> tuple[str, str, str | None] | None:
-    """Where the data lies: the folder of both, that of training, and that of validation if there is one."""
+    """The folder of both parts, and in it that of training and that of validation, if there is one."""
     for base in INSIDE:
-        parts = [
-            next((path for name in names if tree.has_folder(path := joined(base, name))), None)
+        train, val = (
+            next((name for name in names if tree.has_folder(joined(base, name))), None)
             for names in (TRAIN_FOLDERS, VAL_FOLDERS)
-        ]
-        if parts[0] is not None:
-            return base, parts[0], parts[1]
+        )
+        if train is not None:
+            return base, train, val
     return None
 
 
-def _class_names(tree: Tree, part: str) -> list[str]:
-    return [name for name in tree.folders[part] if CLASS.fullmatch(name)]
+def _class_folders(tree: Tree, folder: str) -> list[str]:
+    return [name for name in tree.folders.get(folder, ()) if CLASS.fullmatch(name)]
 
 
-Part = tuple[list[str], list[int]]
-"""The pictures of a split, and the class number of each, -1 = none."""
+def _tiny_classes(tree: Tree, base: str) -> list[str]:
+    """The class folders of training that hold a folder of pictures."""
+    train = joined(base, "train")
+    return [name for name in _class_folders(tree, train) if tree.inside(f"{train}/{name}/images", SUFFIXES)]
 
 
-def _in_class_folders(tree: Tree, part: str, classes: Sequence[str], warnings: list[str]) -> Part:
+def _in_class_folders(
+    tree: Tree, base: str, part: str, classes: Sequence[str], split: int, warnings: list[str]
+) -> list[FileRow]:
     """The pictures of one split in its class folders; those of other classes have no label."""
     number_of = {name: number for number, name in enumerate(classes)}
-    paths: list[str] = []
-    labels: list[int] = []
-    for name in _class_names(tree, part):
-        pictures = tree.inside(f"{part}/{name}", SUFFIXES)
-        paths += [f"{part}/{name}/{picture}" for picture in pictures]
-        labels += [number_of.get(name, NO_CLASS)] * len(pictures)
-    if others := [name for name in _class_names(tree, part) if name not in number_of]:
-        listed = example_list(others)
-        warnings.append(f"{os.path.basename(part)} has classes that are not trained and have no label: {listed}")
-    return paths, labels
+    names = _class_folders(tree, joined(base, part))
+    if others := [name for name in names if name not in number_of]:
+        warnings.append(f"{part} has classes that are not trained and have no label: {example_list(others)}")
+    return [
+        (f"{part}/{name}/{picture}", number_of.get(name, NO_CLASS), split)
+        for name in names
+        for picture in tree.inside(joined(base, f"{part}/{name}"), SUFFIXES)
+    ]
 
 
-def _flat(tree: Tree, val: str, classes: Sequence[str], places: Sequence[Path], warnings: list[str]) -> Part:
-    """The pictures of `val` without class folders, labelled by a list."""
-    pictures, folder = tree.inside(val, SUFFIXES), os.path.basename(val)
-    if not pictures:
-        warnings.append(f"{folder} holds no pictures")
-    listed = _listed_classes(places, classes)
-    if listed is None:
-        warnings.append(f"{folder} has neither class folders nor a list of classes: its pictures have no label")
-        listed = {}
+def _listed(
+    tree: Tree, base: str, folder: str, class_of: Mapping[str, str], classes: Sequence[str], warnings: list[str]
+) -> list[FileRow]:
+    """The pictures of a folder, for test; a list has the class of each name, or of each name without its ending."""
     number_of = {name: number for number, name in enumerate(classes)}
-    stems = [file_stem(picture) for picture in pictures]
-    if lost := sorted(listed.keys() - set(stems)):
-        warnings.append(f"{len(lost)} listed pictures of {folder} are not there: {example_list(lost)}")
-    labels = [number_of.get(listed.get(stem, ""), NO_CLASS) for stem in stems]
-    return [f"{val}/{picture}" for picture in pictures], labels
+    pictures = tree.inside(joined(base, folder), SUFFIXES)
+    names = [picture if picture in class_of else file_stem(picture) for picture in pictures]
+    if lost := sorted(class_of.keys() - set(names)):
+        part = folder.removesuffix("/images")
+        warnings.append(f"{len(lost)} listed pictures of {part} are not there: {example_list(lost)}")
+    labels = [number_of.get(class_of.get(name, ""), NO_CLASS) for name in names]
+    return [(f"{folder}/{picture}", label, TEST) for picture, label in zip(pictures, labels, strict=True)]
 
 
-def _listed_classes(places: Sequence[Path], classes: Sequence[str]) -> dict[str, str] | None:
-    """Picture (its name without ending) -> class, of the first list there is.
-
-    Raises:
-        ValueError: the list cannot be read, or a line of it is of another form.
-    """
-    for place in places:
-        if (path := place / "LOC_val_solution.csv").exists():
+def _listed_classes(folders: Sequence[Path], classes: Sequence[str]) -> dict[str, str] | None:
+    """Picture (its name without ending) -> class, of the first list there is."""
+    for folder in folders:
+        if (path := folder / "LOC_val_solution.csv").exists():
             rows = read_table(path, ("ImageId", "PredictionString"))
-            return {row["ImageId"]: _checked(row["PredictionString"].partition(" ")[0], path) for row in rows}
-        if (path := place / "val.txt").exists():
-            numbered = _numbered(places, classes)
-            return dict(_pair(line, numbered, path) for line in read_lines(path))
+            found = {row["ImageId"]: row["PredictionString"].partition(" ")[0] for row in rows}
+            if bad := [name for name in found.values() if CLASS.fullmatch(name) is None]:
+                raise ValueError(f"{path}: expected classes such as n01440764, got {bad[0]!r}")
+            return found
+        if (path := folder / "val.txt").exists():
+            # All classes in the order in which lists count them: more than `classes` where only some were kept.
+            named = (each / name for each in folders for name in NAMES[:2])
+            lines = next((read_lines(each) for each in named if each.exists()), classes)
+            numbered, found = sorted(line.split()[0] for line in lines), {}
+            for line in read_lines(path):
+                if len(words := line.split()) != 2:
+                    raise ValueError(f"{path}: expected a picture and its class in each line, got {line!r}")
+                is_name = CLASS.fullmatch(words[1])
+                found[file_stem(words[0])] = words[1] if is_name else _at(numbered, words[1], path, first=0)
+            return found
         for devkit in DEVKIT:
-            if (path := place / devkit / "ILSVRC2012_validation_ground_truth.txt").exists():
+            if (path := folder / devkit / "ILSVRC2012_validation_ground_truth.txt").exists():
                 numbered = _devkit_classes(path.parent / "meta.mat")
-                numbers = enumerate(read_lines(path), 1)
                 return {
-                    f"ILSVRC2012_val_{picture:08}": _at(numbered, number, path, first=1) for picture, number in numbers
+                    f"ILSVRC2012_val_{picture:08}": _at(numbered, number, path, first=1)
+                    for picture, number in enumerate(read_lines(path), 1)
                 }
     return None
-
-
-def _pair(line: str, numbered: Sequence[str], path: Path) -> tuple[str, str]:
-    """Picture and class of a line of `val.txt`."""
-    words = line.split()
-    if len(words) != 2:
-        raise ValueError(f"{path}: expected a picture and its class in each line, got {line!r}")
-    picture, name = words
-    return file_stem(picture), name if CLASS.fullmatch(name) else _at(numbered, name, path, first=0)
 
 
 def _at(numbered: Sequence[str], number: str, path: Path, *, first: int) -> str:
@@ -192,19 +224,6 @@ def _at(numbered: Sequence[str], number: str, path: Path, *, first: int) -> str:
     return numbered[index]
 
 
-def _checked(name: str, path: Path) -> str:
-    if CLASS.fullmatch(name) is None:
-        raise ValueError(f"{path}: expected classes such as n01440764, got {name!r}")
-    return name
-
-
-def _numbered(places: Sequence[Path], classes: Sequence[str]) -> Sequence[str]:
-    """All classes in the order in which lists count them; more than `classes` where only some were kept."""
-    paths = [place / name for place in places for name in NAMES[:2]]
-    listed = next((read_lines(path) for path in paths if path.exists()), None)
-    return classes if listed is None else sorted(line.split()[0] for line in listed)
-
-
 def _devkit_classes(path: Path) -> list[str]:
     """The classes in the order in which the development kit counts them, from 1."""
     io = import_extra("scipy.io", extra="data")
@@ -214,9 +233,9 @@ def _devkit_classes(path: Path) -> list[str]:
         return [by_number[number] for number in range(1, len(by_number) + 1)]
 
 
-def readable_names(classes: Sequence[str], places: Sequence[Path]) -> list[str]:
-    """The first word for each class where a list has it. Two classes of one word (crane) are told apart by ids."""
-    paths = [place / name for place in places for name in NAMES]
+def _readable_names(classes: Sequence[str], folders: Sequence[Path]) -> list[str]:
+    """The first word for each class where a list has it. Two classes of one word (crane) also have their ids."""
+    paths = (folder / name for folder in folders for name in NAMES)
     lines = next((read_lines(path) for path in paths if path.exists()), [])
     words = dict(line.split(None, 1) for line in lines if len(line.split(None, 1)) == 2)
     names = [words.get(name, name).partition(",")[0].strip() for name in classes]

@@ -9,7 +9,7 @@ Rendering takes 17 seconds of one core, once: the clips are kept in the user's c
 
 **The split is by programmes**: of each family's eight, one is for validation and two are for test, drawn by
 `split_seed` (0 by default). Neighbouring notes of one programme come from the same recording, so that a split of notes
-would ask for little that is new. With `target="programme"` the classes are the 128 programmes themselves, which no
+would test little that is new. With `target="programme"` the classes are the 128 programmes themselves, which no
 split can hold out: then three of the 13 notes are for test and two for validation.
 
 | target | train / validation / test clips |
@@ -20,10 +20,10 @@ split can hold out: then three of the 13 notes are for test and two for validati
 Tasks: `classification` (the family, or the programme); for families also `regression` (the pitch, in octaves above
 middle C) and `joint` (`family` and `pitch`).
 
-Floor on the test split, in one second: the nearest training clip, by the logarithm of its energy in bands of frequency
-and stretches of time, is of the same family for 24.4% (24.7% balanced; chance is 6%), of the same programme for 27.3%,
-and its pitch is 0.30 octaves off on average. **Much hangs on which programmes are held out**: with seeds 0 to 9 the
-floor of families is 24% to 41%, 30.6% on average. Compare only results of one seed.
+Baseline on the test split, in one second: the nearest training clip, by the logarithm of its energy in bands of
+frequency and stretches of time, is of the same family for 24.4% (24.7% balanced; chance is 6%), of the same programme
+for 27.3%, and its pitch is 0.30 octaves off on average. **Much hangs on which programmes are held out**: with seeds 0
+to 9 the baseline of families is 24% to 41%, 30.6% on average. Compare only results of one seed.
 """
 
 import contextlib
@@ -33,7 +33,6 @@ import os
 import sys
 import tempfile
 import wave
-from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -43,29 +42,14 @@ import numpy as np
 from hiperceiver.data.baselines import nearest_sound_baseline
 from hiperceiver.data.encoders.audio import SILENT, AudioEncoder
 from hiperceiver.data.media import resampled, to_floats
-from hiperceiver.data.packages import import_extra
-from hiperceiver.data.record import Table
-from hiperceiver.data.sources.packaged import packaged_files
+from hiperceiver.data.packages import import_extra, packaged_files
+from hiperceiver.data.record import TEST, TRAIN, VALIDATION, Table
 from hiperceiver.data.sources.source import Floor, Source, SourceOptions, make_source
 from hiperceiver.settings.data import InstrumentsSettings
 
 FAMILIES = (
-    "piano",
-    "chromatic percussion",
-    "organ",
-    "guitar",
-    "bass",
-    "strings",
-    "ensemble",
-    "brass",
-    "reed",
-    "pipe",
-    "synth lead",
-    "synth pad",
-    "synth effects",
-    "ethnic",
-    "percussive",
-    "sound effects",
+    *("piano", "chromatic percussion", "organ", "guitar", "bass", "strings", "ensemble", "brass", "reed", "pipe"),
+    *("synth lead", "synth pad", "synth effects", "ethnic", "percussive", "sound effects"),
 )
 """The families of General MIDI in their order."""
 PROGRAMMES, FAMILY_SIZE = 128, 8
@@ -73,6 +57,7 @@ NOTES = tuple(range(36, 85, 4))
 """C2 to C6 as MIDI numbers."""
 MIDDLE_C = 60
 RATE, SECONDS = 16000, 1.0
+SHAPE = (PROGRAMMES, len(NOTES), round(RATE * SECONDS))
 _HELD, _ENDS, _NEXT = 700, 1000, 1050
 """Milliseconds at which a note is let go, is cut off, and is followed by the next one."""
 NOTE = "The sounds are notes of one soundfont; those for test are of programmes that training has not heard."
@@ -94,10 +79,9 @@ def read_clips() -> np.ndarray:
     import_extra("mido", extra="instruments")
     made_of = f"{version('midirenderer')} {NOTES} {RATE} {SECONDS} {_HELD} {_ENDS} {_NEXT}".encode()
     path = cache_folder() / f"instruments-{hashlib.sha256(soundfont + made_of).hexdigest()[:16]}.npz"
-    shape = (PROGRAMMES, len(NOTES), round(RATE * SECONDS))
-    clips = _kept(path, shape)
+    clips = _kept(path)
     if clips is None:
-        clips = np.zeros(shape, dtype=np.int16)
+        clips = np.zeros(SHAPE, dtype=np.int16)
         for programme in range(PROGRAMMES):
             rendered = renderer.render_wave_from(soundfont, _midi(programme))
             with wave.open(io.BytesIO(rendered)) as file:
@@ -105,7 +89,7 @@ def read_clips() -> np.ndarray:
                 mono = to_floats(samples.reshape(-1, file.getnchannels())).mean(1, keepdims=True)
                 sound = resampled(mono, file.getframerate(), RATE)[:, 0]
             for index in range(len(NOTES)):
-                part = sound[_NEXT * RATE // 1000 * index :][: shape[2]]
+                part = sound[_NEXT * RATE // 1000 * index :][: SHAPE[2]]
                 clips[programme, index, : len(part)] = (part * 32767).round().clip(-32768, 32767)
         _keep(path, clips)
     clips.setflags(write=False)
@@ -118,21 +102,39 @@ def cache_folder() -> Path:
     >>> cache_folder().name
     'hiperceiver'
     """
-    if folder := os.environ.get("XDG_CACHE_HOME"):
-        return Path(folder) / "hiperceiver"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path("~/AppData/Local").expanduser()) / "hiperceiver"
     home = Path(os.path.expanduser("~"))
-    return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "hiperceiver"
+    if folder := os.environ.get("XDG_CACHE_HOME"):
+        base = Path(folder)
+    elif sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData/Local")
+    else:
+        base = home / ("Library/Caches" if sys.platform == "darwin" else ".cache")
+    return base / "hiperceiver"
+
+
+def _kept(path: Path) -> np.ndarray | None:
+    """The clips that an earlier run kept, if they are whole: the file has a checksum."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            clips = arrays["clips"]
+    except Exception:  # missing, cut off, changed: whatever it is, the clips are rendered again
+        return None
+    return clips if clips.shape == SHAPE and clips.dtype == np.int16 else None
+
+
+def _keep(path: Path, clips: np.ndarray) -> None:
+    """Write at once or not at all, also if another process does the same."""
+    with contextlib.suppress(OSError):  # no room, or not our folder
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            np.savez(Path(folder, path.name), clips=clips)
+            Path(folder, path.name).replace(path)
 
 
 def open_instruments(own: InstrumentsSettings, options: SourceOptions) -> Source:
     """Notes of 128 instruments; one modality, `sound`. Tasks: `classification`, `regression` and `joint`.
 
     `split_seed` draws the programmes (or notes) for test.
-
-    Raises:
-        ValueError: an option does not fit, or a package that is needed is not installed.
     """
     options.check_task("instruments", ("classification", "regression", "joint"))
     is_family = own.target == "family"
@@ -144,54 +146,44 @@ def open_instruments(own: InstrumentsSettings, options: SourceOptions) -> Source
     pitch = (note - MIDDLE_C) / 12
     rows = range(len(note))
     programmes = [f"{FAMILIES[number // FAMILY_SIZE]} {number % FAMILY_SIZE + 1}" for number in range(PROGRAMMES)]
-    classes: Sequence[str] = FAMILIES if is_family else programmes
+    label, classes = (family, FAMILIES) if is_family else (programme, programmes)
     return make_source(
         name="instruments",
         table=Table(
             names=[f"programme {programme[row] + 1} ({FAMILIES[family[row]]}), note {note[row]}" for row in rows],
             raws={"sound": [(clips[programme[row], index[row]], RATE) for row in rows]},
-            targets={
-                "label": family if is_family else programme,
-                "values": pitch[:, None],
-                "family": family,
-                "pitch": pitch,
-            },
-            splits=_split(is_family, options.split_seed or 0)[programme, index],
+            targets={"label": label, "values": pitch[:, None], "family": family, "pitch": pitch},
+            splits=_splits(is_family, options.split_seed or 0)[programme, index],
         ),
         encoders={"sound": AudioEncoder(rate=RATE, seconds=SECONDS)},
         options=options,
         classes=("pitch",) if options.task == "regression" else classes,
         labels={"family": FAMILIES, "pitch": ()},
-        floor=_floor,
+        floor=lambda it: Floor(name="nearest spectrum", metrics=nearest_sound_baseline(it, modality="sound")),
         note=NOTE if is_family else NOTE_OF_PROGRAMMES,
     )
 
 
-def _floor(source: Source) -> Floor:
-    return Floor(name="nearest spectrum", metrics=nearest_sound_baseline(source, modality="sound"))
-
-
-def _split(is_family: bool, seed: int) -> np.ndarray:
+def _splits(is_family: bool, seed: int) -> np.ndarray:
     """The number of each clip's split: (programmes, notes)."""
     rng = np.random.default_rng(seed)
-    split = np.zeros((PROGRAMMES, len(NOTES)), dtype=np.int64)
+    splits = np.full(SHAPE[:2], TRAIN)
     if is_family:
         for first in range(0, PROGRAMMES, FAMILY_SIZE):
             order = first + rng.permutation(FAMILY_SIZE)
-            split[order[0]], split[order[1:3]] = 1, 2
+            splits[order[0]], splits[order[1:3]] = VALIDATION, TEST
     else:
         order = rng.permutation(len(NOTES))
-        split[:, order[:2]], split[:, order[2:5]] = 1, 2
-    return split
+        splits[:, order[:2]], splits[:, order[2:5]] = VALIDATION, TEST
+    return splits
 
 
 def _midi(programme: int) -> bytes:
     """All notes of a programme, one after the other, as a MIDI file of one tick a millisecond."""
     mido = import_extra("mido", extra="instruments")
-    file = mido.MidiFile(ticks_per_beat=500)  # 120 beats a minute, as files have that say nothing
-    track = mido.MidiTrack()
+    file = mido.MidiFile(ticks_per_beat=500)  # 120 beats a minute, the default of MIDI files
+    track = mido.MidiTrack([mido.Message("program_change", program=programme)])
     file.tracks.append(track)
-    track.append(mido.Message("program_change", program=programme))
     for effect in (91, 93):  # no reverberation and no chorus: what rings on would be heard in the next clip
         track.append(mido.Message("control_change", control=effect, value=0))
     for note in NOTES:
@@ -202,28 +194,3 @@ def _midi(programme: int) -> bytes:
     content = io.BytesIO()
     file.save(file=content)
     return content.getvalue()
-
-
-def _kept(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """What an earlier run kept, if it is whole: the file has a checksum."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            clips = arrays["clips"]
-    except Exception:  # missing, cut off, changed: whatever it is, the clips are made again
-        return None
-    return clips if clips.shape == shape and clips.dtype == np.int16 else None
-
-
-def _keep(path: Path, clips: np.ndarray) -> None:
-    """Write at once or not at all, also if another process does the same."""
-    name = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-            name = file.name
-            np.savez(file, clips=clips)
-        os.replace(name, path)
-    except OSError:  # no room, or not our folder
-        if name is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(name)

@@ -1,12 +1,8 @@
-"""What kind of signal a file holds, by the ending of its name; and an encoder whose grid follows from the signals."""
+"""What kind of signal a file holds, by the ending of its name."""
 
-import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
-from typing import Any
+from collections.abc import Sequence
 
 from hiperceiver.data.encoders import ENCODERS
-from hiperceiver.data.encoders.encoder import Encoder
 
 KINDS = tuple(kind for kind, encoder in ENCODERS.items() if encoder.suffixes or encoder.other_suffixes)
 """The kinds of encoders that read files."""
@@ -14,23 +10,15 @@ KINDS = tuple(kind for kind, encoder in ENCODERS.items() if encoder.suffixes or 
 _FIRST = sorted(KINDS, key=lambda kind: kind == "image")  # the first kind wins: a GIF is a clip
 ENDINGS = {kind: ENCODERS[kind].suffixes for kind in _FIRST if ENCODERS[kind].suffixes}
 """Kind -> endings of its files. A GIF is a clip unless most of the files are pictures."""
-OTHER_ENDINGS = {
-    kind: ENCODERS[kind].other_suffixes
-    for kind in KINDS
-    if ENCODERS[kind].other_suffixes and "*" not in ENCODERS[kind].other_suffixes
-}
-"""Kind -> endings that it may have as well, if the kind is chosen. `bytes` may have any."""
 
-LOOKED_AT = 64
-"""How many signals a default is chosen by, at most."""
+
+def endings_of(kind: str) -> tuple[str, ...]:
+    """All endings of a kind's files, if the user names the kind: the usual ones first. `bytes` may have any."""
+    return (*ENDINGS.get(kind, ()), *(ending for ending in ENCODERS[kind].other_suffixes if ending != "*"))
 
 
 def kind_of(name: str, *, among: Sequence[str] | None = None) -> str | None:
-    """The kind of a file by its name; None if it is not known.
-
-    Args:
-        name: of the file.
-        among: kinds that the user chose: other endings of theirs count as well.
+    """The kind of a file by its name; None if it is not known. Of kinds that the user chose, other endings count too.
 
     >>> kind_of("1.JPG"), kind_of("1.npy"), kind_of("1.npy", among=["volume"]), kind_of("1.exe")
     ('image', 'series', 'volume', None)
@@ -39,10 +27,7 @@ def kind_of(name: str, *, among: Sequence[str] | None = None) -> str | None:
     for kind in ENDINGS if among is None else among:
         if ending in ENDINGS.get(kind, ()):
             return kind
-    for kind in among or ():
-        if {ending, "*"} & set(ENCODERS[kind].other_suffixes):
-            return kind
-    return None
+    return next((kind for kind in among or () if {ending, "*"} & set(ENCODERS[kind].other_suffixes)), None)
 
 
 def ending_of(name: str) -> str:
@@ -53,9 +38,6 @@ def ending_of(name: str) -> str:
 def split_kinds(kind: str) -> tuple[str, ...]:
     """The kinds in a setting such as `audio+video`.
 
-    Raises:
-        ValueError: one of them is none, or stands there twice.
-
     >>> split_kinds("audio+video")
     ('audio', 'video')
     """
@@ -63,35 +45,3 @@ def split_kinds(kind: str) -> tuple[str, ...]:
     if len(set(kinds)) < len(kinds) or not set(kinds) <= set(KINDS):
         raise ValueError(f"kind: expected one of {', '.join(KINDS)}, or several as audio+video, got {kind!r}")
     return kinds
-
-
-def default_encoder(kind: str, raws: Iterable[Any], given: Mapping[str, Any] | None = None) -> Encoder:
-    """An encoder without normalisation, for signals of a kind.
-
-    | kind | chosen |
-    | --- | --- |
-    | `image` | 224 x 224, as in the paper's ImageNet experiments |
-    | `video` | 8 frames of 224 x 224, as in its AudioSet experiments |
-    | `audio` | the rate of the first one, at most 16 kHz; their median length in tenths of a second, at most 10 |
-    | `points` | 2048 points, as in its ModelNet40 experiments, with the features that the first one has |
-    | `series` | the length of the longest, at most 4096 steps; the channels of the first |
-    | `bytes` | the length of the longest, at most 1024 |
-    | `volume` | size and channels of the first |
-    | `vector` | features of the first, in 16 tokens; positions of the largest |
-
-    Args:
-        kind: of the encoder.
-        raws: signals; at most 64 are looked at, and only if something must be chosen.
-        given: settings that are not chosen. Those of other encoders are not looked at.
-
-    Raises:
-        ValueError: something must be chosen, and no signal can be read.
-
-    >>> encoder = default_encoder("series", [[[0, 0, 0]] * 100, [[0, 0, 0]] * 80])
-    >>> encoder.length, encoder.channels
-    (100, 3)
-    """
-    encoder = ENCODERS[kind]
-    names = {field.name for field in dataclasses.fields(encoder)}
-    given = {name: value for name, value in (given or {}).items() if name in names and name not in ("mean", "std")}
-    return encoder.from_dict({**encoder.chosen_settings(islice(raws, LOOKED_AT), given), **given})

@@ -17,6 +17,7 @@ seconds at 16 kHz.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,22 +25,16 @@ import numpy as np
 from hiperceiver.data.encoders.audio import AudioEncoder
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.encoders.video import VideoEncoder
-from hiperceiver.data.record import SPLITS, Table
-from hiperceiver.data.sources.classes import Labels
+from hiperceiver.data.record import SPLITS
 from hiperceiver.data.sources.lists import VIDEO_SUFFIXES, example_list, file_stem, read_table
+from hiperceiver.data.sources.published import NO_CLASS, file_table
 from hiperceiver.data.sources.source import Source, SourceOptions, make_source
 from hiperceiver.data.sources.tree import Paths, Streams, Tree
 from hiperceiver.settings.data import NoSettings
 
 COLUMNS = ("youtube_id", "time_start", "time_end", "split")
 """What every list has; `label` beside them."""
-SPLITS_OF_LISTS = {
-    "train": "train",
-    "validate": "validation",
-    "val": "validation",
-    "validation": "validation",
-    "test": "test",
-}
+SPLITS_OF_LISTS = {**{split: split for split in SPLITS}, "validate": "validation", "val": "validation"}
 """Names of splits in the lists -> our names."""
 
 
@@ -49,11 +44,7 @@ def matches(tree: Tree) -> bool:
 
 
 def open_kinetics(tree: Tree, own: NoSettings, options: SourceOptions) -> Source:
-    """Kinetics. Tasks: `none`, `classification`.
-
-    Raises:
-        ValueError: the folder is not as described above, or an option does not fit; in one line.
-    """
+    """Kinetics. Tasks: `none`, `classification`."""
     options.check_task("kinetics", ("classification",))
     lists = _lists(tree)
     if not lists:
@@ -63,7 +54,7 @@ def open_kinetics(tree: Tree, own: NoSettings, options: SourceOptions) -> Source
         for split, stem, label in _rows(path):
             clips.setdefault(split, {})[stem] = label
     classes = sorted({label for listed in clips.values() for label in listed.values() if label})
-    number_of = {name: number for number, name in enumerate(classes)} | {"": -1}
+    number_of = {name: number for number, name in enumerate(classes)} | {"": NO_CLASS}
     where: dict[str, list[str]] = {}
     for path in tree.below(suffixes=VIDEO_SUFFIXES):
         where.setdefault(file_stem(path), []).append(path)
@@ -85,17 +76,13 @@ def open_kinetics(tree: Tree, own: NoSettings, options: SourceOptions) -> Source
     offered: dict[str, Encoder] = {"video": VideoEncoder(size=(224, 224), frames=16)}
     if "audio" in options.modalities:
         offered["audio"] = AudioEncoder(rate=16000, seconds=10.0)
-    rows = [(number, *row) for number, split in enumerate(SPLITS) for row in found.get(split, ())]
-    paths = Paths(tree.root, [path for _, path, _ in rows])
-    may_lack = len(options.modalities or offered) > 1
+    rows = [(path, label, number) for number, split in enumerate(SPLITS) for path, label in found.get(split, ())]
+    table = file_table(tree.root, rows, "video")
+    paths, may_lack = Paths(tree.root, np.asarray(table.names)), len(options.modalities or offered) > 1
+    streams = {modality: Streams(paths, modality, may_lack=may_lack) for modality in offered}
     return make_source(
         name=tree.name,
-        table=Table(
-            names=paths.paths,
-            raws={modality: Streams(paths, modality, may_lack=may_lack) for modality in offered},
-            targets={"label": Labels([label for _, _, label in rows])},
-            splits=np.array([number for number, _, _ in rows], dtype=np.int8),
-        ),
+        table=replace(table, raws=streams),
         encoders=offered,
         options=options,
         classes=classes,
@@ -121,18 +108,16 @@ def _is_list(path: Path) -> bool:
 def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
     """Split, name of the clip's file without ending, and label of each row of a list; the label may be empty."""
     for number, row in enumerate(read_table(path, COLUMNS), 2):
-        split, label = SPLITS_OF_LISTS.get(row["split"].lower()), row.get("label", "")
+        line, split, label = f"{path}: line {number}", SPLITS_OF_LISTS.get(row["split"].lower()), row.get("label", "")
         if split is None:
-            raise ValueError(
-                f"{path}: line {number}: expected a split among {', '.join(SPLITS_OF_LISTS)}, got {row['split']!r}"
-            )
+            raise ValueError(f"{line}: expected a split among {', '.join(SPLITS_OF_LISTS)}, got {row['split']!r}")
         if not label and split != "test":
-            raise ValueError(f"{path}: line {number}: expected a label, found none")
+            raise ValueError(f"{line}: expected a label, found none")
         try:
             start, end = (int(float(row[name])) for name in ("time_start", "time_end"))
         except (ValueError, OverflowError):
             times = f"{row['time_start']!r} and {row['time_end']!r}"
-            raise ValueError(f"{path}: line {number}: expected seconds as times, got {times}") from None
+            raise ValueError(f"{line}: expected seconds as times, got {times}") from None
         yield split, f"{row['youtube_id']}_{start:06}_{end:06}", label
 
 

@@ -10,62 +10,29 @@
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from hiperceiver.data.record import Column
-from hiperceiver.data.sources.classes import Labels, number_classes
+from hiperceiver.data.sources.classes import Known
 
 LABEL_LIST = "labels.csv"
-_NOT_NUMBERS = ("file", "label", "labels")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelList:
     """What is known of files."""
 
-    rows: Mapping[str, Mapping[str, str]]
-    """File -> column -> cell."""
     columns: tuple[str, ...]
     """Names of the columns, without `file`."""
-
-    def targets(self, files: Sequence[str | None]) -> tuple[dict[str, Column], dict[str, tuple[str, ...]]]:
-        """The columns of targets of some files, and the names in each.
-
-        Args:
-            files: names that the list has; None for an example that it has not.
-        """
-        rows = [self.rows.get(file) if file is not None else None for file in files]
-        columns: dict[str, Column] = {}
-        names: dict[str, tuple[str, ...]] = {}
-        if "label" in self.columns:
-            words = [None if row is None else row["label"].strip() or None for row in rows]
-            names["label"], number = number_classes(row["label"].strip() or None for row in self.rows.values())
-            columns["label"] = Labels([-1 if word is None else number[word] for word in words])
-        if "labels" in self.columns:
-            lists = [None if row is None else _parted(row["labels"]) for row in rows]
-            names["labels"], number = number_classes(
-                word for row in self.rows.values() for word in _parted(row["labels"])
-            )
-            columns["labels"] = [None if words is None else [number[word] for word in words] for words in lists]
-        if names_of_values := tuple(name for name in self.columns if name not in _NOT_NUMBERS):
-            names["values"] = names_of_values
-            columns["values"] = [
-                None
-                if row is None
-                else [float(row[name]) if row[name].strip() else math.nan for name in names_of_values]
-                for row in rows
-            ]
-        return columns, names
+    values: tuple[str, ...]
+    """Names of the columns of numbers."""
+    known: dict[str, Known] = field(default_factory=dict)
+    """File -> what its row says."""
 
 
 def read_label_list(folder: Path) -> LabelList | None:
-    """The folder's `labels.csv`; None without such a file.
-
-    Raises:
-        ValueError: it is no such table.
-    """
+    """The folder's `labels.csv`; None without such a file."""
     path = folder / LABEL_LIST
     if not path.is_file():
         return None
@@ -81,26 +48,36 @@ def read_label_list(folder: Path) -> LabelList | None:
     if "file" not in columns or len(columns) < 2:
         found = ", ".join(columns) or "none"
         raise ValueError(f"{path}: expected the columns file and label, labels or numbers, found {found}")
-    rows: dict[str, Mapping[str, str]] = {}
+    listed = LabelList(
+        columns=tuple(name for name in columns if name != "file"),
+        values=tuple(name for name in columns if name not in ("file", "label", "labels")),
+    )
     for number, row in lines:
         if None in row or None in row.values():
             raise ValueError(f"{path}: line {number}: expected {len(columns)} cells")
-        for name in columns:
-            if name not in _NOT_NUMBERS and row[name].strip() and not _is_number(row[name]):
-                raise ValueError(f"{path}: line {number}: expected a number in column {name!r}, got {row[name][:40]!r}")
         name = PurePosixPath(row["file"]).as_posix()
-        if name in rows:
+        if name in listed.known:
             raise ValueError(f"{path}: line {number}: expected each file once, got {name!r} again")
-        rows[name] = row
-    return LabelList(rows=rows, columns=tuple(name for name in columns if name != "file"))
+        try:
+            listed.known[name] = _known(row, listed.values)
+        except ValueError as error:
+            raise ValueError(f"{path}: line {number}: {error}") from error
+    return listed
 
 
-def _is_number(cell: str) -> bool:
+def _known(row: Mapping[str, str], values: tuple[str, ...]) -> Known:
+    return Known(
+        label=row.get("label", "").strip() or None,
+        labels=[word.strip() for word in row["labels"].split(";") if word.strip()] if "labels" in row else None,
+        values=[_number(row[name], name) for name in values] or None,
+    )
+
+
+def _number(cell: str, column: str) -> float:
     try:
-        return math.isfinite(float(cell))
+        number = float(cell) if cell.strip() else math.nan
     except ValueError:
-        return False
-
-
-def _parted(cell: str) -> list[str]:
-    return [word.strip() for word in cell.split(";") if word.strip()]
+        number = math.inf
+    if math.isinf(number) or (math.isnan(number) and cell.strip()):
+        raise ValueError(f"expected a number in column {column!r}, got {cell[:40]!r}")
+    return number

@@ -15,11 +15,7 @@ VIDEO_SUFFIXES = tuple(f".{ending}" for ending in ENDINGS["video"])
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a list, without blanks around them and without empty ones.
-
-    Raises:
-        ValueError: it cannot be read, holds none, or is no text.
-    """
+    """The lines of a list, without blanks around them and without empty ones; at least one."""
     with faults_of(path):
         lines = read_file(path).decode("utf-8-sig").splitlines()
         found = [stripped for line in lines if (stripped := line.strip())]
@@ -29,15 +25,7 @@ def read_lines(path: Path) -> list[str]:
 
 
 def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """The rows of a CSV file with names in its first line; all of its columns.
-
-    Args:
-        path: of the file.
-        columns: names that it must have.
-
-    Raises:
-        ValueError: it cannot be read, has no row or not these columns, or a row has another number of cells.
-    """
+    """The rows of a CSV file with names in its first line; all of its columns, these among them."""
     text = read_lines(path)
     with faults_of(path):
         lines = csv.reader(text, skipinitialspace=True)

@@ -28,8 +28,9 @@ from hiperceiver.data.packages import import_extra
 from hiperceiver.data.record import TEST, TRAIN, Table
 from hiperceiver.data.sources.classes import Labels
 from hiperceiver.data.sources.lists import example_list, read_lines
+from hiperceiver.data.sources.published import FileRow, file_table
 from hiperceiver.data.sources.source import Source, SourceOptions, make_source
-from hiperceiver.data.sources.tree import Paths, Tree, as_paths, joined
+from hiperceiver.data.sources.tree import Tree, as_paths, joined
 from hiperceiver.settings.data import ModelNet40Settings
 
 INSIDE = ("", "ModelNet40", "modelnet40_ply_hdf5_2048")
@@ -43,11 +44,7 @@ def matches(tree: Tree) -> bool:
 
 
 def open_modelnet40(tree: Tree, own: ModelNet40Settings, options: SourceOptions) -> Source:
-    """ModelNet40. Tasks: `none`, `classification`.
-
-    Raises:
-        ValueError: the folder is not as described above, or an option does not fit; in one line.
-    """
+    """ModelNet40. Tasks: `none`, `classification`."""
     options.check_task("modelnet40", ("classification",))
     if (base := _find(tree)) is None:
         raise ValueError(f"{tree.root}: expected CLASS/train/*.off or ply_data_train*.h5, found neither")
@@ -83,50 +80,40 @@ def _hdf5_names(tree: Tree, base: str, split: str) -> list[str]:
     return [name for name in tree.inside(base, (".h5",)) if name.startswith(f"ply_data_{split}")]
 
 
+def _mesh_names(tree: Tree, base: str, name: str, split: str) -> list[str]:
+    return tree.inside(joined(base, f"{name}/{split}"), (".off",))
+
+
 def _mesh_classes(tree: Tree, base: str) -> list[str]:
-    return [
-        name
-        for name in tree.folders[base]
-        if any(tree.inside(joined(base, f"{name}/{split}"), (".off",)) for split in SPLIT_NUMBERS)
-    ]
+    return [name for name in tree.folders[base] if any(_mesh_names(tree, base, name, each) for each in SPLIT_NUMBERS)]
 
 
 def _meshes(tree: Tree, base: str, classes: Sequence[str], warnings: list[str]) -> Table:
-    rows: list[tuple[str, int, int]] = []  # path, class, split
+    rows: list[FileRow] = []
     for split, split_number in SPLIT_NUMBERS.items():
-        empty = []
+        meshes = {name: _mesh_names(tree, base, name, split) for name in classes}
         for number, name in enumerate(classes):
-            part = f"{name}/{split}"
-            meshes = tree.inside(joined(base, part), (".off",))
-            rows += [(f"{part}/{mesh}", number, split_number) for mesh in meshes]
-            if not meshes:
-                empty.append(name)
-        if empty:
+            rows += [(f"{name}/{split}/{mesh}", number, split_number) for mesh in meshes[name]]
+        if empty := [name for name in classes if not meshes[name]]:
             warnings.append(f"classes without meshes for {split}: {example_list(empty)}")
-    paths = Paths(tree.root / base, [path for path, _, _ in rows])
-    return Table(
-        names=paths.paths,
-        raws={"points": paths},
-        targets={"label": Labels([number for _, number, _ in rows])},
-        splits=np.array([split for _, _, split in rows], dtype=np.int8),
-    )
+    return file_table(tree.root / base, rows, "points")
 
 
 class _Clouds:
     """Rows of HDF5 files as a column. Sent to another process it carries no points."""
 
-    def __init__(self, files: Sequence[tuple[str, int]], places: np.ndarray, arrays: Sequence[str]) -> None:
+    def __init__(self, files: Sequence[tuple[str, int]], rows: np.ndarray, arrays: Sequence[str]) -> None:
         """Args: path of each file, and when it was changed; file and row of each cloud; names of the arrays read."""
         self.files = files
-        self.places = places
+        self.rows = rows
         self.arrays = arrays
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.rows)
 
-    def __getitem__(self, row: int) -> np.ndarray:
-        number, place = (int(n) for n in self.places[row])
-        return np.concatenate([_points(*self.files[number], name)[place] for name in self.arrays], axis=1)
+    def __getitem__(self, index: int) -> np.ndarray:
+        number, row = (int(n) for n in self.rows[index])
+        return np.concatenate([_points(*self.files[number], name)[row] for name in self.arrays], axis=1)
 
 
 @lru_cache(maxsize=32)
@@ -138,35 +125,31 @@ def _points(path: str, changed: int, name: str) -> np.ndarray:
 
 
 def _clouds(tree: Tree, base: str, classes: Sequence[str], normals: bool) -> Table:
-    """The clouds of both splits; of the files only the labels are read.
-
-    Raises:
-        ValueError: a file cannot be read or is of another form.
-    """
+    """The clouds of both splits; of the files only the labels are read."""
     arrays = ("data", "normal") if normals else ("data",)
     files: list[tuple[str, int]] = []
-    labels, splits, names = [], [], []
+    labels, splits, names, rows = [], [], [], []
     for split, split_number in SPLIT_NUMBERS.items():
         listed = tree.root / base / f"{split}_files.txt"  # whatever folder the list has them in
         found = [Path(line).name for line in read_lines(listed)] if listed.exists() else _hdf5_names(tree, base, split)
         for name in found:
             path = tree.root / base / name
-            labels.append(_labels(path, len(classes), arrays))
-            splits += [split_number] * len(labels[-1])
-            names += [f"{name} row {row}" for row in range(len(labels[-1]))]
+            its_labels = _read_labels(path, len(classes), arrays)
+            labels += its_labels
+            splits += [split_number] * len(its_labels)
+            names += [f"{name} row {row}" for row in range(len(its_labels))]
+            rows += [(len(files), row) for row in range(len(its_labels))]
             files.append((str(path), path.stat().st_mtime_ns))
-    counts = [len(each) for each in labels]
-    places = np.stack([np.repeat(np.arange(len(files)), counts), np.concatenate([*map(np.arange, counts)])], axis=1)
     return Table(
         names=as_paths(names),
-        raws={"points": _Clouds(files, places, arrays)},
-        targets={"label": Labels(np.concatenate(labels))},
+        raws={"points": _Clouds(files, np.array(rows).reshape(-1, 2), arrays)},
+        targets={"label": Labels(labels)},
         splits=np.array(splits, dtype=np.int8),
     )
 
 
-def _labels(path: Path, num_classes: int, arrays: Sequence[str]) -> np.ndarray:
-    """The class numbers of a file, int64 (clouds,), once it is seen that it holds points for each."""
+def _read_labels(path: Path, num_classes: int, arrays: Sequence[str]) -> list[int]:
+    """The class number of each cloud of a file that holds points for each."""
     h5py = import_extra("h5py", extra="data")
     with faults_of(path):
         read_file(path, 1)  # says what h5py does not: no such file, a directory, empty
@@ -181,7 +164,6 @@ def _labels(path: Path, num_classes: int, arrays: Sequence[str]) -> np.ndarray:
                     raise ValueError(f"{name}: expected {expected}, got {file[name].dtype} of shape {shape}")
         if labels.dtype.kind not in "iu":
             raise ValueError(f"label: expected whole numbers, got {labels.dtype}")
-        labels = labels.astype(np.int64)
         if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
             raise ValueError(f"label: expected 0 to {num_classes - 1}, got {labels.min()} to {labels.max()}")
-    return labels
+    return labels.tolist()

@@ -1,44 +1,50 @@
-"""How the cells of a table become raw values and targets."""
+"""How the rows of a table become raw values, targets and names."""
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from hiperceiver.data.members import hash_content, hash_names
-from hiperceiver.data.packages import import_extra
 from hiperceiver.data.record import Record
 from hiperceiver.data.sources.classes import number_classes, numbers_within
-from hiperceiver.data.sources.columns import Columns, is_list, is_of_classes, is_value
+from hiperceiver.data.sources.columns import Columns, is_list, is_of_classes, is_value, media_kind
+from hiperceiver.data.sources.source import SourceOptions
+
+
+class Row(NamedTuple):
+    """A row of a table whose media are not decoded."""
+
+    split: str
+    number: int  # in its split
+    cells: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassCells:
-    """How a column says classes.
+    """The column of a class, or of lists of classes.
 
     >>> ClassCells(column="kind", numbers={"cat": 0, "dog": 1}).number("dog")
     1
     """
 
     column: str
-    """Its name."""
-    names: tuple[str, ...] | None = None
-    """Of the numbers in it, if `datasets` knows them."""
-    is_list: bool = False
-    """Whether a cell holds several classes."""
-    numbers: Mapping[str, int] = field(default_factory=dict)
-    """Name -> number."""
+    names: tuple[str, ...] | None = None  # of the numbers in it, if `datasets` knows them
+    is_list: bool = False  # a cell holds several classes
+    numbers: Mapping[str, int] = field(default_factory=dict)  # of each name
 
-    def word(self, value: Any) -> str | None:
-        """The name of a class as the column says it; None if it says that there is none.
+    def words(self, cell: Any) -> list[str | None]:
+        """The names in a cell; None for none."""
+        if self.is_list:
+            return [] if cell is None else [self._word(value) for value in cell]
+        return [self._word(cell)]
 
-        Raises:
-            ValueError: it is no class.
-        """
+    def _word(self, value: Any) -> str | None:
         if value is None:
             return None
         if not isinstance(value, str | int | np.integer):
@@ -50,42 +56,26 @@ class ClassCells:
             value = int(value)
         return None if value == -1 else str(value)
 
-    def words(self, cell: Any) -> list[str | None]:
-        """The names in a cell."""
-        if self.is_list:
-            return [] if cell is None else [self.word(value) for value in cell]
-        return [self.word(cell)]
-
     def number(self, cell: Any) -> Any:
-        """The number of a cell's class, -1 = none; a list of them, if the column holds lists.
-
-        Raises:
-            ValueError: it holds another class.
-        """
-        found = []
-        for word in self.words(cell):
-            if word is not None and word not in self.numbers:
-                raise ValueError(f"its class is {word!r}, expected one of {', '.join(self.numbers)}")
-            found.append(-1 if word is None else self.numbers[word])
+        """The number of a cell's class, -1 = none; a list of them, if the column holds lists."""
+        words = self.words(cell)
+        if unknown := [word for word in words if word is not None and word not in self.numbers]:
+            raise ValueError(f"its class is {unknown[0]!r}, expected one of {', '.join(self.numbers)}")
+        found = [-1 if word is None else self.numbers[word] for word in words]
         return [number for number in found if number >= 0] if self.is_list else found[0]
+
+    def __call__(self, row: Row) -> Any:
+        """The target of a row; None if a list is missing."""
+        cell = row.cells[self.column]
+        return None if self.is_list and cell is None else self.number(cell)
 
 
 def class_cells(
-    feature: Any,
-    column: str,
-    cells: Iterable[Any] | None,
-    classes: Sequence[str] = (),
+    feature: Any, column: str, cells: Iterable[Any] | None, classes: Sequence[str] = ()
 ) -> tuple[ClassCells, tuple[str, ...]]:
-    """How to read a column of classes, and the names of these: those that its type has, or those in the cells.
+    """How to read a column of classes, and the names of these: those that its type has, or those in all its cells.
 
-    Args:
-        feature: its type.
-        column: its name.
-        cells: all of them, of every split; None if they cannot all be read.
-        classes: names in their order, for cells that are not read.
-
-    Raises:
-        ValueError: it holds something else, or the names cannot be known.
+    Without `cells`, because they cannot all be read, the names are the given `classes`.
     """
     leaf = feature.feature if is_list(feature) else feature
     names = tuple(leaf.names) if is_of_classes(leaf) else None
@@ -107,82 +97,95 @@ class RowReader:
     """How a row becomes a record."""
 
     columns: Columns
-    """What is read."""
-    root: str | None = None
-    """The folder that paths in cells are relative to."""
-    label: ClassCells | None = None
-    """The column of a class, or of lists of classes."""
-    labels: Mapping[str, ClassCells | None] = field(default_factory=dict)
-    """For joint labels: name -> how its column says classes; None for numbers."""
-    id_column: str | None = None
-    """A column of names, if there is one."""
-
-    def record(self, cells: Mapping[str, Any], split: str, row: int) -> Record:
-        """The record of a row of a stream; a cell without a value is a missing modality.
-
-        Raises:
-            ValueError: a cell holds something else.
-        """
-        raws = {modality: self.raw(cells, modality) for modality in self.columns.modalities}
-        targets = {target: self.target(cells, target) for target in self.targets}
-        return Record(
-            name=self.name(cells, split, row),
-            raws={modality: raw for modality, raw in raws.items() if raw is not None},
-            targets={target: value for target, value in targets.items() if value is not None},
-            key=int(hash_names([self._stream_name(cells)])[0]),
-        )
-
-    def _stream_name(self, cells: Mapping[str, Any]) -> str | bytes:
-        """What stands for a row of a stream in draws."""
-        if self.id_column is not None and cells[self.id_column] is not None:
-            return str(cells[self.id_column])
-        return hash_content(cells[column] for column in self.columns.modalities.values())
+    targets: Mapping[str, Callable[[Row], Any]]  # target -> what reads it
+    root: str | None = None  # the folder that paths in cells are relative to
+    id_column: str | None = None  # of names
 
     @property
-    def targets(self) -> tuple[str, ...]:
-        """Which targets there are."""
-        label = () if self.label is None else ("labels",) if self.label.is_list else ("label",)
-        values = ("values",) if self.columns.values else ()
-        mask = () if self.columns.mask is None else ("segmentation",)
-        return (*label, *values, *self.labels, *mask)
+    def raws(self) -> dict[str, Callable[[Row], Any]]:
+        """Modality -> what reads its raw value."""
+        kinds = self.columns.kinds
+        return {
+            modality: partial(_raw, column=column, kind=kinds[modality], root=self.root)
+            for modality, column in self.columns.modalities.items()
+        }
 
-    def raw(self, cells: Mapping[str, Any], modality: str) -> Any:
-        """The raw value of a modality; None if the cell is empty."""
-        return raw_of(cells[self.columns.modalities[modality]], self.columns.kinds[modality], self.root)
+    def record(self, row: Row) -> Record:
+        """The record of a row of a stream."""
+        raws = {modality: read(row) for modality, read in self.raws.items()}
+        targets = {target: read(row) for target, read in self.targets.items()}
+        if self.id_column is not None and row.cells[self.id_column] is not None:
+            name: str | bytes = str(row.cells[self.id_column])
+        else:
+            name = hash_content(row.cells[column] for column in self.columns.modalities.values())
+        return Record(
+            name=self.name(row),
+            raws={modality: raw for modality, raw in raws.items() if raw is not None},
+            targets={target: value for target, value in targets.items() if value is not None},
+            key=int(hash_names([name])[0]),
+        )
 
-    def target(self, cells: Mapping[str, Any], target: str) -> Any:
-        """A target of a row; None if it has none."""
-        if target in self.labels:
-            column, reader = self.columns.labels[target], self.labels[target]
-            return _number(cells[column], column) if reader is None else reader.number(cells[column])
-        if target == "values":
-            return [_number(cells[column], column) for column in self.columns.values]
-        if target == "segmentation":
-            return raw_of(cells[self.columns.mask or ""], "image", self.root)
-        assert self.label is not None
-        cell = cells[self.label.column]
-        return None if target == "labels" and cell is None else self.label.number(cell)
-
-    def name(self, cells: Mapping[str, Any], split: str, row: int) -> str:
-        """The name of a row, for people."""
+    def name(self, row: Row) -> str:
+        """The name of a row, for people: the path of a signal, if one is known."""
         for modality, column in self.columns.modalities.items():
-            cell = cells[column]
+            cell = row.cells[column]
             path = cell.get("path") if isinstance(cell, Mapping) else cell
             is_path = isinstance(cell, Mapping) or self.columns.kinds[modality] != "bytes"
-            if not is_path or not isinstance(path, str) or not path:
-                continue
-            if self.root is None:
-                return f"{split} row {row} ({Path(path).name})"
-            return str(Path(path).relative_to(self.root)) if Path(path).is_relative_to(self.root) else path
-        return f"{split} row {row}"
+            if is_path and isinstance(path, str) and path:
+                if self.root is None:
+                    return f"{row.split} row {row.number} ({Path(path).name})"
+                return str(Path(path).relative_to(self.root)) if Path(path).is_relative_to(self.root) else path
+        return f"{row.split} row {row.number}"
 
 
-def raw_of(cell: Any, kind: str, root: str | None) -> Any:
-    """What a cell holds, as an encoder of this kind reads it: a path, bytes, a text, an array; None if it is empty.
+def make_reader(
+    columns: Columns,
+    features: Mapping[str, Any],
+    tables: Mapping[str, Any] | None,
+    options: SourceOptions,
+    root: str | None,
+) -> tuple[RowReader, tuple[str, ...], dict[str, tuple[str, ...]]]:
+    """How rows are read; the names of the task's classes; and those of joint labels.
 
-    Raises:
-        ValueError: pixels are not in 0..255.
+    The cells of `tables` give the names of classes; None if they cannot all be read.
     """
+
+    def cells_of(column: str) -> Iterator[Any] | None:
+        if tables is None:
+            return None
+        return (cell for table in tables.values() if column in table.column_names for cell in table[column][:])
+
+    is_labelled = options.task in ("classification", "multilabel")
+    names = tuple(columns.values) if options.task == "regression" else ()
+    targets: dict[str, Callable[[Row], Any]] = {}
+    if (column := columns.label) is not None:
+        given = options.classes if is_labelled else ()
+        try:
+            label, words = class_cells(features[column], column, cells_of(column), given)
+            targets["labels" if label.is_list else "label"] = label
+            names = names or words
+        except ValueError:
+            if is_labelled:
+                raise
+            columns = replace(columns, label=None)
+    if columns.values:
+        targets["values"] = partial(_numbers, columns=tuple(columns.values))
+    if columns.mask is not None:
+        targets["segmentation"] = partial(_raw, column=columns.mask, kind="image", root=root)
+    joint_names: dict[str, tuple[str, ...]] = {}
+    for name, column in columns.labels.items():
+        if is_value(features[column], "float", "double"):
+            targets[name], joint_names[name] = partial(_number, column=column), ()
+        elif is_list(features[column]):
+            raise ValueError(f"label_columns: expected one class in each row of {column!r}, got lists")
+        else:
+            targets[name], joint_names[name] = class_cells(features[column], column, cells_of(column))
+    return RowReader(columns=columns, targets=targets, root=root), names, joint_names
+
+
+def _raw(row: Row, column: str, kind: str, root: str | None) -> Any:
+    """What a cell holds, as an encoder of this kind reads it: a path, bytes, a text, an array; None if it is empty."""
+    cell = row.cells[column]
     if isinstance(cell, Mapping):
         if cell.get("array") is not None:
             return np.asarray(cell["array"]), int(cell["sampling_rate"])
@@ -204,8 +207,9 @@ def raw_of(cell: Any, kind: str, root: str | None) -> Any:
     return cell
 
 
-def _number(cell: Any, column: str) -> float:
+def _number(row: Row, column: str) -> float:
     """A cell as a number, NaN = none."""
+    cell = row.cells[column]
     if cell is None:
         return math.nan
     if not isinstance(cell, int | float | np.number) or math.isinf(cell):
@@ -213,51 +217,39 @@ def _number(cell: Any, column: str) -> float:
     return float(cell)
 
 
-ID_COLUMNS = ("id", "file_name", "filename", "path", "file", "key", "__key__", "name", "url")
-"""Columns that may hold the names of examples."""
+def _numbers(row: Row, columns: Sequence[str]) -> list[float]:
+    return [_number(row, column) for column in columns]
+
+
+_ID_COLUMNS = ("id", "file_name", "filename", "path", "file", "key", "__key__", "name", "url")
 
 
 def find_id_column(features: Mapping[str, Any]) -> str | None:
-    """The first column of a usual name that may hold names."""
+    """The first column of a usual name that may hold the names of examples."""
     kinds = ("int", "uint", "string", "large_string")
-    return next((name for name in ID_COLUMNS if name in features and is_value(features[name], *kinds)), None)
+    return next((name for name in _ID_COLUMNS if name in features and is_value(features[name], *kinds)), None)
 
 
 def row_keys(tables: Sequence[Any], features: Mapping[str, Any], id_column: str | None) -> np.ndarray:
-    """The key of each row, uint64, whatever columns the user names.
+    """The key of each row of whole, undecoded tables, uint64, whatever columns the user names.
 
     The name of a row is its cell of `id_column` if these differ from each other; else the paths of its pictures,
     sounds and clips if they do; else its content: all columns but single numbers and class labels.
-
-    Args:
-        tables: whole, one after the other, with media as bytes and paths.
-        features: column -> type.
-        id_column: of `find_id_column`.
     """
     if id_column is not None:
         names = [str(cell) for table in tables for cell in table[id_column][:]]
         if len(set(names)) == len(names):
             return hash_names(names)
-    media = [name for name, feature in features.items() if isinstance(feature, _media_types())]
-    for name in media:
+    for name in (name for name, feature in features.items() if media_kind(feature)):
         arrow = [table.select_columns([name]).with_format("arrow")[:][name] for table in tables]
         paths = [path for column in arrow for chunk in column.chunks for path in chunk.field("path").to_pylist()]
         if all(paths) and len(set(paths)) == len(paths):
             return hash_names(paths)
-    columns = [
-        name for name, feature in features.items() if not is_value(feature, *_NUMBERS) and not is_of_classes(feature)
-    ]
+    numbers = ("int", "uint", "float", "double", "bool")
+    columns = [name for name, each in features.items() if not is_value(each, *numbers) and not is_of_classes(each)]
     names = []
     for table in tables:
         chosen = table.select_columns([name for name in columns or features if name in table.column_names])
         for first in range(0, len(chosen), 1000):
             names += map(hash_content, zip(*chosen[first : first + 1000].values(), strict=True))
     return hash_names(names)
-
-
-_NUMBERS = ("int", "uint", "float", "double", "bool")
-
-
-def _media_types() -> tuple[type, ...]:
-    datasets = import_extra("datasets", extra="data")
-    return datasets.Image, datasets.Audio, datasets.Video

@@ -10,19 +10,23 @@ import numpy as np
 
 from hiperceiver.data.augment import Augmentation, check_augmentations
 from hiperceiver.data.encoded import EncodedRecords
+from hiperceiver.data.encoders import ENCODERS
 from hiperceiver.data.encoders.audio import AudioEncoder
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.encoders.normalisation import FITTED_TO
+from hiperceiver.data.encoders.picture_files import Picture
 from hiperceiver.data.example import ExampleDataset
+from hiperceiver.data.media import read_audio
 from hiperceiver.data.members import Members, choose, draw_splits
 from hiperceiver.data.record import SPLITS, TEST, TRAIN, VALIDATION, Records, Table
 from hiperceiver.data.sources.classes import choose_classes
-from hiperceiver.data.sources.kinds import LOOKED_AT, default_encoder
 from hiperceiver.data.sources.lists import example_list
 from hiperceiver.data.streamed import StreamedExamples
 from hiperceiver.modality import Modality
 from hiperceiver.settings.data import ReadSettings, SourceTask, SplitRule
 
+LOOKED_AT = 64
+"""How many signals an encoder's settings are chosen by, at most."""
 TARGETS: dict[str, tuple[str, ...]] = {
     "none": (),
     "classification": ("label",),
@@ -73,8 +77,6 @@ class Source:
     """How its files lie, one of `LAYOUTS`; empty for a built-in set and the hub."""
     num_leftovers: int = 0
     """Hidden files and leftovers of systems that were passed over."""
-    counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    """Split -> class -> number of its examples, for classification; empty for others."""
     members: Members = field(default_factory=Members)
     """Which examples each split has, before any are left out for the task; empty for a stream."""
 
@@ -90,24 +92,31 @@ class Source:
             for split, part in self.splits.items()
         ]
         lines = [f"data: {self.name}{f', layout {self.layout}' if self.layout else ''}; {', '.join(sizes)}"]
-        if self.counts:
-            total = {name: sum(each.get(name, 0) for each in self.counts.values()) for name in self.classes}
-            lines.append(f"classes: {len(total)}; {example_list([f'{name} {n}' for name, n in total.items()], 8)}")
-            for split, each in self.counts.items():
-                if lacking := [name for name in self.classes if not each.get(name)]:
+        if self.task == "classification" and (counts := self._counts()):
+            total = zip(self.classes, np.sum([*counts.values()], axis=0), strict=True)
+            lines.append(f"classes: {len(self.classes)}; {example_list([f'{name} {n}' for name, n in total], 8)}")
+            for split, each in counts.items():
+                if lacking := [name for name, n in zip(self.classes, each, strict=True) if not n]:
                     lines.append(f"{split} has no example of {example_list(lacking, 5)}")
         elif self.classes:
             lines.append(f"{'values' if self.task == 'regression' else 'classes'}: {example_list(self.classes, 8)}")
         first = next(iter(self.splits.values()))
-        records = first.records if isinstance(first, EncodedRecords) else None
         for modality, encoder in self.encoders.items():
-            grid = " x ".join(str(n) for n in (*encoder.modality.grid, encoder.modality.channels))
+            grid = _product((*encoder.modality.grid, encoder.modality.channels))
             rate = f" at {encoder.rate} Hz" if isinstance(encoder, AudioEncoder) else ""
-            raws = () if records is None else EncodedRecords(records=records, encoders={}).raws(modality, 16)
+            raws = first.raws(modality, 16) if isinstance(first, EncodedRecords) else ()
             lines.append(f"{modality}: {encoder.kind}, tokens {grid}{rate}{_first_value(encoder, raws)}")
         if self.num_leftovers:
             lines.append(f"passed over: {self.num_leftovers} hidden files and folders or leftovers of systems")
         return lines
+
+    def _counts(self) -> dict[str, np.ndarray]:
+        """Split -> number of examples of each class; empty for a stream."""
+        return {
+            split: np.bincount(part.records.cells("label"), minlength=len(self.classes))
+            for split, part in self.splits.items()
+            if isinstance(part, EncodedRecords) and isinstance(part.records, Table)
+        }
 
 
 _AXES = {
@@ -123,14 +132,23 @@ _AXES = {
 
 
 def _first_value(encoder: Encoder, raws: Iterable[Any]) -> str:
-    """Shape, axes and range of the first value that can be read."""
+    """Shape, axes and range of the first value that can be read, and how it is stored if it has another shape there."""
     for raw in raws:
         with contextlib.suppress(ValueError):
-            value = encoder.read(raw)
+            value, stored, rate = encoder.read(raw), encoder.decode(raw), ""
+            if isinstance(encoder, AudioEncoder):
+                stored, stored_rate = raw if isinstance(raw, tuple) else read_audio(raw)
+                rate = "" if stored_rate == encoder.rate else f" at {stored_rate} Hz"
+            shape = stored.size if isinstance(stored, Picture) else np.shape(stored)
+            is_other = rate or shape != value.shape[: len(shape)]
             low, high = (f"{float(bound):.4g}" for bound in (np.nanmin(value), np.nanmax(value)))
-            shape = " x ".join(map(str, value.shape))
-            return f"; the first is {shape} ({_AXES.get(encoder.kind, 'values')}), {low} to {high}"
+            found = f"{_product(value.shape)} ({_AXES.get(encoder.kind, 'values')}), {low} to {high}"
+            return f"; the first is {found}{f', stored as {_product(shape)}{rate}' if is_other else ''}"
     return ""
+
+
+def _product(lengths: Iterable[int]) -> str:
+    return " x ".join(map(str, lengths))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,19 +194,19 @@ def make_source(
     """Put a source together: choose modalities, draw missing splits, fit encoders, wrap records.
 
     Args:
-        name: as the user gave it.
+        name: as `Source.name`.
         table: with all targets that are known, whatever the task: so every task gets the same splits. Splits that it
             has not are drawn from `train`, see `draw_splits`.
         encoders: for each modality that the source offers, its encoder with its defaults, or the kind of one whose
             grid follows from the signals; normalisation is fitted here.
         options: what the user chose.
         split_seed: used where the options name none.
-        classes: names of the labels in the order of their numbers.
-        class_names: names that they must have if the options have none, as in `SourceOptions.classes`.
+        classes: as `Source.classes`.
+        class_names: names that the classes must have if the options have none, as in `SourceOptions.classes`.
         background_class: of masks, the class of what is no object.
-        labels: for joint labels, name -> names of its classes, none for a number.
+        labels: as `Source.labels`.
         floor: measures the floor on the source's test split.
-        note: what must be said where results are shown.
+        note: as `Source.note`.
         warnings: what was odd about the data.
 
     Raises:
@@ -201,45 +219,30 @@ def make_source(
     first = int(table.splits[table.rows].min())  # training, if there is some
     chosen = choose_encoders(name, encoders, table.split(first), options)
     table = _with_targets(name, table, options, found)
-    table = _with_drawn_splits(table, seed, options.split_rule, found)
-    keys = {SPLITS[number]: np.sort(table.split(number).row_keys) for number in np.unique(table.splits[table.rows])}
+    present = np.unique(table.splits[table.rows])
+    if TRAIN in present and VALIDATION not in present:
+        table = draw_splits(table, seed, is_test_drawn=TEST not in present, rule=options.split_rule)
+        present = np.unique(table.splits[table.rows])
+    if missing := [split for number, split in enumerate(SPLITS) if number not in present]:
+        found.append(f"there is no split for {' and '.join(missing)}")
+    keys = {SPLITS[number]: np.sort(table.split(number).row_keys) for number in present}
     classes, table = _choose_classes(name, classes, table, options.classes or class_names, options)
     if options.task == "classification":
         table = _labelled(name, table, classes, found)
-    splits = {SPLITS[number]: part for number in range(len(SPLITS)) if len(part := table.split(number))}
-    counts = {}
-    if options.task == "classification":
-        counts = {
-            split: dict(zip(classes, np.bincount(part.cells("label"), minlength=len(classes)).tolist(), strict=True))
-            for split, part in splits.items()
-        }
+    splits = {split: part for number, split in enumerate(SPLITS) if len(part := table.split(number))}
     if options.max_train_examples is not None and "train" in splits:
-        chosen_rows = choose(splits["train"].row_keys, seed, count=options.max_train_examples)
-        splits["train"] = splits["train"].take(chosen_rows)
-    targets = tuple(labels or ()) if options.task == "joint" else TARGETS[options.task]
-    chosen = fit_encoders(chosen, next(iter(splits.values())), options, found)
-    datasets: dict[str, ExampleDataset] = {
-        split: EncodedRecords(
-            records=part,
-            encoders=chosen,
-            targets=targets,
-            num_classes=len(classes),
-            missing=options.missing,
-            augmentations=options.augmentations if split == "train" else (),
-        )
-        for split, part in splits.items()
-    }
-    source = Source(
+        train = splits["train"]
+        splits["train"] = train.take(choose(train.row_keys, seed, count=options.max_train_examples))
+    source = encoded_source(
         name=name,
-        task=options.task,
-        encoders=chosen,
-        splits=datasets,
-        classes=() if options.task in ("none", "joint") else tuple(classes),
+        records=splits,
+        encoders=fit_encoders(chosen, next(iter(splits.values())), options, found),
+        options=options,
+        classes=classes,
+        labels=labels or {},
         background_class=background_class if options.task == "segmentation" else None,
-        labels={label: tuple(names) for label, names in (labels or {}).items()} if options.task == "joint" else {},
         note=note if options.task != "none" else "",
         warnings=tuple(found),
-        counts=counts,
         members=Members(splits=keys, rule=options.split_rule),
     )
     if floor is None or options.task == "none":
@@ -247,27 +250,51 @@ def make_source(
     return dataclasses.replace(source, floor=lambda: floor(source))
 
 
+def encoded_source(
+    *,
+    name: str,
+    records: Mapping[str, Records],
+    encoders: dict[str, Encoder],
+    options: SourceOptions,
+    classes: Sequence[str],
+    labels: Mapping[str, Sequence[str]],
+    **more: Any,
+) -> Source:
+    """A source of records by split, with the targets of the task; `more` are other fields of it."""
+    targets = tuple(labels) if options.task == "joint" else TARGETS[options.task]
+    splits: dict[str, ExampleDataset] = {
+        split: EncodedRecords(
+            records=part,
+            encoders=encoders,
+            targets=targets,
+            num_classes=len(classes),
+            missing=options.missing,
+            augmentations=options.augmentations if split == "train" else (),
+        )
+        for split, part in records.items()
+    }
+    return Source(
+        name=name,
+        task=options.task,
+        encoders=encoders,
+        splits=splits,
+        classes=() if options.task in ("none", "joint") else tuple(classes),
+        labels={label: tuple(names) for label, names in labels.items()} if options.task == "joint" else {},
+        **more,
+    )
+
+
 def configured(encoder: Encoder, settings: Mapping[str, Any], *, modality: str, is_fitted: bool = False) -> Encoder:
-    """An encoder with other values of some of its fields, given as plain values.
+    """A modality's encoder with other values of some of its fields, given as plain values.
 
-    Args:
-        encoder: what the other fields are taken from.
-        settings: fields to replace.
-        modality: whose encoder it is, for messages.
-        is_fitted: whether its mean and std mean anything; else they are left to be fitted.
-
-    Raises:
-        ValueError: it has no such field, or the value does not fit.
+    Its mean and std are kept if it `is_fitted`, else left to be fitted.
     """
     fields = _fields(encoder)
-    for field_name in settings:
-        if field_name not in fields:
-            raise ValueError(
-                f"{field_name}: the {encoder.kind} encoder of {modality!r} has no such setting; "
-                f"known: {', '.join(sorted(fields))}"
-            )
+    if unknown := [name for name in settings if name not in fields]:
+        has = f"the {encoder.kind} encoder of {modality!r} has no such setting"
+        raise ValueError(f"{unknown[0]}: {has}; known: {', '.join(sorted(fields))}")
+    kept = {name: value for name, value in encoder.to_dict().items() if is_fitted or name not in ("mean", "std")}
     try:
-        kept = {name: value for name, value in encoder.to_dict().items() if is_fitted or name not in ("mean", "std")}
         return type(encoder).from_dict({**kept, **settings})
     except TypeError as error:  # a value of another type than the field's
         raise ValueError(f"{modality}: {error}") from error
@@ -278,14 +305,7 @@ def choose_encoders(
 ) -> dict[str, Encoder]:
     """The encoders of the modalities that are read, without normalisation: given ones instead of the source's.
 
-    Args:
-        name: of the source.
-        offered: modality -> its encoder, or the kind of one whose grid follows from the signals.
-        train: training records, of which a few signals are looked at.
-        options: what the user chose.
-
-    Raises:
-        ValueError: an option names what there is not, or no signal can be read.
+    `offered` is modality -> its encoder, or the kind of one whose grid follows from the signals in `train`.
     """
     wanted = options.modalities or tuple(offered)
     if absent := [modality for modality in wanted if modality not in offered]:
@@ -305,8 +325,11 @@ def choose_encoders(
                 raise ValueError(f"encoders: expected one of kind {kind} for {modality!r}, got {found}")
             encoder = given
         elif isinstance(encoder, str):
+            names = _fields(ENCODERS[kind]) - {"mean", "std"}
+            settings = {key: value for key, value in {**for_all, **own}.items() if key in names}
             try:
-                encoder = default_encoder(kind, signals.raws(modality, LOOKED_AT), {**for_all, **own})
+                measured = ENCODERS[kind].chosen_settings(signals.raws(modality, LOOKED_AT), settings)
+                encoder = ENCODERS[kind].from_dict({**measured, **settings})
             except ValueError as error:
                 raise ValueError(f"{modality}: {error}") from error
         fields = _fields(encoder)
@@ -320,7 +343,7 @@ def choose_encoders(
     return chosen
 
 
-def _fields(encoder: Encoder) -> set[str]:
+def _fields(encoder: Encoder | type[Encoder]) -> set[str]:
     return {each.name for each in dataclasses.fields(encoder)}
 
 
@@ -330,33 +353,18 @@ def fit_encoders(
     """Encoders with the normalisation of training data, unless they or their `mean` were given.
 
     What was measured, or left out, is added to the warnings.
-
-    Raises:
-        ValueError: no signal can be read, or a random change does not fit the modalities.
     """
     check_augmentations(options.augmentations, {modality: each.kind for modality, each in encoders.items()})
     if options.encoders is not None:
         return encoders
     signals = EncodedRecords(records=train, encoders={})
-    given = {modality for modality, settings in options.encoder_settings.items() if "mean" in settings}
     fitted = dict(encoders)
     for modality, encoder in encoders.items():
-        if modality not in given:
+        if "mean" not in options.encoder_settings.get(modality, {}):
             notes: list[str] = []
             fitted[modality] = encoder.fitted(signals.raws(modality, FITTED_TO), notes)
             warnings += [f"{modality}: {note}" for note in notes]
     return fitted
-
-
-def _with_drawn_splits(table: Table, seed: int, rule: SplitRule, warnings: list[str]) -> Table:
-    """The table with validation, and test, drawn out of training where it has none."""
-    is_there = np.bincount(table.splits[table.rows], minlength=len(SPLITS)) > 0
-    if is_there[TRAIN] and not is_there[VALIDATION]:
-        table = draw_splits(table, seed, is_test_drawn=not is_there[TEST], rule=rule)
-        is_there = np.bincount(table.splits[table.rows], minlength=len(SPLITS)) > 0
-    if missing := [SPLITS[number] for number in range(len(SPLITS)) if not is_there[number]]:
-        warnings.append(f"there is no split for {' and '.join(missing)}")
-    return table
 
 
 def _with_targets(name: str, table: Table, options: SourceOptions, warnings: list[str]) -> Table:
@@ -405,8 +413,7 @@ def _labelled(name: str, table: Table, classes: Sequence[str], warnings: list[st
         found = f"only {classes[present[0]]!r}" if len(present) else "none"
         raise ValueError(f"{name}: expected at least two classes with training examples, found {found}")
     if absent := [each for number, each in enumerate(classes) if number not in present]:
-        more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
-        warnings.append(f"classes without training examples: {', '.join(absent[:5])}{more}")
+        warnings.append(f"classes without training examples: {example_list(absent, 5)}")
     for number, split in enumerate(SPLITS):
         if num_without := int(((splits == number) & (numbers < 0)).sum()):
             count = int((splits == number).sum())

@@ -16,20 +16,20 @@ With `stream` nothing is downloaded or read before it is needed: see `stream`.
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from hiperceiver.data.packages import import_extra
-from hiperceiver.data.record import SPLITS, TRAIN, Table
+from hiperceiver.data.record import SPLITS, TRAIN, Column, Computed, Table
 from hiperceiver.data.sources.classes import Labels, mask_classes
-from hiperceiver.data.sources.columns import Columns, find_columns, is_list, is_value, undecoded
-from hiperceiver.data.sources.hub import one_line, quiet, read_hub
+from hiperceiver.data.sources.columns import find_columns, is_list, media_types, undecoded
+from hiperceiver.data.sources.hub import one_line, read_hub, reading
 from hiperceiver.data.sources.kinds import kind_of
-from hiperceiver.data.sources.rows import ClassCells, RowReader, class_cells, find_id_column, row_keys
+from hiperceiver.data.sources.rows import ClassCells, Row, RowReader, class_cells, find_id_column, make_reader, row_keys
 from hiperceiver.data.sources.source import Source, SourceOptions, make_source
 from hiperceiver.data.sources.stream import StreamedRows, open_stream
 from hiperceiver.data.sources.tree import SPLIT_NAMES, Tree, by_split, joined
@@ -39,7 +39,6 @@ TASKS = ("classification", "multilabel", "segmentation", "regression", "joint")
 READERS = {".parquet": "parquet", ".arrow": "arrow", ".jsonl": "json", ".csv": "csv"}
 """Ending of a table -> what `datasets` calls its reader."""
 _SAVED = ("dataset_dict.json", "state.json")
-_MEDIA = {"image": "Image", "audio": "Audio", "video": "Video"}
 
 
 def matches(tree: Tree) -> bool:
@@ -52,22 +51,14 @@ def matches(tree: Tree) -> bool:
 
 
 def open_table(tree: Tree, own: TableSettings, options: SourceOptions) -> Source:
-    """The tables in a local folder.
-
-    Raises:
-        ValueError: they cannot be read or have not what the task needs.
-    """
+    """The tables in a local folder."""
     options.check_task(tree.name, TASKS)
     warnings = tree.warnings()
     return _open(tree.name, tree.root, read_tables(tree, own, warnings), own, options, warnings)
 
 
 def open_hub(name: str, own: TableSettings, options: SourceOptions) -> Source:
-    """A data set of the hub, by its id `owner/name`.
-
-    Raises:
-        ValueError: it cannot be found or has not what the task needs.
-    """
+    """A data set of the hub, by its id `owner/name`."""
     options.check_task(name, TASKS)
     return _open(name, None, read_hub(name, own.subset, is_streamed=own.stream), own, options, [])
 
@@ -80,27 +71,22 @@ def _open(
     options: SourceOptions,
     warnings: list[str],
 ) -> Source:
-    tables = named_splits(name, found, warnings)
-    first = tables.get("train", next(iter(tables.values())))
+    named = named_splits(name, found, warnings)
+    first = next(iter(named.values()))
     features = _features(name, first)
     chosen = find_columns(features, own, options.task)
-    reader, names, label_names = _reader(
-        chosen, features, None if own.stream else tables, options, None if folder is None else str(folder)
-    )
-    used = {*chosen.modalities.values(), *chosen.values, *chosen.labels.values()}
-    used |= {column for column in (reader.label and reader.label.column, chosen.mask) if column}
-    strata = None if own.stream or "validation" in tables else _strata(chosen.strata, features, first)
-    id_column = find_id_column(features)
-    whole = [undecoded(tables[split], features) for split in SPLITS if split in tables]
-    keys = None if own.stream else row_keys(whole, features, id_column)
+    root = None if folder is None else str(folder)
+    reader, names, label_names = make_reader(chosen, features, None if own.stream else named, options, root)
+    used, id_column = reader.columns.used, find_id_column(features)
     if own.stream and id_column is not None:
         reader = replace(reader, id_column=id_column)
         used.add(id_column)
-    for split, table in tables.items():
-        missing = sorted(used - set(table.column_names or used))
-        if missing:
+    whole = {split: undecoded(table, features) for split, table in named.items()}
+    tables = {}
+    for split, table in whole.items():
+        if missing := sorted(used - set(table.column_names or used)):
             raise ValueError(f"{name}: expected the columns of train in {split} too, found no {missing[0]!r}")
-        tables[split] = undecoded(table.select_columns([each for each in features if each in used]), features)
+        tables[split] = table.select_columns([each for each in features if each in used])
     if own.stream:
         if options.task == "segmentation":
             names = options.classes
@@ -108,8 +94,9 @@ def _open(
                 raise ValueError("classes: expected the names of the classes, for a stream is not read to find them")
         streams = {split: StreamedRows(table, reader, split) for split, table in tables.items()}
         return open_stream(name, streams, chosen.kinds, own, options, names, label_names, warnings)
-    assert keys is not None
-    table = _as_table({split: tables[split] for split in SPLITS if split in tables}, reader, keys, strata, warnings)
+    keys = row_keys([*whole.values()], features, id_column)
+    strata = None if "validation" in tables else _strata(chosen.strata, features, first)
+    table = _as_table(tables, reader, keys, strata, warnings)
     if options.task == "segmentation" and len(table):
         names = mask_classes(table.split(int(table.splits.min())), options.classes, folder, warnings)
     return make_source(
@@ -127,67 +114,43 @@ class _Rows:
     """The rows of several tables, one after the other; the last one that was read is kept."""
 
     def __init__(self, tables: Mapping[str, Any]) -> None:
-        """Args: split -> a `datasets.Dataset` that decodes nothing."""
         self.tables = list(tables.items())
         self.starts = np.cumsum([0, *(len(table) for table in tables.values())])
-        self.last: tuple[int, Mapping[str, Any]] = (-1, {})
+        self.last: tuple[int, Row] = (-1, Row("", 0, {}))
 
     def __len__(self) -> int:
         return int(self.starts[-1])
 
-    def place(self, row: int) -> tuple[str, int]:
-        """The split, and the number of the row in it."""
-        part = int(np.searchsorted(self.starts, row, side="right")) - 1
-        return self.tables[part][0], row - int(self.starts[part])
-
-    def __getitem__(self, row: int) -> Mapping[str, Any]:
-        last, cells = self.last
-        if last != row:
+    def __getitem__(self, row: int) -> Row:
+        if self.last[0] != row:
             part = int(np.searchsorted(self.starts, row, side="right")) - 1
-            split, number = self.place(row)
+            split, table = self.tables[part]
+            number = row - int(self.starts[part])
             try:
-                cells = self.tables[part][1][number]
+                self.last = (row, Row(split, number, table[number]))
             except Exception as error:  # damaged files: many kinds
                 raise ValueError(f"{split} row {number}: cannot be read: {one_line(error)}") from error
-            self.last = (row, cells)
-        return cells
+        return self.last[1]
 
 
-class _Cells:
-    """A column of raw values, of targets or of names, read from the cells of a row."""
-
-    def __init__(self, rows: _Rows, reader: RowReader, what: str, name: str = "") -> None:
-        """Args: the rows; how they are read; `raw`, `target` or `name`; which modality or target."""
-        self.rows = rows
-        self.reader = reader
-        self.what = what
-        self.name = name
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, row: int) -> Any:
-        cells = self.rows[row]
-        if self.what == "name":
-            return self.reader.name(cells, *self.rows.place(row))
-        return getattr(self.reader, self.what)(cells, self.name)
+def _cell(rows: _Rows, read: Callable[[Row], Any], row: int) -> Any:
+    return read(rows[row])
 
 
 def _as_table(
-    tables: Mapping[str, Any],
-    reader: RowReader,
-    keys: np.ndarray,
-    strata: np.ndarray | None,
-    warnings: list[str],
+    tables: Mapping[str, Any], reader: RowReader, keys: np.ndarray, strata: np.ndarray | None, warnings: list[str]
 ) -> Table:
     """The tables of all splits as one. A split whose labels are all kept back is left out."""
     rows = _Rows(tables)
     splits = np.repeat(np.array([SPLITS.index(split) for split in tables], dtype=np.int8), np.diff(rows.starts))
-    targets: dict[str, Any] = {target: _Cells(rows, reader, "target", target) for target in reader.targets}
+
+    def column(read: Callable[[Row], Any]) -> Column:
+        return Computed(len(rows), partial(_cell, rows, read))
+
+    targets = {target: column(read) for target, read in reader.targets.items()}
     is_used = np.ones(len(rows), dtype=bool)
-    if reader.label is not None and not reader.label.is_list:
-        column = reader.label.column
-        labels = np.array([reader.label.number(cell) for table in tables.values() for cell in table[column][:]], int)
+    if isinstance(label := reader.targets.get("label"), ClassCells):
+        labels = np.array([label.number(cell) for table in tables.values() for cell in table[label.column][:]], int)
         targets["label"] = Labels(labels)
         for number in set(splits.tolist()) - {TRAIN}:
             if (labels[splits == number] < 0).all():
@@ -198,8 +161,8 @@ def _as_table(
     if strata is not None:
         known[splits == splits.min()] = strata
     table = Table(
-        names=_Cells(rows, reader, "name"),
-        raws={modality: _Cells(rows, reader, "raw", modality) for modality in reader.columns.modalities},
+        names=column(reader.name),
+        raws={modality: column(read) for modality, read in reader.raws.items()},
         targets=targets,
         splits=splits,
         strata=known,
@@ -223,56 +186,14 @@ def _strata(column: str | None, features: Mapping[str, Any], table: Any) -> np.n
 
 
 def _features(name: str, table: Any) -> dict[str, Any]:
-    """Column -> type. Streams of text tables do not say it: their first rows tell."""
-    datasets = import_extra("datasets", extra="data")
+    """Column -> type. Streams of text tables do not know it: it follows from their first rows."""
     if table.features is not None:
         return dict(table.features)
-    try:
-        with quiet(datasets):
-            rows = list(table.take(16))
-    except Exception as error:  # network, damaged files: many kinds
-        raise ValueError(f"{name}: cannot be read: {one_line(error)}") from error
+    with reading(f"{name}: cannot be read") as datasets:
+        rows = list(table.take(16))
     if not rows:
         raise ValueError(f"{name}: expected examples for training, found none")
     return dict(datasets.Dataset.from_list(rows).features)
-
-
-def _reader(
-    columns: Columns,
-    features: Mapping[str, Any],
-    tables: Mapping[str, Any] | None,
-    options: SourceOptions,
-    root: str | None,
-) -> tuple[RowReader, tuple[str, ...], dict[str, tuple[str, ...]]]:
-    """How rows are read; the names of the task's classes; and those of joint labels."""
-
-    def cells_of(column: str) -> Iterator[Any] | None:
-        if tables is None:
-            return None
-        return (cell for table in tables.values() if column in table.column_names for cell in table[column][:])
-
-    is_labelled = options.task in ("classification", "multilabel")
-    label: ClassCells | None = None
-    names: tuple[str, ...] = ()
-    if (column := columns.label) is not None:
-        given = options.classes if is_labelled else ()
-        try:
-            label, names = class_cells(features[column], column, cells_of(column), given)
-        except ValueError:
-            if is_labelled:
-                raise
-    joint: dict[str, ClassCells | None] = {}
-    joint_names: dict[str, tuple[str, ...]] = {}
-    for each, column in columns.labels.items():
-        if is_value(features[column], "float", "double"):
-            joint[each], joint_names[each] = None, ()
-        elif is_list(features[column]):
-            raise ValueError(f"label_columns: expected one class in each row of {column!r}, got lists")
-        else:
-            joint[each], joint_names[each] = class_cells(features[column], column, cells_of(column))
-    if options.task == "regression":
-        names = tuple(columns.values)
-    return RowReader(columns=columns, root=root, label=label, labels=joint), names, joint_names
 
 
 def table_files(tree: Tree, *, are_columns_named: bool) -> list[str]:
@@ -297,55 +218,45 @@ def _is_table(name: str) -> bool:
 
 
 def read_tables(tree: Tree, own: TableSettings, warnings: list[str]) -> dict[str, Any]:
-    """Split -> table, of a folder that `datasets` saved or that holds tables.
-
-    Raises:
-        ValueError: it cannot be read, or holds none.
-    """
-    datasets = import_extra("datasets", extra="data")
+    """Split -> table, of a folder that `datasets` saved or that holds tables."""
     folder, stream = tree.root, own.stream
-    files, others = by_split(table_files(tree, are_columns_named=True))
-    try:
-        with quiet(datasets):
-            if any(map(tree.has_file, _SAVED)):
-                saved = datasets.load_from_disk(str(folder))
-                saved = dict(saved) if isinstance(saved, datasets.DatasetDict) else {"train": saved}
-                return {split: table.to_iterable_dataset() if stream else table for split, table in saved.items()}
-            if own.subset is not None:  # its README says which files
-                return dict(datasets.load_dataset(str(folder.absolute()), name=own.subset, streaming=stream))
-            if not files:
-                raise ValueError(f"expected tables ({', '.join(READERS)}), found none")
-            if others:
-                warnings.append(f"{len(others)} tables of no split are left out, for example {others[0]}")
-            first = next(iter(files.values()))[0]
-            parts = {SPLITS[n]: [str(folder.absolute() / path) for path in paths] for n, paths in files.items()}
-            reader = READERS[PurePosixPath(first).suffix]
-            if PurePosixPath(first).stem.lower() == "metadata":
-                return _with_files(tree, files, reader, stream, warnings)
-            return dict(datasets.load_dataset(reader, data_files=parts, streaming=stream))
-    except Exception as error:  # strangers' files: many kinds
-        raise ValueError(f"{folder}: cannot be read by datasets: {one_line(error)}") from error
+    with reading(f"{folder}: cannot be read by datasets") as datasets:
+        if any(map(tree.has_file, _SAVED)):
+            saved = datasets.load_from_disk(str(folder))
+            saved = dict(saved) if isinstance(saved, datasets.DatasetDict) else {"train": saved}
+            return {split: table.to_iterable_dataset() if stream else table for split, table in saved.items()}
+        if own.subset is not None:  # its README says which files
+            return dict(datasets.load_dataset(str(folder.absolute()), name=own.subset, streaming=stream))
+        files = by_split(table_files(tree, are_columns_named=True), "tables", warnings)
+        if not files:
+            raise ValueError(f"expected tables ({', '.join(READERS)}), found none")
+        first = next(iter(files.values()))[0]
+        parts = {SPLITS[n]: [str(folder.absolute() / path) for path in paths] for n, paths in files.items()}
+        reader = READERS[PurePosixPath(first).suffix]
+        if PurePosixPath(first).stem.lower() == "metadata":
+            return _with_files(datasets, tree, files, reader, stream, warnings)
+        return dict(datasets.load_dataset(reader, data_files=parts, streaming=stream))
 
 
 def _with_files(
-    tree: Tree, metadata: Mapping[int, Sequence[str]], reader: str, stream: bool, warnings: list[str]
+    datasets: Any, tree: Tree, metadata: Mapping[int, Sequence[str]], reader: str, stream: bool, warnings: list[str]
 ) -> dict[str, Any]:
     """Split -> table of what `metadata` has of the files beside it; their column is named after their kind."""
-    datasets = import_extra("datasets", extra="data")
     found: dict[str, Any] = {}
-    kind, listed = None, set()
+    kind, listed, media = None, set(), media_types()
     for number, paths in metadata.items():
         parts = []
         for path in paths:
             table = datasets.load_dataset(reader, data_files=[str(tree.root.absolute() / path)], split="train")
             if "file_name" in table.column_names:
                 files = [joined(path.rpartition("/")[0], str(name)) for name in table["file_name"][:]]
-                kind, column = kind_of(files[0]) if files else None, table.column_names.index("file_name")
                 listed.update(files)
-                names = [kind if kind in _MEDIA and n == column else each for n, each in enumerate(table.column_names)]
-                table = table.remove_columns("file_name").add_column(names[column], files).select_columns(names)
-                if kind in _MEDIA:
-                    table = table.cast_column(kind, getattr(datasets, _MEDIA[kind])(decode=False))
+                kind = kind_of(files[0]) if files else None
+                name = kind if kind in media else "file_name"
+                order = [name if each == "file_name" else each for each in table.column_names]
+                table = table.remove_columns("file_name").add_column(name, files).select_columns(order)
+                if kind in media:
+                    table = table.cast_column(kind, media[kind](decode=False))
             parts.append(table)
         table = datasets.concatenate_datasets(parts)
         found[SPLITS[number]] = table.to_iterable_dataset() if stream else table
@@ -356,21 +267,15 @@ def _with_files(
 
 
 def named_splits(source: str, tables: dict[str, Any], warnings: list[str]) -> dict[str, Any]:
-    """Tables by our names of splits; the only split of a dataset is `train`.
-
-    Raises:
-        ValueError: there are several, and none is for training.
-    """
+    """Tables by our names of splits, in their order; the only split of a dataset is `train`."""
     named: dict[str, Any] = {}
     for name, table in tables.items():
-        ours = SPLIT_NAMES.get(str(name).lower())
-        if ours is None or ours in named:
-            continue
-        named[ours] = table
+        if ours := SPLIT_NAMES.get(str(name).lower()):
+            named.setdefault(ours, table)
     if not named:
         if len(tables) != 1:
             raise ValueError(f"{source}: expected a split named train, got {', '.join(map(str, tables))}")
         return {"train": next(iter(tables.values()))}
     if left := [str(name) for name, table in tables.items() if all(table is not used for used in named.values())]:
         warnings.append(f"splits that are not used: {', '.join(left)}")
-    return named
+    return {split: named[split] for split in SPLITS if split in named}

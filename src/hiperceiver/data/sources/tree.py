@@ -2,7 +2,9 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,23 +14,16 @@ import numpy as np
 from hiperceiver.data.media import Media, MediaInfo, media_info
 from hiperceiver.data.record import SPLITS
 
-SYSTEM_NAMES = frozenset(
-    (
-        *("@eadir", "#recycle", "@recycle", "$recycle.bin", "system volume information", "lost+found"),
-        *("__macosx", "thumbs.db", "desktop.ini", "ehthumbs.db"),
-    )
-)
+SYSTEM_NAMES = {
+    *("@eadir", "#recycle", "@recycle", "$recycle.bin", "system volume information", "lost+found"),
+    *("__macosx", "thumbs.db", "desktop.ini", "ehthumbs.db"),
+}
 """What systems leave in folders, in small letters."""
 
 SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
 }
 """Names of split folders (and of a dataset's splits) -> our names."""
 
@@ -46,26 +41,19 @@ class Tree:
     """The folders and files below a folder. Links to folders are followed, each folder once."""
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        """List it.
-
-        Raises:
-            ValueError: it is not there, is not a directory, or cannot be listed.
-        """
         self.name = os.fspath(folder)
         self.root = Path(folder).expanduser()
         self.files: dict[str, list[str]] = {}
-        """Folder, relative with `/` ("" = this one) -> names of its files, sorted; folders in order, each before those
-        in it."""
+        """Folder, relative with `/` ("" = this one) -> names of its files, sorted; each folder before those in it."""
         self.folders: dict[str, list[str]] = {}
         """Folder -> names of the folders in it, sorted."""
         self.num_leftovers = 0
         """Hidden files and folders, and leftovers of systems."""
-        self.odd: dict[str, list[str]] = {}
+        self.odd: dict[str, list[str]] = defaultdict(list)
         """What else is passed over, and why: reason -> paths."""
         if not self.root.is_dir():
-            raise ValueError(
-                f"{self.root}: {'expected a folder, got a file' if self.root.exists() else 'no such folder'}"
-            )
+            fault = "expected a folder, got a file" if self.root.exists() else "no such folder"
+            raise ValueError(f"{self.root}: {fault}")
         seen: set[tuple[int, int]] = set()
         waiting = [""]
         while waiting:
@@ -83,30 +71,24 @@ class Tree:
             reason = (error.strerror or "unknown").lower()
             if not folder:
                 raise ValueError(f"{self.root}: {reason}") from error
-            self._pass_over(f"folders cannot be listed ({reason})", folder)
+            self.odd[f"folders cannot be listed ({reason})"].append(folder)
             return []
         seen.add((status.st_dev, status.st_ino))
         files, folders = [], []
-        prefix = f"{folder}/" if folder else ""
         for entry in entries:
-            name = entry.name
+            name, path = entry.name, joined(folder, entry.name)
             if is_leftover(name):
                 self.num_leftovers += 1
-            elif not name.isprintable() and not _is_text(name):
-                self._pass_over("files whose names are not UTF-8 are left out", ascii(prefix + name))
-            elif entry.is_file(follow_symlinks=False):
+            elif not name.isprintable() and any("\ud800" <= char <= "\udfff" for char in name):
+                self.odd["files whose names are not UTF-8 are left out"].append(ascii(path))
+            elif entry.is_file(follow_symlinks=False) or os.path.isfile(entry):
                 files.append(name)
-            elif _is(entry.is_dir):
+            elif os.path.isdir(entry):
                 folders.append(name)
-            elif _is(entry.is_file):
-                files.append(name)
             else:
-                self._pass_over("broken links, pipes or other things that are no files are left out", prefix + name)
+                self.odd["broken links, pipes or other things that are no files are left out"].append(path)
         self.files[folder], self.folders[folder] = files, folders
-        return [prefix + name for name in folders]
-
-    def _pass_over(self, reason: str, path: str) -> None:
-        self.odd.setdefault(reason, []).append(path)
+        return [joined(folder, name) for name in folders]
 
     def warnings(self) -> list[str]:
         """What is passed over and why, a line for each reason."""
@@ -118,41 +100,20 @@ class Tree:
         return name in self.files.get(folder, ())
 
     def has_folder(self, path: str) -> bool:
-        """Whether there is a folder of this relative path."""
+        """Likewise a folder."""
         return path in self.files
 
     def below(self, folder: str = "", suffixes: tuple[str, ...] = ("",)) -> Iterator[str]:
         """Relative paths of all files below a folder whose names end so (small letters), in order."""
         waiting = [folder]
         while waiting:
-            place = waiting.pop()
-            prefix = f"{place}/" if place else ""
-            yield from (prefix + name for name in self.files.get(place, ()) if name.lower().endswith(suffixes))
-            waiting.extend(prefix + name for name in reversed(self.folders.get(place, ())))
+            folder = waiting.pop()
+            yield from (joined(folder, name) for name in self.inside(folder, suffixes))
+            waiting.extend(joined(folder, name) for name in reversed(self.folders.get(folder, ())))
 
     def inside(self, folder: str = "", suffixes: tuple[str, ...] = ("",)) -> list[str]:
         """Names of the files in a folder that end so (small letters), in order."""
         return [name for name in self.files.get(folder, ()) if name.lower().endswith(suffixes)]
-
-
-def as_tree(folder: str | os.PathLike[str] | Tree) -> Tree:
-    """A folder, listed unless it is already."""
-    return folder if isinstance(folder, Tree) else Tree(folder)
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _is(ask: Callable[[], bool]) -> bool:
-    try:
-        return ask()
-    except OSError:  # a link to itself
-        return False
 
 
 class Paths:
@@ -174,28 +135,26 @@ class Paths:
         return Path(whole) if self.is_text else whole  # to the encoder of bytes a string is a text
 
 
+@dataclass(frozen=True)
 class Streams:
     """The sound or the pictures of media files as a column. Where both are read, a file may lack one.
 
-    A file that cannot even be looked at is given as it is: the encoder says what is wrong with it.
+    A file whose header cannot be read is given as it is: the encoder says what is wrong with it.
     """
 
-    def __init__(self, paths: Paths, stream: str, *, may_lack: bool, starts: Any = None, seconds: Any = None) -> None:
-        """Args: the files; `audio` or `video`; whether they may lack it; start and length of each part in seconds."""
-        self.paths = paths
-        self.stream = stream
-        self.may_lack = may_lack
-        self.starts = starts
-        self.seconds = seconds
+    paths: Paths
+    stream: str  # `audio` or `video`
+    _: KW_ONLY
+    may_lack: bool
+    starts: Any = None  # of each part in seconds
+    seconds: Any = None
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, row: int) -> Media | None:
         path = self.paths[row]
-        if path is None:
-            return None
-        if self.may_lack and not _has_stream(path, self.stream):
+        if path is None or (self.may_lack and not _has_stream(path, self.stream)):
             return None
         if self.starts is None or self.seconds is None:
             return Media(path)
@@ -233,13 +192,15 @@ def joined(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
 
 
-def by_split(paths: Sequence[str]) -> tuple[dict[int, list[str]], list[str]]:
-    """Number of each split -> the paths with its name among their words; and those of no split, if there are splits.
+def by_split(paths: Sequence[str], what: str, warnings: list[str]) -> dict[int, list[str]]:
+    """Number of each split -> the paths with its name among their words; those of no split train, if none does.
 
-    >>> by_split(["set-train-0.tar", "val/0.tar", "other.tar"])
-    ({0: ['set-train-0.tar'], 1: ['val/0.tar']}, ['other.tar'])
-    >>> by_split(["0.tar"])
-    ({0: ['0.tar']}, [])
+    Otherwise they are left out with a warning, which calls them `what`.
+
+    >>> by_split(["set-train-0.tar", "val/0.tar", "other.tar"], "shards", [])
+    {0: ['set-train-0.tar'], 1: ['val/0.tar']}
+    >>> by_split(["0.tar"], "shards", [])
+    {0: ['0.tar']}
     """
     splits: dict[str, list[str]] = {}
     others: list[str] = []
@@ -249,4 +210,6 @@ def by_split(paths: Sequence[str]) -> tuple[dict[int, list[str]], list[str]]:
         (others if split is None else splits.setdefault(split, [])).append(path)
     if "train" not in splits:
         splits["train"], others = others, []
-    return {number: splits[split] for number, split in enumerate(SPLITS) if splits.get(split)}, others
+    if others:
+        warnings.append(f"{len(others)} {what} of no split are left out, for example {others[0]}")
+    return {number: splits[split] for number, split in enumerate(SPLITS) if splits.get(split)}

@@ -19,7 +19,7 @@ for all pictures: one that validates in one task trains in none. A class that is
 counted as not there. Pictures are laid whole on 512 x 512 by default; the rest of it is absent, and ignored.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import compress
 from pathlib import Path
 from typing import Any
@@ -35,26 +35,8 @@ from hiperceiver.data.sources.tree import Paths, Tree, joined
 from hiperceiver.settings.data import VocSettings
 
 CLASSES = (
-    "aeroplane",
-    "bicycle",
-    "bird",
-    "boat",
-    "bottle",
-    "bus",
-    "car",
-    "cat",
-    "chair",
-    "cow",
-    "diningtable",
-    "dog",
-    "horse",
-    "motorbike",
-    "person",
-    "pottedplant",
-    "sheep",
-    "sofa",
-    "train",
-    "tvmonitor",
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
 """What may be in a picture, in the standard order; in masks they are counted from 1, and 0 is the background."""
 INSIDE = ("", "VOCdevkit/VOC2012", "VOC2012")
@@ -62,6 +44,9 @@ INSIDE = ("", "VOCdevkit/VOC2012", "VOC2012")
 EXTENDED = ("trainaug", "train_aug")
 """Names of the extended list of training pictures."""
 MASKS, EXTENDED_MASKS = "SegmentationClass", "SegmentationClassAug"
+
+Part = Mapping[str, Mapping[str, Any]]
+"""Picture (its name without ending) -> its targets."""
 
 
 def matches(tree: Tree) -> bool:
@@ -71,11 +56,7 @@ def matches(tree: Tree) -> bool:
 
 
 def open_voc(tree: Tree, own: VocSettings, options: SourceOptions) -> Source:
-    """PASCAL VOC. Tasks: `none`, `segmentation`, `multilabel`.
-
-    Raises:
-        ValueError: the folder is not as described above, or an option does not fit; in one line.
-    """
+    """PASCAL VOC. Tasks: `none`, `segmentation`, `multilabel`."""
     options.check_task("voc", ("segmentation", "multilabel"))
     if (found := _find(tree)) is None:
         raise ValueError(f"{tree.root}: expected the folder JPEGImages, found none")
@@ -85,15 +66,18 @@ def open_voc(tree: Tree, own: VocSettings, options: SourceOptions) -> Source:
     elif options.task == "multilabel":
         train, test = _main(base, "train"), _main(base, "val")
     else:
-        train, test = _pictures(base, whole)
+        lists = [base / "ImageSets" / kind / "val.txt" for kind in ("Segmentation", "Main")]
+        tested = {line.split()[0] for path in lists if path.exists() for line in read_lines(path)}
+        train, test = ({name: {} for name in whole if (name in tested) == is_test} for is_test in (False, True))
     rows = [*train.items(), *test.items()]
     splits = np.repeat(np.array([TRAIN, TEST], dtype=np.int8), [len(train), len(test)])
     paths = [f"JPEGImages/{picture}.jpg" for picture, _ in rows]
-    if options.split_rule == "rows":
-        drawn = _drawn_by_rows(whole, options.split_seed or 0)
+    seed = options.split_seed or 0
+    if options.split_rule == "rows":  # drawn from all pictures whatever the task
+        drawn = set(compress(whole, np.random.default_rng(seed).random(len(whole)) < VALIDATION_SHARE))
         is_drawn = np.array([picture in drawn for picture in train], dtype=bool)
     else:
-        is_drawn = validates(hash_names(paths[: len(train)]), options.split_seed or 0)
+        is_drawn = validates(hash_names(paths[: len(train)]), seed)
     if test and is_drawn.any() and not is_drawn.all():  # else too few to draw from all pictures
         splits[: len(train)][is_drawn] = VALIDATION
     targets = {name for _, known in rows for name in known}
@@ -113,17 +97,14 @@ def open_voc(tree: Tree, own: VocSettings, options: SourceOptions) -> Source:
     )
 
 
-Part = Mapping[str, Mapping[str, Any]]
-"""Picture (its name without ending) -> its targets."""
-
-
 def _find(tree: Tree) -> str | None:
     return next((base for base in INSIDE if tree.has_folder(joined(base, "JPEGImages"))), None)
 
 
 def _segmentation(base: Path, extended: bool | None) -> tuple[Part, Part]:
+    """The pictures for training and for test, each with its mask."""
     lists = base / "ImageSets" / "Segmentation"
-    found = [lists / f"{name}.txt" for name in EXTENDED if (lists / f"{name}.txt").exists()]
+    found = [path for name in EXTENDED if (path := lists / f"{name}.txt").exists()]
     can_extend = bool(found) and (base / EXTENDED_MASKS).is_dir()
     if extended and not can_extend:
         expected = f"ImageSets/Segmentation/{EXTENDED[0]}.txt and {EXTENDED_MASKS}"
@@ -153,17 +134,3 @@ def _main(base: Path, split: str) -> Part:
             if sign.strip() == "1":
                 present.append(number)
     return {picture: {"labels": present} for picture, present in labels.items()}
-
-
-def _pictures(base: Path, whole: Sequence[str]) -> tuple[Part, Part]:
-    """All pictures; those of the `val` lists are for test."""
-    lists = [base / "ImageSets" / kind / "val.txt" for kind in ("Segmentation", "Main")]
-    tested = {line.split()[0] for path in lists if path.exists() for line in read_lines(path)}
-    train = {picture: {} for picture in whole if picture not in tested}
-    return train, {picture: {} for picture in whole if picture in tested}
-
-
-def _drawn_by_rows(whole: Sequence[str], seed: int) -> set[str]:
-    """The pictures that may validate, drawn from all of them whatever the task, as up to release 0.1."""
-    is_drawn = np.random.default_rng(seed).random(len(whole)) < VALIDATION_SHARE
-    return set(compress(whole, is_drawn))

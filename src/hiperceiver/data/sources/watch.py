@@ -17,9 +17,9 @@ hold each exercise most nearly in the shares 20% and 10%. Chosen by the labels a
 
 Tasks: `classification` (the exercise) and `joint` (`exercise`, and the `side` of the body: left or right).
 
-Floor on the test split, in half a second: ridge regression on each channel's mean, deviation, least and greatest value
-and 32 lowest frequencies reaches 87.3% of the exercises (88.5% balanced) and 92.8% of the sides. With each person in
-turn for test and all others for training it reaches 85.4% on average, 78.6% to 92.4%; on the raw readings, 54%.
+Baseline on the test split, in half a second: ridge regression on each channel's mean, deviation, least and greatest
+value and 32 lowest frequencies reaches 87.3% of the exercises (88.5% balanced) and 92.8% of the sides. With each person
+in turn for test and all others for training it reaches 85.4% on average, 78.6% to 92.4%; on the raw readings, 54%.
 """
 
 from collections.abc import Sequence
@@ -31,8 +31,8 @@ import numpy as np
 from hiperceiver.data.baselines import ridge_baseline
 from hiperceiver.data.encoders.arrays import faults_of
 from hiperceiver.data.encoders.series import SeriesEncoder
+from hiperceiver.data.packages import packaged_files
 from hiperceiver.data.record import TEST, TRAIN, VALIDATION, Table
-from hiperceiver.data.sources.packaged import packaged_files
 from hiperceiver.data.sources.source import Floor, Source, SourceOptions, make_source
 from hiperceiver.settings.data import WatchSettings
 
@@ -80,17 +80,14 @@ def open_watch(own: WatchSettings, options: SourceOptions) -> Source:
     """Windows of smartwatch motion; one modality, `motion`. Tasks: `classification` and `joint`.
 
     The split is by people: `split_seed` only chooses the examples of `max_train_examples`.
-
-    Raises:
-        ValueError: a person is unknown or in two splits, nobody is left, or the package is not installed.
     """
     options.check_task("watch", ("classification", "joint"))
     recordings = read_recordings()
-    people = tuple(int(each) for each in np.unique(recordings.person))
-    tested, validated = _people("test_people", own.test_people, people), set(own.validation_people or ())
+    people = np.unique(recordings.person).tolist()
+    tested = _people("test_people", own.test_people, people)
     if own.validation_people is None:
-        order = sorted(people, key=lambda each: (each < FIRST_TO_VALIDATE, each))
-        validated = {next(each for each in order if each not in tested)} if set(people) - tested else set()
+        order = sorted(set(people) - tested, key=lambda each: (each < FIRST_TO_VALIDATE, each))
+        validated = set(order[:1])
     else:
         validated = _people("validation_people", own.validation_people, people)
     if both := sorted(tested & validated):
@@ -98,39 +95,28 @@ def open_watch(own: WatchSettings, options: SourceOptions) -> Source:
     if tested | validated == set(people):
         raise ValueError(f"test_people: expected some of {people[0]} to {people[-1]} to be left for training, got all")
 
-    number = np.concatenate([np.full(_num_windows(each), n) for n, each in enumerate(recordings.readings)])
-    start = np.concatenate([STEP * np.arange(_num_windows(each)) for each in recordings.readings])
-    person = recordings.person[number]
+    counts = [max(0, (len(each) - LENGTH) // STEP + 1) for each in recordings.readings]
+    number = np.repeat(np.arange(len(counts)), counts)
+    start = STEP * np.concatenate([np.arange(count) for count in counts])
+    person, exercise = recordings.person[number], recordings.exercise[number]
+    windows = list(zip(number, start, strict=True))
     return make_source(
         name="watch",
         table=Table(
             names=[
-                f"person {person[row]}, recording {number[row]}, readings {start[row]} to {start[row] + LENGTH}"
-                for row in range(len(number))
+                f"person {recordings.person[n]}, recording {n}, readings {at} to {at + LENGTH}" for n, at in windows
             ],
-            raws={"motion": [recordings.readings[n][at : at + LENGTH] for n, at in zip(number, start, strict=True)]},
-            targets={
-                "label": recordings.exercise[number],
-                "exercise": recordings.exercise[number],
-                "side": recordings.side[number],
-            },
+            raws={"motion": [recordings.readings[n][at : at + LENGTH] for n, at in windows]},
+            targets={"label": exercise, "exercise": exercise, "side": recordings.side[number]},
             splits=np.select([np.isin(person, [*tested]), np.isin(person, [*validated])], [TEST, VALIDATION], TRAIN),
         ),
         encoders={"motion": SeriesEncoder(length=LENGTH, channels=6)},
         options=options,
         classes=recordings.exercises,
         labels={"exercise": recordings.exercises, "side": SIDES},
-        floor=_floor,
+        floor=lambda it: Floor(name="ridge on spectra", metrics=ridge_baseline(it, modality="motion")),
         note=NOTE,
     )
-
-
-def _num_windows(readings: np.ndarray) -> int:
-    return max(0, (len(readings) - LENGTH) // STEP + 1)
-
-
-def _floor(source: Source) -> Floor:
-    return Floor(name="ridge on spectra", metrics=ridge_baseline(source, modality="motion"))
 
 
 def _people(name: str, given: Sequence[int], people: Sequence[int]) -> set[int]:
