@@ -96,8 +96,6 @@ def _print(name: str, summary: ModelSummary, modalities: dict[str, Modality]) ->
 
 
 def _described(modalities: dict[str, Modality]) -> str:
-    def one(name: str, modality: Modality) -> str:
-        role = " label" if modality.role == "label" else ""
-        return f"{name}{role} {' x '.join(str(n) for n in (*modality.grid, modality.channels))}"
-
-    return ", ".join(one(name, modality) for name, modality in modalities.items())
+    roles = {name: " label" if each.role == "label" else "" for name, each in modalities.items()}
+    shapes = {name: " x ".join(map(str, (*each.grid, each.channels))) for name, each in modalities.items()}
+    return ", ".join(f"{name}{roles[name]} {shapes[name]}" for name in modalities)

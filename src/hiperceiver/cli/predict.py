@@ -19,7 +19,7 @@ from hiperceiver.data.collate import collate
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.example import Example
 from hiperceiver.data.sources.kinds import kind_of
-from hiperceiver.data.sources.tree import is_leftover
+from hiperceiver.data.sources.tree import Tree
 from hiperceiver.settings.commands import PredictSettings
 from hiperceiver.tasks import Task, load_task
 from hiperceiver.tasks.answers import Answer
@@ -98,13 +98,7 @@ def _expanded(names: Sequence[str], encoders: Mapping[str, Encoder], checkpoint:
         if not path.is_dir():
             files[path] = None
             continue
-        inside = sorted(
-            each
-            for each in path.rglob("*")
-            if kind_of(each.name, among=kinds) is not None
-            and each.is_file()
-            and not any(is_leftover(part) for part in each.relative_to(path).parts)
-        )
+        inside = sorted(path / each for each in Tree(name).below() if kind_of(Path(each).name, among=kinds) is not None)
         if not inside:
             suffixes = (suffix for each in encoders.values() for suffix in (*each.suffixes, *each.other_suffixes))
             known = ", ".join(dict.fromkeys(suffix for suffix in suffixes if suffix != "*"))

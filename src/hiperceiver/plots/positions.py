@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
@@ -16,8 +15,8 @@ _COLOURS: dict[str, Any] = {"cmap": "RdBu_r", "norm": Normalize(-1.0, 1.0)}
 _PANELS = {1: (5,), 2: (3, 5), 3: (3, 1, 1)}
 """Number of grid axes -> how many positions are compared along each."""
 _MOST_SLICES = 8
-_Similarity = list[tuple[int, np.ndarray]]
-"""Positions, and the similarity of each with all others, on the grid."""
+_Map = tuple[np.ndarray, str, tuple[int, ...] | None]
+"""Similarities in a plane, what stands below them, and the position itself if it lies in this plane."""
 
 
 def cosine_similarity(table: Any, positions: Sequence[int]) -> np.ndarray:
@@ -89,22 +88,20 @@ def draw_similarity(table: Any, grid: Sequence[int], *, positions: Sequence[int]
     """
     table, grid = _checked_table(table, grid)
     chosen = list(positions) or spread_positions(grid)
-    similarity = list(zip(chosen, cosine_similarity(table, chosen).reshape(len(chosen), *grid), strict=True))
+    similarity = cosine_similarity(table, chosen).reshape(len(chosen), *grid)
     if len(grid) == 1:
-        return _draw_similarity_lines(similarity, title)
-    if len(grid) == 3:
-        return _draw_similarity_slices(similarity, grid, title)
-
-    columns = style.columns_for(len(chosen), most=5) if positions else min(5, grid[1])
-    rows = math.ceil(len(chosen) / columns)
+        return _draw_lines(similarity, chosen, title)
+    homes = [tuple(int(k) for k in np.unravel_index(position, grid)) for position in chosen]
     note = "cosine of the ringed position with every other"
-    figure, axes = _picture_grid(rows, columns, grid, count=len(chosen), title=title, note=note)
-    for ax, (position, values) in zip(axes.flat, similarity, strict=False):
-        row, column = np.unravel_index(position, grid)
-        style.show_picture(ax, values, caption=f"row {row}, column {column}", **_COLOURS)
-        _ring(ax, int(row), int(column))
-    _add_bar(figure, axes)
-    return figure
+    if len(grid) == 2:
+        columns = style.columns_for(len(chosen), most=5) if positions else min(5, grid[1])
+        maps = [(x, "row {}, column {}".format(*home), home) for x, home in zip(similarity, homes, strict=True)]
+        return _draw_maps([maps[k : k + columns] for k in range(0, len(maps), columns)], grid, title, note)
+    rows = []
+    for values, home in zip(similarity, homes, strict=True):
+        slices = sorted({*spread_indices(grid[0], _MOST_SLICES), home[0]})
+        rows.append([(values[k], f"slice {k}", home[1:] if k == home[0] else None) for k in slices])
+    return _draw_maps(rows, grid, title, f"{note}, slice by slice", labels=[f"with {home}" for home in homes])
 
 
 def draw_components(table: Any, grid: Sequence[int], *, title: str = "") -> Figure:
@@ -182,24 +179,10 @@ def _as_colours(coordinates: np.ndarray) -> np.ndarray:
     return np.where(varies, (coordinates - low) / np.where(varies, high - low, 1.0), 0.5)
 
 
-def _picture_grid(rows: int, columns: int, grid: tuple[int, ...], **how: Any) -> tuple[Figure, np.ndarray]:
-    width, height = 1.6 * columns + 0.9, rows * (_height(1.6, grid) + 0.25) + 0.8
-    return style.new_figure(width, height, rows=rows, columns=columns, layout="compressed", **how)
-
-
-def _add_bar(figure: Figure, axes: np.ndarray) -> None:
-    style.add_colour_bar(figure, axes, {-1.0: "−1", 0.0: "0", 1.0: "1"}, aspect=30, shrink=0.7, **_COLOURS)
-
-
-def _ring(ax: Axes, row: int, column: int) -> None:
-    for colour, width in (("white", 2.2), (style.INK, 1.0)):
-        ax.plot(column, row, "o", markersize=7, markerfacecolor="none", markeredgecolor=colour, markeredgewidth=width)
-
-
-def _draw_similarity_lines(similarity: _Similarity, title: str) -> Figure:
-    count, note = len(similarity), "cosine of the marked position with every other"
+def _draw_lines(similarity: np.ndarray, chosen: Sequence[int], title: str) -> Figure:
+    count, note = len(chosen), "cosine of the marked position with every other"
     figure, axes = style.new_figure(7.0, 1.15 * count + 0.7, rows=count, title=title, note=note)
-    for ax, (position, values) in zip(axes[:, 0], similarity, strict=True):
+    for ax, position, values in zip(axes[:, 0], chosen, similarity, strict=True):
         style.as_chart_axes(ax, x="position", y=f"with {position}")
         ax.axvline(position, color=style.LINES[1], linewidth=1.0)
         ax.plot(*envelope(values), color=style.ACCENT, linewidth=1.0)
@@ -210,17 +193,22 @@ def _draw_similarity_lines(similarity: _Similarity, title: str) -> Figure:
     return figure
 
 
-def _draw_similarity_slices(similarity: _Similarity, grid: tuple[int, ...], title: str) -> Figure:
-    homes = [tuple(int(k) for k in np.unravel_index(position, grid)) for position, _ in similarity]
-    slices = [sorted({*spread_indices(grid[0], _MOST_SLICES), home[0]}) for home in homes]
-    note = "cosine of the ringed position with every other, slice by slice"
-    figure, axes = _picture_grid(len(homes), max(map(len, slices)), grid, count=0, title=title, note=note)
-    for row, ((_, values), home) in enumerate(zip(similarity, homes, strict=True)):
-        for ax, k in zip(axes[row], slices[row], strict=False):
+def _draw_maps(
+    rows: Sequence[Sequence[_Map]], grid: tuple[int, ...], title: str, note: str, *, labels: Sequence[str] = ()
+) -> Figure:
+    columns = max(map(len, rows))
+    width, height = 1.6 * columns + 0.9, len(rows) * (_height(1.6, grid) + 0.25) + 0.8
+    shape = {"rows": len(rows), "columns": columns, "count": 0}
+    figure, axes = style.new_figure(width, height, **shape, title=title, note=note, layout="compressed")
+    for row, maps in enumerate(rows):
+        for column, (values, below, home) in enumerate(maps):
+            ax = axes[row, column]
             ax.set_axis_on()
-            beside = f"with {home}" if k == slices[row][0] else ""
-            style.show_picture(ax, values[k], caption=f"slice {k}", row=beside, **_COLOURS)
-            if k == home[0]:
-                _ring(ax, home[1], home[2])
-    _add_bar(figure, axes)
+            beside = labels[row] if labels and column == 0 else ""
+            style.show_picture(ax, values, row=beside, caption=below, **_COLOURS)
+            if home is not None:
+                for colour, thickness in (("white", 2.2), (style.INK, 1.0)):
+                    ring = {"markerfacecolor": "none", "markeredgecolor": colour, "markeredgewidth": thickness}
+                    ax.plot(home[1], home[0], "o", markersize=7, **ring)
+    style.add_colour_bar(figure, axes, {-1.0: "−1", 0.0: "0", 1.0: "1"}, aspect=30, shrink=0.7, **_COLOURS)
     return figure

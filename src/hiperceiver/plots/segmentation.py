@@ -174,7 +174,7 @@ def _class_legend(
     present = np.unique(np.concatenate([values[~is_ignored & (values != IGNORE)] for values in layers.values()]))
     texts = style.legend_texts([classes[int(k)] for k in present], longest=27)
     entries = {
-        text: Patch(facecolor=colours[k] / 255, edgecolor=style.NEUTRAL, linewidth=0.5)
+        text: Patch(facecolor=tuple((colours[k] / 255).tolist()), edgecolor=style.NEUTRAL, linewidth=0.5)
         for text, k in zip(texts, present, strict=True)
     }
     if is_ignored.any() or not entries:
