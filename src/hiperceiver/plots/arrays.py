@@ -45,10 +45,6 @@ def as_mask(values: Any, name: str, *, shape: tuple[int, ...], legend: str) -> n
     return array
 
 
-Example = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Input, reconstruction of the same shape, and mask."""
-
-
 def checked_examples(
     inputs: Sequence[Any],
     reconstructions: Sequence[Any],
@@ -58,8 +54,8 @@ def checked_examples(
     ndim: int,
     legend: str,
     mask_ndims: tuple[int, ...] = (1,),
-) -> list[Example]:
-    """Examples that may differ in size: arrays of one shape each, and a bool mask over their first axes.
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Examples that may differ in size: input, reconstruction of the same shape, and a bool mask over its first axes.
 
     Raises:
         ValueError: There is no example, the numbers differ, or shapes do not match.

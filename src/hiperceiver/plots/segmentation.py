@@ -135,7 +135,8 @@ def draw_segmentation(
     if "label" in layers:
         is_right = layers["label"] == layers["prediction"]
         pictures["wrong"] = _RIGHT_OR_WRONG[np.where(is_ignored, 2, is_right.astype(int))]
-        captions = [_share_right(right[~ignored]) for right, ignored in zip(is_right, is_ignored, strict=True)]
+        labelled = [right[~ignored] for right, ignored in zip(is_right, is_ignored, strict=True)]
+        captions = [f"{right.mean():.1%} right" if len(right) else "no label" for right in labelled]
 
     num_examples, height, width = inputs.shape[:3]
     legend = _class_legend(classes, colours, layers, is_ignored)
@@ -161,10 +162,6 @@ def _checked_labels(values: Any, name: str, classes: Sequence[str], *, ndim: int
     if len(outside):
         raise ValueError(f"{name}: expected class indices from 0 to {len(classes) - 1}, got {outside[0]}")
     return indices
-
-
-def _share_right(is_right: np.ndarray) -> str:
-    return f"{is_right.mean():.1%} right" if len(is_right) else "no label"
 
 
 def _class_legend(

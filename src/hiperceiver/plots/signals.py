@@ -65,6 +65,7 @@ def draw_signals(
         title=title,
         gridspec_kw={"width_ratios": [1.5, 1][: 1 + is_long]},
     )
+    caption_style = {"loc": "left", "pad": 4, **style.CAPTION}
     for number, (row, pair) in enumerate(zip(rows, axes, strict=True)):
         x = "" if number < len(rows) - 1 else "seconds" if rate else step
         for ax in pair:
@@ -74,12 +75,12 @@ def draw_signals(
             part = row.liveliest(_WINDOW)
             row.mark(pair[0], part)
             row.draw(pair[1], part, is_labelled=False)
-            _write(pair[1], f"enlarged, {_WINDOW} {step}s")
+            pair[1].set_title(f"enlarged, {_WINDOW} {step}s", **caption_style)
         elif is_long:
             pair[1].set_axis_off()
         row.draw(pair[0], slice(0, row.length))
         name = style.legend_texts(names[number : number + 1], longest=50)
-        _write(pair[0], " · ".join([*name, row.caption()]))
+        pair[0].set_title(" · ".join([*name, row.caption()]), **caption_style)
     notes = ["error: root mean square over hidden values"]
     if num_channels > lanes:
         notes.append(f"the first {lanes} of {num_channels} channels are drawn")
@@ -189,10 +190,6 @@ def _range(inputs: np.ndarray, made: np.ndarray) -> tuple[float, float]:
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
     margin = 0.12 * (high - low) or 0.5
     return low - margin, high + margin
-
-
-def _write(ax: Axes, text: str) -> None:
-    ax.set_title(text, loc="left", pad=4, **style.CAPTION)
 
 
 def _coarse_share(is_masked: np.ndarray) -> np.ndarray:
