@@ -146,7 +146,7 @@ def test_other_modalities_may_be_absent_and_help_if_present(make_model):
     del batch.inputs["weather"], batch.is_padding["weather"]
     assert task.predict(batch).forecast.isfinite().all()
     batch.inputs = {"weather": torch.randn(5, 12, 4)}
-    with pytest.raises(ValueError, match="inputs: expected 'series', which is forecast, got weather"):
+    with pytest.raises(ValueError, match="inputs: expected the task's 'series', got weather"):
         task.loss(batch)
 
 

@@ -29,7 +29,7 @@ SPLIT = ("split_seed", "split_rule")
 
 def find_data(settings: DataSettings) -> Found:
     """What `--data` names, before it is opened."""
-    with renamed({"source": "data"}):
+    with renamed({"source": "--data"}):
         return find_source(settings.data, settings.layout, are_columns_named=settings.are_columns_named)
 
 
@@ -86,8 +86,9 @@ def _open(settings: SourceSettings, data: str | Found, **options: Any) -> Source
     for name in own:
         if name in {each.name for each in dataclasses.fields(DataSettings)} - {"data_settings"}:
             raise UserError(f"--data-settings: {name} has an option of its own; see --help-all")
-    names = {"source": "data", **{name: f"data-settings.{name}" for name in own}}
-    names |= {f"{stem}{each}": f"encoders.{each}" for each in settings.encoders for stem in ("", "encoder_settings.")}
+    names = {"source": "--data", "encoder_settings.": "--encoders."}
+    names |= {name: f"--data-settings.{name}" for name in own}
+    names |= {name: f"--encoders.{name}" for name in settings.encoders}
     reading = {each.name: getattr(settings, each.name) for each in dataclasses.fields(SourceSettings)}
     del reading["data_settings"]
     reading["encoder_settings"] = reading.pop("encoders")

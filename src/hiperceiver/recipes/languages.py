@@ -16,8 +16,8 @@ Tried for one round of the training texts, from scratch (validation accuracy): g
 
 OUTER = {"num_groups": 1, "num_latents": 8, "num_channels": 64, "num_self_attention_heads": 2}
 """One group, so that a group of bytes is learnt once for all places; few latents: many steps fit into the time."""
+BOTH = {"data": "languages", "batch_size": 64}
 PRETRAIN = {
-    "data": "languages",
     "model": "hip-nano",
     "model_settings": {
         "embedding_channels": 64,
@@ -36,18 +36,6 @@ PRETRAIN = {
     "encoders": {"text": {"length": 64, "ngrams": [2, 3], "buckets": 4096}},
     "mask_ratio": 0.3,
     "max_time": "1m",
-    "batch_size": 64,
     "learning_rate": 1e-3,
-    "out": "runs/languages/pretrain",
 }
-FINETUNE = {
-    "data": "languages",
-    "task": "classification",
-    "from": "runs/languages/pretrain",
-    "augment": {"crop_time": True},
-    "max_time": "10m",
-    "batch_size": 64,
-    "learning_rate": 2e-3,
-    "test": True,
-    "out": "runs/languages/finetune",
-}
+FINETUNE = {"task": "classification", "augment": {"crop_time": True}, "max_time": "10m", "learning_rate": 2e-3}

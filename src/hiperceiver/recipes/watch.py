@@ -20,8 +20,8 @@ pretraining: 86.6% in test, but worse in validation (seed 0). Earlier, with all 
 OUTER = {"num_groups": 8, "num_latents": 4, "num_channels": 64, "num_self_attention_heads": 2}
 """Half of the groups of hip-nano and few latents: steps are quicker, and more of them fit into the time."""
 AUGMENT = {"speed": True, "shift": {"share": 0.25}, "tilt": {"degrees": 20}, "gain": True}
+BOTH = {"data": "watch", "augment": AUGMENT, "batch_size": 32, "learning_rate": 2e-3}
 PRETRAIN = {
-    "data": "watch",
     "model": "hip-nano",
     "model_settings": {
         "blocks": [
@@ -37,23 +37,12 @@ PRETRAIN = {
         ],
     },
     "mask_ratio": 0.5,
-    "augment": AUGMENT,
     "steps": 1800,
-    "batch_size": 32,
-    "learning_rate": 2e-3,
-    "out": "runs/watch/pretrain",
 }
 FINETUNE = {
-    "data": "watch",
     "task": "classification",
-    "from": "runs/watch/pretrain",
-    "augment": AUGMENT,
     "task_settings": {"label_smoothing": 0.1},
     "model_settings": {"drop_path": 0.1},
     "steps": 1500,
-    "batch_size": 32,
-    "learning_rate": 2e-3,
     "ema": 0.99,
-    "test": True,
-    "out": "runs/watch/finetune",
 }

@@ -31,7 +31,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeGuard, Union, get_args, get_origin, get_type_hints
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +67,11 @@ class PartOf:
     """
 
     classes: Mapping[str, type[Settings]]
+
+
+def classes_of(hint: Any) -> Mapping[str, type[Settings]]:
+    """The classes of a mapping that is a part of one of them, by kind; none of any other annotation."""
+    return next((each.classes for each in getattr(hint, "__metadata__", ()) if isinstance(each, PartOf)), {})
 
 
 _COMPARE = {Ge: operator.ge, Gt: operator.gt, Le: operator.le, Lt: operator.lt, In: lambda name, names: name in names}
@@ -127,6 +132,11 @@ class Settings:
             if is_required(field) and name not in values:
                 raise ValueError(f"{name}: required by {cls.__name__}, got nothing")
         return cls(**{fields[name].name: value for name, value in values.items()})
+
+
+def is_settings(hint: Any) -> TypeGuard[type[Settings]]:
+    """Whether an annotation is a settings class."""
+    return isinstance(hint, type) and issubclass(hint, Settings)
 
 
 @cache

@@ -1,9 +1,8 @@
 """Numbers of a whole example, read from the processor: the base of four tasks. The decoder is never run."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from hiperceiver.modality import Batch, Modality
@@ -77,10 +76,7 @@ class ClassesTask(ExampleTask):
     def __init__(self, model: HiP, config: ClassificationConfig | MultilabelConfig):
         super().__init__(model, config)
         self.make_readout(config.num_classes, config.readout, config.label_modality)
-        weights = config.class_weights
-        self.register_buffer(
-            "class_weights", None if weights is None else torch.tensor(weights, dtype=torch.float32), persistent=False
-        )
+        self.register_constant("class_weights", config.class_weights)
 
     @classmethod
     def config_from_data(cls, info: TargetInfo) -> dict[str, Any]:
@@ -108,7 +104,7 @@ class ClassesTask(ExampleTask):
 
     def ranked(self, probabilities: Tensor, count: int) -> Iterator[Answer]:
         """An answer with the most probable classes for each row of (B, K)."""
-        names: Sequence[str] = self.classes or [str(number) for number in range(self.config.num_classes)]
+        names = self.classes or [str(number) for number in range(self.config.num_classes)]
         for each in probabilities.cpu():
             labels = most_probable(each, names, count)
             yield Answer(values={"labels": labels}, text=in_words(labels))

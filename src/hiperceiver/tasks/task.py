@@ -18,7 +18,7 @@ from hiperceiver.tasks.answers import Answer, DrawnTokens
 from hiperceiver.tasks.losses import LossTerm
 
 if TYPE_CHECKING:
-    from torchmetrics import MetricCollection
+    from torchmetrics import Metric, MetricCollection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class Task(nn.Module, ABC):
     has_classes: ClassVar[bool] = False
     """Whether `classes` names the classes of its target."""
     can_balance: ClassVar[bool] = False
-    """Whether `class_weights` can be taken from how many examples each class has."""
+    """Whether `class_weights` can be taken from how many labels each class has."""
     monitor: ClassVar[tuple[str, Literal["min", "max"]]]
     """The metric that selects the best checkpoint, and which way is better."""
 
@@ -99,6 +99,11 @@ class Task(nn.Module, ABC):
         self.encoders = dict(model.metadata.get("encoders", {}))
         self.classes = tuple(model.metadata.get("classes", ()))
 
+    def register_constant(self, name: str, values: Sequence[float] | None) -> None:
+        """A float32 buffer that is not saved, as the config holds its values; None: none."""
+        constant = None if values is None else torch.tensor(values, dtype=torch.float32)
+        self.register_buffer(name, constant, persistent=False)
+
     def forward(self, batch: Batch, drawn: Any = None) -> dict[str, LossTerm]:
         """The same as `terms`, for wrappers that replace `forward`."""
         return self.terms(batch, drawn)
@@ -123,10 +128,7 @@ class Task(nn.Module, ABC):
         return {"error": 1.0}
 
     def draw(self, batch: Batch) -> Any:
-        """The random choices of a training step on a batch (masks, mixing), which `counts` and `terms` take.
-
-        None where nothing is random but dropout.
-        """
+        """The random choices of a training step (masks, mixing), which `counts` and `terms` take. None: none."""
         return None
 
     @abstractmethod
@@ -140,19 +142,13 @@ class Task(nn.Module, ABC):
     def terms(self, batch: Batch, drawn: Any = None) -> dict[str, LossTerm]:
         """The means whose weighted mean a training step minimises, by the names of `term_weights`.
 
-        A term without anything to count may be missing.
-
-        Args:
-            batch: the examples.
-            drawn: what `draw` gave for them. None: drawn here.
+        A term without anything to count may be missing. `drawn` is what `draw` gave for the batch; None: drawn here.
         """
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """What a training step minimises.
+        """The weighted mean of the terms with a count above 0, which a training step minimises: a float32 scalar.
 
-        Returns:
-            The weighted mean of the terms with a count above 0, a float32 scalar; and, where the task has several
-            terms, those of the batch as `loss_NAME`, without gradient.
+        With it, where the task has several terms, those of the batch as `loss_NAME`, without gradient.
         """
         return self.weigh(self.terms(batch))
 
@@ -197,13 +193,36 @@ class Task(nn.Module, ABC):
                 logs[f"loss_{name}"] = part.detach()
         return total / torch.where(weights > 0, weights, 1.0), logs if len(self.term_weights) > 1 else {}
 
-    @abstractmethod
     def make_metrics(self) -> MetricCollection:
         """New metrics, on the model's device; `compute()` gives scalars by name, one of them `monitor[0]`."""
+        from torchmetrics import MetricCollection
 
-    @abstractmethod
+        from hiperceiver.tasks.metrics import Sums
+
+        # Metrics whose states happen to agree on the first batch must not share them ever after.
+        metrics = {"sums": Sums(self.sum_shapes(), self.results), **self.more_metrics()}
+        return MetricCollection(metrics, compute_groups=False).to(self.device)
+
+    def more_metrics(self) -> dict[str, Metric]:
+        """Metrics that are no sums; `update` must then feed them."""
+        return {}
+
+    @torch.no_grad()
     def update(self, metrics: MetricCollection, batch: Batch) -> None:
         """Add a batch to the metrics. What `compute()` gives does not depend on the division into batches."""
+        metrics.update(sums=self.sums(batch))
+
+    def sum_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each of the `sums`."""
+        return {"loss": (), "weight": ()}
+
+    def sums(self, batch: Batch) -> dict[str, Tensor]:
+        """What a batch adds to the sums over a set, of which the metrics are `results`; a missing one is zero."""
+        return self.terms(batch)["error"].sums()
+
+    def results(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The metrics: scalars by name, from the sums over a set, in float64."""
+        return {"loss": sums["loss"] / sums["weight"]}
 
     @abstractmethod
     def predict(self, batch: Batch) -> NamedTuple:
@@ -229,7 +248,7 @@ class Task(nn.Module, ABC):
         return self.head.parameters()
 
     def settings(self) -> dict[str, Any]:
-        """Plain values for `config.json`, from which `task_from_settings` builds the task again."""
+        """Plain values for `config.json`; `task_from_settings` builds the task of them."""
         return self.config.to_dict()
 
     def input_tensors(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -240,6 +259,8 @@ class Task(nn.Module, ABC):
         labels = self.model.label_names
         names = (*self.model.input_names, *batch.inputs)
         inputs = {name: batch.inputs[name] for name in names if name in batch.inputs and name not in labels}
+        if self.input_modality not in (None, *inputs):
+            raise ValueError(f"inputs: expected the task's {self.input_modality!r}, got {', '.join(inputs) or 'none'}")
         is_padding = {name: x for name, x in batch.is_padding.items() if name not in labels}
         return inputs, is_padding
 

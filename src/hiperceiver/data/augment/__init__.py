@@ -48,11 +48,7 @@ __all__ = [
 def augmentations_from_settings(settings: Mapping[str, Any] | AugmentSettings) -> tuple[Augmentation, ...]:
     """The augmentations that are on, in the order in which they are applied: that of `AUGMENTATIONS`.
 
-    Args:
-        settings: or a name -> true (with its defaults), false (not at all), or its settings.
-
-    Raises:
-        ValueError: a name or setting is unknown, or a value wrong.
+    A mapping gives for a name true (its defaults), false (not at all), or its settings.
 
     >>> augmentations_from_settings({"noise": {"snr": 10}, "flip": True, "crop": False})
     (Noise(snr=10), Flip(probability=0.5))
@@ -71,14 +67,9 @@ def augmentations_from_settings(settings: Mapping[str, Any] | AugmentSettings) -
 
 
 def check_augmentations(augmentations: Iterable[Augmentation], kinds: Mapping[str, str]) -> None:
-    """Refuse an augmentation that would change nothing.
+    """Refuse an augmentation that would change nothing: it is for other kinds, or needs more modalities.
 
-    Args:
-        augmentations: those that are on.
-        kinds: the encoder's kind of each modality of the data, or `mask`.
-
-    Raises:
-        ValueError: one is for other kinds, or needs more modalities.
+    `kinds` gives the encoder's kind of each modality of the data, or `mask`.
 
     >>> check_augmentations(augmentations_from_settings({"noise": True}), {"photo": "image"})
     Traceback (most recent call last):

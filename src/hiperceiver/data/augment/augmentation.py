@@ -30,35 +30,25 @@ class Augmentation(Settings):
     def __call__(self, values: dict[str, Any], kinds: Mapping[str, str], rng: np.random.Generator) -> dict[str, Any]:
         """The changed values, by modality; one that is left out is absent from this example.
 
-        Args:
-            values: by modality; modalities may be missing.
-            kinds: the encoder's kind of each, or `mask`.
-            rng: the only source of chance.
+        `kinds` gives the encoder's kind of each, or `mask`; modalities may be missing.
 
         Raises:
             ValueError: a value cannot be changed; the modality is named.
         """
-        draw, changed = self.draw(rng), dict(values)
+        draw, changed = self._draw(rng), dict(values)
         for name in self.names(values, kinds):
             try:
-                changed[name] = self.change(values[name], kinds[name], draw, rng)
+                changed[name] = self._change(values[name], kinds[name], draw, rng)
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from None
         return changed
 
-    def draw(self, rng: np.random.Generator) -> Any:
+    def _draw(self, rng: np.random.Generator) -> Any:
         """What is drawn once for an example, so that all of its values change alike."""
         return None
 
-    def change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
-        """One value, changed.
-
-        Args:
-            value: of a modality, or a mask.
-            kind: its encoder's, or `mask`.
-            draw: what `draw` gave for the example.
-            rng: for what is drawn for each value by itself.
-        """
+    def _change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
+        """One value, changed; `rng` is for what is drawn for each value by itself."""
         return value
 
     def names(self, values: Mapping[str, Any], kinds: Mapping[str, str]) -> list[str]:

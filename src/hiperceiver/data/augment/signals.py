@@ -28,12 +28,10 @@ class CropTime(CropTimeSettings, Augmentation):
 
     kinds: ClassVar[tuple[str, ...]] = ("audio", "series", "bytes")
 
-    def draw(self, rng: np.random.Generator) -> float:
-        """Where the part lies, 0 to 1."""
+    def _draw(self, rng: np.random.Generator) -> float:
         return rng.random()
 
-    def change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
-        """A part of the signal."""
+    def _change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
         kept = max(1, round(self.share * len(value)))
         start = min(int(draw * (len(value) - kept + 1)), len(value) - kept)
         return value[start : start + kept]
@@ -52,12 +50,10 @@ class Speed(SpeedSettings, Augmentation):
 
     kinds: ClassVar[tuple[str, ...]] = ("audio", "series")
 
-    def draw(self, rng: np.random.Generator) -> float:
-        """The factor."""
+    def _draw(self, rng: np.random.Generator) -> float:
         return np.exp(rng.uniform(*np.log(self.factors)))
 
-    def change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
-        """The signal, faster or slower."""
+    def _change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
         times = np.arange(max(1, round(len(value) / draw))) * draw
         before = np.minimum(times.astype(np.int64), len(value) - 1)
         after = np.minimum(before + 1, len(value) - 1)
@@ -77,12 +73,10 @@ class TimeShift(ShiftSettings, Augmentation):
 
     kinds: ClassVar[tuple[str, ...]] = ("audio", "series")
 
-    def draw(self, rng: np.random.Generator) -> float:
-        """How far, as a share of the length."""
+    def _draw(self, rng: np.random.Generator) -> float:
         return rng.uniform(-self.share, self.share)
 
-    def change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
-        """The signal, earlier or later."""
+    def _change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
         source = np.arange(len(value)) - round(draw * len(value))
         shifted = value.take(source, 0, mode="clip")
         if kind == "audio":
@@ -100,8 +94,7 @@ class Gain(GainSettings, Augmentation):
 
     kinds: ClassVar[tuple[str, ...]] = ("audio", "series")
 
-    def change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
-        """The signal, multiplied."""
+    def _change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
         return value * np.float32(10 ** (rng.uniform(-self.decibels, self.decibels) / 20))
 
 
@@ -116,8 +109,7 @@ class Noise(NoiseSettings, Augmentation):
 
     kinds: ClassVar[tuple[str, ...]] = ("audio", "series")
 
-    def change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
-        """The signal, with noise."""
+    def _change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
         strength = value.std(0) * np.float32(10 ** (-self.snr / 20))  # a channel that never changes stays as it is
         return value + strength * rng.standard_normal(value.shape, dtype=np.float32)
 
@@ -135,12 +127,10 @@ class RotateSensor(TiltSettings, Augmentation):
 
     kinds: ClassVar[tuple[str, ...]] = ("series",)
 
-    def draw(self, rng: np.random.Generator) -> np.ndarray:
-        """A rotation matrix (3, 3)."""
+    def _draw(self, rng: np.random.Generator) -> np.ndarray:
         return rotation_about(rng.standard_normal(3), rng.uniform(0, self.degrees))
 
-    def change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
-        """The series, turned."""
+    def _change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
         if value.shape[1] % 3:
             raise ValueError(f"expected channels in threes for tilt, got {value.shape[1]}")
         turned = value.reshape(len(value), -1, 3) @ draw.T

@@ -28,8 +28,8 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from torch import Tensor
 
-from hiperceiver.data.encoders.arrays import faults_of
 from hiperceiver.data.encoders.normalisation import channel_statistics
+from hiperceiver.data.faults import faults_of
 from hiperceiver.modality import Modality
 from hiperceiver.settings.encoders import EncoderSettings
 
@@ -73,6 +73,8 @@ class Encoder(EncoderSettings, ABC):
     """Values up to this are not absurd, whatever the others are; see `channel_statistics`."""
     written_suffix: ClassVar[str] = ""
     """The ending, with its dot, of the files that `write` writes; empty: values are only drawn."""
+    drawing: ClassVar[Drawing | None] = None
+    """How values are drawn, or a property that says it; None: they are not, but their tokens can be."""
 
     @property
     @abstractmethod
@@ -97,15 +99,17 @@ class Encoder(EncoderSettings, ABC):
 
     @abstractmethod
     def to_tokens(self, value: np.ndarray) -> tuple[Tensor, Tensor | None]:
-        """What `fit_to_grid` gave, changed or not, as normalised tokens.
+        """What `fit_to_grid` gave, changed or not, as normalised tokens in reading order.
 
         Returns:
-            float32 (M, C); and bool (M,), True = absent, or None if no token is absent.
+            float32 (M, C), 0 where absent; and bool (M,), True = absent, or None if no token is absent.
         """
 
     @abstractmethod
     def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
-        """Tokens (M, C) as a value that can be shown or heard; absent ones are cut off where they lie at the end.
+        """Tokens (M, C), of any float type and device, as a value that can be shown or heard.
+
+        `is_padding` is bool (M,); absent tokens at the end of an axis are cut off.
 
         Raises:
             ValueError: the shape is not this encoder's.
@@ -114,9 +118,8 @@ class Encoder(EncoderSettings, ABC):
     def fitted(self, raws: Iterable[Any], notes: list[str] | None = None) -> Self:
         """The same encoder with the normalisation of these raw values, of training data only.
 
-        Args:
-            raws: those that cannot be read are left out; see also `channel_statistics`.
-            notes: gets a line for people about each thing that was left out or measured.
+        Those that cannot be read are left out; `notes` gets a line for people about each thing that was left out or
+        measured. See `channel_statistics`.
 
         Raises:
             ValueError: none of them can be read; the first one's fault is given.
@@ -139,11 +142,7 @@ class Encoder(EncoderSettings, ABC):
             return self.fit_to_grid(self.decode(raw))
 
     def encode(self, raw: Any) -> tuple[Tensor, Tensor | None]:
-        """A raw value as `to_tokens` gives it: normalised tokens (M, C), and which of them are absent.
-
-        Raises:
-            ValueError: it cannot be read, in one line.
-        """
+        """A raw value as tokens: `read` and `to_tokens`."""
         with faults_of(raw, is_path=self.is_path(raw)):
             return self.to_tokens(self.read(raw))
 
@@ -151,21 +150,10 @@ class Encoder(EncoderSettings, ABC):
         """Whether a raw value is the path of its file."""
         return isinstance(raw, os.PathLike) or (isinstance(raw, str) and not self.is_text_raw)
 
-    @property
-    def drawing(self) -> Drawing | None:
-        """How values are drawn; None: they are not, but their tokens can be."""
-        return None
-
     def to_value_mask(self, is_marked: np.ndarray, value: np.ndarray, is_padding: np.ndarray) -> np.ndarray:
-        """A mark of each token as a mark of each place of a value.
+        """Marks of tokens, bool (M,), as marks of a value: bool, of its shape without channels.
 
-        Args:
-            is_marked: bool (M,).
-            value: what `to_value` gave for these tokens.
-            is_padding: bool (M,), as `to_value` got it.
-
-        Returns:
-            Bool, of the value's shape without its channels.
+        `value` and `is_padding` are what `to_value` gave and got for these tokens.
         """
         grid = self.modality.grid
         return is_marked.reshape(grid)[tuple(slice(0, length) for length in value.shape[: len(grid)])]

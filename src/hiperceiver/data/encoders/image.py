@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hiperceiver.data.encoders.arrays import padded
 from hiperceiver.data.encoders.encoder import Drawing, Encoder
-from hiperceiver.data.encoders.normalisation import FITTED_TO, channel_statistics
+from hiperceiver.data.encoders.normalisation import FITTED_TO
 from hiperceiver.data.encoders.picture_files import (
     Picture,
     RawImage,
@@ -31,7 +32,7 @@ from hiperceiver.data.encoders.picture_files import (
 from hiperceiver.data.encoders.regions import GridFit, Region, fit_to_grid
 from hiperceiver.data.packages import import_extra
 from hiperceiver.modality import Modality
-from hiperceiver.settings.encoders import NUM_COLOURS, ImageSettings
+from hiperceiver.settings.encoders import NUM_COLOURS, ImageSettings, PictureSettings
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -50,7 +51,36 @@ class Mask:
     """As of its picture."""
 
 
-class ImageEncoder(ImageSettings, Encoder):
+class PictureEncoder(PictureSettings, Encoder):
+    """What pictures and clips share: colours in 0..1, normalised per channel."""
+
+    least_std: ClassVar[float] = 1 / 255
+    usual: ClassVar[float] = 1.0
+
+    def normalised(self, pixels: np.ndarray) -> np.ndarray:
+        """uint8, or floats in 0..1, (..., C) -> float32 (..., C)."""
+        # NumPy, because PyTorch's threads would fight over the cores with those of the training step.
+        mean, std = (np.array(values, dtype=np.float32) * 255 for values in (self.mean, self.std))
+        values = _of_255(pixels).astype(np.float32)
+        values -= mean
+        values /= std
+        return values
+
+    def to_pixels(self, tokens: Tensor, is_padding: Tensor | None) -> np.ndarray:
+        """Tokens on the whole grid: uint8 (..., C), values outside 0..255 cut, absent ones white."""
+        self.check_tokens(tokens)
+        values = tokens.detach().to("cpu", torch.float32).numpy() * np.array(self.std) + np.array(self.mean)
+        pixels = np.rint(np.nan_to_num(values) * 255).clip(0, 255).astype(np.uint8)
+        if is_padding is not None:
+            pixels[is_padding.cpu().numpy()] = 255
+        return pixels.reshape(*self.modality.grid, -1)
+
+    def measured_channels(self, raw: Any) -> np.ndarray:
+        """Colours on the grid, in 0..1."""
+        return _of_255(self.read(raw)).astype(np.float64) * (1 / 255)
+
+
+class ImageEncoder(ImageSettings, PictureEncoder):
     """Pictures of any size and colour mode as (H * W, C) tokens, and back.
 
     Pixels are brought to 0..1, then normalised per channel: (value - mean) / std. Transparent pixels are laid on white
@@ -66,16 +96,12 @@ class ImageEncoder(ImageSettings, Encoder):
         *("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "ppm", "pgm", "pbm", "pnm"),
         *("avif", "jfif", "jpe", "jp2", "dib", "tga", "gif"),
     )
+    drawing = Drawing(kind="pictures")
 
     @property
     def modality(self) -> Modality:
         """One token per pixel."""
         return Modality(grid=self.size, channels=NUM_COLOURS[self.colours])
-
-    @property
-    def drawing(self) -> Drawing:
-        """A picture."""
-        return Drawing(kind="pictures")
 
     @classmethod
     def chosen_settings(cls, raws: Iterable[Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,24 +109,13 @@ class ImageEncoder(ImageSettings, Encoder):
         return {"size": (224, 224)}
 
     def decode(self, raw: RawImage) -> Picture:
-        """An opened picture; its pixels are decoded by `fit_to_grid`.
-
-        Args:
-            raw: a Pillow picture, a path, a file's bytes, or a uint8 array (H, W) or (H, W, 1, 3 or 4).
-
-        Raises:
-            ValueError: it is not a picture; a path is named.
-        """
+        """An opened picture; its pixels are decoded by `fit_to_grid`."""
         return open_picture(raw)
 
     def fit_to_grid(self, value: Picture) -> np.ndarray:
         """The picture, or its region, in the size at which it lies on the grid: (h, w, C).
 
-        Returns:
-            uint8, or float32 in 0..1 where the file has more than 8 bits.
-
-        Raises:
-            ValueError: it cannot be decoded; a path is named.
+        It is uint8, or float32 in 0..1 where the file has more than 8 bits.
         """
         channels = NUM_COLOURS[self.colours]
         pixels = value.content
@@ -137,26 +152,14 @@ class ImageEncoder(ImageSettings, Encoder):
         return colours
 
     def to_tokens(self, value: np.ndarray) -> tuple[Tensor, Tensor | None]:
-        """Normalised tokens (M, C), M = H * W in reading order.
-
-        A smaller picture lies in the middle; around it (`pad`) tokens are 0 and absent.
-        """
-        normalised = self._normalised(value)
-        if value.shape[:2] == self.size:
-            return normalised, None
-        rows, columns = self._covered(value)
-        tokens = torch.zeros(*self.size, NUM_COLOURS[self.colours])
-        tokens[rows, columns] = normalised.view(value.shape)
-        is_padding = torch.ones(self.size, dtype=torch.bool)
-        is_padding[rows, columns] = False
-        return tokens.flatten(0, 1), is_padding.flatten()
+        """Tokens (M, C). A smaller picture lies in the middle, and what is around it (`pad`) is absent."""
+        return padded(self.normalised(value), self.size, self._covered(value))
 
     def decode_mask(self, raw: RawImage, *, ignore: int | None = 255) -> Mask:
         """A mask: a picture whose pixels are class numbers.
 
-        Args:
-            raw: as in `decode`, in a palette, grey, 16-bit or 1-bit mode (palette masks give the colours' numbers).
-            ignore: the number that means 'no label' (255 by custom); None if all numbers are classes.
+        Its mode is palette (whose numbers these are), grey, 16-bit or 1-bit. `ignore` is the number that means 'no
+        label', None if all are classes.
 
         Raises:
             ValueError: it cannot be read, or it is a colour picture.
@@ -185,40 +188,18 @@ class ImageEncoder(ImageSettings, Encoder):
         return torch.from_numpy(grid.ravel())
 
     def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
-        """Tokens as a picture on the whole grid: uint8 (H, W, C), values outside 0..255 cut.
-
-        Args:
-            tokens: (M, C), of any float type and device.
-            is_padding: bool (M,); absent tokens become white.
-
-        Raises:
-            ValueError: the shape is not this encoder's.
-        """
-        self.check_tokens(tokens)
-        values = tokens.detach().to("cpu", torch.float32).numpy() * np.array(self.std) + np.array(self.mean)
-        pixels = np.rint(np.nan_to_num(values) * 255).clip(0, 255).astype(np.uint8)
-        if is_padding is not None:
-            pixels[is_padding.cpu().numpy()] = 255
-        return pixels.reshape(*self.size, -1)
+        """Tokens as a picture on the whole grid: uint8 (H, W, C), values outside 0..255 cut, absent ones white."""
+        return self.to_pixels(tokens, is_padding)
 
     def fitted(self, raws: Iterable[RawImage], notes: list[str] | None = None) -> Self:
-        """The same encoder with mean, std and full scale of these pictures, of training data only.
-
-        A channel that hardly varies (less than one step of 255) keeps std 1.
-
-        Raises:
-            ValueError: none of them can be read; the first one's fault is given.
-        """
+        """As `Encoder.fitted`; of pictures of more than 8 bits the full scale is measured too."""
         raws = list(islice(raws, FITTED_TO))
         encoder = self
         if self.full_scale is None and (measured := _measured_full_scale(raws)) is not None:
             encoder = replace(self, full_scale=measured)
             if notes is not None:
                 notes.append(f"full_scale: white is {measured:g}, as measured in the pictures of more than 8 bits")
-        mean, std = channel_statistics(
-            lambda raw: _of_255(encoder.read(raw)), raws, scale=1 / 255, least_std=1 / 255, usual=1.0
-        )
-        return replace(encoder, mean=mean, std=std)
+        return super(ImageEncoder, encoder).fitted(raws, notes)
 
     def _covered(self, value: np.ndarray) -> tuple[slice, slice]:
         """Rows and columns of the grid that a smaller picture covers."""
@@ -233,15 +214,6 @@ class ImageEncoder(ImageSettings, Encoder):
             return picture
         resampling = import_extra("PIL.Image", extra="data").Resampling[self.resample.upper()]
         return picture.resize(shape, resampling, box=box, reducing_gap=3.0)
-
-    def _normalised(self, pixels: np.ndarray) -> Tensor:
-        """uint8, or floats in 0..1, (h, w, C) -> float32 (h * w, C)."""
-        # NumPy, because PyTorch's threads would fight over the cores with those of the training step.
-        mean, std = (np.array(values, dtype=np.float32) * 255 for values in (self.mean, self.std))
-        values = _of_255(pixels).reshape(-1, pixels.shape[-1]).astype(np.float32)
-        values -= mean
-        values /= std
-        return torch.from_numpy(values)
 
 
 def _cut(picture: Image.Image, value: Picture, shown: GridFit) -> tuple[Image.Image, tuple[float, float, float, float]]:

@@ -53,11 +53,7 @@ class LabelEncoder(LabelSettings, Encoder):
         return token, torch.ones(1, dtype=torch.bool) if is_absent else None
 
     def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
-        """The number of the largest channel, or of several those above 1/2: int64 (labels,); none for an absent token.
-
-        Raises:
-            ValueError: the shape is not this encoder's.
-        """
+        """The number of the largest channel, of several those above 1/2; none for an absent token: int64 (n,)."""
         self.check_tokens(tokens)
         channels = tokens.detach().to("cpu", torch.float32)[0].numpy()
         if is_padding is not None and bool(is_padding[0]):

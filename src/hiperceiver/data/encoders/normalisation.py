@@ -25,7 +25,6 @@ def channel_statistics(
     read: Callable[[Any], np.ndarray],
     raws: Iterable[Any],
     *,
-    scale: float = 1.0,
     least_std: float = 0.0,
     usual: float = 0.0,
     notes: list[str] | None = None,
@@ -38,10 +37,9 @@ def channel_statistics(
     Args:
         read: an encoder's; what it cannot read is left out.
         raws: of training data only; the first `FITTED_TO` are read.
-        scale: values are multiplied with it first.
         least_std: a channel that varies less, or so little that it is lost in the rounding of its mean, keeps the
             deviation 1.
-        usual: values up to this, after scaling, are never left out: 1 for colours and sound.
+        usual: values up to this are never left out: 1 for colours and sound.
         notes: gets a line for people about what is left out.
 
     Raises:
@@ -64,7 +62,7 @@ def channel_statistics(
         except ValueError as error:
             first_fault = first_fault or str(error)
             continue
-        channels = value.reshape(-1, value.shape[-1]).astype(np.float64) * scale
+        channels = value.reshape(-1, value.shape[-1]).astype(np.float64)
         isolated += _take_isolated(channels, len(names), usual)
         is_there = ~np.isnan(channels)
         channels = np.where(is_there, channels, 0)

@@ -28,10 +28,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hiperceiver.data.encoders.arrays import faults_of, read_file
 from hiperceiver.data.encoders.audio import AudioEncoder
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.encoders.video import VideoEncoder
+from hiperceiver.data.faults import faults_of, read_file
 from hiperceiver.data.members import hash_names
 from hiperceiver.data.record import TEST, TRAIN, Table
 from hiperceiver.data.sources import lists

@@ -28,8 +28,8 @@ from functools import cache
 import numpy as np
 
 from hiperceiver.data.baselines import naive_bayes_baseline
-from hiperceiver.data.encoders.arrays import faults_of
 from hiperceiver.data.encoders.bytes import BytesEncoder
+from hiperceiver.data.faults import faults_of
 from hiperceiver.data.members import hash_names
 from hiperceiver.data.packages import packaged_files
 from hiperceiver.data.record import TEST, TRAIN, VALIDATION, Table

@@ -22,8 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hiperceiver.data.encoders.arrays import faults_of, read_file
 from hiperceiver.data.encoders.points import PointsEncoder
+from hiperceiver.data.faults import faults_of, read_file
 from hiperceiver.data.packages import import_extra
 from hiperceiver.data.record import TEST, TRAIN, Table
 from hiperceiver.data.sources.classes import Labels

@@ -29,8 +29,8 @@ from typing import NamedTuple
 import numpy as np
 
 from hiperceiver.data.baselines import ridge_baseline
-from hiperceiver.data.encoders.arrays import faults_of
 from hiperceiver.data.encoders.series import SeriesEncoder
+from hiperceiver.data.faults import faults_of
 from hiperceiver.data.packages import packaged_files
 from hiperceiver.data.record import TEST, TRAIN, VALIDATION, Table
 from hiperceiver.data.sources.source import Floor, Source, SourceOptions, make_source
