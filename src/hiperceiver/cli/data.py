@@ -6,19 +6,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch.utils.data import ConcatDataset
+
 from hiperceiver.cli.errors import UserError, renamed
 from hiperceiver.cli.models import run_folder, run_settings
 from hiperceiver.data.augment import augmentations_from_settings
 from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.encoders import encoder_from_dict
 from hiperceiver.data.encoders.encoder import Encoder
-from hiperceiver.data.example import ExampleDataset
+from hiperceiver.data.example import ExampleDataset, WithAbsent
 from hiperceiver.data.members import Changes, choose, read_members, what_changed
 from hiperceiver.data.record import Table
 from hiperceiver.data.sources import Found, find_source, open_source
 from hiperceiver.data.sources.source import Source
 from hiperceiver.data.streamed import StreamedExamples
-from hiperceiver.data.subsets import Joined, WithAbsent
 from hiperceiver.settings.commands import DataSettings, EvaluateSettings, PlotSettings, SourceSettings
 from hiperceiver.tasks import Task
 from hiperceiver.training.folder import RunFolder
@@ -135,7 +136,7 @@ def choose_split(source: Source, name: str) -> ExampleDataset:
             f"--split: a stream has no end that could be waited for, expected test or validation, got {name}"
         )
     if name == "all":
-        return Joined(list(source.splits.values()))
+        return ConcatDataset(source.splits.values())  # pyright: ignore[reportArgumentType, reportReturnType]
     if name not in source.splits or len(source.splits[name]) == 0:
         raise UserError(f"--split: expected one of {', '.join(source.splits)}, all for {source.name}, got {name}")
     return source.splits[name]

@@ -1,4 +1,4 @@
-"""`hip evaluate`: metrics of a trained model on a split, and of the cheapest baseline (the floor) if there is one."""
+"""`hip evaluate`: metrics of a trained model on a split, and of the cheapest baseline if there is one."""
 
 from dataclasses import asdict
 from typing import Any
@@ -8,9 +8,8 @@ from hiperceiver.cli.errors import UserError
 from hiperceiver.cli.models import locate
 from hiperceiver.cli.results import check_new, write_json
 from hiperceiver.cli.tables import metric, print_table
-from hiperceiver.data.example import ExampleDataset
-from hiperceiver.data.sources.source import Floor, Source
-from hiperceiver.data.subsets import WithAbsent
+from hiperceiver.data.example import ExampleDataset, WithAbsent
+from hiperceiver.data.sources.source import Baseline, Source
 from hiperceiver.settings.commands import EvaluateSettings, FinetuneSettings
 from hiperceiver.tasks import Task, load_task
 from hiperceiver.training import evaluate
@@ -50,7 +49,7 @@ def measure_and_print(
     num_workers: int = 0,
     each_modality: bool = False,
 ) -> dict[str, Any]:
-    """Measure a task (and each modality alone) on a split, print a table with the floor, and return the numbers."""
+    """Measure a task (and each modality alone) on a split, print a table with the baseline, and return the numbers."""
     dataset = choose_split(source, split)
 
     def measured(shown: ExampleDataset) -> dict[str, float]:
@@ -71,29 +70,29 @@ def measure_and_print(
     for name in source.encoders if each_modality else ():
         others = {other: each for other, each in source.modalities.items() if other != name}
         alone[name] = measured(WithAbsent(dataset=dataset, modalities=others))
-    floor = source.floor() if source.floor is not None and split == "test" else None
-    _print(f"{subject} on {source.name}, {split}", source.note, metrics, alone, floor)
+    baseline = source.baseline() if source.baseline is not None and split == "test" else None
+    _print(f"{subject} on {source.name}, {split}", source.note, metrics, alone, baseline)
     return {
         "data": source.name,
         "split": split,
         "task": task.kind,
         "metrics": metrics,
         **({"alone": alone} if alone else {}),
-        "floor": None if floor is None else asdict(floor),
+        "floor": None if baseline is None else asdict(baseline),
         "note": source.note,
     }
 
 
 def _print(
-    title: str, note: str, metrics: dict[str, float], alone: dict[str, dict[str, float]], floor: Floor | None
+    title: str, note: str, metrics: dict[str, float], alone: dict[str, dict[str, float]], baseline: Baseline | None
 ) -> None:
     counts = {name: int(metrics[name]) for name in ("num_examples", "num_skipped") if name in metrics}
     names = sorted((name for name in metrics if name not in counts), key=lambda name: (name != "loss", name))
-    columns = {"model" if floor is not None else "value": metrics}
+    columns = {"model" if baseline is not None else "value": metrics}
     if alone:
         columns = {f"all of {len(alone)}": metrics, **{f"{name} alone": values for name, values in alone.items()}}
-    if floor is not None:
-        columns[f"floor: {floor.name}"] = floor.metrics
+    if baseline is not None:
+        columns[f"baseline: {baseline.name}"] = baseline.metrics
     rows = [
         (name, *(metric(name, values[name]) if name in values else "" for values in columns.values())) for name in names
     ]
