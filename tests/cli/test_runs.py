@@ -383,7 +383,7 @@ def test_what_can_be_drawn_is_drawn_though_the_data_is_gone(pretrained: Path, hi
 
 
 def test_earth(hip: Hip, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The built-in set from pretraining to metrics beside the floor; few tiles are measured, to be quick."""
+    """The built-in set from pretraining to metrics beside the baseline; few tiles are measured, to be quick."""
     whole = cli_data.open_source
 
     def shortened(data, **options):
@@ -407,11 +407,11 @@ def test_earth(hip: Hip, monkeypatch: pytest.MonkeyPatch) -> None:
 
     outcome = hip("evaluate", "segments", "--json", "metrics.json")
     assert outcome.code == 0
-    assert "floor: colour lookup" in outcome.out
+    assert "baseline: colour lookup" in outcome.out
     assert "satellite product" in outcome.out
     written = json.loads(Path("metrics.json").read_text())
     assert set(written["floor"]["metrics"]) == {"miou", "accuracy", "foreground_accuracy"}
     assert 0 < written["metrics"]["miou"] < 1
     outcome = hip("evaluate", "classes")
-    assert "floor: nearest neighbour" in outcome.out
+    assert "baseline: nearest neighbour" in outcome.out
     assert hip("plot", "segments", "--kind", "segmentation", "--num-examples", 2).code == 0

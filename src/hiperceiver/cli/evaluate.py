@@ -1,4 +1,4 @@
-"""`hip evaluate`: metrics of a trained model on a split, and of the cheapest baseline (the floor) if there is one."""
+"""`hip evaluate`: metrics of a trained model on a split, and of the cheapest baseline if there is one."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
@@ -9,7 +9,7 @@ from hiperceiver.cli.models import locate, read_task
 from hiperceiver.cli.results import check_new, write_json
 from hiperceiver.cli.tables import metric, print_table
 from hiperceiver.data.example import ExampleDataset, WithAbsent
-from hiperceiver.data.sources.source import Floor, Source
+from hiperceiver.data.sources.source import Baseline, Source
 from hiperceiver.settings.commands import EvaluateSettings
 from hiperceiver.settings.run import Accelerator, Precision
 from hiperceiver.tasks import Task
@@ -78,7 +78,7 @@ def run(settings: EvaluateSettings) -> int:
 
 
 def measure_and_print(task: Task, source: Source, report: Report, how: HowToMeasure) -> dict[str, Any]:
-    """Measure a task on a split, print a table with the floor, and return the numbers."""
+    """Measure a task on a split, print a table with the baseline, and return the numbers."""
     dataset = choose_split(source, report.split)
 
     def measured(shown: ExampleDataset) -> dict[str, float]:
@@ -100,15 +100,15 @@ def measure_and_print(task: Task, source: Source, report: Report, how: HowToMeas
         for name in source.encoders:
             others = {other: each for other, each in source.modalities.items() if other != name}
             alone[name] = measured(WithAbsent(dataset=dataset, modalities=others))
-    floor = source.floor() if source.floor is not None and report.split == "test" else None
-    _print(source, report, metrics, alone, floor)
+    baseline = source.baseline() if source.baseline is not None and report.split == "test" else None
+    _print(source, report, metrics, alone, baseline)
     return {
         "data": source.name,
         "split": report.split,
         "task": task.kind,
         "metrics": metrics,
         **({"alone": alone} if alone else {}),
-        "floor": None if floor is None else asdict(floor),
+        "floor": None if baseline is None else asdict(baseline),
         "note": source.note,
     }
 
@@ -118,16 +118,16 @@ def _print(
     report: Report,
     metrics: dict[str, float],
     alone: dict[str, dict[str, float]],
-    floor: Floor | None,
+    baseline: Baseline | None,
 ) -> None:
     counts = {name: int(metrics[name]) for name in ("num_examples", "num_skipped") if name in metrics}
     title = f"{report.subject} on {source.name}, {report.split}: {counts['num_examples']} examples"
     names = sorted((name for name in metrics if name not in counts), key=lambda name: (name != "loss", name))
-    columns = {"model" if floor is not None else "value": metrics}
+    columns = {"model" if baseline is not None else "value": metrics}
     if alone:
         columns = {f"all of {len(alone)}": metrics, **{f"{name} alone": values for name, values in alone.items()}}
-    if floor is not None:
-        columns[f"floor: {floor.name}"] = floor.metrics
+    if baseline is not None:
+        columns[f"baseline: {baseline.name}"] = baseline.metrics
     rows = [
         (name, *(metric(name, values[name]) if name in values else "" for values in columns.values())) for name in names
     ]

@@ -43,7 +43,7 @@ from hiperceiver.data.encoders.image import ImageEncoder
 from hiperceiver.data.encoders.picture_files import open_picture
 from hiperceiver.data.packages import packaged_files
 from hiperceiver.data.record import TEST, TRAIN, VALIDATION, Column, Computed, Table
-from hiperceiver.data.sources.source import Floor, Source, SourceOptions, make_source
+from hiperceiver.data.sources.source import Baseline, Source, SourceOptions, make_source
 from hiperceiver.settings.data import EarthSettings
 
 LAND_COVER: tuple[tuple[str, tuple[int, int, int]], ...] = (
@@ -204,7 +204,7 @@ def open_earth(own: EarthSettings, options: SourceOptions) -> Source:
         split_seed=DEFAULT_SPLIT_SEED,
         background_class=WATER,
         classes=[LAND_COVER[number][0] for number in (TILE_CLASSES if is_classified else range(len(LAND_COVER)))],
-        floor=_baseline,
+        baseline=_baseline,
         note=NOTE,
     )
 
@@ -220,11 +220,11 @@ def _side(own: EarthSettings, options: SourceOptions) -> int:
     return sides.pop()
 
 
-def _baseline(source: Source) -> Floor:
+def _baseline(source: Source) -> Baseline:
     modality = next(iter(source.encoders))
     if source.task == "classification":
         accuracy = nearest_neighbour_baseline(source, modality=modality).accuracy
-        return Floor(name="nearest neighbour", metrics={"accuracy": accuracy})
+        return Baseline(name="nearest neighbour", metrics={"accuracy": accuracy})
     scores = colour_lookup_baseline(source, modality=modality).scores
     metrics = {"miou": scores.mean_iou, "accuracy": scores.accuracy, "foreground_accuracy": scores.land_accuracy}
-    return Floor(name="colour lookup", metrics=metrics)
+    return Baseline(name="colour lookup", metrics=metrics)
