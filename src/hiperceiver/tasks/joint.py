@@ -64,9 +64,7 @@ class Joint(Task):
     `NAME_mae`, in its own units, and `NAME_r2`, the share of its variance that is explained, for numbers; and `score`,
     the mean over labels of accuracy and r2, the latter not below 0.
 
-    Args:
-        model: the backbone, with `label_modalities` of these labels among its modalities.
-        config: the labels, and how many are shown.
+    Its model has the `label_modalities` of these labels among its modalities.
 
     >>> from hiperceiver import Batch, Modality, create_model
     >>> labels = {"pitch": 12, "loudness": 0}

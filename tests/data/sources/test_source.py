@@ -298,7 +298,7 @@ def test_a_task_is_refused_where_there_are_no_targets_for_it() -> None:
         SourceOptions(task="joint").check_task("pets", ("classification",))
 
 
-def test_floors_are_measured_when_they_are_asked_for() -> None:
+def test_baselines_are_measured_when_they_are_asked_for() -> None:
     asked = []
 
     def baseline(source: Source) -> Baseline:
