@@ -75,7 +75,6 @@ class ImageSettings(PictureSettings):
     """Pictures: a token is a pixel."""
 
     kind: ClassVar[str] = "image"
-
     full_scale: Positive | None = None
     """The value of white in files of whole numbers of more than 8 bits. None: measured in the training data, as the
     largest number of as many bits as they use: 4095 for the 12 bits of many cameras and scanners."""
@@ -86,7 +85,6 @@ class VideoSettings(PictureSettings):
     """Clips: a token is a pixel of a frame."""
 
     kind: ClassVar[str] = "video"
-
     frames: Count = 8
     """Frames of the grid."""
     frames_per_second: Positive | None = None
@@ -104,7 +102,6 @@ class AudioSettings(NormalisedSettings):
     """Sound: a token is a sample of the wave, or a few samples in a row."""
 
     kind: ClassVar[str] = "audio"
-
     rate: Count = 16000
     """Samples per second."""
     seconds: Positive = 1.0
@@ -140,7 +137,6 @@ class SeriesSettings(ArraySettings):
     """Series of numbers measured together: a token is a step, and its channels are its readings."""
 
     kind: ClassVar[str] = "series"
-
     length: Count
     """Steps of the grid."""
     channels: Count = 1
@@ -163,7 +159,6 @@ class PointsSettings(NormalisedSettings):
     """Point clouds and meshes: a token is a point."""
 
     kind: ClassVar[str] = "points"
-
     num_points: Count = 2048
     """Tokens of the grid; also how many points of a mesh's surface are taken."""
     num_features: CountOrZero = 0
@@ -192,7 +187,6 @@ class VolumeSettings(ArraySettings):
     """Volumes, such as scans: a token is a cell of a grid in space."""
 
     kind: ClassVar[str] = "volume"
-
     size: Annotated[tuple[Count, Count, Count], ONE_FOR_ALL]
     """Extent of the grid, (D, H, W); one number for a cube."""
     channels: Count = 1
@@ -211,7 +205,6 @@ class BytesSettings(EncoderSettings):
     """Bytes of any file, and text as its bytes: a token is a byte."""
 
     kind: ClassVar[str] = "bytes"
-
     length: Count
     """Bytes of the grid."""
     coding: Literal["onehot", "bits"] = "onehot"
@@ -238,7 +231,6 @@ class VectorSettings(ArraySettings):
     """Feature vectors: a token is a part of one."""
 
     kind: ClassVar[str] = "vector"
-
     features: Count
     """Values of each position."""
     split: Count
@@ -261,7 +253,6 @@ class LabelSettings(EncoderSettings):
     """Labels that are given to a model: one token, a channel for each class."""
 
     kind: ClassVar[str] = "label"
-
     classes: tuple[str, ...]
     """Names of the classes, in the order of their numbers."""
     is_several: bool = False

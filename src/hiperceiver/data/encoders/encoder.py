@@ -44,13 +44,13 @@ class Drawing:
     """`pictures`: (h, w, C). `frames`: pictures in a row, (T, h, w, C). `signals`: curves over steps, (steps, C).
     `points`: (N, 3 + features). `text`: bytes (n,)."""
     rate: float | None = None
-    """Of signals: steps per second; None if steps have no length in time."""
+    """Steps of a signal per second; None if they have no length in time."""
     step: str = "step"
-    """Of signals: what a step is called."""
+    """What a step of a signal is called."""
     names: tuple[str, ...] = ()
-    """Of each frame, or each curve of a signal, of the largest value; empty: they have none."""
+    """Of the frames, or the curves of a signal, of the largest value; empty: they have none."""
     is_transposed: bool = False
-    """Of signals: the value is (C, steps)."""
+    """The value of a signal is (C, steps)."""
 
 
 class Encoder(EncoderSettings, ABC):
@@ -83,18 +83,10 @@ class Encoder(EncoderSettings, ABC):
 
     @abstractmethod
     def decode(self, raw: Any) -> Any:
-        """A raw value in physical units, whole.
-
-        Raises:
-            ValueError: it cannot be read, in one line; a path is named.
-        """
+        """A raw value in physical units, whole. What cannot be read is a `ValueError` of one line, naming its path."""
 
     def fit_to_grid(self, value: Any) -> np.ndarray:
-        """What `decode` gave, changed or not, in the size of the grid or smaller.
-
-        Raises:
-            ValueError: it cannot be decoded, in one line; a path is named.
-        """
+        """What `decode` gave, changed or not, in the size of the grid or smaller; faults as of `decode`."""
         return value
 
     @abstractmethod
@@ -109,20 +101,13 @@ class Encoder(EncoderSettings, ABC):
     def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
         """Tokens (M, C), of any float type and device, as a value that can be shown or heard.
 
-        `is_padding` is bool (M,); absent tokens at the end of an axis are cut off.
-
-        Raises:
-            ValueError: the shape is not this encoder's.
+        Where `is_padding` (M,) says that they are absent at the end of an axis, they are cut off.
         """
 
     def fitted(self, raws: Iterable[Any], notes: list[str] | None = None) -> Self:
         """The same encoder with the normalisation of these raw values, of training data only.
 
-        Those that cannot be read are left out; `notes` gets a line for people about each thing that was left out or
-        measured. See `channel_statistics`.
-
-        Raises:
-            ValueError: none of them can be read; the first one's fault is given.
+        `notes` gets a line for people about each thing that was left out or measured; see `channel_statistics`.
         """
         mean = getattr(self, "mean", ())
         if not mean:  # nothing, or each example by itself
@@ -176,11 +161,7 @@ class Encoder(EncoderSettings, ABC):
 
     @classmethod
     def chosen_settings(cls, raws: Iterable[Any], given: Mapping[str, Any]) -> dict[str, Any]:
-        """The settings beside those `given` of an encoder for these training signals, without normalisation.
-
-        Raises:
-            ValueError: something must be chosen by the signals, and none can be read.
-        """
+        """The settings beside those `given` of an encoder for these training signals, without normalisation."""
         return {}
 
     def check_tokens(self, tokens: Tensor) -> None:
@@ -191,11 +172,7 @@ class Encoder(EncoderSettings, ABC):
 
 
 def measured(raws: Iterable[Any], measure: Callable[[Any], Any]) -> Iterator[Any]:
-    """What is measured of each raw value that can be read.
-
-    Raises:
-        ValueError: none can be read; the first one's fault is given.
-    """
+    """What is measured of each raw value that can be read; if none can, the first one's fault is raised."""
     fault, count = "", 0
     for raw in raws:
         try:

@@ -1,8 +1,4 @@
-"""Pictures to tokens and back: a token is a pixel, and its channels are the pixel's colours.
-
-Any size, colour mode and file format that Pillow reads comes in; what goes out has one size and one mode. A picture
-that cannot be read gives a `ValueError` of one line, never another exception, because files come from strangers.
-"""
+"""Pictures to tokens and back: a token is a pixel, and its channels are the pixel's colours."""
 
 from __future__ import annotations
 
@@ -45,10 +41,8 @@ IGNORE = -100
 class Mask:
     """Class numbers of a whole picture's pixels."""
 
-    labels: np.ndarray
-    """int64 (H, W); -100 where there is no label."""
-    region: Region | None = None
-    """As of its picture."""
+    labels: np.ndarray  # int64 (H, W); -100 where there is no label
+    region: Region | None = None  # as of its picture
 
 
 class PictureEncoder(PictureSettings, Encoder):
@@ -66,8 +60,8 @@ class PictureEncoder(PictureSettings, Encoder):
         values /= std
         return values
 
-    def to_pixels(self, tokens: Tensor, is_padding: Tensor | None) -> np.ndarray:
-        """Tokens on the whole grid: uint8 (..., C), values outside 0..255 cut, absent ones white."""
+    def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
+        """Pixels on the whole grid: uint8 ([T,] H, W, C), values outside 0..255 cut, absent ones white."""
         self.check_tokens(tokens)
         values = tokens.detach().to("cpu", torch.float32).numpy() * np.array(self.std) + np.array(self.mean)
         pixels = np.rint(np.nan_to_num(values) * 255).clip(0, 255).astype(np.uint8)
@@ -156,13 +150,9 @@ class ImageEncoder(ImageSettings, PictureEncoder):
         return padded(self.normalised(value), self.size, self._covered(value))
 
     def decode_mask(self, raw: RawImage, *, ignore: int | None = 255) -> Mask:
-        """A mask: a picture whose pixels are class numbers.
+        """A picture whose pixels are class numbers: in a palette, grey, 16-bit or 1-bit, but not in colours.
 
-        Its mode is palette (whose numbers these are), grey, 16-bit or 1-bit. `ignore` is the number that means 'no
-        label', None if all are classes.
-
-        Raises:
-            ValueError: it cannot be read, or it is a colour picture.
+        `ignore` is the number that means 'no label', None if all are classes.
         """
         labels = read_labels(raw)
         return Mask(labels=labels if ignore is None else np.where(labels == ignore, IGNORE, labels))
@@ -175,8 +165,7 @@ class ImageEncoder(ImageSettings, PictureEncoder):
         # The nearest pixel to the middle of each cell.
         y = top + (np.arange(shown.height) + 0.5) * (bottom - top) / shown.height
         x = left + (np.arange(shown.width) + 0.5) * (right - left) / shown.width
-        rows = np.clip(y.astype(np.int64), 0, height - 1)
-        columns = np.clip(x.astype(np.int64), 0, width - 1)
+        rows, columns = y.astype(np.int64).clip(0, height - 1), x.astype(np.int64).clip(0, width - 1)
         return mask.labels[rows[:, None], columns[None]]
 
     def mask_to_targets(self, mask: np.ndarray) -> Tensor:
@@ -186,10 +175,6 @@ class ImageEncoder(ImageSettings, PictureEncoder):
         grid = np.full(self.size, IGNORE, dtype=np.int64)
         grid[self._covered(mask)] = mask
         return torch.from_numpy(grid.ravel())
-
-    def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
-        """Tokens as a picture on the whole grid: uint8 (H, W, C), values outside 0..255 cut, absent ones white."""
-        return self.to_pixels(tokens, is_padding)
 
     def fitted(self, raws: Iterable[RawImage], notes: list[str] | None = None) -> Self:
         """As `Encoder.fitted`; of pictures of more than 8 bits the full scale is measured too."""
