@@ -241,7 +241,7 @@ def test_what_is_no_media_is_one_line(tmp_path: Path) -> None:
         assert refusal(path).startswith(f"{path}: {reason}")
         assert refusal(content).startswith(reason)
     assert refusal(tmp_path) == f"{tmp_path}: is a directory"
-    assert refusal(tmp_path / "pipe") == f"{tmp_path / 'pipe'}: is not a file"
+    assert refusal(tmp_path / "pipe") == f"{tmp_path / 'pipe'}: is no regular file"
     assert refusal(tmp_path / "gone.mp4") == f"{tmp_path / 'gone.mp4'}: no such file or directory"
     assert refusal("http://localhost/a.mp4") == "http://localhost/a.mp4: no such file or directory"
     assert refusal(None) == "expected a path, bytes or Media, got NoneType"

@@ -11,7 +11,7 @@ import pytest
 
 from hiperceiver.cli import plot
 from hiperceiver.cli.arguments import dump
-from hiperceiver.cli.entry import COMMANDS, read_command
+from hiperceiver.cli.entry import COMMANDS, read_command, settings_class
 from hiperceiver.cli.options import help_text, options_of, parts_of
 from hiperceiver.data.augment import AUGMENTATIONS
 from hiperceiver.data.encoders import ENCODERS
@@ -27,7 +27,7 @@ from hiperceiver.settings.run import TrainingSettings
 from hiperceiver.settings.tasks import TASK_CONFIGS, MaskedAutoencodingConfig
 from hiperceiver.training.finetune import Start
 
-SETTINGS: dict[str, type[Settings]] = {name: getattr(commands, each.settings) for name, each in COMMANDS.items()}
+SETTINGS: dict[str, type[Settings]] = {name: settings_class(name) for name in COMMANDS}
 
 
 def choices(owner: type[Settings], name: str) -> set[Any]:

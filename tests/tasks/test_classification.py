@@ -157,8 +157,11 @@ def test_metrics_are_the_literal_ones_whatever_the_batches(make_model, weights):
 
 
 def test_top5_needs_more_than_five_classes(make_model):
-    assert "top5_accuracy" not in make_task(make_model, num_classes=5).make_metrics()
-    assert "top5_accuracy" in make_task(make_model, num_classes=6).make_metrics()
+    for num_classes in (5, 6):
+        task = make_task(make_model, num_classes=num_classes)
+        metrics = task.make_metrics()
+        task.update(metrics, make_batch(num_classes=num_classes))
+        assert ("top5_accuracy" in metrics.compute()) == (num_classes > 5)
 
 
 def test_prediction_is_the_most_probable_class(make_model):

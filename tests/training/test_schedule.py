@@ -1,13 +1,14 @@
 import math
+from functools import partial
 
 import pytest
 
 from hiperceiver.training import schedule as schedule_module
-from hiperceiver.training.schedule import CheckpointPlan, RunClock, Schedule, ValidationPlan
+from hiperceiver.training.schedule import CheckpointPlan, RunClock, ValidationPlan, warmup_cosine
 
 
 def test_warm_up_is_straight_and_then_a_cosine_falls() -> None:
-    schedule = Schedule(warmup=0.2, final=0.1)
+    schedule = partial(warmup_cosine, warmup=0.2, final=0.1)
     assert [schedule(p) for p in (0.0, 0.05, 0.1, 0.2)] == pytest.approx([0.0, 0.25, 0.5, 1.0])
     for share in (0.25, 0.5, 0.75):
         expected = 0.1 + 0.9 * math.cos(math.pi * share / 2) ** 2
@@ -17,7 +18,7 @@ def test_warm_up_is_straight_and_then_a_cosine_falls() -> None:
 
 
 def test_without_warm_up_it_starts_at_the_top() -> None:
-    assert Schedule(warmup=0.0, final=0.0)(0.0) == 1.0
+    assert warmup_cosine(0.0, warmup=0.0, final=0.0) == 1.0
 
 
 def test_progress_by_steps_by_time_and_by_both(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,24 +1,28 @@
 """From arguments, YAML files and recipes to a command's settings.
 
-The settings class is the only source: `cli.options` has its fields as options, and its checks give the messages.
-Options may be spelled with `-` or `_`, and stand before or after positional arguments.
+`argparse` splits the arguments. Which options there are, and what their values may be, follows from the settings class.
 """
 
+import argparse
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from itertools import pairwise, product
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, NoReturn, TypeVar, get_args
 
 import yaml
 
-from hiperceiver.cli.errors import UserError, one_line, with_option_names
-from hiperceiver.cli.options import OWN, help_text, hints_at, option_names, options_of, parts_of, spelled
+from hiperceiver.cli.errors import UserError, one_line, renamed
+from hiperceiver.cli.options import help_text, hints_at, option_names, options_of, parts_of, spelled
 from hiperceiver.settings.base import Settings, checked, default_of, did_you_mean, in_words, is_required
 from hiperceiver.settings.old_names import FORMAT, settings_of_format_1
 
 Command = TypeVar("Command", bound=Settings)
 
 _BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+_OWN = ("config", "print_config", "help", "help_all")
+"""Options that are no settings."""
 
 
 def parse(
@@ -44,44 +48,42 @@ def parse(
     Raises:
         UserError: an argument or a file that the command does not understand.
     """
-    options = options_of(settings)
-    given, own = _sort(settings, list(arguments), program)
-    if "help" in own:
-        print(help_text(settings, own["help"][0], program=program, summary=summary))
-        return None
-    values: dict[str, Any] = {}
-    out = given.get("out", "")
-    is_resumed = given.get("resume") is True and "out" in given
-    run, configs = Path(out, "settings.yaml"), [Path(path) for path in own.get("config", ())]
-    if is_resumed and run.is_file():
-        if _read_yaml(run)[1] != FORMAT:
-            raise UserError(f"--resume: an earlier version began {out}; go on in a new run, with --from {out}")
-        configs.insert(0, run)
-    elif read_recipe is not None and given.get("recipe") is not None:
-        values = {name: value for name, value in read_recipe(given["recipe"]).items() if name in options}
-    for path in configs:
-        values.update(read_config(path))
-        for name in values:
-            if name not in options:
-                hint = did_you_mean(name, options)
-                raise UserError(f"--config: {path}: {name!r} is not a setting of {program}{hint}")
-    for name in sorted(given, key=lambda name: name.count(".")):
-        values = _with_value(values, name.split("."), given[name])
-    top = [option for option in options.values() if "." not in option.name]
-    if "print_config" in own:
-        defaults = {option.name: default_of(option.field) for option in top}
-        changed = {name: value for name, value in values.items() if value != defaults[name]}
-        print(_to_yaml(changed if own["print_config"] == ["skip_default"] else defaults | changed), end="")
-        return None
-    for option in top:
-        if is_required(option.field) and option.name not in values:
-            if is_resumed:
-                raise UserError(f"--out: {out} holds no run to go on with, it has no settings.yaml")
-            raise UserError(f"{program}: {option.spelled} is missing; see {program} --help")
-    try:
+    with renamed(option_names(settings)):
+        given = _split(settings, list(arguments), program)
+        own = {name: given.pop(name) for name in _OWN if name in given}
+        if "help" in own:
+            print(help_text(settings, own["help"].replace("-", "_"), program=program, summary=summary))
+            return None
+        top = {name: option for name, option in options_of(settings).items() if "." not in name}
+        values: dict[str, Any] = {}
+        out = given.get("out", "")
+        is_resumed = given.get("resume") is True and "out" in given
+        run, configs = Path(out, "settings.yaml"), [Path(path) for path in own.get("config", ())]
+        if is_resumed and run.is_file():
+            if _read_yaml(run)[1] != FORMAT:
+                raise UserError(f"--resume: an earlier version began {out}; go on in a new run, with --from {out}")
+            configs.insert(0, run)
+        elif read_recipe is not None and given.get("recipe") is not None:
+            values = {name: value for name, value in read_recipe(given["recipe"]).items() if name in top}
+        for path in configs:
+            values |= read_config(path)
+            for name in values:
+                if name not in top:
+                    hint = did_you_mean(name, top)
+                    raise UserError(f"--config: {path}: {name!r} is not a setting of {program}{hint}")
+        for name in sorted(given, key=lambda name: name.count(".")):
+            values = _with_value(values, name.split("."), given[name])
+        if "print_config" in own:
+            defaults = {name: default_of(option.field) for name, option in top.items()}
+            changed = {name: value for name, value in values.items() if value != defaults[name]}
+            print(_to_yaml(changed if own["print_config"] == "skip_default" else defaults | changed), end="")
+            return None
+        for name, option in top.items():
+            if is_required(option.field) and name not in values:
+                if is_resumed:
+                    raise UserError(f"--out: {out} holds no run to go on with, it has no settings.yaml")
+                raise UserError(f"{program}: {option.spelled} is missing; see {program} --help")
         return settings.from_dict(values)
-    except ValueError as error:
-        raise UserError(with_option_names(str(error), option_names(settings))) from None
 
 
 def dump(settings: Settings, *, without: Sequence[str] = ()) -> str:
@@ -117,95 +119,95 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], int]:
     return values, written_as
 
 
-def _sort(settings: type[Settings], rest: list[str], program: str) -> tuple[dict[str, Any], dict[str, list[str]]]:
-    """The plain values of arguments by the names of settings, and those of the options that are no settings."""
+def _split(settings: type[Settings], arguments: list[str], program: str) -> dict[str, Any]:
+    """The plain values of arguments, by the names of settings and of the options that are no settings."""
+    parser = argparse.ArgumentParser(
+        add_help=False,
+        allow_abbrev=False,
+        exit_on_error=False,
+        conflict_handler="resolve",
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument("--help", "-h", nargs="?", const="common")
+    parser.add_argument("--help_all", dest="help", action="store_const", const="all")
+    parser.add_argument("--config", action="append")
+    parser.add_argument("--print_config")
     options = options_of(settings)
-    values: dict[str, Any] = {}
-    own: dict[str, list[str]] = {}
-    positional: list[str] = []
-    while rest:
-        token = rest.pop(0)
-        if token == "--":
-            positional += rest
-            break
-        if not token.startswith("-") or len(token) == 1 or isinstance(_plain(token), int | float):
-            positional.append(token)
-            continue
-        token, equals, text = token.partition("=")
-        name = token.removeprefix("--").replace("-", "_")
-        if token == "-h" or name in ("help", "help_all"):
-            word = rest.pop(0) if rest and name == "help" and not rest[0].startswith("-") else "common"
-            own["help"] = ["all" if name == "help_all" else word.replace("-", "_")]
-        elif name == "print_config":
-            own[name] = [text]
-        elif name == "config":
-            own.setdefault(name, []).append(text if equals else _next(name, "a file", rest))
-        else:
-            hints = hints_at(settings, name.split("."))
-            if not hints and name.startswith("no_") and hints_at(settings, [name[3:]]) == [bool]:
-                name, equals, text, hints = name[3:], "=", "false", [bool]
-            option = options.get(name)
-            if not hints or not token.startswith("--") or (option is not None and option.is_positional):
-                known = [each.spelled for each in options.values()] + [f"--{each.split()[0]}" for each in OWN]
-                inside = [each.spelled for full, each in options.items() if full.endswith(f".{name}")]
-                hint = did_you_mean(spelled(name.lstrip("_")), known)
-                if inside:
-                    hint = f"; did you mean {inside[0]}?"
-                raise UserError(f"{token} is not an option of {program}{hint}")
-            if not equals and hints == [bool]:
-                text = rest.pop(0) if rest and rest[0].lower() in _BOOLEANS else "true"
-            elif not equals:
-                text = _next(name, in_words(hints[0]), rest)
-            if option is not None and option.is_list:
-                values.setdefault(name, []).append(_value(name, text, get_args(option.hint)[:1]))
+    positional = [option for option in options.values() if option.is_positional]
+    for option in positional:
+        parser.add_argument(option.name, nargs="*" if option.is_list else "?")
+    hints: dict[str, Sequence[Any]] = {}
+    words: list[str] = []
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    for word, following in pairwise([*arguments[:end], ""]):
+        if not word.startswith("--"):
+            if word.startswith("-") and words and words[-1].startswith("--") and "=" not in words[-1]:
+                words[-1] += f"={word}"  # argparse takes -1e-3 for an option
             else:
-                values[name] = _value(name, text, hints)
-    wanted = [option for option in options.values() if option.is_positional]
-    for option in wanted:
-        if positional:
-            values[option.name] = positional if option.is_list else positional[0]
-            positional = [] if option.is_list else positional[1:]
-    if positional:
-        usage = " ".join(option.spelled for option in wanted) or "options alone"
-        raise UserError(f"{program}: expected {usage}, got {positional[0]!r} as well")
-    return values, own
-
-
-def _next(name: str, expected: str, rest: list[str]) -> str:
-    if not rest or (rest[0].startswith("--") and len(rest[0]) > 2):
-        raise UserError(f"{spelled(name)}: expected {expected}, got nothing")
-    return rest.pop(0)
-
-
-def _plain(text: str) -> Any:
-    """A number, text, list or mapping, as JSON or YAML has it; 1e-3 is a number too."""
-    for read in (json.loads, yaml.safe_load):
-        try:
-            return read(text)
-        except (ValueError, yaml.YAMLError):
+                words.append(word)
             continue
-    return text
+        name, equals, text = word[2:].partition("=")
+        name = name.replace("-", "_")
+        if name.startswith("no_") and hints_at(settings, name[3:].split(".")) == [bool]:
+            name, equals, text = name[3:], "=", "false"
+        if name not in _OWN:
+            hints[name] = hints_at(settings, name.split("."))
+            option = options.get(name)
+            if not hints[name] or (option is not None and option.is_positional):
+                _refuse(word, settings, program)
+            is_list = option is not None and option.is_list
+            parser.add_argument(f"--{name}", action="append" if is_list else "store")
+        is_flag = name == "print_config" or hints.get(name) == [bool]
+        if is_flag and not equals and following.lower() not in _BOOLEANS:
+            equals, text = "=", "true"
+        words.append(f"--{name}{equals}{text}")
+    try:
+        namespace, rest = parser.parse_known_intermixed_args(words + arguments[end:])
+    except argparse.ArgumentError as error:  # a value is missing
+        name = str(error.argument_name).removeprefix("--")
+        expected = in_words(hints[name][0]) if name in hints else "a file"
+        raise UserError(f"{spelled(name)}: expected {expected}, got nothing") from None
+    if rest and rest[0].startswith("-") and rest[0] in words:
+        _refuse(rest[0], settings, program)
+    if rest:
+        usage = " ".join(option.spelled for option in positional) or "options alone"
+        raise UserError(f"{program}: expected {usage}, got {rest[0]!r} as well")
+    given = vars(namespace)
+    for name in hints:
+        if isinstance(given[name], list):
+            given[name] = [_value(name, text, get_args(hints[name][0])[:1]) for text in given[name]]
+        else:
+            given[name] = _value(name, given[name], hints[name])
+    return given
+
+
+def _refuse(word: str, settings: type[Settings], program: str) -> NoReturn:
+    """Refuse an option that there is not, with the name most like it."""
+    word, name = word.partition("=")[0], word.partition("=")[0].lstrip("-").replace("-", "_")
+    named = [option.name for option in options_of(settings).values() if not option.is_positional]
+    inside = [spelled(each) for each in named if each.endswith(f".{name}")]
+    hint = f"; did you mean {inside[0]}?" if inside else did_you_mean(spelled(name), map(spelled, [*named, *_OWN]))
+    raise UserError(f"{word} is not an option of {program}{hint}")
 
 
 def _value(name: str, text: str, hints: Sequence[Any]) -> Any:
-    """A text as the plain value that fits one of these annotations, or as itself.
+    """A text as the plain value that fits one of these annotations: itself, or what it is in JSON or YAML.
 
     Raises:
-        UserError: neither fits.
+        ValueError: neither fits.
     """
-    value = _plain(text)
+    value: Any = text
+    for read in (json.loads, yaml.safe_load):  # YAML alone takes 1e-3 for a text
+        with suppress(ValueError, yaml.YAMLError):
+            value = read(text)
+            break
     if any(bool in parts_of(hint) for hint in hints):
         value = _BOOLEANS.get(text.lower(), value)
-    first: ValueError | None = None
-    for candidate in (value, text):
-        for hint in hints:
-            try:
-                checked(name, candidate, hint)
-                return candidate
-            except ValueError as error:
-                first = first or error
-    where, _, rest = str(first).partition(": ")
-    raise UserError(f"{spelled(where)}: {rest}")
+    for candidate, hint in product((value, text), hints):
+        with suppress(ValueError):
+            checked(name, candidate, hint)
+            return candidate
+    return checked(name, value, hints[0])
 
 
 def _with_value(mapping: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:

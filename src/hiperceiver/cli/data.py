@@ -2,9 +2,11 @@
 
 import dataclasses
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from torch.utils.data import ConcatDataset
 
 from hiperceiver.cli.errors import UserError, renamed
 from hiperceiver.cli.models import run_folder, run_settings
@@ -12,13 +14,12 @@ from hiperceiver.data.augment import augmentations_from_settings
 from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.encoders import encoder_from_dict
 from hiperceiver.data.encoders.encoder import Encoder
-from hiperceiver.data.example import ExampleDataset
+from hiperceiver.data.example import ExampleDataset, WithAbsent
 from hiperceiver.data.members import Changes, choose, read_members, what_changed
 from hiperceiver.data.record import Table
 from hiperceiver.data.sources import Found, find_source, open_source
 from hiperceiver.data.sources.source import Source
 from hiperceiver.data.streamed import StreamedExamples
-from hiperceiver.data.subsets import Joined, WithAbsent
 from hiperceiver.settings.commands import DataSettings, EvaluateSettings, PlotSettings, SourceSettings
 from hiperceiver.tasks import Task
 from hiperceiver.training.folder import RunFolder
@@ -29,21 +30,14 @@ SPLIT = ("split_seed", "split_rule")
 
 def find_data(settings: DataSettings) -> Found:
     """What `--data` names, before it is opened."""
-    with renamed({"source": "data"}):
+    with renamed({"source": "--data"}):
         return find_source(settings.data, settings.layout, are_columns_named=settings.are_columns_named)
 
 
 def open_data(
     settings: DataSettings, found: Found, *, task: str, encoders: Mapping[str, Encoder] | None = None
 ) -> Source:
-    """The source that settings name.
-
-    Args:
-        settings: how it is read.
-        found: from `find_data`.
-        task: what the examples' targets are.
-        encoders: a trained model's own, to read as it does.
-    """
+    """The source that was found, with a task's targets; read as a trained model reads, if its encoders are given."""
     augmentations = augmentations_from_settings(settings.augment)
     pictures = {"size": settings.size, "colours": settings.colours, "fit": settings.fit}
     source = _open(settings, found, task=task, encoders=encoders, augmentations=augmentations, **pictures)
@@ -84,7 +78,7 @@ def open_data_for(task: Task, settings: EvaluateSettings | PlotSettings) -> Sour
         if task.model.modalities.get(each) != modality:
             shape = " x ".join(str(n) for n in (*modality.grid, modality.channels))
             raise UserError(f"--data: {source.name} gives {each!r} as {shape}, which {name} does not take")
-    return with_absent(source, task)
+    return _with_absent(source, task)
 
 
 def _open(settings: SourceSettings, data: str | Found, **options: Any) -> Source:
@@ -93,43 +87,34 @@ def _open(settings: SourceSettings, data: str | Found, **options: Any) -> Source
     for name in own:
         if name in {each.name for each in dataclasses.fields(DataSettings)} - {"data_settings"}:
             raise UserError(f"--data-settings: {name} has an option of its own; see --help-all")
-    names = {"source": "data", **{name: f"data-settings.{name}" for name in own}}
-    names |= {f"{stem}{each}": f"encoders.{each}" for each in settings.encoders for stem in ("", "encoder_settings.")}
-    reading = {
-        "layout": settings.layout if isinstance(data, str) else None,
-        "modalities": settings.modalities or None,
-        "encoder_settings": settings.encoders or None,
-        "missing": settings.missing,
-        "columns": settings.columns or None,
-        "label_column": settings.label_column,
-        "mask_column": settings.mask_column,
-        "subset": settings.subset,
-        "split_seed": settings.split_seed,
-        "split_rule": settings.split_rule,
-        "only_classes": settings.only_classes or None,
-        "leave_out_classes": settings.leave_out_classes or None,
-    }
+    names = {"source": "--data", "encoder_settings.": "--encoders."}
+    names |= {name: f"--data-settings.{name}" for name in own}
+    names |= {name: f"--encoders.{name}" for name in settings.encoders}
+    reading = {each.name: getattr(settings, each.name) for each in dataclasses.fields(SourceSettings)}
+    del reading["data_settings"]
+    reading["encoder_settings"] = reading.pop("encoders")
+    if isinstance(data, Found):
+        del reading["layout"]
+    given = {name: value for name, value in {**reading, **options}.items() if value not in (None, (), {})}
     with renamed(names):
-        return open_source(data, **reading, **own, **{name: value for name, value in options.items() if value})
+        return open_source(data, **given, **own)
+
+
+def _with_absent(source: Source, task: Task) -> Source:
+    """The source with all input modalities of a task's model; those that it has not are absent."""
+    absent = {each: task.model.modalities[each] for each in task.model.input_names if each not in source.encoders}
+    splits = {
+        split: WithAbsent(dataset=dataset, modalities=absent)
+        for split, dataset in source.splits.items()
+        if not isinstance(dataset, StreamedExamples)
+    }
+    return dataclasses.replace(source, splits=splits) if absent else source
 
 
 def changes_since(folder: Path, source: Source) -> Changes:
     """How the data differ from what a run kept of them."""
     members = read_members(RunFolder(folder).members)
     return Changes() if members is None else what_changed(members, source.members)
-
-
-def with_absent(source: Source, task: Task) -> Source:
-    """The source with all input modalities of a task's model; those that it has not are absent."""
-    absent = {each: task.model.modalities[each] for each in task.model.input_names if each not in source.encoders}
-    if not absent:
-        return source
-    splits = {
-        split: WithAbsent(dataset=dataset, modalities=absent)
-        for split, dataset in source.splits.items()
-        if not isinstance(dataset, StreamedExamples)
-    }
-    return dataclasses.replace(source, splits=splits)
 
 
 def print_data(source: Source) -> None:
@@ -145,17 +130,13 @@ def own_encoders(encoders: Mapping[str, Mapping[str, Any]]) -> dict[str, Encoder
 
 
 def choose_split(source: Source, name: str) -> ExampleDataset:
-    """One part of a source, or `all` of them.
-
-    Raises:
-        UserError: it has no such part.
-    """
+    """One part of a source, or `all` of them."""
     if name in ("all", "train") and isinstance(source.splits.get("train"), StreamedExamples):
         raise UserError(
             f"--split: a stream has no end that could be waited for, expected test or validation, got {name}"
         )
     if name == "all":
-        return Joined(list(source.splits.values()))
+        return ConcatDataset(source.splits.values())  # pyright: ignore[reportArgumentType, reportReturnType]
     if name not in source.splits or len(source.splits[name]) == 0:
         raise UserError(f"--split: expected one of {', '.join(source.splits)}, all for {source.name}, got {name}")
     return source.splits[name]
@@ -168,18 +149,5 @@ def with_train_share(source: Source, share: float, *, seed: int) -> Source:
     whole = source.splits["train"]
     if not isinstance(whole, EncodedRecords) or not isinstance(whole.records, Table):
         raise UserError(f"--train-share: not for a stream, whose examples are not counted, got {share}")
-    chosen = choose(whole.records.row_keys, seed, share=share)
-    part = dataclasses.replace(whole, records=whole.records.take(chosen))
+    part = dataclasses.replace(whole, records=whole.records.take(choose(whole.records.row_keys, seed, share=share)))
     return dataclasses.replace(source, splits={**source.splits, "train": part})
-
-
-def describe_modalities(source: Source) -> str:
-    """What an example holds, for people: `audio 16000 x 1 and image 64 x 64 x 3`."""
-    parts = [
-        f"{name} {' x '.join(str(n) for n in (*each.grid, each.channels))}" for name, each in source.modalities.items()
-    ]
-    return _listed(parts)
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)

@@ -3,11 +3,10 @@
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NamedTuple
 
 from hiperceiver.cli.errors import UserError, describe
 from hiperceiver.settings.base import did_you_mean
@@ -19,59 +18,40 @@ _SPIN_COUNT = "20000"
 """Turns that a waiting OpenMP thread spins before it sleeps, of GNU's library, which PyTorch brings on Linux."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Command:
-    """One word after `hip`."""
+_TRAINING = ("lightning", "torchmetrics", "rich", "PIL")
+
+
+class Command(NamedTuple):
+    """One word after `hip`, such as `info`: `InfoSettings` in `settings/commands.py`, and `run` in `cli/info.py`."""
 
     summary: str
     """What it does, in one line."""
-    settings: str
-    """Name of its dataclass in `hiperceiver.settings.commands`."""
-    module: str
-    """Where its `run(settings) -> exit code` lives."""
     needs: tuple[str, ...]
     """Packages of extras that it cannot do without."""
 
 
 COMMANDS = {
-    "pretrain": Command(
-        summary="learn from unlabelled data by masked auto-encoding",
-        settings="PretrainSettings",
-        module="hiperceiver.cli.pretrain",
-        needs=("lightning", "torchmetrics", "rich", "PIL"),
-    ),
-    "finetune": Command(
-        summary="learn a task from labels, pretrained or from scratch",
-        settings="FinetuneSettings",
-        module="hiperceiver.cli.finetune",
-        needs=("lightning", "torchmetrics", "rich", "PIL"),
-    ),
-    "evaluate": Command(
-        summary="measure a trained model on a split of a data set",
-        settings="EvaluateSettings",
-        module="hiperceiver.cli.evaluate",
-        needs=("lightning", "torchmetrics", "rich", "PIL"),
-    ),
-    "predict": Command(
-        summary="label, segment, forecast or reconstruct files",
-        settings="PredictSettings",
-        module="hiperceiver.cli.predict",
-        needs=("PIL",),
-    ),
-    "plot": Command(
-        summary="draw reconstructions, positions, curves, segmentations, forecasts",
-        settings="PlotSettings",
-        module="hiperceiver.cli.plot",
-        needs=("matplotlib", "PIL"),
-    ),
-    "info": Command(
-        summary="list the models, or show what each block of one costs",
-        settings="InfoSettings",
-        module="hiperceiver.cli.info",
-        needs=("rich",),
-    ),
+    "pretrain": Command("learn from unlabelled data by masked auto-encoding", _TRAINING),
+    "finetune": Command("learn a task from labels, pretrained or from scratch", _TRAINING),
+    "evaluate": Command("measure a trained model on a split of a data set", _TRAINING),
+    "predict": Command("label, segment, forecast or reconstruct files", ("PIL",)),
+    "plot": Command("draw reconstructions, positions, curves, segmentations, forecasts", ("matplotlib", "PIL")),
+    "info": Command("list the models, or show what each block of one costs", ("rich",)),
 }
 """Every command, in the order of the help. A new one costs a line here, its settings and its module."""
+
+
+_HELP = """\
+usage: hip COMMAND [options]
+
+The Hierarchical Perceiver: one network for any raw signal.
+
+commands:
+{commands}
+
+hip COMMAND --help      shows the common options of a command.
+hip COMMAND --help-all  shows all; --help WORD those with WORD in their names.
+hip --version           shows the version."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -119,7 +99,9 @@ def _run(arguments: list[str], options: dict[str, str]) -> int:
     """Run a command; `options` is filled with its options as the user spells them, by name."""
     name = arguments[0] if arguments else "--help"
     if name in ("--help", "-h", "help"):
-        print(_help(), flush=True)
+        width = max(map(len, COMMANDS))
+        lines = [f"  {each:{width}}  {command.summary}" for each, command in COMMANDS.items()]
+        print(_HELP.format(commands="\n".join(lines)), flush=True)
         if not arguments:
             raise UserError("a command is missing")
         return 0
@@ -132,24 +114,27 @@ def _run(arguments: list[str], options: dict[str, str]) -> int:
         raise UserError(f"expected a command among {', '.join(COMMANDS)}, got {name!r}{did_you_mean(name, COMMANDS)}")
     from hiperceiver.cli.options import option_names
     from hiperceiver.cli.results import check_folder
-    from hiperceiver.settings import commands
+    from hiperceiver.settings.commands import RunSettings
     from hiperceiver.training.launch import is_first_process
 
-    command = COMMANDS[name]
-    options.update(option_names(getattr(commands, command.settings)))
+    options.update(option_names(settings_class(name)))
     parsed = read_command(name, arguments[1:])
     if parsed is None:
         return 0
-    if isinstance(parsed, commands.RunSettings) and is_first_process():
+    if isinstance(parsed, RunSettings) and is_first_process():
         check_folder(parsed)
-    elif isinstance(parsed, commands.RunSettings):
+    elif isinstance(parsed, RunSettings):
         # Of processes that train together one talks.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    for package in command.needs:
+    for package in COMMANDS[name].needs:
         if find_spec(package) is None:
             raise ModuleNotFoundError(name=package)
-    run: Callable[[Any], int] = import_module(command.module).run
-    return run(parsed)
+    return import_module(f"hiperceiver.cli.{name}").run(parsed)
+
+
+def settings_class(name: str) -> Any:
+    """The class of a command's settings."""
+    return getattr(import_module("hiperceiver.settings.commands"), f"{name.title()}Settings")
 
 
 def read_command(name: str, arguments: Sequence[str]) -> Any | None:
@@ -160,31 +145,11 @@ def read_command(name: str, arguments: Sequence[str]) -> Any | None:
     """
     from hiperceiver.cli.arguments import parse
     from hiperceiver.recipes import read_recipe
-    from hiperceiver.settings import commands
 
     return parse(
-        getattr(commands, COMMANDS[name].settings),
+        settings_class(name),
         arguments,
         program=f"hip {name}",
         summary=COMMANDS[name].summary,
         read_recipe=lambda recipe: read_recipe(recipe, name),
-    )
-
-
-def _help() -> str:
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:{width}}  {command.summary}" for name, command in COMMANDS.items()]
-    return "\n".join(
-        [
-            "usage: hip COMMAND [options]",
-            "",
-            "The Hierarchical Perceiver: one network for any raw signal.",
-            "",
-            "commands:",
-            *lines,
-            "",
-            "hip COMMAND --help      shows the common options of a command.",
-            "hip COMMAND --help-all  shows all; --help WORD those with WORD in their names.",
-            "hip --version           shows the version.",
-        ]
     )

@@ -10,23 +10,11 @@ from types import MappingProxyType
 PACKAGE = Path(__file__).parents[1]
 
 EXTRAS = {
-    "av": "data",
-    "datasets": "data",
-    "h5py": "data",
-    "kornia": "data",
-    "lightning": "train",
+    **dict.fromkeys(("PIL", "av", "datasets", "h5py", "kornia", "sklearn", "soundfile", "trimesh"), "data"),
+    **dict.fromkeys(("midirenderer", "mido"), "instruments"),
+    **dict.fromkeys(("lightning", "rich", "tensorboard", "torchmetrics", "yaml"), "train"),
     "matplotlib": "plots",
     "mpl_toolkits": "earth",
-    "midirenderer": "instruments",
-    "mido": "instruments",
-    "PIL": "data",
-    "rich": "train",
-    "sklearn": "data",
-    "soundfile": "data",
-    "tensorboard": "train",
-    "torchmetrics": "train",
-    "trimesh": "data",
-    "yaml": "train",
 }
 """A package that may be missing -> the extra of ours that installs it."""
 
@@ -46,8 +34,7 @@ def one_line(text: object) -> str:
 def describe(error: BaseException, options: Mapping[str, str] = MappingProxyType({})) -> str | None:
     """A user's mistake in one line; None if it is none, but a fault of ours.
 
-    A `ValueError` is a user's mistake where our own code raised it: it checks what it is given. One that comes out of
-    the depths of another package is a fault of ours.
+    A `ValueError` is a user's mistake where our own code raised it; one from inside another package is a fault of ours.
 
     Args:
         error: raised by a command.
@@ -69,8 +56,7 @@ def describe(error: BaseException, options: Mapping[str, str] = MappingProxyType
     is_ours = isinstance(error, ValueError) and _comes_from_us(error)
     if not is_ours and type(error).__name__ not in FOREIGN_MISTAKES:
         return None
-    message = one_line(error)
-    return with_option_names(message, options)
+    return with_option_names(one_line(error), options)
 
 
 def with_option_names(message: str, options: Mapping[str, str]) -> str:
@@ -87,18 +73,13 @@ def with_option_names(message: str, options: Mapping[str, str]) -> str:
 
 @contextmanager
 def renamed(names: Mapping[str, str]) -> Iterator[None]:
-    """Mistakes inside that begin with the name of an argument speak of the user's option instead.
-
-    Args:
-        names: argument -> option, with dashes.
-    """
+    """Mistakes inside speak of the user's options instead of what `names` has, see `with_option_names`."""
     try:
         yield
     except ValueError as error:
-        argument, _, rest = str(error).partition(": ")
-        if argument in names and _comes_from_us(error):
-            raise UserError(f"--{names[argument]}: {rest}") from None
-        raise
+        if not _comes_from_us(error):
+            raise
+        raise UserError(with_option_names(one_line(error), names)) from None
 
 
 def _comes_from_us(error: BaseException) -> bool:

@@ -1,4 +1,4 @@
-"""A command's settings class as options, and their help: fields by dotted names, docstrings as explanations."""
+"""A command's settings class as options: fields by dotted names, docstrings as their help."""
 
 import dataclasses
 import json
@@ -13,13 +13,14 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from hiperceiver.cli.errors import UserError, one_line
 from hiperceiver.settings.base import (
-    PartOf,
     Settings,
+    classes_of,
     default_of,
     did_you_mean,
     field_docs,
     field_types,
     is_required,
+    is_settings,
     plain_name,
 )
 from hiperceiver.settings.commands import COMMON
@@ -41,13 +42,11 @@ class Option:
     name: str
     """As in YAML files, dotted: `encoders.audio.rate`."""
     hint: Any
-    """Its annotation."""
     field: dataclasses.Field[Any]
-    """Its field."""
     text: str
     """What it means."""
     group: str
-    """The options that it stands with in the help."""
+    """The title above it in the help."""
 
     @property
     def is_positional(self) -> bool:
@@ -87,21 +86,6 @@ def spelled(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-@cache
-def options_of(settings: type[Settings]) -> Mapping[str, Option]:
-    """Every option of a command by its name."""
-    return {option.name: option for option in _walk(settings, "", "")}
-
-
-def option_names(settings: type[Settings]) -> dict[str, str]:
-    """Each setting's option, by its name in Python and in files; of those that hold others also by `name.`."""
-    top = [option for name, option in options_of(settings).items() if "." not in name]
-    names = {name: option.spelled for option in top for name in (option.name, option.field.name)}
-    nested = {name.partition(".")[0] for name in options_of(settings) if "." in name}
-    holding = [option for option in top if option.name in nested or hints_at(option.hint, ["*"])]
-    return names | {f"{option.name}.": f"{option.spelled}." for option in holding}
-
-
 def parts_of(hint: Any) -> tuple[Any, ...]:
     """The members of a union, without None and bounds; of anything else itself.
 
@@ -113,44 +97,55 @@ def parts_of(hint: Any) -> tuple[Any, ...]:
     return tuple(part for part in bare if part is not types.NoneType)
 
 
+@cache
+def options_of(settings: type[Settings]) -> Mapping[str, Option]:
+    """Every option of a command by its name."""
+    return {option.name: option for option in _walk(settings)}
+
+
+def _walk(settings: type[Settings], prefix: str = "", group: str = "") -> Iterator[Option]:
+    """Every option; those that several classes to choose from have come once for each."""
+    docs = field_docs(settings)
+    for field in dataclasses.fields(settings):
+        name, hint = prefix + plain_name(field), field_types(settings)[field.name]
+        owner = next(each for each in settings.__mro__ if field.name in vars(each).get("__annotations__", ()))
+        title = group or one_line(owner.__doc__).partition(".")[0]
+        yield Option(name=name, hint=hint, field=field, text=docs[field.name], group=title)
+        for kind, part in classes_of(hint).items():
+            yield from _walk(part, f"{name}.", f"{name} of {kind}")
+        for part in parts_of(hint):
+            if is_settings(part):
+                yield from _walk(part, f"{name}.", name)
+            elif get_origin(part) is Mapping:
+                for kind, inside in classes_of(get_args(part)[1]).items():
+                    yield from _walk(inside, f"{name}.{kind}.", f"{name} of {kind}")
+
+
 def hints_at(hint: Any, path: Sequence[str]) -> list[Any]:
     """The annotations that a dotted name inside an annotation may have; none if there is no such name.
 
     >>> hints_at(Mapping[str, float], ["audio"])
     [<class 'float'>]
     """
-    if not path:
+    if not path or hint is Any:
         return [hint]
     found: list[Any] = []
-    for part in [*_classes_of(hint).values(), *parts_of(hint)]:
-        if part is Any or get_origin(part) is Mapping:
-            found += hints_at(Any if part is Any else get_args(part)[1], path[1:]) if not _classes_of(hint) else []
-        elif isinstance(part, type) and issubclass(part, Settings):
-            names = {plain_name(field): field.name for field in dataclasses.fields(part)}
-            found += hints_at(field_types(part)[names[path[0]]], path[1:]) if path[0] in names else []
+    for part in classes_of(hint).values() or parts_of(hint):
+        if get_origin(part) is Mapping:
+            found += hints_at(get_args(part)[1], path[1:])
+        elif is_settings(part):
+            fields = [field.name for field in dataclasses.fields(part) if plain_name(field) == path[0]]
+            found += [each for name in fields for each in hints_at(field_types(part)[name], path[1:])]
     return found
 
 
-def _classes_of(hint: Any) -> Mapping[str, type[Settings]]:
-    """The classes of a mapping that is a part of one of them, by kind."""
-    return next((each.classes for each in getattr(hint, "__metadata__", ()) if isinstance(each, PartOf)), {})
-
-
-def _walk(settings: type[Settings], prefix: str, group: str) -> Iterator[Option]:
-    hints, docs = field_types(settings), field_docs(settings)
-    for field in dataclasses.fields(settings):
-        name, hint = prefix + plain_name(field), hints[field.name]
-        owner = next(each for each in settings.__mro__ if field.name in vars(each).get("__annotations__", ()))
-        title = group or one_line(owner.__doc__).partition(".")[0]
-        yield Option(name=name, hint=hint, field=field, text=docs[field.name], group=title)
-        for kind, part in _classes_of(hint).items():
-            yield from _walk(part, f"{name}.", f"{name} of {kind}")
-        for part in parts_of(hint):
-            if isinstance(part, type) and issubclass(part, Settings):
-                yield from _walk(part, f"{name}.", name)
-            elif get_origin(part) is Mapping:
-                for kind, inside in _classes_of(get_args(part)[1]).items():
-                    yield from _walk(inside, f"{name}.{kind}.", f"{name} of {kind}")
+def option_names(settings: type[Settings]) -> dict[str, str]:
+    """Each setting's option, by its name in Python and in files; of those that hold others also by `name.`."""
+    top = [option for name, option in options_of(settings).items() if "." not in name]
+    names = {name: option.spelled for option in top for name in (option.name, option.field.name)}
+    nested = {name.partition(".")[0] for name in options_of(settings) if "." in name}
+    holding = [option for option in top if option.name in nested or hints_at(option.hint, ["*"])]
+    return names | {f"{option.name}.": f"{option.spelled}." for option in holding}
 
 
 def help_text(settings: type[Settings], which: str, *, program: str, summary: str) -> str:
@@ -159,38 +154,37 @@ def help_text(settings: type[Settings], which: str, *, program: str, summary: st
     Raises:
         UserError: no option has it.
     """
-    options = list(_walk(settings, "", ""))
-    top = [option for option in options if "." not in option.name]
-    required = [option for option in top if option.is_positional or is_required(option.field)]
+    top = {name: option for name, option in options_of(settings).items() if "." not in name}
+    required = [option for option in top.values() if option.is_positional or is_required(option.field)]
     lines = [f"usage: {' '.join([program, *(option.usage for option in required)])} [options]", ""]
     lines.append(f"{summary[:1].upper()}{summary[1:]}.")
     if which == "common":
-        common = {option.name: option for option in top}
-        shown = [option for option in top if option.is_positional]
-        shown += [common[name] for name in COMMON if name in common and not common[name].is_positional]
+        shown = [option for option in required if option.is_positional]
+        shown += [top[name] for name in COMMON if name in top and not top[name].is_positional]
         for option in shown:
-            lines += _entry(option.usage, re.split(r"[.:;] ", option.text)[0].rstrip(".") + ".")
+            lines.append(_entry(option.usage, re.split(r"[.:;] ", option.text)[0].rstrip(".") + "."))
     else:
         word = "" if which == "all" else which.lower()
-        shown = [option for option in options if word in option.name or word in option.group.lower()]
+        shown = [option for option in _walk(settings) if word in option.name or word in option.group.lower()]
+        if not shown:
+            raise UserError(f"--help: no option has {which!r} in its name{did_you_mean(which, options_of(settings))}")
         for group in dict.fromkeys(option.group for option in shown):
             lines += ["", f"{group}:"]
             for option in (option for option in shown if option.group == group):
-                default = (
-                    "required" if is_required(option.field) else f"default: {json.dumps(default_of(option.field))}"
-                )
-                lines += _entry(option.usage, f"{option.text} ({default})".replace('"', ""))
+                default = f"default: {json.dumps(default_of(option.field))}"
+                note = "required" if is_required(option.field) else default
+                lines.append(_entry(option.usage, f"{option.text} ({note})".replace('"', "")))
         lines.append("")
-    if not shown:
-        raise UserError(f"--help: no option has {which!r} in its name{did_you_mean(which, options_of(settings))}")
-    for name, text in OWN.items():
-        lines += _entry(f"--{name}", text)
+    lines += [_entry(f"--{name}", text) for name, text in OWN.items()]
     return "\n".join(lines)
 
 
-def _entry(usage: str, text: str) -> list[str]:
+def _entry(usage: str, text: str) -> str:
+    """An option's usage, and beside or below it what it means."""
     width = min(shutil.get_terminal_size().columns, 100) - 1
-    text = text.replace("None", "null")
-    rest = [f"{'':26}{line}" for line in textwrap.wrap(text, width - 26, break_on_hyphens=False)]
-    head = f"  {usage}"
-    return [f"{head:26}{rest[0][26:]}", *rest[1:]] if len(head) < 25 else [head, *rest]
+    is_short = len(usage) < 23
+    start = f"  {usage:24}" if is_short else " " * 26
+    text = textwrap.fill(
+        text.replace("None", "null"), width, initial_indent=start, subsequent_indent=" " * 26, break_on_hyphens=False
+    )
+    return text if is_short else f"  {usage}\n{text}"

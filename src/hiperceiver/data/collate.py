@@ -41,16 +41,11 @@ def collate(examples: Sequence[Example | BadExample]) -> Batch:
 
 
 def _stack(what: str, examples: Sequence[Example], values: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Tensors of the same name, stacked on a new first axis."""
-
-    def described(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-        return {name: tuple(x.shape) for name, x in tensors.items()}
-
-    first = described(values[0])
-    for example, tensors in zip(examples, values, strict=True):
-        if described(tensors) != first:
+    shapes = [{name: tuple(x.shape) for name, x in tensors.items()} for tensors in values]
+    for example, found in zip(examples, shapes, strict=True):
+        if found != shapes[0]:
             raise ValueError(
-                f"{what}: examples of a batch must have the same names and shapes, got {first} in "
-                f"{examples[0].name!r} and {described(tensors)} in {example.name!r}"
+                f"{what}: examples of a batch must have the same names and shapes, got {shapes[0]} in "
+                f"{examples[0].name!r} and {found} in {example.name!r}"
             )
-    return {name: torch.stack([tensors[name] for tensors in values]) for name in first}
+    return {name: torch.stack([tensors[name] for tensors in values]) for name in shapes[0]}

@@ -38,7 +38,7 @@ class EncodedRecords:
     records: Records
     """What is read."""
     encoders: Mapping[str, Encoder]
-    """Per modality. What a record holds beside these is not looked at."""
+    """Per modality. What else a record holds is not read."""
     targets: tuple[str, ...] = ()
     """Which of the records' targets are given."""
     num_classes: int = 0
@@ -66,7 +66,7 @@ class EncodedRecords:
         """A record's targets, without reading the rest of it; None if they cannot be read."""
         try:
             record = self.records[index]
-            tensors = _targets(record, _required(record, self.targets), self.num_classes)
+            tensors = _targets(record, self.targets, self.num_classes)
             if MASK in self.targets:
                 modality, encoder = _masked_picture(record, self.encoders)
                 mask = _decode_mask(record, encoder, self.num_classes, open_picture(record.raws[modality]))
@@ -145,14 +145,14 @@ def encode_record(
     fits: dict[str, Callable[[Any], np.ndarray]] = {
         modality: encoder.fit_to_grid for modality, encoder in encoders.items()
     }
-    if MASK in _required(record, targets):
+    tensors, mask_encoder = _targets(record, targets, num_classes), None
+    if MASK in targets:
         modality, mask_encoder = _masked_picture(record, encoders)
         values[MASK] = _decode_mask(record, mask_encoder, num_classes, values[modality])
-        fits[MASK] = mask_encoder.fit_mask_to_grid
-        kinds[MASK] = "mask"
-    values = _changed(values, kinds, [each for each in augmentations if not each.is_on_grid], rng)
+        fits[MASK], kinds[MASK] = mask_encoder.fit_mask_to_grid, "mask"
+    values = _augmented(values, kinds, [each for each in augmentations if not each.is_on_grid], rng)
     values = {name: fits[name](value) for name, value in values.items()}
-    values = _changed(values, kinds, [each for each in augmentations if each.is_on_grid], rng)
+    values = _augmented(values, kinds, [each for each in augmentations if each.is_on_grid], rng)
 
     inputs: dict[str, Tensor] = {}
     is_padding: dict[str, Tensor] = {}
@@ -165,13 +165,12 @@ def encode_record(
             absent = torch.ones(shape.num_tokens, dtype=torch.bool)
         if absent is not None:
             is_padding[modality] = absent
-    tensors = _targets(record, targets, num_classes)
-    if MASK in values:
-        tensors[MASK] = _masked_picture(record, encoders)[1].mask_to_targets(values[MASK])
+    if mask_encoder is not None:
+        tensors[MASK] = mask_encoder.mask_to_targets(values[MASK])
     return Example(inputs=inputs, is_padding=is_padding, targets=tensors, name=record.name)
 
 
-def _changed(
+def _augmented(
     values: dict[str, Any],
     kinds: Mapping[str, str],
     augmentations: Iterable[Augmentation],
@@ -181,14 +180,6 @@ def _changed(
         assert rng is not None
         values = augmentation(values, kinds, rng)
     return values
-
-
-def _required(record: Record, targets: Sequence[str]) -> Sequence[str]:
-    """The targets, if the record has them all."""
-    for target in targets:
-        if target not in record.targets:
-            raise ValueError(f"has no {target}")
-    return targets
 
 
 def _masked_picture(record: Record, encoders: Mapping[str, Encoder]) -> tuple[str, ImageEncoder]:
@@ -216,7 +207,10 @@ def _decode_mask(record: Record, encoder: ImageEncoder, num_classes: int, pictur
 
 
 def _targets(record: Record, targets: Sequence[str], num_classes: int) -> dict[str, Tensor]:
-    """A record's targets but its mask as tensors."""
+    """A record's targets as tensors, but for its mask; it must have them all."""
+    for target in targets:
+        if target not in record.targets:
+            raise ValueError(f"has no {target}")
     return {name: _target(name, record.targets[name], num_classes) for name in targets if name != MASK}
 
 

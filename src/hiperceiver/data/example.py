@@ -1,10 +1,14 @@
 """What a dataset gives for one record: an example, or the reason why there is none."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from torch import Tensor
+
+from hiperceiver.modality import Modality
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -23,7 +27,7 @@ class Example:
 
 @dataclass(frozen=True)
 class BadExample:
-    """A record that cannot be used. It takes the example's place, so that one bad file never ends a run.
+    """A record that cannot be used, instead of its example: one bad file never ends a run.
 
     >>> str(BadExample("cats/7.jpg", "is empty (0 bytes)"))
     'cats/7.jpg: is empty (0 bytes)'
@@ -42,11 +46,9 @@ class BadExample:
 class ExampleDataset(Protocol):
     """Records that are read by their number. Reading never raises for a bad record: it returns a `BadExample`."""
 
-    def __len__(self) -> int:
-        """Number of records."""
-        ...
+    def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int) -> Example | BadExample:
+    def __getitem__(self, index: int, /) -> Example | BadExample:
         """One record, always the same."""
         ...
 
@@ -58,3 +60,32 @@ class AugmentedDataset(ExampleDataset, Protocol):
     def augmented(self, index: int, rng: np.random.Generator) -> Example | BadExample:
         """One record, changed at random by `rng` alone, so that the same generator gives the same example."""
         ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class WithAbsent:
+    """A dataset whose examples have further modalities, or hide some of their own: absent, every token of them.
+
+    So a model of several modalities is measured on some of them, whether the data has the others or not.
+
+    >>> example = Example(inputs={"audio": torch.ones(4, 1)})
+    >>> dataset = WithAbsent(dataset=[example], modalities={"video": Modality(grid=(2, 2), channels=3)})
+    >>> {name: (tuple(x.shape), "video" in dataset[0].is_padding) for name, x in dataset[0].inputs.items()}
+    {'audio': ((4, 1), True), 'video': ((4, 3), True)}
+    """
+
+    dataset: ExampleDataset
+    """Where the examples come from."""
+    modalities: Mapping[str, Modality]
+    """The absent ones; what examples hold of them is not shown."""
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Example | BadExample:
+        example = self.dataset[index]
+        if isinstance(example, BadExample):
+            return example
+        absent = {name: torch.zeros(each.num_tokens, each.channels) for name, each in self.modalities.items()}
+        is_padding = {name: torch.ones(len(tokens), dtype=torch.bool) for name, tokens in absent.items()}
+        return replace(example, inputs=example.inputs | absent, is_padding=example.is_padding | is_padding)

@@ -1,10 +1,10 @@
-"""Loaders: an endless training order that can be taken up at any batch, and one pass for evaluation.
+"""Loaders: an endless training order that can be resumed at any batch, and one pass for evaluation.
 
 The training order is a function of seed, epoch and the examples' names: epoch after epoch, each an order of the whole
 dataset, written one after the other and cut into batches. Nothing of it depends on where an example is listed, on the
-number of workers or on where a run was stopped,
-so a run that is taken up again after k batches sees exactly what an uninterrupted one would have seen. The same holds
-for a stream, whose epochs are shuffled by a buffer; what was seen is then read once more and thrown away.
+number of workers or on where a run was stopped, so a run that is resumed after k batches sees exactly what an
+uninterrupted one would have seen. The same holds for a stream, whose epochs are shuffled by a buffer; what was seen is
+then read once more and thrown away.
 """
 
 import itertools
@@ -29,22 +29,16 @@ Key = tuple[int, int]
 """(epoch, index in the dataset)."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Cut:
-    """How an endless order of records is cut into batches."""
+    """How an endless order of records is cut into batches; fields as the arguments of `train_loader`."""
 
     batch_size: int
-    """Records a batch, B."""
     seed: int
-    """Of the order and of random changes."""
     start_batch: int = 0
-    """Batches that were seen already."""
     num_batches: int | None = None
-    """How many to give; None never ends."""
     rank: int = 0
-    """Which of the processes that train together this is."""
     num_ranks: int = 1
-    """How many train together. All ranks' batches of one step lie side by side in the order."""
 
     def __post_init__(self) -> None:
         for name, least in [("batch_size", 1), ("seed", 0), ("start_batch", 0), ("num_batches", 0), ("num_ranks", 1)]:
@@ -54,19 +48,15 @@ class Cut:
         if not 0 <= self.rank < self.num_ranks:
             raise ValueError(f"rank: expected 0 to {self.num_ranks - 1}, got {self.rank}")
 
-    def numbers(self) -> Iterator[int]:
-        """The batches' numbers, from 0 at the beginning of the order."""
-        for number in itertools.count(self.start_batch):
-            if self.num_batches is not None and number >= self.start_batch + self.num_batches:
-                return
-            yield number
-
-    def first(self, number: int) -> int:
-        """The place in the order of the first record of a batch."""
-        return (number * self.num_ranks + self.rank) * self.batch_size
+    def batches(self) -> Iterator[range]:
+        """The positions of each batch's records in the order. All ranks' batches of one step lie side by side."""
+        for number in itertools.islice(itertools.count(self.start_batch), self.num_batches):
+            first = (number * self.num_ranks + self.rank) * self.batch_size
+            yield range(first, first + self.batch_size)
 
 
-class TrainingOrder:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainingOrder(Cut):
     """Which records stand in which batch: an iterable of lists of (epoch, index).
 
     >>> keys = np.arange(3, dtype=np.uint64)
@@ -77,27 +67,27 @@ class TrainingOrder:
     True
     """
 
-    def __init__(self, *, keys: np.ndarray, **cut: Any) -> None:
-        """Args: the key of each record, uint64 (records,); and fields of `Cut`."""
-        if not len(keys):
+    keys: np.ndarray
+    """The key of each record, uint64 (records,)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not len(self.keys):
             raise ValueError("keys: expected one or more records, got none")
-        self.keys = keys
-        self.cut = Cut(**cut)
 
     def __len__(self) -> int:
-        if self.cut.num_batches is None:
+        if self.num_batches is None:
             raise TypeError("the training order has no end")
-        return self.cut.num_batches
+        return self.num_batches
 
     def __iter__(self) -> Iterator[list[Key]]:
         permutation, its_epoch = np.empty(0, dtype=np.int64), -1
-        for number in self.cut.numbers():
+        for positions in self.batches():
             batch: list[Key] = []
-            first = self.cut.first(number)
-            for place in range(first, first + self.cut.batch_size):
-                epoch, offset = divmod(place, len(self.keys))
+            for position in positions:
+                epoch, offset = divmod(position, len(self.keys))
                 if epoch != its_epoch:
-                    permutation = np.argsort(mixed(self.keys, self.cut.seed, epoch), kind="stable")
+                    permutation = np.argsort(mixed(self.keys, self.seed, epoch), kind="stable")
                     its_epoch = epoch
                 batch.append((epoch, int(permutation[offset])))
             yield batch
@@ -109,17 +99,15 @@ class _AugmentedByKey(Dataset[Example | BadExample]):
     def __init__(self, dataset: ExampleDataset, keys: np.ndarray, seed: int) -> None:
         self.dataset = dataset
         self.keys = keys
-        # Asked once: a protocol takes its time to answer.
-        self.augmented_dataset = dataset if isinstance(dataset, AugmentedDataset) else None
         self.seed = seed
+        self.is_augmented = isinstance(dataset, AugmentedDataset)  # once: it takes its time with a protocol
 
     def __getitem__(self, key: Key) -> Example | BadExample:
         epoch, index = key
         try:
-            if self.augmented_dataset is not None:
-                return self.augmented_dataset.augmented(
-                    index, np.random.default_rng([self.seed, epoch, int(self.keys[index])])
-                )
+            if self.is_augmented:
+                rng = np.random.default_rng([self.seed, epoch, int(self.keys[index])])
+                return self.dataset.augmented(index, rng)  # pyright: ignore[reportAttributeAccessIssue]
             return self.dataset[index]
         except Exception as error:
             error.add_note(f"while reading example {index} of epoch {epoch}")
@@ -134,12 +122,12 @@ class _StreamedBatches(IterableDataset[Any]):
         self.cut = cut
 
     def __iter__(self) -> Iterator[list[Example | BadExample] | ValueError]:
-        places = enumerate(self._order())
+        records = enumerate(self._order())
         try:
-            for number in self.cut.numbers():
-                first = self.cut.first(number)
-                its_places = itertools.dropwhile(lambda each, first=first: each[0] < first, places)
-                taken = itertools.islice(its_places, self.cut.batch_size)
+            for positions in self.cut.batches():
+                # Those of earlier batches and of other ranks are read and thrown away.
+                remaining = itertools.dropwhile(lambda each, first=positions.start: each[0] < first, records)
+                taken = itertools.islice(remaining, len(positions))
                 yield [self.stream.example(*record, seed=self.cut.seed) for _, record in taken]
         except ValueError as error:
             yield error  # raised in the main process: what a worker raises arrives as many lines
@@ -160,7 +148,20 @@ def _collated(examples: Sequence[Example | BadExample] | ValueError) -> Batch | 
 class ExampleLoader(DataLoader[Any]):
     """A PyTorch data loader of `Batch`, which in `strict` mode raises at the first bad example."""
 
-    strict = False
+    def __init__(self, dataset: Any, *, num_workers: int, strict: bool, seed: int = 0, **settings: Any) -> None:
+        if num_workers < 0:
+            raise ValueError(f"num_workers: expected a whole number >= 0, got {num_workers}")
+        super().__init__(
+            dataset,
+            num_workers=num_workers,
+            collate_fn=_collated,
+            pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_leave_interrupts_to_the_main_process,
+            # Its own generator, so that making an iterator draws nothing from the global one.
+            generator=torch.Generator().manual_seed(seed),
+            **settings,
+        )
+        self.strict = strict
 
     def __iter__(self) -> Iterator[Batch]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The batches in their order.
@@ -168,10 +169,21 @@ class ExampleLoader(DataLoader[Any]):
         Raises:
             ValueError: an example is bad, and the loader is strict; or a stream breaks off.
         """
-        batches = super().__iter__()
-        if self.strict or isinstance(self.dataset, _StreamedBatches):
-            return _without_faults(batches, strict=self.strict)
-        return batches
+        return _without_faults(super().__iter__(), strict=self.strict)
+
+
+def _without_faults(batches: Iterator[Batch | ValueError], *, strict: bool) -> Iterator[Batch]:
+    for batch in batches:
+        if isinstance(batch, ValueError):
+            raise batch
+        if strict and batch.skipped:
+            raise ValueError(batch.skipped[0])
+        yield batch
+
+
+def _leave_interrupts_to_the_main_process(worker: int) -> None:
+    """On Ctrl-C the main process stops its workers; without this each of them prints a traceback first."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def train_loader(
@@ -218,26 +230,17 @@ def train_loader(
         "rank": rank,
         "num_ranks": num_ranks,
     }
+    how: dict[str, Any] = {"seed": seed, "strict": strict}
     if isinstance(dataset, StreamedExamples):
-        settings = {**_settings(min(num_workers, 1), seed), "collate_fn": _collated}
-        loader = ExampleLoader(_StreamedBatches(dataset, Cut(**cut)), batch_size=None, **settings)
-    elif len(dataset) == 0:
+        batches = _StreamedBatches(dataset, Cut(**cut))
+        return ExampleLoader(batches, batch_size=None, num_workers=min(num_workers, 1), **how)
+    if len(dataset) == 0:
         raise ValueError("dataset: expected at least one example to train on, got none")
-    else:
-        keys = _keys(dataset)
-        order = TrainingOrder(keys=keys, **cut)
-        loader = ExampleLoader(
-            _AugmentedByKey(dataset, keys, seed), batch_sampler=order, **_settings(num_workers, seed)
-        )
-    loader.strict = strict
-    return loader
-
-
-def _keys(dataset: ExampleDataset) -> np.ndarray:
-    """The key of each example; its number, where examples have no names."""
+    keys = np.arange(len(dataset), dtype=np.uint64)
     if isinstance(dataset, EncodedRecords) and isinstance(dataset.records, Table):
-        return dataset.records.row_keys
-    return np.arange(len(dataset), dtype=np.uint64)
+        keys = dataset.records.row_keys
+    order = TrainingOrder(keys=keys, **cut)
+    return ExampleLoader(_AugmentedByKey(dataset, keys, seed), batch_sampler=order, num_workers=num_workers, **how)
 
 
 def eval_loader(
@@ -245,44 +248,11 @@ def eval_loader(
 ) -> ExampleLoader:
     """One pass over a dataset in its own order, without random changes; the last batch may be smaller.
 
-    Args:
-        dataset: the records.
-        batch_size: records a batch, B.
-        num_workers: processes that read; 0 reads in this one.
-        strict: raise `ValueError` at the first bad example instead of leaving it out.
+    Arguments as those of `train_loader`.
 
     Raises:
         ValueError: `batch_size` or `num_workers` is out of its range.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size: expected a whole number >= 1, got {batch_size}")
-    loader = ExampleLoader(dataset, batch_size=batch_size, **_settings(num_workers, 0))  # pyright: ignore[reportArgumentType]
-    loader.strict = strict
-    return loader
-
-
-def _settings(num_workers: int, seed: int) -> dict[str, Any]:
-    if num_workers < 0:
-        raise ValueError(f"num_workers: expected a whole number >= 0, got {num_workers}")
-    return {
-        "num_workers": num_workers,
-        "collate_fn": collate,
-        "pin_memory": torch.cuda.is_available(),
-        "worker_init_fn": _leave_interrupts_to_the_main_process,
-        # Its own generator, so that making an iterator draws nothing from the global one.
-        "generator": torch.Generator().manual_seed(seed),
-    }
-
-
-def _leave_interrupts_to_the_main_process(worker: int) -> None:
-    """On Ctrl-C the main process stops its workers; without this each of them prints a traceback first."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _without_faults(batches: Iterator[Batch | ValueError], *, strict: bool) -> Iterator[Batch]:
-    for batch in batches:
-        if isinstance(batch, ValueError):
-            raise batch
-        if strict and batch.skipped:
-            raise ValueError(batch.skipped[0])
-        yield batch
+    return ExampleLoader(dataset, batch_size=batch_size, num_workers=num_workers, strict=strict)

@@ -1,22 +1,19 @@
-"""Sound and video files: the one place that decodes them, with PyAV.
-
-Files come from strangers: whatever is wrong with one is a `ValueError` of one line that names its path. A decoder runs
-in one thread of its own process, so that it works in the forked workers of a data loader and leaves nothing behind.
-"""
+"""Sound and video files, decoded with PyAV, in one thread: that works in the forked workers of a data loader."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 import os
-import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
+from numbers import Real
 from typing import Any, BinaryIO, Literal, TypeAlias
 
 import numpy as np
 
+from hiperceiver.data.faults import Fault, faults_of, open_file
 from hiperceiver.data.packages import import_extra
 
 RawFile: TypeAlias = "str | os.PathLike[str] | bytes"
@@ -46,7 +43,6 @@ class Media:
     """
 
     source: RawFile
-    """The file's path, or its bytes."""
     start: float = 0.0
     """Seconds that are left out at the beginning."""
     seconds: float | None = None
@@ -55,9 +51,9 @@ class Media:
     def __post_init__(self) -> None:
         if not isinstance(self.source, str | os.PathLike | bytes):
             raise ValueError(f"source: expected a path or bytes, got {type(self.source).__name__}")
-        if not _is_number(self.start) or self.start < 0:
+        if not (isinstance(self.start, Real) and 0 <= self.start < math.inf):
             raise ValueError(f"start: expected seconds >= 0, got {self.start!r}")
-        if self.seconds is not None and (not _is_number(self.seconds) or self.seconds <= 0):
+        if self.seconds is not None and not (isinstance(self.seconds, Real) and 0 < self.seconds < math.inf):
             raise ValueError(f"seconds: expected a number above 0 or None, got {self.seconds!r}")
 
 
@@ -65,28 +61,19 @@ class Media:
 class MediaInfo:
     """What the header of a file says of it."""
 
-    duration: float | None
-    """Seconds; None if it does not say."""
+    duration: float | None  # seconds; None if it does not say
     has_audio: bool
-    """There is sound."""
-    has_video: bool
-    """There is video; the cover of a record is none."""
-    rate: int | None
-    """Samples of the sound per second."""
-    frames_per_second: float | None
-    """Of the video, on average."""
+    has_video: bool  # the cover of a record is none
+    rate: int | None  # samples of the sound per second
+    frames_per_second: float | None  # of the video, on average
 
 
 def media_info(source: RawFile) -> MediaInfo:
-    """What is in a file, without decoding it.
-
-    Raises:
-        ValueError: it cannot be read, or is neither sound nor video.
-    """
+    """What is in a file of sound or video, without decoding it."""
     with _opened(Media(source)) as container:
         audio, video = (_streams(container, kind) for kind in ("audio", "video"))
         if not audio and not video:
-            raise _Fault("has neither sound nor video")
+            raise Fault("has neither sound nor video")
         rate = video[0].average_rate if video else None
         return MediaInfo(
             duration=None if container.duration is None else container.duration / 1e6,
@@ -98,12 +85,10 @@ def media_info(source: RawFile) -> MediaInfo:
 
 
 def read_audio(media: Media | RawFile) -> tuple[np.ndarray, int]:
-    """The first sound track of a file.
+    """The first sound track of a file: float32 (samples, channels), in -1..1; and samples per second.
 
-    Returns:
-        float32 (samples, channels), whole numbers scaled to -1..1; and samples per second. A track that begins later
-        than the file begins with silence. A part lies where the file's time stamps say, which some formats round to
-        milliseconds (Matroska, WebM, FLV).
+    A track that begins later than the file begins with silence. A part lies where the file's time stamps say, which
+    some formats round to milliseconds (Matroska, WebM, FLV).
 
     Raises:
         ValueError: it cannot be read, has no sound or none in this part, or ends before its own header says.
@@ -113,22 +98,22 @@ def read_audio(media: Media | RawFile) -> tuple[np.ndarray, int]:
         stream = _stream(container, "audio")
         rate = stream.rate
         if not rate or rate < 1000:  # a broken header: to resample it would take all the memory there is
-            raise _Fault(f"expected sound of at least 1000 samples per second, got {rate}")
+            raise Fault(f"expected sound of at least 1000 samples per second, got {rate}")
         begin = round(media.start * rate)
         stop = None if media.seconds is None else begin + round(media.seconds * rate)
-        for _ in _starts(container, stream, media.start - _PREROLL):
-            parts, first, end = _sound(container, stream, begin, stop)
+        for _ in _starts(stream, media.start - _PREROLL):
+            parts, first, end = _sound(stream, begin, stop)
             if first <= begin:
                 break
         if stop is None or end < stop:
-            _check_whole(container, stream, end / rate)
+            _check_whole(stream, end / rate)
             if not parts:
-                raise _Fault("has no sound in this part")
+                raise Fault("has no sound in this part")
             if end <= begin:
-                raise _Fault(_past_the_end(media, end / rate))
+                raise Fault(_past_the_end(media, end / rate))
         lead = first - begin
         if lead > _LONGEST_LEAD * rate or (stop is not None and first >= stop):
-            raise _Fault(f"has no sound in this part: it begins after {first / rate:.2f} seconds")
+            raise Fault(f"has no sound in this part: it begins after {first / rate:.2f} seconds")
     samples = np.concatenate(parts)
     if lead > 0:
         samples = np.concatenate([np.zeros((lead, samples.shape[1]), dtype=np.float32), samples])
@@ -144,15 +129,8 @@ def read_frames(
 ) -> np.ndarray:
     """Some frames of the first video track, upright, each as it is on screen at its time (see `times_of_frames`).
 
-    Args:
-        media: a part of a file; its compressed video is held in memory.
-        num: how many frames at most.
-        frames_per_second: a rate, or None to spread them evenly.
-        change: what to do with each frame, uint8 (h, w, 3), or (h, w, 4) where it has transparent pixels, as soon as
-            it is decoded, so that many large frames need not be kept.
-
-    Returns:
-        uint8 (T, h, w, 3 or 4), or `change`'s results stacked; T <= num.
+    They are uint8 (T, h, w, 3), or (T, h, w, 4) where there are transparent pixels, T <= num. `change` is done to each
+    as soon as it is decoded, so that many large frames need not be kept; the compressed video is held in memory.
 
     Raises:
         ValueError: it cannot be read, has no video or none in this part.
@@ -162,42 +140,38 @@ def read_frames(
         stream = _stream(container, "video")
         stop = math.inf if media.seconds is None else media.start + media.seconds
         packets: list[Any] = []
-        for _ in _starts(container, stream, media.start):
-            packets = _packets(container, stream, stop)
-            if packets and _seconds(container, stream, packets[0].pts) <= media.start:
+        for _ in _starts(stream, media.start):
+            packets = _packets(stream, stop)
+            if packets and _seconds(stream, packets[0].pts) <= media.start:
                 break
-        seen = sorted((p for p in packets if _seconds(container, stream, p.pts) < stop), key=lambda packet: packet.pts)
+        seen = sorted((p for p in packets if _seconds(stream, p.pts) < stop), key=lambda packet: packet.pts)
         if not packets:
-            _check_whole(container, stream, 0.0)
+            _check_whole(stream, 0.0)
         if not seen:
-            raise _Fault("has no video in this part")
+            raise Fault("has no video in this part")
         stamps = np.array([packet.pts for packet in seen])
-        times = np.array([_seconds(container, stream, packet.pts) for packet in seen])
+        times = np.array([_seconds(stream, packet.pts) for packet in seen])
         lasts = float((seen[-1].duration or 0) * stream.time_base) or 1 / float(stream.average_rate or 25)
         end = stop if len(packets) > len(seen) else times[-1] + lasts
         if end < stop:
-            _check_whole(container, stream, end)
+            _check_whole(stream, end)
         if media.start >= end:
-            raise _Fault(_past_the_end(media, end))
+            raise Fault(_past_the_end(media, end))
         wanted = media.start + times_of_frames(min(stop, end) - media.start, num, frames_per_second)
         # The frame on screen is the last one that has begun.
         chosen = stamps[np.maximum(np.searchsorted(times, wanted + 1e-6, side="right") - 1, 0)]
-        frames = {
-            stamp: change(pixels) if change else pixels for stamp, pixels in _decoded(stream, packets, set(chosen))
-        }
-    if len({frame.shape for frame in frames.values()}) > 1:
-        raise ValueError(_named(media.source, "its frames change their size"))
+        decoded = _decoded(stream, packets, set(chosen))
+        frames = {stamp: change(pixels) if change else pixels for stamp, pixels in decoded}
+        if len({frame.shape for frame in frames.values()}) > 1:
+            raise Fault("its frames change their size")
     return np.stack([frames[stamp] for stamp in chosen])
 
 
 def times_of_frames(seconds: float, num: int, frames_per_second: float | None = None) -> np.ndarray:
     """Which moments of a clip `num` frames show: float (T,), seconds.
 
-    Args:
-        seconds: how long the clip is.
-        num: frames at most.
-        frames_per_second: None: the middles of `num` equal parts. Otherwise frames at this rate, of the middle if the
-            clip is longer; a shorter clip gives fewer, but at least one.
+    Without a rate they are the middles of `num` equal parts; with one they are at this rate, of the middle if the clip
+    is longer. A shorter clip gives fewer, but at least one.
 
     >>> times_of_frames(2.0, 4).tolist()
     [0.25, 0.75, 1.25, 1.75]
@@ -232,16 +206,12 @@ def resampled(samples: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
         )
         frame.sample_rate = rate
         new = [part.to_ndarray()[0] for part in (*resampler.resample(frame), *resampler.resample(None))]
-        values = np.concatenate(new)[:length] if new else np.zeros(0)
-        result[: len(values), channel] = values
+        result[:, channel] = np.concatenate([*new, result[:, channel]])[:length]  # or fewer, and then silence
     return result
 
 
 def to_floats(samples: np.ndarray) -> np.ndarray:
-    """Samples of any usual type as float32, whole numbers scaled to -1..1.
-
-    Raises:
-        ValueError: the type is not uint8, int16, int32 or a float.
+    """Samples of uint8, int16, int32 or floats as float32, whole numbers scaled to -1..1.
 
     >>> to_floats(np.array([-32768, 16384], dtype=np.int16)).tolist()
     [-1.0, 0.5]
@@ -256,21 +226,8 @@ def to_floats(samples: np.ndarray) -> np.ndarray:
     raise ValueError(f"samples: expected uint8, int16, int32 or floats, got {samples.dtype}")
 
 
-class _Fault(ValueError):
-    """A fault found before decoding."""
-
-
-def _named(source: RawFile, reason: str) -> str:
-    """A path is named; the owner of bytes knows what they are."""
-    return reason if isinstance(source, bytes) else f"{os.fspath(source)}: {reason}"
-
-
 def _past_the_end(media: Media, end: float) -> str:
     return f"start: expected a time before the end at {end:.2f} seconds, got {media.start:g}"
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.integer | np.floating) and math.isfinite(value)
 
 
 def _as_media(raw: Media | RawFile) -> Media:
@@ -285,66 +242,49 @@ def _as_media(raw: Media | RawFile) -> Media:
 def _opened(media: Media) -> Iterator[Any]:
     """An open container. Whatever goes wrong inside becomes a `ValueError` of one line."""
     av = import_extra("av", extra="data")
-    source = media.source
-    try:
-        with contextlib.ExitStack() as stack:
-            try:
-                file = stack.enter_context(_file(source))
-                options = {"format_whitelist": FORMATS.replace(" ", ",")}
-                container = stack.enter_context(av.open(file, metadata_errors="ignore", container_options=options))
-            except (av.error.InvalidDataError, av.error.ArgumentError, av.error.EOFError):
-                raise _Fault("is not a sound or video file in a known format, or is truncated") from None
-            yield container
-    except _Fault as fault:
-        raise ValueError(_named(source, str(fault))) from None
-    except av.error.FFmpegError as error:  # one of them is a MemoryError: what a broken header asks for
-        reason = (error.strerror or type(error).__name__).lower()
-        raise ValueError(_named(source, f"cannot be decoded: {reason}")) from None
-    except MemoryError:
-        raise
-    except OSError as error:
-        raise ValueError(_named(source, (error.strerror or "cannot be read").lower())) from None
-    except Exception as error:  # decoders raise many kinds on malformed files
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(_named(source, f"cannot be decoded: {reason}")) from error
+
+    def reason_of(error: Exception) -> str | None:  # one of FFmpeg's is a MemoryError: what a broken header asks for
+        if not isinstance(error, av.error.FFmpegError):
+            return None
+        return f"cannot be decoded: {getattr(error, 'strerror', None) or type(error).__name__}".lower()
+
+    with faults_of(media.source, reason_of=reason_of), contextlib.ExitStack() as stack:
+        source = media.source
+        file = stack.enter_context(BytesIO(source) if isinstance(source, bytes) else open_file(source))
+        _check_size(file)
+        options = {"format_whitelist": FORMATS.replace(" ", ",")}
+        try:
+            # The file itself, never an address or a pipe that FFmpeg would make of its name.
+            container = stack.enter_context(av.open(file, metadata_errors="ignore", container_options=options))
+        except (av.error.InvalidDataError, av.error.ArgumentError, av.error.EOFError):
+            raise Fault("is not a sound or video file in a known format, or is truncated") from None
+        yield container
 
 
-def _file(source: RawFile) -> BinaryIO:
-    """The file itself, never an address or a pipe that FFmpeg would make of its name."""
-    if not isinstance(source, bytes):
-        mode = os.stat(source).st_mode  # before it is opened: that would wait for ever at a pipe
-        if not stat.S_ISREG(mode):
-            raise _Fault("is a directory" if stat.S_ISDIR(mode) else "is not a file")
-    file = BytesIO(source) if isinstance(source, bytes) else open(source, "rb")  # noqa: SIM115 - the caller closes it
+def _check_size(file: BinaryIO) -> None:
+    """Refuse an empty file, and a cut WAV or AVI file, which FFmpeg takes for a short one."""
     header = file.read(8)
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     if not size:
-        file.close()
-        raise _Fault("is empty (0 bytes)")
-    # FFmpeg takes a cut WAV or AVI file for a short one. Those written to a pipe state no size: 0 or all ones.
-    stated = int.from_bytes(header[4:8], "little")
+        raise Fault("is empty (0 bytes)")
+    stated = int.from_bytes(header[4:8], "little")  # of those written to a pipe 0 or all ones
     if header[:4] == b"RIFF" and stated not in (0, 0xFFFFFFFF) and stated > size:
-        file.close()
-        raise _Fault(f"is truncated: it has {size} of {stated + 8} bytes")
-    return file
+        raise Fault(f"is truncated: it has {size} of {stated + 8} bytes")
 
 
 def _streams(container: Any, kind: Literal["audio", "video"]) -> list[Any]:
     """The tracks of a kind; the cover of a record is no video."""
     cover = import_extra("av.stream", extra="data").Disposition.attached_pic
-    return [
-        stream
-        for stream in container.streams
-        if stream.type == kind and stream.codec_context is not None and not stream.disposition & cover
-    ]
+    readable = (stream for stream in container.streams if stream.codec_context is not None)
+    return [stream for stream in readable if stream.type == kind and not stream.disposition & cover]
 
 
 def _stream(container: Any, kind: Literal["audio", "video"]) -> Any:
     """The first track of a kind, the only one that will be read, ready to be decoded in one thread."""
     found = _streams(container, kind)
     if not found:
-        raise _Fault("has no sound" if kind == "audio" else "has no video")
+        raise Fault("has no sound" if kind == "audio" else "has no video")
     discard = import_extra("av.stream", extra="data").Discard.all
     for stream in container.streams:
         if stream is not found[0]:
@@ -354,55 +294,49 @@ def _stream(container: Any, kind: Literal["audio", "video"]) -> Any:
     return found[0]
 
 
-def _seconds(container: Any, stream: Any, stamp: int) -> float:
+def _seconds(stream: Any, stamp: int) -> float:
     """A time stamp as seconds since the file's beginning."""
-    return float(stamp * stream.time_base) - (container.start_time or 0) / 1e6
+    return float(stamp * stream.time_base) - (stream.container.start_time or 0) / 1e6
 
 
-def _check_whole(container: Any, stream: Any, end: float) -> None:
+def _check_whole(stream: Any, end: float) -> None:
     """Refuse a track that ends, at so many seconds, clearly before its own header says."""
+    container = stream.container
     if container.format.name in _ESTIMATED:
         return
     if stream.duration:
-        stated = _seconds(container, stream, (stream.start_time or 0) + stream.duration)
+        stated = _seconds(stream, (stream.start_time or 0) + stream.duration)
     elif container.duration and len(container.streams) == 1:
         stated = container.duration / 1e6
     else:
         return
     if end < stated - max(0.25, 0.01 * stated):
-        raise _Fault(f"is truncated: it ends after {max(end, 0):.2f} of {stated:.2f} seconds")
+        raise Fault(f"is truncated: it ends after {max(end, 0):.2f} of {stated:.2f} seconds")
 
 
-def _starts(container: Any, stream: Any, start: float) -> Iterator[None]:
-    """Go to the last place before `start` at which decoding can begin; asked again, to the beginning of the file.
-
-    In some formats seeking is a guess, and may land too late.
-    """
+def _starts(stream: Any, start: float) -> Iterator[None]:
+    """Go to where decoding can begin before `start`; next, as seeking may land too late, to the file's beginning."""
+    container = stream.container
     if start > 0:
         origin = (container.start_time or 0) / 1e6
         with contextlib.suppress(import_extra("av", extra="data").error.FFmpegError):  # it cannot seek: read it all
             container.seek(int((start + origin) / stream.time_base), stream=stream)
         yield
-        container.seek(container.start_time or 0)
+        container.seek(stream.container.start_time or 0)
     yield
 
 
-def _sound(container: Any, stream: Any, begin: int, stop: int | None) -> tuple[list[np.ndarray], int, int]:
-    """Decoded sound from where the container stands, up to `stop`.
-
-    Returns:
-        Parts (samples, channels), and the numbers of the first sample and of the one after the last, counted from the
-        file's beginning.
-    """
+def _sound(stream: Any, begin: int, stop: int | None) -> tuple[list[np.ndarray], int, int]:
+    """Sound up to `stop`: parts (samples, channels); the numbers of its first sample and of the one after the last."""
     parts: list[np.ndarray] = []
     first = end = 0
-    for frame in container.decode(stream):
+    for frame in stream.container.decode(stream):
         values = frame.to_ndarray()
         values = values.T if frame.format.is_planar else values.reshape(frame.samples, -1)
         if not parts:
-            first = end = 0 if frame.pts is None else round(_seconds(container, stream, frame.pts) * stream.rate)
+            first = end = 0 if frame.pts is None else round(_seconds(stream, frame.pts) * stream.rate)
         elif values.shape[1] != parts[0].shape[1] or frame.sample_rate != stream.rate:
-            raise _Fault("its sound changes the rate or the number of channels")
+            raise Fault("its sound changes the rate or the number of channels")
         end += len(values)
         if end <= begin:  # before the wanted part: only the decoder needed it
             first = end
@@ -414,28 +348,22 @@ def _sound(container: Any, stream: Any, begin: int, stop: int | None) -> tuple[l
     return parts, first, end
 
 
-def _packets(container: Any, stream: Any, stop: float) -> list[Any]:
-    """The compressed frames from where the container stands that are shown before `stop`, and what they depend on.
-
-    They are in the order of decoding, and all have a time stamp. Of later ones, if there are any, the first is there.
-    """
+def _packets(stream: Any, stop: float) -> list[Any]:
+    """The compressed frames, with time stamps, that are decoded until `stop` is shown; of later ones at least one."""
     packets = []
-    for packet in container.demux(stream):
+    for packet in stream.container.demux(stream):
         if packet.pts is None:
             packet.pts = packet.dts  # AVI files know no other
         if packet.pts is None or packet.is_discard:
             continue
         packets.append(packet)
-        if packet.dts is not None and _seconds(container, stream, packet.dts) >= stop:
+        if packet.dts is not None and _seconds(stream, packet.dts) >= stop:
             break
     return packets
 
 
 def _decoded(stream: Any, packets: list[Any], wanted: set[int]) -> Iterator[tuple[int, np.ndarray]]:
-    """Frames by their time stamps. Only what they depend on is decoded.
-
-    Each is decoded from the last key frame before it on, and other frames only if something depends on them.
-    """
+    """Wanted frames by time stamp, each decoded from the last key frame on, without what nothing depends on."""
     codec = stream.codec_context
     position = {packet.pts: index for index, packet in enumerate(packets)}
     keys = [index for index, packet in enumerate(packets) if packet.is_keyframe] or [0]
@@ -455,7 +383,7 @@ def _decoded(stream: Any, packets: list[Any], wanted: set[int]) -> Iterator[tupl
             if not stamps:
                 break
         if stamps and shown is None:
-            raise _Fault("cannot be decoded: there is no frame")
+            raise Fault("cannot be decoded: there is no frame")
         for stamp in stamps:
             yield stamp, _pixels(shown)
         codec.flush_buffers()
@@ -472,7 +400,7 @@ def _frames(codec: Any, packets: list[Any], wanted: set[int]) -> Iterator[Any]:
 def _pixels(frame: Any) -> np.ndarray:
     """An upright frame: uint8 (h, w, 3), or (h, w, 4) where it has transparent pixels."""
     if frame.is_corrupt:
-        raise _Fault("cannot be decoded: a frame is corrupt")
+        raise Fault("cannot be decoded: a frame is corrupt")
     has_alpha = any(component.is_alpha for component in frame.format.components)
     pixels = frame.reformat(format="rgba" if has_alpha else "rgb24", threads=1).to_ndarray()
     return np.rot90(pixels, round(frame.rotation / 90)) if round(frame.rotation / 90) % 4 else pixels

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 TEST_SHARE, VALIDATION_SHARE = 0.2, 0.1
 """Shares of what is drawn: numbers below 0.2 are for test, below 0.3 for validation."""
+_END = 4096
 
 
 def hash_names(names: Any) -> np.ndarray:
@@ -40,7 +41,7 @@ def hash_names(names: Any) -> np.ndarray:
 
 
 def hash_content(cells: Iterable[Any]) -> bytes:
-    """What stands for the name of an example that has none: the hash of its values, of long bytes their ends.
+    """The name of an example that has none: the hash of its values, of long bytes their ends.
 
     >>> hash_content([b"JPEG", [1, 2]]) == hash_content([b"JPEG", [1, 2]]) != hash_content([b"JPEG", [2, 1]])
     True
@@ -68,9 +69,6 @@ def _add_content(digest: Any, cell: Any) -> None:
         digest.update(repr(cell).encode())
 
 
-_END = 4096
-
-
 def mixed(keys: np.ndarray, *salt: int | str) -> np.ndarray:
     """Keys mixed with a salt, uint64: other salts give independent numbers (the finaliser of SplitMix64)."""
     start = hashlib.blake2b(repr(salt).encode(), digest_size=8).digest()
@@ -96,35 +94,36 @@ def validates(keys: np.ndarray, seed: int) -> np.ndarray:
     return (numbers >= TEST_SHARE) & (numbers < TEST_SHARE + VALIDATION_SHARE)
 
 
+def choose(keys: np.ndarray, seed: int, *, share: float = 1.0, count: int | None = None) -> np.ndarray:
+    """Which examples are taken, bool: a share of them, one at least; or so many. Fewer are always part of more."""
+    numbers = drawn(keys, seed, "choice")
+    if count is not None:
+        return np.isin(np.arange(len(keys)), np.argsort(numbers, kind="stable")[:count])
+    return (numbers < share) | (numbers == numbers.min(initial=1.0))
+
+
 def draw_splits(table: Table, seed: int, *, is_test_drawn: bool, rule: SplitRule = "names") -> Table:
     """The table with validation, and test if it is drawn too, taken out of its training rows.
 
     An example whose number is below 0.2 is for test (if that is drawn), one from 0.2 to 0.3 for validation. Only where
     there are very few, others move: the last of a class always trains, and a split that would be empty gets the one
-    with the smallest number, if its class has another.
-
-    Args:
-        table: all splits of it that there are.
-        seed: of the draw.
-        is_test_drawn: whether there is no test split.
-        rule: `rows` deals as releases up to 0.1 did, by the numbers of the rows: for their runs alone.
+    with the smallest number, if its class has another. Rule `rows` deals as releases up to 0.1 did, for their runs.
     """
-    rows = np.flatnonzero(table.splits[table.rows] == 0)
+    rows = table.rows[table.splits[table.rows] == 0]
     if table.only_trains is not None:
-        rows = rows[~table.only_trains[table.rows[rows]]]
-    rows = table.rows[rows]
+        rows = rows[~table.only_trains[rows]]
     strata = table.strata
     if strata is None:
         strata = np.asarray(table.targets["label"]) if "label" in table.targets else np.zeros(len(table.splits), int)
     groups = np.arange(len(table.splits), dtype=np.uint64) if table.groups is None else table.groups
     _, first, member = np.unique(groups[rows], return_index=True, return_inverse=True)
     order = np.argsort(first)  # of their first rows
-    keys = (table.keys if table.groups is None else groups)[rows][first[order]]
-    strata = strata[rows][first[order]]
+    firsts = rows[first[order]]
     if rule == "rows":
-        dealt = drawn_by_rows(strata, seed, TEST_SHARE if is_test_drawn else 0.0)
+        dealt = drawn_by_rows(strata[firsts], seed, TEST_SHARE if is_test_drawn else 0.0)
     else:
-        dealt = _drawn_by_names(keys, strata, seed, is_test_drawn)
+        keys = table.keys if table.groups is None else groups
+        dealt = _drawn_by_names(keys[firsts], strata[firsts], seed, is_test_drawn)
     splits = table.splits.copy()
     splits[rows] = dealt[np.argsort(order)][member]
     return replace(table, splits=splits)
@@ -143,14 +142,6 @@ def _drawn_by_names(keys: np.ndarray, strata: np.ndarray, seed: int, is_test_dra
                 can_move = splits == 3 - split
             splits[np.flatnonzero(can_move)[np.argsort(numbers[can_move])[:1]]] = split
     return splits
-
-
-def choose(keys: np.ndarray, seed: int, *, share: float = 1.0, count: int | None = None) -> np.ndarray:
-    """Which examples are taken, bool: a share of them, one at least; or so many. Fewer are always part of more."""
-    numbers = drawn(keys, seed, "choice")
-    if count is not None:
-        return np.isin(np.arange(len(keys)), np.argsort(numbers, kind="stable")[:count])
-    return (numbers < share) | (numbers == numbers.min(initial=1.0))
 
 
 def drawn_by_rows(strata: np.ndarray, seed: int, test_share: float = TEST_SHARE) -> np.ndarray:
@@ -206,9 +197,7 @@ class Changes:
     """How the members of data differ from those that a run kept. False if they do not."""
 
     added: int = 0
-    """Examples that were not there."""
     removed: int = 0
-    """Examples that are not there any more."""
     moved: int = 0
     """Examples that are in another split."""
     leaked: Mapping[str, int] = field(default_factory=dict)
@@ -234,15 +223,17 @@ def what_changed(before: Members, now: Members) -> Changes:
     """
     if not before.splits or not now.splits:
         return Changes()
-    none = np.zeros(0, dtype=np.uint64)
+
+    def in_both(keys: np.ndarray, split: str) -> int:
+        return int(np.isin(keys, before.splits.get(split, ())).sum())
+
     old, new = (np.concatenate([*each.splits.values()]) for each in (before, now))
-    added, removed = int((~np.isin(new, old)).sum()), int((~np.isin(old, new)).sum())
-    stayed = sum(int(np.isin(keys, before.splits.get(split, none)).sum()) for split, keys in now.splits.items())
-    trained = before.splits.get("train", none)
-    leaked = {split: int(np.isin(keys, trained).sum()) for split, keys in now.splits.items() if split != "train"}
+    added = int((~np.isin(new, old)).sum())
+    stayed = sum(in_both(keys, split) for split, keys in now.splits.items())
+    leaked = {split: in_both(keys, "train") for split, keys in now.splits.items() if split != "train"}
     return Changes(
         added=added,
-        removed=removed,
+        removed=int((~np.isin(old, new)).sum()),
         moved=len(new) - added - stayed,
         leaked={split: count for split, count in leaked.items() if count},
     )

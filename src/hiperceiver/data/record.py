@@ -19,7 +19,7 @@ class Record:
     """One example as it is stored: paths, bytes, arrays. Nothing is opened before it is read."""
 
     name: str
-    """Where it came from, for people: a path relative to the data's folder, or `train row 7`."""
+    """For people: a path relative to the data's folder, or `train row 7`."""
     raws: Mapping[str, Any]
     """Modality -> what its encoder reads. A modality may be missing."""
     targets: Mapping[str, Any] = field(default_factory=dict)
@@ -36,21 +36,15 @@ class Records(Protocol):
     `records[index]`, and looking up one of the record's raws or targets, may raise a `ValueError` of one line.
     """
 
-    def __len__(self) -> int:
-        """Number of records."""
-        ...
+    def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int, /) -> Record:
-        """One record, always the same."""
-        ...
+    def __getitem__(self, index: int, /) -> Record: ...
 
 
 class Column(Protocol):
     """The cells of a column: an array, a list, or an object that reads a cell when it is looked up."""
 
-    def __len__(self) -> int:
-        """Number of rows."""
-        ...
+    def __len__(self) -> int: ...
 
     def __getitem__(self, row: int, /) -> Any:
         """A cell; None if it is empty. May raise a `ValueError` of one line."""
@@ -96,19 +90,17 @@ class Table:
     groups: np.ndarray | None = None
     """Rows with the same key stay in one split, uint64 (columns' rows,). None: each is on its own."""
     keys: np.ndarray = None  # pyright: ignore[reportAssignmentType] - of the names
-    """What stands for each example in draws and orders, uint64 (columns' rows,), see `hash_names`."""
+    """Of each example in draws and orders, uint64 (columns' rows,), see `hash_names`."""
     rows: np.ndarray = None  # pyright: ignore[reportAssignmentType] - all of them
     """Which rows of the columns the table has, and in which order: int64 (len(table),)."""
 
     def __post_init__(self) -> None:
-        count = len(self.names)
-        for name, make in {
-            "splits": lambda: np.zeros(count, dtype=np.int8),
-            "keys": lambda: hash_names(self.names),
-            "rows": lambda: np.arange(count),
-        }.items():
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, make())
+        if self.splits is None:
+            object.__setattr__(self, "splits", np.zeros(len(self.names), dtype=np.int8))
+        if self.keys is None:
+            object.__setattr__(self, "keys", hash_names(self.names))
+        if self.rows is None:
+            object.__setattr__(self, "rows", np.arange(len(self.names)))
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -1,12 +1,13 @@
 """Examples of a stream: read one after the other, for a data set that is too large to be listed or kept.
 
-An epoch is one pass over the stream. A buffer shuffles it: it is filled, and then each record that comes takes the
-place of one drawn at random. The order is a function of (seed, epoch) alone; to go on after k batches, what these held
-is read again and thrown away, but not decoded.
+An epoch is one pass over the stream. A buffer shuffles it: it is filled, and then each record that comes replaces one
+drawn at random. The order is a function of (seed, epoch) alone; to go on after k batches, what these held is read again
+and thrown away, but not decoded.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 
 import numpy as np
@@ -49,9 +50,9 @@ class StreamedExamples:
     """
 
     records: Iterable[Record | BadExample]
-    """The stream: every iterator over it begins anew and gives the same records in the same order."""
+    """The stream: every iterator over it gives the same records in the same order."""
     encoded: EncodedRecords
-    """How a record becomes an example; its own records are not looked at."""
+    """How a record becomes an example; its own records are not read."""
     buffer_size: int = 1024
     """Records of the buffer that shuffles; they are kept in memory as they are stored."""
     held_out: HeldOut | None = None
@@ -68,17 +69,15 @@ class StreamedExamples:
         """The records of an epoch in its order, as they are stored: (epoch, number in the stream, record)."""
         rng = np.random.default_rng([seed, epoch])
         held_out = self.held_out or HeldOut(rule="rows", count=0)
-        trained = (pair for pair in enumerate(self.records) if not held_out.holds(*pair))
-        buffer: list[tuple[int, int, Record | BadExample]] = []
-        for number, record in islice(trained, self.max_examples):
-            if len(buffer) < self.buffer_size:
-                buffer.append((epoch, number, record))
-                continue
-            place = int(rng.integers(self.buffer_size))
-            yield buffer[place]
-            buffer[place] = (epoch, number, record)
-        for place in rng.permutation(len(buffer)):
-            yield buffer[place]
+        trained = ((epoch, *pair) for pair in enumerate(self.records) if not held_out.holds(*pair))
+        trained = islice(trained, self.max_examples)
+        buffer = list(islice(trained, self.buffer_size))
+        for each in trained:
+            index = int(rng.integers(self.buffer_size))
+            yield buffer[index]
+            buffer[index] = each
+        for index in rng.permutation(len(buffer)):
+            yield buffer[index]
 
     def example(self, epoch: int, number: int, record: Record | BadExample, *, seed: int) -> Example | BadExample:
         """A record as an example, with random changes that depend on (seed, epoch, number) alone."""
@@ -96,19 +95,17 @@ class Head:
         self.count = count
         self.held_out = held_out
         self.is_held = is_held
-        self._kept: list[Record | BadExample] | None = None
 
     def __len__(self) -> int:
-        return len(self._read())
+        return len(self._kept)
 
     def __getitem__(self, index: int) -> Record:
-        record = self._read()[index]
+        record = self._kept[index]
         if isinstance(record, BadExample):
             raise ValueError(str(record))
         return record
 
-    def _read(self) -> list[Record | BadExample]:
-        if self._kept is None:
-            wanted = (each for n, each in enumerate(self.records) if self.held_out.holds(n, each) == self.is_held)
-            self._kept = list(islice(wanted, self.count))
-        return self._kept
+    @cached_property
+    def _kept(self) -> list[Record | BadExample]:
+        wanted = (each for n, each in enumerate(self.records) if self.held_out.holds(n, each) == self.is_held)
+        return list(islice(wanted, self.count))

@@ -40,7 +40,5 @@ def value_statistics(dataset: ExampleDataset, target: str) -> tuple[tuple[float,
 def _targets(dataset: ExampleDataset) -> Iterator[dict[str, Tensor]]:
     if not isinstance(dataset, EncodedRecords):
         raise ValueError("dataset: expected examples that can be counted, got a stream")
-    for index in range(len(dataset)):
-        targets = dataset.targets_of(index)
-        if targets is not None:
-            yield targets
+    found = (dataset.targets_of(index) for index in range(len(dataset)))
+    return (targets for targets in found if targets is not None)

@@ -142,6 +142,22 @@ class SavedInFolder(nn.Module):
 ModelT = TypeVar("ModelT", bound=SavedInFolder)
 
 
+def check_weights(
+    source: str, weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, prefix: str = ""
+) -> None:
+    """Refuse weights that differ from those expected in names or shapes; `prefix` is before the names in the file."""
+    for name in [*expected, *weights]:
+        if name not in weights:
+            raise ValueError(f"{source}: {WEIGHTS_FILE} lacks {prefix}{name}, which {CONFIG_FILE} calls for")
+        if name not in expected:
+            raise ValueError(f"{source}: {WEIGHTS_FILE} holds {prefix}{name}, which {CONFIG_FILE} does not have")
+        if weights[name].shape != expected[name].shape:
+            raise ValueError(
+                f"{source}: expected shape {tuple(expected[name].shape)} for {prefix}{name} by {CONFIG_FILE}, got "
+                f"{tuple(weights[name].shape)} in {WEIGHTS_FILE}"
+            )
+
+
 def build_saved(saved: SavedModel, make: Callable[[Any, dict[str, Modality]], ModelT]) -> ModelT:
     """The model of a class with its saved weights, in evaluation mode.
 
@@ -150,16 +166,7 @@ def build_saved(saved: SavedModel, make: Callable[[Any, dict[str, Modality]], Mo
     """
     with torch.device("meta"):  # shapes only: sizes that are wrong must not be allocated
         expected = make(saved.config, saved.modalities).state_dict()
-    for name in [*expected, *saved.weights]:
-        if name not in saved.weights:
-            raise ValueError(f"{saved.source}: {WEIGHTS_FILE} lacks {name}, which {CONFIG_FILE} calls for")
-        if name not in expected:
-            raise ValueError(f"{saved.source}: {WEIGHTS_FILE} holds {name}, which {CONFIG_FILE} does not have")
-        if saved.weights[name].shape != expected[name].shape:
-            raise ValueError(
-                f"{saved.source}: expected shape {tuple(expected[name].shape)} for {name} by {CONFIG_FILE}, got "
-                f"{tuple(saved.weights[name].shape)} in {WEIGHTS_FILE}"
-            )
+    check_weights(saved.source, saved.weights, expected)
     model = make(saved.config, saved.modalities)
     model.load_state_dict(saved.weights)
     model.metadata = {"encoders": saved.encoders, "classes": list(saved.classes)}

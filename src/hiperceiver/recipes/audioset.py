@@ -12,28 +12,12 @@ one model answers for sound alone and for pictures alone, is ours, and so are Ad
 Cost and result: not run at full length. A few steps were run on a small folder in this layout.
 """
 
-PRETRAIN = {
-    "model": "hip-16",
-    "mask_ratio": 0.85,
-    "missing": "absent",
-    "batch_size": 8,
-    "accumulate": 64,
-    "learning_rate": 1.5e-3,
-    "steps": 200_000,
-    "precision": "bf16",
-    "out": "runs/audioset/pretrain",
-}
+BOTH = {"missing": "absent", "batch_size": 8, "accumulate": 64, "precision": "bf16"}
+PRETRAIN = {"model": "hip-16", "mask_ratio": 0.85, "learning_rate": 1.5e-3, "steps": 200_000}
 FINETUNE = {
     "task": "multilabel",
-    "from": "runs/audioset/pretrain",
-    "missing": "absent",
     "augment": {"modality_dropout": {"probability": 0.3}, "crop": True, "flip": True, "gain": True},
-    "batch_size": 8,
-    "accumulate": 64,
     "learning_rate": 5e-4,
     "steps": 50_000,
     "ema": 0.9999,
-    "precision": "bf16",
-    "test": True,
-    "out": "runs/audioset/finetune",
 }

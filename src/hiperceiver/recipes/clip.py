@@ -14,5 +14,4 @@ PRETRAIN = {
     "max_time": "1m",
     "batch_size": 4,
     "learning_rate": 2e-3,
-    "out": "runs/clip/pretrain",
 }

@@ -12,34 +12,23 @@ auto-encoder of this size elsewhere. A batch of 1,024 is 16 batches of 64, which
 Cost and result: not run at full length. A few steps were run on a small folder in this layout.
 """
 
+BOTH = {"batch_size": 64, "accumulate": 16, "warmup": 0.05, "precision": "bf16"}
 PRETRAIN = {
     "model": "hip-16",
     "size": 224,
     "mask_ratio": 0.85,
     "augment": {"crop": True, "flip": True},
-    "batch_size": 64,
-    "accumulate": 16,
     "learning_rate": 1.5e-3,
     "steps": 250_000,
-    "warmup": 0.05,
     "weight_decay": 0.05,
-    "precision": "bf16",
-    "out": "runs/imagenet/pretrain",
 }
 FINETUNE = {
     "task": "classification",
-    "from": "runs/imagenet/pretrain",
     "augment": {"crop": True, "flip": True, "randaugment": {"operations": 4, "magnitude": 5}},
     "task_settings": {"label_smoothing": 0.1, "mixup": 0.2, "cutmix": 1.0},
     "model_settings": {"drop_path": 0.1},
-    "batch_size": 64,
-    "accumulate": 16,
     "learning_rate": 1e-3,
     "steps": 125_000,
-    "warmup": 0.05,
     "weight_decay": 0.1,
     "ema": 0.9999,
-    "precision": "bf16",
-    "test": True,
-    "out": "runs/imagenet/finetune",
 }

@@ -10,28 +10,21 @@ by group. Ours: frames spread over the clip, AdamW, its rates and the lengths.
 Cost and result: not run at full length. A few steps were run on a small folder in this layout.
 """
 
+BOTH = {"batch_size": 8, "precision": "bf16"}
 PRETRAIN = {
     "model": "hip-16",
     "mask_ratio": 0.85,
     "augment": {"crop": True, "flip": True},
-    "batch_size": 8,
     "accumulate": 32,
     "learning_rate": 1.5e-3,
     "steps": 200_000,
-    "precision": "bf16",
-    "out": "runs/kinetics/pretrain",
 }
 FINETUNE = {
     "task": "classification",
-    "from": "runs/kinetics/pretrain",
     "augment": {"crop": True, "flip": True, "randaugment": {"operations": 4, "magnitude": 5}},
     "task_settings": {"label_smoothing": 0.1, "mixup": 0.2, "cutmix": 1.0},
-    "batch_size": 8,
     "accumulate": 16,
     "learning_rate": 5e-4,
     "steps": 50_000,
     "ema": 0.9999,
-    "precision": "bf16",
-    "test": True,
-    "out": "runs/kinetics/finetune",
 }

@@ -11,27 +11,20 @@ along a Hilbert curve, which does not care about the file; AdamW, its rates and 
 Cost and result: not run at full length. A few steps were run on small folders in both layouts.
 """
 
+BOTH = {"batch_size": 64, "precision": "bf16"}
 PRETRAIN = {
     "model": "hip-16",
     "mask_ratio": 0.85,
     "augment": {"rotate": {"axis": "z"}, "scale": True, "jitter": True},
-    "batch_size": 64,
     "accumulate": 4,
     "learning_rate": 1e-3,
     "steps": 50_000,
-    "precision": "bf16",
-    "out": "runs/modelnet40/pretrain",
 }
 FINETUNE = {
     "task": "classification",
-    "from": "runs/modelnet40/pretrain",
     "augment": {"rotate": {"axis": "z"}, "scale": True, "jitter": True, "drop_points": True},
     "task_settings": {"label_smoothing": 0.1},
-    "batch_size": 64,
     "learning_rate": 5e-4,
     "steps": 20_000,
     "ema": 0.999,
-    "precision": "bf16",
-    "test": True,
-    "out": "runs/modelnet40/finetune",
 }

@@ -12,29 +12,22 @@ are interpolated from 224 to 512. Ours: AdamW, its rates and the lengths.
 Cost and result: not run at full length. A few steps were run on a small folder in this layout.
 """
 
+BOTH = {"size": 512, "precision": "bf16"}
 PRETRAIN = {
     "model": "hip-256",
-    "size": 512,
     "mask_ratio": 0.85,
     "augment": {"crop": True, "flip": True},
     "batch_size": 16,
     "accumulate": 16,
     "learning_rate": 1.5e-3,
     "steps": 50_000,
-    "precision": "bf16",
-    "out": "runs/voc/pretrain",
 }
 FINETUNE = {
     "task": "segmentation",
-    "from": "runs/voc/pretrain",
-    "size": 512,
     "fit": "pad",
     "augment": {"crop": {"scale": [0.5, 1.0]}, "flip": True, "colour": True},
     "batch_size": 8,
     "accumulate": 4,
     "learning_rate": 3e-4,
     "steps": 20_000,
-    "precision": "bf16",
-    "test": True,
-    "out": "runs/voc/finetune",
 }

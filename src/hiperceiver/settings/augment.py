@@ -5,16 +5,19 @@ from typing import Annotated, Literal
 
 from hiperceiver.settings.base import Count, Ge, Gt, Le, NonNegative, Positive, Settings, Share
 
-Axis = Literal["x", "y", "z", "any"]
-Turns = Annotated[float, Ge(0), Le(0.5)]
 Degrees = Annotated[float, Ge(0), Le(180)]
-Decibels = Annotated[float, Ge(-120), Le(120)]
 PositiveShare = Annotated[float, Gt(0), Le(1)]
 
 
-def _refuse_falling(name: str, bounds: tuple[float, float]) -> None:
-    if bounds[0] > bounds[1]:
-        raise ValueError(f"{name}: expected two numbers, the smaller first, got {bounds}")
+@dataclass(frozen=True, kw_only=True)
+class RangeSettings(Settings):
+    """Base of settings whose tuples are ranges, the smaller number first."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, value in vars(self).items():
+            if isinstance(value, tuple) and value[0] > value[1]:
+                raise ValueError(f"{name}: expected two numbers, the smaller first, got {value}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,20 +29,13 @@ class ModalityDropoutSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CropSettings(Settings):
+class CropSettings(RangeSettings):
     """Pictures, clips and masks: a region of random place, size and shape instead of the whole."""
 
     scale: tuple[PositiveShare, PositiveShare] = (0.2, 1.0)
-    """Smallest and largest share of the area that the grid shows of the whole; the default is masked auto-encoders'
-    custom."""
+    """Smallest and largest share of the area that the grid shows of the whole; the default is the MAE recipe's."""
     ratio: tuple[Positive, Positive] = (3 / 4, 4 / 3)
-    """Narrowest and widest shape of the region: its width to its height, relative to what the grid shows of the
-    whole."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _refuse_falling("scale", self.scale)
-        _refuse_falling("ratio", self.ratio)
+    """Narrowest and widest shape of the region: width to height, relative to what the grid shows of the whole."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,15 +47,11 @@ class CropTimeSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpeedSettings(Settings):
+class SpeedSettings(RangeSettings):
     """Signals: played faster or slower."""
 
     factors: tuple[Positive, Positive] = (0.8, 1.25)
     """The slowest and the fastest speed; drawn evenly on a logarithmic scale."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _refuse_falling("factors", self.factors)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +82,7 @@ class GainSettings(Settings):
 class NoiseSettings(Settings):
     """Signals: Gaussian noise is added."""
 
-    snr: Decibels = 20.0
+    snr: Annotated[float, Ge(-120), Le(120)] = 20.0
     """Signal to noise ratio in dB, of standard deviations: 20 is noise a tenth as strong as the signal."""
 
 
@@ -106,22 +98,18 @@ class DropPointsSettings(Settings):
 class RotateSettings(Settings):
     """Point clouds: turned about an axis through their middle."""
 
-    axis: Axis = "z"
+    axis: Literal["x", "y", "z", "any"] = "z"
     """The axis: the one that points up keeps things upright (z or y, as the files have it); `any` is drawn evenly."""
     degrees: Degrees = 180.0
     """The largest turn either way; how much is drawn evenly."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScaleSettings(Settings):
+class ScaleSettings(RangeSettings):
     """Point clouds: stretched along each axis by a factor of its own."""
 
     factors: tuple[Positive, Positive] = (0.8, 1.25)
     """Smallest and largest factor, drawn evenly in between."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _refuse_falling("factors", self.factors)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +155,7 @@ class ColourSettings(Settings):
     """So is the distance from the mean grey."""
     saturation: Share = 0.4
     """So is the distance from each pixel's grey."""
-    hue: Turns = 0.1
+    hue: Annotated[float, Ge(0), Le(0.5)] = 0.1
     """Largest turn of the colour circle either way, in turns. It takes most of the time; 0 saves it."""
 
 

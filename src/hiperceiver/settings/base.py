@@ -16,8 +16,6 @@ Traceback (most recent call last):
 ValueError: batchsize: not a setting of Loader; did you mean batch_size?
 """
 
-from __future__ import annotations
-
 import ast
 import dataclasses
 import difflib
@@ -26,51 +24,31 @@ import math
 import operator
 import sys
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
-from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeGuard, Union, get_args, get_origin, get_type_hints
 
 
 @dataclass(frozen=True, eq=False)
-class _Bound:
+class Bound:
+    """What a number or a text must also fit, in an `Annotated`."""
+
+    holds: Callable[[Any, Any], bool]
+    """Of the value of a setting and that of the bound."""
     value: Any
 
 
-class Ge(_Bound):
-    """A number is at least `value`."""
+def _is_in(name: str, names: Iterable[str]) -> bool:
+    return name in names
 
 
-class Gt(_Bound):
-    """A number is above `value`."""
-
-
-class Le(_Bound):
-    """A number is at most `value`."""
-
-
-class Lt(_Bound):
-    """A number is below `value`."""
-
-
-class In(_Bound):
-    """A text is among the names of the table `value`."""
-
-
-@dataclass(frozen=True, eq=False)
-class PartOf:
-    """A mapping holds some fields of one of these settings classes, by kind; those left out keep their values.
-
-    `Annotated[Mapping[str, Any], PartOf(classes)]`. Inside another mapping, a key that is a kind chooses the class.
-    """
-
-    classes: Mapping[str, type[Settings]]
-
-
-_COMPARE = {Ge: operator.ge, Gt: operator.gt, Le: operator.le, Lt: operator.lt, In: lambda name, names: name in names}
-
+Ge, Gt = partial(Bound, operator.ge), partial(Bound, operator.gt)
+Le, Lt = partial(Bound, operator.le), partial(Bound, operator.lt)
+In = partial(Bound, _is_in)
+"""A text is among the names of a table."""
 ONE_FOR_ALL = "one number stands for all of a tuple"
 """`Annotated[tuple[Count, Count], ONE_FOR_ALL]`: 3 is (3, 3)."""
 
@@ -114,10 +92,8 @@ class Settings:
             ValueError: a name is unknown or missing, or a value does not fit.
         """
         values = dict(values)
-        if cls.kind and values.setdefault("kind", cls.kind) != cls.kind:
-            raise ValueError(f"kind: expected {cls.kind}, got {values['kind']!r}")
-        if cls.kind:
-            del values["kind"]
+        if cls.kind and (kind := values.pop("kind", cls.kind)) != cls.kind:
+            raise ValueError(f"kind: expected {cls.kind}, got {kind!r}")
         fields = {plain_name(field): field for field in dataclasses.fields(cls)}
         for name in values:
             if name not in fields:
@@ -127,6 +103,26 @@ class Settings:
             if is_required(field) and name not in values:
                 raise ValueError(f"{name}: required by {cls.__name__}, got nothing")
         return cls(**{fields[name].name: value for name, value in values.items()})
+
+
+def is_settings(hint: Any) -> TypeGuard[type[Settings]]:
+    """Whether an annotation is a settings class."""
+    return isinstance(hint, type) and issubclass(hint, Settings)
+
+
+@dataclass(frozen=True, eq=False)
+class PartOf:
+    """A mapping holds some fields of one of these settings classes, by kind; those left out keep their values.
+
+    `Annotated[Mapping[str, Any], PartOf(classes)]`. Inside another mapping, a key that is a kind chooses the class.
+    """
+
+    classes: Mapping[str, type[Settings]]
+
+
+def classes_of(hint: Any) -> Mapping[str, type[Settings]]:
+    """The classes of a mapping that is a part of one of them, by kind; none of any other annotation."""
+    return next((each.classes for each in getattr(hint, "__metadata__", ()) if isinstance(each, PartOf)), {})
 
 
 @cache
@@ -163,10 +159,9 @@ def field_docs(cls: type[Settings]) -> Mapping[str, str]:
     docs = {field.name: "" for field in dataclasses.fields(cls)}
     for owner in reversed(cls.__mro__):
         for statement, below in pairwise(_class_bodies(owner.__module__).get(owner.__qualname__, [])):
-            if isinstance(statement, ast.AnnAssign) and isinstance(below, ast.Expr):
-                name, text = ast.unparse(statement.target), below.value
-                if name in docs and isinstance(text, ast.Constant) and isinstance(text.value, str):
-                    docs[name] = " ".join(text.value.split())
+            match statement, below:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                    docs |= {name: " ".join(text.split())} if name in docs else {}
     return docs
 
 
@@ -193,13 +188,8 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
 def checked(name: str, value: Any, hint: Any) -> Any:
     """The value as its annotation wants it: lists as tuples, mappings as settings.
 
-    Args:
-        name: begins the message.
-        value: any.
-        hint: an evaluated annotation.
-
     Raises:
-        ValueError: it does not fit.
+        ValueError: it does not fit; the message begins with `name`.
 
     >>> checked("scale", [0.5, 1], tuple[Share, Share])
     (0.5, 1)
@@ -208,8 +198,8 @@ def checked(name: str, value: Any, hint: Any) -> Any:
     ValueError: scale[1]: expected a number from 0 to 1, got 2
     """
     origin, arguments = get_origin(hint), get_args(hint)
-    if part := next((each for each in getattr(hint, "__metadata__", ()) if isinstance(each, PartOf)), None):
-        return checked_part(name, checked(name, value, arguments[0]), part.classes, kind=name.rpartition(".")[2])
+    if classes := classes_of(hint):
+        return checked_part(name, checked(name, value, arguments[0]), classes, kind=name.rpartition(".")[2])
     if ONE_FOR_ALL in getattr(hint, "__metadata__", ()):
         each = get_args(arguments[0])
         return (checked(name, value, each[0]),) * len(each) if _is_number(value) else checked(name, value, arguments[0])
@@ -222,7 +212,7 @@ def checked(name: str, value: Any, hint: Any) -> Any:
     elif origin in (dict, Mapping) and isinstance(value, Mapping):
         if all(isinstance(key, str) for key in value):
             return {key: checked(f"{name}.{key}", each, arguments[1]) for key, each in value.items()}
-    elif isinstance(hint, type) and issubclass(hint, Settings) and isinstance(value, Mapping):
+    elif is_settings(hint) and isinstance(value, Mapping):
         try:
             return hint.from_dict(value)
         except ValueError as error:
@@ -239,13 +229,7 @@ def checked(name: str, value: Any, hint: Any) -> Any:
 def checked_part(
     name: str, values: Mapping[str, Any], classes: Mapping[str, type[Settings]], *, kind: str = ""
 ) -> Mapping[str, Any]:
-    """Some fields of one of several settings classes.
-
-    Args:
-        name: begins the message.
-        values: by field.
-        classes: by kind.
-        kind: the class that the fields must be of. One that is not among the classes: any that has them.
+    """Some fields of one of several settings classes: of this kind, or of any where `kind` is none of them.
 
     Raises:
         ValueError: the class has no such field, or a value does not fit; a field of another class is named as such.
@@ -267,6 +251,16 @@ def checked_part(
     return values
 
 
+_BOUNDS_IN_WORDS = {
+    "ge": ">= {:g}",
+    "gt": "above {:g}",
+    "le": "<= {:g}",
+    "lt": "below {:g}",
+    "ge le": "from {:g} to {:g}",
+    "ge lt": "from {:g} to below {:g}",
+    "gt le": "above {:g}, up to {:g}",
+    "gt lt": "above {:g} and below {:g}",
+}
 _WORDS: dict[Any, str] = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
@@ -278,35 +272,24 @@ def in_words(hint: Any) -> str:
     """
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        names = [", ".join(each.value) for each in hint.__metadata__ if isinstance(each, In)]
-        if names:
-            return f"one of {names[0]}"
-        bounds = {type(bound): f"{bound.value:g}" for bound in hint.__metadata__ if hasattr(bound, "value")}
-        return " ".join([in_words(arguments[0]), *_bounds_in_words(bounds)])
+        bounds = {bound.holds.__name__: bound.value for bound in hint.__metadata__ if isinstance(bound, Bound)}
+        if "_is_in" in bounds:
+            return f"one of {', '.join(bounds['_is_in'])}"
+        return (
+            f"{in_words(arguments[0])} {_BOUNDS_IN_WORDS.get(' '.join(bounds), '').format(*bounds.values())}".rstrip()
+        )
     if origin is Literal:
         return ("one of " if len(arguments) > 1 else "") + ", ".join(map(str, arguments))
     if origin in (Union, types.UnionType):
-        parts = dict.fromkeys(in_words(part) for part in arguments if part is not types.NoneType)
-        return " or ".join(parts)
+        return " or ".join(dict.fromkeys(in_words(part) for part in arguments if part is not types.NoneType))
     if origin is tuple:
         count = "" if arguments[-1] is ... else f"{len(arguments)} "
         words = in_words(arguments[0])
         plural = words.startswith(("a whole number", "a number", "a text"))
         return f"a list of {count}" + (f"{words[2:]}s" if words.count(" ") < 3 and plural else f"values, each {words}")
-    if origin in (dict, Mapping) or (isinstance(hint, type) and issubclass(hint, Settings)):
+    if origin in (dict, Mapping) or is_settings(hint):
         return 'a mapping such as {"name": value}'
     return _WORDS.get(hint, getattr(hint, "__name__", str(hint)))
-
-
-def _bounds_in_words(bounds: Mapping[type, str]) -> Iterable[str]:
-    if Ge in bounds:
-        yield f"from {bounds[Ge]} to" if bounds.keys() & {Le, Lt} else f">= {bounds[Ge]}"
-    if Gt in bounds:
-        yield f"above {bounds[Gt]}" + (", up to" if Le in bounds else " and" if Lt in bounds else "")
-    if Le in bounds:
-        yield bounds[Le] if len(bounds) > 1 else f"<= {bounds[Le]}"
-    if Lt in bounds:
-        yield f"below {bounds[Lt]}"
 
 
 def _checked_union(name: str, value: Any, parts: tuple[Any, ...]) -> Any:
@@ -314,7 +297,7 @@ def _checked_union(name: str, value: Any, parts: tuple[Any, ...]) -> Any:
         return None
     parts = tuple(part for part in parts if part is not types.NoneType)
     if isinstance(value, Mapping):
-        kinds = {part.kind: part for part in parts if isinstance(part, type) and issubclass(part, Settings)}
+        kinds = {part.kind: part for part in parts if is_settings(part)}
         if len(kinds) > 1:
             kind = value.get("kind")
             if kind not in kinds:
@@ -333,15 +316,12 @@ def _checked_union(name: str, value: Any, parts: tuple[Any, ...]) -> Any:
 def _fits(value: Any, hint: Any) -> bool:
     """Whether a value without parts is of this type and within its bounds."""
     if get_origin(hint) is Annotated:
-        bounds = [bound for bound in hint.__metadata__ if type(bound) in _COMPARE]
-        return _fits(value, get_args(hint)[0]) and all(_COMPARE[type(each)](value, each.value) for each in bounds)
-    if hint is Any:
-        return True
+        bounds = [bound for bound in hint.__metadata__ if isinstance(bound, Bound)]
+        return _fits(value, get_args(hint)[0]) and all(bound.holds(value, bound.value) for bound in bounds)
     if hint is float:
         return _is_number(value)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, get_origin(hint) or hint)
+    is_of_type = hint is Any or isinstance(value, get_origin(hint) or hint)
+    return is_of_type and not (hint is int and isinstance(value, bool))
 
 
 def _is_number(value: Any) -> bool:

@@ -7,17 +7,8 @@ from typing import Annotated, ClassVar, Literal
 from hiperceiver.settings.base import ONE_FOR_ALL, Count, CountOrZero, Ge, Positive, Settings
 
 Colours = Literal["L", "RGB", "RGBA"]
-VideoColours = Literal["L", "RGB"]
 Fit = Literal["crop", "squash", "pad"]
-VideoFit = Literal["crop", "squash"]
-Resample = Literal["lanczos", "bilinear"]
 NormaliseBy = Literal["dataset", "example"]
-MissingReadings = Literal["refuse", "mean"]
-PointOrder = Literal["hilbert", "morton", "index"]
-PointScale = Literal["sphere", "box", "none"]
-VolumeFit = Literal["resize", "crop"]
-Coding = Literal["onehot", "bits"]
-Keep = Literal["start", "middle"]
 
 NUM_COLOURS: dict[str, int] = {"L": 1, "RGB": 3, "RGBA": 4}
 """Colours -> channels of a token."""
@@ -27,26 +18,39 @@ NUM_COLOURS: dict[str, int] = {"L": 1, "RGB": 3, "RGBA": 4}
 class EncoderSettings(Settings):
     """Base of the encoders' settings; saved beside the model."""
 
-    def check_statistics(self, channels: int, *, mean: float = 0.0, std: float = 1.0) -> None:
-        """Fill in `mean` and `std` that are not given; refuse a wrong number of them."""
+    def check_statistics(self, channels: int, *, mean: float = 0.0, std: float = 1.0, unused: str = "") -> None:
+        """Fill in `mean` and `std` that are not given; refuse a wrong number. `unused`: why there are none, if so."""
         for name, default in (("mean", mean), ("std", std)):
-            values = tuple(float(value) for value in getattr(self, name)) or (default,) * channels
+            given = getattr(self, name)
+            if given and not channels:
+                raise ValueError(f"{name}: expected none {unused}, got {given}")
+            values = tuple(map(float, given)) or (default,) * channels
             if len(values) != channels:
                 raise ValueError(f"{name}: expected {channels} numbers, one for each channel, got {values}")
             object.__setattr__(self, name, values)
 
-    def refuse_statistics(self, reason: str) -> None:
-        """Refuse `mean` and `std` that would not be used."""
-        for name in ("mean", "std"):
-            if values := getattr(self, name):
-                raise ValueError(f"{name}: expected none {reason}, got {values}")
+
+@dataclass(frozen=True, kw_only=True)
+class NormalisedSettings(EncoderSettings):
+    """Base of the settings of numbers that are normalised with mean and deviation of the training data."""
+
+    mean: tuple[float, ...] = ()
+    """Per channel, or feature of a vector or point; 0 if not given, of colours (in 0..1) 0.5."""
+    std: tuple[Positive, ...] = ()
+    """As `mean`; 1 if not given, of colours 0.5."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageSettings(EncoderSettings):
-    """Pictures: a token is a pixel."""
+class ArraySettings(NormalisedSettings):
+    """Base of the settings of what is read from files of arrays."""
 
-    kind: ClassVar[str] = "image"
+    array_name: str = ""
+    """Which array of an .npz file; empty: the only one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureSettings(NormalisedSettings):
+    """Base of the settings of pictures and of frames."""
 
     size: Annotated[tuple[Count, Count], ONE_FOR_ALL]
     """Rows and columns of the grid, (H, W); one number for a square."""
@@ -54,15 +58,8 @@ class ImageSettings(EncoderSettings):
     """Channels of a token: `L` (grey), `RGB` or `RGBA`."""
     fit: Fit = "crop"
     """Other shapes: `crop` keeps the middle, `squash` changes proportions, `pad` marks the rest as absent tokens."""
-    resample: Resample = "lanczos"
+    resample: Literal["lanczos", "bilinear"] = "lanczos"
     """The resizing filter; both average over what a pixel covers, so that nothing aliases."""
-    full_scale: Positive | None = None
-    """The value of white in files of whole numbers of more than 8 bits. None: measured in the training data, as the
-    largest number of as many bits as they use: 4095 for the 12 bits of many cameras and scanners."""
-    mean: tuple[float, ...] = ()
-    """Per channel, of values in 0..1; 0.5 if not given."""
-    std: tuple[Positive, ...] = ()
-    """Per channel, of values in 0..1; 0.5 if not given."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -70,41 +67,37 @@ class ImageSettings(EncoderSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VideoSettings(EncoderSettings):
+class ImageSettings(PictureSettings):
+    """Pictures: a token is a pixel."""
+
+    kind: ClassVar[str] = "image"
+    full_scale: Positive | None = None
+    """The value of white in files of whole numbers of more than 8 bits. None: measured in the training data, as the
+    largest number of as many bits as they use: 4095 for the 12 bits of many cameras and scanners."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoSettings(PictureSettings):
     """Clips: a token is a pixel of a frame."""
 
     kind: ClassVar[str] = "video"
-
-    size: Annotated[tuple[Count, Count], ONE_FOR_ALL]
-    """Rows and columns of a frame, (H, W); one number for a square."""
     frames: Count = 8
     """Frames of the grid."""
     frames_per_second: Positive | None = None
     """None: the frames are spread evenly over the clip, and repeated if it has fewer. A rate: frames at this rate, from
     the middle of a longer clip; of a shorter one those at the end are absent. Arrays and folders have no times: their
     frames are taken to be at this rate."""
-    colours: VideoColours = "RGB"
+    colours: Literal["L", "RGB"] = "RGB"
     """Channels of a token: `L` (grey) or `RGB`."""
-    fit: VideoFit = "crop"
+    fit: Literal["crop", "squash"] = "crop"
     """Other shapes: `crop` keeps the middle, `squash` changes proportions."""
-    resample: Resample = "lanczos"
-    """The resizing filter."""
-    mean: tuple[float, ...] = ()
-    """Per channel, of values in 0..1; 0.5 if not given."""
-    std: tuple[Positive, ...] = ()
-    """Per channel, of values in 0..1; 0.5 if not given."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_statistics(NUM_COLOURS[self.colours], mean=0.5, std=0.5)
 
 
 @dataclass(frozen=True, kw_only=True)
-class AudioSettings(EncoderSettings):
+class AudioSettings(NormalisedSettings):
     """Sound: a token is a sample of the wave, or a few samples in a row."""
 
     kind: ClassVar[str] = "audio"
-
     rate: Count = 16000
     """Samples per second."""
     seconds: Positive = 1.0
@@ -118,10 +111,6 @@ class AudioSettings(EncoderSettings):
     so that its loudness does not matter; `to_value` then gives waves of one loudness."""
     is_silence_bad: bool = True
     """Refuse a recording that is silent throughout."""
-    mean: tuple[float, ...] = ()
-    """Per audio channel; 0 if not given."""
-    std: tuple[Positive, ...] = ()
-    """Per audio channel; 1 if not given."""
 
     @property
     def num_samples(self) -> int:
@@ -135,18 +124,15 @@ class AudioSettings(EncoderSettings):
         if self.num_samples % self.samples_per_token:
             expected = f"a divisor of the window's {self.num_samples} samples"
             raise ValueError(f"samples_per_token: expected {expected}, got {self.samples_per_token}")
-        if self.normalise == "example":
-            self.refuse_statistics("with normalise='example'")
-        else:
-            self.check_statistics(self.channels)
+        channels = 0 if self.normalise == "example" else self.channels
+        self.check_statistics(channels, unused="with normalise='example'")
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeriesSettings(EncoderSettings):
+class SeriesSettings(ArraySettings):
     """Series of numbers measured together: a token is a step, and its channels are its readings."""
 
     kind: ClassVar[str] = "series"
-
     length: Count
     """Steps of the grid."""
     channels: Count = 1
@@ -154,44 +140,32 @@ class SeriesSettings(EncoderSettings):
     normalise: NormaliseBy = "dataset"
     """`dataset`: with `mean` and `std`. `example`: with the mean and deviation of each channel in what is kept of the
     example. Its level and size are lost: `to_value` then gives normalised values."""
-    missing: MissingReadings = "refuse"
+    missing: Literal["refuse", "mean"] = "refuse"
     """What NaN, None or an empty cell means. `refuse`: the example is bad. `mean`: a reading is missing; it becomes the
     mean of its channel, in the data set or the example as `normalise` says, which is 0 in a token."""
-    mean: tuple[float, ...] = ()
-    """Per channel; 0 if not given."""
-    std: tuple[Positive, ...] = ()
-    """Per channel; 1 if not given."""
-    array_name: str = ""
-    """Which array of an .npz file; empty: the only one."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.normalise == "example":
-            self.refuse_statistics("with normalise='example'")
-        else:
-            self.check_statistics(self.channels)
+        channels = 0 if self.normalise == "example" else self.channels
+        self.check_statistics(channels, unused="with normalise='example'")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PointsSettings(EncoderSettings):
+class PointsSettings(NormalisedSettings):
     """Point clouds and meshes: a token is a point."""
 
     kind: ClassVar[str] = "points"
-
     num_points: Count = 2048
     """Tokens of the grid; also how many points of a mesh's surface are taken."""
     num_features: CountOrZero = 0
     """Channels of a point beside x, y and z, such as 3 for a normal or a colour. Meshes have none."""
-    order: PointOrder = "hilbert"
-    """Order of the tokens: along the `hilbert` curve or the `morton` curve, or as in the file (`index`, which is the
-    published model's)."""
-    normalise: PointScale = "sphere"
+    order: Literal["hilbert", "morton", "index"] = "hilbert"
+    """Token order: along the `hilbert` or `morton` curve, or as in the file (`index`, the published model's)."""
+    normalise: Literal["sphere", "box", "none"] = "sphere"
     """`sphere`: each cloud's centroid becomes 0 and its farthest point lies at distance 1. `box`: the centre of its
     bounding box becomes 0 and its longest half side 1. `none`: coordinates are normalised with `mean` and `std`."""
     mean: tuple[float, ...] = ()
     """Per feature; with normalise="none" of x, y and z too, which come first. 0 if not given."""
-    std: tuple[Positive, ...] = ()
-    """As `mean`. 1 if not given."""
 
     @property
     def num_own_scale(self) -> int:
@@ -200,31 +174,21 @@ class PointsSettings(EncoderSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if channels := 3 + self.num_features - self.num_own_scale:
-            self.check_statistics(channels)
-        else:
-            self.refuse_statistics("without features")
+        self.check_statistics(3 + self.num_features - self.num_own_scale, unused="without features")
 
 
 @dataclass(frozen=True, kw_only=True)
-class VolumeSettings(EncoderSettings):
+class VolumeSettings(ArraySettings):
     """Volumes, such as scans: a token is a cell of a grid in space."""
 
     kind: ClassVar[str] = "volume"
-
     size: Annotated[tuple[Count, Count, Count], ONE_FOR_ALL]
     """Extent of the grid, (D, H, W); one number for a cube."""
     channels: Count = 1
     """Values of each cell."""
-    fit: VolumeFit = "resize"
+    fit: Literal["resize", "crop"] = "resize"
     """Other sizes: `resize` stretches each axis, averaging where it shrinks and interpolating where it grows. `crop`
     keeps the scale: of a longer axis the middle, and absent tokens at the end of a shorter one."""
-    mean: tuple[float, ...] = ()
-    """Per channel; 0 if not given."""
-    std: tuple[Positive, ...] = ()
-    """Per channel; 1 if not given."""
-    array_name: str = ""
-    """Which array of an .npz file; empty: the only one."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -236,18 +200,16 @@ class BytesSettings(EncoderSettings):
     """Bytes of any file, and text as its bytes: a token is a byte."""
 
     kind: ClassVar[str] = "bytes"
-
     length: Count
     """Bytes of the grid."""
-    coding: Coding = "onehot"
+    coding: Literal["onehot", "bits"] = "onehot"
     """`onehot`: 256 channels, the byte's own is 16 and the others are 0: as 1 in 256 is not 0, their mean square is 1,
     and the embedding of a byte is as large as that of a pixel. `bits`: 8 channels of -1 or 1, the highest bit first."""
-    keep: Keep = "start"
+    keep: Literal["start", "middle"] = "start"
     """Of a longer value: `start` keeps the first bytes, for texts and files say at their start what they are; `middle`
     keeps the middle, as encoders of signals do."""
     ngrams: tuple[Annotated[int, Ge(2)], ...] = ()
-    """Lengths of the groups of bytes in a row, such as (2, 3), that a token shows beside its own byte: those that end
-    with it and begin in what is kept."""
+    """Lengths of the groups of bytes, such as (2, 3), that a token shows beside its byte: those that end with it."""
     buckets: Count = 4096
     """Channels that the groups are hashed to, after the byte's own; none without `ngrams`. A group is 4 in two of them:
     that two groups share one is common, that they share both is rare."""
@@ -259,11 +221,10 @@ class BytesSettings(EncoderSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VectorSettings(EncoderSettings):
+class VectorSettings(ArraySettings):
     """Feature vectors: a token is a part of one."""
 
     kind: ClassVar[str] = "vector"
-
     features: Count
     """Values of each position."""
     split: Count
@@ -271,12 +232,6 @@ class VectorSettings(EncoderSettings):
     block has groups, or more, so that each group sees a part."""
     positions: Count = 1
     """Vectors of an example at most; of fewer, the rest is absent."""
-    mean: tuple[float, ...] = ()
-    """Per feature; 0 if not given."""
-    std: tuple[Positive, ...] = ()
-    """Per feature; 1 if not given."""
-    array_name: str = ""
-    """Which array of an .npz file; empty: the only one."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -292,7 +247,6 @@ class LabelSettings(EncoderSettings):
     """Labels that are given to a model: one token, a channel for each class."""
 
     kind: ClassVar[str] = "label"
-
     classes: tuple[str, ...]
     """Names of the classes, in the order of their numbers."""
     is_several: bool = False
@@ -305,10 +259,14 @@ class LabelSettings(EncoderSettings):
 
 
 ENCODER_SETTINGS: dict[str, type[EncoderSettings]] = {
-    settings.kind: settings
-    for settings in (
-        *(ImageSettings, VideoSettings, AudioSettings, PointsSettings, SeriesSettings),
-        *(VolumeSettings, BytesSettings, VectorSettings, LabelSettings),
-    )
+    "image": ImageSettings,
+    "video": VideoSettings,
+    "audio": AudioSettings,
+    "points": PointsSettings,
+    "series": SeriesSettings,
+    "volume": VolumeSettings,
+    "bytes": BytesSettings,
+    "vector": VectorSettings,
+    "label": LabelSettings,
 }
 """Kind of encoder -> its settings."""

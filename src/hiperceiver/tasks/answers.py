@@ -15,7 +15,6 @@ class DrawnTokens:
     """Which picture: its name for `hip plot --kind`."""
 
     modality: str
-    """Whose tokens."""
 
 
 @dataclass(frozen=True, kw_only=True)

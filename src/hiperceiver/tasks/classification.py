@@ -1,9 +1,7 @@
 """Classification: one label for an example, read from the processor. The decoder is never run."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,12 +10,9 @@ from hiperceiver.modality import Batch
 from hiperceiver.settings.tasks import ClassificationConfig
 from hiperceiver.tasks.answers import Answer
 from hiperceiver.tasks.label_head import ClassesTask
-from hiperceiver.tasks.losses import LossTerm, count_labels, cross_entropy
+from hiperceiver.tasks.losses import LossTerm, class_sums, count_labels, cross_entropy
 from hiperceiver.tasks.mixing import Mixed
 from hiperceiver.tasks.targets import IGNORE, find_classes
-
-if TYPE_CHECKING:
-    from torchmetrics import MetricCollection
 
 _TOP = 5
 
@@ -68,32 +63,32 @@ class Classification(ClassesTask):
             logits = torch.cat([logits, logits])
         return {"error": self._cross_entropy(logits, target, share)}
 
-    def make_metrics(self) -> MetricCollection:
-        """`loss`, `accuracy`, `balanced_accuracy`, and `top5_accuracy` where there are more than 5 classes."""
-        from torchmetrics.classification import MulticlassAccuracy
+    def sum_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of the loss, of each class, and of the examples whose label is among the five most probable classes."""
+        each_class = (self.config.num_classes,)
+        return {**super().sum_shapes(), "members": each_class, "found": each_class, "predicted": each_class, "top5": ()}
 
-        from hiperceiver.tasks.metrics import Sums, collection
-
-        num_classes = self.config.num_classes
-        tops = {"accuracy": 1, "top5_accuracy": _TOP} if num_classes > _TOP else {"accuracy": 1}
-        return collection(
-            self.device,
-            sums=Sums({"loss": (), "weight": (), "members": (num_classes,), "found": (num_classes,)}, _results),
-            **{
-                name: MulticlassAccuracy(num_classes, top_k=k, average="micro", ignore_index=IGNORE)
-                for name, k in tops.items()
-            },
-        )
-
-    @torch.no_grad()
-    def update(self, metrics: MetricCollection, batch: Batch) -> None:
-        """Add a batch."""
+    def sums(self, batch: Batch) -> dict[str, Tensor]:
+        """Those of a batch."""
         logits, target = self.logits(batch).float(), self._target(batch)
-        sums = {
+        most_probable = logits.topk(min(_TOP, self.config.num_classes)).indices
+        return {
             **self._cross_entropy(logits, target).sums(),
-            **class_counts(logits.argmax(dim=-1), target, self.config.num_classes),
+            **class_sums(logits.argmax(dim=-1), target, self.config.num_classes),
+            "top5": (most_probable == target[:, None]).sum(),
         }
-        metrics.update(sums=sums, preds=logits, target=target)
+
+    def results(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """`loss`, `accuracy`, `balanced_accuracy`, and `top5_accuracy` where there are more than 5 classes."""
+        members, found = sums["members"], sums["found"]
+        results = {
+            "accuracy": found.sum() / members.sum(),
+            **super().results(sums),
+            "balanced_accuracy": (found / members)[members > 0].mean(),
+        }
+        if self.config.num_classes > _TOP:
+            results["top5_accuracy"] = sums["top5"] / members.sum()
+        return results
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> ClassificationPrediction:
@@ -123,24 +118,3 @@ class Classification(ClassesTask):
             label_smoothing=self.config.label_smoothing,
             share=share,
         )
-
-
-def class_counts(prediction: Tensor, target: Tensor, num_classes: int) -> dict[str, Tensor]:
-    """By class: `members`, the number of its targets, and `found`, of those that are predicted. Both (K,).
-
-    Args:
-        prediction: int64 (...).
-        target: int64 (...), -100 = not counted.
-        num_classes: K.
-    """
-    found = target[(prediction == target) & (target != IGNORE)]
-    members = target[target != IGNORE]
-    return {name: x.bincount(minlength=num_classes) for name, x in {"members": members, "found": found}.items()}
-
-
-def _results(sums: dict[str, Tensor]) -> dict[str, Tensor]:
-    has_members = sums["members"] > 0
-    return {
-        "loss": sums["loss"] / sums["weight"],
-        "balanced_accuracy": (sums["found"] / sums["members"])[has_members].mean(),
-    }

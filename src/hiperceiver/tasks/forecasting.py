@@ -1,24 +1,19 @@
 """Forecasting: hide the future of a series, reconstruct it from the past."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from hiperceiver.masking import future_is_masked
 from hiperceiver.modality import Batch
 from hiperceiver.model import HiP
 from hiperceiver.settings.tasks import ForecastingConfig
 from hiperceiver.tasks.answers import Answer, DrawnTokens, ForecastTokens
 from hiperceiver.tasks.losses import LossTerm, squared_error, sum_about_mean
 from hiperceiver.tasks.task import Task, find_input_modality, num_position_channels
-
-if TYPE_CHECKING:
-    from torchmetrics import MetricCollection
 
 
 class ForecastingPrediction(NamedTuple):
@@ -58,59 +53,63 @@ class Forecasting(Task):
         self.horizon = config.horizon
         if num_position_channels(model, name):
             raise ValueError(f"input_modality: expected one whose positions are not its own coordinates, got {name!r}")
-        steps = model.modalities[name].grid[0]
+        steps, *rest = model.modalities[name].grid
         if config.horizon >= steps:
             raise ValueError(f"horizon: expected fewer than the {steps} steps of {name!r}, got {config.horizon}")
+        self.tokens_per_step = math.prod(rest)
+        self.num_past = (steps - config.horizon) * self.tokens_per_step
 
     def counts(self, batch: Batch, drawn: None = None) -> dict[str, Tensor]:
         """The number of present tokens of the horizon."""
-        _, _, is_counted = self._past_and_future(batch)
-        return {"error": is_counted.sum().float()}
+        return {"error": self._future(batch)[1].sum().float()}
 
     def terms(self, batch: Batch, drawn: None = None) -> dict[str, LossTerm]:
         """Mean squared error over the present tokens of the horizon."""
-        forecast = self._forecast(batch)
-        _, future, is_counted = self._past_and_future(batch)
-        return {"error": squared_error(forecast, future, is_counted)}
+        return {"error": squared_error(self._forecast(batch), *self._future(batch))}
 
     def persistence(self, batch: Batch) -> Tensor:
         """The forecast that repeats the last visible step, 0 where there is none: (B, tokens in h steps, C)."""
-        past, future, _ = self._past_and_future(batch)
-        is_absent = batch.is_padding.get(self.input_modality)
-        steps, *rest = self.model.modalities[self.input_modality].grid
-        num_past, num_cells = steps - self.horizon, math.prod(rest)
-        past = past.unflatten(1, (num_past, num_cells))  # (B, T - h, tokens of a step, C)
-        step = torch.arange(1, num_past + 1, device=past.device)[None, :, None].expand(past.shape[:3])
-        if is_absent is not None:
-            step = step.masked_fill(is_absent[:, : num_past * num_cells].unflatten(1, (num_past, num_cells)), 0)
-        last = step.max(dim=1, keepdim=True).values  # 0: none is visible
-        index = (last - 1).clamp(min=0)[..., None].expand(-1, -1, -1, past.shape[-1])
-        repeated = past.gather(1, index).masked_fill((last == 0)[..., None], 0.0)
-        return repeated.expand(-1, self.horizon, -1, -1).reshape(future.shape)
+        name, shape = self.input_modality, (-1, self.tokens_per_step)
+        x = self.present_tokens(batch, name)[:, : self.num_past].unflatten(1, shape)
+        is_present = self.is_present(batch, name)[:, : self.num_past].unflatten(1, shape)
+        x = F.pad(x, (0, 0, 0, 0, 1, 0))  # (B, 1 + T - h, tokens of a step, C): zeros before the first step
+        step = torch.arange(1, x.shape[1], device=x.device)[:, None]
+        last = (step * is_present).amax(dim=1, keepdim=True)
+        repeated = x.gather(1, last[..., None].expand(-1, -1, -1, x.shape[-1]))
+        return repeated.expand(-1, self.horizon, -1, -1).flatten(1, 2)
 
-    def make_metrics(self) -> MetricCollection:
-        """`loss`, `mae`, `rmse`, `explained` and `skill`."""
-        from hiperceiver.tasks.metrics import Sums, collection
+    def sum_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of all numbers of the horizon, and of each channel."""
+        each_channel = (self.model.modalities[self.input_modality].channels,)
+        shapes = dict.fromkeys(("count", "absolute", "square", "persistence"), ())
+        return {**shapes, "target": each_channel, "target_square": each_channel}
 
-        channels = (self.model.modalities[self.input_modality].channels,)
-        shapes = {"count": (), "absolute": (), "square": (), "persistence": (), "target": channels}
-        return collection(self.device, sums=Sums({**shapes, "target_square": channels}, _results))
-
-    @torch.no_grad()
-    def update(self, metrics: MetricCollection, batch: Batch) -> None:
-        """Add a batch."""
-        _, future, is_counted = self._past_and_future(batch)
-        target = future[is_counted].double()  # (tokens, C)
-        error = self._forecast(batch)[is_counted].double() - target
-        sums = {
-            "count": is_counted.sum(),
+    def sums(self, batch: Batch) -> dict[str, Tensor]:
+        """Those of a batch."""
+        future, is_present = self._future(batch)
+        target = future[is_present].double()  # (tokens, C)
+        error = self._forecast(batch)[is_present].double() - target
+        persistence = self.persistence(batch)[is_present].double()
+        return {
+            "count": is_present.sum(),
             "absolute": error.abs().sum(),
             "square": error.square().sum(),
-            "persistence": (self.persistence(batch)[is_counted].double() - target).square().sum(),
+            "persistence": (persistence - target).square().sum(),
             "target": target.sum(dim=0),
             "target_square": target.square().sum(dim=0),
         }
-        metrics.update(sums=sums)
+
+    def results(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """`loss`, `mae`, `rmse`, `explained` and `skill`; the last two are NaN where there is nothing to explain."""
+        num_numbers = sums["count"] * len(sums["target"])
+        loss = sums["square"] / num_numbers
+        spread = sum_about_mean(sums["target"], sums["target_square"], sums["count"]).nansum()
+        explained, skill = (
+            1 - sums["square"] / baseline.masked_fill(baseline == 0, torch.nan)
+            for baseline in (spread, sums["persistence"])
+        )
+        mae = sums["absolute"] / num_numbers
+        return {"loss": loss, "mae": mae, "rmse": loss.sqrt(), "explained": explained, "skill": skill}
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> ForecastingPrediction:
@@ -134,37 +133,11 @@ class Forecasting(Task):
         """The reconstruction of the horizon: (B, tokens in h steps, C)."""
         name = self.input_modality
         inputs, is_padding = self.input_tensors(batch)
-        if name not in inputs:
-            raise ValueError(f"inputs: expected {name!r}, which is forecast, got {', '.join(inputs) or 'none'}")
-        is_future = self._is_future(inputs[name].device).expand(len(batch), -1)
-        is_padding[name] = is_padding[name] | is_future if name in is_padding else is_future
-        reconstruction = self.model(inputs, is_padding=is_padding, reconstruct=[name]).reconstruction[name]
-        return reconstruction[:, self._num_past() :]
+        is_future = torch.arange(inputs[name].shape[1], device=inputs[name].device) >= self.num_past
+        is_padding[name] = is_future.expand(len(batch), -1) | is_padding.get(name, False)
+        return self.model(inputs, is_padding=is_padding, reconstruct=[name]).reconstruction[name][:, self.num_past :]
 
-    def _past_and_future(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Tokens before and in the horizon, both (B, ..., C), and which of the latter are present, bool (B, ...)."""
-        x = batch.inputs[self.input_modality]
-        is_absent = batch.is_padding.get(self.input_modality)
-        is_present = x.new_ones(x.shape[:2], dtype=torch.bool) if is_absent is None else ~is_absent
-        x = x.masked_fill(~is_present[..., None], 0.0)  # even NaN must not matter there
-        return x[:, : self._num_past()], x[:, self._num_past() :], is_present[:, self._num_past() :]
-
-    def _is_future(self, device: torch.device) -> Tensor:
-        return future_is_masked(self.model.modalities[self.input_modality].grid, self.horizon, device=device)
-
-    def _num_past(self) -> int:
-        steps, *rest = self.model.modalities[self.input_modality].grid
-        return (steps - self.horizon) * math.prod(rest)
-
-
-def _results(sums: dict[str, Tensor]) -> dict[str, Tensor]:
-    num_numbers = sums["count"] * len(sums["target"])
-    loss = sums["square"] / num_numbers
-    spread = sum_about_mean(sums["target"], sums["target_square"], sums["count"]).nansum()
-    return {
-        "loss": loss,
-        "mae": sums["absolute"] / num_numbers,
-        "rmse": loss.sqrt(),
-        "explained": 1 - sums["square"] / spread.masked_fill(spread == 0, torch.nan),
-        "skill": 1 - sums["square"] / sums["persistence"].masked_fill(sums["persistence"] == 0, torch.nan),
-    }
+    def _future(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The horizon's tokens, (B, tokens in h steps, C), and which of them are present."""
+        x, is_present = self.present_tokens(batch, self.input_modality), self.is_present(batch, self.input_modality)
+        return x[:, self.num_past :], is_present[:, self.num_past :]

@@ -3,11 +3,8 @@
 Source: "HiP", where labels join the processor as one more masked modality.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,13 +15,17 @@ from hiperceiver.model import HiP
 from hiperceiver.settings.tasks import JointConfig, TaskConfig
 from hiperceiver.tasks.answers import Answer, in_words, most_probable
 from hiperceiver.tasks.label_head import label_parameters
-from hiperceiver.tasks.losses import LossTerm, cross_entropy, number_error, sum_about_mean
-from hiperceiver.tasks.regression import error_sums
+from hiperceiver.tasks.losses import (
+    NUMBER_SUMS,
+    LossTerm,
+    cross_entropy,
+    number_error,
+    number_sums,
+    sum_about_mean,
+    weighted_mean,
+)
 from hiperceiver.tasks.targets import IGNORE, find_classes, find_numbers
 from hiperceiver.tasks.task import TargetInfo, Task
-
-if TYPE_CHECKING:
-    from torchmetrics import MetricCollection
 
 
 class JointPrediction(NamedTuple):
@@ -63,9 +64,7 @@ class Joint(Task):
     `NAME_mae`, in its own units, and `NAME_r2`, the share of its variance that is explained, for numbers; and `score`,
     the mean over labels of accuracy and r2, the latter not below 0.
 
-    Args:
-        model: the backbone, with `label_modalities` of these labels among its modalities.
-        config: the labels, and how many are shown.
+    Its model has the `label_modalities` of these labels among its modalities.
 
     >>> from hiperceiver import Batch, Modality, create_model
     >>> labels = {"pitch": 12, "loudness": 0}
@@ -94,11 +93,12 @@ class Joint(Task):
     @classmethod
     def config_from_data(cls, info: TargetInfo) -> dict[str, Any]:
         """The labels, their classes, and the scale of those that are numbers."""
+        numbers = {name: info.statistics(name) for name, classes in info.labels.items() if not classes}
         return {
             "labels": {name: len(classes) for name, classes in info.labels.items()},
             "class_names": {name: classes for name, classes in info.labels.items() if classes},
-            "target_mean": {name: mean[0] for name, (mean, _) in info.statistics.items()},
-            "target_std": {name: std[0] for name, (_, std) in info.statistics.items()},
+            "target_mean": {name: mean[0] for name, (mean, _) in numbers.items()},
+            "target_std": {name: std[0] for name, (_, std) in numbers.items()},
         }
 
     @classmethod
@@ -133,31 +133,46 @@ class Joint(Task):
         hidden = self._hidden_targets(batch, is_shown)
         return {name: self._error(name, read[name], target) for name, target in hidden.items()}
 
-    def make_metrics(self) -> MetricCollection:
-        """`loss`, `score`, and those of each label."""
-        from hiperceiver.tasks.metrics import Sums, collection
+    def sum_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of each label."""
+        sums = ("loss", "weight", "found", *NUMBER_SUMS)
+        return {f"{each}/{name}": () for name in self.config.labels for each in sums}
 
-        results = partial(_results, labels=self.config.labels, weights=self.term_weights)
-        return collection(self.device, sums=Sums(dict.fromkeys(_SUMS, (len(self.config.labels),)), results))
-
-    @torch.no_grad()
-    def update(self, metrics: MetricCollection, batch: Batch) -> None:
-        """Add a batch, with all labels hidden."""
+    def sums(self, batch: Batch) -> dict[str, Tensor]:
+        """Those of a batch, with all labels hidden."""
         targets = self._targets(batch)
         read = self._read(batch, targets, {})
         labels = self._prediction(read).labels
-        rows = []
+        sums = {}
         for name, target in targets.items():
-            sums = self._error(name, read[name], target).sums()
+            each = self._error(name, read[name], target).sums()
             if self.config.labels[name]:
-                sums["found"] = (labels[name] == target).sum()
+                each["found"] = (labels[name] == target).sum()
             else:
-                numbers = error_sums(labels[name][:, None], target[:, None])
-                sums |= {each: x.squeeze(0) for each, x in numbers.items() if each != "count"}
-            zero = sums["loss"].new_zeros(())
-            rows.append([sums.get(each, zero).double() for each in _SUMS])
-        columns = zip(_SUMS, zip(*rows, strict=True), strict=True)
-        metrics.update(sums={name: torch.stack(column) for name, column in columns})
+                each |= number_sums(labels[name], target)
+            sums |= {f"{key}/{name}": x for key, x in each.items()}
+        return sums
+
+    def results(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """`loss`, `score`, and those of each label."""
+        each_label: dict[str, Tensor] = {}
+        losses, counts, scores = [], [], []
+        for name, num_classes in self.config.labels.items():
+            count = sums[f"weight/{name}"]
+            counts.append(count)
+            losses.append(sums[f"loss/{name}"] / count)
+            each_label[f"loss_{name}"] = losses[-1]
+            if num_classes:
+                each_label[f"{name}_accuracy"] = accuracy = sums[f"found/{name}"] / count
+                scores += [accuracy] if count > 0 else []
+            else:
+                spread = sum_about_mean(sums[f"target/{name}"], sums[f"target_square/{name}"], count)
+                r2 = 1 - sums[f"square/{name}"] / spread
+                each_label |= {f"{name}_mae": sums[f"absolute/{name}"] / count, f"{name}_r2": r2}
+                scores += [] if spread.isnan() else [r2.clamp(min=0)]
+        loss = weighted_mean(losses, self.term_weights.values(), counts)
+        score = torch.stack(scores).mean() if scores else loss.new_tensor(torch.nan)
+        return {"loss": loss, "score": score, **each_label}
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> JointPrediction:
@@ -246,27 +261,3 @@ class Joint(Task):
 
     def _mean_and_std(self, name: str) -> tuple[float, float]:
         return (self.config.target_mean or {}).get(name, 0.0), (self.config.target_std or {}).get(name, 1.0)
-
-
-_SUMS = ("loss", "weight", "found", "absolute", "square", "target", "target_square")
-
-
-def _results(sums: dict[str, Tensor], *, labels: Mapping[str, int], weights: Mapping[str, float]) -> dict[str, Tensor]:
-    count = sums["weight"]
-    loss = sums["loss"] / count
-    weight = loss.new_tensor([weights[name] for name in labels]) * (count > 0)
-    spread = sum_about_mean(sums["target"], sums["target_square"], count)
-    accuracy, mae, r2 = sums["found"] / count, sums["absolute"] / count, 1 - sums["square"] / spread
-    is_class = torch.tensor([bool(num_classes) for num_classes in labels.values()], device=loss.device)
-    scores = torch.where(is_class, accuracy, r2.clamp(min=0))
-    results = {
-        "loss": (loss.masked_fill(weight == 0, 0.0) * weight).sum() / weight.sum(),
-        "score": scores[torch.where(is_class, count > 0, ~spread.isnan())].mean(),
-    }
-    for index, (name, num_classes) in enumerate(labels.items()):
-        results[f"loss_{name}"] = loss[index]
-        if num_classes:
-            results[f"{name}_accuracy"] = accuracy[index]
-        else:
-            results |= {f"{name}_mae": mae[index], f"{name}_r2": r2[index]}
-    return results

@@ -1,9 +1,8 @@
 """Numbers of a whole example, read from the processor: the base of four tasks. The decoder is never run."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from hiperceiver.modality import Batch, Modality
@@ -77,10 +76,7 @@ class ClassesTask(ExampleTask):
     def __init__(self, model: HiP, config: ClassificationConfig | MultilabelConfig):
         super().__init__(model, config)
         self.make_readout(config.num_classes, config.readout, config.label_modality)
-        weights = config.class_weights
-        self.register_buffer(
-            "class_weights", None if weights is None else torch.tensor(weights, dtype=torch.float32), persistent=False
-        )
+        self.register_constant("class_weights", config.class_weights)
 
     @classmethod
     def config_from_data(cls, info: TargetInfo) -> dict[str, Any]:
@@ -102,13 +98,14 @@ class ClassesTask(ExampleTask):
 
     def mixed(self, batch: Batch, is_labelled: Tensor) -> Mixed | None:
         """A training batch with its examples mixed by mixup and cutmix; None where the config has neither."""
-        if not self.training or not (self.config.mixup or self.config.cutmix):
+        mixup, cutmix = self.config.mixup, self.config.cutmix
+        if not self.training or not (mixup or cutmix):
             return None
-        return mix(batch, self.model.modalities, is_labelled, mixup=self.config.mixup, cutmix=self.config.cutmix)
+        return mix(batch, self.model.modalities, is_labelled, mixup=mixup, cutmix=cutmix)
 
     def ranked(self, probabilities: Tensor, count: int) -> Iterator[Answer]:
         """An answer with the most probable classes for each row of (B, K)."""
-        names: Sequence[str] = self.classes or [str(number) for number in range(self.config.num_classes)]
+        names = self.classes or [str(number) for number in range(self.config.num_classes)]
         for each in probabilities.cpu():
             labels = most_probable(each, names, count)
             yield Answer(values={"labels": labels}, text=in_words(labels))

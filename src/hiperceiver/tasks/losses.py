@@ -1,6 +1,6 @@
-"""What the tasks minimise, as functions of tensors. Sums are taken in float32 whatever the precision of the model."""
+"""Losses, and the sums that metrics are made of, as functions of tensors. Losses are summed in float32."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -27,15 +27,12 @@ class LossTerm(NamedTuple):
 
 
 def squared_error(reconstruction: Tensor, target: Tensor, is_counted: Tensor | None = None) -> LossTerm:
-    """Mean squared error over the counted tokens of a batch, and their number.
+    """Mean squared error over the counted tokens of a batch and their channels, and the number of these tokens.
 
     Args:
         reconstruction: (B, M, C).
         target: (B, M, C).
         is_counted: bool (B, M); other tokens give neither loss nor gradient, whatever they hold. None: all count.
-
-    Returns:
-        The mean over counted tokens and their channels, and the number of counted tokens.
     """
     reconstruction, target = reconstruction.float(), target.float()
     if is_counted is None:
@@ -48,14 +45,7 @@ def squared_error(reconstruction: Tensor, target: Tensor, is_counted: Tensor | N
 
 
 def normalise(x: Tensor, normalisation: TargetNormalisation, is_counted: Tensor | None = None) -> Tensor:
-    """Bring each example to zero mean and unit variance.
-
-    Args:
-        x: (B, M, C).
-        normalisation: `channel`: each channel of each example. `example`: all channels of an example together.
-            `none`: nothing.
-        is_counted: bool (B, M), the tokens that mean and variance are taken over. None: all.
-    """
+    """Bring each example (B, M, C) to zero mean and unit variance, as `mean_and_deviation`; `none` changes nothing."""
     if normalisation == "none":
         return x
     mean, deviation = mean_and_deviation(x, normalisation, is_counted)
@@ -65,7 +55,13 @@ def normalise(x: Tensor, normalisation: TargetNormalisation, is_counted: Tensor 
 def mean_and_deviation(
     x: Tensor, normalisation: TargetNormalisation, is_counted: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Mean and deviation for `normalise`: (B, 1, C) for `channel`, (B, 1, 1) for `example`, float32."""
+    """Mean and deviation of each example, in float32.
+
+    Args:
+        x: (B, M, C).
+        normalisation: `channel`: of each channel, (B, 1, C). `example`: of all channels together, (B, 1, 1).
+        is_counted: bool (B, M), the tokens that they are taken over. None: all.
+    """
     x = x.float()
     if is_counted is None:
         is_counted = x.new_ones(x.shape[:2], dtype=torch.bool)
@@ -87,7 +83,7 @@ def cross_entropy(
     label_smoothing: float = 0.0,
     share: Tensor | None = None,
 ) -> LossTerm:
-    """Mean cross-entropy over everything with a label.
+    """Mean cross-entropy over everything with a label, and the sum of the weights: of labels, where all weigh 1.
 
     Args:
         logits: (..., K) for K classes.
@@ -95,9 +91,6 @@ def cross_entropy(
         class_weights: (K,). An example counts as much as its class.
         label_smoothing: share of the target that is spread over all classes.
         share: (...), a weight of each. None: all 1.
-
-    Returns:
-        The mean, and the sum of the weights (without class weights and shares: the number of labels).
     """
     logits, target = logits.flatten(0, -2).float(), target.flatten()
     each = F.cross_entropy(
@@ -134,43 +127,34 @@ def count_known(target: Tensor) -> Tensor:
 def binary_cross_entropy(
     logits: Tensor, target: Tensor, *, class_weights: Tensor | None = None, label_smoothing: float = 0.0
 ) -> LossTerm:
-    """Mean binary cross-entropy over known targets.
+    """Mean binary cross-entropy over known targets, and their number.
 
     Args:
         logits: (B, K) for K classes, each decided for itself.
         target: float (B, K), 0 to 1, NaN = unknown.
         class_weights: (K,). Weight of the members of each class; others count 1.
         label_smoothing: share of the target that is spread over yes and no.
-
-    Returns:
-        The mean, and the number of known targets.
     """
-    is_known = ~target.isnan()
-    target = target.masked_fill(~is_known, 0.0) * (1 - label_smoothing) + label_smoothing / 2
-    each = F.binary_cross_entropy_with_logits(logits.float(), target, pos_weight=class_weights, reduction="none")
-    return _mean_over(each, is_known)
+    known = target.nan_to_num() * (1 - label_smoothing) + label_smoothing / 2
+    each = F.binary_cross_entropy_with_logits(logits.float(), known, pos_weight=class_weights, reduction="none")
+    return _mean_over_known(each, target)
 
 
 def number_error(prediction: Tensor, target: Tensor, kind: NumberLoss = "squared") -> LossTerm:
-    """Mean error of numbers over known targets.
+    """Mean error of numbers over known targets, and their number.
 
     Args:
         prediction: (...).
         target: (...), NaN = unknown.
         kind: `squared`; `absolute`; `huber`: half the square up to 1, beyond it the absolute error less a half.
-
-    Returns:
-        The mean, and the number of known targets.
     """
-    is_known = ~target.isnan()
     measure = {"squared": F.mse_loss, "absolute": F.l1_loss, "huber": F.huber_loss}[kind]
-    each = measure(prediction.float(), target.float().masked_fill(~is_known, 0.0), reduction="none")
-    return _mean_over(each, is_known)
+    return _mean_over_known(measure(prediction.float(), target.float().nan_to_num(), reduction="none"), target)
 
 
-def _mean_over(each: Tensor, is_counted: Tensor) -> LossTerm:
-    count = is_counted.sum().float()
-    return LossTerm(each.masked_fill(~is_counted, 0.0).sum() / count.clamp(min=1), count)
+def _mean_over_known(each: Tensor, target: Tensor) -> LossTerm:
+    count = count_known(target)
+    return LossTerm(each.masked_fill(target.isnan(), 0.0).sum() / count.clamp(min=1), count)
 
 
 def balanced_weights(counts: Sequence[float], *, power: float = 0.5) -> tuple[float, ...]:
@@ -193,7 +177,39 @@ def balanced_weights(counts: Sequence[float], *, power: float = 0.5) -> tuple[fl
     return tuple(weight / mean for weight in raw)
 
 
+def class_sums(label: Tensor, target: Tensor, num_classes: int) -> dict[str, Tensor]:
+    """By class: how many targets are its `members`, how many of them are `found`, how many are `predicted`: (K,) each.
+
+    Args:
+        label: the predicted class, int64 (...).
+        target: int64 (...), -100 = not counted.
+        num_classes: K.
+    """
+    label, target = label[target != IGNORE], target[target != IGNORE]
+    sums = {"members": target, "found": target[label == target], "predicted": label}
+    return {name: x.bincount(minlength=num_classes) for name, x in sums.items()}
+
+
+NUMBER_SUMS = ("count", "absolute", "square", "target", "target_square")
+
+
+def number_sums(prediction: Tensor, target: Tensor) -> dict[str, Tensor]:
+    """`NUMBER_SUMS` over a batch, for each of R numbers: prediction and target (B, R), NaN in the target = unknown."""
+    is_unknown = target.isnan()
+    error = (prediction.double() - target.double()).masked_fill(is_unknown, 0.0)
+    target = target.double().masked_fill(is_unknown, 0.0)
+    addends = (~is_unknown, error.abs(), error.square(), target, target.square())
+    return {name: each.sum(dim=0) for name, each in zip(NUMBER_SUMS, addends, strict=True)}
+
+
 def sum_about_mean(total: Tensor, total_square: Tensor, count: Tensor) -> Tensor:
     """Sum of squared distances from the mean, of each number, from sums in float64; NaN where all are the same."""
     spread = total_square - total.square() / count
     return spread.masked_fill(spread <= 1e-12 * total_square, torch.nan)
+
+
+def weighted_mean(values: Sequence[Tensor], weights: Iterable[float], counts: Sequence[Tensor]) -> Tensor:
+    """The weighted mean of the values with a count above 0."""
+    each = torch.stack([*values])
+    weight = each.new_tensor([*weights]) * (torch.stack([*counts]) > 0)
+    return (each.masked_fill(weight == 0, 0.0) * weight).sum() / weight.sum()

@@ -7,7 +7,6 @@ Learners", arXiv 2111.06377.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -28,7 +27,7 @@ from hiperceiver.model.grouping import Span
 from hiperceiver.model.tokens import take_slots
 from hiperceiver.settings.tasks import MaskedAutoencodingConfig
 from hiperceiver.tasks.answers import Answer, DrawnTokens, ReconstructedTokens
-from hiperceiver.tasks.losses import LossTerm, mean_and_deviation, normalise, squared_error
+from hiperceiver.tasks.losses import LossTerm, mean_and_deviation, normalise, squared_error, weighted_mean
 from hiperceiver.tasks.task import Task, num_position_channels
 
 if TYPE_CHECKING:
@@ -70,10 +69,6 @@ class MaskedAutoencoding(Task):
     mean gives. It is taken in the units of the loss, so after target normalisation. With several modalities
     also `loss_NAME` and `explained_NAME`, whose weighted means the two are.
 
-    Args:
-        model: the model to pretrain.
-        config: what is hidden, and the loss.
-
     >>> from hiperceiver import Batch, Modality, create_model
     >>> model = create_model("hip-nano", modalities={"image": Modality(grid=(32, 32), channels=3)})
     >>> task = MaskedAutoencoding(model, MaskedAutoencodingConfig(mask_ratio=0.75))
@@ -92,7 +87,7 @@ class MaskedAutoencoding(Task):
         for name in self.config.modality_weights or ():
             if name not in model.input_names:
                 raise ValueError(f"modality_weights: expected names among {', '.join(model.input_names)}, got {name!r}")
-        if not any(self.modality_weight(name) for name in model.input_names):
+        if not any(self.term_weights.values()):
             raise ValueError("modality_weights: expected at least one above 0, got none")
         self.num_position_channels = {name: num_position_channels(model, name) for name in model.input_names}
         for name, count in self.num_position_channels.items():
@@ -107,14 +102,10 @@ class MaskedAutoencoding(Task):
         """How much is hidden, and how."""
         return f"{self.config.mask_ratio:.0%} hidden ({self.config.mask_strategy})"
 
-    def modality_weight(self, name: str) -> float:
-        """Weight of a modality's loss in the mean over modalities."""
-        return float((self.config.modality_weights or {}).get(name, 1.0))
-
     @property
     def term_weights(self) -> dict[str, float]:
         """A term for each modality."""
-        return {name: self.modality_weight(name) for name in self.model.input_names}
+        return {name: float((self.config.modality_weights or {}).get(name, 1)) for name in self.model.input_names}
 
     def draw(self, batch: Batch) -> Mask:
         """The mask; in evaluation mode example i of a batch is masked as example i of an evaluation."""
@@ -136,24 +127,17 @@ class MaskedAutoencoding(Task):
         """The counts of what `compare` gives."""
         counts = {}
         for name, span in self._plan(inputs).spans.items():
-            is_counted, slots = self._is_compared(name, span, is_padding, mask), mask.compared.get(name)
-            if is_counted is None:  # all
-                size = mask.is_masked[name].shape if slots is None else (len(slots), span.num_groups, slots.shape[2])
-                is_counted = mask.is_masked[name].new_ones(()).expand(size)
+            is_counted, slots = self._is_counted(name, span, is_padding, mask), mask.compared.get(name)
+            if is_counted is None:
+                compared = mask.is_masked[name] if slots is None else slots.expand(-1, span.num_groups, -1)
+                is_counted = compared.new_ones(()).expand(compared.shape)
             counts[name] = is_counted.sum().float()
         return counts
 
     def compare(
         self, inputs: Mapping[str, Tensor], is_padding: Mapping[str, Tensor], mask: Mask, targets: Mapping[str, Tensor]
     ) -> dict[str, LossTerm]:
-        """Reconstruct, and take the mean squared error over the counted tokens.
-
-        Args:
-            inputs: per modality, (B, M, C).
-            is_padding: per modality with absent tokens, bool (B, M).
-            mask: the hidden tokens.
-            targets: per modality, (B, M, C).
-        """
+        """Reconstruct inputs, and take the mean squared error over the counted tokens: inputs and targets (B, M, C)."""
         encoded = self.model.encode(inputs, is_padding=is_padding, visible=mask.visible)
         latents = self.model.decode(encoded)
         terms = {}
@@ -161,9 +145,8 @@ class MaskedAutoencoding(Task):
             slots, target = mask.compared.get(name), targets[name]
             read = self.model.read_out(encoded, latents, name, self.model.unembedding[name], slots=slots)
             if slots is not None:  # only hidden slots are read: (B, g, R, C), and targets with them
-                slots = slots.expand(-1, span.num_groups, -1)
-                read, target = read.flatten(1, 2), take_slots(span.to_groups(target), slots).flatten(1, 2)
-            is_counted = self._is_compared(name, span, is_padding, mask)
+                read, target = read.flatten(1, 2), _at_slots(target, span, slots)
+            is_counted = self._is_counted(name, span, is_padding, mask)
             terms[name] = squared_error(self._target_channels(name, read), target, is_counted)
         return terms
 
@@ -183,8 +166,7 @@ class MaskedAutoencoding(Task):
             raise ValueError(f"inputs: expected at least one of {', '.join(self.model.input_names)}, got none")
         plan, device = self._plan(inputs), next(iter(inputs.values())).device
         if not self.config.mask_ratio:
-            shapes = {name: (len(batch), span.num_tokens) for name, span in plan.spans.items()}
-            return Mask({}, {n: torch.zeros(shape, dtype=torch.bool, device=device) for n, shape in shapes.items()}, {})
+            return Mask({}, {name: torch.zeros_like(x[..., 0], dtype=torch.bool) for name, x in inputs.items()}, {})
         is_group_wise = self.config.mask_strategy == "group-wise"
         draw = self._draw_group_wise if is_group_wise else self._draw_uniform
         visible = draw(plan, len(batch), generator, device)
@@ -201,27 +183,20 @@ class MaskedAutoencoding(Task):
 
         Coordinates that are positions are left out: they are inputs, not reconstructed.
         """
-        inputs, is_padding = self.input_tensors(batch)
         targets = {}
-        for name, x in inputs.items():
-            is_absent = is_padding.get(name)
-            if is_absent is not None:
-                x = x.masked_fill(is_absent[..., None], 0.0)  # an absent value, even NaN, must not matter
-                is_absent = ~is_absent
-            targets[name] = normalise(self._target_channels(name, x), self.config.target_normalisation, is_absent)
+        for name in self.input_tensors(batch)[0]:
+            x = self._target_channels(name, self.present_tokens(batch, name))
+            targets[name] = normalise(x, self.config.target_normalisation, self.is_present(batch, name))
         return targets
 
-    def make_metrics(self) -> MetricCollection:
-        """`loss` and `explained`; with several modalities also `loss_NAME` and `explained_NAME`."""
-        from hiperceiver.tasks.metrics import Sums, collection
-
-        channels = {
-            name: self.model.modalities[name].channels - count for name, count in self.num_position_channels.items()
-        }
-        shapes = {"num_examples": ()} | {f"{sum_}/{name}": () for name in channels for sum_ in _SUMS}
-        for name, count in channels.items():
-            shapes |= {f"hidden/{name}": (count,), f"hidden_square/{name}": (count,)}
-        return collection(self.device, sums=Sums(shapes, partial(_results, weights=self.term_weights)))
+    def sum_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of the examples, and of each modality; of its hidden values for each channel."""
+        shapes: dict[str, tuple[int, ...]] = {"num_examples": ()}
+        for name, count in self.num_position_channels.items():
+            each_channel = (self.model.modalities[name].channels - count,)
+            shapes |= {f"{each}/{name}": () for each in ("error", "count", "hidden_error", "hidden_count")}
+            shapes |= {f"{each}/{name}": each_channel for each in ("hidden", "hidden_square")}
+        return shapes
 
     @torch.no_grad()
     def update(self, metrics: MetricCollection, batch: Batch) -> None:
@@ -232,16 +207,13 @@ class MaskedAutoencoding(Task):
         assert isinstance(metric, Sums)
         first = int(metric.by_name()["num_examples"])
         mask = self.draw_mask(batch, evaluation_generators(first, len(batch)))
-        _, is_padding = self.input_tensors(batch)
         reconstruction, sums = self._reconstruct(batch, mask), {"num_examples": torch.tensor(len(batch))}
         for name, target in self.targets(batch).items():
             made = self._target_channels(name, reconstruction[name])
             error = (made.float() - target.float()).square().mean(dim=-1)  # (B, M)
-            is_counted, is_hidden = self._is_counted(name, is_padding, mask), mask.is_masked[name]
-            if is_counted is None:
-                is_counted = torch.ones_like(is_hidden)
-            if name in is_padding:
-                is_hidden = is_hidden & ~is_padding[name]
+            is_present = self.is_present(batch, name)
+            is_hidden = mask.is_masked[name] & is_present
+            is_counted = is_hidden if self.config.loss_on == "hidden" else is_present
             hidden = target[is_hidden].double()  # (hidden tokens, C)
             sums |= {
                 f"error/{name}": error.masked_fill(~is_counted, 0.0).sum(dtype=torch.float64),
@@ -252,6 +224,24 @@ class MaskedAutoencoding(Task):
                 f"hidden_square/{name}": hidden.square().sum(dim=0),
             }
         metrics.update(sums=sums)
+
+    def results(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """`loss` and `explained`, means over the modalities that were given; with several also those of each."""
+        weights = self.term_weights
+        loss = {name: sums[f"error/{name}"] / sums[f"count/{name}"] for name in weights}
+        explained = {}
+        for name in weights:
+            count = sums[f"hidden_count/{name}"]
+            variance = (sums[f"hidden_square/{name}"] / count - (sums[f"hidden/{name}"] / count).square()).mean()
+            explained[name] = 1 - sums[f"hidden_error/{name}"] / count / variance
+        results = {}
+        for key, each, counted in (("loss", loss, "count"), ("explained", explained, "hidden_count")):
+            counts = [sums[f"{counted}/{name}"] for name in weights]
+            results[key] = weighted_mean(list(each.values()), weights.values(), counts)
+        if len(weights) > 1:
+            for name in weights:
+                results |= {f"loss_{name}": loss[name], f"explained_{name}": explained[name]}
+        return results
 
     @torch.no_grad()
     def predict(self, batch: Batch, generator: Generators | None = None) -> Reconstruction:
@@ -266,23 +256,15 @@ class MaskedAutoencoding(Task):
             generator: draws the mask. None: example i of a batch is masked as example i of an evaluation.
         """
         mask = self.draw_mask(batch, generator or evaluation_generators(0, len(batch)))
-        reconstruction = self._reconstruct(batch, mask)
-        inputs, is_padding = self.input_tensors(batch)
-        for name, x in inputs.items():
-            is_absent, prediction = is_padding.get(name), self._target_channels(name, reconstruction[name])
-            if is_absent is not None:
-                x = x.masked_fill(is_absent[..., None], 0.0)
-            if self.config.target_normalisation != "none":
-                is_visible = ~mask.is_masked[name]
-                if is_absent is not None:
-                    is_visible = is_visible & ~is_absent
-                target = self._target_channels(name, x)
-                mean, deviation = mean_and_deviation(target, self.config.target_normalisation, is_visible)
+        reconstruction, normalisation = self._reconstruct(batch, mask), self.config.target_normalisation
+        for name, read in reconstruction.items():
+            x, prediction = self.present_tokens(batch, name), self._target_channels(name, read)
+            if normalisation != "none":
+                is_visible = ~mask.is_masked[name] & self.is_present(batch, name)
+                mean, deviation = mean_and_deviation(self._target_channels(name, x), normalisation, is_visible)
                 prediction = prediction * deviation + mean
-            if self.num_position_channels[name]:
-                prediction = torch.cat(
-                    [x[..., : self.num_position_channels[name]].to(prediction.dtype), prediction], dim=-1
-                )
+            if count := self.num_position_channels[name]:
+                prediction = torch.cat([x[..., :count].to(prediction.dtype), prediction], dim=-1)
             reconstruction[name] = prediction
         return Reconstruction(reconstruction, mask.is_masked)
 
@@ -300,9 +282,7 @@ class MaskedAutoencoding(Task):
             for name, tokens in prediction.reconstruction.items():
                 is_masked = prediction.is_masked[name][index].cpu()
                 drawn.append(ReconstructedTokens(modality=name, tokens=tokens[index].cpu(), is_masked=is_masked))
-                is_present = torch.ones_like(is_masked)
-                if name in batch.is_padding:
-                    is_present = ~batch.is_padding[name][index].cpu()
+                is_present = self.is_present(batch, name)[index].cpu()
                 num_hidden += int((is_masked & is_present).sum())
                 num_present += int(is_present.sum())
             share = num_hidden / max(num_present, 1)
@@ -313,22 +293,17 @@ class MaskedAutoencoding(Task):
         inputs, is_padding = self.input_tensors(batch)
         return self.model(inputs, is_padding=is_padding, visible=mask.visible).reconstruction
 
-    def _is_counted(self, name: str, is_padding: Mapping[str, Tensor], mask: Mask) -> Tensor | None:
-        """Which tokens of a modality the loss counts: bool (B, M); None: all."""
-        is_real = ~is_padding[name] if name in is_padding else None
-        if self.config.loss_on == "all":
-            return is_real
-        return mask.is_masked[name] if is_real is None else mask.is_masked[name] & is_real
-
-    def _is_compared(self, name: str, span: Span, is_padding: Mapping[str, Tensor], mask: Mask) -> Tensor | None:
+    def _is_counted(self, name: str, span: Span, is_padding: Mapping[str, Tensor], mask: Mask) -> Tensor | None:
         """Which of the tokens that `compare` reads count: bool (B, M), of some hidden slots (B, g R); None: all."""
-        slots = mask.compared.get(name)
-        if slots is None:
-            return self._is_counted(name, is_padding, mask)
-        if name not in is_padding and not span.has_padding:
-            return None
-        is_real = ~is_padding[name] if name in is_padding else torch.ones_like(mask.is_masked[name])
-        return take_slots(span.to_groups(is_real), slots.expand(-1, span.num_groups, -1)).flatten(1, 2)
+        is_present = ~is_padding[name] if name in is_padding else None
+        if name in mask.compared:
+            if is_present is None and not span.has_padding:
+                return None
+            is_present = torch.ones_like(mask.is_masked[name]) if is_present is None else is_present
+            return _at_slots(is_present, span, mask.compared[name])
+        if self.config.loss_on == "all":
+            return is_present
+        return mask.is_masked[name] if is_present is None else mask.is_masked[name] & is_present
 
     def _plan(self, inputs: Iterable[str]) -> GroupPlan:
         return self.model.plan({name: self.model.modalities[name].num_tokens for name in inputs})
@@ -340,16 +315,16 @@ class MaskedAutoencoding(Task):
     def _draw_group_wise(
         self, plan: GroupPlan, batch_size: int, generator: Generators | None, device: torch.device
     ) -> dict[str, Tensor]:
-        def draw(num_slots: int) -> Tensor:
-            self._check_hides(num_slots)
-            return sample_visible_slots(
-                batch_size, num_slots, self.config.mask_ratio, generator=generator, device=device
+        visible: dict[str, Tensor] = {}
+        for name, span in plan.spans.items():
+            if visible and not plan.is_pooled:
+                visible[name] = next(iter(visible.values()))
+                continue
+            self._check_hides(span.num_slots)
+            visible[name] = sample_visible_slots(
+                batch_size, span.num_slots, self.config.mask_ratio, generator=generator, device=device
             )
-
-        if plan.is_pooled:
-            return {name: draw(span.num_slots) for name, span in plan.spans.items()}
-        shared = draw(next(iter(plan.spans.values())).num_slots)
-        return dict.fromkeys(plan.spans, shared)
+        return visible
 
     def _draw_uniform(
         self, plan: GroupPlan, batch_size: int, generator: Generators | None, device: torch.device
@@ -376,25 +351,6 @@ def evaluation_generators(first: int, count: int) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(_EVALUATION_SEED + index) for index in range(first, first + count)]
 
 
-_SUMS = ("error", "count", "hidden_error", "hidden_count")
-
-
-def _results(sums: dict[str, Tensor], *, weights: Mapping[str, float]) -> dict[str, Tensor]:
-    """`loss` and `explained`, means over the modalities that were given; with several also those of each."""
-    parts = {name: torch.stack([sums[f"{name}/{modality}"] for modality in weights]) for name in _SUMS}
-    variance = torch.stack([_variance(sums, modality) for modality in weights])
-    loss = parts["error"] / parts["count"]
-    explained = 1 - parts["hidden_error"] / parts["hidden_count"] / variance
-    results = {}
-    for name, values, count in (("loss", loss, "count"), ("explained", explained, "hidden_count")):
-        weight = values.new_tensor(list(weights.values())) * (parts[count] > 0)
-        results[name] = (values.masked_fill(weight == 0, 0.0) * weight).sum() / weight.sum()
-    for index, modality in enumerate(weights if len(weights) > 1 else ()):
-        results |= {f"loss_{modality}": loss[index], f"explained_{modality}": explained[index]}
-    return results
-
-
-def _variance(sums: dict[str, Tensor], modality: str) -> Tensor:
-    """Variance of the hidden values about their channel's mean, averaged over channels."""
-    count = sums[f"hidden_count/{modality}"]
-    return (sums[f"hidden_square/{modality}"] / count - (sums[f"hidden/{modality}"] / count).square()).mean()
+def _at_slots(x: Tensor, span: Span, slots: Tensor) -> Tensor:
+    """Tokens (B, M, ...) in slots of each group, (B, g or 1, R): (B, g R, ...)."""
+    return take_slots(span.to_groups(x), slots.expand(-1, span.num_groups, -1)).flatten(1, 2)

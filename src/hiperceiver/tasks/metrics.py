@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric, MetricCollection
+from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 
@@ -26,8 +26,6 @@ class Sums(Metric):
     {'mean': tensor(3.)}
     """
 
-    is_differentiable = False
-    higher_is_better = None
     full_state_update = False
 
     sums: Tensor
@@ -62,11 +60,9 @@ class Scores(Metric):
 
     Args:
         num_classes: K.
-        results: the metrics, from the scores (N, K) and targets (N, K); not called where there are none.
+        results: the metrics, from the scores (N, K) and targets (N, K).
     """
 
-    is_differentiable = False
-    higher_is_better = None
     full_state_update = False
 
     scores: list[Tensor]
@@ -90,9 +86,3 @@ class Scores(Metric):
         nothing = torch.zeros(0, device=self.device)
         scores, targets = (dim_zero_cat(x) if len(x) else nothing for x in (self.scores, self.targets))
         return self.results(scores.view(-1, self.num_classes), targets.view(-1, self.num_classes))
-
-
-def collection(device: torch.device, **metrics: Metric) -> MetricCollection:
-    """Metrics that are updated together."""
-    # Metrics whose states happen to agree on the first batch must not share them ever after.
-    return MetricCollection(dict(metrics), compute_groups=False).to(device)

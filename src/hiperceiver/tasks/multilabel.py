@@ -17,7 +17,7 @@ from hiperceiver.tasks.mixing import Mixed
 from hiperceiver.tasks.targets import find_label_set
 
 if TYPE_CHECKING:
-    from torchmetrics import MetricCollection
+    from torchmetrics import Metric, MetricCollection
 
 
 class MultilabelPrediction(NamedTuple):
@@ -64,12 +64,11 @@ class Multilabel(ClassesTask):
         logits = self.logits(batch if mixed is None else mixed.batch)
         return {"error": self._cross_entropy(logits, self._mixed_target(batch, mixed))}
 
-    def make_metrics(self) -> MetricCollection:
-        """`loss`, `map` and `auc`."""
-        from hiperceiver.tasks.metrics import Scores, Sums, collection
+    def more_metrics(self) -> dict[str, Metric]:
+        """`map` and `auc`."""
+        from hiperceiver.tasks.metrics import Scores
 
-        sums = Sums({"loss": (), "weight": ()}, lambda sums: {"loss": sums["loss"] / sums["weight"]})
-        return collection(self.device, sums=sums, ranking=Scores(self.config.num_classes, ranking_results))
+        return {"ranking": Scores(self.config.num_classes, ranking_results)}
 
     @torch.no_grad()
     def update(self, metrics: MetricCollection, batch: Batch) -> None:

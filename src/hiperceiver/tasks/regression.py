@@ -1,9 +1,7 @@
 """Regression: numbers for an example, read from the processor. The decoder is never run."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,12 +11,9 @@ from hiperceiver.model import HiP
 from hiperceiver.settings.tasks import RegressionConfig
 from hiperceiver.tasks.answers import Answer
 from hiperceiver.tasks.label_head import ExampleTask
-from hiperceiver.tasks.losses import LossTerm, count_known, number_error, sum_about_mean
+from hiperceiver.tasks.losses import NUMBER_SUMS, LossTerm, count_known, number_error, number_sums, sum_about_mean
 from hiperceiver.tasks.targets import find_numbers
 from hiperceiver.tasks.task import TargetInfo
-
-if TYPE_CHECKING:
-    from torchmetrics import MetricCollection
 
 
 class RegressionPrediction(NamedTuple):
@@ -54,15 +49,13 @@ class Regression(ExampleTask):
     def __init__(self, model: HiP, config: RegressionConfig):
         super().__init__(model, config)
         self.make_readout(config.num_values)
-        mean = config.target_mean or (0.0,) * config.num_values
-        std = config.target_std or (1.0,) * config.num_values
-        self.register_buffer("target_mean", torch.tensor(mean, dtype=torch.float32), persistent=False)
-        self.register_buffer("target_std", torch.tensor(std, dtype=torch.float32), persistent=False)
+        self.register_constant("target_mean", config.target_mean or (0.0,) * config.num_values)
+        self.register_constant("target_std", config.target_std or (1.0,) * config.num_values)
 
     @classmethod
     def config_from_data(cls, info: TargetInfo) -> dict[str, Any]:
         """How many numbers, and their scale."""
-        mean, std = info.statistics["values"]
+        mean, std = info.statistics("values")
         return {"num_values": len(mean), "target_mean": mean, "target_std": std}
 
     def counts(self, batch: Batch, drawn: None = None) -> dict[str, Tensor]:
@@ -73,19 +66,25 @@ class Regression(ExampleTask):
         """The mean error over known targets, in standard deviations."""
         return {"error": self._error(self.read(batch), self._target(batch))}
 
-    def make_metrics(self) -> MetricCollection:
-        """`loss`, `mae`, `rmse` and `r2`."""
-        from hiperceiver.tasks.metrics import Sums, collection
+    def sum_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of the loss, and of each number."""
+        return {**super().sum_shapes(), **dict.fromkeys(NUMBER_SUMS, (self.config.num_values,))}
 
-        each = (self.config.num_values,)
-        shapes = {"loss": (), "weight": (), **dict.fromkeys(_SUMS, each)}
-        return collection(self.device, sums=Sums(shapes, _results))
-
-    @torch.no_grad()
-    def update(self, metrics: MetricCollection, batch: Batch) -> None:
-        """Add a batch."""
+    def sums(self, batch: Batch) -> dict[str, Tensor]:
+        """Those of a batch."""
         read, target = self.read(batch), self._target(batch)
-        metrics.update(sums={**self._error(read, target).sums(), **error_sums(self._in_units(read), target)})
+        return {**self._error(read, target).sums(), **number_sums(self._in_units(read), target)}
+
+    def results(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """`loss`, `mae`, `rmse` and `r2`."""
+        count, is_known = sums["count"], sums["count"] > 0
+        spread = sum_about_mean(sums["target"], sums["target_square"], count)
+        return {
+            **super().results(sums),
+            "mae": (sums["absolute"] / count)[is_known].mean(),
+            "rmse": (sums["square"] / count)[is_known].sqrt().mean(),
+            "r2": (1 - sums["square"] / spread)[~spread.isnan()].mean(),
+        }
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> RegressionPrediction:
@@ -109,26 +108,3 @@ class Regression(ExampleTask):
 
     def _in_units(self, read: Tensor) -> Tensor:
         return read.float() * self.target_std + self.target_mean
-
-
-_SUMS = ("count", "absolute", "square", "target", "target_square")
-
-
-def error_sums(prediction: Tensor, target: Tensor) -> dict[str, Tensor]:
-    """Sums over the examples of a batch, of each of R numbers: both (B, R), NaN in the target = unknown."""
-    is_unknown = target.isnan()
-    error = (prediction.double() - target.double()).masked_fill(is_unknown, 0.0)
-    target = target.double().masked_fill(is_unknown, 0.0)
-    sums = ((~is_unknown).sum(dim=0), error.abs().sum(dim=0), error.square().sum(dim=0), target.sum(dim=0))
-    return dict(zip(_SUMS, (*sums, target.square().sum(dim=0)), strict=True))
-
-
-def _results(sums: dict[str, Tensor]) -> dict[str, Tensor]:
-    count, is_known = sums["count"], sums["count"] > 0
-    spread = sum_about_mean(sums["target"], sums["target_square"], count)
-    return {
-        "loss": sums["loss"] / sums["weight"],
-        "mae": (sums["absolute"] / count)[is_known].mean(),
-        "rmse": (sums["square"] / count)[is_known].sqrt().mean(),
-        "r2": (1 - sums["square"] / spread)[~spread.isnan()].mean(),
-    }

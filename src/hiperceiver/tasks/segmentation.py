@@ -1,10 +1,7 @@
 """Semantic segmentation: a label for every token, read out at its position."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,13 +11,9 @@ from hiperceiver.model import HiP
 from hiperceiver.model.layers import ACTIVATIONS, Activation, Linear
 from hiperceiver.settings.tasks import SegmentationConfig
 from hiperceiver.tasks.answers import Answer, DrawnTokens, LabelledTokens, in_words, most_probable
-from hiperceiver.tasks.classification import class_counts
-from hiperceiver.tasks.losses import LossTerm, count_labels, cross_entropy
+from hiperceiver.tasks.losses import LossTerm, class_sums, count_labels, cross_entropy
 from hiperceiver.tasks.targets import IGNORE, find_classes
 from hiperceiver.tasks.task import TargetInfo, Task, find_input_modality
-
-if TYPE_CHECKING:
-    from torchmetrics import MetricCollection
 
 
 class SegmentationPrediction(NamedTuple):
@@ -82,10 +75,7 @@ class Segmentation(Task):
     def __init__(self, model: HiP, config: SegmentationConfig):
         super().__init__(model, config)
         self.input_modality = find_input_modality(model, config.input_modality)
-        weights = config.class_weights
-        self.register_buffer(
-            "class_weights", None if weights is None else torch.tensor(weights, dtype=torch.float32), persistent=False
-        )
+        self.register_constant("class_weights", config.class_weights)
         self.head = SegmentationHead(
             model.config.embedding_channels,
             config.num_classes,
@@ -101,12 +91,9 @@ class Segmentation(Task):
     def logits(self, batch: Batch) -> Tensor:
         """Unnormalised log-probabilities of the classes of each token: (B, M, K)."""
         inputs, is_padding = self.input_tensors(batch)
-        name = self.input_modality
-        if name not in inputs:
-            raise ValueError(f"inputs: expected {name!r}, whose tokens are labelled, got {', '.join(inputs) or 'none'}")
         encoded = self.model.encode(inputs, is_padding=is_padding)
-        latents = self.model.decode(encoded)
-        return self.model.read_out(encoded, latents, name, self.head, own_embedding=self.config.own_embedding)
+        latents, own_embedding = self.model.decode(encoded), self.config.own_embedding
+        return self.model.read_out(encoded, latents, self.input_modality, self.head, own_embedding=own_embedding)
 
     def counts(self, batch: Batch, drawn: None = None) -> dict[str, Tensor]:
         """The weights of the labelled tokens."""
@@ -116,27 +103,30 @@ class Segmentation(Task):
         """Cross-entropy over the labelled tokens."""
         return {"error": self._cross_entropy(self.logits(batch), self._target(batch))}
 
-    def make_metrics(self) -> MetricCollection:
-        """`loss`, `miou`, `accuracy`, and `foreground_accuracy` where there is a background class."""
-        from torchmetrics.classification import MulticlassJaccardIndex
+    def sum_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of the loss, and of each class."""
+        each_class = (self.config.num_classes,)
+        return {**super().sum_shapes(), "members": each_class, "found": each_class, "predicted": each_class}
 
-        from hiperceiver.tasks.metrics import Sums, collection
-
-        num_classes = self.config.num_classes
-        shapes = {"loss": (), "weight": (), "members": (num_classes,), "found": (num_classes,)}
-        return collection(
-            self.device,
-            sums=Sums(shapes, partial(_results, background_class=self.config.background_class)),
-            miou=MulticlassJaccardIndex(num_classes, average="macro", ignore_index=IGNORE),
-        )
-
-    @torch.no_grad()
-    def update(self, metrics: MetricCollection, batch: Batch) -> None:
-        """Add a batch."""
+    def sums(self, batch: Batch) -> dict[str, Tensor]:
+        """Those of a batch."""
         logits, target = self.logits(batch), self._target(batch)
-        label = logits.argmax(dim=-1)
-        counts = class_counts(label, target, self.config.num_classes)
-        metrics.update(sums={**self._cross_entropy(logits, target).sums(), **counts}, preds=label, target=target)
+        classes = class_sums(logits.argmax(dim=-1), target, self.config.num_classes)
+        return {**self._cross_entropy(logits, target).sums(), **classes}
+
+    def results(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """`loss`, `miou`, `accuracy`, and `foreground_accuracy` where there is a background class."""
+        members, found = sums["members"], sums["found"]
+        union = members + sums["predicted"] - found
+        results = {
+            "miou": (found / union)[union > 0].mean(),
+            **super().results(sums),
+            "accuracy": found.sum() / members.sum(),
+        }
+        if self.config.background_class is not None:
+            counts = torch.arange(len(members), device=members.device) != self.config.background_class
+            results["foreground_accuracy"] = found[counts].sum() / members[counts].sum()
+        return results
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> SegmentationPrediction:
@@ -152,31 +142,20 @@ class Segmentation(Task):
     def answers(self, batch: Batch, *, top: int = 5, seeds: Sequence[int] | None = None) -> Iterator[Answer]:
         """The share of each class, and the class of each token, -100 where it is absent."""
         classes = self.classes or tuple(str(number) for number in range(self.config.num_classes))
-        labels = self.predict(batch).label.cpu()
-        absent = batch.is_padding.get(self.input_modality, torch.zeros_like(labels, dtype=torch.bool)).cpu()
-        for label, is_absent in zip(labels, absent, strict=True):
-            present = label[~is_absent]
-            shares = most_probable(present.bincount(minlength=len(classes)) / max(len(present), 1), classes, top)
-            label = label.masked_fill(is_absent, IGNORE)
+        labels, present = self.predict(batch).label.cpu(), self.is_present(batch, self.input_modality).cpu()
+        for label, is_present in zip(labels, present, strict=True):
+            counts = label[is_present].bincount(minlength=len(classes))
+            shares = most_probable(counts / counts.sum().clamp(min=1), classes, top)
+            label = label.masked_fill(~is_present, IGNORE)
             drawn = LabelledTokens(modality=self.input_modality, label=label, classes=classes)
             yield Answer(values={"shares": shares}, text=in_words(shares), drawn=(drawn,))
 
     def _target(self, batch: Batch) -> Tensor:
         shape = tuple(batch.inputs[self.input_modality].shape[:2])
         target = find_classes(batch, "segmentation", shape, self.config.num_classes)
-        is_absent = batch.is_padding.get(self.input_modality)
-        return target if is_absent is None else target.masked_fill(is_absent, IGNORE)
+        return target.masked_fill(~self.is_present(batch, self.input_modality), IGNORE)
 
     def _cross_entropy(self, logits: Tensor, target: Tensor) -> LossTerm:
         return cross_entropy(
             logits, target, class_weights=self.class_weights, label_smoothing=self.config.label_smoothing
         )
-
-
-def _results(sums: dict[str, Tensor], *, background_class: int | None) -> dict[str, Tensor]:
-    members, found = sums["members"], sums["found"]
-    results = {"loss": sums["loss"] / sums["weight"], "accuracy": found.sum() / members.sum()}
-    if background_class is not None:
-        counts = torch.arange(len(members), device=members.device) != background_class
-        results["foreground_accuracy"] = found[counts].sum() / members[counts].sum()
-    return results

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
@@ -18,7 +18,7 @@ from hiperceiver.tasks.answers import Answer, DrawnTokens
 from hiperceiver.tasks.losses import LossTerm
 
 if TYPE_CHECKING:
-    from torchmetrics import MetricCollection
+    from torchmetrics import Metric, MetricCollection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,16 +31,12 @@ class TargetInfo:
     """The class of what is no object, in masks that have one."""
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """For joint labels: name -> names of its classes; none for a number."""
-    statistics: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = field(default_factory=dict)
-    """Of `values` and of joint labels that are numbers: name -> mean and standard deviation of each number."""
+    statistics: Callable[[str], tuple[tuple[float, ...], tuple[float, ...]]]
+    """Measures a target that is numbers (`values`, or a joint label): mean and standard deviation of each number."""
 
     @property
     def num_classes(self) -> int:
-        """Number of `classes`.
-
-        Raises:
-            ValueError: there are fewer than two.
-        """
+        """Number of `classes`; fewer than two are refused."""
         if len(self.classes) < 2:
             raise ValueError(f"classes: expected at least 2, got {len(self.classes)}")
         return len(self.classes)
@@ -66,7 +62,7 @@ class Task(nn.Module, ABC):
     has_classes: ClassVar[bool] = False
     """Whether `classes` names the classes of its target."""
     can_balance: ClassVar[bool] = False
-    """Whether `class_weights` can be taken from how many examples each class has."""
+    """Whether `class_weights` can be taken from how many labels each class has."""
     monitor: ClassVar[tuple[str, Literal["min", "max"]]]
     """The metric that selects the best checkpoint, and which way is better."""
 
@@ -93,11 +89,14 @@ class Task(nn.Module, ABC):
             )
         if config.from_data and not getattr(config, name := config.from_data[0]):
             raise ValueError(f"{name}: required to build {type(self).__name__}, got {getattr(config, name)!r}")
-        self.config = config
-        self.model = model
-        self.head = nn.Identity()
+        self.config, self.model, self.head = config, model, nn.Identity()
         self.encoders = dict(model.metadata.get("encoders", {}))
         self.classes = tuple(model.metadata.get("classes", ()))
+
+    def register_constant(self, name: str, values: Sequence[float] | None) -> None:
+        """A float32 buffer that is not saved, as the config holds its values; None: none."""
+        constant = None if values is None else torch.tensor(values, dtype=torch.float32)
+        self.register_buffer(name, constant, persistent=False)
 
     def forward(self, batch: Batch, drawn: Any = None) -> dict[str, LossTerm]:
         """The same as `terms`, for wrappers that replace `forward`."""
@@ -105,11 +104,7 @@ class Task(nn.Module, ABC):
 
     @classmethod
     def config_from_data(cls, info: TargetInfo) -> dict[str, Any]:
-        """The fields of the config that the training data give: `from_data` of the config's class.
-
-        Raises:
-            ValueError: the targets are too few to learn from.
-        """
+        """The fields of the config that the training data give; targets too few to learn from are refused."""
         return {}
 
     @classmethod
@@ -123,10 +118,7 @@ class Task(nn.Module, ABC):
         return {"error": 1.0}
 
     def draw(self, batch: Batch) -> Any:
-        """The random choices of a training step on a batch (masks, mixing), which `counts` and `terms` take.
-
-        None where nothing is random but dropout.
-        """
+        """The random choices of a training step (masks, mixing), which `counts` and `terms` take. None: none."""
         return None
 
     @abstractmethod
@@ -140,31 +132,20 @@ class Task(nn.Module, ABC):
     def terms(self, batch: Batch, drawn: Any = None) -> dict[str, LossTerm]:
         """The means whose weighted mean a training step minimises, by the names of `term_weights`.
 
-        A term without anything to count may be missing.
-
-        Args:
-            batch: the examples.
-            drawn: what `draw` gave for them. None: drawn here.
+        A term without anything to count may be missing. `drawn` is what `draw` gave for the batch; None: drawn here.
         """
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """What a training step minimises.
+        """What a training step minimises: the weighted mean of the terms with a count above 0, a float32 scalar.
 
-        Returns:
-            The weighted mean of the terms with a count above 0, a float32 scalar; and, where the task has several
-            terms, those of the batch as `loss_NAME`, without gradient.
+        With it come, where the task has several terms, those of the batch as `loss_NAME`, without gradient.
         """
         return self.weigh(self.terms(batch))
 
     def count_together(
         self, parts: Sequence[Mapping[str, Tensor]], group: dist.ProcessGroup | None = None
     ) -> dict[str, Tensor]:
-        """The count of each term, summed over parts of a batch.
-
-        Args:
-            parts: what `counts` gives for each part that this process has.
-            group: sums over the processes of this group, too. None: this process alone.
-        """
+        """The `counts` of the parts of a batch that this process has, summed; over a group's processes, too."""
         zero = torch.zeros((), device=self.device)
         names = self.term_weights
         counts = torch.stack([sum((part[name] for part in parts if name in part), zero) for name in names])
@@ -175,12 +156,9 @@ class Task(nn.Module, ABC):
     def weigh(
         self, terms: Mapping[str, LossTerm], counts: Mapping[str, Tensor] | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The `loss` of these terms.
+        """The `loss` of the terms of a batch, or of a part of it, that of one process or one of several accumulated.
 
-        Args:
-            terms: of a batch, or of a part of it: one process's, or one of several that are accumulated.
-            counts: what `count_together` gives. The loss and the logs are then this part's share of those of the
-                whole. None: the terms are of the whole.
+        For a part, `counts` is what `count_together` gives; loss and logs are its share of those of the whole.
         """
         if counts is None:
             counts = {name: term.count for name, term in terms.items()}
@@ -197,13 +175,36 @@ class Task(nn.Module, ABC):
                 logs[f"loss_{name}"] = part.detach()
         return total / torch.where(weights > 0, weights, 1.0), logs if len(self.term_weights) > 1 else {}
 
-    @abstractmethod
     def make_metrics(self) -> MetricCollection:
         """New metrics, on the model's device; `compute()` gives scalars by name, one of them `monitor[0]`."""
+        from torchmetrics import MetricCollection
 
-    @abstractmethod
+        from hiperceiver.tasks.metrics import Sums
+
+        # Metrics whose states happen to agree on the first batch must not share them ever after.
+        metrics = {"sums": Sums(self.sum_shapes(), self.results), **self.more_metrics()}
+        return MetricCollection(metrics, compute_groups=False).to(self.device)
+
+    def more_metrics(self) -> dict[str, Metric]:
+        """Metrics that are no sums; `update` must then feed them."""
+        return {}
+
+    @torch.no_grad()
     def update(self, metrics: MetricCollection, batch: Batch) -> None:
         """Add a batch to the metrics. What `compute()` gives does not depend on the division into batches."""
+        metrics.update(sums=self.sums(batch))
+
+    def sum_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each of the `sums`."""
+        return {"loss": (), "weight": ()}
+
+    def sums(self, batch: Batch) -> dict[str, Tensor]:
+        """What a batch adds to the sums over a set, of which the metrics are `results`; a missing one is zero."""
+        return self.terms(batch)["error"].sums()
+
+    def results(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The metrics: scalars by name, from the sums over a set, in float64."""
+        return {"loss": sums["loss"] / sums["weight"]}
 
     @abstractmethod
     def predict(self, batch: Batch) -> NamedTuple:
@@ -221,7 +222,7 @@ class Task(nn.Module, ABC):
         Args:
             batch: on the model's device.
             top: number of classes that are named.
-            seeds: of each example's random numbers, for a task that draws some. None: as in an evaluation.
+            seeds: of each example's random numbers. None: as in an evaluation.
         """
 
     def head_parameters(self) -> Iterator[nn.Parameter]:
@@ -229,7 +230,7 @@ class Task(nn.Module, ABC):
         return self.head.parameters()
 
     def settings(self) -> dict[str, Any]:
-        """Plain values for `config.json`, from which `task_from_settings` builds the task again."""
+        """Plain values for `config.json`; `task_from_settings` builds the task of them."""
         return self.config.to_dict()
 
     def input_tensors(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -240,8 +241,21 @@ class Task(nn.Module, ABC):
         labels = self.model.label_names
         names = (*self.model.input_names, *batch.inputs)
         inputs = {name: batch.inputs[name] for name in names if name in batch.inputs and name not in labels}
+        if self.input_modality not in (None, *inputs):
+            raise ValueError(f"inputs: expected the task's {self.input_modality!r}, got {', '.join(inputs) or 'none'}")
         is_padding = {name: x for name, x in batch.is_padding.items() if name not in labels}
         return inputs, is_padding
+
+    def is_present(self, batch: Batch, name: str) -> Tensor:
+        """Which tokens of a modality are present: bool (B, M)."""
+        if name in batch.is_padding:
+            return ~batch.is_padding[name]
+        return torch.ones_like(batch.inputs[name][..., 0], dtype=torch.bool)
+
+    def present_tokens(self, batch: Batch, name: str) -> Tensor:
+        """A modality's tokens (B, M, C), 0 where they are absent: there even NaN must not matter."""
+        x, is_absent = batch.inputs[name], batch.is_padding.get(name)
+        return x if is_absent is None else x.masked_fill(is_absent[..., None], 0.0)
 
     @property
     def device(self) -> torch.device:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from hiperceiver.training.errors import TrainingError
+from hiperceiver.training.errors import one_line, write_errors
 
 FORMAT = 2
 RUN_KEY = "hiperceiver"
@@ -56,7 +56,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f"{path}: refused{named}: a checkpoint may hold only tensors and plain values, which cannot execute code"
         ) from None
     except Exception as error:  # a damaged file makes the reader fail in many ways
-        raise ValueError(f"{path}: cannot be read, it may be damaged: {_one_line(error)}") from None
+        raise ValueError(f"{path}: cannot be read, it may be damaged: {one_line(error)}") from None
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(RUN_KEY), dict):
         raise ValueError(f"{path}: not a checkpoint of a hiperceiver run")
     if (found := checkpoint[RUN_KEY].get("format")) != FORMAT:
@@ -78,15 +78,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _replacing_checkpoint(path: Path) -> Iterator[Path]:
-    try:
-        with replacing(path) as partial:
-            yield partial
-    except (OSError, RuntimeError) as error:  # PyTorch's writer turns a failed write into a RuntimeError
-        kept = "the one saved before is kept" if path.exists() else "nothing was saved before"
-        raise TrainingError(f"{path}: the checkpoint could not be saved ({_one_line(error)}); {kept}") from None
-
-
-def _one_line(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return " ".join(str(error).split())[:200]
+    then = "; the one saved before is kept" if path.exists() else "; nothing was saved before"
+    kinds = (OSError, RuntimeError)  # PyTorch's writer turns a failed write into a RuntimeError
+    with write_errors(f"{path}: the checkpoint could not be saved", then, kinds), replacing(path) as partial:
+        yield partial

@@ -1,9 +1,7 @@
 """Metrics of a task over a set, for validation while training and for evaluation after it."""
 
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import torch
 
@@ -15,8 +13,7 @@ from hiperceiver.tasks.task import Task
 from hiperceiver.training.progress import counting
 
 
-@dataclass(frozen=True, kw_only=True)
-class Measurement:
+class Measurement(NamedTuple):
     """The metrics of a task on a set, the number of examples, and the unreadable ones as `name: reason`."""
 
     metrics: dict[str, float]
@@ -56,7 +53,7 @@ def measure(
             raise ValueError(f"dataset: expected examples to measure on, got none ({len(skipped)} unreadable{first})")
         values = metrics.compute()
     metrics = {name: float(value) for name, value in values.items()}
-    return Measurement(metrics=metrics, num_examples=num_examples, skipped=tuple(skipped))
+    return Measurement(metrics, num_examples, tuple(skipped))
 
 
 def evaluate(
@@ -71,18 +68,10 @@ def evaluate(
     strict: bool = False,
     show_progress: bool = False,
 ) -> dict[str, float]:
-    """Metrics of a task on one split of a source.
+    """Metrics of a task on one split of a source, with the settings of the same names in `TrainingSettings`.
 
-    Args:
-        task: in evaluation mode afterwards, where it was before.
-        dataset: the examples.
-        batch_size: examples in a batch; the metrics do not depend on it.
-        num_workers: processes that load data; 0: none.
-        precision: "32" or "bf16".
-        accelerator: kind of device; "auto": a GPU if there is one.
-        max_bad_share: largest share of examples that may be unreadable.
-        strict: fail at the first unreadable example.
-        show_progress: a bar, if standard error is a terminal.
+    The task is in evaluation mode afterwards, on the device where it was. The metrics do not depend on `batch_size`.
+    `show_progress` shows a bar if standard error is a terminal.
 
     Returns:
         The task's metrics by name, `num_examples` that were counted, and `num_skipped` that could not be read.
@@ -108,9 +97,9 @@ def evaluate(
     return {**measured.metrics, "num_examples": float(num_good), "num_skipped": float(num_bad)}
 
 
-def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     """The context in which a task computes. Fabric's own precision would round inputs and targets, too."""
-    return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 def find_device(accelerator: Accelerator) -> torch.device:

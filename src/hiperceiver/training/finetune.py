@@ -15,7 +15,7 @@ def start_from(task: Task, pretrained: str | Path | SavedModel, *, mode: Start =
     """Copy a pretrained model's weights into a task's model, in place, and freeze what `mode` says. The head stays new.
 
     Args:
-        task: new.
+        task: a new one.
         pretrained: a saved model's folder, a hub id, or what `read_model` made of one.
         mode: `all`: take and train all weights. `positions`: take the position encodings only, train all.
             `frozen-positions`: take all, train all but the position encodings that were taken. `frozen-backbone`: take

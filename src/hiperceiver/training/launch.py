@@ -13,20 +13,16 @@ Launcher = Literal["torchrun", "slurm", "lightning"]
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """How many processes train together, and the rank of this one.
+    """What starts the processes, this one's rank among all, how many are on each machine, and the number of machines.
 
     >>> Launch().num_ranks
     1
     """
 
     launcher: Launcher = "lightning"
-    """What started the processes, or will start them."""
     rank: int = 0
-    """This process among all."""
     devices: int = 1
-    """Processes on each machine."""
     num_nodes: int = 1
-    """Machines."""
 
     @property
     def num_ranks(self) -> int:
@@ -35,7 +31,7 @@ class Launch:
 
 
 def find_launch(
-    devices: int | None = None, num_nodes: int | None = None, environment: Mapping[str, str] | None = None
+    devices: int | None = None, num_nodes: int | None = None, environment: Mapping[str, str] = os.environ
 ) -> Launch:
     """The launch of this process, by its environment variables; without a launcher it is alone unless `devices` is set.
 
@@ -45,19 +41,18 @@ def find_launch(
     >>> find_launch(environment={"TORCHELASTIC_RUN_ID": "a", "RANK": "3", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"})
     Launch(launcher='torchrun', rank=3, devices=2, num_nodes=2)
     """
-    variables = os.environ if environment is None else environment
-    launcher = find_launcher(variables)
+    launcher = find_launcher(environment)
     if launcher == "lightning":
         devices, num_nodes = devices or 1, num_nodes or 1
-        local, node = (int(variables.get(name, 0)) for name in ("LOCAL_RANK", "NODE_RANK"))
+        local, node = (int(environment.get(name, 0)) for name in ("LOCAL_RANK", "NODE_RANK"))
         rank = node * devices + local if devices * num_nodes > 1 else 0
         return Launch(rank=rank, devices=devices, num_nodes=num_nodes)
     if launcher == "torchrun":
-        rank, size, local_size = (int(variables[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+        rank, size, local_size = (int(environment[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"))
         started = {"devices": local_size, "num_nodes": size // local_size}
     else:
         names = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_STEP_NUM_NODES")
-        rank, size, nodes = (int(variables[name]) for name in names)
+        rank, size, nodes = (int(environment[name]) for name in names)
         started = {"devices": size // nodes, "num_nodes": nodes}
     for name, wanted in [("devices", devices), ("num_nodes", num_nodes)]:
         if wanted not in (None, started[name]):
@@ -65,17 +60,15 @@ def find_launch(
     return Launch(launcher=launcher, rank=rank, **started)
 
 
-def find_launcher(environment: Mapping[str, str] | None = None) -> Launcher:
+def find_launcher(environment: Mapping[str, str] = os.environ) -> Launcher:
     """The launcher of this process; `lightning` where there is none."""
-    variables = os.environ if environment is None else environment
-    if "TORCHELASTIC_RUN_ID" in variables:
+    if "TORCHELASTIC_RUN_ID" in environment:
         return "torchrun"
     # A batch script is not a step, and a single task is alone.
-    return "slurm" if int(variables.get("SLURM_STEP_NUM_TASKS", 1)) > 1 else "lightning"
+    return "slurm" if int(environment.get("SLURM_STEP_NUM_TASKS", 1)) > 1 else "lightning"
 
 
-def is_first_process(environment: Mapping[str, str] | None = None) -> bool:
+def is_first_process(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether this process has rank 0, which alone writes and prints; True for one that trains alone."""
-    variables = os.environ if environment is None else environment
     names = {"torchrun": ["RANK"], "slurm": ["SLURM_PROCID"], "lightning": ["LOCAL_RANK", "NODE_RANK"]}
-    return not any(int(variables.get(name, 0)) for name in names[find_launcher(variables)])
+    return not any(int(environment.get(name, 0)) for name in names[find_launcher(environment)])

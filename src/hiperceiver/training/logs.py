@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hiperceiver.modality import Batch
 from hiperceiver.training.checkpoints import replacing
-from hiperceiver.training.errors import TrainingError
+from hiperceiver.training.errors import TrainingError, write_errors
 
 VALIDATION = "validation/"
 """How the columns of validation metrics begin."""
@@ -67,15 +67,13 @@ class CsvLog:
         if is_new:
             writer.writeheader()
         writer.writerows(rows)
-        try:
+        with write_errors(f"{self.path}: the metrics could not be written"):
             if is_new:
                 with replacing(self.path) as partial:
                     partial.write_text(text.getvalue(), encoding="utf-8")
             else:
                 with self.path.open("a", newline="", encoding="utf-8") as file:
                     file.write(text.getvalue())
-        except OSError as error:
-            raise TrainingError(f"{self.path}: the metrics could not be written ({error.strerror})") from None
 
 
 class BoardLog:
@@ -90,14 +88,11 @@ class BoardLog:
         """Add a row; raises `TrainingError` if it, or one before it, cannot be written."""
         from torch.utils.tensorboard import SummaryWriter
 
-        try:
+        with write_errors(f"{self.folder}/: the log for TensorBoard could not be written"):
             if self._writer is None:
                 self._writer = SummaryWriter(str(self.folder), purge_step=self._purge_step)
             for name, value in values.items():
                 self._writer.add_scalar(name, value, step)
-        except OSError as error:
-            reason = error.strerror or error
-            raise TrainingError(f"{self.folder}/: the log for TensorBoard could not be written ({reason})") from None
 
     def close(self) -> None:
         """Close the file, if possible: the same numbers are in the CSV file."""
@@ -190,10 +185,7 @@ class SkippedExamples:
         new = [each for each in dict.fromkeys(" ".join(each.split()) for each in skipped) if each not in self._named]
         self._named.update(new)
         if new and self.is_written:
-            try:
-                with self.path.open("a", encoding="utf-8") as file:
-                    file.writelines(f"{each}\n" for each in new)
-            except OSError as error:
-                raise TrainingError(f"{self.path}: could not be written ({error.strerror})") from None
+            with write_errors(f"{self.path}: could not be written"), self.path.open("a", encoding="utf-8") as file:
+                file.writelines(f"{each}\n" for each in new)
         if skipped and self.strict:
             raise TrainingError(f"data: {skipped[0]} (unreadable, and strict is set)")

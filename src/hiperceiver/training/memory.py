@@ -2,14 +2,12 @@
 
 import ctypes
 import platform
-from functools import cache
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # names of glibc's malloc.h
 _LARGEST_MMAP_THRESHOLD = 32 * 2**20  # more is refused
 _KEPT = 2**30
 
 
-@cache
 def keep_freed_memory() -> bool:
     """Let the C library keep freed tensors' memory for the next ones, instead of returning it to the system each time.
 

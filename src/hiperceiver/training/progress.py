@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
@@ -38,9 +38,8 @@ class Display:
         """Begin, after the clock."""
         self._first_elapsed = self.clock.elapsed
         self._first_progress = self.clock.progress(self._first_step)
-        if self.bar is None:
-            self._shown_at = time.monotonic()
-        else:
+        self._shown_at = time.monotonic()
+        if self.bar is not None:
             self.bar.start()
 
     def update(self, step: int, loss: float | None, *, is_last: bool = False) -> None:
@@ -48,10 +47,8 @@ class Display:
         if not is_last and not self._is_due():
             return
         progress, self._text = self.clock.progress(step), self._describe(step, loss)
-        if self.bar is not None:
-            self._draw(self._text, progress)
-        else:
-            self._shown_at = time.monotonic()
+        self._draw(self._text, progress)
+        if self.bar is None:
             self.say(f"{100 * progress:3.0f}%  {self._text}")
 
     def validating(self, num_examples: int) -> None:
@@ -76,9 +73,9 @@ class Display:
         return self.is_shown and time.monotonic() - self._shown_at >= wait
 
     def _draw(self, text: str, progress: float | None = None) -> None:
-        assert self.bar is not None
         self._shown_at = time.monotonic()
-        self.bar.update(self._row, completed=progress, description=text, refresh=True)
+        if self.bar is not None:
+            self.bar.update(self._row, completed=progress, description=text, refresh=True)
 
     def _describe(self, step: int, loss: float | None) -> str:
         """Step, loss, steps per second and time left, from what this part of the run did so far."""
@@ -109,12 +106,3 @@ def counting(what: str, total: int, *, is_shown: bool, stream: TextIO | None = N
     with Progress(*columns, console=console, transient=True, refresh_per_second=2, disable=is_hidden) as progress:
         row = progress.add_task(what, total=total)
         yield lambda done: progress.update(row, completed=done)
-
-
-def describe_metrics(metrics: Mapping[str, float]) -> str:
-    """Metrics in one line.
-
-    >>> describe_metrics({"loss": 0.51234, "accuracy": 0.75})
-    'loss 0.5123, accuracy 0.75'
-    """
-    return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())

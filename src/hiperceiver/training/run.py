@@ -21,6 +21,7 @@ from hiperceiver.model import read_model
 from hiperceiver.settings.run import TrainingSettings
 from hiperceiver.tasks.task import Task
 from hiperceiver.training.checkpoints import RUN_KEY, read_checkpoint
+from hiperceiver.training.errors import write_errors
 from hiperceiver.training.evaluation import find_device
 from hiperceiver.training.folder import RunFolder, check_run_folder
 from hiperceiver.training.launch import Launch, find_launch
@@ -29,8 +30,9 @@ from hiperceiver.training.loop import train_steps
 from hiperceiver.training.memory import keep_freed_memory
 from hiperceiver.training.processes import Processes
 from hiperceiver.training.progress import Display
-from hiperceiver.training.run_state import Run, StopSignals
+from hiperceiver.training.run_state import Run
 from hiperceiver.training.schedule import RunClock
+from hiperceiver.training.signals import stop_signals
 from hiperceiver.training.strategies import FullySharded, Replicated, make_fabric, quiet_fabric
 
 _MAY_CHANGE = (
@@ -52,13 +54,11 @@ class TrainingResult:
     best_step: int | None
     """Optimizer step of the weights in `model_folder`; None without a validation: they are the last."""
     steps: int
-    """Optimizer steps of the whole run, its earlier parts included."""
     seconds: float
-    """Time of the whole run, its earlier parts included."""
+    """Length of the whole run, its earlier parts included: optimizer steps, and time."""
     loss: float | None
     """Mean training loss of the last row of the log."""
     run_folder: Path
-    """Of everything that the run wrote."""
     model_folder: Path
     """Saved model: the best weights by the task's metric, or the last ones without a validation."""
     is_interrupted: bool
@@ -90,10 +90,9 @@ def train(
     Args:
         task: its model and head are trained in place. It gets the source's encoders and class names, saved with it.
         source: its split `train` is trained on, `validation` (if there is one) tells the best weights.
-        settings: how.
-        run_folder: where to; made if missing.
-        resume: go on from the run folder's last checkpoint, exactly. Task, data and settings must be the same but for
-            length, speed and logging.
+        settings: of the run.
+        run_folder: made if missing.
+        resume: go on from the last checkpoint, exactly; only length, speed and logging may be set otherwise.
         show_progress: a bar on a terminal, a line now and then elsewhere, on standard error.
 
     Raises:
@@ -117,11 +116,14 @@ def train(
         _check_same(folder.last_checkpoint, checkpoint[RUN_KEY]["identity"], identity)
         step, seconds = checkpoint[RUN_KEY]["step"], checkpoint[RUN_KEY]["elapsed"]
     if processes.is_first:
-        _make_folder(folder, is_new=not resume)
+        with write_errors(f"run folder: {folder.path} cannot be written to"):
+            folder.path.mkdir(parents=True, exist_ok=True)
+            if not resume:
+                folder.skipped.unlink(missing_ok=True)
     clock = RunClock(steps=settings.steps, max_seconds=settings.max_seconds, earlier_seconds=seconds)
     display = Display(clock, step=step, is_shown=show_progress and processes.is_first)
     keep_freed_memory()
-    with quiet_fabric(), StopSignals(display) as stop_signals, ExitStack() as stack:
+    with quiet_fabric(), stop_signals(display) as is_stop_requested, ExitStack() as stack:
         stack.callback(display.stop)
         try:
             fabric = make_fabric(settings, launch)
@@ -142,7 +144,7 @@ def train(
                 processes=processes,
                 clock=clock,
                 display=display,
-                stop_signals=stop_signals,
+                is_stop_requested=is_stop_requested,
                 training_set=training_set,
                 validation_set=validation_set,
                 checkpoint=checkpoint,
@@ -159,7 +161,10 @@ def train(
             if raised is error and not isinstance(error, KeyboardInterrupt):
                 raise
             raise raised from None
-    _load_weights(task, folder.model)
+    saved = read_model(folder.model)
+    task.model.load_state_dict(saved.weights)
+    task.head.load_state_dict(saved.head)
+    task.eval()
     return TrainingResult(
         metrics=run.best_metrics,
         last_metrics=run.last_metrics,
@@ -241,14 +246,12 @@ def _identity(
         values["number of training examples"] = len(training_set)
     values["trained weights"] = [name for name, weight in task.named_parameters() if weight.requires_grad]
     values |= {name: value for name, value in dataclasses.asdict(settings).items() if name not in _MAY_CHANGE}
-    if launch.num_ranks > 1:
-        values["devices"] = launch.num_ranks
+    values["devices"] = launch.num_ranks
     return {name: json.dumps(value, default=str) for name, value in values.items()}
 
 
 def _check_same(checkpoint: Path, before: Mapping[str, str], now: Mapping[str, str]) -> None:
-    alone = {"devices": "1"}  # of all machines; not written down by a process that trains alone
-    before, now = {**alone, **before}, {**alone, **now}
+    before = {"devices": "1", **before}  # was not written by a process that trained alone
     for name in {**before, **now}:
         if before.get(name) != now.get(name):
             was, came = (values.get(name, "none") for values in (before, now))
@@ -262,25 +265,8 @@ def choose_num_workers(device: torch.device, launch: Launch) -> int:
     return 0 if device.type == "cpu" else min(8, max(0, cores - 1))
 
 
-def _make_folder(folder: RunFolder, *, is_new: bool) -> None:
-    try:
-        folder.path.mkdir(parents=True, exist_ok=True)
-        if is_new:
-            folder.skipped.unlink(missing_ok=True)
-    except OSError as error:
-        raise ValueError(f"run folder: {folder.path} cannot be written to ({error.strerror})") from None
-
-
 def _remove_traces(folder: RunFolder) -> None:
     """Of a run that failed before its first checkpoint, so that it can be started again once the fault is mended."""
     folder.metrics.unlink(missing_ok=True)
     for path in (folder.tensorboard, folder.last_checkpoint.parent):
         shutil.rmtree(path, ignore_errors=True)
-
-
-def _load_weights(task: Task, folder: Path) -> None:
-    """What was saved, back into the task."""
-    saved = read_model(folder)
-    task.model.load_state_dict(saved.weights)
-    task.head.load_state_dict(saved.head)
-    task.eval()

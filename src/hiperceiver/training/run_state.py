@@ -1,12 +1,9 @@
 """A run between its steps: its counts and metrics, and how they are agreed on, logged, validated and saved."""
 
 import math
-import signal
-import threading
 import time
-from collections.abc import Mapping, Sequence
-from types import FrameType
-from typing import Any, NamedTuple, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch.distributed as dist
 from torch import Tensor
@@ -19,17 +16,15 @@ from hiperceiver.settings.run import TrainingSettings
 from hiperceiver.tasks import save_task
 from hiperceiver.tasks.task import Task
 from hiperceiver.training.checkpoints import FORMAT, RUN_KEY, copy_checkpoint, write_checkpoint
-from hiperceiver.training.errors import TrainingError
+from hiperceiver.training.errors import TrainingError, write_errors
 from hiperceiver.training.evaluation import Measurement, measure
 from hiperceiver.training.folder import RunFolder
 from hiperceiver.training.logs import ENOUGH_TO_JUDGE, VALIDATION, BoardLog, CsvLog, LossWindow, SkippedExamples
 from hiperceiver.training.processes import Processes
-from hiperceiver.training.progress import Display, describe_metrics
+from hiperceiver.training.progress import Display
 from hiperceiver.training.randomness import random_state, restore_random_state, seed_everything
-from hiperceiver.training.schedule import CheckpointPlan, RunClock, Schedule, ValidationPlan
+from hiperceiver.training.schedule import CheckpointPlan, RunClock, ValidationPlan, warmup_cosine
 from hiperceiver.training.strategies import Replicated
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Part(NamedTuple):
@@ -39,33 +34,6 @@ class Part(NamedTuple):
     drawn: Any
     weight: float
     """Of its gradient: the number of processes, over which gradients are averaged; 0 for a batch that stands in."""
-
-
-class StopSignals:
-    """SIGINT and SIGTERM as a request to stop after this step, while the context lasts; the second stops at once."""
-
-    is_set = False
-
-    def __init__(self, display: Display):
-        self.display = display
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():  # only there can signals be taken
-            self._before = {each: signal.getsignal(each) for each in _SIGNALS}
-            for each in _SIGNALS:
-                signal.signal(each, self._stop)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for each, handler in self._before.items():
-            signal.signal(each, handler if handler is not None else signal.SIG_DFL)
-
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        if self.is_set:
-            raise KeyboardInterrupt
-        self.is_set = True
-        self.display.say("stopping after this step, with a checkpoint; once more to stop at once")
 
 
 class Run:
@@ -84,16 +52,17 @@ class Run:
         processes: Processes,
         clock: RunClock,
         display: Display,
-        stop_signals: StopSignals,
+        is_stop_requested: Callable[[], bool],
         training_set: ExampleDataset | StreamedExamples,
         validation_set: ExampleDataset | None,
         checkpoint: dict[str, Any] | None,
     ):
         self.settings, self.folder, self.identity = settings, folder, identity
         self.strategy, self.fabric, self.processes = strategy, strategy.fabric, processes
-        self.clock, self.display, self.stop_signals = clock, display, stop_signals
+        self.clock, self.display, self.is_stop_requested = clock, display, is_stop_requested
 
-        state = {} if checkpoint is None else checkpoint[RUN_KEY]
+        is_resumed = checkpoint is not None
+        state = checkpoint[RUN_KEY] if is_resumed else {}
         self.step: int = state.get("step", 0)
         """Optimizer steps that are done."""
         self.loss: float | None = state.get("loss")
@@ -109,7 +78,8 @@ class Run:
         self._window = LossWindow()
         is_validation_due: bool = state.get("is_validation_due", False)  # the run was stopped in, or before, one
 
-        loading = {"batch_size": settings.batch_size // processes.num_ranks, "num_workers": settings.num_workers or 0}
+        loading: dict[str, Any] = {"num_workers": settings.num_workers or 0}
+        loading["batch_size"] = settings.batch_size // processes.num_ranks
         self.batches = train_loader(
             training_set,
             seed=settings.seed,
@@ -126,11 +96,8 @@ class Run:
             clock=clock,
             step=self.step,
         )
-        self.checkpoint_plan = CheckpointPlan(
-            every=settings.checkpoint_every,
-            seconds=settings.checkpoint_every_seconds,
-            is_saved=checkpoint is not None,
-        )
+        every, seconds = settings.checkpoint_every, settings.checkpoint_every_seconds
+        self.checkpoint_plan = CheckpointPlan(every=every, seconds=seconds, is_saved=is_resumed)
         is_streamed = isinstance(training_set, StreamedExamples)
         self.skipped = SkippedExamples(
             folder.skipped,
@@ -142,11 +109,11 @@ class Run:
         )
         self.logs: list[CsvLog | BoardLog] = []
         if processes.is_first:
-            last_step = None if checkpoint is None else self.step
+            last_step = self.step if is_resumed else None
             self.logs.append(CsvLog(folder.metrics, last_step=last_step, redo_validation=is_validation_due))
             self.logs.append(BoardLog(folder.tensorboard, last_step=last_step))
 
-        if checkpoint is not None:
+        if is_resumed:
             strategy.restore(checkpoint)
         set_training_mode(strategy.task)
         clock.start()
@@ -155,13 +122,13 @@ class Run:
         self.is_over = clock.progress(self.step) >= 1
         if is_validation_due and self.validation is not None and self.validate() and processes.is_first:
             copy_checkpoint(folder.last_checkpoint, folder.best_checkpoint)
-        if checkpoint is None:
-            seed_everything(settings.seed, rank=processes.rank)
-        else:
+        if is_resumed:
             own = state["processes"][processes.rank]
             restore_random_state(own["random"])
             self._window = LossWindow.restored(own["window"], device=self.fabric.device)
-        self._row_at, self._validating_at_row = time.monotonic(), self.validation_plan.seconds
+        else:
+            seed_everything(settings.seed, rank=processes.rank)
+        self._row_at = time.monotonic() - self.validation_plan.seconds
 
     def finish(self) -> None:
         """Save the model of a run that was never validated."""
@@ -180,17 +147,17 @@ class Run:
     @property
     def learning_rate(self) -> float:
         """Of the next step: of its middle, so that neither the first nor the last is wasted on zero."""
-        schedule = Schedule(warmup=self.settings.warmup, final=self.settings.final_learning_rate)
-        return self.settings.learning_rate * schedule(self.clock.progress(self.step + 0.5))
+        settings, progress = self.settings, self.clock.progress(self.step + 0.5)
+        share = warmup_cosine(progress, warmup=settings.warmup, final=settings.final_learning_rate)
+        return settings.learning_rate * share
 
     def count_examples(self, window: Sequence[Batch]) -> int:
         """The number of examples that all processes have read for a step; the unreadable ones are named."""
         self._step_loss = None
-        mine = sum(len(batch) for batch in window), tuple(name for batch in window for name in batch.skipped)
-        everyone = self._agree(mine)
-        num_examples = sum(count for count, _ in everyone)
-        self.skipped.count(num_examples, tuple(name for _, names in everyone for name in names))
-        return num_examples
+        own = sum(len(batch) for batch in window), [name for batch in window for name in batch.skipped]
+        counts, skipped = zip(*self._agree(own), strict=True)
+        self.skipped.count(sum(counts), tuple(name for names in skipped for name in names))
+        return sum(counts)
 
     def draw_parts(self, window: Sequence[Batch]) -> list[Part]:
         """A step's batches on the device, with their random choices; a batch without examples is left out.
@@ -233,8 +200,8 @@ class Run:
 
     def _agree(self, value: Any = None) -> list[Any]:
         """Agree on the time and on whether to stop; gives the values of all processes."""
-        rows = self.processes.gather((self.stop_signals.is_set, self.clock.running, value))
-        self.is_interrupted = any(is_set for is_set, _, _ in rows)
+        rows = self.processes.gather((self.is_stop_requested(), self.clock.running, value))
+        self.is_interrupted = any(is_requested for is_requested, _, _ in rows)
         if not self.processes.is_alone:
             self.clock.agree(rows[0][1])
         return [each for _, _, each in rows]
@@ -244,8 +211,8 @@ class Run:
     def log_losses(self) -> None:
         """Write a row: mean losses since the last one, learning rate, length of the gradient, speeds."""
         window = LossWindow.restored(*self.processes.gather(self._window.state()))
-        means, now = window.means(), time.monotonic()
-        seconds = now - self._row_at - (self.validation_plan.seconds - self._validating_at_row)
+        means, now = window.means(), time.monotonic() - self.validation_plan.seconds
+        seconds = now - self._row_at
         row = {f"train/{name}": value for name, value in means.items()}
         row["learning_rate"] = float(self.strategy.optimizer.param_groups[0]["lr"])
         if self.gradient_norm is not None:
@@ -257,7 +224,7 @@ class Run:
         self._check_finite()
         self.loss = means.get("loss", self.loss)
         self._window = LossWindow()
-        self._row_at, self._validating_at_row = now, self.validation_plan.seconds
+        self._row_at = now
 
     def _write_row(self, row: Mapping[str, float]) -> None:
         for log in self.logs:
@@ -265,10 +232,9 @@ class Run:
 
     def _check_finite(self) -> None:
         """Refuse to go on, or to save, once the loss or the gradient is infinite or NaN."""
-        last, norm = (None if x is None else float(x) for x in (self._step_loss, self.gradient_norm))
-        losses = [each for each in self.processes.gather(last) if each is not None]
-        for name, value in [("loss", sum(losses) if losses else None), ("gradient", norm)]:
-            if value is not None and not math.isfinite(value):
+        loss, norm = (0.0 if x is None else float(x) for x in (self._step_loss, self.gradient_norm))
+        for name, value in [("loss", sum(self.processes.gather(loss))), ("gradient", norm)]:
+            if not math.isfinite(value):
                 kept = f"; {self.folder.last_checkpoint} is from before" if self.folder.last_checkpoint.exists() else ""
                 raise TrainingError(
                     f"training diverged: the {name} at step {self.step} is {value}; a lower learning_rate or a "
@@ -288,13 +254,15 @@ class Run:
             self.is_validated = True
             self.last_metrics = measured.metrics
             name, better = self.strategy.task.monitor
-            if _is_better(measured.metrics[name], self.best_metrics.get(name), better):
+            value, best = measured.metrics[name], self.best_metrics.get(name)
+            if not math.isnan(value) and (best is None or (value < best if better == "min" else value > best)):
                 is_best, self.best_metrics, self.best_step = True, measured.metrics, self.step
                 if task is not None:
                     self._save_model(task)
         self.validation_plan.add(time.monotonic() - started)
         self._write_row({f"{VALIDATION}{name}": value for name, value in measured.metrics.items()})
-        self.display.say(f"step {self.step}, validation: {describe_metrics(measured.metrics)}")
+        numbers = ", ".join(f"{name} {value:.4g}" for name, value in measured.metrics.items())
+        self.display.say(f"step {self.step}, validation: {numbers}")
         return is_best
 
     def _measure(self, task: Task | None) -> Measurement | None:
@@ -345,12 +313,8 @@ class Run:
         self.checkpoint_plan.add(time.monotonic() - started)
 
     def _save_model(self, task: Task) -> None:
-        try:
+        with write_errors(f"{self.folder.model}: the model could not be saved", "; the one before is kept"):
             save_task(self.folder.model, task)
-        except OSError as error:
-            raise TrainingError(
-                f"{self.folder.model}: the model could not be saved ({error.strerror}); the one before is kept"
-            ) from None
 
 
 def set_training_mode(task: Task) -> None:
@@ -360,9 +324,3 @@ def set_training_mode(task: Task) -> None:
         weights = list(part.parameters())
         if weights and not any(weight.requires_grad for weight in weights):
             part.eval()
-
-
-def _is_better(value: float, best: float | None, better: str) -> bool:
-    if best is None or math.isnan(value):
-        return not math.isnan(value)
-    return value < best if better == "min" else value > best

@@ -11,41 +11,33 @@ _LARGEST_SHARE_FOR_SAVING = 0.05
 _SHORT_SECONDS = 5.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """Learning rate over a run as a share of the highest: a straight warm-up, then half a cosine.
+def warmup_cosine(progress: float, *, warmup: float, final: float) -> float:
+    """Learning rate as a share of the highest, at a progress from 0 to 1: a straight warm-up, then half a cosine.
 
-    >>> schedule = Schedule(warmup=0.1, final=0.01)
-    >>> [round(schedule(progress), 3) for progress in (0.0, 0.05, 0.1, 0.55, 1.0)]
+    `warmup` is the share of the run that the warm-up takes, `final` the share of the highest that is left at the end.
+
+    >>> [round(warmup_cosine(progress, warmup=0.1, final=0.01), 3) for progress in (0.0, 0.05, 0.1, 0.55, 1.0)]
     [0.0, 0.5, 1.0, 0.505, 0.01]
     """
-
-    warmup: float
-    """Share of the run that the warm-up takes."""
-    final: float
-    """Share of the highest learning rate that is left at the end."""
-
-    def __call__(self, progress: float) -> float:
-        """The share at a progress from 0 (start) to 1 (end)."""
-        progress = min(max(progress, 0.0), 1.0)
-        if progress < self.warmup:
-            return progress / self.warmup
-        after = (progress - self.warmup) / (1 - self.warmup)
-        return self.final + (1 - self.final) * (1 + math.cos(math.pi * after)) / 2
+    progress = min(max(progress, 0.0), 1.0)
+    if progress < warmup:
+        return progress / warmup
+    after = (progress - warmup) / (1 - warmup)
+    return final + (1 - final) * (1 + math.cos(math.pi * after)) / 2
 
 
+@dataclass(kw_only=True)
 class RunClock:
     """How far a run is from 0 (start) to 1 (end): by steps or by time, whichever limits it and is further.
 
     Time counts from `start()`, on top of that of earlier parts of the run.
     """
 
-    def __init__(self, *, steps: int | None, max_seconds: float | None, earlier_seconds: float = 0.0):
-        self.steps = steps
-        self.max_seconds = max_seconds
-        self.earlier_seconds = earlier_seconds
-        self._started: float | None = None
-        self._agreed: float | None = None
+    steps: int | None
+    max_seconds: float | None
+    earlier_seconds: float = 0.0
+    _started: float | None = None
+    _agreed: float | None = None
 
     def start(self) -> None:
         """Begin to count time."""
@@ -83,10 +75,8 @@ class ValidationPlan:
     """
 
     def __init__(self, *, every: int | None, num_examples: int, examples_per_step: int, clock: RunClock, step: int = 0):
-        self.every = every
-        self.num_examples = num_examples
-        self.examples_per_step = examples_per_step
-        self.clock = clock
+        self.every, self.clock = every, clock
+        self.num_examples, self.examples_per_step = num_examples, examples_per_step
         self.seconds = 0.0  # of the validations of this part of the run
         self._num_measured = 0
         self._last = clock.progress(step)

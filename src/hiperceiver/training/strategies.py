@@ -5,6 +5,7 @@ A strategy wraps the task, and owns its optimizer, the clipping of its gradients
 
 import copy
 import logging
+import math
 import os
 import threading
 import warnings
@@ -14,20 +15,13 @@ from typing import Any, cast
 
 import torch
 from lightning.fabric import Fabric
-from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.strategies.ddp import DDPStrategy
 from lightning.fabric.strategies.model_parallel import ModelParallelStrategy
 from torch import Tensor, nn
-from torch.distributed.checkpoint.state_dict import (
-    StateDictOptions,
-    get_model_state_dict,
-    get_optimizer_state_dict,
-    set_model_state_dict,
-    set_optimizer_state_dict,
-)
+from torch.distributed.checkpoint import state_dict as states
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from hiperceiver.modality import Batch
@@ -59,10 +53,7 @@ class Replicated:
     def clip(self, longest: float | None) -> Tensor:
         """Shorten the gradient to a length, if that is given; returns its length before."""
         weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
-        if longest is None:
-            norm = torch.nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
-        else:
-            norm = torch.nn.utils.clip_grad_norm_(weights, longest)
+        norm = torch.nn.utils.clip_grad_norm_(weights, math.inf if longest is None else longest)
         return getattr(norm, "full_tensor", lambda: norm)()  # of FSDP2: put together from its parts
 
     def state(self) -> dict[str, Any]:
@@ -96,24 +87,24 @@ class FullySharded(Replicated):
     def __init__(self, fabric: Fabric, task: Task, settings: TrainingSettings, stand_in: Batch | None = None):
         super().__init__(fabric, copy.deepcopy(task), settings, stand_in)
         self._whole_task = task
-        self._options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+        self._options = states.StateDictOptions(full_state_dict=True, cpu_offload=True)
 
     def state(self) -> dict[str, Any]:
         """As of the base class."""
         return {
-            "weights": get_model_state_dict(self.task, options=self._options),
-            "optimizer": get_optimizer_state_dict(self.task, self.optimizer, options=self._options),
+            "weights": states.get_model_state_dict(self.task, options=self._options),
+            "optimizer": states.get_optimizer_state_dict(self.task, self.optimizer, options=self._options),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """As of the base class."""
-        set_model_state_dict(self.task, state["weights"], options=self._options)
-        set_optimizer_state_dict(self.task, self.optimizer, state["optimizer"], options=self._options)
+        states.set_model_state_dict(self.task, state["weights"], options=self._options)
+        states.set_optimizer_state_dict(self.task, self.optimizer, state["optimizer"], options=self._options)
 
     @contextmanager
     def whole(self) -> Iterator[Task | None]:
         """As of the base class."""
-        weights = get_model_state_dict(self.task, options=self._options)
+        weights = states.get_model_state_dict(self.task, options=self._options)
         if self.fabric.global_rank != 0:
             yield None
             return
@@ -161,7 +152,7 @@ def make_fabric(settings: TrainingSettings, launch: Launch) -> Fabric:
     return Fabric(**devices, strategy=strategy, plugins=[make_environment(launch)])
 
 
-def make_environment(launch: Launch) -> ClusterEnvironment:
+def make_environment(launch: Launch) -> LightningEnvironment | SLURMEnvironment | TorchElasticEnvironment:
     """Fabric's name for the launcher; `ValueError` if SLURM leaves open how many processes each machine has."""
     if launch.launcher == "torchrun":
         return TorchElasticEnvironment()

@@ -1,4 +1,4 @@
-"""Floors of series, sound and texts, against slow literal versions on made records."""
+"""Baselines of series, sound and texts, against slow literal versions on made records."""
 
 from collections import Counter
 from math import log
@@ -8,8 +8,13 @@ import pytest
 from closeness import assert_within
 
 from hiperceiver.data.baselines.answers import judged
-from hiperceiver.data.baselines.naive_bayes import naive_bayes_baseline
-from hiperceiver.data.baselines.signals import motion_features, nearest_sound_baseline, ridge_baseline, sound_features
+from hiperceiver.data.baselines.signals import (
+    motion_features,
+    naive_bayes_baseline,
+    nearest_sound_baseline,
+    ridge_baseline,
+    sound_features,
+)
 from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.encoders.audio import AudioEncoder
 from hiperceiver.data.encoders.bytes import BytesEncoder

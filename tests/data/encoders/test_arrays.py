@@ -17,15 +17,14 @@ from hypothesis.extra import numpy as arrays_of
 
 from hiperceiver.data.encoders.arrays import (
     as_float32,
-    faults_of,
     normalised,
     num_present,
     physical,
     read_array,
-    read_file,
 )
 from hiperceiver.data.encoders.normalisation import channel_statistics
 from hiperceiver.data.encoders.series import SeriesEncoder
+from hiperceiver.data.faults import faults_of, read_file
 
 TABLE = np.array([[1.5, -2.0, 3.0], [4.0, 5.25, 6.0]])
 

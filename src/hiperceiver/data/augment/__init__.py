@@ -1,16 +1,14 @@
 """Augmentations: random changes of training examples that keep their meaning. None is on by default.
 
 Those that choose a part, and those of signals and points, change what was decoded; the others what lies on the grid.
-`AUGMENTATIONS` names them all.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from hiperceiver.data.augment.augmentation import MASK, Augmentation
+from hiperceiver.data.augment.augmentation import MASK, Augmentation, ModalityDropout
 from hiperceiver.data.augment.colours import ColorJitter, RandAugment
 from hiperceiver.data.augment.images import Crop, Flip, Rotate90
-from hiperceiver.data.augment.modalities import ModalityDropout
 from hiperceiver.data.augment.points import DropPoints, Jitter, Rotate, Scale
 from hiperceiver.data.augment.signals import CropTime, Gain, Noise, RotateSensor, Speed, TimeShift
 from hiperceiver.settings.augment import AugmentSettings
@@ -36,23 +34,13 @@ AUGMENTATIONS: dict[str, type[Augmentation]] = {
 """A name in the settings -> its class. They are applied in this order: first those of decoded values, then (from `flip`
 on) those of values that lie on the grid."""
 
-__all__ = [
-    "AUGMENTATIONS",
-    "MASK",
-    "Augmentation",
-    "augmentations_from_settings",
-    "check_augmentations",
-]
+__all__ = ["AUGMENTATIONS", "MASK", "Augmentation", "augmentations_from_settings", "check_augmentations"]
 
 
 def augmentations_from_settings(settings: Mapping[str, Any] | AugmentSettings) -> tuple[Augmentation, ...]:
     """The augmentations that are on, in the order in which they are applied: that of `AUGMENTATIONS`.
 
-    Args:
-        settings: or a name -> true (with its defaults), false (not at all), or its settings.
-
-    Raises:
-        ValueError: a name or setting is unknown, or a value wrong.
+    A mapping gives for a name true (its defaults), false (not at all), or its settings.
 
     >>> augmentations_from_settings({"noise": {"snr": 10}, "flip": True, "crop": False})
     (Noise(snr=10), Flip(probability=0.5))
@@ -71,14 +59,9 @@ def augmentations_from_settings(settings: Mapping[str, Any] | AugmentSettings) -
 
 
 def check_augmentations(augmentations: Iterable[Augmentation], kinds: Mapping[str, str]) -> None:
-    """Refuse an augmentation that would change nothing.
+    """Refuse an augmentation that would change nothing: it is for other kinds, or needs more modalities.
 
-    Args:
-        augmentations: those that are on.
-        kinds: the encoder's kind of each modality of the data, or `mask`.
-
-    Raises:
-        ValueError: one is for other kinds, or needs more modalities.
+    `kinds` gives the encoder's kind of each modality of the data, or `mask`.
 
     >>> check_augmentations(augmentations_from_settings({"noise": True}), {"photo": "image"})
     Traceback (most recent call last):

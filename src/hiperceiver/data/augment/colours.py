@@ -28,13 +28,11 @@ class ColorJitter(ColourSettings, Augmentation):
     kinds: ClassVar[tuple[str, ...]] = ("image", "video")
     is_on_grid: ClassVar[bool] = True
 
-    def draw(self, rng: np.random.Generator) -> tuple[float, ...]:
-        """Factors of brightness, contrast and saturation, and the turn of the hue."""
+    def _draw(self, rng: np.random.Generator) -> tuple[float, ...]:
         spans = (self.brightness, self.contrast, self.saturation)
         return *(1 + float(rng.uniform(-span, span)) for span in spans), float(rng.uniform(-self.hue, self.hue))
 
-    def change(self, value: np.ndarray, kind: str, draw: tuple[float, ...], rng: np.random.Generator) -> np.ndarray:
-        """The picture in other colours."""
+    def _change(self, value: np.ndarray, kind: str, draw: tuple[float, ...], rng: np.random.Generator) -> np.ndarray:
         brightness, contrast, saturation, hue = draw
 
         def changed(colours: Tensor) -> Tensor:
@@ -42,7 +40,7 @@ class ColorJitter(ColourSettings, Augmentation):
             colours = _contrast(colours, contrast)
             colours = _saturation(colours, saturation)
             if hue and colours.shape[1] == 3:
-                colours = _enhance().adjust_hue(colours, 2 * np.pi * hue)
+                colours = _kornia().enhance.adjust_hue(colours, 2 * np.pi * hue)
             return colours
 
         return _from_frames(_on_colours(changed, _to_frames(value)), value)
@@ -66,33 +64,29 @@ class RandAugment(RandAugmentSettings, Augmentation):
     kinds: ClassVar[tuple[str, ...]] = ("image", "video", MASK)
     is_on_grid: ClassVar[bool] = True
 
-    def draw(self, rng: np.random.Generator) -> list[tuple[str, float]]:
-        """Operations and the directions of those that move."""
+    def _draw(self, rng: np.random.Generator) -> list[tuple[str, float]]:
         names = [*COLOUR_OPERATIONS, *MOVES]
         drawn = [names[index] for index in rng.integers(len(names), size=self.operations)]
         return list(zip(drawn, rng.choice([-1.0, 1.0], size=self.operations).tolist(), strict=True))
 
-    def change(
+    def _change(
         self, value: np.ndarray, kind: str, draw: list[tuple[str, float]], rng: np.random.Generator
     ) -> np.ndarray:
-        """The picture after all operations, or the mask after those that move."""
         is_mask, level = kind == MASK, self.magnitude / 10
         frames = _to_frames(value[..., None] if is_mask else value)
         for operation, sign in draw:
             if operation in MOVES:
-                frames = _moved(frames, MOVES[operation], sign * level, is_mask=is_mask)
+                # kornia fills with 0, so that what shall come from outside is made 0 for a while.
+                outside, mode = (IGNORE, "nearest") if is_mask else (0.5, "bilinear")
+                frames = MOVES[operation](frames - outside, sign * level, mode) + outside
             elif not is_mask:
                 change = COLOUR_OPERATIONS[operation]
                 frames = _on_colours(lambda x, change=change: change(x, level), frames)
         return _from_frames(frames, value)
 
 
-def _enhance() -> Any:
-    return import_extra("kornia.enhance", extra="data")
-
-
-def _moving() -> Any:
-    return import_extra("kornia.geometry.transform", extra="data")
+def _kornia() -> Any:
+    return import_extra("kornia", extra="data")
 
 
 def _to_frames(value: np.ndarray) -> Tensor:
@@ -116,12 +110,6 @@ def _on_colours(change: Callable[[Tensor], Tensor], frames: Tensor) -> Tensor:
     return change(frames).clamp(0, 1)
 
 
-def _moved(frames: Tensor, move: Callable[[Tensor, float, str], Tensor], amount: float, *, is_mask: bool) -> Tensor:
-    """The frames moved; kornia fills with 0, so that what shall come from outside is made 0 for a while."""
-    outside, mode = (IGNORE, "nearest") if is_mask else (0.5, "bilinear")
-    return move(frames - outside, amount, mode) + outside
-
-
 def _on_whole(change: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """A change of the frames (T, C, h, w) that sees all of them at once: below each other, as one picture."""
     below = x.transpose(0, 1).flatten(1, 2)[None]
@@ -129,11 +117,11 @@ def _on_whole(change: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 def _contrast(x: Tensor, factor: float) -> Tensor:
-    return _on_whole(lambda whole: _enhance().adjust_contrast_with_mean_subtraction(whole, factor), x)
+    return _on_whole(lambda whole: _kornia().enhance.adjust_contrast_with_mean_subtraction(whole, factor), x)
 
 
 def _saturation(x: Tensor, factor: float) -> Tensor:
-    return _enhance().adjust_saturation_with_gray_subtraction(x, factor) if x.shape[1] == 3 else x
+    return _kornia().enhance.adjust_saturation_with_gray_subtraction(x, factor) if x.shape[1] == 3 else x
 
 
 def _auto_contrast(x: Tensor, level: float) -> Tensor:
@@ -147,35 +135,31 @@ def _factor(level: float) -> float:
 
 COLOUR_OPERATIONS: dict[str, Callable[[Tensor, float], Tensor]] = {
     "auto_contrast": _auto_contrast,
-    "equalise": lambda x, level: _on_whole(_enhance().equalize, x),
+    "equalise": lambda x, level: _on_whole(_kornia().enhance.equalize, x),
     "invert": lambda x, level: 1 - x,
-    "posterise": lambda x, level: _enhance().posterize(x, max(1, int(4 * level))),
+    "posterise": lambda x, level: _kornia().enhance.posterize(x, max(1, int(4 * level))),
     "solarise": lambda x, level: torch.where(x < level, x, 1 - x),
     "solarise_add": lambda x, level: torch.where(x < 0.5, x + 110 / 255 * level, x),
     "colour": lambda x, level: _saturation(x, _factor(level)),
     "contrast": lambda x, level: _contrast(x, _factor(level)),
     "brightness": lambda x, level: x * _factor(level),
-    "sharpness": lambda x, level: _enhance().sharpness(x, _factor(level)),
+    "sharpness": lambda x, level: _kornia().enhance.sharpness(x, _factor(level)),
 }
 """What RandAugment does to colours: name -> function of colours in 0..1 (T, C, h, w) and a level in 0..1."""
 
 
-def _rotated(x: Tensor, level: float, mode: str) -> Tensor:
-    return _moving().rotate(x, torch.tensor([30.0 * level]).expand(len(x)), mode=mode)
-
-
 def _sheared(x: Tensor, along: tuple[float, float], mode: str) -> Tensor:
-    return _moving().shear(x, torch.tensor([along]).expand(len(x), 2), mode=mode, align_corners=True)
+    return _kornia().geometry.shear(x, torch.tensor([along]).expand(len(x), 2), mode=mode, align_corners=True)
 
 
 def _translated(x: Tensor, by: tuple[float, float], mode: str) -> Tensor:
     """By shares of the width and the height; 100 of 224 pixels at most."""
     shares = torch.tensor([by]) * torch.tensor([x.shape[-1], x.shape[-2]]) * 100 / 224
-    return _moving().translate(x, shares.expand(len(x), 2), mode=mode)
+    return _kornia().geometry.translate(x, shares.expand(len(x), 2), mode=mode)
 
 
 MOVES: dict[str, Callable[[Tensor, float, str], Tensor]] = {
-    "rotate": _rotated,
+    "rotate": lambda x, level, mode: _kornia().geometry.rotate(x, torch.full((len(x),), 30.0 * level), mode=mode),
     "shear_x": lambda x, level, mode: _sheared(x, (0.3 * level, 0.0), mode),
     "shear_y": lambda x, level, mode: _sheared(x, (0.0, 0.3 * level), mode),
     "translate_x": lambda x, level, mode: _translated(x, (level, 0.0), mode),

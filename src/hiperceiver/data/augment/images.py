@@ -1,7 +1,4 @@
-"""Pictures and clips mirrored, turned and cropped.
-
-What lies over each other moves together: all pictures of an example, all frames of a clip, and the mask.
-"""
+"""Pictures and clips mirrored, turned and cropped: all of an example alike, all frames of a clip, and the mask."""
 
 import math
 from dataclasses import replace
@@ -25,12 +22,10 @@ class Flip(FlipSettings, Augmentation):
     kinds: ClassVar[tuple[str, ...]] = ("image", "video", "volume", MASK)
     is_on_grid: ClassVar[bool] = True
 
-    def draw(self, rng: np.random.Generator) -> bool:
-        """Whether it is mirrored."""
+    def _draw(self, rng: np.random.Generator) -> bool:
         return rng.random() < self.probability
 
-    def change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
-        """The picture, mirrored or not."""
+    def _change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
         return np.ascontiguousarray(np.flip(value, _axes(kind)[1])) if draw else value
 
 
@@ -45,12 +40,10 @@ class Rotate90(TurnSettings, Augmentation):
     kinds: ClassVar[tuple[str, ...]] = ("image", "video", "volume", MASK)
     is_on_grid: ClassVar[bool] = True
 
-    def draw(self, rng: np.random.Generator) -> int:
-        """How many quarter turns."""
+    def _draw(self, rng: np.random.Generator) -> int:
         return int(rng.integers(4))
 
-    def change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
-        """The picture, turned."""
+    def _change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
         height, width = (value.shape[axis] for axis in _axes(kind))
         if height != width:
             raise ValueError(f"expected a square picture to turn, got {height}x{width}")
@@ -73,8 +66,7 @@ class Crop(CropSettings, Augmentation):
 
     kinds: ClassVar[tuple[str, ...]] = ("image", "video", MASK)
 
-    def draw(self, rng: np.random.Generator) -> Region:
-        """The region."""
+    def _draw(self, rng: np.random.Generator) -> Region:
         area = rng.uniform(*self.scale)
         # The logarithm makes 3:4 as likely as 4:3. A box whose shape is not between area and 1/area would not fit.
         shape = math.exp(rng.uniform(*np.log(self.ratio)))
@@ -82,8 +74,7 @@ class Crop(CropSettings, Augmentation):
         height, width = min(1.0, math.sqrt(area / shape)), min(1.0, math.sqrt(area * shape))
         return Region(height=height, width=width, top=rng.random(), left=rng.random())
 
-    def change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
-        """The picture, clip or mask with the region."""
+    def _change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
         return replace(value, region=draw)
 
 

@@ -8,7 +8,18 @@ from hiperceiver.data.augment.augmentation import Augmentation, rotation_about
 from hiperceiver.settings.augment import DropPointsSettings, JitterSettings, RotateSettings, ScaleSettings
 
 
-class Rotate(RotateSettings, Augmentation):
+class _Linear(Augmentation):
+    """Clouds are multiplied by the drawn matrix (3, 3) about their middle."""
+
+    kinds: ClassVar[tuple[str, ...]] = ("points",)
+
+    def _change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
+        places = value[:, :3].astype(np.float64)
+        middle = places.mean(0)
+        return _with_places(value, (places - middle) @ draw.T + middle)
+
+
+class Rotate(RotateSettings, _Linear):
     """Clouds turn about an axis through their middle; all clouds of an example by the same angle.
 
     >>> cloud = np.array([[1, 0, 0], [-1, 0, 0]], dtype=np.float32)
@@ -17,19 +28,12 @@ class Rotate(RotateSettings, Augmentation):
     (array([1., 1.], dtype=float32), array([0., 0.], dtype=float32))
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("points",)
-
-    def draw(self, rng: np.random.Generator) -> np.ndarray:
-        """A rotation matrix (3, 3)."""
+    def _draw(self, rng: np.random.Generator) -> np.ndarray:
         axis = rng.standard_normal(3) if self.axis == "any" else np.eye(3)["xyz".index(self.axis)]
         return rotation_about(axis, rng.uniform(-self.degrees, self.degrees))
 
-    def change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
-        """The cloud, turned."""
-        return _about_middle(value, draw)
 
-
-class Scale(ScaleSettings, Augmentation):
+class Scale(ScaleSettings, _Linear):
     """Clouds are stretched about their middle, along each axis by a factor of its own; all clouds of an example alike.
 
     One factor for all axes would be undone where an encoder brings every cloud to the same size.
@@ -39,15 +43,8 @@ class Scale(ScaleSettings, Augmentation):
     array([2., 2., 2.], dtype=float32)
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("points",)
-
-    def draw(self, rng: np.random.Generator) -> np.ndarray:
-        """A factor for each axis, as a matrix (3, 3)."""
+    def _draw(self, rng: np.random.Generator) -> np.ndarray:
         return np.diag(rng.uniform(*self.factors, size=3))
-
-    def change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
-        """The cloud, stretched."""
-        return _about_middle(value, draw)
 
 
 class Jitter(JitterSettings, Augmentation):
@@ -61,8 +58,7 @@ class Jitter(JitterSettings, Augmentation):
 
     kinds: ClassVar[tuple[str, ...]] = ("points",)
 
-    def change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
-        """The cloud, shaken."""
+    def _change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
         places = value[:, :3]
         radius = np.linalg.norm(places - places.mean(0), axis=1).max()
         steps = rng.normal(0, self.sigma, places.shape).clip(-self.limit, self.limit)
@@ -79,17 +75,9 @@ class DropPoints(DropPointsSettings, Augmentation):
 
     kinds: ClassVar[tuple[str, ...]] = ("points",)
 
-    def change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
-        """The cloud, with fewer points."""
+    def _change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
         num_kept = max(1, round(len(value) * (1 - rng.uniform(0, self.share))))
         return value[np.sort(rng.permutation(len(value))[:num_kept])]
-
-
-def _about_middle(cloud: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """The cloud (N, 3 + features), its places multiplied by a matrix (3, 3) about their mean."""
-    places = cloud[:, :3].astype(np.float64)
-    middle = places.mean(0)
-    return _with_places(cloud, (places - middle) @ matrix.T + middle)
 
 
 def _with_places(cloud: np.ndarray, places: np.ndarray) -> np.ndarray:

@@ -5,17 +5,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from hiperceiver.data.augment.augmentation import Augmentation, rotation_about
-from hiperceiver.settings.augment import (
-    CropTimeSettings,
-    GainSettings,
-    NoiseSettings,
-    ShiftSettings,
-    SpeedSettings,
-    TiltSettings,
-)
+from hiperceiver.settings import augment as settings
 
 
-class CropTime(CropTimeSettings, Augmentation):
+class CropTime(settings.CropTimeSettings, Augmentation):
     """A part of the recording or text, at a random place; the same part of all of an example's signals.
 
     The encoder keeps the middle of what is longer than its window and marks what is missing as absent. The best share
@@ -28,18 +21,16 @@ class CropTime(CropTimeSettings, Augmentation):
 
     kinds: ClassVar[tuple[str, ...]] = ("audio", "series", "bytes")
 
-    def draw(self, rng: np.random.Generator) -> float:
-        """Where the part lies, 0 to 1."""
+    def _draw(self, rng: np.random.Generator) -> float:
         return rng.random()
 
-    def change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
-        """A part of the signal."""
+    def _change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
         kept = max(1, round(self.share * len(value)))
         start = min(int(draw * (len(value) - kept + 1)), len(value) - kept)
         return value[start : start + kept]
 
 
-class Speed(SpeedSettings, Augmentation):
+class Speed(settings.SpeedSettings, Augmentation):
     """The signal played faster or slower, and so higher or lower; all of an example's signals alike.
 
     Values between two steps are interpolated linearly. What becomes longer than the encoder's window loses its ends,
@@ -52,12 +43,10 @@ class Speed(SpeedSettings, Augmentation):
 
     kinds: ClassVar[tuple[str, ...]] = ("audio", "series")
 
-    def draw(self, rng: np.random.Generator) -> float:
-        """The factor."""
+    def _draw(self, rng: np.random.Generator) -> float:
         return np.exp(rng.uniform(*np.log(self.factors)))
 
-    def change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
-        """The signal, faster or slower."""
+    def _change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
         times = np.arange(max(1, round(len(value) / draw))) * draw
         before = np.minimum(times.astype(np.int64), len(value) - 1)
         after = np.minimum(before + 1, len(value) - 1)
@@ -65,7 +54,7 @@ class Speed(SpeedSettings, Augmentation):
         return value[before] * (1 - share) + value[after] * share
 
 
-class TimeShift(ShiftSettings, Augmentation):
+class TimeShift(settings.ShiftSettings, Augmentation):
     """The signal comes earlier or later; all of an example's signals by the same share of their length.
 
     Sound is filled with silence; a series goes on with the value at its end, because its zero may mean something.
@@ -77,12 +66,10 @@ class TimeShift(ShiftSettings, Augmentation):
 
     kinds: ClassVar[tuple[str, ...]] = ("audio", "series")
 
-    def draw(self, rng: np.random.Generator) -> float:
-        """How far, as a share of the length."""
+    def _draw(self, rng: np.random.Generator) -> float:
         return rng.uniform(-self.share, self.share)
 
-    def change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
-        """The signal, earlier or later."""
+    def _change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
         source = np.arange(len(value)) - round(draw * len(value))
         shifted = value.take(source, 0, mode="clip")
         if kind == "audio":
@@ -90,7 +77,7 @@ class TimeShift(ShiftSettings, Augmentation):
         return shifted
 
 
-class Gain(GainSettings, Augmentation):
+class Gain(settings.GainSettings, Augmentation):
     """The signal is made louder or softer; each of an example's signals by its own factor. Nothing is cut.
 
     >>> sound = np.ones((2, 1), dtype=np.float32)
@@ -100,12 +87,11 @@ class Gain(GainSettings, Augmentation):
 
     kinds: ClassVar[tuple[str, ...]] = ("audio", "series")
 
-    def change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
-        """The signal, multiplied."""
+    def _change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
         return value * np.float32(10 ** (rng.uniform(-self.decibels, self.decibels) / 20))
 
 
-class Noise(NoiseSettings, Augmentation):
+class Noise(settings.NoiseSettings, Augmentation):
     """Gaussian noise is added, as strong in each channel as the channel's own changes ask for.
 
     >>> sound = np.sin(np.arange(1000, dtype=np.float32))[:, None]
@@ -116,13 +102,12 @@ class Noise(NoiseSettings, Augmentation):
 
     kinds: ClassVar[tuple[str, ...]] = ("audio", "series")
 
-    def change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
-        """The signal, with noise."""
+    def _change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
         strength = value.std(0) * np.float32(10 ** (-self.snr / 20))  # a channel that never changes stays as it is
         return value + strength * rng.standard_normal(value.shape, dtype=np.float32)
 
 
-class RotateSensor(TiltSettings, Augmentation):
+class RotateSensor(settings.TiltSettings, Augmentation):
     """A sensor sits otherwise: each three channels in a row are a vector, and all turn alike, about a random axis.
 
     For accelerometers, gyroscopes and magnetometers whose three axes are neighbouring channels.
@@ -135,12 +120,10 @@ class RotateSensor(TiltSettings, Augmentation):
 
     kinds: ClassVar[tuple[str, ...]] = ("series",)
 
-    def draw(self, rng: np.random.Generator) -> np.ndarray:
-        """A rotation matrix (3, 3)."""
+    def _draw(self, rng: np.random.Generator) -> np.ndarray:
         return rotation_about(rng.standard_normal(3), rng.uniform(0, self.degrees))
 
-    def change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
-        """The series, turned."""
+    def _change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
         if value.shape[1] % 3:
             raise ValueError(f"expected channels in threes for tilt, got {value.shape[1]}")
         turned = value.reshape(len(value), -1, 3) @ draw.T

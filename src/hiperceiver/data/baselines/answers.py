@@ -1,10 +1,9 @@
-"""What floors know and how their answers are judged: by the metrics of the task, under the names that it gives them."""
+"""What baselines know and how their answers are scored: by the metrics of the task, under the names that it gives."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -14,11 +13,10 @@ if TYPE_CHECKING:
     from hiperceiver.data.sources.source import Source
 
 TARGETS: dict[str, tuple[str, ...]] = {"classification": ("label",), "regression": ("values",)}
-"""Which targets are asked for; for `joint` the source's labels."""
+"""The targets of a task; for `joint` the source's labels."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Known:
+class Known(NamedTuple):
     """A split, read whole."""
 
     features: list[np.ndarray]
@@ -33,7 +31,7 @@ def known(source: Source, split: str, modality: str, features: Callable[[np.ndar
     Args:
         source: with the task `classification`, `regression` or `joint`.
         split: which examples.
-        modality: whose values are looked at.
+        modality: whose values are read.
         features: makes an example's features of its value, as the modality's encoder decodes it.
 
     Raises:
@@ -48,31 +46,25 @@ def known(source: Source, split: str, modality: str, features: Callable[[np.ndar
         raise ValueError(f"source: expected a split {split!r} of records, got {', '.join(source.splits)}")
     names = TARGETS.get(source.task, tuple(source.labels))
     seen: list[np.ndarray] = []
-    targets: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    rows: list[list[np.ndarray]] = []
     for index in range(len(dataset)):
         try:
             record = dataset.records[index]
             value = dataset.encoders[modality].decode(record.raws[modality])
-            found = {name: _target(record.targets[name], is_number=_is_number(source, name)) for name in names}
+            row = [_target(record.targets[name], is_number=_is_number(source, name)) for name in names]
         except (ValueError, KeyError):  # bad examples are named where they are read for the model
             continue
-        if any(np.isnan(each).any() if each.dtype.kind == "f" else each < 0 for each in found.values()):
-            continue
-        seen.append(features(value))
-        for name, each in found.items():
-            targets[name].append(each)
+        if not any(np.isnan(each).any() if each.dtype.kind == "f" else each < 0 for each in row):
+            seen.append(features(value))
+            rows.append(row)
     if not seen:
         raise ValueError(f"source: expected examples for {split} that can be read, got none")
-    return Known(features=seen, targets={name: np.stack(each) for name, each in targets.items()})
+    columns = map(np.stack, zip(*rows, strict=True))
+    return Known(features=seen, targets=dict(zip(names, columns, strict=True)))
 
 
 def judged(source: Source, answers: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """The metrics of answers, by the names of the task's own metrics.
-
-    Args:
-        source: its task and labels.
-        answers: by target, as `Known.targets`.
-        targets: what is right.
+    """The metrics of answers, both by target as `Known.targets`, by the names of the task's own metrics.
 
     >>> from hiperceiver.data.sources.source import Source
     >>> source = Source(name="made", task="classification", encoders={}, splits={}, classes=("a", "b"))

@@ -1,10 +1,11 @@
-"""Floors of pictures: colours for segmentation, the nearest neighbour for classification.
+"""Baselines of pictures: colours for segmentation, the nearest neighbour for classification.
 
 Both have one setting (how finely they look), taken from the validation split as a model's would be.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 MAX_NEIGHBOUR_VALUES = 50_000_000
 """Values of training pictures that the nearest neighbour compares with (200 MB); more are thinned out."""
+MOST_BITS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,17 +40,17 @@ class SegmentationScores:
 
 @dataclass(frozen=True, kw_only=True)
 class ColourLookup:
-    """The floor of segmentation on the test split."""
+    """The baseline of segmentation."""
 
     bits: int
-    """Bits per colour channel that were looked at."""
+    """Bits per colour channel that were used."""
     scores: SegmentationScores
     """On the test split."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NearestNeighbour:
-    """The floor of classification on the test split."""
+    """The baseline of classification."""
 
     grid: int
     """Pictures were averaged to at most so many rows and columns before they were compared."""
@@ -59,13 +61,10 @@ class NearestNeighbour:
 
 
 def segmentation_scores(confusion: np.ndarray) -> SegmentationScores:
-    """Scores from counts of positions.
+    """Scores from counts of positions by [label, prediction]: (classes, classes).
 
     A class that is absent from the labels but predicted somewhere has IoU 0 and counts; one that is absent from both
-    has no IoU and is left out of the mean. Where all classes are present this is the mean over all of them.
-
-    Args:
-        confusion: (classes, classes), counts by [label, prediction].
+    has no IoU and is left out of the mean.
 
     Raises:
         ValueError: there is no labelled position.
@@ -85,59 +84,54 @@ def segmentation_scores(confusion: np.ndarray) -> SegmentationScores:
         accuracy=float(right.sum() / confusion.sum()),
         land_accuracy=float(right[1:].sum() / land.sum()) if land.sum() else float("nan"),
         majority_share=float(land.max() / land.sum()) if land.sum() else float("nan"),
-        iou=tuple(float(value) for value in iou),
+        iou=tuple(iou.tolist()),
     )
 
 
 def colour_lookup_baseline(source: Source, *, bits: int | None = None, modality: str = "image") -> ColourLookup:
-    """Each pixel gets the class that its colour had most often in training: no neighbours, no place.
+    """Each pixel gets the class that its colour had most often in training, whatever its neighbours and position.
 
     Colours are cut to `bits` per channel. A colour that was not seen in training is looked up with one bit less, and so
     on, down to the most frequent class of all.
 
-    On `earth` with tiles of 64, `bits=4` gives the floor that is usually quoted (mIoU about 0.24); more bits are
-    better, and the best of them is the honest floor.
+    On `earth` with tiles of 64, `bits=4` gives the baseline that is usually quoted (mIoU about 0.24); more bits are
+    better, and the best of them is the honest baseline.
 
     Args:
         source: with segmentation targets.
         bits: 1 to 6; None takes the best of 4, 5 and 6 on the validation split (6 if there is none).
-        modality: whose colours are looked at.
+        modality: whose colours are used.
 
     Raises:
         ValueError: the source has another task, no pictures or no test split, or `bits` is out of its range.
     """
-    most = 6
-    if source.task != "segmentation":
-        raise ValueError(f"source: expected the task segmentation, got {source.task}")
-    if bits is not None and not 1 <= bits <= most:
-        raise ValueError(f"bits: expected 1 to {most}, got {bits}")
-    test = _split(source, "test")
-    encoder = _image_encoder(source, modality)
+    if bits is not None and not 1 <= bits <= MOST_BITS:
+        raise ValueError(f"bits: expected 1 to {MOST_BITS}, got {bits}")
+    encoder = _image_encoder(source, "segmentation", modality)
     num_classes, channels = len(source.classes), encoder.modality.channels
 
-    # counts[colour, class], at the finest look; the coarser ones are its sums.
-    counts = np.zeros(((1 << most) ** channels, num_classes), dtype=np.int64)
+    # counts[colour, class], at the finest step; the coarser ones are its sums.
+    counts = np.zeros(((1 << MOST_BITS) ** channels, num_classes), dtype=np.int64)
     for colours, labels in _labelled_pixels(_split(source, "train"), encoder, modality):
-        np.add.at(counts, (_colour_number(colours, most), labels), 1)
+        np.add.at(counts, (_colour_number(colours, MOST_BITS), labels), 1)
     answers: dict[int, np.ndarray] = {0: np.array([counts.sum(0).argmax()])}
-    for step in range(1, most + 1):
-        summed = counts.reshape(*((1 << step, 1 << (most - step)) * channels), num_classes)
+    for step in range(1, MOST_BITS + 1):
+        summed = counts.reshape(*((1 << step, 1 << (MOST_BITS - step)) * channels), num_classes)
         summed = summed.sum(axis=tuple(range(1, 2 * channels, 2))).reshape(-1, num_classes)
         colours = np.stack(np.unravel_index(np.arange(len(summed)), (1 << step,) * channels), axis=-1)
         coarser = answers[step - 1][_colour_number(colours << (8 - step), step - 1)]
         answers[step] = np.where(summed.sum(1) > 0, summed.argmax(1), coarser)
 
-    def scores(dataset: ExampleDataset, step: int) -> SegmentationScores:
+    def scores(split: str, step: int) -> SegmentationScores:
         confusion = np.zeros((num_classes, num_classes), dtype=np.int64)
-        for colours, labels in _labelled_pixels(dataset, encoder, modality):
+        for colours, labels in _labelled_pixels(_split(source, split), encoder, modality):
             np.add.at(confusion, (labels, answers[step][_colour_number(colours, step)]), 1)
         return segmentation_scores(confusion)
 
     if bits is None:
-        tried = (4, 5, 6)
-        validation = _split(source, "validation") if "validation" in source.splits else None
-        bits = most if validation is None else max(tried, key=lambda step: scores(validation, step).mean_iou)
-    return ColourLookup(bits=bits, scores=scores(test, bits))
+        has_validation = "validation" in source.splits
+        bits = max((4, 5, 6), key=lambda step: scores("validation", step).mean_iou) if has_validation else MOST_BITS
+    return ColourLookup(bits=bits, scores=scores("test", bits))
 
 
 def nearest_neighbour_baseline(source: Source, *, grid: int | None = None, modality: str = "image") -> NearestNeighbour:
@@ -152,17 +146,14 @@ def nearest_neighbour_baseline(source: Source, *, grid: int | None = None, modal
     Raises:
         ValueError: the source has another task, no pictures or no test split, or `grid` is out of its range.
     """
-    if source.task != "classification":
-        raise ValueError(f"source: expected the task classification, got {source.task}")
     if grid is not None and grid < 1:
         raise ValueError(f"grid: expected a whole number >= 1, got {grid}")
-    encoder = _image_encoder(source, modality)
+    encoder = _image_encoder(source, "classification", modality)
     tried = (grid,) if grid is not None else (1, 4, 8, 24)
-    test = _pooled(_split(source, "test"), encoder, modality, tried)
-    train = _pooled(_split(source, "train"), encoder, modality, tried)
+    test, train = (_pooled(_split(source, split), encoder, modality, tried) for split in ("test", "train"))
 
     def accuracy(step: int, seen: tuple[dict[int, np.ndarray], np.ndarray]) -> float:
-        return float((_nearest(train[0][step], train[1], seen[0][step]) == seen[1]).mean())
+        return float((train[1][_nearest(train[0][step], seen[0][step])] == seen[1]).mean())
 
     best = tried[-1]
     if "validation" in source.splits and len(tried) > 1:
@@ -180,27 +171,27 @@ def _split(source: Source, name: str) -> ExampleDataset:
     return source.splits[name]
 
 
-def _image_encoder(source: Source, modality: str) -> ImageEncoder:
+def _image_encoder(source: Source, task: str, modality: str) -> ImageEncoder:
+    """The encoder of pictures of a source that has this task and a test split."""
+    if source.task != task:
+        raise ValueError(f"source: expected the task {task}, got {source.task}")
+    _split(source, "test")
     encoder = source.encoders.get(modality)
     if not isinstance(encoder, ImageEncoder):
         raise ValueError(f"modality: expected pictures, among {', '.join(source.encoders)}, got {modality!r}")
     return encoder
 
 
-def _good_examples(dataset: ExampleDataset):
-    for index in range(len(dataset)):
-        example = dataset[index]
-        if isinstance(example, Example):
-            yield example
-
-
-def _labelled_pixels(dataset: ExampleDataset, encoder: ImageEncoder, modality: str):
+def _labelled_pixels(
+    dataset: ExampleDataset, encoder: ImageEncoder, modality: str
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Per example: colours uint8 (pixels, C) and labels int64 (pixels,) where there is a label."""
-    for example in _good_examples(dataset):
-        labels = example.targets["segmentation"].numpy()
-        colours = encoder.to_value(example.inputs[modality]).reshape(len(labels), -1)
-        is_labelled = labels != IGNORE
-        yield colours[is_labelled], labels[is_labelled]
+    for index in range(len(dataset)):
+        if isinstance(example := dataset[index], Example):
+            labels = example.targets["segmentation"].numpy()
+            colours = encoder.to_value(example.inputs[modality]).reshape(len(labels), -1)
+            is_labelled = labels != IGNORE
+            yield colours[is_labelled], labels[is_labelled]
 
 
 def _colour_number(colours: np.ndarray, bits: int) -> np.ndarray:
@@ -212,7 +203,7 @@ def _colour_number(colours: np.ndarray, bits: int) -> np.ndarray:
 
 
 def _pooled(
-    dataset: ExampleDataset, encoder: ImageEncoder, modality: str, grids: tuple[int, ...]
+    dataset: ExampleDataset, encoder: ImageEncoder, modality: str, grids: Sequence[int]
 ) -> tuple[dict[int, np.ndarray], np.ndarray]:
     """Per grid: averaged pictures (examples, values); and the labels (examples,)."""
     values: dict[int, list[np.ndarray]] = {grid: [] for grid in grids}
@@ -220,13 +211,11 @@ def _pooled(
     height, width = encoder.size
     step = max(1, -(-len(dataset) * min(max(grids), height) * min(max(grids), width) * 3 // MAX_NEIGHBOUR_VALUES))
     for index in range(0, len(dataset), step):
-        example = dataset[index]
-        if not isinstance(example, Example):
-            continue
-        picture = example.inputs[modality].numpy().reshape(height, width, -1)
-        for grid in grids:
-            values[grid].append(_averaged(picture, min(grid, height), min(grid, width)).ravel())
-        labels.append(int(example.targets["label"]))
+        if isinstance(example := dataset[index], Example):
+            picture = example.inputs[modality].numpy().reshape(height, width, -1)
+            for grid in grids:
+                values[grid].append(_averaged(picture, min(grid, height), min(grid, width)).ravel())
+            labels.append(int(example.targets["label"]))
     if not labels:
         raise ValueError("source: expected examples that can be read, got none")
     return {grid: np.stack(rows) for grid, rows in values.items()}, np.array(labels)
@@ -241,11 +230,8 @@ def _averaged(picture: np.ndarray, rows: int, columns: int) -> np.ndarray:
     return (sums / areas[..., None]).astype(np.float32)
 
 
-def _nearest(known: np.ndarray, labels: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """The label of the nearest known row for each asked row."""
-    found = []
+def _nearest(known: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    """The nearest known row of each query."""
     squares = (known**2).sum(1)
-    for first in range(0, len(asked), 512):
-        part = asked[first : first + 512]
-        found.append(labels[(squares[None] - 2 * part @ known.T).argmin(1)])
-    return np.concatenate(found)
+    parts = (queries[first : first + 512] for first in range(0, len(queries), 512))
+    return np.concatenate([(squares[None] - 2 * part @ known.T).argmin(1) for part in parts])

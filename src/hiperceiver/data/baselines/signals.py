@@ -1,29 +1,30 @@
-"""Floors of series and sound: a few features of each example, then ridge regression or the nearest neighbour."""
+"""Baselines of series, sound and texts: a few features of each example, and a method without a network."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hiperceiver.data.baselines.answers import judged, known
+from hiperceiver.data.baselines.answers import Known, judged, known
+from hiperceiver.data.encoders.bytes import BytesEncoder
 
 if TYPE_CHECKING:
     from hiperceiver.data.sources.source import Source
 
 FREQUENCIES = 32
-"""How many of a series' lowest frequencies are looked at."""
+"""How many of a series' lowest frequencies are features."""
 FRAME, BANDS, STRETCHES = 512, 24, 8
 """Sound: samples of a frame, bands of its spectrum, and stretches of time over which frames are averaged."""
+GRAM = 3
+"""Text: bytes of a group."""
 
 
 def motion_features(values: np.ndarray) -> np.ndarray:
     """Mean, deviation, least and greatest value of each channel, and the logarithm of its 32 lowest frequencies.
 
-    Args:
-        values: (steps, channels).
-
-    >>> motion_features(np.ones((128, 6))).shape
+    >>> motion_features(np.ones((128, 6))).shape  # (steps, channels)
     (216,)
     """
     mean = values.mean(0)
@@ -36,10 +37,7 @@ def motion_features(values: np.ndarray) -> np.ndarray:
 def sound_features(wave: np.ndarray) -> np.ndarray:
     """Logarithm of the energy in 24 bands and 8 stretches of time, less its mean, so that loudness does not count.
 
-    Args:
-        wave: (samples, channels); channels are averaged.
-
-    >>> sound_features(np.sin(np.arange(16000) / 9)[:, None]).shape
+    >>> sound_features(np.sin(np.arange(16000) / 9)[:, None]).shape  # (samples, channels), which are averaged
     (176,)
     """
     mono = wave.mean(1)
@@ -53,12 +51,16 @@ def sound_features(wave: np.ndarray) -> np.ndarray:
     return features - features.mean()
 
 
+def _train_and_test(source: Source, modality: str, features: Callable[[np.ndarray], np.ndarray]) -> tuple[Known, Known]:
+    return known(source, "train", modality, features), known(source, "test", modality, features)
+
+
 def ridge_baseline(source: Source, *, modality: str, strength: float = 1.0) -> dict[str, float]:
     """Ridge regression on `motion_features`: to each class's 0 or 1, the largest answer wins; or to the numbers.
 
     Args:
         source: with the task `classification`, `regression` or `joint`.
-        modality: whose values, (steps, channels), are looked at.
+        modality: whose values, (steps, channels), are read.
         strength: how strongly weights are kept small; features have deviation 1.
 
     Returns:
@@ -67,18 +69,17 @@ def ridge_baseline(source: Source, *, modality: str, strength: float = 1.0) -> d
     Raises:
         ValueError: the source has another task, no such modality or no test split.
     """
-    train = known(source, "train", modality, motion_features)
-    test = known(source, "test", modality, motion_features)
-    features, asked = np.stack(train.features), np.stack(test.features)
+    train, test = _train_and_test(source, modality, motion_features)
+    features, queries = np.stack(train.features), np.stack(test.features)
     mean, std = features.mean(0), features.std(0)
     std[std < 1e-9] = 1.0
-    features, asked = (features - mean) / std, (asked - mean) / std
+    features, queries = (features - mean) / std, (queries - mean) / std
     inverse = np.linalg.inv(features.T @ features + strength * np.eye(features.shape[1])) @ features.T
     answers = {}
     for name, target in train.targets.items():
         is_class = target.dtype == np.int64
         wanted = np.eye(target.max() + 1)[target] if is_class else target
-        answer = asked @ (inverse @ (wanted - wanted.mean(0))) + wanted.mean(0)
+        answer = queries @ (inverse @ (wanted - wanted.mean(0))) + wanted.mean(0)
         answers[name] = answer.argmax(1) if is_class else answer
     return judged(source, answers, test.targets)
 
@@ -86,17 +87,53 @@ def ridge_baseline(source: Source, *, modality: str, strength: float = 1.0) -> d
 def nearest_sound_baseline(source: Source, *, modality: str) -> dict[str, float]:
     """Each recording gets the targets of the training recording whose `sound_features` are nearest (Euclidean).
 
+    Arguments, result and errors as those of `ridge_baseline`; values are (samples, channels).
+    """
+    train, test = _train_and_test(source, modality, sound_features)
+    features, queries = np.stack(train.features), np.stack(test.features)
+    nearest = ((features**2).sum(1)[None] - 2 * queries @ features.T).argmin(1)
+    return judged(source, {name: target[nearest] for name, target in train.targets.items()}, test.targets)
+
+
+def naive_bayes_baseline(source: Source, *, modality: str, smoothing: float = 0.1) -> dict[str, float]:
+    """Naive Bayes on groups of three bytes in a row, of the bytes that the model sees too.
+
+    A text's ends count as a byte 0 each. Groups that training does not have are left out.
+
     Args:
-        source: with the task `classification`, `regression` or `joint`.
-        modality: whose values, (samples, channels), are looked at.
+        source: with the task `classification`.
+        modality: whose bytes are read.
+        smoothing: is added to each count.
 
     Returns:
         The task's metrics on the test split.
 
     Raises:
-        ValueError: the source has another task, no such modality or no test split.
+        ValueError: the source has another task, no such bytes or no test split.
     """
-    train, test = known(source, "train", modality, sound_features), known(source, "test", modality, sound_features)
-    features, asked = np.stack(train.features), np.stack(test.features)
-    nearest = ((features**2).sum(1)[None] - 2 * asked @ features.T).argmin(1)
-    return judged(source, {name: target[nearest] for name, target in train.targets.items()}, test.targets)
+    if source.task != "classification":
+        raise ValueError(f"source: expected the task classification, got {source.task}")
+    encoder = source.encoders.get(modality)
+    if not isinstance(encoder, BytesEncoder):
+        raise ValueError(f"modality: expected bytes, among {', '.join(source.encoders)}, got {modality!r}")
+
+    def groups(value: np.ndarray) -> np.ndarray:
+        """Each group of the bytes on the grid as one number."""
+        padded = np.pad(encoder.fit_to_grid(value).astype(np.int64), 1)
+        windows = np.lib.stride_tricks.sliding_window_view(padded, min(GRAM, len(padded)))
+        return windows @ (256 ** np.arange(windows.shape[1]))
+
+    train, test = _train_and_test(source, modality, groups)
+    labels, num_classes = train.targets["label"], len(source.classes)
+    vocabulary, column = np.unique(np.concatenate(train.features), return_inverse=True)
+    row = np.repeat(labels, [len(each) for each in train.features])
+    counts = np.bincount(row * len(vocabulary) + column, minlength=num_classes * len(vocabulary))
+    counts = counts.reshape(num_classes, -1) + smoothing
+    scores = np.log(counts / counts.sum(1, keepdims=True)).astype(np.float32).T.copy()  # (groups, classes)
+    prior = np.log(np.maximum(np.bincount(labels, minlength=num_classes), 1e-9) / len(labels))
+
+    answers = np.empty(len(test.features), dtype=np.int64)
+    for index, each in enumerate(test.features):
+        found = np.minimum(np.searchsorted(vocabulary, each), len(vocabulary) - 1)
+        answers[index] = (scores[found[vocabulary[found] == each]].sum(0) + prior).argmax()
+    return judged(source, {"label": answers}, test.targets)

@@ -9,9 +9,8 @@ import contextlib
 import csv
 import math
 import os
-import warnings
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -19,6 +18,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from torch import Tensor
+
+from hiperceiver.data.faults import read_file
 
 RawArray: TypeAlias = "np.ndarray | Tensor | Sequence[Any] | str | os.PathLike[str] | bytes"
 """What is accepted as an array: an array, a tensor, nested lists, a path, or a file's bytes."""
@@ -28,58 +29,10 @@ _LARGEST_TOKEN = 1e4
 _MISSING = {"", "na", "n/a", "null"}
 
 
-@contextlib.contextmanager
-def faults_of(raw: object, *, is_path: bool | None = None) -> Iterator[None]:
-    """Whatever goes wrong within becomes a `ValueError` of one line that names the path, if `raw` is one.
-
-    Args:
-        raw: what is being read.
-        is_path: whether it is a path; by default, whether it is a string or a path object.
-
-    >>> with faults_of("a.npy"):
-    ...     raise KeyError("x")
-    Traceback (most recent call last):
-    ValueError: a.npy: cannot be decoded: 'x'
-    """
-    is_path = isinstance(raw, str | os.PathLike) if is_path is None else is_path
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # NumPy warns of headers that an old Python wrote, and reads them well
-            yield
-    except MemoryError:
-        raise
-    except Exception as error:  # decoders raise many kinds on malformed files
-        reason = " ".join(str(error).split()) or type(error).__name__
-        reason = reason if type(error) is ValueError else f"cannot be decoded: {reason}"
-        path = f"{os.fspath(raw)}: " if is_path else ""  # type: ignore[arg-type]
-        raise ValueError(path + reason.removeprefix(path)) from error
-
-
-def read_file(path: str | os.PathLike[str], limit: int = -1) -> bytes:
-    """A file's bytes, at most `limit` of them if it is not negative.
-
-    Raises:
-        ValueError: there is no such file, it cannot be read, or it is empty. The path is not named: see `faults_of`.
-    """
-    path = Path(path)
-    try:
-        if path.exists() and not path.is_file():  # a pipe or a device might never end
-            raise ValueError("is a directory" if path.is_dir() else "is no regular file")
-        with path.open("rb") as file:
-            content = file.read(limit)
-    except OSError as error:
-        raise ValueError((error.strerror or "cannot be read").lower()) from error
-    if not content:
-        raise ValueError("is empty (0 bytes)")
-    return content
-
-
 def read_array(raw: RawArray, *, array_name: str = "") -> np.ndarray:
     r"""An array of real numbers, of any shape and dtype, with at least one number. Tables have two axes.
 
-    Args:
-        raw: what is to be read; see `RawArray`.
-        array_name: which array of an .npz file; empty: the only one.
+    `array_name` is that of one array of an .npz file.
 
     Raises:
         ValueError: it cannot be read, or holds something else. The path is not named, and what is raised for damaged
@@ -109,45 +62,26 @@ def read_array(raw: RawArray, *, array_name: str = "") -> np.ndarray:
     return array
 
 
-def shape_reader(dimensions: Sequence[int], given: Mapping[str, Any]) -> Callable[[RawArray], tuple[int, ...]]:
-    """A function that gives the shape of an array.
+def shape_of(raw: RawArray, *dimensions: int, array_name: str = "") -> tuple[int, ...]:
+    """The shape of an array that may have so many dimensions.
 
-    Args:
-        dimensions: how many it may have.
-        given: settings of its encoder, among them perhaps `array_name`.
-
-    >>> shape_reader((1, 2), {})([[1, 2, 3]])
+    >>> shape_of([[1, 2, 3]], 1, 2)
     (1, 3)
     """
-
-    def shape_of(raw: RawArray) -> tuple[int, ...]:
-        shape = read_array(raw, array_name=given.get("array_name", "")).shape
-        if len(shape) not in dimensions:
-            raise ValueError(f"expected {' or '.join(map(str, dimensions))} dimensions, got shape {shape}")
-        return shape
-
-    return shape_of
+    shape = read_array(raw, array_name=array_name).shape
+    if len(shape) not in dimensions:
+        raise ValueError(f"expected {' or '.join(map(str, dimensions))} dimensions, got shape {shape}")
+    return shape
 
 
 def as_float32(array: np.ndarray, *, may_miss: bool = False) -> np.ndarray:
-    """Real numbers as float32.
-
-    Args:
-        array: of `read_array`.
-        may_miss: let NaN pass, but not only NaN.
-
-    Raises:
-        ValueError: a number is infinite, too large for float32, or NaN.
-
-    >>> as_float32(np.array([1, 2])).dtype
-    dtype('float32')
-    """
+    """Finite numbers as float32; with `may_miss` some, but not all, may be NaN."""
     with np.errstate(over="ignore"):
         values = np.asarray(array, dtype=np.float32)
     is_bad = np.isinf(values) if may_miss else ~np.isfinite(values)
     if is_bad.any():
-        place = tuple(int(index) for index in np.argwhere(is_bad)[0])
-        raise ValueError(f"expected finite numbers, got {float(array[place]):g} at {place}")
+        index = tuple(int(index) for index in np.argwhere(is_bad)[0])
+        raise ValueError(f"expected finite numbers, got {float(array[index]):g} at {index}")
     if may_miss and np.isnan(values).all():
         raise ValueError("holds no number, only NaN")
     return values
@@ -157,10 +91,14 @@ def normalised(values: np.ndarray, mean: Sequence[float], std: Sequence[float]) 
     """(value - mean) / std along the last axis: a new float32 array.
 
     Raises:
-        ValueError: a result is too large for float32, or for a model where mean and std were fitted.
+        ValueError: a result is too large for float32; or above 10,000, so that it would ruin a training step. Channels
+            of std 1 are not looked at: theirs may not have been fitted.
 
     >>> normalised(np.array([[3.0, 4.0]]), (1.0, 0.0), (2.0, 1.0))
     array([[1., 4.]], dtype=float32)
+    >>> normalised(np.array([[3e9]]), (0.0,), (3.0,))
+    Traceback (most recent call last):
+    ValueError: holds 3e+09, which is 1e+09 standard deviations of the training data from their mean
     """
     try:
         with np.errstate(over="raise"):
@@ -169,27 +107,12 @@ def normalised(values: np.ndarray, mean: Sequence[float], std: Sequence[float]) 
             result /= np.array(std, dtype=np.float32)
     except FloatingPointError:
         raise ValueError("holds numbers that are too large for this mean and std") from None
-    check_size(values, result, std)
-    return result
-
-
-def check_size(values: np.ndarray, tokens: np.ndarray, std: Sequence[float]) -> None:
-    """Refuse a value (..., C) whose tokens lie absurdly far from those of the training data, and would ruin a step.
-
-    Channels of std 1 are not looked at: theirs may not have been fitted.
-
-    Raises:
-        ValueError: a token is larger than 10,000.
-
-    >>> check_size(np.array([[3e9]]), np.array([[1e9]]), (3.0,))
-    Traceback (most recent call last):
-    ValueError: holds 3e+09, which is 1e+09 standard deviations of the training data from their mean
-    """
-    size = np.where(np.asarray(std) == 1, 0, np.abs(tokens))
+    size = np.where(np.asarray(std) == 1, 0, np.abs(result))
     if size.size and size.max() > _LARGEST_TOKEN:
-        place = np.unravel_index(size.argmax(), size.shape)
-        far = f"{size[place]:.3g} standard deviations of the training data from their mean"
-        raise ValueError(f"holds {float(values[place]):.6g}, which is {far}")
+        index = np.unravel_index(size.argmax(), size.shape)
+        far = f"{size[index]:.3g} standard deviations of the training data from their mean"
+        raise ValueError(f"holds {float(values[index]):.6g}, which is {far}")
+    return result
 
 
 def physical(tokens: Tensor, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
@@ -212,18 +135,25 @@ def middle(length: int, wanted: int) -> slice:
     return slice(start, start + min(length, wanted))
 
 
-def padded(values: np.ndarray, length: int) -> tuple[Tensor, Tensor | None]:
-    """Values (n, C), n <= length, as tokens with absent ones at the end: (length, C); and bool (length,), or None.
+def padded(
+    values: np.ndarray, grid: tuple[int, ...], covered: tuple[slice, ...] | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """Values (..., C) that cover a part of a grid, by default its start, as all tokens of the grid: (M, C).
 
-    >>> padded(np.ones((1, 1), dtype=np.float32), 2)
+    Returns:
+        float32 (M, C), 0 where nothing is; and bool (M,), True = absent, or None if no token is absent.
+
+    >>> padded(np.ones((1, 1), dtype=np.float32), (2,))
     (tensor([[1.],
             [0.]]), tensor([False,  True]))
     """
-    if len(values) == length:
-        return torch.from_numpy(values), None
-    tokens = np.zeros((length, values.shape[1]), dtype=np.float32)
-    tokens[: len(values)] = values
-    return torch.from_numpy(tokens), torch.arange(length) >= len(values)
+    channels = values.shape[-1]
+    if values.shape[:-1] == grid:
+        return torch.from_numpy(values.reshape(-1, channels)), None
+    tokens, is_padding = np.zeros((*grid, channels), dtype=np.float32), np.ones(grid, dtype=bool)
+    covered = covered or tuple(slice(0, length) for length in values.shape[:-1])
+    tokens[covered], is_padding[covered] = values, False
+    return torch.from_numpy(tokens.reshape(-1, channels)), torch.from_numpy(is_padding.ravel())
 
 
 def num_present(is_padding: Tensor | None, length: int) -> int:
@@ -241,25 +171,21 @@ def num_present(is_padding: Tensor | None, length: int) -> int:
 def _from_lists(lists: Sequence[Any]) -> np.ndarray:
     try:
         array = np.asarray(lists)
-        if array.dtype.kind == "O":  # None where a number is missing
-            array = np.asarray(lists, dtype=np.float64)
+        # None stands where a number is missing.
+        return np.asarray(lists, dtype=np.float64) if array.dtype.kind == "O" else array
     except (TypeError, ValueError):
         raise ValueError("expected lists of numbers of one length each") from None
-    return array
 
 
 def _from_bytes(content: bytes, ending: str, array_name: str) -> np.ndarray:
     """An array from a file's bytes; of a kind given by the path's ending or its first bytes."""
     if not content:
         raise ValueError("is empty (0 bytes)")
-    is_npz = content.startswith(_NPZ) or ending == ".npz"
-    if array_name and not is_npz:
-        raise ValueError(f"array_name: only an .npz file has named arrays, got {array_name!r}")
-    if is_npz:
+    if content.startswith(_NPZ) or ending == ".npz":
         return _from_npz(content, array_name)
-    if content.startswith(_NPY) or ending == ".npy":
-        return _from_npy(content)
-    return _from_table(content)
+    if array_name:
+        raise ValueError(f"array_name: only an .npz file has named arrays, got {array_name!r}")
+    return _from_npy(content) if content.startswith(_NPY) or ending == ".npy" else _from_table(content)
 
 
 def _from_npz(content: bytes, array_name: str) -> np.ndarray:
@@ -272,25 +198,23 @@ def _from_npz(content: bytes, array_name: str) -> np.ndarray:
 
 
 def _from_npy(content: bytes) -> np.ndarray:
+    """As `numpy.load` without pickle, which would take the memory that a damaged header asks for."""
     file = BytesIO(content)
     try:
         version = np.lib.format.read_magic(file)
     except ValueError:
         raise ValueError("is no .npy file") from None
-    if version not in ((1, 0), (2, 0)):
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in readers:
         raise ValueError(f"expected an .npy file of version 1.0 or 2.0, got {'.'.join(map(str, version))}")
-    is_first = version == (1, 0)
-    read_header = np.lib.format.read_array_header_1_0 if is_first else np.lib.format.read_array_header_2_0
     try:
-        shape, is_fortran, dtype = read_header(file)
+        shape, is_fortran, dtype = readers[version](file)
     except Exception as error:
         raise ValueError("has a damaged header") from error
     if dtype.hasobject:
         raise ValueError("expected real numbers, got pickled Python objects")
     count, length = math.prod(shape), len(content) - file.tell()
-    if count == 0:
-        raise ValueError(f"is empty (shape {shape})")
-    if min(shape, default=1) < 0 or count * dtype.itemsize > length:  # such a header could ask for any amount of memory
+    if min(shape, default=1) < 0 or count * dtype.itemsize > length:
         raise ValueError(f"is cut off: expected {dtype} of shape {shape}, got {length} bytes of it")
     array = np.frombuffer(content, dtype=dtype, count=count, offset=file.tell())
     return array.reshape(shape, order="F" if is_fortran else "C")
@@ -301,42 +225,37 @@ def _from_table(content: bytes) -> np.ndarray:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ValueError("expected an .npy or .npz file or a table as text (UTF-8)") from None
-    lines = {
-        number: line for number, line in enumerate(text.splitlines(), 1) if line.strip() and line.strip()[0] != "#"
-    }
+    numbered = enumerate(text.splitlines(), 1)
+    lines = {number: line for number, line in numbered if line.strip() and not line.lstrip().startswith("#")}
     first = next(iter(lines.values()), "")
     delimiter = next((each for each in "\t;," if each in first), None)
-    has_names = bool(first) and not all(_is_number(cell) for cell in next(_cells([first], delimiter)))
+    has_names = bool(first) and None in map(_number, next(_cells([first], delimiter)))
     if len(lines) == has_names:
         raise ValueError("has no line of numbers")
     with contextlib.suppress(ValueError):  # by far the fastest, if no cell is missing
         return np.loadtxt([*lines.values()][has_names:], delimiter=delimiter, comments=None, quotechar='"', ndmin=2)
     # A quoted cell over several lines leaves fewer rows than lines.
     rows = [*zip(lines, _cells(lines.values(), delimiter), strict=False)][has_names:]
-    values = []
+    (first_number, first_row), table = rows[0], []
     for number, row in rows:
-        if len(row) != len(rows[0][1]):
-            raise ValueError(
-                f"line {number}: expected {len(rows[0][1])} cells, as in line {rows[0][0]}, got {len(row)}"
-            )
-        try:
-            values.append([float(cell) for cell in row])
-        except ValueError:
-            for column, cell in enumerate(row, 1):
-                if not _is_number(cell):
-                    raise ValueError(f"line {number}, cell {column}: expected a number, got {cell[:40]!r}") from None
-            values.append([float("nan") if cell.strip().lower() in _MISSING else float(cell) for cell in row])
-    return np.array(values, dtype=np.float64)
+        if len(row) != len(first_row):
+            expected = f"{len(first_row)} cells, as in line {first_number}"
+            raise ValueError(f"line {number}: expected {expected}, got {len(row)}")
+        values = [_number(cell) for cell in row]
+        if None in values:
+            column = values.index(None)
+            raise ValueError(f"line {number}, cell {column + 1}: expected a number, got {row[column][:40]!r}")
+        table.append(values)
+    return np.array(table, dtype=np.float64)
 
 
 def _cells(lines: Iterable[str], delimiter: str | None) -> Iterator[list[str]]:
     return csv.reader(lines, delimiter=delimiter) if delimiter else (line.split() for line in lines)
 
 
-def _is_number(cell: str) -> bool:
-    """Whether a cell of a table holds a number, or is one that misses."""
+def _number(cell: str) -> float | None:
+    """What a cell of a table holds: NaN where its number is missing, None where it is no number."""
     try:
-        float(cell)
+        return float(cell)
     except ValueError:
-        return cell.strip().lower() in _MISSING
-    return True
+        return math.nan if cell.strip().lower() in _MISSING else None

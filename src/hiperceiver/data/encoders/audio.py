@@ -6,19 +6,18 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from hiperceiver.data.encoders.arrays import check_size, middle
+from hiperceiver.data.encoders.arrays import middle, normalised, num_present, padded, physical
 from hiperceiver.data.encoders.encoder import Drawing, Encoder, measured
+from hiperceiver.data.faults import faults_of
 from hiperceiver.data.media import CLIP_SUFFIXES, Media, RawFile, media_info, read_audio, resampled, to_floats
 from hiperceiver.data.packages import import_extra
 from hiperceiver.modality import Modality
 from hiperceiver.settings.encoders import AudioSettings
 
 RawAudio: TypeAlias = "RawFile | Media | tuple[np.ndarray, int]"
-"""What is accepted as sound: a path, a file's bytes, a part of a file, or (samples, rate), samples of shape (n,) or
-(n, channels)."""
+"""A path, a file's bytes, a part of a file; or samples (n,) or (n, channels), and their rate."""
 
 SILENT = 1e-4
 """A recording whose loudest sample is below this (of 1) is silent: -80 dB, three steps of 16 bits."""
@@ -43,9 +42,7 @@ class AudioEncoder(AudioSettings, Encoder):
     (torch.Size([2000, 4]), (8000, 1))
     """
 
-    suffixes: ClassVar[tuple[str, ...]] = (
-        *("wav", "flac", "mp3", "ogg", "oga", "opus", "m4a", "aac", "aif", "aiff", "wma"),
-    )
+    suffixes = ("wav", "flac", "mp3", "ogg", "oga", "opus", "m4a", "aac", "aif", "aiff", "wma")
     other_suffixes: ClassVar[tuple[str, ...]] = CLIP_SUFFIXES
     is_sequence: ClassVar[bool] = True
     least_std: ClassVar[float] = SILENT
@@ -86,74 +83,35 @@ class AudioEncoder(AudioSettings, Encoder):
         return {"rate": min(found[0][0], HIGHEST_RATE), "seconds": min(max(seconds, 0.1), LONGEST_SOUND)}
 
     def decode(self, raw: RawAudio) -> np.ndarray:
-        """A whole recording at the encoder's rate: float32 (samples, channels).
-
-        Args:
-            raw: a path, a file's bytes, a `Media` part of a file, or (samples, rate): floats, or uint8, int16 or int32
-                that are scaled to -1..1, of shape (n,) or (n, channels).
-
-        Raises:
-            ValueError: it cannot be read as sound, is empty, silent or not finite, or has other channels.
-        """
+        """A whole recording, neither empty nor silent, at the encoder's rate: float32 (samples, channels)."""
         if isinstance(raw, tuple):
             return self._checked(*_samples_of(raw))
-        samples, rate = read_audio(raw)
-        try:
-            return self._checked(samples, rate)
-        except ValueError as error:
-            source = raw.source if isinstance(raw, Media) else raw
-            raise ValueError(str(error) if isinstance(source, bytes) else f"{os.fspath(source)}: {error}") from None
+        with faults_of(raw.source if isinstance(raw, Media) else raw):
+            return self._checked(*read_audio(raw))
 
     def fit_to_grid(self, value: np.ndarray) -> np.ndarray:
-        """The middle of a longer recording: float32 (n, channels), n <= samples of the window.
-
-        Raises:
-            ValueError: it is silent there.
-        """
+        """The middle of a longer recording, unless it is silent there."""
         return self._heard(value[middle(len(value), self.num_samples)], " in its middle")
 
     def to_tokens(self, value: np.ndarray) -> tuple[Tensor, Tensor | None]:
-        """Normalised tokens (M, C). After a shorter value tokens are 0 and absent."""
-        wave = np.zeros((self.num_samples, self.channels), dtype=np.float32)
-        length = len(value)
+        """float32 (n, channels) as tokens (M, C); the last one may be filled up with zeros."""
+        mean, std = self.mean, self.std
         if self.normalise == "example":
             mean = value.mean(0)
-            std = np.maximum((value - mean).std(), np.float32(SILENT))
-        else:
-            mean, std = np.array(self.mean, dtype=np.float32), np.array(self.std, dtype=np.float32)
-        np.subtract(value, mean, out=wave[:length])
-        wave[:length] /= std
-        if self.normalise == "dataset":
-            check_size(value, wave[:length], self.std)
-        tokens = torch.from_numpy(wave.reshape(self.modality.num_tokens, -1))
-        present = math.ceil(length / self.samples_per_token)
-        if present == len(tokens):
-            return tokens, None
-        is_padding = torch.zeros(len(tokens), dtype=torch.bool)
-        is_padding[present:] = True
-        return tokens, is_padding
+            std = (np.maximum((value - mean).std(), np.float32(SILENT)),)
+        num_tokens = math.ceil(len(value) / self.samples_per_token)
+        wave = np.zeros((num_tokens * self.samples_per_token, self.channels), dtype=np.float32)
+        wave[: len(value)] = normalised(value, mean, std)
+        return padded(wave.reshape(num_tokens, -1), self.modality.grid)
 
     def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
-        """Tokens as a wave that `write_wav` can write: float32 (samples, channels).
-
-        Args:
-            tokens: (M, C), of any float type and device.
-            is_padding: bool (M,); absent tokens at the end are cut off, others become 0.
-
-        Raises:
-            ValueError: the shape is not this encoder's.
-        """
+        """Tokens as a wave that `write_wav` can write: float32 (samples, channels). Absent tokens in it become 0."""
         self.check_tokens(tokens)
-        wave = tokens.detach().to("cpu", torch.float32).numpy().reshape(len(tokens), -1, self.channels)
-        if self.normalise == "example":
-            wave = wave * np.float32(_SHOWN_LOUDNESS)
-        else:
-            wave = wave * np.array(self.std, dtype=np.float32) + np.array(self.mean, dtype=np.float32)
+        samples = tokens.reshape(len(tokens), -1, self.channels)
+        wave = physical(samples, self.mean or (0.0,), self.std or (_SHOWN_LOUDNESS,))
         if is_padding is not None:
-            is_absent = is_padding.cpu().numpy()
-            wave[is_absent] = 0
-            wave = wave[: len(tokens) - int(np.logical_and.accumulate(is_absent[::-1]).sum())]
-        return wave.reshape(-1, self.channels)
+            wave[is_padding.cpu().numpy()] = 0
+        return wave[: num_present(is_padding, len(tokens))].reshape(-1, self.channels)
 
     def _checked(self, samples: np.ndarray, rate: int) -> np.ndarray:
         """Samples (n, any) with the encoder's channels and rate, if nothing is wrong with them."""
@@ -182,10 +140,7 @@ class AudioEncoder(AudioSettings, Encoder):
 def write_wav(path: str | os.PathLike[str], value: np.ndarray, rate: int) -> None:
     """Sound as a WAV file of 16 bits; what is beyond -1..1 is cut.
 
-    Args:
-        path: where to.
-        value: float (samples, channels) or (samples,), as `AudioEncoder.to_value` gives it.
-        rate: samples per second.
+    `value` is float (samples, channels) or (samples,), as `AudioEncoder.to_value` gives it.
 
     >>> write_wav("a.wav", np.sin(np.arange(800)), 8000)
     >>> AudioEncoder(rate=8000).decode("a.wav").shape

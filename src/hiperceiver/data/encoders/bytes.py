@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hiperceiver.data.encoders.arrays import faults_of, middle, num_present, read_file
+from hiperceiver.data.encoders.arrays import middle, num_present, padded
 from hiperceiver.data.encoders.encoder import Drawing, Encoder, measured
+from hiperceiver.data.faults import faults_of, read_file
 from hiperceiver.modality import Modality
 from hiperceiver.settings.encoders import BytesSettings
 
@@ -44,12 +45,11 @@ class BytesEncoder(BytesSettings, Encoder):
     'naïve'
     """
 
-    suffixes: ClassVar[tuple[str, ...]] = (
-        *("txt", "md", "rst", "po", "json", "xml", "html", "yaml", "yml", "py", "bin"),
-    )
+    suffixes: ClassVar[tuple[str, ...]] = ("txt", "md", "rst", "po", "json", "xml", "html", "yaml", "yml", "py", "bin")
     other_suffixes: ClassVar[tuple[str, ...]] = ("*",)
     is_text_raw: ClassVar[bool] = True
     written_suffix: ClassVar[str] = ".txt"
+    drawing = Drawing(kind="text")
 
     @property
     def modality(self) -> Modality:
@@ -60,11 +60,6 @@ class BytesEncoder(BytesSettings, Encoder):
     def _num_own(self) -> int:
         """Channels of the byte itself, the first ones."""
         return 256 if self.coding == "onehot" else 8
-
-    @property
-    def drawing(self) -> Drawing:
-        """Its characters, or its bytes where they are no text."""
-        return Drawing(kind="text")
 
     def write(self, path: str | os.PathLike[str], value: np.ndarray) -> None:
         """Write the bytes as they are."""
@@ -79,15 +74,7 @@ class BytesEncoder(BytesSettings, Encoder):
         return {"length": min(max(measured(raws, lambda raw: len(encoder.read(raw)))), LONGEST_BYTES)}
 
     def decode(self, raw: str | bytes | os.PathLike[str] | np.ndarray) -> np.ndarray:
-        """Bytes as uint8 (n,), n >= 1.
-
-        Args:
-            raw: bytes; a string, which is the text itself and never a path; a path object (`pathlib.Path`), for a
-                file's bytes (16 MiB at most where their start is kept); or what `to_value` gives.
-
-        Raises:
-            ValueError: it is empty or cannot be read.
-        """
+        """Bytes as uint8 (n,), n >= 1. A string is the text itself and never a path; a path object is a file."""
         with faults_of(raw, is_path=isinstance(raw, os.PathLike)):
             if isinstance(raw, os.PathLike):
                 raw = read_file(raw, max(self.length, _MOST_READ) if self.keep == "start" else -1)
@@ -111,26 +98,20 @@ class BytesEncoder(BytesSettings, Encoder):
         return value[: self.length] if self.keep == "start" else value[middle(len(value), self.length)]
 
     def to_tokens(self, value: np.ndarray) -> tuple[Tensor, Tensor | None]:
-        """Uint8 (n,) as tokens (length, C); and bool (length,), True = absent, or None."""
-        tokens = np.zeros((self.length, self.modality.channels), dtype=np.float32)
+        """uint8 (n,) as tokens (length, C)."""
+        tokens = np.zeros((len(value), self.modality.channels), dtype=np.float32)
         if self.coding == "onehot":
             tokens[np.arange(len(value)), value] = _HOT
         else:
-            tokens[: len(value), : self._num_own] = np.unpackbits(value).reshape(-1, 8) * np.float32(2) - 1
+            tokens[:, : self._num_own] = np.unpackbits(value).reshape(-1, 8) * np.float32(2) - 1
         for length in self.ngrams:
             if len(value) >= length:
                 channels = _hashed(value, length) % np.uint64(self.buckets) + np.uint64(self._num_own)
-                ends = np.arange(length - 1, len(value))
-                tokens[ends, channels] = _GROUP_HOT
-        is_padding = None if len(value) == self.length else torch.arange(self.length) >= len(value)
-        return torch.from_numpy(tokens), is_padding
+                tokens[np.arange(length - 1, len(value)), channels] = _GROUP_HOT
+        return padded(tokens, (self.length,))
 
     def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
-        """The likeliest byte of each token: uint8 (n,).
-
-        Raises:
-            ValueError: the shape is not this encoder's.
-        """
+        """The likeliest byte of each token: uint8 (n,)."""
         self.check_tokens(tokens)
         values = tokens[: num_present(is_padding, self.length), : self._num_own]
         values = values.detach().to("cpu", torch.float32).numpy()

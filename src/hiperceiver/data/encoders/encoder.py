@@ -28,8 +28,8 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from torch import Tensor
 
-from hiperceiver.data.encoders.arrays import faults_of
 from hiperceiver.data.encoders.normalisation import channel_statistics
+from hiperceiver.data.faults import faults_of
 from hiperceiver.modality import Modality
 from hiperceiver.settings.encoders import EncoderSettings
 
@@ -44,13 +44,13 @@ class Drawing:
     """`pictures`: (h, w, C). `frames`: pictures in a row, (T, h, w, C). `signals`: curves over steps, (steps, C).
     `points`: (N, 3 + features). `text`: bytes (n,)."""
     rate: float | None = None
-    """Of signals: steps per second; None if steps have no length in time."""
+    """Steps of a signal per second; None if they have no length in time."""
     step: str = "step"
-    """Of signals: what a step is called."""
+    """What a step of a signal is called."""
     names: tuple[str, ...] = ()
-    """Of each frame, or each curve of a signal, of the largest value; empty: they have none."""
+    """Of the frames, or the curves of a signal, of the largest value; empty: they have none."""
     is_transposed: bool = False
-    """Of signals: the value is (C, steps)."""
+    """The value of a signal is (C, steps)."""
 
 
 class Encoder(EncoderSettings, ABC):
@@ -73,6 +73,8 @@ class Encoder(EncoderSettings, ABC):
     """Values up to this are not absurd, whatever the others are; see `channel_statistics`."""
     written_suffix: ClassVar[str] = ""
     """The ending, with its dot, of the files that `write` writes; empty: values are only drawn."""
+    drawing: ClassVar[Drawing | None] = None
+    """How values are drawn, or a property that says it; None: they are not, but their tokens can be."""
 
     @property
     @abstractmethod
@@ -81,46 +83,26 @@ class Encoder(EncoderSettings, ABC):
 
     @abstractmethod
     def decode(self, raw: Any) -> Any:
-        """A raw value in physical units, whole.
-
-        Raises:
-            ValueError: it cannot be read, in one line; a path is named.
-        """
+        """A raw value in physical units, whole. What cannot be read is a `ValueError` of one line, naming its path."""
 
     def fit_to_grid(self, value: Any) -> np.ndarray:
-        """What `decode` gave, changed or not, in the size of the grid or smaller.
-
-        Raises:
-            ValueError: it cannot be decoded, in one line; a path is named.
-        """
+        """What `decode` gave, changed or not, in the size of the grid or smaller; faults as of `decode`."""
         return value
 
     @abstractmethod
     def to_tokens(self, value: np.ndarray) -> tuple[Tensor, Tensor | None]:
-        """What `fit_to_grid` gave, changed or not, as normalised tokens.
+        """What `fit_to_grid` gave, changed or not, as normalised tokens in reading order.
 
         Returns:
-            float32 (M, C); and bool (M,), True = absent, or None if no token is absent.
+            float32 (M, C), 0 where absent; and bool (M,), True = absent, or None if no token is absent.
         """
 
     @abstractmethod
     def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
-        """Tokens (M, C) as a value that can be shown or heard; absent ones are cut off where they lie at the end.
-
-        Raises:
-            ValueError: the shape is not this encoder's.
-        """
+        """Tokens (M, C), of any float type and device, as a value; what `is_padding` marks at its end is cut off."""
 
     def fitted(self, raws: Iterable[Any], notes: list[str] | None = None) -> Self:
-        """The same encoder with the normalisation of these raw values, of training data only.
-
-        Args:
-            raws: those that cannot be read are left out; see also `channel_statistics`.
-            notes: gets a line for people about each thing that was left out or measured.
-
-        Raises:
-            ValueError: none of them can be read; the first one's fault is given.
-        """
+        """The same encoder with the normalisation of these raw values of training data; see `channel_statistics`."""
         mean = getattr(self, "mean", ())
         if not mean:  # nothing, or each example by itself
             return self
@@ -139,11 +121,7 @@ class Encoder(EncoderSettings, ABC):
             return self.fit_to_grid(self.decode(raw))
 
     def encode(self, raw: Any) -> tuple[Tensor, Tensor | None]:
-        """A raw value as `to_tokens` gives it: normalised tokens (M, C), and which of them are absent.
-
-        Raises:
-            ValueError: it cannot be read, in one line.
-        """
+        """A raw value as tokens: `read` and `to_tokens`."""
         with faults_of(raw, is_path=self.is_path(raw)):
             return self.to_tokens(self.read(raw))
 
@@ -151,22 +129,8 @@ class Encoder(EncoderSettings, ABC):
         """Whether a raw value is the path of its file."""
         return isinstance(raw, os.PathLike) or (isinstance(raw, str) and not self.is_text_raw)
 
-    @property
-    def drawing(self) -> Drawing | None:
-        """How values are drawn; None: they are not, but their tokens can be."""
-        return None
-
     def to_value_mask(self, is_marked: np.ndarray, value: np.ndarray, is_padding: np.ndarray) -> np.ndarray:
-        """A mark of each token as a mark of each place of a value.
-
-        Args:
-            is_marked: bool (M,).
-            value: what `to_value` gave for these tokens.
-            is_padding: bool (M,), as `to_value` got it.
-
-        Returns:
-            Bool, of the value's shape without its channels.
-        """
+        """Marks of tokens, bool (M,), as marks of what `to_value` gave: bool, of its shape without channels."""
         grid = self.modality.grid
         return is_marked.reshape(grid)[tuple(slice(0, length) for length in value.shape[: len(grid)])]
 
@@ -176,10 +140,7 @@ class Encoder(EncoderSettings, ABC):
         return 1
 
     def in_units_of(self, values: np.ndarray, past: np.ndarray) -> np.ndarray:
-        """What `to_value` gave, in the units of the value whose continuation it is.
-
-        They differ where each example is normalised by itself, so that its level and size are lost in its tokens.
-        """
+        """What `to_value` gave, in the units of its past, which are lost if each example is normalised by itself."""
         return values
 
     def write(self, path: str | os.PathLike[str], value: np.ndarray) -> None:
@@ -188,11 +149,7 @@ class Encoder(EncoderSettings, ABC):
 
     @classmethod
     def chosen_settings(cls, raws: Iterable[Any], given: Mapping[str, Any]) -> dict[str, Any]:
-        """The settings beside those `given` of an encoder for these training signals, without normalisation.
-
-        Raises:
-            ValueError: something must be chosen by the signals, and none can be read.
-        """
+        """The settings beside those `given` of an encoder for these training signals, without normalisation."""
         return {}
 
     def check_tokens(self, tokens: Tensor) -> None:
@@ -203,11 +160,7 @@ class Encoder(EncoderSettings, ABC):
 
 
 def measured(raws: Iterable[Any], measure: Callable[[Any], Any]) -> Iterator[Any]:
-    """What is measured of each raw value that can be read.
-
-    Raises:
-        ValueError: none can be read; the first one's fault is given.
-    """
+    """What is measured of each raw value that can be read; if none can, the first one's fault is raised."""
     fault, count = "", 0
     for raw in raws:
         try:

@@ -1,8 +1,4 @@
-"""Pictures to tokens and back: a token is a pixel, and its channels are the pixel's colours.
-
-Any size, colour mode and file format that Pillow reads comes in; what goes out has one size and one mode. A picture
-that cannot be read gives a `ValueError` of one line, never another exception, because files come from strangers.
-"""
+"""Pictures to tokens and back: a token is a pixel, and its channels are the pixel's colours."""
 
 from __future__ import annotations
 
@@ -16,22 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hiperceiver.data.encoders import picture_files
+from hiperceiver.data.encoders.arrays import padded
 from hiperceiver.data.encoders.encoder import Drawing, Encoder
-from hiperceiver.data.encoders.normalisation import FITTED_TO, channel_statistics
-from hiperceiver.data.encoders.picture_files import (
-    Picture,
-    RawImage,
-    full_scale_of,
-    in_colours,
-    is_pixels,
-    one_line_faults,
-    open_picture,
-    read_labels,
-)
+from hiperceiver.data.encoders.normalisation import FITTED_TO
+from hiperceiver.data.encoders.picture_files import Picture, RawImage, is_pixels, one_line_faults, open_picture
 from hiperceiver.data.encoders.regions import GridFit, Region, fit_to_grid
 from hiperceiver.data.packages import import_extra
 from hiperceiver.modality import Modality
-from hiperceiver.settings.encoders import NUM_COLOURS, ImageSettings
+from hiperceiver.settings.encoders import NUM_COLOURS, ImageSettings, PictureSettings
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -44,13 +33,40 @@ IGNORE = -100
 class Mask:
     """Class numbers of a whole picture's pixels."""
 
-    labels: np.ndarray
-    """int64 (H, W); -100 where there is no label."""
-    region: Region | None = None
-    """As of its picture."""
+    labels: np.ndarray  # int64 (H, W); -100 where there is no label
+    region: Region | None = None  # as of its picture
 
 
-class ImageEncoder(ImageSettings, Encoder):
+class PictureEncoder(PictureSettings, Encoder):
+    """What pictures and clips share: colours in 0..1, normalised per channel."""
+
+    least_std: ClassVar[float] = 1 / 255
+    usual: ClassVar[float] = 1.0
+
+    def normalised(self, pixels: np.ndarray) -> np.ndarray:
+        """uint8, or floats in 0..1, (..., C) -> float32 (..., C)."""
+        # NumPy, because PyTorch's threads would fight over the cores with those of the training step.
+        mean, std = (np.array(values, dtype=np.float32) * 255 for values in (self.mean, self.std))
+        values = _of_255(pixels).astype(np.float32)
+        values -= mean
+        values /= std
+        return values
+
+    def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
+        """Pixels on the whole grid: uint8 ([T,] H, W, C), values outside 0..255 cut, absent ones white."""
+        self.check_tokens(tokens)
+        values = tokens.detach().to("cpu", torch.float32).numpy() * np.array(self.std) + np.array(self.mean)
+        pixels = np.rint(np.nan_to_num(values) * 255).clip(0, 255).astype(np.uint8)
+        if is_padding is not None:
+            pixels[is_padding.cpu().numpy()] = 255
+        return pixels.reshape(*self.modality.grid, -1)
+
+    def measured_channels(self, raw: Any) -> np.ndarray:
+        """Colours on the grid, in 0..1."""
+        return _of_255(self.read(raw)).astype(np.float64) * (1 / 255)
+
+
+class ImageEncoder(ImageSettings, PictureEncoder):
     """Pictures of any size and colour mode as (H * W, C) tokens, and back.
 
     Pixels are brought to 0..1, then normalised per channel: (value - mean) / std. Transparent pixels are laid on white
@@ -66,16 +82,12 @@ class ImageEncoder(ImageSettings, Encoder):
         *("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "ppm", "pgm", "pbm", "pnm"),
         *("avif", "jfif", "jpe", "jp2", "dib", "tga", "gif"),
     )
+    drawing = Drawing(kind="pictures")
 
     @property
     def modality(self) -> Modality:
         """One token per pixel."""
         return Modality(grid=self.size, channels=NUM_COLOURS[self.colours])
-
-    @property
-    def drawing(self) -> Drawing:
-        """A picture."""
-        return Drawing(kind="pictures")
 
     @classmethod
     def chosen_settings(cls, raws: Iterable[Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,25 +95,11 @@ class ImageEncoder(ImageSettings, Encoder):
         return {"size": (224, 224)}
 
     def decode(self, raw: RawImage) -> Picture:
-        """An opened picture; its pixels are decoded by `fit_to_grid`.
-
-        Args:
-            raw: a Pillow picture, a path, a file's bytes, or a uint8 array (H, W) or (H, W, 1, 3 or 4).
-
-        Raises:
-            ValueError: it is not a picture; a path is named.
-        """
+        """An opened picture; its pixels are decoded by `fit_to_grid`."""
         return open_picture(raw)
 
     def fit_to_grid(self, value: Picture) -> np.ndarray:
-        """The picture, or its region, in the size at which it lies on the grid: (h, w, C).
-
-        Returns:
-            uint8, or float32 in 0..1 where the file has more than 8 bits.
-
-        Raises:
-            ValueError: it cannot be decoded; a path is named.
-        """
+        """The picture, or its region, as it lies on the grid: (h, w, C), uint8, or float32 in 0..1 of deep ones."""
         channels = NUM_COLOURS[self.colours]
         pixels = value.content
         if is_pixels(pixels) and pixels.shape == (*self.size, channels) and value.region is None:
@@ -116,14 +114,14 @@ class ImageEncoder(ImageSettings, Encoder):
             least = math.ceil(least * max(height / (bottom - top), width / (right - left)))
         picture, box = _cut(value.decoded(least), value, shown)
         with one_line_faults(value.raw):
-            picture = self._resized(in_colours(picture, self.colours), box, shown)
+            picture = self._resized(picture_files.in_colours(picture, self.colours), box, shown)
         return np.asarray(picture).reshape(shown.height, shown.width, -1)
 
     def _fitted_deep(self, value: Picture, shown: GridFit) -> np.ndarray:
         """As `fit_to_grid`, of more than 8 bits: float32 in 0..1."""
         bands = value.bands()
         with one_line_faults(value.raw):
-            scale = full_scale_of(bands, self.full_scale, is_float=value.is_float)
+            scale = picture_files.full_scale_of(bands, self.full_scale, is_float=value.is_float)
             cut = [_cut(band, value, shown) for band in bands]
             pixels = np.stack([np.asarray(self._resized(band, box, shown)) for band, box in cut], -1)
         colours, alpha = (pixels[..., :3] / np.float32(scale)).clip(0, 1), (pixels[..., 3:] / 65535).clip(0, 1)
@@ -137,31 +135,12 @@ class ImageEncoder(ImageSettings, Encoder):
         return colours
 
     def to_tokens(self, value: np.ndarray) -> tuple[Tensor, Tensor | None]:
-        """Normalised tokens (M, C), M = H * W in reading order.
-
-        A smaller picture lies in the middle; around it (`pad`) tokens are 0 and absent.
-        """
-        normalised = self._normalised(value)
-        if value.shape[:2] == self.size:
-            return normalised, None
-        rows, columns = self._covered(value)
-        tokens = torch.zeros(*self.size, NUM_COLOURS[self.colours])
-        tokens[rows, columns] = normalised.view(value.shape)
-        is_padding = torch.ones(self.size, dtype=torch.bool)
-        is_padding[rows, columns] = False
-        return tokens.flatten(0, 1), is_padding.flatten()
+        """Tokens (M, C). A smaller picture lies in the middle, and what is around it (`pad`) is absent."""
+        return padded(self.normalised(value), self.size, self._covered(value))
 
     def decode_mask(self, raw: RawImage, *, ignore: int | None = 255) -> Mask:
-        """A mask: a picture whose pixels are class numbers.
-
-        Args:
-            raw: as in `decode`, in a palette, grey, 16-bit or 1-bit mode (palette masks give the colours' numbers).
-            ignore: the number that means 'no label' (255 by custom); None if all numbers are classes.
-
-        Raises:
-            ValueError: it cannot be read, or it is a colour picture.
-        """
-        labels = read_labels(raw)
+        """A picture (palette, grey, 16-bit or 1-bit) whose pixels are class numbers, or `ignore` for no label."""
+        labels = picture_files.read_labels(raw)
         return Mask(labels=labels if ignore is None else np.where(labels == ignore, IGNORE, labels))
 
     def fit_mask_to_grid(self, mask: Mask) -> np.ndarray:
@@ -172,8 +151,7 @@ class ImageEncoder(ImageSettings, Encoder):
         # The nearest pixel to the middle of each cell.
         y = top + (np.arange(shown.height) + 0.5) * (bottom - top) / shown.height
         x = left + (np.arange(shown.width) + 0.5) * (right - left) / shown.width
-        rows = np.clip(y.astype(np.int64), 0, height - 1)
-        columns = np.clip(x.astype(np.int64), 0, width - 1)
+        rows, columns = y.astype(np.int64).clip(0, height - 1), x.astype(np.int64).clip(0, width - 1)
         return mask.labels[rows[:, None], columns[None]]
 
     def mask_to_targets(self, mask: np.ndarray) -> Tensor:
@@ -184,41 +162,15 @@ class ImageEncoder(ImageSettings, Encoder):
         grid[self._covered(mask)] = mask
         return torch.from_numpy(grid.ravel())
 
-    def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
-        """Tokens as a picture on the whole grid: uint8 (H, W, C), values outside 0..255 cut.
-
-        Args:
-            tokens: (M, C), of any float type and device.
-            is_padding: bool (M,); absent tokens become white.
-
-        Raises:
-            ValueError: the shape is not this encoder's.
-        """
-        self.check_tokens(tokens)
-        values = tokens.detach().to("cpu", torch.float32).numpy() * np.array(self.std) + np.array(self.mean)
-        pixels = np.rint(np.nan_to_num(values) * 255).clip(0, 255).astype(np.uint8)
-        if is_padding is not None:
-            pixels[is_padding.cpu().numpy()] = 255
-        return pixels.reshape(*self.size, -1)
-
     def fitted(self, raws: Iterable[RawImage], notes: list[str] | None = None) -> Self:
-        """The same encoder with mean, std and full scale of these pictures, of training data only.
-
-        A channel that hardly varies (less than one step of 255) keeps std 1.
-
-        Raises:
-            ValueError: none of them can be read; the first one's fault is given.
-        """
+        """As `Encoder.fitted`; of pictures of more than 8 bits the full scale is measured too."""
         raws = list(islice(raws, FITTED_TO))
         encoder = self
         if self.full_scale is None and (measured := _measured_full_scale(raws)) is not None:
             encoder = replace(self, full_scale=measured)
             if notes is not None:
                 notes.append(f"full_scale: white is {measured:g}, as measured in the pictures of more than 8 bits")
-        mean, std = channel_statistics(
-            lambda raw: _of_255(encoder.read(raw)), raws, scale=1 / 255, least_std=1 / 255, usual=1.0
-        )
-        return replace(encoder, mean=mean, std=std)
+        return super(ImageEncoder, encoder).fitted(raws, notes)
 
     def _covered(self, value: np.ndarray) -> tuple[slice, slice]:
         """Rows and columns of the grid that a smaller picture covers."""
@@ -233,15 +185,6 @@ class ImageEncoder(ImageSettings, Encoder):
             return picture
         resampling = import_extra("PIL.Image", extra="data").Resampling[self.resample.upper()]
         return picture.resize(shape, resampling, box=box, reducing_gap=3.0)
-
-    def _normalised(self, pixels: np.ndarray) -> Tensor:
-        """uint8, or floats in 0..1, (h, w, C) -> float32 (h * w, C)."""
-        # NumPy, because PyTorch's threads would fight over the cores with those of the training step.
-        mean, std = (np.array(values, dtype=np.float32) * 255 for values in (self.mean, self.std))
-        values = _of_255(pixels).reshape(-1, pixels.shape[-1]).astype(np.float32)
-        values -= mean
-        values /= std
-        return torch.from_numpy(values)
 
 
 def _cut(picture: Image.Image, value: Picture, shown: GridFit) -> tuple[Image.Image, tuple[float, float, float, float]]:
@@ -269,7 +212,7 @@ def _measured_full_scale(raws: Iterable[RawImage]) -> float | None:
         try:
             picture = open_picture(raw)
             if picture.is_deep and not picture.is_float:
-                scales.append(full_scale_of(picture.bands()))
+                scales.append(picture_files.full_scale_of(picture.bands()))
         except ValueError:  # named when it is read
             continue
     return max(scales, default=None)

@@ -1,7 +1,4 @@
-"""Files of pictures: opened, decoded upright, and brought to the colours of tokens. The work is Pillow's.
-
-Files come from strangers: whatever is wrong with one is a `ValueError` of one line that names its path.
-"""
+"""Files of pictures: opened, decoded upright, and brought to the colours of tokens. The work is Pillow's."""
 
 from __future__ import annotations
 
@@ -12,12 +9,12 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 import numpy as np
 
 from hiperceiver.data.encoders.regions import Region
+from hiperceiver.data.faults import Fault, faults_of, read_file
 from hiperceiver.data.packages import import_extra
 from hiperceiver.settings.encoders import Colours
 
@@ -28,47 +25,25 @@ RawImage: TypeAlias = "Image.Image | str | os.PathLike[str] | bytes | np.ndarray
 """What is accepted as a picture: a Pillow picture, a path, a file's bytes, or uint8 (H, W) or (H, W, 1, 3 or 4)."""
 
 _ORIENTATION = 0x0112  # EXIF tag: how the camera was held
-_TURNS = {
-    2: "FLIP_LEFT_RIGHT",
-    3: "ROTATE_180",
-    4: "FLIP_TOP_BOTTOM",
-    5: "TRANSPOSE",
-    6: "ROTATE_270",
-    7: "TRANSVERSE",
-    8: "ROTATE_90",
-}
+_SIDEWAYS = ("TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
+_TURNS = (None, "FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", *_SIDEWAYS)  # of the tag's values, from 1 on
 _FFMPEG_FORMATS = {"PNG": "png_pipe", "TIFF": "tiff_pipe"}
 """Formats whose 16-bit colours FFmpeg reads whole."""
-_SIDEWAYS = {"TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Picture:
     """An opened picture of any size, and what is shown of it. Nothing but its header is decoded yet."""
 
-    raw: RawImage
-    """Where it came from, for messages."""
-    content: Image.Image | bytes | np.ndarray
-    """The file's bytes where it is opened again to be decoded; or the opened picture, or pixels."""
-    size: tuple[int, int]
-    """Height and width, upright."""
-    is_deep: bool = False
-    """It has more than 8 bits."""
-    is_float: bool = False
-    """Its values are floats in 0..1."""
-    region: Region | None = None
-    """The part that is shown; None: as much as the grid shows of the whole."""
+    raw: RawImage  # for messages
+    content: Image.Image | bytes | np.ndarray  # bytes of a file that is opened again; or the opened picture, or pixels
+    size: tuple[int, int]  # height and width, upright
+    is_deep: bool = False  # it has more than 8 bits
+    is_float: bool = False  # its values are floats in 0..1
+    region: Region | None = None  # the part that is shown; None: as much as the grid shows of the whole
 
     def decoded(self, least: int | None = None) -> Image.Image:
-        """The whole picture, upright.
-
-        Args:
-            least: a JPEG that is several times as large is decoded at 1/2, 1/4 or 1/8 of its size, which saves most of
-                the time, but never with a longer side below this.
-
-        Raises:
-            ValueError: it cannot be decoded.
-        """
+        """The whole picture, upright; a large JPEG at 1/2, 1/4 or 1/8, its longer side not below `least`: faster."""
         image = import_extra("PIL.Image", extra="data")
         with one_line_faults(self.raw):
             picture = _identify(self.content)
@@ -79,11 +54,7 @@ class Picture:
             return picture if turn is None else picture.transpose(image.Transpose[turn])
 
     def bands(self) -> list[Image.Image]:
-        """The channels of a picture of more than 8 bits, upright, as floats in the file's numbers: grey, RGB or RGBA.
-
-        Raises:
-            ValueError: it cannot be decoded.
-        """
+        """The channels (grey, RGB or RGBA) of more than 8 bits, upright, as floats in the file's numbers."""
         image = import_extra("PIL.Image", extra="data")
         with one_line_faults(self.raw):
             picture = _identify(self.content)
@@ -99,15 +70,11 @@ class Picture:
 
 
 def open_picture(raw: RawImage) -> Picture:
-    """A picture whose header is read.
-
-    Raises:
-        ValueError: it is not a picture; a path is named.
-    """
-    if is_pixels(raw) and raw.shape[2:] in ((), (1,), (3,), (4,)):
+    """A picture whose header is read."""
+    if is_pixels(raw):
         return Picture(raw=raw, content=raw, size=(raw.shape[0], raw.shape[1]))
     with one_line_faults(raw):
-        content = _content(raw)
+        content = read_file(raw) if isinstance(raw, str | os.PathLike) else raw
         picture = _identify(content)
         is_deep, is_float = _is_deep(picture), picture.mode == "F"
         is_sideways = _turn(picture) in _SIDEWAYS and picture.format != "TIFF"  # Pillow turns the size of these itself
@@ -118,35 +85,25 @@ def open_picture(raw: RawImage) -> Picture:
 
 
 def read_labels(raw: RawImage) -> np.ndarray:
-    """The class numbers of a mask, in its own size: int64 (H, W).
-
-    Raises:
-        ValueError: it cannot be read, or it is a colour picture.
-    """
+    """The class numbers of a mask, in its own size: int64 (H, W). A colour picture is refused."""
     if is_pixels(raw) and raw.ndim == 2:
         return raw.astype(np.int64)
     picture = open_picture(raw).decoded()
-    if picture.mode not in ("P", "L", "1", "I") and not picture.mode.startswith("I;16"):
-        raise fault_of(raw, f"a mask needs one class number per pixel (palette or grey), its mode is {picture.mode}")
+    with one_line_faults(raw):
+        if picture.mode not in ("P", "L", "1", "I") and not picture.mode.startswith("I;16"):
+            raise Fault(f"a mask needs one class number per pixel (palette or grey), its mode is {picture.mode}")
     return np.asarray(picture).astype(np.int64)
 
 
 def is_pixels(raw: RawImage) -> TypeGuard[np.ndarray]:
-    """Whether it is pixels already, which need no decoder."""
-    return isinstance(raw, np.ndarray) and raw.dtype == np.uint8 and raw.ndim in (2, 3) and raw.size > 0
-
-
-def fault_of(raw: RawImage, reason: str) -> ValueError:
-    """The error of one line; it begins with the path, if there is one."""
-    return ValueError(f"{os.fspath(raw)}: {reason}" if isinstance(raw, str | os.PathLike) else reason)
+    """Whether it is pixels already, which need no decoder: uint8 (H, W) or (H, W, 1, 3 or 4)."""
+    if not isinstance(raw, np.ndarray) or raw.dtype != np.uint8 or not raw.size:
+        return False
+    return raw.ndim == 2 or (raw.ndim == 3 and raw.shape[2] in (1, 3, 4))
 
 
 def in_colours(picture: Image.Image, colours: Colours) -> Image.Image:
-    """A picture of 8 bits in other colours.
-
-    Raises:
-        ValueError: Pillow cannot convert it.
-    """
+    """A picture of 8 bits in other colours."""
     image = import_extra("PIL.Image", extra="data")
     if picture.mode == colours:
         return picture
@@ -158,19 +115,13 @@ def in_colours(picture: Image.Image, colours: Colours) -> Image.Image:
             picture = image.alpha_composite(image.new("RGBA", picture.size, (255, 255, 255, 255)), picture)
         return picture.convert(colours)
     except (ValueError, OSError) as error:
-        raise _Fault(f"cannot be converted from mode {picture.mode} to {colours}") from error
+        raise Fault(f"cannot be converted from mode {picture.mode} to {colours}") from error
 
 
 def full_scale_of(bands: Sequence[Image.Image], full_scale: float | None = None, *, is_float: bool = False) -> float:
-    """The value of white of a picture with more than 8 bits.
+    """The value of white of a picture with more than 8 bits, whose values must lie in 0 to this.
 
-    Args:
-        bands: of `Picture.bands`.
-        full_scale: what is known of it; None: the largest number of as many bits as the picture uses, 255 to 65535.
-        is_float: it is 1.
-
-    Raises:
-        ValueError: it has values below 0 or above the full scale.
+    It is 1 for floats, else `full_scale`; None: the largest number of as many bits as the picture uses, 255 to 65535.
     """
     values = np.stack([np.asarray(band) for band in bands[:3]])  # not of alpha
     low, high = float(values.min()), float(values.max())
@@ -178,36 +129,26 @@ def full_scale_of(bands: Sequence[Image.Image], full_scale: float | None = None,
     scale = 1.0 if is_float else full_scale or 2.0**bits - 1
     if not (low >= 0 and high <= scale):
         known = "float values in 0..1" if is_float else f"values in 0..{full_scale or 65535:g} (full_scale)"
-        raise _Fault(f"expected {known}, got {low:.6g}..{high:.6g}")
+        raise Fault(f"expected {known}, got {low:.6g}..{high:.6g}")
     return scale
 
 
 @contextlib.contextmanager
 def one_line_faults(raw: RawImage) -> Iterator[None]:
-    """Whatever goes wrong in a decoder becomes a `ValueError` of one line."""
+    """Whatever goes wrong in Pillow becomes a `ValueError` of one line; so does a picture too large to decode."""
     image = import_extra("PIL.Image", extra="data")
-    with warnings.catch_warnings():
-        # Pillow warns of odd metadata, which changes nothing here; a picture too large to decode is an error.
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", image.DecompressionBombWarning)
-        try:
-            yield
-        except _Fault as fault:
-            raise fault_of(raw, str(fault)) from None
-        except image.UnidentifiedImageError:
-            raise fault_of(raw, "is not a picture in a format that Pillow knows") from None
-        except (image.DecompressionBombWarning, image.DecompressionBombError):
+    bombs = (image.DecompressionBombWarning, image.DecompressionBombError)
+
+    def reason_of(error: Exception) -> str | None:
+        if isinstance(error, bombs):
             limit = round((image.MAX_IMAGE_PIXELS or 0) / 1e6)
-            raise fault_of(raw, f"has more than {limit} million pixels (PIL.Image.MAX_IMAGE_PIXELS)") from None
-        except MemoryError:
-            raise
-        except Exception as error:  # decoders raise many kinds on malformed files
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise fault_of(raw, f"cannot be decoded: {reason}") from error
+            return f"has more than {limit} million pixels (PIL.Image.MAX_IMAGE_PIXELS)"
+        is_unknown = isinstance(error, image.UnidentifiedImageError)
+        return "is not a picture in a format that Pillow knows" if is_unknown else None
 
-
-class _Fault(ValueError):
-    """A fault found before decoding."""
+    with faults_of(raw, reason_of=reason_of):
+        warnings.simplefilter("error", image.DecompressionBombWarning)
+        yield
 
 
 def _is_deep_grey(picture: Image.Image) -> bool:
@@ -229,37 +170,26 @@ def _colours_of_16_bits(content: Any, file_format: str) -> np.ndarray:
         return frame.to_ndarray(format="rgba64le" if has_alpha else "rgb48le")
 
 
-def _content(raw: RawImage) -> Image.Image | bytes | np.ndarray:
-    """What can be opened again: a file's bytes, or pixels."""
-    if not isinstance(raw, str | os.PathLike):
-        return raw
-    try:
-        return Path(raw).read_bytes()
-    except OSError as error:
-        raise _Fault((error.strerror or "cannot be read").lower()) from error
-
-
 def _identify(content: Image.Image | bytes | np.ndarray) -> Image.Image:
     """A Pillow picture whose header is read."""
     image = import_extra("PIL.Image", extra="data")
     if isinstance(content, bytes):
         if not content:
-            raise _Fault("is empty (0 bytes)")
+            raise Fault("is empty (0 bytes)")
         return image.open(BytesIO(content))
     if isinstance(content, np.ndarray):
-        is_shape = content.ndim == 2 or (content.ndim == 3 and content.shape[2] in (1, 3, 4))
-        if content.dtype != np.uint8 or not is_shape or content.size == 0:
+        if not is_pixels(content):
             expected = "uint8 of shape (H, W) or (H, W, 1, 3 or 4)"
-            raise _Fault(f"array: expected {expected}, got {content.dtype} of shape {content.shape}")
+            raise Fault(f"array: expected {expected}, got {content.dtype} of shape {content.shape}")
         return image.fromarray(np.ascontiguousarray(content[..., 0] if content.shape[2:] == (1,) else content))
     if not isinstance(content, image.Image):
-        raise _Fault(f"expected a picture, a path, bytes or a uint8 array, got {type(content).__name__}")
+        raise Fault(f"expected a picture, a path, bytes or a uint8 array, got {type(content).__name__}")
     return content
 
 
 def _turn(picture: Image.Image) -> str | None:
     """The name of Pillow's transposition that puts the picture upright, if it is not."""
     try:
-        return _TURNS.get(picture.getexif().get(_ORIENTATION, 1))
+        return dict(enumerate(_TURNS, 1)).get(picture.getexif().get(_ORIENTATION, 1))
     except Exception:  # broken metadata of a good picture
         return None

@@ -1,36 +1,25 @@
 """Point clouds and meshes: a token is a point, its first channels are x, y and z, and the rest are its features.
 
-A cloud is a set, but tokens stand in a line. Points are laid along a space-filling curve, so that whatever order a file
-has them in, they come out in one order, and a run of tokens (which is what a group holds) is a place in space.
+Points are laid along a space-filling curve, so that they come out in one order whatever a file's is, and a run of
+tokens (which is what a group holds) is a region of space.
 """
 
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor
 
 from hiperceiver.data.curves import hilbert_code, morton_code
-from hiperceiver.data.encoders.arrays import (
-    RawArray,
-    as_float32,
-    faults_of,
-    normalised,
-    padded,
-    physical,
-    read_array,
-    read_file,
-    shape_reader,
-)
+from hiperceiver.data.encoders import arrays
+from hiperceiver.data.encoders.arrays import RawArray, read_array
 from hiperceiver.data.encoders.encoder import Drawing, Encoder, measured
 from hiperceiver.data.encoders.meshes import MESH_STARTS, points_of_mesh
+from hiperceiver.data.faults import faults_of, read_file
 from hiperceiver.modality import Modality
 from hiperceiver.settings.encoders import PointsSettings
-
-RawPoints: TypeAlias = RawArray
-"""What is accepted as points: an array or tensor (N, 3 + features), lists, a path, or a file's bytes."""
 
 TABLE_ENDINGS = (".csv", ".npy", ".npz", ".pts", ".tsv", ".txt", ".xyz")
 """Endings of files that hold a row of numbers for each point."""
@@ -59,16 +48,12 @@ class PointsEncoder(PointsSettings, Encoder):
 
     suffixes: ClassVar[tuple[str, ...]] = ("off", "ply", "obj", "stl", "glb", "xyz", "pts")
     other_suffixes: ClassVar[tuple[str, ...]] = ("npy", "npz", "csv", "tsv", "txt")
+    drawing = Drawing(kind="points")
 
     @property
     def modality(self) -> Modality:
         """Grid (num_points,) and channels of the tokens, of which 3 are coordinates."""
         return Modality(grid=(self.num_points,), channels=3 + self.num_features, num_coordinates=3)
-
-    @property
-    def drawing(self) -> Drawing:
-        """Points in space."""
-        return Drawing(kind="points")
 
     def to_value_mask(self, is_marked: np.ndarray, value: np.ndarray, is_padding: np.ndarray) -> np.ndarray:
         """Marks of points, bool (n,)."""
@@ -77,29 +62,21 @@ class PointsEncoder(PointsSettings, Encoder):
     @classmethod
     def chosen_settings(cls, raws: Iterable[Any], given: Mapping[str, Any]) -> dict[str, Any]:
         """2048 points, as in the paper's ModelNet40 experiments, with the features that the first cloud has."""
-        return {"num_points": 2048} | (
-            {} if "num_features" in given else {"num_features": next(measured(raws, _num_features))}
-        )
+        if "num_features" in given:
+            return {"num_points": 2048}
+        return {"num_points": 2048, "num_features": next(measured(raws, _num_features))}
 
-    def decode(self, raw: RawPoints) -> np.ndarray:
-        """Points as they are in the file, or points of a mesh's surface: float32 (N, 3 + num_features).
+    def decode(self, raw: RawArray) -> np.ndarray:
+        """Points as they are in the file, or points of a mesh's surface: float32 (N, 3 + num_features), N >= 2.
 
-        Args:
-            raw: numbers (N, 3 + num_features) as an array, a tensor or lists; a path of one of `TABLE_ENDINGS` or
-                `MESH_STARTS`; or the bytes of an .npy, .npz, .off, .ply or .glb file or of a table as text.
-
-        Raises:
-            ValueError: it cannot be read, has other columns, a number is not finite, or there are not two different
-                points.
+        Files are those of `TABLE_ENDINGS` and `MESH_STARTS`; bytes are .npy, .npz, .off, .ply, .glb or a table as text.
         """
         with faults_of(raw):
             array = self._points(raw)
             if array.ndim != 2 or array.shape[1] != 3 + self.num_features:
-                raise ValueError(
-                    f"expected points of shape (N, {3 + self.num_features}) with num_features={self.num_features}, "
-                    f"got {array.shape}"
-                )
-            points = as_float32(array)
+                expected = f"(N, {3 + self.num_features}) with num_features={self.num_features}"
+                raise ValueError(f"expected points of shape {expected}, got {array.shape}")
+            points = arrays.as_float32(array)
             if (points[:, :3] == points[0, :3]).all():
                 raise ValueError(f"expected points in different places, got {len(points)} in one")
             if self.normalise != "none":
@@ -107,49 +84,39 @@ class PointsEncoder(PointsSettings, Encoder):
             return points
 
     def fit_to_grid(self, value: np.ndarray) -> np.ndarray:
-        """At most num_points of the points, evenly spaced in the chosen order: float32 (n, 3 + num_features)."""
+        """At most num_points of the points, evenly spaced in the chosen order."""
         points = self._ordered(value.astype(np.float32) + np.float32(0))  # -0 becomes 0: they compare equal
         if len(points) > self.num_points:
             points = points[np.arange(self.num_points) * len(points) // self.num_points]
         return points
 
     def to_tokens(self, value: np.ndarray) -> tuple[Tensor, Tensor | None]:
-        """Points in order as tokens (num_points, 3 + num_features); and bool (num_points,), True = absent, or None."""
+        """Points in order as tokens (num_points, 3 + num_features)."""
         # Sums depend on the order of what is summed: so the size is taken of points that are in order.
-        return padded(normalised(self._scaled(value), *self._statistics), self.num_points)
+        return arrays.padded(arrays.normalised(self._scaled(value), *self._statistics), (self.num_points,))
 
     def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
         """Tokens as points, float32 (n, 3 + num_features), without the absent ones.
 
-        Features are in their units again, and with normalise="none" coordinates too; otherwise a cloud's own place and
-        size are lost.
-
-        Raises:
-            ValueError: the shape is not this encoder's.
+        A cloud's own position and size are lost, unless normalise="none"; features are in their units again.
         """
         self.check_tokens(tokens)
-        return physical(tokens if is_padding is None else tokens[~is_padding], *self._statistics)
+        return arrays.physical(tokens if is_padding is None else tokens[~is_padding], *self._statistics)
 
     @property
     def _statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and deviation of every channel of what `_scaled` gives."""
         return (0.0,) * self.num_own_scale + self.mean, (1.0,) * self.num_own_scale + self.std
 
-    def _points(self, raw: RawPoints) -> np.ndarray:
+    def _points(self, raw: Any) -> np.ndarray:
         """Numbers of points, not yet checked."""
-        if isinstance(raw, str | os.PathLike):
-            ending = Path(raw).suffix.lower()
-            if ending not in MESH_STARTS and ending not in TABLE_ENDINGS:
-                known = ", ".join(sorted((*MESH_STARTS, *TABLE_ENDINGS)))
-                raise ValueError(f"expected a file of points or a mesh ({known}), got {ending or 'no ending'!r}")
-            if ending in (".pts", ".xyz"):
-                return read_array(_without_count(read_file(raw)))
-            content = read_file(raw) if ending in MESH_STARTS else b""
-        else:
-            starts = ((ending, start) for ending, start in MESH_STARTS.items() if start is not None)
-            content = raw if isinstance(raw, bytes) else b""
-            ending = next((ending for ending, start in starts if content.startswith(start)), "")
-        return points_of_mesh(content, ending, self.num_points) if ending in MESH_STARTS else read_array(raw)
+        ending, is_path = _ending_of(raw), isinstance(raw, str | os.PathLike)
+        if ending in MESH_STARTS:
+            return points_of_mesh(read_file(raw) if is_path else raw, ending, self.num_points)
+        if is_path and ending not in TABLE_ENDINGS:
+            known = ", ".join(sorted((*MESH_STARTS, *TABLE_ENDINGS)))
+            raise ValueError(f"expected a file of points or a mesh ({known}), got {ending or 'no ending'!r}")
+        return read_array(_without_count(read_file(raw)) if ending in (".pts", ".xyz") else raw)
 
     def _ordered(self, points: np.ndarray) -> np.ndarray:
         """The points along the curve, whatever order they come in."""
@@ -183,15 +150,19 @@ def _check_spread(coordinates: np.ndarray) -> None:
         raise ValueError(f"has a point {most / usual:.3g} times as far from the middle as half of the points")
 
 
-def _num_features(raw: RawPoints) -> int:
+def _ending_of(raw: Any) -> str:
+    """A path's ending, or that of the files of meshes that begin as these bytes do; else ""."""
+    if isinstance(raw, str | os.PathLike):
+        return Path(raw).suffix.lower()
+    starts = MESH_STARTS.items() if isinstance(raw, bytes) else ()
+    return next((ending for ending, start in starts if start is not None and raw.startswith(start)), "")
+
+
+def _num_features(raw: RawArray) -> int:
     """Channels beside x, y and z. Meshes have none."""
-    if isinstance(raw, bytes):
-        is_mesh = raw.startswith(tuple(start for start in MESH_STARTS.values() if start))
-    else:
-        is_mesh = isinstance(raw, str | os.PathLike) and Path(raw).suffix.lower() in MESH_STARTS
-    if is_mesh:
+    if _ending_of(raw) in MESH_STARTS:
         return 0
-    shape = shape_reader((2,), {})(raw)
+    shape = arrays.shape_of(raw, 2)
     if shape[1] < 3:
         raise ValueError(f"expected points of shape (N, 3 or more), got {shape}")
     return shape[1] - 3

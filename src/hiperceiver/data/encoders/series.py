@@ -6,19 +6,10 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
-from hiperceiver.data.encoders.arrays import (
-    RawArray,
-    as_float32,
-    faults_of,
-    middle,
-    normalised,
-    num_present,
-    padded,
-    physical,
-    read_array,
-    shape_reader,
-)
+from hiperceiver.data.encoders import arrays
+from hiperceiver.data.encoders.arrays import RawArray, read_array
 from hiperceiver.data.encoders.encoder import Drawing, Encoder, measured
+from hiperceiver.data.faults import faults_of
 from hiperceiver.modality import Modality
 from hiperceiver.settings.encoders import SeriesSettings
 
@@ -45,16 +36,12 @@ class SeriesEncoder(SeriesSettings, Encoder):
     suffixes: ClassVar[tuple[str, ...]] = ("npy", "npz", "csv", "tsv")
     other_suffixes: ClassVar[tuple[str, ...]] = ("txt",)
     is_sequence: ClassVar[bool] = True
+    drawing = Drawing(kind="signals")
 
     @property
     def modality(self) -> Modality:
         """Grid (length,) and channels of the tokens."""
         return Modality(grid=(self.length,), channels=self.channels)
-
-    @property
-    def drawing(self) -> Drawing:
-        """A curve for each channel."""
-        return Drawing(kind="signals")
 
     def in_units_of(self, values: np.ndarray, past: np.ndarray) -> np.ndarray:
         """With normalise="example" the level and size of `past` are given back."""
@@ -68,67 +55,49 @@ class SeriesEncoder(SeriesSettings, Encoder):
         """The length of the longest, at most 4096 steps; the channels of the first."""
         if {"length", "channels"} <= given.keys():
             return {}
-        shapes = list(measured(raws, shape_reader((1, 2), given)))
+        name = given.get("array_name", "")
+        shapes = list(measured(raws, lambda raw: arrays.shape_of(raw, 1, 2, array_name=name)))
         channels = shapes[0][1] if len(shapes[0]) == 2 else 1
         return {"length": min(max(shape[0] for shape in shapes), LONGEST_SERIES), "channels": channels}
 
     def decode(self, raw: RawArray) -> np.ndarray:
-        """A series as float32 (steps, channels), of any length, without NaN.
-
-        Args:
-            raw: numbers (steps,) of one channel or (steps, channels), as an array, a tensor, lists, the path of an
-                .npy, .npz, .csv, .tsv or .txt file, or such a file's bytes.
-
-        Raises:
-            ValueError: it cannot be read, has another shape, or a number is infinite (or missing, if that is refused).
-        """
-        values = self._readings(raw)
+        """A series of any length, (steps, channels) or (steps,) of one channel: float32 (steps, channels), no NaN."""
+        values = self.measured_channels(raw)
         is_missing = np.isnan(values)
         if not is_missing.any():
             return values
-        count = (~is_missing).sum(0)
-        own_mean = np.nansum(values, 0, dtype=np.float64) / np.maximum(count, 1)
+        own_mean = np.nansum(values, 0, dtype=np.float64) / np.maximum((~is_missing).sum(0), 1)
         mean = self.mean if self.normalise == "dataset" else own_mean
         return np.where(is_missing, np.array(mean, dtype=np.float32), values)
 
     def fit_to_grid(self, value: np.ndarray) -> np.ndarray:
-        """The middle of a longer series: float32 (n, channels), n <= length."""
-        return value[middle(len(value), self.length)]
+        """The middle of a longer series."""
+        return value[arrays.middle(len(value), self.length)]
 
     def to_tokens(self, value: np.ndarray) -> tuple[Tensor, Tensor | None]:
-        """Float32 (n, channels) as tokens (length, channels); and bool (length,), True = absent, or None."""
+        """float32 (n, channels) as tokens (length, channels)."""
         mean, std = self.mean, self.std
         if self.normalise == "example":
             _check_spread(value)
             own_mean, own_std = value.mean(0, dtype=np.float64), value.std(0, dtype=np.float64)
             own_std[own_std <= 1e-6 * np.abs(own_mean)] = 1.0  # a constant channel is not blown up
             mean, std = own_mean.tolist(), own_std.tolist()
-        return padded(normalised(value, mean, std), self.length)
+        return arrays.padded(arrays.normalised(value, mean, std), (self.length,))
 
     def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
-        """Tokens as float32 (steps, channels), in the units of the raw series if it was normalised by the data set.
-
-        Raises:
-            ValueError: the shape is not this encoder's.
-        """
+        """Tokens as float32 (steps, channels), in the units of the raw series if it was normalised by the data set."""
         self.check_tokens(tokens)
-        shown = tokens[: num_present(is_padding, self.length)]
-        if self.normalise == "example":
-            return physical(shown, (0.0,), (1.0,))
-        return physical(shown, self.mean, self.std)
+        present = tokens[: arrays.num_present(is_padding, self.length)]
+        return arrays.physical(present, self.mean or (0.0,), self.std or (1.0,))
 
     def measured_channels(self, raw: RawArray) -> np.ndarray:
-        """Readings, with NaN where one is missing."""
-        return self._readings(raw)
-
-    def _readings(self, raw: RawArray) -> np.ndarray:
         """As `decode`, with NaN where a reading is missing."""
         with faults_of(raw):
             array = read_array(raw, array_name=self.array_name)
             values = array[:, None] if array.ndim == 1 and self.channels == 1 else array
             if values.ndim != 2 or values.shape[1] != self.channels:
                 raise ValueError(f"expected a series of shape (steps, {self.channels}), got {array.shape}")
-            return as_float32(values, may_miss=self.missing == "mean")
+            return arrays.as_float32(values, may_miss=self.missing == "mean")
 
 
 def _check_spread(value: np.ndarray) -> None:

@@ -1,9 +1,7 @@
 """Feature vectors: few positions with many channels each, dealt to more tokens with fewer channels.
 
-A hierarchical Perceiver assigns a modality's tokens to groups, each of which sees only its own. A modality of one token
-with a thousand channels would give one group all the work and leave the others nothing. Features of a vector can as
-well lie side by side as tokens; the learned position of a token says which features it holds. The paper leaves this
-case open.
+One token with a thousand channels would give one group of a hierarchical Perceiver all the work and leave the others
+nothing. Side by side as tokens, features are told apart by their learned positions. The paper leaves this case open.
 """
 
 import math
@@ -11,20 +9,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from hiperceiver.data.encoders.arrays import (
-    RawArray,
-    as_float32,
-    faults_of,
-    normalised,
-    num_present,
-    physical,
-    read_array,
-    shape_reader,
-)
+from hiperceiver.data.encoders import arrays
+from hiperceiver.data.encoders.arrays import RawArray, read_array
 from hiperceiver.data.encoders.encoder import Drawing, Encoder, measured
+from hiperceiver.data.faults import faults_of
 from hiperceiver.modality import Modality
 from hiperceiver.settings.encoders import VectorSettings
 
@@ -70,7 +60,8 @@ class VectorEncoder(VectorSettings, Encoder):
         """Features of the first, in 128 tokens; positions of the largest."""
         if {"features", "positions", "split"} <= given.keys():
             return {}
-        shapes = list(measured(raws, shape_reader((1, 2), given)))
+        name = given.get("array_name", "")
+        shapes = list(measured(raws, lambda raw: arrays.shape_of(raw, 1, 2, array_name=name)))
         is_column = len(shapes[0]) == 2 and shapes[0][1] == 1
         features = given.get("features", shapes[0][0] if len(shapes[0]) == 1 or is_column else shapes[0][1])
         channels = -(-features // min(VECTOR_TOKENS, features))
@@ -78,15 +69,7 @@ class VectorEncoder(VectorSettings, Encoder):
         return {"features": features, "positions": positions, "split": -(-features // channels)}
 
     def decode(self, raw: RawArray) -> np.ndarray:
-        """One or more vectors as float32 (n, features), n <= positions.
-
-        Args:
-            raw: numbers (features,), a column (features, 1) or (n, features), as an array, a tensor, lists, the path of
-                an .npy, .npz, .csv, .tsv or .txt file, or such a file's bytes.
-
-        Raises:
-            ValueError: it cannot be read, has another shape, or a number is infinite or NaN.
-        """
+        """Vectors (n, features), or one (features,) or (features, 1), as float32 (n, features), n <= positions."""
         with faults_of(raw):
             array = read_array(raw, array_name=self.array_name)
             is_one = array.shape in [(self.features,), (self.features, 1)]
@@ -94,24 +77,18 @@ class VectorEncoder(VectorSettings, Encoder):
             if values.ndim != 2 or values.shape[1] != self.features or len(values) > self.positions:
                 count = "one vector" if self.positions == 1 else f"at most {self.positions} vectors"
                 raise ValueError(f"expected {count} of {self.features} features, got shape {array.shape}")
-            return as_float32(values)
+            return arrays.as_float32(values)
 
     def to_tokens(self, value: np.ndarray) -> tuple[Tensor, Tensor | None]:
-        """Float32 (n, features) as tokens (M, C), M = positions * split; and bool (M,), True = absent, or None."""
+        """float32 (n, features) as tokens (positions * split, C)."""
         channels = self.modality.channels
-        tokens = np.zeros((self.positions, self.split * channels), dtype=np.float32)
-        tokens[: len(value), : self.features] = normalised(value, self.mean, self.std)
-        num_absent = self.positions - len(value)
-        is_padding = torch.arange(self.positions * self.split) >= len(value) * self.split if num_absent else None
-        return torch.from_numpy(tokens.reshape(-1, channels)), is_padding
+        values = np.zeros((len(value), self.split * channels), dtype=np.float32)
+        values[:, : self.features] = arrays.normalised(value, self.mean, self.std)
+        return arrays.padded(values.reshape(len(value), self.split, channels), (self.positions, self.split))
 
     def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
-        """Tokens as float32 (n, features) in the features' units.
-
-        Raises:
-            ValueError: the shape is not this encoder's.
-        """
+        """Tokens as float32 (n, features) in the features' units."""
         self.check_tokens(tokens)
         vectors = tokens.reshape(self.positions, -1)[:, : self.features]
-        length = math.ceil(num_present(is_padding, self.positions * self.split) / self.split)
-        return physical(vectors[:length], self.mean, self.std)
+        length = math.ceil(arrays.num_present(is_padding, self.positions * self.split) / self.split)
+        return arrays.physical(vectors[:length], self.mean, self.std)

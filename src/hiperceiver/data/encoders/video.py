@@ -5,21 +5,20 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from hiperceiver.data.encoders.encoder import Drawing, Encoder
-from hiperceiver.data.encoders.image import ImageEncoder
-from hiperceiver.data.encoders.normalisation import channel_statistics
+from hiperceiver.data.encoders.arrays import num_present, padded
+from hiperceiver.data.encoders.encoder import Drawing
+from hiperceiver.data.encoders.image import ImageEncoder, PictureEncoder
 from hiperceiver.data.encoders.regions import Region
 from hiperceiver.data.media import CLIP_SUFFIXES, Media, RawFile, read_frames, times_of_frames
 from hiperceiver.modality import Modality
-from hiperceiver.settings.encoders import VideoSettings
+from hiperceiver.settings.encoders import NUM_COLOURS, PictureSettings, VideoSettings
 
 RawVideo: TypeAlias = "RawFile | Media | np.ndarray"
 """What is accepted as video: a path (a film, an animated GIF, or a folder of pictures), a file's bytes, a part of a
@@ -30,16 +29,12 @@ file, or uint8 (T, h, w) or (T, h, w, 1 or 3)."""
 class Clip:
     """A clip of any size and length. Its frames are decoded when it is fitted to the grid, only those that it needs."""
 
-    raw: RawVideo | list[Path]
-    """Where its frames come from; of a folder, its pictures in order."""
-    region: Region | None = None
-    """The part of each frame that is shown; None: as much as the grid shows of the whole."""
+    raw: RawVideo | list[Path]  # of a folder, its pictures in order
+    region: Region | None = None  # as of a picture
 
 
-class VideoEncoder(VideoSettings, Encoder):
-    """Clips of any size and length as (frames * H * W, C) tokens, and back.
-
-    Each frame lies on the grid as `ImageEncoder` lays a picture.
+class VideoEncoder(VideoSettings, PictureEncoder):
+    """Clips of any size and length as (frames * H * W, C) tokens, and back; frames are fitted as `ImageEncoder` does.
 
     >>> encoder = VideoEncoder(size=(4, 6), frames=2)
     >>> tokens, _ = encoder.encode(np.full((10, 40, 60, 3), 255, dtype=np.uint8))
@@ -52,7 +47,7 @@ class VideoEncoder(VideoSettings, Encoder):
     @property
     def modality(self) -> Modality:
         """One token per pixel of each frame."""
-        return Modality(grid=(self.frames, *self.size), channels=self._picture.modality.channels)
+        return Modality(grid=(self.frames, *self.size), channels=NUM_COLOURS[self.colours])
 
     @property
     def drawing(self) -> Drawing:
@@ -67,15 +62,7 @@ class VideoEncoder(VideoSettings, Encoder):
         return {"frames": 8, "size": (224, 224)}
 
     def decode(self, raw: RawVideo) -> Clip:
-        """A clip; its frames are decoded by `fit_to_grid`.
-
-        Args:
-            raw: a path, a file's bytes, a `Media` part of a file, a folder of pictures in the order of their names
-                (numbers in names count as numbers), or uint8 (T, h, w) or (T, h, w, 1 or 3).
-
-        Raises:
-            ValueError: it is none of these; a path is named.
-        """
+        """A clip, not decoded yet. A folder's frames are in the order of the numbers in their names."""
         if isinstance(raw, np.ndarray):
             if raw.dtype != np.uint8 or not raw.size or not (raw.ndim == 3 or raw.shape[3:] in ((1,), (3,))):
                 expected = "uint8 of shape (T, H, W) or (T, H, W, 1 or 3)"
@@ -85,12 +72,9 @@ class VideoEncoder(VideoSettings, Encoder):
         return Clip(raw=raw)
 
     def fit_to_grid(self, value: Clip) -> np.ndarray:
-        """Frames in the size of the grid: uint8 (T, H, W, C), T <= frames.
-
-        Raises:
-            ValueError: it cannot be read as video; a path is named.
-        """
-        picture = self._picture
+        """Frames in the size of the grid: uint8 (T, H, W, C), T <= frames."""
+        shared = {field.name: getattr(self, field.name) for field in fields(PictureSettings)}
+        picture = ImageEncoder(**shared)
 
         def fitted(frame: Path | np.ndarray) -> np.ndarray:
             pixels = picture.fit_to_grid(replace(picture.decode(frame), region=value.region))
@@ -101,51 +85,13 @@ class VideoEncoder(VideoSettings, Encoder):
         return read_frames(value.raw, self.frames, self.frames_per_second, change=fitted)
 
     def to_tokens(self, value: np.ndarray) -> tuple[Tensor, Tensor | None]:
-        """Normalised tokens (M, C), frame by frame in reading order; after a shorter value tokens are 0 and absent."""
-        picture = self._picture
-        shown = [picture.to_tokens(frame)[0] for frame in value]
-        missing = self.frames - len(shown)
-        if not missing:
-            return torch.cat(shown), None
-        is_padding = torch.zeros(self.frames, len(shown[0]), dtype=torch.bool)
-        is_padding[len(shown) :] = True
-        return torch.cat([*shown, *[torch.zeros_like(shown[0])] * missing]), is_padding.flatten()
+        """uint8 (T, H, W, C) as tokens (M, C), frame by frame."""
+        return padded(self.normalised(value), self.modality.grid)
 
     def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
-        """Tokens as frames: uint8 (T, H, W, C), values outside 0..255 cut.
-
-        Args:
-            tokens: (M, C), of any float type and device.
-            is_padding: bool (M,); wholly absent frames at the end are cut off, other absent tokens become white.
-
-        Raises:
-            ValueError: the shape is not this encoder's.
-        """
-        self.check_tokens(tokens)
-        picture = self._picture
-        parts = [None] * self.frames if is_padding is None else list(is_padding.cpu().chunk(self.frames))
-        while len(parts) > 1 and (last := parts[-1]) is not None and bool(last.all()):
-            parts.pop()
-        frames = tokens.chunk(self.frames)
-        return np.stack([picture.to_value(frame, part) for frame, part in zip(frames, parts, strict=False)])
-
-    def fitted(self, raws: Iterable[RawVideo], notes: list[str] | None = None) -> Self:
-        """The same encoder with mean and std per colour of these clips, of training data only.
-
-        A colour that hardly varies (less than one step of 255) keeps std 1.
-
-        Raises:
-            ValueError: none of them can be read; the first one's fault is given.
-        """
-        mean, std = channel_statistics(self.read, raws, scale=1 / 255, least_std=1 / 255, usual=1.0)
-        return replace(self, mean=mean, std=std)
-
-    @property
-    def _picture(self) -> ImageEncoder:
-        """What lays a frame on the grid."""
-        return ImageEncoder(
-            size=self.size, colours=self.colours, fit=self.fit, resample=self.resample, mean=self.mean, std=self.std
-        )
+        """As of pictures, without wholly absent frames at the end; one is left in any case."""
+        is_absent = None if is_padding is None else is_padding.cpu().reshape(self.frames, -1).all(1)
+        return super().to_value(tokens, is_padding)[: max(1, num_present(is_absent, self.frames))]
 
     def _chosen(self, count: int) -> np.ndarray:
         """Which of so many frames without times are shown."""

@@ -8,18 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hiperceiver.data.encoders.arrays import (
-    RawArray,
-    as_float32,
-    faults_of,
-    middle,
-    normalised,
-    num_present,
-    physical,
-    read_array,
-    shape_reader,
-)
+from hiperceiver.data.encoders import arrays
+from hiperceiver.data.encoders.arrays import RawArray, read_array
 from hiperceiver.data.encoders.encoder import Drawing, Encoder, measured
+from hiperceiver.data.faults import faults_of
 from hiperceiver.modality import Modality
 from hiperceiver.settings.encoders import VolumeSettings
 
@@ -50,58 +42,38 @@ class VolumeEncoder(VolumeSettings, Encoder):
         """Size and channels of the first."""
         if {"size", "channels"} <= given.keys():
             return {}
-        shape = next(measured(raws, shape_reader((3, 4), given)))
+        name = given.get("array_name", "")
+        shape = next(measured(raws, lambda raw: arrays.shape_of(raw, 3, 4, array_name=name)))
         return {"size": shape[:3], "channels": shape[3] if len(shape) == 4 else 1}
 
     def decode(self, raw: RawArray) -> np.ndarray:
-        """A volume as float32 (d, h, w, C).
-
-        Args:
-            raw: numbers (D, H, W) of one channel or (D, H, W, C), as an array, a tensor, lists, the path of an .npy or
-                .npz file, or such a file's bytes. False and True are 0 and 1.
-
-        Raises:
-            ValueError: it cannot be read, has another shape, or a number is infinite or NaN.
-        """
+        """A volume (d, h, w, C), or (d, h, w) of one channel, as float32 (d, h, w, C). False and True are 0 and 1."""
         with faults_of(raw):
             array = read_array(raw, array_name=self.array_name)
             values = array[..., None] if array.ndim == 3 and self.channels == 1 else array
             if values.ndim != 4 or values.shape[3] != self.channels:
                 raise ValueError(f"expected a volume of shape (D, H, W, {self.channels}), got {array.shape}")
-            return as_float32(values)
+            return arrays.as_float32(values)
 
     def fit_to_grid(self, value: np.ndarray) -> np.ndarray:
-        """Float32 (D, H, W, C): resized to the grid, or with `fit="crop"` the middle of each longer axis."""
+        """Resized to the grid, or with `fit="crop"` the middle of each longer axis."""
         if self.fit == "resize":
             return _resized(value, self.size)
-        return value[tuple(middle(length, wanted) for length, wanted in zip(value.shape, self.size, strict=False))]
+        return value[tuple(map(arrays.middle, value.shape, self.size))]
 
     def to_tokens(self, value: np.ndarray) -> tuple[Tensor, Tensor | None]:
-        """Float32 (D, H, W, C) as tokens (M, C) in reading order; and bool (M,), True = absent, or None."""
-        values = normalised(value, self.mean, self.std)
-        if values.shape[:3] == self.size:
-            return torch.from_numpy(values.reshape(-1, self.channels)), None
-        tokens = np.zeros((*self.size, self.channels), dtype=np.float32)
-        is_padding = np.ones(self.size, dtype=bool)
-        covered = tuple(slice(0, length) for length in values.shape[:3])
-        tokens[covered], is_padding[covered] = values, False
-        return torch.from_numpy(tokens.reshape(-1, self.channels)), torch.from_numpy(is_padding.ravel())
+        """float32 (d, h, w, C) as tokens (M, C)."""
+        return arrays.padded(arrays.normalised(value, self.mean, self.std), self.size)
 
     def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
-        """Tokens as float32 (D, H, W, C) in the volume's units; what is wholly absent at the end of an axis is cut off.
-
-        Raises:
-            ValueError: the shape is not this encoder's.
-        """
+        """Tokens as float32 (d, h, w, C) in the volume's units."""
         self.check_tokens(tokens)
-        values = physical(tokens, self.mean, self.std).reshape(*self.size, self.channels)
+        values = arrays.physical(tokens, self.mean, self.std).reshape(*self.size, self.channels)
         if is_padding is None:
             return values
         is_absent = is_padding.cpu().reshape(self.size)
-        lengths = [
-            num_present(is_absent.movedim(axis, 0).flatten(1).all(1), length) for axis, length in enumerate(self.size)
-        ]
-        return values[tuple(slice(0, length) for length in lengths)]
+        wholly_absent = (is_absent.movedim(axis, 0).flatten(1).all(1) for axis in range(3))
+        return values[tuple(slice(0, arrays.num_present(each, len(each))) for each in wholly_absent)]
 
     def measured_channels(self, raw: RawArray) -> np.ndarray:
         """Volumes in the size of the grid, if they are resized."""

@@ -12,21 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hiperceiver.data.sources import (
-    audioset,
-    folder,
-    imagenet,
-    kinetics,
-    modelnet40,
-    tables,
-    voc,
-    webdataset,
-)
+from hiperceiver.data.sources import audioset, folder, imagenet, kinetics, modelnet40, tables, voc, webdataset
 from hiperceiver.data.sources.clip import open_clip
 from hiperceiver.data.sources.earth import open_earth
 from hiperceiver.data.sources.instruments import open_instruments
 from hiperceiver.data.sources.languages import open_languages
-from hiperceiver.data.sources.source import Floor, Source, SourceOptions
+from hiperceiver.data.sources.source import Baseline, Source, SourceOptions
 from hiperceiver.data.sources.tree import Tree
 from hiperceiver.data.sources.watch import open_watch
 from hiperceiver.settings.base import Settings
@@ -35,8 +26,8 @@ from hiperceiver.settings.data import DATA_SETTINGS, NoSettings, SourceTask, Tab
 __all__ = [
     "LAYOUTS",
     "SOURCES",
+    "Baseline",
     "BuiltIn",
-    "Floor",
     "Found",
     "Layout",
     "Source",
@@ -52,21 +43,18 @@ class BuiltIn:
     """A set that installs with a package."""
 
     open: Callable[[Any, SourceOptions], Source]
-    """Opens it, with its settings and those of any source."""
+    """Opens it, with its own settings and those of any source."""
     task: SourceTask
     """What is learned on it by default."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How the files of a folder lie."""
+    """How the files of a folder lie: as `BuiltIn`, and whether a folder looks like it."""
 
     open: Callable[[Tree, Any, SourceOptions], Source]
-    """Opens the folder, with the layout's settings and those of any source."""
     matches: Callable[[Tree], bool]
-    """Whether a folder looks like it."""
     task: SourceTask
-    """What is learned on it by default."""
 
 
 SOURCES: dict[str, BuiltIn] = {
@@ -93,16 +81,12 @@ LAYOUTS: dict[str, Layout] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class Found(BuiltIn):
     """Data that is there, before it is opened: a folder is listed by now."""
 
     name: str
     """As the user gave it."""
-    open: Callable[[Any, SourceOptions], Source]
-    """Opens it, with its own settings and those of any source."""
-    task: SourceTask = "classification"
-    """What is learned on it by default."""
-    settings: type[Settings] = NoSettings
+    settings: type[Settings]
     """Its own settings."""
     layout: str | None = None
     """One of `LAYOUTS` for a folder."""
@@ -131,9 +115,7 @@ def find_source(name_or_path: str | Path, layout: str | None = None, *, are_colu
     if name in SOURCES:
         if layout is not None:
             raise ValueError(f"layout: not for the built-in set {name!r}, got {layout!r}; a folder is ./{name}")
-        built_in = SOURCES[name]
-        settings = DATA_SETTINGS.get(name, NoSettings)
-        return Found(name=name, open=built_in.open, task=built_in.task, settings=settings)
+        return Found(name=name, settings=DATA_SETTINGS.get(name, NoSettings), **vars(SOURCES[name]))
     path = Path(name).expanduser()
     if not path.exists() and "/" not in name:
         close = difflib.get_close_matches(name, SOURCES, n=1)
@@ -141,7 +123,8 @@ def find_source(name_or_path: str | Path, layout: str | None = None, *, are_colu
         choices = f"{', '.join(SOURCES)}, a folder that exists, or a hub id owner/name"
         raise ValueError(f"source: expected {choices}, got {name!r}{hint}")
     if not path.exists() and layout is None:
-        return Found(name=name, open=partial(tables.open_hub, name), settings=TableSettings)
+        opener = partial(tables.open_hub, name)
+        return Found(name=name, settings=TableSettings, open=opener, task=LAYOUTS["table"].task)
     tree = Tree(name)
     layout = layout or _find_layout(tree, are_columns_named)
     return Found(

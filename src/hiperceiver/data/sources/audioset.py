@@ -28,10 +28,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hiperceiver.data.encoders.arrays import faults_of, read_file
 from hiperceiver.data.encoders.audio import AudioEncoder
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.encoders.video import VideoEncoder
+from hiperceiver.data.faults import faults_of, read_file
 from hiperceiver.data.members import hash_names
 from hiperceiver.data.record import TEST, TRAIN, Table
 from hiperceiver.data.sources import lists
@@ -51,26 +51,20 @@ _TIMES = re.compile(r"(?:[_.-]+(\d+(?:\.\d+)?)(?:[_-]+\d+(?:\.\d+)?)?)?")
 
 
 class Segment(NamedTuple):
-    """A line of a list."""
+    """A line of a list: id of the video, seconds in it, and machine ids of the classes, such as /m/09x0r."""
 
     video: str
-    """Its YTID."""
     start: float
-    """Seconds in the whole video."""
     end: float
-    """Seconds in the whole video."""
     labels: tuple[str, ...]
-    """Machine ids of the classes, such as /m/09x0r."""
 
 
 class _Clip(NamedTuple):
-    """A segment whose media are there."""
+    """A segment whose media are there: relative paths of a file of video and one of sound alone, or empty."""
 
     segment: Segment
     video: str
-    """Path of the file of video relative to the folder, or nothing."""
     audio: str
-    """Path of the file of sound alone relative to the folder, or nothing."""
 
 
 def matches(tree: Tree) -> bool:

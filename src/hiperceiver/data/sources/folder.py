@@ -43,11 +43,8 @@ class Files(NamedTuple):
     """The files of an example. All paths are relative to the folder, with `/`."""
 
     split: int
-    """Number of its split."""
-    paths: tuple[str | None, ...]
-    """Its file of each kind; at least one."""
-    group: str | None = None
-    """The name of the class folder; None if it lies in none."""
+    paths: tuple[str | None, ...]  # of each kind; at least one
+    group: str | None = None  # the name of the class folder; None if it lies in none
     mask: str | None = None
 
     @property
@@ -60,8 +57,7 @@ class Files(NamedTuple):
 class Listing:
     """The examples in a folder."""
 
-    kinds: tuple[str, ...]
-    """Kinds of the files, which are the modalities' names."""
+    kinds: tuple[str, ...]  # of the files; the modalities' names
     examples: list[Files] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -142,22 +138,19 @@ def _in_class_folders(tree: Tree, own: FolderSettings, kinds: tuple[str, ...] | 
         endings = {kind: None if kind == "bytes" else endings_of(kind) for kind in kinds}
     listing, what = Listing(kinds=kinds), "+".join(kinds)
     passed_over: list[str] = []
-    empty: list[tuple[int, str]] = []
-    for (split, folder, group), paths in zip(folders, files, strict=True):
+    for (split, _, group), paths in zip(folders, files, strict=True):
         found = [Files(split, together, group) for together in _grouped(paths, endings)]
         listing.examples += found
         used = {path for each in found for path in each.paths}
         passed_over += [path for path in paths if path not in used]
-        if group is not None and not found:
-            empty.append((split, folder))
     if "" not in parts.values() and (outside := [name for name in tree.folders[""] if name not in parts.values()]):
         listing.warnings.append(f"folders beside those of the splits are passed over: {example_list(outside)}")
-    with_classes = {each.split for each in listing.examples if each.group is not None}
-    for split, folder in empty:
-        if split in with_classes:
+    filled = {(each.split, each.group) for each in listing.examples}
+    with_classes = {split for split, group in filled if group is not None}
+    for split, folder, group in folders:
+        if split in with_classes and group is not None and (split, group) not in filled:
             listing.warnings.append(f"class folder {folder} holds no {what} and is left out")
-    for split in parts.keys() - {each.split for each in listing.examples}:
-        listing.warnings.append(_without_files(split))
+    listing.warnings += [_without_files(split) for split in parts.keys() - {split for split, _ in filled}]
     if passed_over:
         example = f"for example {passed_over[0]}"
         listing.warnings.append(f"{len(passed_over)} files are passed over, because {what} is read; {example}")
@@ -171,9 +164,7 @@ def _without_files(split: int) -> str:
 def _grouped(paths: Iterable[str], endings: Mapping[str, tuple[str, ...] | None]) -> Iterator[tuple[str | None, ...]]:
     """The files of each example among those of a folder: one, or with several kinds those of one name.
 
-    Args:
-        paths: the files.
-        endings: kind -> endings of its files, the preferred ones first; None: any.
+    `endings` is kind -> endings of its files, the preferred ones first; None: any.
     """
     orders = [None if known is None else {ending: n for n, ending in enumerate(known)} for known in endings.values()]
     examples: dict[str, list[str]] = {}
@@ -206,10 +197,8 @@ def _pairs(tree: Tree, own: FolderSettings, is_mask_needed: bool) -> Listing | N
         pictures = _pictures(tree, image_part)
         found = [Files(split, (path,), mask=masks_of.pop(_stem(path[len(image_part) :]), None)) for path in pictures]
         if masks_of:
-            example = next(iter(masks_of.values()))
-            listing.warnings.append(
-                f"{len(masks_of)} masks without a picture of the same name are left out, for example {example}"
-            )
+            alone = f"{len(masks_of)} masks without a picture of the same name are left out"
+            listing.warnings.append(f"{alone}, for example {next(iter(masks_of.values()))}")
         if is_mask_needed and found and not any(each.mask for each in found):
             expected = f"masks with the names of the pictures, found no pair in {tree.root / image_part}"
             raise ValueError(f"{tree.root}: expected {expected}")
@@ -271,10 +260,7 @@ def holds_media(tree: Tree) -> bool:
 
 
 def _split_folders(tree: Tree, folder: str = "", choice: bool | None = None) -> dict[int, str]:
-    """Number of each split -> its folder in a folder; only `train`, if there are no split folders.
-
-    `choice` is `FolderSettings.split_folders`.
-    """
+    """Number of each split -> its folder; only `train` if there are none. `choice`: the user's `split_folders`."""
     named = [name for name in tree.folders.get(folder, []) if name.lower() in SPLIT_NAMES]
     others = [name for name in tree.folders.get(folder, []) if name not in named]
     splits = {SPLIT_NAMES[name.lower()]: joined(folder, name) for name in named}

@@ -34,8 +34,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hiperceiver.data.encoders.arrays import faults_of, read_file
 from hiperceiver.data.encoders.image import ImageEncoder
+from hiperceiver.data.faults import faults_of, read_file
 from hiperceiver.data.packages import import_extra
 from hiperceiver.data.record import TEST, TRAIN
 from hiperceiver.data.sources.lists import example_list, file_stem, read_lines, read_table

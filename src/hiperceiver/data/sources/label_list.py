@@ -23,12 +23,9 @@ LABEL_LIST = "labels.csv"
 class LabelList:
     """What is known of files."""
 
-    columns: tuple[str, ...]
-    """Names of the columns, without `file`."""
-    values: tuple[str, ...]
-    """Names of the columns of numbers."""
-    known: dict[str, Known] = field(default_factory=dict)
-    """File -> what its row says."""
+    columns: tuple[str, ...]  # without `file`
+    values: tuple[str, ...]  # those of numbers
+    known: dict[str, Known] = field(default_factory=dict)  # file -> what its row says
 
 
 def read_label_list(folder: Path) -> LabelList | None:

@@ -28,12 +28,12 @@ from functools import cache
 import numpy as np
 
 from hiperceiver.data.baselines import naive_bayes_baseline
-from hiperceiver.data.encoders.arrays import faults_of
 from hiperceiver.data.encoders.bytes import BytesEncoder
+from hiperceiver.data.faults import faults_of
 from hiperceiver.data.members import hash_names
 from hiperceiver.data.packages import packaged_files
 from hiperceiver.data.record import TEST, TRAIN, VALIDATION, Table
-from hiperceiver.data.sources.source import Floor, Source, SourceOptions, make_source
+from hiperceiver.data.sources.source import Baseline, Source, SourceOptions, make_source
 from hiperceiver.settings.data import NoSettings
 
 LENGTH = 128
@@ -44,11 +44,7 @@ NOTE = "The texts are messages of one program; a text's language is that of the 
 
 
 def catalogue(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The messages of a compiled catalogue (.mo): what is translated, without its context, and its translations.
-
-    Raises:
-        ValueError: it is no such catalogue, or damaged.
-    """
+    """The messages of a compiled catalogue (.mo): what is translated, without its context, and its translations."""
     order = {b"\xde\x12\x04\x95": "<", b"\x95\x04\x12\xde": ">"}.get(content[:4])
     if order is None:
         raise ValueError("is no compiled catalogue of messages (.mo)")
@@ -66,11 +62,7 @@ def catalogue(content: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 @cache
 def read_texts() -> tuple[tuple[str, bytes, bytes], ...]:
-    """Language, English text and translation of all that are used, in the order of languages. Read once per process.
-
-    Raises:
-        ValueError: the package with the data is not installed, or one of its files is damaged.
-    """
+    """Language, English text and translation of all that are used, in the order of languages. Read once per process."""
     found: dict[tuple[str, bytes], bytes] = {}
     for path in packaged_files("django", "**/locale/*/LC_MESSAGES/*.mo", source="languages"):
         language = path.parts[-3]
@@ -108,6 +100,6 @@ def open_languages(own: NoSettings, options: SourceOptions) -> Source:
         encoders={"text": BytesEncoder(length=LENGTH)},
         options=options,
         classes=classes.tolist(),
-        floor=lambda it: Floor(name="naive Bayes on 3 bytes", metrics=naive_bayes_baseline(it, modality="text")),
+        baseline=lambda it: Baseline(name="naive Bayes on 3 bytes", metrics=naive_bayes_baseline(it, modality="text")),
         note=NOTE,
     )

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from hiperceiver.data.encoders.arrays import faults_of, read_file
+from hiperceiver.data.faults import faults_of, read_file
 from hiperceiver.data.sources.kinds import ENDINGS
 
 AUDIO_SUFFIXES = tuple(f".{ending}" for ending in ENDINGS["audio"])

@@ -38,8 +38,8 @@ TARGETS: dict[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Floor:
-    """What is reached without any network; a table that shows a model shows its floor beside it."""
+class Baseline:
+    """What is reached without any network; a table that shows a model shows its baseline beside it."""
 
     name: str
     """How it works, in a few words."""
@@ -67,8 +67,8 @@ class Source:
     """For `segmentation`: the class of what is no object, if there is one."""
     labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """For `joint`: name of each label -> its classes; none for a number."""
-    floor: Callable[[], Floor] | None = None
-    """Measures the floor on the test split, if there is one for this task."""
+    baseline: Callable[[], Baseline] | None = None
+    """Measures the baseline on the test split, if there is one for this task."""
     note: str = ""
     """What must be said where results on this source are shown."""
     warnings: tuple[str, ...] = ()
@@ -187,7 +187,7 @@ def make_source(
     class_names: Sequence[str] = (),
     background_class: int | None = None,
     labels: Mapping[str, Sequence[str]] | None = None,
-    floor: Callable[[Source], Floor] | None = None,
+    baseline: Callable[[Source], Baseline] | None = None,
     note: str = "",
     warnings: Sequence[str] = (),
 ) -> Source:
@@ -205,7 +205,7 @@ def make_source(
         class_names: names that the classes must have if the options have none, as in `SourceOptions.classes`.
         background_class: of masks, the class of what is no object.
         labels: as `Source.labels`.
-        floor: measures the floor on the source's test split.
+        baseline: measures the baseline on the source's test split.
         note: as `Source.note`.
         warnings: what was odd about the data.
 
@@ -245,9 +245,9 @@ def make_source(
         warnings=tuple(found),
         members=Members(splits=keys, rule=options.split_rule),
     )
-    if floor is None or options.task == "none":
+    if baseline is None or options.task == "none":
         return source
-    return dataclasses.replace(source, floor=lambda: floor(source))
+    return dataclasses.replace(source, baseline=lambda: baseline(source))
 
 
 def encoded_source(
@@ -376,16 +376,20 @@ def _with_targets(name: str, table: Table, options: SourceOptions, warnings: lis
         kept = table.take(~is_without | (splits == TRAIN))
         return kept.take(np.argsort(is_without[~is_without | (splits == TRAIN)], kind="stable"))
     target = TARGETS[options.task][0]
-    for number, split in enumerate(SPLITS):
-        if len(rows := np.flatnonzero(is_without & (splits == number))):
-            count = int((splits == number).sum())
-            warnings.append(
-                f"{len(rows)} of {count} files of {split} have no {target} and are left out, "
-                f"for example {table[int(rows[0])].name}"
-            )
     if is_without.all():
         raise ValueError(f"{name}: expected examples with {target}, found none")
-    return table.take(~is_without)
+    return left_out(table, is_without, target, warnings, is_named=True)
+
+
+def left_out(table: Table, is_out: np.ndarray, target: str, warnings: list[str], *, is_named: bool = False) -> Table:
+    """The other rows, with a warning for each split that loses some because they have no target."""
+    splits = table.splits[table.rows]
+    for number, split in enumerate(SPLITS):
+        if len(rows := np.flatnonzero(is_out & (splits == number))):
+            what, example = ("files", f", for example {table[int(rows[0])].name}") if is_named else ("examples", "")
+            count = f"{len(rows)} of {int((splits == number).sum())} {what} of {split}"
+            warnings.append(f"{count} have no {target} and are left out{example}")
+    return table.take(~is_out)
 
 
 def _choose_classes(
@@ -414,8 +418,4 @@ def _labelled(name: str, table: Table, classes: Sequence[str], warnings: list[st
         raise ValueError(f"{name}: expected at least two classes with training examples, found {found}")
     if absent := [each for number, each in enumerate(classes) if number not in present]:
         warnings.append(f"classes without training examples: {example_list(absent, 5)}")
-    for number, split in enumerate(SPLITS):
-        if num_without := int(((splits == number) & (numbers < 0)).sum()):
-            count = int((splits == number).sum())
-            warnings.append(f"{num_without} of {count} examples of {split} have no label and are left out")
-    return table.take(numbers >= 0)
+    return left_out(table, numbers < 0, "label", warnings)

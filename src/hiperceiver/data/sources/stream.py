@@ -10,7 +10,7 @@ from hiperceiver.data.encoders.normalisation import FITTED_TO
 from hiperceiver.data.example import BadExample
 from hiperceiver.data.members import Members
 from hiperceiver.data.record import SPLITS, Record
-from hiperceiver.data.sources.hub import reading
+from hiperceiver.data.sources.reading import reading
 from hiperceiver.data.sources.rows import Row, RowReader
 from hiperceiver.data.sources.source import Source, SourceOptions, choose_encoders, encoded_source, fit_encoders
 from hiperceiver.data.streamed import Head, HeldOut, StreamedExamples

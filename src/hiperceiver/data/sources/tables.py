@@ -27,10 +27,10 @@ import numpy as np
 from hiperceiver.data.record import SPLITS, TRAIN, Column, Computed, Table
 from hiperceiver.data.sources.classes import Labels, mask_classes
 from hiperceiver.data.sources.columns import find_columns, is_list, media_types, undecoded
-from hiperceiver.data.sources.hub import one_line, read_hub, reading
 from hiperceiver.data.sources.kinds import kind_of
+from hiperceiver.data.sources.reading import one_line, reading
 from hiperceiver.data.sources.rows import ClassCells, Row, RowReader, class_cells, find_id_column, make_reader, row_keys
-from hiperceiver.data.sources.source import Source, SourceOptions, make_source
+from hiperceiver.data.sources.source import Source, SourceOptions, left_out, make_source
 from hiperceiver.data.sources.stream import StreamedRows, open_stream
 from hiperceiver.data.sources.tree import SPLIT_NAMES, Tree, by_split, joined
 from hiperceiver.settings.data import TableSettings
@@ -58,9 +58,13 @@ def open_table(tree: Tree, own: TableSettings, options: SourceOptions) -> Source
 
 
 def open_hub(name: str, own: TableSettings, options: SourceOptions) -> Source:
-    """A data set of the hub, by its id `owner/name`."""
+    """A data set of the hub, by its id `owner/name`. `datasets` runs no code that comes with it."""
     options.check_task(name, TASKS)
-    return _open(name, None, read_hub(name, own.subset, is_streamed=own.stream), own, options, [])
+    if len(name.split("/")) != 2 or name.startswith((".", "/", "~")) or not all(name.split("/")):
+        raise ValueError(f"{name}: no such folder")
+    with reading(f"{name}: no such folder, and cannot be read from the hub") as datasets:
+        found = dict(datasets.load_dataset(name, name=own.subset, streaming=own.stream))
+    return _open(name, None, found, own, options, [])
 
 
 def _open(
@@ -148,15 +152,12 @@ def _as_table(
         return Computed(len(rows), partial(_cell, rows, read))
 
     targets = {target: column(read) for target, read in reader.targets.items()}
-    is_used = np.ones(len(rows), dtype=bool)
+    is_out = np.zeros(len(rows), dtype=bool)
     if isinstance(label := reader.targets.get("label"), ClassCells):
         labels = np.array([label.number(cell) for table in tables.values() for cell in table[label.column][:]], int)
         targets["label"] = Labels(labels)
         for number in set(splits.tolist()) - {TRAIN}:
-            if (labels[splits == number] < 0).all():
-                count = int((splits == number).sum())
-                warnings.append(f"{count} of {count} examples of {SPLITS[number]} have no label and are left out")
-                is_used &= splits != number
+            is_out |= (splits == number) & (labels[splits == number] < 0).all()
     known = np.zeros(len(rows), dtype=np.int64)
     if strata is not None:
         known[splits == splits.min()] = strata
@@ -168,7 +169,7 @@ def _as_table(
         strata=known,
         keys=keys,
     )
-    return table.take(is_used)
+    return left_out(table, is_out, "label", warnings)
 
 
 def _strata(column: str | None, features: Mapping[str, Any], table: Any) -> np.ndarray | None:
@@ -198,12 +199,8 @@ def _features(name: str, table: Any) -> dict[str, Any]:
 
 def table_files(tree: Tree, *, are_columns_named: bool) -> list[str]:
     """The tables in a folder and in those in it: of one kind, the most frequent."""
-    found = [
-        joined(folder, name)
-        for folder in ("", *tree.folders[""])
-        for name in tree.inside(folder, tuple(READERS))
-        if _is_table(name) or (are_columns_named and not folder)
-    ]
+    near = tree.near(tuple(READERS))
+    found = [path for path in near if _is_table(path) or (are_columns_named and "/" not in path)]
     if metadata := [path for path in found if PurePosixPath(path).stem.lower() == "metadata"]:
         found = metadata
     counts = Counter(PurePosixPath(path).suffix for path in found)

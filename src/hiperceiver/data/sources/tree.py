@@ -111,6 +111,10 @@ class Tree:
             yield from (joined(folder, name) for name in self.inside(folder, suffixes))
             waiting.extend(joined(folder, name) for name in reversed(self.folders.get(folder, ())))
 
+    def near(self, suffixes: tuple[str, ...]) -> list[str]:
+        """Relative paths of such files in the folder itself and in those in it."""
+        return [joined(folder, name) for folder in ("", *self.folders[""]) for name in self.inside(folder, suffixes)]
+
     def inside(self, folder: str = "", suffixes: tuple[str, ...] = ("",)) -> list[str]:
         """Names of the files in a folder that end so (small letters), in order."""
         return [name for name in self.files.get(folder, ()) if name.lower().endswith(suffixes)]

@@ -29,11 +29,11 @@ from typing import NamedTuple
 import numpy as np
 
 from hiperceiver.data.baselines import ridge_baseline
-from hiperceiver.data.encoders.arrays import faults_of
 from hiperceiver.data.encoders.series import SeriesEncoder
+from hiperceiver.data.faults import faults_of
 from hiperceiver.data.packages import packaged_files
 from hiperceiver.data.record import TEST, TRAIN, VALIDATION, Table
-from hiperceiver.data.sources.source import Floor, Source, SourceOptions, make_source
+from hiperceiver.data.sources.source import Baseline, Source, SourceOptions, make_source
 from hiperceiver.settings.data import WatchSettings
 
 LENGTH, STEP = 128, 64
@@ -44,27 +44,18 @@ NOTE = "The test windows are those of persons that training has not seen; result
 
 
 class Recordings(NamedTuple):
-    """What the package holds."""
+    """What the package holds: float32 (steps, 6) of each recording, what is known of it, and names of the classes."""
 
     readings: tuple[np.ndarray, ...]
-    """Float32 (steps, 6) each; not writable."""
-    exercise: np.ndarray
-    """Class number of each recording."""
-    person: np.ndarray
-    """1 to 10."""
-    side: np.ndarray
-    """0 left, 1 right."""
+    exercise: np.ndarray  # class numbers
+    person: np.ndarray  # 1 to 10
+    side: np.ndarray  # 0 left, 1 right
     exercises: tuple[str, ...]
-    """Names of the classes."""
 
 
 @cache
 def read_recordings() -> Recordings:
-    """All recordings, read once per process (0.1 seconds, 6 MB).
-
-    Raises:
-        ValueError: the package with the data is not installed, or its file is damaged.
-    """
+    """All recordings, not writable, read once per process (0.1 seconds, 6 MB)."""
     path = packaged_files("seglearn", "data/watch_dataset.npy", source="watch")[0]
     with faults_of(path):
         # Pickled objects, and so a program: as trustworthy as the package's own code, and never a file of the user's.
@@ -114,7 +105,7 @@ def open_watch(own: WatchSettings, options: SourceOptions) -> Source:
         options=options,
         classes=recordings.exercises,
         labels={"exercise": recordings.exercises, "side": SIDES},
-        floor=lambda it: Floor(name="ridge on spectra", metrics=ridge_baseline(it, modality="motion")),
+        baseline=lambda it: Baseline(name="ridge on spectra", metrics=ridge_baseline(it, modality="motion")),
         note=NOTE,
     )
 

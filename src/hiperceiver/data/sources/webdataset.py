@@ -29,7 +29,7 @@ from hiperceiver.data.record import Computed, Table
 from hiperceiver.data.sources.classes import Known, read_class_names, target_columns
 from hiperceiver.data.sources.kinds import ENDINGS, KINDS, kind_of
 from hiperceiver.data.sources.source import TARGETS, Source, SourceOptions, make_source
-from hiperceiver.data.sources.tree import Tree, by_split, is_leftover, joined
+from hiperceiver.data.sources.tree import Tree, by_split, is_leftover
 from hiperceiver.settings.data import WebDatasetSettings
 
 
@@ -62,21 +62,21 @@ class Sample:
 
 def matches(tree: Tree) -> bool:
     """Whether a folder holds shards, in itself or one folder deeper."""
-    return bool(_shards(tree))
+    return bool(tree.near((".tar",)))
 
 
 def open_webdataset(tree: Tree, own: WebDatasetSettings, options: SourceOptions) -> Source:
     """Shards in a local folder; see the module. Tasks: `none`, `classification`, `multilabel`, `regression`."""
     options.check_task(tree.name, ("classification", "multilabel", "regression"))
     root, warnings = tree.root, tree.warnings()
-    shards = _shards(tree)
+    shards = tree.near((".tar",))
     if not shards:
         packed = [path for path in tree.inside() if path.endswith(".tgz") or ".tar." in path]
         hint = f", only {packed[0]}, which must be unpacked to a .tar first" if packed else ""
         raise ValueError(f"{root}: expected shards (.tar), found none{hint}")
     samples: list[Sample] = []
     splits: list[int] = []
-    for split, paths in by_split(shards, "shards", warnings).items():
+    for split, paths in by_split(sorted(shards, key=lambda path: path.split("/")), "shards", warnings).items():
         for path in paths:
             samples += _samples(root, path, warnings)
         splits += [split] * (len(samples) - len(splits))
@@ -121,12 +121,6 @@ def _content(root: Path, samples: Sequence[Sample], endings: Sequence[str], row:
     """The file of an example with the first of some endings that it has."""
     ending = next((ending for ending in endings if ending in samples[row].files), None)
     return None if ending is None else samples[row].read(root, ending)
-
-
-def _shards(tree: Tree) -> list[str]:
-    folders = ("", *tree.folders[""])
-    found = [joined(folder, name) for folder in folders for name in tree.inside(folder, (".tar",))]
-    return sorted(found, key=lambda path: path.split("/"))
 
 
 def _samples(root: Path, shard: str, warnings: list[str]) -> list[Sample]:

@@ -1,9 +1,9 @@
 """Datasets made of others."""
 
 import torch
+from torch.utils.data import ConcatDataset
 
-from hiperceiver.data.example import BadExample, Example, ExampleDataset
-from hiperceiver.data.subsets import Joined, WithAbsent
+from hiperceiver.data.example import BadExample, Example, ExampleDataset, WithAbsent
 from hiperceiver.modality import Modality
 
 BAD = BadExample("2", "is empty (0 bytes)")
@@ -17,7 +17,7 @@ def example(name: str, **inputs: torch.Tensor) -> Example:
 
 def test_several_datasets_follow_each_other() -> None:
     first, second = [example("0"), example("1")], [BAD]
-    joined = Joined([first, [], second])
+    joined = ConcatDataset([first, [], second])  # type: ignore[arg-type] - as `--split all` joins splits
     assert isinstance(joined, ExampleDataset)
     assert len(joined) == 3
     assert [joined[0], joined[1], joined[2]] == [*first, BAD]

@@ -1,4 +1,4 @@
-"""The Hugging Face hub, and `datasets` without its chatter."""
+"""The library `datasets` while it reads: without its chatter, and its errors in one line."""
 
 import contextlib
 import logging
@@ -6,14 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from hiperceiver.data.packages import import_extra
-
-
-def read_hub(name: str, config_name: str | None, *, is_streamed: bool = False) -> dict[str, Any]:
-    """Split -> table, of a dataset of the hub. `datasets` runs no code that comes with it."""
-    if len(name.split("/")) != 2 or name.startswith((".", "/", "~")) or not all(name.split("/")):
-        raise ValueError(f"{name}: no such folder")
-    with reading(f"{name}: no such folder, and cannot be read from the hub") as datasets:
-        return dict(datasets.load_dataset(name, name=config_name, streaming=is_streamed))
 
 
 @contextlib.contextmanager

@@ -1,0 +1,66 @@
+"""Files come from strangers: whatever is wrong with one is a `ValueError` of one line that names its path."""
+
+import contextlib
+import os
+import stat
+import warnings
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+
+
+class Fault(ValueError):
+    """A fault that was found before decoding: its text is the whole reason."""
+
+
+@contextlib.contextmanager
+def faults_of(
+    raw: object, *, is_path: bool | None = None, reason_of: Callable[[Exception], str | None] | None = None
+) -> Iterator[None]:
+    """Whatever goes wrong within becomes a `ValueError` of one line that names the path, if `raw` is one.
+
+    Args:
+        raw: what is being read.
+        is_path: whether it is a path; by default, whether it is a string or a path object.
+        reason_of: a decoder's words for what it raises, None for all else; by default, a `ValueError` says what it is.
+
+    >>> with faults_of("a.npy"):
+    ...     raise KeyError("x")
+    Traceback (most recent call last):
+    ValueError: a.npy: cannot be decoded: 'x'
+    """
+    is_path = isinstance(raw, str | os.PathLike) if is_path is None else is_path
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of old headers and odd metadata, which change nothing
+            yield
+    except Exception as error:  # decoders raise many kinds on malformed files
+        text = " ".join(str(error).split())
+        if isinstance(error, Fault) or (reason_of is None and type(error) is ValueError):
+            reason = text
+        else:
+            reason = None if reason_of is None else reason_of(error)
+        if reason is None and isinstance(error, MemoryError):
+            raise
+        path = f"{os.fspath(raw)}: " if is_path else ""  # type: ignore[arg-type]
+        reason = reason or f"cannot be decoded: {text or type(error).__name__}"
+        raise ValueError(path + reason.removeprefix(path)) from error
+
+
+def open_file(path: str | os.PathLike[str]) -> BinaryIO:
+    """A regular file: a pipe or a device might never end, or never open. The path is named by `faults_of`."""
+    try:
+        mode = os.stat(path).st_mode
+        if stat.S_ISREG(mode):
+            return open(path, "rb")
+    except OSError as error:
+        raise Fault((error.strerror or "cannot be read").lower()) from error
+    raise Fault("is a directory" if stat.S_ISDIR(mode) else "is no regular file")
+
+
+def read_file(path: str | os.PathLike[str], limit: int = -1) -> bytes:
+    """A regular file's bytes, of which there must be some; at most `limit` of them if it is not negative."""
+    with open_file(path) as file:
+        content = file.read(limit)
+    if not content:
+        raise Fault("is empty (0 bytes)")
+    return content
