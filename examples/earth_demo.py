@@ -5,7 +5,7 @@ Command:
     (or: python examples/earth_demo.py --out runs/earth-demo, with hiperceiver[all] installed)
 
 What it does, on the built-in set `earth` (64 x 64 tiles, split by place):
-    1. measures the floor, a lookup of the most frequent class of each colour: at 4 bits a channel, which is the one
+    1. measures the baseline, a lookup of the most frequent class of each colour: at 4 bits a channel, which is the one
        usually quoted, and at as many bits as are best on the validation tiles;
     2. pretrains `hip-nano` by masked auto-encoding on the training tiles, without labels;
     3. fine-tunes it to name the land cover of every pixel;
@@ -99,7 +99,7 @@ def run_demo(settings: DemoSettings, out: Path) -> dict[str, Any]:
         f"earth: {len(_split(tiles, 'train'))} training tiles of {settings.size} x {settings.size} pixels, "
         f"{len(_split(labelled, 'train'))} of them with land; {len(_split(labelled, 'test'))} test tiles elsewhere"
     )
-    floors = [colour_lookup_baseline(labelled, bits=4), colour_lookup_baseline(labelled)]
+    baselines = [colour_lookup_baseline(labelled, bits=4), colour_lookup_baseline(labelled)]
 
     print(f"\n1/3 pretraining {settings.model} by masked auto-encoding, without labels ({settings.pretrain_time})")
     seed_everything(settings.seed)
@@ -120,12 +120,12 @@ def run_demo(settings: DemoSettings, out: Path) -> dict[str, Any]:
 
     names = {"miou": "miou", "land_accuracy": "foreground_accuracy", "accuracy": "accuracy"}
     measured = {
-        f"floor: colour lookup, {floor.bits} bits": {
-            "miou": floor.scores.mean_iou,
-            "land_accuracy": floor.scores.land_accuracy,
-            "accuracy": floor.scores.accuracy,
+        f"baseline: colour lookup, {baseline.bits} bits": {
+            "miou": baseline.scores.mean_iou,
+            "land_accuracy": baseline.scores.land_accuracy,
+            "accuracy": baseline.scores.accuracy,
         }
-        for floor in floors
+        for baseline in baselines
     }
     for name, task in [("without pretraining", scratch), ("pretrained", finetuned)]:
         metrics = evaluate(task, _split(labelled, "test"))
@@ -199,7 +199,7 @@ def _draw(
     figures = {
         "comparison": draw_comparison(
             [
-                Result(name=name, values=(values["miou"],), is_baseline=name.startswith("floor"))
+                Result(name=name, values=(values["miou"],), is_baseline=name.startswith("baseline"))
                 for name, values in measured.items()
             ],
             metric="mIoU over 17 land-cover classes",

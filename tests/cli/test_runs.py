@@ -346,20 +346,25 @@ def test_a_pretrained_model_reconstructs(pretrained: Path, pictures: Path, hip: 
 def test_all_that_a_run_has_is_drawn(pretrained: Path, hip: Hip) -> None:
     outcome = hip("plot", pretrained, "--num-examples", 1)
     names = ["curves", "positions-image-similarity", "positions-image-components", "reconstructions-image"]
-    assert outcome == (0, "".join(f"{pretrained}/pictures/{name}.png\n" for name in names), "")
+    *tables, data, image, answers = outcome.out.splitlines()
+    assert [*tables, answers] == [f"{pretrained}/pictures/{name}.png" for name in names]
+    assert data.startswith("data: ") and image.startswith("image: image, tokens 16 x 16 x 3")
+    assert (outcome.code, outcome.err) == (0, "hip: note: class folder empty holds no image and is left out\n")
     outcome = hip("plot", pretrained, "--kind", "curves")
     assert outcome.out == f"{pretrained}/pictures/curves.png (replaced)\n"
 
 
 def test_a_segmentation_is_drawn(segmenter: Path, hip: Hip) -> None:
     outcome = hip("plot", segmenter, "--kind", "segmentation", "--num-examples", 2)
-    assert outcome == (0, f"{segmenter}/pictures/segmentations.png\n", "")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.startswith("data: ")
+    assert outcome.out.endswith(f"\n{segmenter}/pictures/segmentations.png\n")
 
 
 def test_a_model_without_a_run_is_drawn_too(pretrained: Path, pictures: Path, hip: Hip) -> None:
     shutil.copytree(pretrained / "model", "mine")
     outcome = hip("plot", "mine", "--kind", "reconstruction", "--data", pictures, "--out", "drawn", "--num-examples", 1)
-    assert outcome.out == "drawn/reconstructions-image.png\n"
+    assert outcome.out.splitlines()[-1] == "drawn/reconstructions-image.png"
     for kind, message in [
         ("curves", "mine is no run with a metrics.csv to draw curves of"),
         ("segmentation", "mine was trained for masked-autoencoding, it has no segmentation to draw"),
@@ -383,7 +388,7 @@ def test_what_can_be_drawn_is_drawn_though_the_data_is_gone(pretrained: Path, hi
 
 
 def test_earth(hip: Hip, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The built-in set from pretraining to metrics beside the floor; few tiles are measured, to be quick."""
+    """The built-in set from pretraining to metrics beside the baseline; few tiles are measured, to be quick."""
     whole = cli_data.open_source
 
     def shortened(data, **options):
@@ -407,11 +412,11 @@ def test_earth(hip: Hip, monkeypatch: pytest.MonkeyPatch) -> None:
 
     outcome = hip("evaluate", "segments", "--json", "metrics.json")
     assert outcome.code == 0
-    assert "floor: colour lookup" in outcome.out
+    assert "baseline: colour lookup" in outcome.out
     assert "satellite product" in outcome.out
     written = json.loads(Path("metrics.json").read_text())
     assert set(written["floor"]["metrics"]) == {"miou", "accuracy", "foreground_accuracy"}
     assert 0 < written["metrics"]["miou"] < 1
     outcome = hip("evaluate", "classes")
-    assert "floor: nearest neighbour" in outcome.out
+    assert "baseline: nearest neighbour" in outcome.out
     assert hip("plot", "segments", "--kind", "segmentation", "--num-examples", 2).code == 0

@@ -236,9 +236,9 @@ def test_recipes_of_built_in_sets(name: str, hip: Hip) -> None:
         return
     outcome = hip("finetune", *short, "--train-share", 0.2)
     assert (outcome.code, "Traceback" in outcome.err) == (0, False), outcome.err
-    assert "floor: " in outcome.out
+    assert "baseline: " in outcome.out
     measured = json.loads(Path(f"runs/{name}/finetune/test.json").read_text())
-    metrics, floor = measured["metrics"], measured["floor"]["metrics"]
-    assert floor and set(floor) <= set(metrics)
-    # Two steps teach nothing; a floor that they reach would be none.
-    assert all(metrics[each] < floor[each] for each in ("miou", "balanced_accuracy") if each in floor)
+    metrics, baseline = measured["metrics"], measured["floor"]["metrics"]
+    assert baseline and set(baseline) <= set(metrics)
+    # Two steps teach nothing; a baseline that they reach would be none.
+    assert all(metrics[each] < baseline[each] for each in ("miou", "balanced_accuracy") if each in baseline)

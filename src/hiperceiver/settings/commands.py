@@ -168,7 +168,7 @@ class FinetuneSettings(DataSettings, ModelSettings, RunSettings, TrainingSetting
     balance: Share = 0.0
     """How much rare classes count more in the loss. 0: all examples count the same; 1: all classes do; 0.5: between."""
     test: bool = False
-    """Measure the trained model on the test split at the end, and its cheapest baseline (the floor) if there is one."""
+    """Measure the trained model on the test split at the end, and its cheapest baseline if there is one."""
     train_share: Annotated[float, Gt(0), Le(1)] = 1.0
     """Share of the training examples that is used, chosen by --split-seed; a smaller share is part of a larger one."""
 

@@ -1,4 +1,4 @@
-"""The floors, against slow literal versions and against the numbers that are quoted."""
+"""The baselines, against slow literal versions and against the numbers that are quoted."""
 
 from collections import Counter
 
@@ -130,7 +130,7 @@ def test_nearest_neighbour_is_that_of_a_loop() -> None:
     assert found.majority_share == pytest.approx(share)
 
 
-def test_floors_of_earth() -> None:
+def test_baselines_of_earth() -> None:
     """The numbers that stand in the documentation of the source."""
     segmentation = open_source("earth", task="segmentation")
     quoted = colour_lookup_baseline(segmentation, bits=4).scores

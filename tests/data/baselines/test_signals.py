@@ -1,4 +1,4 @@
-"""Floors of series, sound and texts, against slow literal versions on made records."""
+"""Baselines of series, sound and texts, against slow literal versions on made records."""
 
 from collections import Counter
 from math import log

@@ -80,7 +80,7 @@ def test_one_modality_alone() -> None:
     assert isinstance(example, Example)
     assert list(example.inputs) == ["audio"]
     assert example.targets == {}
-    assert source.floor is None
+    assert source.baseline is None
 
 
 @pytest.mark.parametrize(

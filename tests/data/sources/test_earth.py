@@ -212,7 +212,7 @@ def test_without_a_task_there_are_no_targets() -> None:
     assert example_of(source, "train", 0).targets == {}
     assert source.classes == ()
     assert source.note == ""
-    assert source.floor is None
+    assert source.baseline is None
 
 
 def test_normalisation_is_that_of_the_training_tiles() -> None:

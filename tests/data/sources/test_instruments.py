@@ -1,4 +1,4 @@
-"""The built-in set `instruments`: rendered notes, what is kept of them, the split by programmes, and its floor.
+"""The built-in set `instruments`: rendered notes, what is kept of them, the split by programmes, and its baseline.
 
 The real notes are rendered once and kept in the user's cache folder, as they are for any user."""
 
@@ -98,17 +98,17 @@ def test_programmes_as_classes_are_split_by_notes() -> None:
     assert labels == [int(record.name.split()[1]) - 1 for record in records(source, "test")]
 
 
-def test_the_floor_is_that_of_the_docstring() -> None:
+def test_the_baseline_is_that_of_the_docstring() -> None:
     expected = {
         "classification": {"accuracy": 0.244, "balanced_accuracy": 0.247},
         "joint": {"score": 0.485, "family_accuracy": 0.244, "pitch_mae": 0.298, "pitch_r2": 0.726},
         "regression": {"mae": 0.298, "rmse": 0.651, "r2": 0.726},
     }
     for task, metrics in expected.items():
-        floor = open_instruments(task=task).floor  # type: ignore[arg-type]
-        assert floor is not None
-        assert floor().metrics == pytest.approx(metrics, abs=0.005)
-    assert open_instruments().floor is None
+        baseline = open_instruments(task=task).baseline  # type: ignore[arg-type]
+        assert baseline is not None
+        assert baseline().metrics == pytest.approx(metrics, abs=0.005)
+    assert open_instruments().baseline is None
 
 
 def test_what_was_rendered_is_kept_and_damage_to_it_is_harmless(

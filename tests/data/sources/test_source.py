@@ -14,7 +14,7 @@ from hiperceiver.data.encoders import ImageEncoder, SeriesEncoder
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.members import drawn_by_rows
 from hiperceiver.data.record import Record
-from hiperceiver.data.sources.source import Floor, Source, SourceOptions, configured, make_source
+from hiperceiver.data.sources.source import Baseline, Source, SourceOptions, configured, make_source
 from hiperceiver.modality import Modality
 
 from .reading import bad, counts, examples, table_of
@@ -298,12 +298,12 @@ def test_a_task_is_refused_where_there_are_no_targets_for_it() -> None:
         SourceOptions(task="joint").check_task("pets", ("classification",))
 
 
-def test_floors_are_measured_when_they_are_asked_for() -> None:
+def test_baselines_are_measured_when_they_are_asked_for() -> None:
     asked = []
 
-    def floor(source: Source) -> Floor:
+    def baseline(source: Source) -> Baseline:
         asked.append(source)
-        return Floor(name="nothing", metrics={"accuracy": len(source.splits["test"]) / 8})
+        return Baseline(name="nothing", metrics={"accuracy": len(source.splits["test"]) / 8})
 
     source = make_source(
         name="pets",
@@ -311,15 +311,15 @@ def test_floors_are_measured_when_they_are_asked_for() -> None:
         encoders=offered(),
         options=SourceOptions(task="classification", split_rule="rows"),
         classes=CLASSES,
-        floor=floor,
+        baseline=baseline,
         note="a note",
         warnings=["odd"],
     )
     assert not asked
-    assert source.floor is not None
-    assert source.floor().metrics == {"accuracy": 1.0}
+    assert source.baseline is not None
+    assert source.baseline().metrics == {"accuracy": 1.0}
     assert (asked[0].note, source.warnings) == ("a note", ("odd",))
-    assert made().floor is None
+    assert made().baseline is None
 
 
 def test_some_rows_of_some() -> None:

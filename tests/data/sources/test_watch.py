@@ -1,4 +1,4 @@
-"""The built-in set `watch`: facts about the data, the split by people, and its floor."""
+"""The built-in set `watch`: facts about the data, the split by people, and its baseline."""
 
 import numpy as np
 import pytest
@@ -87,15 +87,15 @@ def test_joint_labels() -> None:
         }
 
 
-def test_the_floor_is_that_of_the_docstring() -> None:
-    floor = open_watch(task="classification").floor
-    joint = open_watch(task="joint").floor
-    assert floor is not None and joint is not None
-    assert floor().metrics == pytest.approx({"accuracy": 0.873, "balanced_accuracy": 0.885}, abs=0.005)
+def test_the_baseline_is_that_of_the_docstring() -> None:
+    baseline = open_watch(task="classification").baseline
+    joint = open_watch(task="joint").baseline
+    assert baseline is not None and joint is not None
+    assert baseline().metrics == pytest.approx({"accuracy": 0.873, "balanced_accuracy": 0.885}, abs=0.005)
     assert joint().metrics == pytest.approx(
         {"score": 0.9005, "exercise_accuracy": 0.873, "side_accuracy": 0.928}, abs=0.005
     )
-    assert open_watch().floor is None
+    assert open_watch().baseline is None
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from hiperceiver.data.sources.clip import open_clip
 from hiperceiver.data.sources.earth import open_earth
 from hiperceiver.data.sources.instruments import open_instruments
 from hiperceiver.data.sources.languages import open_languages
-from hiperceiver.data.sources.source import Floor, Source, SourceOptions
+from hiperceiver.data.sources.source import Baseline, Source, SourceOptions
 from hiperceiver.data.sources.tree import Tree
 from hiperceiver.data.sources.watch import open_watch
 from hiperceiver.settings.base import Settings
@@ -26,8 +26,8 @@ from hiperceiver.settings.data import DATA_SETTINGS, NoSettings, SourceTask, Tab
 __all__ = [
     "LAYOUTS",
     "SOURCES",
+    "Baseline",
     "BuiltIn",
-    "Floor",
     "Found",
     "Layout",
     "Source",

@@ -44,7 +44,7 @@ from hiperceiver.data.encoders.audio import SILENT, AudioEncoder
 from hiperceiver.data.media import resampled, to_floats
 from hiperceiver.data.packages import import_extra, packaged_files
 from hiperceiver.data.record import TEST, TRAIN, VALIDATION, Table
-from hiperceiver.data.sources.source import Floor, Source, SourceOptions, make_source
+from hiperceiver.data.sources.source import Baseline, Source, SourceOptions, make_source
 from hiperceiver.settings.data import InstrumentsSettings
 
 FAMILIES = (
@@ -156,7 +156,7 @@ def open_instruments(own: InstrumentsSettings, options: SourceOptions) -> Source
         options=options,
         classes=("pitch",) if options.task == "regression" else classes,
         labels={"family": FAMILIES, "pitch": ()},
-        floor=lambda it: Floor(name="nearest spectrum", metrics=nearest_sound_baseline(it, modality="sound")),
+        baseline=lambda it: Baseline(name="nearest spectrum", metrics=nearest_sound_baseline(it, modality="sound")),
         note=NOTE if is_family else NOTE_OF_PROGRAMMES,
     )
 

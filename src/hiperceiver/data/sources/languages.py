@@ -33,7 +33,7 @@ from hiperceiver.data.faults import faults_of
 from hiperceiver.data.members import hash_names
 from hiperceiver.data.packages import packaged_files
 from hiperceiver.data.record import TEST, TRAIN, VALIDATION, Table
-from hiperceiver.data.sources.source import Floor, Source, SourceOptions, make_source
+from hiperceiver.data.sources.source import Baseline, Source, SourceOptions, make_source
 from hiperceiver.settings.data import NoSettings
 
 LENGTH = 128
@@ -100,6 +100,6 @@ def open_languages(own: NoSettings, options: SourceOptions) -> Source:
         encoders={"text": BytesEncoder(length=LENGTH)},
         options=options,
         classes=classes.tolist(),
-        floor=lambda it: Floor(name="naive Bayes on 3 bytes", metrics=naive_bayes_baseline(it, modality="text")),
+        baseline=lambda it: Baseline(name="naive Bayes on 3 bytes", metrics=naive_bayes_baseline(it, modality="text")),
         note=NOTE,
     )

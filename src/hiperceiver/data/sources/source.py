@@ -39,8 +39,8 @@ TARGETS: dict[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Floor:
-    """What is reached without any network; a table that shows a model shows its floor beside it."""
+class Baseline:
+    """What is reached without any network; a table that shows a model shows its baseline beside it."""
 
     name: str
     """How it works, in a few words."""
@@ -68,8 +68,8 @@ class Source:
     """For `segmentation`: the class of what is no object, if there is one."""
     labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """For `joint`: name of each label -> its classes; none for a number."""
-    floor: Callable[[], Floor] | None = None
-    """Measures the floor on the test split, if there is one for this task."""
+    baseline: Callable[[], Baseline] | None = None
+    """Measures the baseline on the test split, if there is one for this task."""
     note: str = ""
     """What must be said where results on this source are shown."""
     warnings: tuple[str, ...] = ()
@@ -190,7 +190,7 @@ def make_source(
     class_names: Sequence[str] = (),
     background_class: int | None = None,
     labels: Mapping[str, Sequence[str]] | None = None,
-    floor: Callable[[Source], Floor] | None = None,
+    baseline: Callable[[Source], Baseline] | None = None,
     note: str = "",
     warnings: Sequence[str] = (),
 ) -> Source:
@@ -208,7 +208,7 @@ def make_source(
         class_names: names that the classes must have if the options have none, as in `SourceOptions.classes`.
         background_class: of masks, the class of what is no object.
         labels: as `Source.labels`.
-        floor: measures the floor on the source's test split.
+        baseline: measures the baseline on the source's test split.
         note: as `Source.note`.
         warnings: what was odd about the data.
 
@@ -248,9 +248,9 @@ def make_source(
         warnings=tuple(found),
         members=Members(splits=keys, rule=options.split_rule),
     )
-    if floor is None or options.task == "none":
+    if baseline is None or options.task == "none":
         return source
-    return dataclasses.replace(source, floor=lambda: floor(source))
+    return dataclasses.replace(source, baseline=lambda: baseline(source))
 
 
 def encoded_source(

@@ -33,7 +33,7 @@ from hiperceiver.data.encoders.series import SeriesEncoder
 from hiperceiver.data.faults import faults_of
 from hiperceiver.data.packages import packaged_files
 from hiperceiver.data.record import TEST, TRAIN, VALIDATION, Table
-from hiperceiver.data.sources.source import Floor, Source, SourceOptions, make_source
+from hiperceiver.data.sources.source import Baseline, Source, SourceOptions, make_source
 from hiperceiver.settings.data import WatchSettings
 
 LENGTH, STEP = 128, 64
@@ -105,7 +105,7 @@ def open_watch(own: WatchSettings, options: SourceOptions) -> Source:
         options=options,
         classes=recordings.exercises,
         labels={"exercise": recordings.exercises, "side": SIDES},
-        floor=lambda it: Floor(name="ridge on spectra", metrics=ridge_baseline(it, modality="motion")),
+        baseline=lambda it: Baseline(name="ridge on spectra", metrics=ridge_baseline(it, modality="motion")),
         note=NOTE,
     )
 
