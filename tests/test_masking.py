@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hiperceiver.masking import (
-    future_is_masked,
     mask_to_slots,
     num_visible,
     sample_masked_slots,
@@ -114,21 +113,6 @@ def test_impossible_ratio_is_refused(ratio: float) -> None:
 def test_nothing_to_draw_from_is_refused() -> None:
     with pytest.raises(ValueError, match="count: expected a whole number >= 1, got 0"):
         uniform_is_masked(1, 0, 0.5)
-
-
-@given(st.lists(st.integers(1, 6), min_size=1, max_size=3), st.data())
-def test_the_future_is_the_end_of_the_first_axis(grid: list[int], data: st.DataObject) -> None:
-    grid[0] += 1
-    horizon = data.draw(st.integers(1, grid[0] - 1))
-    is_masked = future_is_masked(tuple(grid), horizon).view(grid).numpy()
-    assert not is_masked[: grid[0] - horizon].any()
-    assert is_masked[grid[0] - horizon :].all()
-
-
-@pytest.mark.parametrize("horizon", [0, 5, 6])
-def test_a_future_of_nothing_or_everything_is_refused(horizon: int) -> None:
-    with pytest.raises(ValueError, match=f"horizon: expected 1 to 4 of 5 steps, got {horizon}"):
-        future_is_masked((5, 2), horizon)
 
 
 @given(batches, st.integers(2, 60), st.floats(0, 0.99), st.floats(0.01, 1))

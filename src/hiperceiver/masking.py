@@ -5,7 +5,6 @@ a modality's g groups, ascending, -1 = none; g = 1 means the same in each group.
 bool, True = hidden. Source: "HiP", the section on masked auto-encoding.
 """
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -46,14 +45,12 @@ def sample_visible_slots(
         num_slots: P.
         ratio: share of the slots that is hidden; K = `num_visible(P, ratio)`.
         generator: None: PyTorch's global one.
-        device: where the result lies.
+        device: of the result.
 
     >>> sample_visible_slots(2, 16, 0.75).shape
     torch.Size([2, 1, 4])
     """
-    count = num_visible(num_slots, ratio)
-    order = _noise(batch_size, num_slots, generator, device).argsort(dim=1)
-    return order[:, None, :count].sort(dim=2).values
+    return _sample(batch_size, num_slots, ratio, generator, device)[:, None].sort(dim=2).values
 
 
 def sample_masked_slots(visible: Tensor, num_slots: int, share: float) -> Tensor:
@@ -93,15 +90,14 @@ def uniform_is_masked(
         num_tokens: M, of all modalities together.
         ratio: share of the tokens that is hidden.
         generator: None: PyTorch's global one.
-        device: where the result lies.
+        device: of the result.
 
     >>> uniform_is_masked(2, 16, 0.75).sum(dim=1)
     tensor([12, 12])
     """
-    count = num_visible(num_tokens, ratio)
-    order = _noise(batch_size, num_tokens, generator, device).argsort(dim=1)
-    hidden = torch.ones_like(order, dtype=torch.bool)
-    return hidden.scatter(1, order[:, :count], False)
+    visible = _sample(batch_size, num_tokens, ratio, generator, device)
+    hidden = torch.ones(batch_size, num_tokens, dtype=torch.bool, device=visible.device)
+    return hidden.scatter(1, visible, False)
 
 
 def mask_to_slots(is_masked: Tensor) -> Tensor:
@@ -133,29 +129,19 @@ def slots_to_mask(slots: Tensor, num_slots: int) -> Tensor:
     return hidden.scatter(-1, slots, False)[..., :num_slots]
 
 
-def future_is_masked(grid: tuple[int, ...], horizon: int, *, device: torch.device | str | None = None) -> Tensor:
-    """Hide the last steps of a grid's first axis: bool (M,), True = hidden.
+def _sample(
+    batch_size: int, size: int, ratio: float, generator: Generators | None, device: torch.device | str | None
+) -> Tensor:
+    """`num_visible(size, ratio)` different indices below `size` for each example: int64 (B, K).
 
-    Args:
-        grid: extent along each axis; the first one is time.
-        horizon: steps that are hidden; at least one is left.
-        device: where the result lies.
-
-    >>> future_is_masked((3, 2), 1)
-    tensor([False, False, False, False,  True,  True])
+    The random numbers are drawn where the generators live, so that every device gets the same from the same seed.
     """
-    if not 1 <= horizon < grid[0]:
-        raise ValueError(f"horizon: expected 1 to {grid[0] - 1} of {grid[0]} steps, got {horizon}")
-    step = torch.arange(grid[0], device=device)
-    return (step >= grid[0] - horizon).repeat_interleave(math.prod(grid[1:]))
-
-
-def _noise(batch_size: int, size: int, generator: Generators | None, device: torch.device | str | None) -> Tensor:
-    """Random numbers (B, size), drawn where the generators live: every device gets the same from the same seed."""
-    if generator is None:
-        return torch.rand(batch_size, size, device=device)
-    if isinstance(generator, torch.Generator):
-        return torch.rand(batch_size, size, generator=generator, device=generator.device).to(device)
-    if len(generator) != batch_size:
+    count = num_visible(size, ratio)
+    if generator is None or isinstance(generator, torch.Generator):
+        source = device if generator is None else generator.device
+        noise = torch.rand(batch_size, size, generator=generator, device=source)
+    elif len(generator) == batch_size:
+        noise = torch.stack([torch.rand(size, generator=each, device=each.device) for each in generator])
+    else:
         raise ValueError(f"generator: expected one, or one for each of {batch_size} examples, got {len(generator)}")
-    return torch.stack([torch.rand(size, generator=each, device=each.device) for each in generator]).to(device)
+    return noise.to(device).argsort(dim=1)[:, :count]

@@ -171,12 +171,13 @@ def test_terms_compile_without_graph_breaks(make_model):
     assert_close(terms, task.terms(batch), terms=terms_of(task.model))
 
 
-def test_a_longer_horizon_says_more(make_model):
-    lengths = []
-    for horizon in (1, 29):
-        task = make_task(make_model, horizon=horizon)
-        lengths.append(task.predict(make_batch(task)).forecast.shape[1])
-    assert lengths == [1, 29]
+def test_the_horizon_is_the_end_of_the_first_axis(make_model):
+    for modalities, horizon, hidden in [(SERIES, 1, 1), (SERIES, 29, 29), (FRAMES, 1, 3), (FRAMES, 9, 27)]:
+        task = make_task(make_model, modalities, horizon=horizon)
+        batch, came = make_batch(task), {}
+        task.model.register_forward_pre_hook(lambda _, args, kwargs, came=came: came.update(kwargs), with_kwargs=True)
+        assert task.predict(batch).forecast.shape[1] == hidden
+        assert torch.equal(came["is_padding"]["series"], (torch.arange(30) >= 30 - hidden).expand(5, -1))
 
 
 def test_a_future_whose_places_are_its_own_values_is_refused():

@@ -170,7 +170,7 @@ def edit_head(folder: Path, change) -> None:
         ),
         (
             lambda f: edit_head(f, lambda tensors: tensors.update({"head.more": torch.zeros(1)})),
-            "model.safetensors holds head.more, which config.json has no place for",
+            "model.safetensors holds head.more, which config.json does not have",
         ),
         (lambda f: shutil.rmtree(f), "no such folder"),
     ],

@@ -1,8 +1,4 @@
-"""Sound and video files: the one place that decodes them, with PyAV.
-
-A decoder runs in one thread of its own process, so that it works in the forked workers of a data loader and leaves
-nothing behind.
-"""
+"""Sound and video files, decoded with PyAV, in one thread: that works in the forked workers of a data loader."""
 
 from __future__ import annotations
 
@@ -47,7 +43,6 @@ class Media:
     """
 
     source: RawFile
-    """The file's path, or its bytes."""
     start: float = 0.0
     """Seconds that are left out at the beginning."""
     seconds: float | None = None
@@ -66,16 +61,11 @@ class Media:
 class MediaInfo:
     """What the header of a file says of it."""
 
-    duration: float | None
-    """Seconds; None if it does not say."""
+    duration: float | None  # seconds; None if it does not say
     has_audio: bool
-    """There is sound."""
-    has_video: bool
-    """There is video; the cover of a record is none."""
-    rate: int | None
-    """Samples of the sound per second."""
-    frames_per_second: float | None
-    """Of the video, on average."""
+    has_video: bool  # the cover of a record is none
+    rate: int | None  # samples of the sound per second
+    frames_per_second: float | None  # of the video, on average
 
 
 def media_info(source: RawFile) -> MediaInfo:
@@ -95,12 +85,10 @@ def media_info(source: RawFile) -> MediaInfo:
 
 
 def read_audio(media: Media | RawFile) -> tuple[np.ndarray, int]:
-    """The first sound track of a file.
+    """The first sound track of a file: float32 (samples, channels), in -1..1; and samples per second.
 
-    Returns:
-        float32 (samples, channels), whole numbers scaled to -1..1; and samples per second. A track that begins later
-        than the file begins with silence. A part lies where the file's time stamps say, which some formats round to
-        milliseconds (Matroska, WebM, FLV).
+    A track that begins later than the file begins with silence. A part lies where the file's time stamps say, which
+    some formats round to milliseconds (Matroska, WebM, FLV).
 
     Raises:
         ValueError: it cannot be read, has no sound or none in this part, or ends before its own header says.
@@ -141,11 +129,8 @@ def read_frames(
 ) -> np.ndarray:
     """Some frames of the first video track, upright, each as it is on screen at its time (see `times_of_frames`).
 
-    `change` is done to each frame, uint8 (h, w, 3), or (h, w, 4) where it has transparent pixels, as soon as it is
-    decoded, so that many large frames need not be kept; the compressed video is held in memory.
-
-    Returns:
-        uint8 (T, h, w, 3 or 4), or `change`'s results stacked; T <= num.
+    They are uint8 (T, h, w, 3), or (T, h, w, 4) where there are transparent pixels, T <= num. `change` is done to each
+    as soon as it is decoded, so that many large frames need not be kept; the compressed video is held in memory.
 
     Raises:
         ValueError: it cannot be read, has no video or none in this part.
@@ -330,10 +315,7 @@ def _check_whole(stream: Any, end: float) -> None:
 
 
 def _starts(stream: Any, start: float) -> Iterator[None]:
-    """Go to the last place before `start` at which decoding can begin; asked again, to the beginning of the file.
-
-    In some formats seeking is a guess, and may land too late.
-    """
+    """Go to where decoding can begin before `start`; next, as seeking may land too late, to the file's beginning."""
     container = stream.container
     if start > 0:
         origin = (container.start_time or 0) / 1e6
@@ -345,10 +327,7 @@ def _starts(stream: Any, start: float) -> Iterator[None]:
 
 
 def _sound(stream: Any, begin: int, stop: int | None) -> tuple[list[np.ndarray], int, int]:
-    """Decoded sound from where the container stands, up to `stop`: parts (samples, channels).
-
-    And the numbers of the first sample and of the one after the last, counted from the file's beginning.
-    """
+    """Sound up to `stop`: parts (samples, channels); the numbers of its first sample and of the one after the last."""
     parts: list[np.ndarray] = []
     first = end = 0
     for frame in stream.container.decode(stream):
@@ -370,10 +349,7 @@ def _sound(stream: Any, begin: int, stop: int | None) -> tuple[list[np.ndarray],
 
 
 def _packets(stream: Any, stop: float) -> list[Any]:
-    """The compressed frames from where the container stands that are shown before `stop`, and what they depend on.
-
-    They are in the order of decoding, and all have a time stamp. Of later ones, if there are any, the first is there.
-    """
+    """The compressed frames, with time stamps, that are decoded until `stop` is shown; of later ones at least one."""
     packets = []
     for packet in stream.container.demux(stream):
         if packet.pts is None:
@@ -387,10 +363,7 @@ def _packets(stream: Any, stop: float) -> list[Any]:
 
 
 def _decoded(stream: Any, packets: list[Any], wanted: set[int]) -> Iterator[tuple[int, np.ndarray]]:
-    """Frames by their time stamps. Only what they depend on is decoded.
-
-    Each is decoded from the last key frame before it on, and other frames only if something depends on them.
-    """
+    """Wanted frames by time stamp, each decoded from the last key frame on, without what nothing depends on."""
     codec = stream.codec_context
     position = {packet.pts: index for index, packet in enumerate(packets)}
     keys = [index for index, packet in enumerate(packets) if packet.is_keyframe] or [0]

@@ -35,9 +35,9 @@ class NormalisedSettings(EncoderSettings):
     """Base of the settings of numbers that are normalised with mean and deviation of the training data."""
 
     mean: tuple[float, ...] = ()
-    """Per channel, or feature of a vector or point; 0 if not given."""
+    """Per channel, or feature of a vector or point; 0 if not given, of colours (in 0..1) 0.5."""
     std: tuple[Positive, ...] = ()
-    """As `mean`; 1 if not given."""
+    """As `mean`; 1 if not given, of colours 0.5."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class ArraySettings(NormalisedSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PictureSettings(EncoderSettings):
+class PictureSettings(NormalisedSettings):
     """Base of the settings of pictures and of frames."""
 
     size: Annotated[tuple[Count, Count], ONE_FOR_ALL]
@@ -60,10 +60,6 @@ class PictureSettings(EncoderSettings):
     """Other shapes: `crop` keeps the middle, `squash` changes proportions, `pad` marks the rest as absent tokens."""
     resample: Literal["lanczos", "bilinear"] = "lanczos"
     """The resizing filter; both average over what a pixel covers, so that nothing aliases."""
-    mean: tuple[float, ...] = ()
-    """Per channel, of values in 0..1; 0.5 if not given."""
-    std: tuple[Positive, ...] = ()
-    """Per channel, of values in 0..1; 0.5 if not given."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -75,7 +71,6 @@ class ImageSettings(PictureSettings):
     """Pictures: a token is a pixel."""
 
     kind: ClassVar[str] = "image"
-
     full_scale: Positive | None = None
     """The value of white in files of whole numbers of more than 8 bits. None: measured in the training data, as the
     largest number of as many bits as they use: 4095 for the 12 bits of many cameras and scanners."""
@@ -86,7 +81,6 @@ class VideoSettings(PictureSettings):
     """Clips: a token is a pixel of a frame."""
 
     kind: ClassVar[str] = "video"
-
     frames: Count = 8
     """Frames of the grid."""
     frames_per_second: Positive | None = None
@@ -104,7 +98,6 @@ class AudioSettings(NormalisedSettings):
     """Sound: a token is a sample of the wave, or a few samples in a row."""
 
     kind: ClassVar[str] = "audio"
-
     rate: Count = 16000
     """Samples per second."""
     seconds: Positive = 1.0
@@ -140,7 +133,6 @@ class SeriesSettings(ArraySettings):
     """Series of numbers measured together: a token is a step, and its channels are its readings."""
 
     kind: ClassVar[str] = "series"
-
     length: Count
     """Steps of the grid."""
     channels: Count = 1
@@ -163,14 +155,12 @@ class PointsSettings(NormalisedSettings):
     """Point clouds and meshes: a token is a point."""
 
     kind: ClassVar[str] = "points"
-
     num_points: Count = 2048
     """Tokens of the grid; also how many points of a mesh's surface are taken."""
     num_features: CountOrZero = 0
     """Channels of a point beside x, y and z, such as 3 for a normal or a colour. Meshes have none."""
     order: Literal["hilbert", "morton", "index"] = "hilbert"
-    """Order of the tokens: along the `hilbert` curve or the `morton` curve, or as in the file (`index`, which is the
-    published model's)."""
+    """Token order: along the `hilbert` or `morton` curve, or as in the file (`index`, the published model's)."""
     normalise: Literal["sphere", "box", "none"] = "sphere"
     """`sphere`: each cloud's centroid becomes 0 and its farthest point lies at distance 1. `box`: the centre of its
     bounding box becomes 0 and its longest half side 1. `none`: coordinates are normalised with `mean` and `std`."""
@@ -192,7 +182,6 @@ class VolumeSettings(ArraySettings):
     """Volumes, such as scans: a token is a cell of a grid in space."""
 
     kind: ClassVar[str] = "volume"
-
     size: Annotated[tuple[Count, Count, Count], ONE_FOR_ALL]
     """Extent of the grid, (D, H, W); one number for a cube."""
     channels: Count = 1
@@ -211,7 +200,6 @@ class BytesSettings(EncoderSettings):
     """Bytes of any file, and text as its bytes: a token is a byte."""
 
     kind: ClassVar[str] = "bytes"
-
     length: Count
     """Bytes of the grid."""
     coding: Literal["onehot", "bits"] = "onehot"
@@ -221,8 +209,7 @@ class BytesSettings(EncoderSettings):
     """Of a longer value: `start` keeps the first bytes, for texts and files say at their start what they are; `middle`
     keeps the middle, as encoders of signals do."""
     ngrams: tuple[Annotated[int, Ge(2)], ...] = ()
-    """Lengths of the groups of bytes in a row, such as (2, 3), that a token shows beside its own byte: those that end
-    with it and begin in what is kept."""
+    """Lengths of the groups of bytes, such as (2, 3), that a token shows beside its byte: those that end with it."""
     buckets: Count = 4096
     """Channels that the groups are hashed to, after the byte's own; none without `ngrams`. A group is 4 in two of them:
     that two groups share one is common, that they share both is rare."""
@@ -238,7 +225,6 @@ class VectorSettings(ArraySettings):
     """Feature vectors: a token is a part of one."""
 
     kind: ClassVar[str] = "vector"
-
     features: Count
     """Values of each position."""
     split: Count
@@ -261,7 +247,6 @@ class LabelSettings(EncoderSettings):
     """Labels that are given to a model: one token, a channel for each class."""
 
     kind: ClassVar[str] = "label"
-
     classes: tuple[str, ...]
     """Names of the classes, in the order of their numbers."""
     is_several: bool = False

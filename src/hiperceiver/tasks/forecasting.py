@@ -61,19 +61,17 @@ class Forecasting(Task):
 
     def counts(self, batch: Batch, drawn: None = None) -> dict[str, Tensor]:
         """The number of present tokens of the horizon."""
-        _, is_present = self._tokens(batch)
-        return {"error": is_present[:, self.num_past :].sum().float()}
+        return {"error": self._future(batch)[1].sum().float()}
 
     def terms(self, batch: Batch, drawn: None = None) -> dict[str, LossTerm]:
         """Mean squared error over the present tokens of the horizon."""
-        forecast, (x, is_present) = self._forecast(batch), self._tokens(batch)
-        return {"error": squared_error(forecast, x[:, self.num_past :], is_present[:, self.num_past :])}
+        return {"error": squared_error(self._forecast(batch), *self._future(batch))}
 
     def persistence(self, batch: Batch) -> Tensor:
         """The forecast that repeats the last visible step, 0 where there is none: (B, tokens in h steps, C)."""
-        x, is_present = (
-            each[:, : self.num_past].unflatten(1, (-1, self.tokens_per_step)) for each in self._tokens(batch)
-        )
+        name, shape = self.input_modality, (-1, self.tokens_per_step)
+        x = self.present_tokens(batch, name)[:, : self.num_past].unflatten(1, shape)
+        is_present = self.is_present(batch, name)[:, : self.num_past].unflatten(1, shape)
         x = F.pad(x, (0, 0, 0, 0, 1, 0))  # (B, 1 + T - h, tokens of a step, C): zeros before the first step
         step = torch.arange(1, x.shape[1], device=x.device)[:, None]
         last = (step * is_present).amax(dim=1, keepdim=True)
@@ -88,14 +86,14 @@ class Forecasting(Task):
 
     def sums(self, batch: Batch) -> dict[str, Tensor]:
         """Those of a batch."""
-        x, is_present = (each[:, self.num_past :] for each in self._tokens(batch))
-        target, forecast, persistence = (
-            each[is_present].double() for each in (x, self._forecast(batch), self.persistence(batch))
-        )  # (tokens, C)
+        future, is_present = self._future(batch)
+        target = future[is_present].double()  # (tokens, C)
+        error = self._forecast(batch)[is_present].double() - target
+        persistence = self.persistence(batch)[is_present].double()
         return {
             "count": is_present.sum(),
-            "absolute": (forecast - target).abs().sum(),
-            "square": (forecast - target).square().sum(),
+            "absolute": error.abs().sum(),
+            "square": error.square().sum(),
             "persistence": (persistence - target).square().sum(),
             "target": target.sum(dim=0),
             "target_square": target.square().sum(dim=0),
@@ -139,10 +137,7 @@ class Forecasting(Task):
         is_padding[name] = is_future.expand(len(batch), -1) | is_padding.get(name, False)
         return self.model(inputs, is_padding=is_padding, reconstruct=[name]).reconstruction[name][:, self.num_past :]
 
-    def _tokens(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The series, 0 where it is absent, (B, M, C), and where it is present, bool (B, M)."""
-        x = batch.inputs[self.input_modality]
-        is_absent = batch.is_padding.get(self.input_modality)
-        if is_absent is None:
-            return x, x.new_ones(x.shape[:2], dtype=torch.bool)
-        return x.masked_fill(is_absent[..., None], 0.0), ~is_absent  # even NaN must not matter there
+    def _future(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The horizon's tokens, (B, tokens in h steps, C), and which of them are present."""
+        x, is_present = self.present_tokens(batch, self.input_modality), self.is_present(batch, self.input_modality)
+        return x[:, self.num_past :], is_present[:, self.num_past :]

@@ -64,9 +64,7 @@ class Joint(Task):
     `NAME_mae`, in its own units, and `NAME_r2`, the share of its variance that is explained, for numbers; and `score`,
     the mean over labels of accuracy and r2, the latter not below 0.
 
-    Args:
-        model: the backbone, with `label_modalities` of these labels among its modalities.
-        config: the labels, and how many are shown.
+    Its model has the `label_modalities` of these labels among its modalities.
 
     >>> from hiperceiver import Batch, Modality, create_model
     >>> labels = {"pitch": 12, "loudness": 0}
@@ -95,11 +93,12 @@ class Joint(Task):
     @classmethod
     def config_from_data(cls, info: TargetInfo) -> dict[str, Any]:
         """The labels, their classes, and the scale of those that are numbers."""
+        numbers = {name: info.statistics(name) for name, classes in info.labels.items() if not classes}
         return {
             "labels": {name: len(classes) for name, classes in info.labels.items()},
             "class_names": {name: classes for name, classes in info.labels.items() if classes},
-            "target_mean": {name: mean[0] for name, (mean, _) in info.statistics.items()},
-            "target_std": {name: std[0] for name, (_, std) in info.statistics.items()},
+            "target_mean": {name: mean[0] for name, (mean, _) in numbers.items()},
+            "target_std": {name: std[0] for name, (_, std) in numbers.items()},
         }
 
     @classmethod

@@ -98,9 +98,10 @@ class ClassesTask(ExampleTask):
 
     def mixed(self, batch: Batch, is_labelled: Tensor) -> Mixed | None:
         """A training batch with its examples mixed by mixup and cutmix; None where the config has neither."""
-        if not self.training or not (self.config.mixup or self.config.cutmix):
+        mixup, cutmix = self.config.mixup, self.config.cutmix
+        if not self.training or not (mixup or cutmix):
             return None
-        return mix(batch, self.model.modalities, is_labelled, mixup=self.config.mixup, cutmix=self.config.cutmix)
+        return mix(batch, self.model.modalities, is_labelled, mixup=mixup, cutmix=cutmix)
 
     def ranked(self, probabilities: Tensor, count: int) -> Iterator[Answer]:
         """An answer with the most probable classes for each row of (B, K)."""

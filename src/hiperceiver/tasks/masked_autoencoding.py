@@ -69,10 +69,6 @@ class MaskedAutoencoding(Task):
     mean gives. It is taken in the units of the loss, so after target normalisation. With several modalities
     also `loss_NAME` and `explained_NAME`, whose weighted means the two are.
 
-    Args:
-        model: the model to pretrain.
-        config: what is hidden, and the loss.
-
     >>> from hiperceiver import Batch, Modality, create_model
     >>> model = create_model("hip-nano", modalities={"image": Modality(grid=(32, 32), channels=3)})
     >>> task = MaskedAutoencoding(model, MaskedAutoencodingConfig(mask_ratio=0.75))
@@ -91,7 +87,7 @@ class MaskedAutoencoding(Task):
         for name in self.config.modality_weights or ():
             if name not in model.input_names:
                 raise ValueError(f"modality_weights: expected names among {', '.join(model.input_names)}, got {name!r}")
-        if not any(self.modality_weight(name) for name in model.input_names):
+        if not any(self.term_weights.values()):
             raise ValueError("modality_weights: expected at least one above 0, got none")
         self.num_position_channels = {name: num_position_channels(model, name) for name in model.input_names}
         for name, count in self.num_position_channels.items():
@@ -106,14 +102,10 @@ class MaskedAutoencoding(Task):
         """How much is hidden, and how."""
         return f"{self.config.mask_ratio:.0%} hidden ({self.config.mask_strategy})"
 
-    def modality_weight(self, name: str) -> float:
-        """Weight of a modality's loss in the mean over modalities."""
-        return float((self.config.modality_weights or {}).get(name, 1.0))
-
     @property
     def term_weights(self) -> dict[str, float]:
         """A term for each modality."""
-        return {name: self.modality_weight(name) for name in self.model.input_names}
+        return {name: float((self.config.modality_weights or {}).get(name, 1)) for name in self.model.input_names}
 
     def draw(self, batch: Batch) -> Mask:
         """The mask; in evaluation mode example i of a batch is masked as example i of an evaluation."""
@@ -145,14 +137,7 @@ class MaskedAutoencoding(Task):
     def compare(
         self, inputs: Mapping[str, Tensor], is_padding: Mapping[str, Tensor], mask: Mask, targets: Mapping[str, Tensor]
     ) -> dict[str, LossTerm]:
-        """Reconstruct, and take the mean squared error over the counted tokens.
-
-        Args:
-            inputs: per modality, (B, M, C).
-            is_padding: per modality with absent tokens, bool (B, M).
-            mask: the hidden tokens.
-            targets: per modality, (B, M, C).
-        """
+        """Reconstruct inputs, and take the mean squared error over the counted tokens: inputs and targets (B, M, C)."""
         encoded = self.model.encode(inputs, is_padding=is_padding, visible=mask.visible)
         latents = self.model.decode(encoded)
         terms = {}
@@ -181,8 +166,7 @@ class MaskedAutoencoding(Task):
             raise ValueError(f"inputs: expected at least one of {', '.join(self.model.input_names)}, got none")
         plan, device = self._plan(inputs), next(iter(inputs.values())).device
         if not self.config.mask_ratio:
-            shapes = {name: (len(batch), span.num_tokens) for name, span in plan.spans.items()}
-            return Mask({}, {n: torch.zeros(shape, dtype=torch.bool, device=device) for n, shape in shapes.items()}, {})
+            return Mask({}, {name: torch.zeros_like(x[..., 0], dtype=torch.bool) for name, x in inputs.items()}, {})
         is_group_wise = self.config.mask_strategy == "group-wise"
         draw = self._draw_group_wise if is_group_wise else self._draw_uniform
         visible = draw(plan, len(batch), generator, device)
@@ -199,10 +183,11 @@ class MaskedAutoencoding(Task):
 
         Coordinates that are positions are left out: they are inputs, not reconstructed.
         """
-        return {
-            name: normalise(self._target_channels(name, x), self.config.target_normalisation, is_present)
-            for name, (x, is_present) in self._present(batch).items()
-        }
+        targets = {}
+        for name in self.input_tensors(batch)[0]:
+            x = self._target_channels(name, self.present_tokens(batch, name))
+            targets[name] = normalise(x, self.config.target_normalisation, self.is_present(batch, name))
+        return targets
 
     def sum_shapes(self) -> dict[str, tuple[int, ...]]:
         """Of the examples, and of each modality; of its hidden values for each channel."""
@@ -222,16 +207,14 @@ class MaskedAutoencoding(Task):
         assert isinstance(metric, Sums)
         first = int(metric.by_name()["num_examples"])
         mask = self.draw_mask(batch, evaluation_generators(first, len(batch)))
-        reconstruction, targets = self._reconstruct(batch, mask), self.targets(batch)
-        sums = {"num_examples": torch.tensor(len(batch))}
-        for name, (_, is_present) in self._present(batch).items():
-            error = (self._target_channels(name, reconstruction[name]).float() - targets[name].float()).square()
-            error = error.mean(dim=-1)  # (B, M)
-            is_hidden = mask.is_masked[name] if is_present is None else mask.is_masked[name] & is_present
-            is_counted = is_hidden
-            if self.config.loss_on == "all":
-                is_counted = torch.ones_like(is_hidden) if is_present is None else is_present
-            hidden = targets[name][is_hidden].double()  # (hidden tokens, C)
+        reconstruction, sums = self._reconstruct(batch, mask), {"num_examples": torch.tensor(len(batch))}
+        for name, target in self.targets(batch).items():
+            made = self._target_channels(name, reconstruction[name])
+            error = (made.float() - target.float()).square().mean(dim=-1)  # (B, M)
+            is_present = self.is_present(batch, name)
+            is_hidden = mask.is_masked[name] & is_present
+            is_counted = is_hidden if self.config.loss_on == "hidden" else is_present
+            hidden = target[is_hidden].double()  # (hidden tokens, C)
             sums |= {
                 f"error/{name}": error.masked_fill(~is_counted, 0.0).sum(dtype=torch.float64),
                 f"count/{name}": is_counted.sum(),
@@ -274,10 +257,10 @@ class MaskedAutoencoding(Task):
         """
         mask = self.draw_mask(batch, generator or evaluation_generators(0, len(batch)))
         reconstruction, normalisation = self._reconstruct(batch, mask), self.config.target_normalisation
-        for name, (x, is_present) in self._present(batch).items():
-            prediction = self._target_channels(name, reconstruction[name])
+        for name, read in reconstruction.items():
+            x, prediction = self.present_tokens(batch, name), self._target_channels(name, read)
             if normalisation != "none":
-                is_visible = ~mask.is_masked[name] if is_present is None else ~mask.is_masked[name] & is_present
+                is_visible = ~mask.is_masked[name] & self.is_present(batch, name)
                 mean, deviation = mean_and_deviation(self._target_channels(name, x), normalisation, is_visible)
                 prediction = prediction * deviation + mean
             if count := self.num_position_channels[name]:
@@ -299,9 +282,7 @@ class MaskedAutoencoding(Task):
             for name, tokens in prediction.reconstruction.items():
                 is_masked = prediction.is_masked[name][index].cpu()
                 drawn.append(ReconstructedTokens(modality=name, tokens=tokens[index].cpu(), is_masked=is_masked))
-                is_present = torch.ones_like(is_masked)
-                if name in batch.is_padding:
-                    is_present = ~batch.is_padding[name][index].cpu()
+                is_present = self.is_present(batch, name)[index].cpu()
                 num_hidden += int((is_masked & is_present).sum())
                 num_present += int(is_present.sum())
             share = num_hidden / max(num_present, 1)
@@ -311,17 +292,6 @@ class MaskedAutoencoding(Task):
     def _reconstruct(self, batch: Batch, mask: Mask) -> dict[str, Tensor]:
         inputs, is_padding = self.input_tensors(batch)
         return self.model(inputs, is_padding=is_padding, visible=mask.visible).reconstruction
-
-    def _present(self, batch: Batch) -> dict[str, tuple[Tensor, Tensor | None]]:
-        """Per modality, the tokens, 0 where they are absent, and where they are present: (B, M, C), bool (B, M)."""
-        inputs, is_padding = self.input_tensors(batch)
-        return {
-            # An absent value, even NaN, must not matter.
-            name: (x.masked_fill(is_padding[name][..., None], 0.0), ~is_padding[name])
-            if name in is_padding
-            else (x, None)
-            for name, x in inputs.items()
-        }
 
     def _is_counted(self, name: str, span: Span, is_padding: Mapping[str, Tensor], mask: Mask) -> Tensor | None:
         """Which of the tokens that `compare` reads count: bool (B, M), of some hidden slots (B, g R); None: all."""

@@ -60,23 +60,20 @@ def mix(
     for name, x in batch.inputs.items():
         if modalities[name].role == "label":
             continue
-        is_absent = batch.is_padding.get(name)
-        if is_absent is not None:
-            x = x.masked_fill(is_absent[..., None], 0.0)  # even NaN must not matter there
-        other, other_absent = x[partner], None if is_absent is None else is_absent[partner]
+        is_absent = batch.is_padding.get(name, x.new_zeros(x.shape[:2], dtype=torch.bool))
+        x = x.masked_fill(is_absent[..., None], 0.0)  # even NaN must not matter there
         if is_cut:
             is_inside = _draw_box(modalities[name].grid, share).to(x.device)
-            inputs[name] = torch.where(is_inside[:, None], other, x)
-            if is_absent is not None and other_absent is not None:
-                is_padding[name] = torch.where(is_inside, other_absent, is_absent)
-            is_present = ~is_padding[name] if name in is_padding else x.new_ones(x.shape[:2], dtype=torch.bool)
-            count = is_present.sum(dim=1)
-            own = own + (is_present & ~is_inside).sum(dim=1) / count.clamp(min=1)
+            inputs[name] = torch.where(is_inside[:, None], x[partner], x)
+            is_absent = torch.where(is_inside, is_absent[partner], is_absent)
+            count = (~is_absent).sum(dim=1)
+            own = own + (~is_absent & ~is_inside).sum(dim=1) / count.clamp(min=1)
             num_present = num_present + (count > 0)
         else:
-            inputs[name] = (share * x + (1 - share) * other).to(x.dtype)
-            if is_absent is not None and other_absent is not None:
-                is_padding[name] = is_absent & other_absent
+            inputs[name] = (share * x + (1 - share) * x[partner]).to(x.dtype)
+            is_absent = is_absent & is_absent[partner]
+        if name in is_padding:
+            is_padding[name] = is_absent
     if is_cut:
         shares = torch.where(num_present > 0, own / num_present.clamp(min=1), 1.0)
     else:

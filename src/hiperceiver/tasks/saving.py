@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hiperceiver.model import HiP, load_model, read_model, save_model
+from hiperceiver.model.files import HEAD_PREFIX, check_weights
 from hiperceiver.settings.tasks import TaskConfig
 from hiperceiver.tasks.classification import Classification
 from hiperceiver.tasks.forecasting import Forecasting
@@ -16,23 +17,18 @@ from hiperceiver.tasks.segmentation import Segmentation
 from hiperceiver.tasks.task import Task
 
 TASKS: dict[str, type[Task]] = {
-    "masked-autoencoding": MaskedAutoencoding,
-    "classification": Classification,
-    "multilabel": Multilabel,
-    "segmentation": Segmentation,
-    "regression": Regression,
-    "forecasting": Forecasting,
-    "joint": Joint,
+    task.kind: task
+    for task in (MaskedAutoencoding, Classification, Multilabel, Segmentation, Regression, Forecasting, Joint)
 }
 """Every task by its name in settings and on the command line."""
 
 
 def task_from_settings(settings: Mapping[str, Any], model: HiP) -> Task:
-    """Build a task on a model, with a new head.
+    """Build a task on a model, which becomes part of it, with a new head.
 
     Args:
         settings: `kind`, a name in `TASKS`, and fields of that task's config.
-        model: the backbone; it becomes part of the task.
+        model: the backbone.
 
     Raises:
         ValueError: unknown task, unknown, missing or wrong setting, or a model that does not fit.
@@ -60,16 +56,13 @@ def save_task(
     encoders: Mapping[str, Mapping[str, Any]] | None = None,
     classes: Sequence[str] | None = None,
 ) -> Path:
-    """Write a saved-model folder with the task's model, head and settings.
+    """Write a saved-model folder, made if missing, with the task's model, head and settings.
 
     Args:
-        folder: made if missing.
+        folder: the folder.
         task: its weights are saved as they are.
         encoders: per modality, plain values of its encoder. None: the task's.
         classes: names of the labels, one for each class. None: the task's.
-
-    Raises:
-        ValueError: another number of names than of classes.
     """
     classes = tuple(task.classes if classes is None else classes)
     num_classes = getattr(task.config, "num_classes", len(classes))
@@ -103,16 +96,6 @@ def load_task(folder_or_id: str | Path, **download: Any) -> Task:
         task = task_from_settings(saved.task, model)
     except ValueError as error:
         raise ValueError(f"{saved.source}: config.json is not valid: {error}") from None
-    expected = task.head.state_dict()
-    for name in [*expected, *saved.head]:
-        if name not in saved.head:
-            raise ValueError(f"{saved.source}: model.safetensors lacks head.{name}, which config.json calls for")
-        if name not in expected:
-            raise ValueError(f"{saved.source}: model.safetensors holds head.{name}, which config.json has no place for")
-        if saved.head[name].shape != expected[name].shape:
-            raise ValueError(
-                f"{saved.source}: expected shape {tuple(expected[name].shape)} for head.{name} by config.json, got "
-                f"{tuple(saved.head[name].shape)} in model.safetensors"
-            )
+    check_weights(saved.source, saved.head, task.head.state_dict(), prefix=HEAD_PREFIX)
     task.head.load_state_dict(saved.head)
     return task.eval()

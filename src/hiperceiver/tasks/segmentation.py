@@ -142,20 +142,18 @@ class Segmentation(Task):
     def answers(self, batch: Batch, *, top: int = 5, seeds: Sequence[int] | None = None) -> Iterator[Answer]:
         """The share of each class, and the class of each token, -100 where it is absent."""
         classes = self.classes or tuple(str(number) for number in range(self.config.num_classes))
-        labels = self.predict(batch).label.cpu()
-        absent = batch.is_padding.get(self.input_modality, torch.zeros_like(labels, dtype=torch.bool)).cpu()
-        for label, is_absent in zip(labels, absent, strict=True):
-            present = label[~is_absent]
-            shares = most_probable(present.bincount(minlength=len(classes)) / max(len(present), 1), classes, top)
-            label = label.masked_fill(is_absent, IGNORE)
+        labels, present = self.predict(batch).label.cpu(), self.is_present(batch, self.input_modality).cpu()
+        for label, is_present in zip(labels, present, strict=True):
+            counts = label[is_present].bincount(minlength=len(classes))
+            shares = most_probable(counts / counts.sum().clamp(min=1), classes, top)
+            label = label.masked_fill(~is_present, IGNORE)
             drawn = LabelledTokens(modality=self.input_modality, label=label, classes=classes)
             yield Answer(values={"shares": shares}, text=in_words(shares), drawn=(drawn,))
 
     def _target(self, batch: Batch) -> Tensor:
         shape = tuple(batch.inputs[self.input_modality].shape[:2])
         target = find_classes(batch, "segmentation", shape, self.config.num_classes)
-        is_absent = batch.is_padding.get(self.input_modality)
-        return target if is_absent is None else target.masked_fill(is_absent, IGNORE)
+        return target.masked_fill(~self.is_present(batch, self.input_modality), IGNORE)
 
     def _cross_entropy(self, logits: Tensor, target: Tensor) -> LossTerm:
         return cross_entropy(

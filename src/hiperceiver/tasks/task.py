@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
@@ -31,16 +31,12 @@ class TargetInfo:
     """The class of what is no object, in masks that have one."""
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """For joint labels: name -> names of its classes; none for a number."""
-    statistics: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = field(default_factory=dict)
-    """Of `values` and of joint labels that are numbers: name -> mean and standard deviation of each number."""
+    statistics: Callable[[str], tuple[tuple[float, ...], tuple[float, ...]]]
+    """Measures a target that is numbers (`values`, or a joint label): mean and standard deviation of each number."""
 
     @property
     def num_classes(self) -> int:
-        """Number of `classes`.
-
-        Raises:
-            ValueError: there are fewer than two.
-        """
+        """Number of `classes`; fewer than two are refused."""
         if len(self.classes) < 2:
             raise ValueError(f"classes: expected at least 2, got {len(self.classes)}")
         return len(self.classes)
@@ -93,9 +89,7 @@ class Task(nn.Module, ABC):
             )
         if config.from_data and not getattr(config, name := config.from_data[0]):
             raise ValueError(f"{name}: required to build {type(self).__name__}, got {getattr(config, name)!r}")
-        self.config = config
-        self.model = model
-        self.head = nn.Identity()
+        self.config, self.model, self.head = config, model, nn.Identity()
         self.encoders = dict(model.metadata.get("encoders", {}))
         self.classes = tuple(model.metadata.get("classes", ()))
 
@@ -110,11 +104,7 @@ class Task(nn.Module, ABC):
 
     @classmethod
     def config_from_data(cls, info: TargetInfo) -> dict[str, Any]:
-        """The fields of the config that the training data give: `from_data` of the config's class.
-
-        Raises:
-            ValueError: the targets are too few to learn from.
-        """
+        """The fields of the config that the training data give; targets too few to learn from are refused."""
         return {}
 
     @classmethod
@@ -146,21 +136,16 @@ class Task(nn.Module, ABC):
         """
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted mean of the terms with a count above 0, which a training step minimises: a float32 scalar.
+        """What a training step minimises: the weighted mean of the terms with a count above 0, a float32 scalar.
 
-        With it, where the task has several terms, those of the batch as `loss_NAME`, without gradient.
+        With it come, where the task has several terms, those of the batch as `loss_NAME`, without gradient.
         """
         return self.weigh(self.terms(batch))
 
     def count_together(
         self, parts: Sequence[Mapping[str, Tensor]], group: dist.ProcessGroup | None = None
     ) -> dict[str, Tensor]:
-        """The count of each term, summed over parts of a batch.
-
-        Args:
-            parts: what `counts` gives for each part that this process has.
-            group: sums over the processes of this group, too. None: this process alone.
-        """
+        """The `counts` of the parts of a batch that this process has, summed; over a group's processes, too."""
         zero = torch.zeros((), device=self.device)
         names = self.term_weights
         counts = torch.stack([sum((part[name] for part in parts if name in part), zero) for name in names])
@@ -171,12 +156,9 @@ class Task(nn.Module, ABC):
     def weigh(
         self, terms: Mapping[str, LossTerm], counts: Mapping[str, Tensor] | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The `loss` of these terms.
+        """The `loss` of the terms of a batch, or of a part of it, that of one process or one of several accumulated.
 
-        Args:
-            terms: of a batch, or of a part of it: one process's, or one of several that are accumulated.
-            counts: what `count_together` gives. The loss and the logs are then this part's share of those of the
-                whole. None: the terms are of the whole.
+        For a part, `counts` is what `count_together` gives; loss and logs are its share of those of the whole.
         """
         if counts is None:
             counts = {name: term.count for name, term in terms.items()}
@@ -240,7 +222,7 @@ class Task(nn.Module, ABC):
         Args:
             batch: on the model's device.
             top: number of classes that are named.
-            seeds: of each example's random numbers, for a task that draws some. None: as in an evaluation.
+            seeds: of each example's random numbers. None: as in an evaluation.
         """
 
     def head_parameters(self) -> Iterator[nn.Parameter]:
@@ -263,6 +245,17 @@ class Task(nn.Module, ABC):
             raise ValueError(f"inputs: expected the task's {self.input_modality!r}, got {', '.join(inputs) or 'none'}")
         is_padding = {name: x for name, x in batch.is_padding.items() if name not in labels}
         return inputs, is_padding
+
+    def is_present(self, batch: Batch, name: str) -> Tensor:
+        """Which tokens of a modality are present: bool (B, M)."""
+        if name in batch.is_padding:
+            return ~batch.is_padding[name]
+        return torch.ones_like(batch.inputs[name][..., 0], dtype=torch.bool)
+
+    def present_tokens(self, batch: Batch, name: str) -> Tensor:
+        """A modality's tokens (B, M, C), 0 where they are absent: there even NaN must not matter."""
+        x, is_absent = batch.inputs[name], batch.is_padding.get(name)
+        return x if is_absent is None else x.masked_fill(is_absent[..., None], 0.0)
 
     @property
     def device(self) -> torch.device:

@@ -76,7 +76,9 @@ class RandAugment(RandAugmentSettings, Augmentation):
         frames = _to_frames(value[..., None] if is_mask else value)
         for operation, sign in draw:
             if operation in MOVES:
-                frames = _moved(frames, MOVES[operation], sign * level, is_mask=is_mask)
+                # kornia fills with 0, so that what shall come from outside is made 0 for a while.
+                outside, mode = (IGNORE, "nearest") if is_mask else (0.5, "bilinear")
+                frames = MOVES[operation](frames - outside, sign * level, mode) + outside
             elif not is_mask:
                 change = COLOUR_OPERATIONS[operation]
                 frames = _on_colours(lambda x, change=change: change(x, level), frames)
@@ -106,12 +108,6 @@ def _on_colours(change: Callable[[Tensor], Tensor], frames: Tensor) -> Tensor:
     if frames.shape[1] == 4:
         return torch.cat([change(frames[:, :3]).clamp(0, 1), frames[:, 3:]], 1)
     return change(frames).clamp(0, 1)
-
-
-def _moved(frames: Tensor, move: Callable[[Tensor, float, str], Tensor], amount: float, *, is_mask: bool) -> Tensor:
-    """The frames moved; kornia fills with 0, so that what shall come from outside is made 0 for a while."""
-    outside, mode = (IGNORE, "nearest") if is_mask else (0.5, "bilinear")
-    return move(frames - outside, amount, mode) + outside
 
 
 def _on_whole(change: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -152,10 +148,6 @@ COLOUR_OPERATIONS: dict[str, Callable[[Tensor, float], Tensor]] = {
 """What RandAugment does to colours: name -> function of colours in 0..1 (T, C, h, w) and a level in 0..1."""
 
 
-def _rotated(x: Tensor, level: float, mode: str) -> Tensor:
-    return _kornia().geometry.rotate(x, torch.tensor([30.0 * level]).expand(len(x)), mode=mode)
-
-
 def _sheared(x: Tensor, along: tuple[float, float], mode: str) -> Tensor:
     return _kornia().geometry.shear(x, torch.tensor([along]).expand(len(x), 2), mode=mode, align_corners=True)
 
@@ -167,7 +159,7 @@ def _translated(x: Tensor, by: tuple[float, float], mode: str) -> Tensor:
 
 
 MOVES: dict[str, Callable[[Tensor, float, str], Tensor]] = {
-    "rotate": _rotated,
+    "rotate": lambda x, level, mode: _kornia().geometry.rotate(x, torch.full((len(x),), 30.0 * level), mode=mode),
     "shear_x": lambda x, level, mode: _sheared(x, (0.3 * level, 0.0), mode),
     "shear_y": lambda x, level, mode: _sheared(x, (0.0, 0.3 * level), mode),
     "translate_x": lambda x, level, mode: _translated(x, (level, 0.0), mode),

@@ -5,17 +5,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from hiperceiver.data.augment.augmentation import Augmentation, rotation_about
-from hiperceiver.settings.augment import (
-    CropTimeSettings,
-    GainSettings,
-    NoiseSettings,
-    ShiftSettings,
-    SpeedSettings,
-    TiltSettings,
-)
+from hiperceiver.settings import augment as settings
 
 
-class CropTime(CropTimeSettings, Augmentation):
+class CropTime(settings.CropTimeSettings, Augmentation):
     """A part of the recording or text, at a random place; the same part of all of an example's signals.
 
     The encoder keeps the middle of what is longer than its window and marks what is missing as absent. The best share
@@ -37,7 +30,7 @@ class CropTime(CropTimeSettings, Augmentation):
         return value[start : start + kept]
 
 
-class Speed(SpeedSettings, Augmentation):
+class Speed(settings.SpeedSettings, Augmentation):
     """The signal played faster or slower, and so higher or lower; all of an example's signals alike.
 
     Values between two steps are interpolated linearly. What becomes longer than the encoder's window loses its ends,
@@ -61,7 +54,7 @@ class Speed(SpeedSettings, Augmentation):
         return value[before] * (1 - share) + value[after] * share
 
 
-class TimeShift(ShiftSettings, Augmentation):
+class TimeShift(settings.ShiftSettings, Augmentation):
     """The signal comes earlier or later; all of an example's signals by the same share of their length.
 
     Sound is filled with silence; a series goes on with the value at its end, because its zero may mean something.
@@ -84,7 +77,7 @@ class TimeShift(ShiftSettings, Augmentation):
         return shifted
 
 
-class Gain(GainSettings, Augmentation):
+class Gain(settings.GainSettings, Augmentation):
     """The signal is made louder or softer; each of an example's signals by its own factor. Nothing is cut.
 
     >>> sound = np.ones((2, 1), dtype=np.float32)
@@ -98,7 +91,7 @@ class Gain(GainSettings, Augmentation):
         return value * np.float32(10 ** (rng.uniform(-self.decibels, self.decibels) / 20))
 
 
-class Noise(NoiseSettings, Augmentation):
+class Noise(settings.NoiseSettings, Augmentation):
     """Gaussian noise is added, as strong in each channel as the channel's own changes ask for.
 
     >>> sound = np.sin(np.arange(1000, dtype=np.float32))[:, None]
@@ -114,7 +107,7 @@ class Noise(NoiseSettings, Augmentation):
         return value + strength * rng.standard_normal(value.shape, dtype=np.float32)
 
 
-class RotateSensor(TiltSettings, Augmentation):
+class RotateSensor(settings.TiltSettings, Augmentation):
     """A sensor sits otherwise: each three channels in a row are a vector, and all turn alike, about a random axis.
 
     For accelerometers, gyroscopes and magnetometers whose three axes are neighbouring channels.

@@ -17,8 +17,7 @@ from hiperceiver.modality import Modality
 from hiperceiver.settings.encoders import AudioSettings
 
 RawAudio: TypeAlias = "RawFile | Media | tuple[np.ndarray, int]"
-"""What is accepted as sound: a path, a file's bytes, a part of a file, or (samples, rate), samples of shape (n,) or
-(n, channels)."""
+"""A path, a file's bytes, a part of a file; or samples (n,) or (n, channels), and their rate."""
 
 SILENT = 1e-4
 """A recording whose loudest sample is below this (of 1) is silent: -80 dB, three steps of 16 bits."""
@@ -43,9 +42,7 @@ class AudioEncoder(AudioSettings, Encoder):
     (torch.Size([2000, 4]), (8000, 1))
     """
 
-    suffixes: ClassVar[tuple[str, ...]] = (
-        *("wav", "flac", "mp3", "ogg", "oga", "opus", "m4a", "aac", "aif", "aiff", "wma"),
-    )
+    suffixes = ("wav", "flac", "mp3", "ogg", "oga", "opus", "m4a", "aac", "aif", "aiff", "wma")
     other_suffixes: ClassVar[tuple[str, ...]] = CLIP_SUFFIXES
     is_sequence: ClassVar[bool] = True
     least_std: ClassVar[float] = SILENT
@@ -86,13 +83,7 @@ class AudioEncoder(AudioSettings, Encoder):
         return {"rate": min(found[0][0], HIGHEST_RATE), "seconds": min(max(seconds, 0.1), LONGEST_SOUND)}
 
     def decode(self, raw: RawAudio) -> np.ndarray:
-        """A whole recording at the encoder's rate: float32 (samples, channels).
-
-        Samples that are given with their rate are floats, or uint8, int16 or int32, which are scaled to -1..1.
-
-        Raises:
-            ValueError: it cannot be read as sound, is empty, silent or not finite, or has other channels.
-        """
+        """A whole recording, neither empty nor silent, at the encoder's rate: float32 (samples, channels)."""
         if isinstance(raw, tuple):
             return self._checked(*_samples_of(raw))
         with faults_of(raw.source if isinstance(raw, Media) else raw):

@@ -44,13 +44,13 @@ class Drawing:
     """`pictures`: (h, w, C). `frames`: pictures in a row, (T, h, w, C). `signals`: curves over steps, (steps, C).
     `points`: (N, 3 + features). `text`: bytes (n,)."""
     rate: float | None = None
-    """Of signals: steps per second; None if steps have no length in time."""
+    """Steps of a signal per second; None if they have no length in time."""
     step: str = "step"
-    """Of signals: what a step is called."""
+    """What a step of a signal is called."""
     names: tuple[str, ...] = ()
-    """Of each frame, or each curve of a signal, of the largest value; empty: they have none."""
+    """Of the frames, or the curves of a signal, of the largest value; empty: they have none."""
     is_transposed: bool = False
-    """Of signals: the value is (C, steps)."""
+    """The value of a signal is (C, steps)."""
 
 
 class Encoder(EncoderSettings, ABC):
@@ -83,18 +83,10 @@ class Encoder(EncoderSettings, ABC):
 
     @abstractmethod
     def decode(self, raw: Any) -> Any:
-        """A raw value in physical units, whole.
-
-        Raises:
-            ValueError: it cannot be read, in one line; a path is named.
-        """
+        """A raw value in physical units, whole. What cannot be read is a `ValueError` of one line, naming its path."""
 
     def fit_to_grid(self, value: Any) -> np.ndarray:
-        """What `decode` gave, changed or not, in the size of the grid or smaller.
-
-        Raises:
-            ValueError: it cannot be decoded, in one line; a path is named.
-        """
+        """What `decode` gave, changed or not, in the size of the grid or smaller; faults as of `decode`."""
         return value
 
     @abstractmethod
@@ -107,23 +99,10 @@ class Encoder(EncoderSettings, ABC):
 
     @abstractmethod
     def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
-        """Tokens (M, C), of any float type and device, as a value that can be shown or heard.
-
-        `is_padding` is bool (M,); absent tokens at the end of an axis are cut off.
-
-        Raises:
-            ValueError: the shape is not this encoder's.
-        """
+        """Tokens (M, C), of any float type and device, as a value; what `is_padding` marks at its end is cut off."""
 
     def fitted(self, raws: Iterable[Any], notes: list[str] | None = None) -> Self:
-        """The same encoder with the normalisation of these raw values, of training data only.
-
-        Those that cannot be read are left out; `notes` gets a line for people about each thing that was left out or
-        measured. See `channel_statistics`.
-
-        Raises:
-            ValueError: none of them can be read; the first one's fault is given.
-        """
+        """The same encoder with the normalisation of these raw values of training data; see `channel_statistics`."""
         mean = getattr(self, "mean", ())
         if not mean:  # nothing, or each example by itself
             return self
@@ -151,10 +130,7 @@ class Encoder(EncoderSettings, ABC):
         return isinstance(raw, os.PathLike) or (isinstance(raw, str) and not self.is_text_raw)
 
     def to_value_mask(self, is_marked: np.ndarray, value: np.ndarray, is_padding: np.ndarray) -> np.ndarray:
-        """Marks of tokens, bool (M,), as marks of a value: bool, of its shape without channels.
-
-        `value` and `is_padding` are what `to_value` gave and got for these tokens.
-        """
+        """Marks of tokens, bool (M,), as marks of what `to_value` gave: bool, of its shape without channels."""
         grid = self.modality.grid
         return is_marked.reshape(grid)[tuple(slice(0, length) for length in value.shape[: len(grid)])]
 
@@ -164,10 +140,7 @@ class Encoder(EncoderSettings, ABC):
         return 1
 
     def in_units_of(self, values: np.ndarray, past: np.ndarray) -> np.ndarray:
-        """What `to_value` gave, in the units of the value whose continuation it is.
-
-        They differ where each example is normalised by itself, so that its level and size are lost in its tokens.
-        """
+        """What `to_value` gave, in the units of its past, which are lost if each example is normalised by itself."""
         return values
 
     def write(self, path: str | os.PathLike[str], value: np.ndarray) -> None:
@@ -176,11 +149,7 @@ class Encoder(EncoderSettings, ABC):
 
     @classmethod
     def chosen_settings(cls, raws: Iterable[Any], given: Mapping[str, Any]) -> dict[str, Any]:
-        """The settings beside those `given` of an encoder for these training signals, without normalisation.
-
-        Raises:
-            ValueError: something must be chosen by the signals, and none can be read.
-        """
+        """The settings beside those `given` of an encoder for these training signals, without normalisation."""
         return {}
 
     def check_tokens(self, tokens: Tensor) -> None:
@@ -191,11 +160,7 @@ class Encoder(EncoderSettings, ABC):
 
 
 def measured(raws: Iterable[Any], measure: Callable[[Any], Any]) -> Iterator[Any]:
-    """What is measured of each raw value that can be read.
-
-    Raises:
-        ValueError: none can be read; the first one's fault is given.
-    """
+    """What is measured of each raw value that can be read; if none can, the first one's fault is raised."""
     fault, count = "", 0
     for raw in raws:
         try:

@@ -1,8 +1,4 @@
-"""Pictures to tokens and back: a token is a pixel, and its channels are the pixel's colours.
-
-Any size, colour mode and file format that Pillow reads comes in; what goes out has one size and one mode. A picture
-that cannot be read gives a `ValueError` of one line, never another exception, because files come from strangers.
-"""
+"""Pictures to tokens and back: a token is a pixel, and its channels are the pixel's colours."""
 
 from __future__ import annotations
 
@@ -16,19 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hiperceiver.data.encoders import picture_files
 from hiperceiver.data.encoders.arrays import padded
 from hiperceiver.data.encoders.encoder import Drawing, Encoder
 from hiperceiver.data.encoders.normalisation import FITTED_TO
-from hiperceiver.data.encoders.picture_files import (
-    Picture,
-    RawImage,
-    full_scale_of,
-    in_colours,
-    is_pixels,
-    one_line_faults,
-    open_picture,
-    read_labels,
-)
+from hiperceiver.data.encoders.picture_files import Picture, RawImage, is_pixels, one_line_faults, open_picture
 from hiperceiver.data.encoders.regions import GridFit, Region, fit_to_grid
 from hiperceiver.data.packages import import_extra
 from hiperceiver.modality import Modality
@@ -45,10 +33,8 @@ IGNORE = -100
 class Mask:
     """Class numbers of a whole picture's pixels."""
 
-    labels: np.ndarray
-    """int64 (H, W); -100 where there is no label."""
-    region: Region | None = None
-    """As of its picture."""
+    labels: np.ndarray  # int64 (H, W); -100 where there is no label
+    region: Region | None = None  # as of its picture
 
 
 class PictureEncoder(PictureSettings, Encoder):
@@ -66,8 +52,8 @@ class PictureEncoder(PictureSettings, Encoder):
         values /= std
         return values
 
-    def to_pixels(self, tokens: Tensor, is_padding: Tensor | None) -> np.ndarray:
-        """Tokens on the whole grid: uint8 (..., C), values outside 0..255 cut, absent ones white."""
+    def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
+        """Pixels on the whole grid: uint8 ([T,] H, W, C), values outside 0..255 cut, absent ones white."""
         self.check_tokens(tokens)
         values = tokens.detach().to("cpu", torch.float32).numpy() * np.array(self.std) + np.array(self.mean)
         pixels = np.rint(np.nan_to_num(values) * 255).clip(0, 255).astype(np.uint8)
@@ -113,10 +99,7 @@ class ImageEncoder(ImageSettings, PictureEncoder):
         return open_picture(raw)
 
     def fit_to_grid(self, value: Picture) -> np.ndarray:
-        """The picture, or its region, in the size at which it lies on the grid: (h, w, C).
-
-        It is uint8, or float32 in 0..1 where the file has more than 8 bits.
-        """
+        """The picture, or its region, as it lies on the grid: (h, w, C), uint8, or float32 in 0..1 of deep ones."""
         channels = NUM_COLOURS[self.colours]
         pixels = value.content
         if is_pixels(pixels) and pixels.shape == (*self.size, channels) and value.region is None:
@@ -131,14 +114,14 @@ class ImageEncoder(ImageSettings, PictureEncoder):
             least = math.ceil(least * max(height / (bottom - top), width / (right - left)))
         picture, box = _cut(value.decoded(least), value, shown)
         with one_line_faults(value.raw):
-            picture = self._resized(in_colours(picture, self.colours), box, shown)
+            picture = self._resized(picture_files.in_colours(picture, self.colours), box, shown)
         return np.asarray(picture).reshape(shown.height, shown.width, -1)
 
     def _fitted_deep(self, value: Picture, shown: GridFit) -> np.ndarray:
         """As `fit_to_grid`, of more than 8 bits: float32 in 0..1."""
         bands = value.bands()
         with one_line_faults(value.raw):
-            scale = full_scale_of(bands, self.full_scale, is_float=value.is_float)
+            scale = picture_files.full_scale_of(bands, self.full_scale, is_float=value.is_float)
             cut = [_cut(band, value, shown) for band in bands]
             pixels = np.stack([np.asarray(self._resized(band, box, shown)) for band, box in cut], -1)
         colours, alpha = (pixels[..., :3] / np.float32(scale)).clip(0, 1), (pixels[..., 3:] / 65535).clip(0, 1)
@@ -156,15 +139,8 @@ class ImageEncoder(ImageSettings, PictureEncoder):
         return padded(self.normalised(value), self.size, self._covered(value))
 
     def decode_mask(self, raw: RawImage, *, ignore: int | None = 255) -> Mask:
-        """A mask: a picture whose pixels are class numbers.
-
-        Its mode is palette (whose numbers these are), grey, 16-bit or 1-bit. `ignore` is the number that means 'no
-        label', None if all are classes.
-
-        Raises:
-            ValueError: it cannot be read, or it is a colour picture.
-        """
-        labels = read_labels(raw)
+        """A picture (palette, grey, 16-bit or 1-bit) whose pixels are class numbers, or `ignore` for no label."""
+        labels = picture_files.read_labels(raw)
         return Mask(labels=labels if ignore is None else np.where(labels == ignore, IGNORE, labels))
 
     def fit_mask_to_grid(self, mask: Mask) -> np.ndarray:
@@ -175,8 +151,7 @@ class ImageEncoder(ImageSettings, PictureEncoder):
         # The nearest pixel to the middle of each cell.
         y = top + (np.arange(shown.height) + 0.5) * (bottom - top) / shown.height
         x = left + (np.arange(shown.width) + 0.5) * (right - left) / shown.width
-        rows = np.clip(y.astype(np.int64), 0, height - 1)
-        columns = np.clip(x.astype(np.int64), 0, width - 1)
+        rows, columns = y.astype(np.int64).clip(0, height - 1), x.astype(np.int64).clip(0, width - 1)
         return mask.labels[rows[:, None], columns[None]]
 
     def mask_to_targets(self, mask: np.ndarray) -> Tensor:
@@ -186,10 +161,6 @@ class ImageEncoder(ImageSettings, PictureEncoder):
         grid = np.full(self.size, IGNORE, dtype=np.int64)
         grid[self._covered(mask)] = mask
         return torch.from_numpy(grid.ravel())
-
-    def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
-        """Tokens as a picture on the whole grid: uint8 (H, W, C), values outside 0..255 cut, absent ones white."""
-        return self.to_pixels(tokens, is_padding)
 
     def fitted(self, raws: Iterable[RawImage], notes: list[str] | None = None) -> Self:
         """As `Encoder.fitted`; of pictures of more than 8 bits the full scale is measured too."""
@@ -241,7 +212,7 @@ def _measured_full_scale(raws: Iterable[RawImage]) -> float | None:
         try:
             picture = open_picture(raw)
             if picture.is_deep and not picture.is_float:
-                scales.append(full_scale_of(picture.bands()))
+                scales.append(picture_files.full_scale_of(picture.bands()))
         except ValueError:  # named when it is read
             continue
     return max(scales, default=None)

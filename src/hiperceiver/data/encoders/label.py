@@ -34,15 +34,11 @@ class LabelEncoder(LabelSettings, Encoder):
         return Modality(grid=(1,), channels=len(self.classes), role="label")
 
     def decode(self, raw: RawLabel) -> np.ndarray:
-        """The classes' numbers, ascending: int64 (labels,). -1 and None are a label that is not known: no number.
-
-        Raises:
-            ValueError: a class is not among `classes`, or there are several where one is expected.
-        """
+        """The classes' numbers, ascending: int64 (labels,). -1 and None are a label that is not known: no number."""
         given = list(raw) if isinstance(raw, Sequence | np.ndarray) and not isinstance(raw, str) else [raw]
         if len(given) > 1 and not self.is_several:
             raise ValueError(f"expected one label, got {len(given)}: {', '.join(map(str, given[:5]))}")
-        numbers = {self._number(each) for each in given if each is not None and not _is_unknown(each)}
+        numbers = {self._number(each) for each in given if each is not None} - {-1}
         return np.array(sorted(numbers), dtype=np.int64)
 
     def to_tokens(self, value: np.ndarray) -> tuple[Tensor, Tensor | None]:
@@ -67,11 +63,7 @@ class LabelEncoder(LabelSettings, Encoder):
     def _number(self, label: Any) -> int:
         if isinstance(label, str) and label in self.classes:
             return self.classes.index(label)
-        if isinstance(label, int | np.integer) and not isinstance(label, bool) and 0 <= label < len(self.classes):
+        if isinstance(label, int | np.integer) and not isinstance(label, bool) and -1 <= label < len(self.classes):
             return int(label)
         known = ", ".join(self.classes[:5]) + (", ..." if len(self.classes) > 5 else "")
         raise ValueError(f"expected a class among {known} or 0 to {len(self.classes) - 1}, got {label!r}")
-
-
-def _is_unknown(label: Any) -> bool:
-    return isinstance(label, int | np.integer) and not isinstance(label, bool) and label == -1

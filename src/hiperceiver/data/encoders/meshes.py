@@ -17,16 +17,9 @@ _QUIET = logging.NullHandler()
 
 
 def points_of_mesh(content: bytes, ending: str, count: int) -> np.ndarray:
-    r"""Points of a mesh's surface, or all points of a file that has no faces: (N, 3).
+    r"""`count` points of a mesh's surface, or all points of a file that has no faces: (N, 3).
 
-    Args:
-        content: the file.
-        ending: of its name, one of `MESH_STARTS`.
-        count: points of a surface.
-
-    Raises:
-        ValueError: it is cut off, damaged, or holds no points. Of damaged files trimesh raises other kinds of errors
-            too: see `faults_of` in `arrays.py`.
+    A file that is cut off, damaged or without points is a `ValueError`, or what trimesh raises: see `faults_of`.
 
     >>> points_of_mesh(b"OFF\n2 0 0\n0 0 0\n1 1 1\n", ".off", 100)
     array([[0., 0., 0.],
@@ -47,16 +40,9 @@ def points_of_mesh(content: bytes, ending: str, count: int) -> np.ndarray:
 
 
 def sample_surface(triangles: np.ndarray, count: int) -> np.ndarray:
-    """Points spread evenly over triangles: float64 (count, 3). The same triangles always give the same points.
+    """Points spread evenly over triangles (T, 3, 3): float64 (count, 3). The same triangles give the same points.
 
     Every point stands for the same area; where in its share of the surface it lies is drawn at random.
-
-    Args:
-        triangles: corners (T, 3, 3).
-        count: how many points.
-
-    Raises:
-        ValueError: a corner is not finite, or the triangles have no area.
 
     >>> square = np.array([[[0, 0, 0], [1, 0, 0], [1, 1, 0]], [[0, 0, 0], [1, 1, 0], [0, 1, 0]]])
     >>> points = sample_surface(square, 1000)
@@ -109,9 +95,8 @@ def _read_off(content: bytes) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError("is damaged, or is no .off file: expected OFF and the numbers of vertices and faces")
     num_vertices, num_faces = sizes
     if len(lines) < num_vertices + num_faces:
-        raise ValueError(
-            f"is cut off: expected {num_vertices} vertices and {num_faces} faces, got {len(lines)} lines of them"
-        )
+        expected = f"{num_vertices} vertices and {num_faces} faces"
+        raise ValueError(f"is cut off: expected {expected}, got {len(lines)} lines of them")
     vertices = _columns(lines[:num_vertices], (0, 1, 2), np.float64, "vertices")
     faces = _triangles(lines[num_vertices : num_vertices + num_faces])
     if len(faces) and (faces.min() < 0 or faces.max() >= num_vertices):

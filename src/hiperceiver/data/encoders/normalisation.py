@@ -35,15 +35,11 @@ def channel_statistics(
     quarter of them at most) whose values are far larger than those of the others. Each is named in `notes`.
 
     Args:
-        read: an encoder's; what it cannot read is left out.
+        read: an encoder's; what it cannot read is left out, unless that is all: then the first fault is raised.
         raws: of training data only; the first `FITTED_TO` are read.
-        least_std: a channel that varies less, or so little that it is lost in the rounding of its mean, keeps the
-            deviation 1.
+        least_std: a channel that varies less, or less than its mean is rounded, keeps the deviation 1.
         usual: values up to this are never left out: 1 for colours and sound.
         notes: gets a line for people about what is left out.
-
-    Raises:
-        ValueError: nothing can be read; the first fault is given.
 
     >>> notes = []
     >>> read = lambda raw: np.array(raw, dtype=float)[:, None]
@@ -85,7 +81,7 @@ def channel_statistics(
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 0))
     std = np.where(std <= np.maximum(least_std, 1e-6 * np.abs(mean)), 1.0, std)
-    return tuple(_rounded(value) for value in mean), tuple(_rounded(value) for value in std)
+    return tuple(float(f"{value:.6g}") for value in mean), tuple(float(f"{value:.6g}") for value in std)
 
 
 class _Isolated(NamedTuple):
@@ -95,8 +91,7 @@ class _Isolated(NamedTuple):
     channel: int
     value: float
     count: int
-    distance: float
-    """From the others, in units of their range."""
+    distance: float  # from the others, in units of their range
 
 
 def _take_isolated(channels: np.ndarray, file: int, usual: float) -> Iterator[_Isolated]:
@@ -146,7 +141,3 @@ def _notes(marked: dict[str, float], far: Sequence[str]) -> Iterable[str]:
 def _name_of(raw: Any, index: int) -> str:
     raw = raw.source if isinstance(raw, Media) else raw
     return os.fspath(raw) if isinstance(raw, str | os.PathLike) else f"example {index}"
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.6g}")

@@ -25,44 +25,25 @@ RawImage: TypeAlias = "Image.Image | str | os.PathLike[str] | bytes | np.ndarray
 """What is accepted as a picture: a Pillow picture, a path, a file's bytes, or uint8 (H, W) or (H, W, 1, 3 or 4)."""
 
 _ORIENTATION = 0x0112  # EXIF tag: how the camera was held
-_TURNS = {
-    2: "FLIP_LEFT_RIGHT",
-    3: "ROTATE_180",
-    4: "FLIP_TOP_BOTTOM",
-    5: "TRANSPOSE",
-    6: "ROTATE_270",
-    7: "TRANSVERSE",
-    8: "ROTATE_90",
-}
-_PIXEL_CHANNELS = ((), (1,), (3,), (4,))
+_SIDEWAYS = ("TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
+_TURNS = (None, "FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", *_SIDEWAYS)  # of the tag's values, from 1 on
 _FFMPEG_FORMATS = {"PNG": "png_pipe", "TIFF": "tiff_pipe"}
 """Formats whose 16-bit colours FFmpeg reads whole."""
-_SIDEWAYS = {"TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Picture:
     """An opened picture of any size, and what is shown of it. Nothing but its header is decoded yet."""
 
-    raw: RawImage
-    """Where it came from, for messages."""
-    content: Image.Image | bytes | np.ndarray
-    """The file's bytes where it is opened again to be decoded; or the opened picture, or pixels."""
-    size: tuple[int, int]
-    """Height and width, upright."""
-    is_deep: bool = False
-    """It has more than 8 bits."""
-    is_float: bool = False
-    """Its values are floats in 0..1."""
-    region: Region | None = None
-    """The part that is shown; None: as much as the grid shows of the whole."""
+    raw: RawImage  # for messages
+    content: Image.Image | bytes | np.ndarray  # bytes of a file that is opened again; or the opened picture, or pixels
+    size: tuple[int, int]  # height and width, upright
+    is_deep: bool = False  # it has more than 8 bits
+    is_float: bool = False  # its values are floats in 0..1
+    region: Region | None = None  # the part that is shown; None: as much as the grid shows of the whole
 
     def decoded(self, least: int | None = None) -> Image.Image:
-        """The whole picture, upright.
-
-        A JPEG several times as large as `least` is decoded at 1/2, 1/4 or 1/8 of its size, never with a longer side
-        below this, which saves most of the time.
-        """
+        """The whole picture, upright; a large JPEG at 1/2, 1/4 or 1/8, its longer side not below `least`: faster."""
         image = import_extra("PIL.Image", extra="data")
         with one_line_faults(self.raw):
             picture = _identify(self.content)
@@ -89,12 +70,8 @@ class Picture:
 
 
 def open_picture(raw: RawImage) -> Picture:
-    """A picture whose header is read.
-
-    Raises:
-        ValueError: it is not a picture; a path is named.
-    """
-    if is_pixels(raw) and raw.shape[2:] in _PIXEL_CHANNELS:
+    """A picture whose header is read."""
+    if is_pixels(raw):
         return Picture(raw=raw, content=raw, size=(raw.shape[0], raw.shape[1]))
     with one_line_faults(raw):
         content = read_file(raw) if isinstance(raw, str | os.PathLike) else raw
@@ -119,8 +96,10 @@ def read_labels(raw: RawImage) -> np.ndarray:
 
 
 def is_pixels(raw: RawImage) -> TypeGuard[np.ndarray]:
-    """Whether it is pixels already, which need no decoder."""
-    return isinstance(raw, np.ndarray) and raw.dtype == np.uint8 and raw.ndim in (2, 3) and raw.size > 0
+    """Whether it is pixels already, which need no decoder: uint8 (H, W) or (H, W, 1, 3 or 4)."""
+    if not isinstance(raw, np.ndarray) or raw.dtype != np.uint8 or not raw.size:
+        return False
+    return raw.ndim == 2 or (raw.ndim == 3 and raw.shape[2] in (1, 3, 4))
 
 
 def in_colours(picture: Image.Image, colours: Colours) -> Image.Image:
@@ -140,12 +119,9 @@ def in_colours(picture: Image.Image, colours: Colours) -> Image.Image:
 
 
 def full_scale_of(bands: Sequence[Image.Image], full_scale: float | None = None, *, is_float: bool = False) -> float:
-    """The value of white of a picture with more than 8 bits.
+    """The value of white of a picture with more than 8 bits, whose values must lie in 0 to this.
 
     It is 1 for floats, else `full_scale`; None: the largest number of as many bits as the picture uses, 255 to 65535.
-
-    Raises:
-        Fault: it has values below 0 or above the full scale.
     """
     values = np.stack([np.asarray(band) for band in bands[:3]])  # not of alpha
     low, high = float(values.min()), float(values.max())
@@ -202,7 +178,7 @@ def _identify(content: Image.Image | bytes | np.ndarray) -> Image.Image:
             raise Fault("is empty (0 bytes)")
         return image.open(BytesIO(content))
     if isinstance(content, np.ndarray):
-        if not (is_pixels(content) and content.shape[2:] in _PIXEL_CHANNELS):
+        if not is_pixels(content):
             expected = "uint8 of shape (H, W) or (H, W, 1, 3 or 4)"
             raise Fault(f"array: expected {expected}, got {content.dtype} of shape {content.shape}")
         return image.fromarray(np.ascontiguousarray(content[..., 0] if content.shape[2:] == (1,) else content))
@@ -214,6 +190,6 @@ def _identify(content: Image.Image | bytes | np.ndarray) -> Image.Image:
 def _turn(picture: Image.Image) -> str | None:
     """The name of Pillow's transposition that puts the picture upright, if it is not."""
     try:
-        return _TURNS.get(picture.getexif().get(_ORIENTATION, 1))
+        return dict(enumerate(_TURNS, 1)).get(picture.getexif().get(_ORIENTATION, 1))
     except Exception:  # broken metadata of a good picture
         return None

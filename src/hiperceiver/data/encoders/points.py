@@ -1,7 +1,7 @@
 """Point clouds and meshes: a token is a point, its first channels are x, y and z, and the rest are its features.
 
-A cloud is a set, but tokens stand in a line. Points are laid along a space-filling curve, so that whatever order a file
-has them in, they come out in one order, and a run of tokens (which is what a group holds) is a place in space.
+Points are laid along a space-filling curve, so that they come out in one order whatever a file's is, and a run of
+tokens (which is what a group holds) is a region of space.
 """
 
 import os
@@ -67,14 +67,9 @@ class PointsEncoder(PointsSettings, Encoder):
         return {"num_points": 2048, "num_features": next(measured(raws, _num_features))}
 
     def decode(self, raw: RawArray) -> np.ndarray:
-        """Points as they are in the file, or points of a mesh's surface: float32 (N, 3 + num_features).
+        """Points as they are in the file, or points of a mesh's surface: float32 (N, 3 + num_features), N >= 2.
 
-        A path ends as `TABLE_ENDINGS` and `MESH_STARTS` say; bytes are an .npy, .npz, .off, .ply or .glb file, or a
-        table as text.
-
-        Raises:
-            ValueError: it cannot be read, has other columns, a number is not finite, or there are not two different
-                points.
+        Files are those of `TABLE_ENDINGS` and `MESH_STARTS`; bytes are .npy, .npz, .off, .ply, .glb or a table as text.
         """
         with faults_of(raw):
             array = self._points(raw)
@@ -103,8 +98,7 @@ class PointsEncoder(PointsSettings, Encoder):
     def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
         """Tokens as points, float32 (n, 3 + num_features), without the absent ones.
 
-        Features are in their units again, and with normalise="none" coordinates too; otherwise a cloud's own place and
-        size are lost.
+        A cloud's own position and size are lost, unless normalise="none"; features are in their units again.
         """
         self.check_tokens(tokens)
         return arrays.physical(tokens if is_padding is None else tokens[~is_padding], *self._statistics)
@@ -114,21 +108,15 @@ class PointsEncoder(PointsSettings, Encoder):
         """Mean and deviation of every channel of what `_scaled` gives."""
         return (0.0,) * self.num_own_scale + self.mean, (1.0,) * self.num_own_scale + self.std
 
-    def _points(self, raw: RawArray) -> np.ndarray:
+    def _points(self, raw: Any) -> np.ndarray:
         """Numbers of points, not yet checked."""
-        if isinstance(raw, str | os.PathLike):
-            ending = Path(raw).suffix.lower()
-            if ending not in MESH_STARTS and ending not in TABLE_ENDINGS:
-                known = ", ".join(sorted((*MESH_STARTS, *TABLE_ENDINGS)))
-                raise ValueError(f"expected a file of points or a mesh ({known}), got {ending or 'no ending'!r}")
-            if ending in (".pts", ".xyz"):
-                return read_array(_without_count(read_file(raw)))
-            content = read_file(raw) if ending in MESH_STARTS else b""
-        else:
-            starts = ((ending, start) for ending, start in MESH_STARTS.items() if start is not None)
-            content = raw if isinstance(raw, bytes) else b""
-            ending = next((ending for ending, start in starts if content.startswith(start)), "")
-        return points_of_mesh(content, ending, self.num_points) if ending in MESH_STARTS else read_array(raw)
+        ending, is_path = _ending_of(raw), isinstance(raw, str | os.PathLike)
+        if ending in MESH_STARTS:
+            return points_of_mesh(read_file(raw) if is_path else raw, ending, self.num_points)
+        if is_path and ending not in TABLE_ENDINGS:
+            known = ", ".join(sorted((*MESH_STARTS, *TABLE_ENDINGS)))
+            raise ValueError(f"expected a file of points or a mesh ({known}), got {ending or 'no ending'!r}")
+        return read_array(_without_count(read_file(raw)) if ending in (".pts", ".xyz") else raw)
 
     def _ordered(self, points: np.ndarray) -> np.ndarray:
         """The points along the curve, whatever order they come in."""
@@ -162,13 +150,17 @@ def _check_spread(coordinates: np.ndarray) -> None:
         raise ValueError(f"has a point {most / usual:.3g} times as far from the middle as half of the points")
 
 
+def _ending_of(raw: Any) -> str:
+    """A path's ending, or that of the files of meshes that begin as these bytes do; else ""."""
+    if isinstance(raw, str | os.PathLike):
+        return Path(raw).suffix.lower()
+    starts = MESH_STARTS.items() if isinstance(raw, bytes) else ()
+    return next((ending for ending, start in starts if start is not None and raw.startswith(start)), "")
+
+
 def _num_features(raw: RawArray) -> int:
     """Channels beside x, y and z. Meshes have none."""
-    if isinstance(raw, bytes):
-        is_mesh = raw.startswith(tuple(start for start in MESH_STARTS.values() if start))
-    else:
-        is_mesh = isinstance(raw, str | os.PathLike) and Path(raw).suffix.lower() in MESH_STARTS
-    if is_mesh:
+    if _ending_of(raw) in MESH_STARTS:
         return 0
     shape = arrays.shape_of(raw, 2)
     if shape[1] < 3:

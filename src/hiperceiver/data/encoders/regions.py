@@ -10,25 +10,18 @@ class Region:
     """A part of a picture of any size. Shares are of what the grid shows of the whole picture (see `fit_to_grid`)."""
 
     height: float
-    """Share of its height."""
     width: float
-    """Share of its width."""
-    top: float
-    """Where in the picture: 0 at its upper edge, 1 at its lower edge."""
-    left: float
-    """Likewise: 0 at its left edge, 1 at its right edge."""
+    top: float  # where in the picture: 0 at its upper edge, 1 at its lower edge
+    left: float  # 0 at its left edge, 1 at its right edge
 
 
 @dataclass(frozen=True)
 class GridFit:
     """Which part of a picture is shown, and on how many cells of the grid. Pixels; y down, x right."""
 
-    box: tuple[float, float, float, float]
-    """Left, top, right, bottom in the picture."""
-    height: int
-    """Rows of the grid that it covers; if these are not all, it lies in the middle."""
-    width: int
-    """Columns of the grid that it covers."""
+    box: tuple[float, float, float, float]  # left, top, right, bottom in the picture
+    height: int  # rows of the grid that it covers; if these are not all, it lies in the middle
+    width: int  # columns, likewise
 
 
 def fit_to_grid(height: int, width: int, size: tuple[int, int], fit: Fit, region: Region | None = None) -> GridFit:

@@ -61,12 +61,7 @@ class SeriesEncoder(SeriesSettings, Encoder):
         return {"length": min(max(shape[0] for shape in shapes), LONGEST_SERIES), "channels": channels}
 
     def decode(self, raw: RawArray) -> np.ndarray:
-        """A series of any length: float32 (steps, channels), without NaN.
-
-        Raises:
-            ValueError: its shape is neither this nor (steps,) of one channel, or a number is infinite (or missing, if
-                that is refused).
-        """
+        """A series of any length, (steps, channels) or (steps,) of one channel: float32 (steps, channels), no NaN."""
         values = self.measured_channels(raw)
         is_missing = np.isnan(values)
         if not is_missing.any():

@@ -1,9 +1,7 @@
 """Feature vectors: few positions with many channels each, dealt to more tokens with fewer channels.
 
-A hierarchical Perceiver assigns a modality's tokens to groups, each of which sees only its own. A modality of one token
-with a thousand channels would give one group all the work and leave the others nothing. Features of a vector can as
-well lie side by side as tokens; the learned position of a token says which features it holds. The paper leaves this
-case open.
+One token with a thousand channels would give one group of a hierarchical Perceiver all the work and leave the others
+nothing. Side by side as tokens, features are told apart by their learned positions. The paper leaves this case open.
 """
 
 import math
@@ -71,11 +69,7 @@ class VectorEncoder(VectorSettings, Encoder):
         return {"features": features, "positions": positions, "split": -(-features // channels)}
 
     def decode(self, raw: RawArray) -> np.ndarray:
-        """One or more vectors as float32 (n, features), n <= positions.
-
-        Raises:
-            ValueError: its shape is neither this, (features,) nor (features, 1), or a number is infinite or NaN.
-        """
+        """Vectors (n, features), or one (features,) or (features, 1), as float32 (n, features), n <= positions."""
         with faults_of(raw):
             array = read_array(raw, array_name=self.array_name)
             is_one = array.shape in [(self.features,), (self.features, 1)]

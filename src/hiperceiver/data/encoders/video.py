@@ -29,16 +29,12 @@ file, or uint8 (T, h, w) or (T, h, w, 1 or 3)."""
 class Clip:
     """A clip of any size and length. Its frames are decoded when it is fitted to the grid, only those that it needs."""
 
-    raw: RawVideo | list[Path]
-    """Where its frames come from; of a folder, its pictures in order."""
-    region: Region | None = None
-    """The part of each frame that is shown; None: as much as the grid shows of the whole."""
+    raw: RawVideo | list[Path]  # of a folder, its pictures in order
+    region: Region | None = None  # as of a picture
 
 
 class VideoEncoder(VideoSettings, PictureEncoder):
-    """Clips of any size and length as (frames * H * W, C) tokens, and back.
-
-    Each frame lies on the grid as `ImageEncoder` lays a picture.
+    """Clips of any size and length as (frames * H * W, C) tokens, and back; frames are fitted as `ImageEncoder` does.
 
     >>> encoder = VideoEncoder(size=(4, 6), frames=2)
     >>> tokens, _ = encoder.encode(np.full((10, 40, 60, 3), 255, dtype=np.uint8))
@@ -66,11 +62,7 @@ class VideoEncoder(VideoSettings, PictureEncoder):
         return {"frames": 8, "size": (224, 224)}
 
     def decode(self, raw: RawVideo) -> Clip:
-        """A clip; its frames are decoded by `fit_to_grid`. A folder's are in the order of the numbers in their names.
-
-        Raises:
-            ValueError: it is no folder of pictures, or an array of another shape or type.
-        """
+        """A clip, not decoded yet. A folder's frames are in the order of the numbers in their names."""
         if isinstance(raw, np.ndarray):
             if raw.dtype != np.uint8 or not raw.size or not (raw.ndim == 3 or raw.shape[3:] in ((1,), (3,))):
                 expected = "uint8 of shape (T, H, W) or (T, H, W, 1 or 3)"
@@ -97,10 +89,9 @@ class VideoEncoder(VideoSettings, PictureEncoder):
         return padded(self.normalised(value), self.modality.grid)
 
     def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
-        """Tokens as frames, at least one: uint8 (T, H, W, C), values outside 0..255 cut, absent ones white."""
-        frames = self.to_pixels(tokens, is_padding)
+        """As of pictures, without wholly absent frames at the end; one is left in any case."""
         is_absent = None if is_padding is None else is_padding.cpu().reshape(self.frames, -1).all(1)
-        return frames[: max(1, num_present(is_absent, self.frames))]
+        return super().to_value(tokens, is_padding)[: max(1, num_present(is_absent, self.frames))]
 
     def _chosen(self, count: int) -> np.ndarray:
         """Which of so many frames without times are shown."""

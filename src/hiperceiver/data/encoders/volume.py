@@ -47,11 +47,7 @@ class VolumeEncoder(VolumeSettings, Encoder):
         return {"size": shape[:3], "channels": shape[3] if len(shape) == 4 else 1}
 
     def decode(self, raw: RawArray) -> np.ndarray:
-        """A volume as float32 (d, h, w, C). False and True are 0 and 1.
-
-        Raises:
-            ValueError: its shape is neither this nor (d, h, w) of one channel, or a number is infinite or NaN.
-        """
+        """A volume (d, h, w, C), or (d, h, w) of one channel, as float32 (d, h, w, C). False and True are 0 and 1."""
         with faults_of(raw):
             array = read_array(raw, array_name=self.array_name)
             values = array[..., None] if array.ndim == 3 and self.channels == 1 else array
