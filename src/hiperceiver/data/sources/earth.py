@@ -32,7 +32,7 @@ the mean colour (the best on validation); the most frequent class is 25.4%.
 """
 
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,7 @@ from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.encoders.image import ImageEncoder
 from hiperceiver.data.encoders.picture_files import open_picture
 from hiperceiver.data.packages import packaged_files
-from hiperceiver.data.record import TEST, TRAIN, VALIDATION, Table
+from hiperceiver.data.record import TEST, TRAIN, VALIDATION, Column, Computed, Table
 from hiperceiver.data.sources.source import Baseline, Source, SourceOptions, make_source
 from hiperceiver.settings.data import EarthSettings
 
@@ -111,24 +111,13 @@ def _read_map(package: str, name: str) -> np.ndarray:
     return pixels
 
 
-class _Tiles:
-    """Tiles of a picture or of the map as a column of views, or their names. Another process gets corners only."""
-
-    def __init__(self, what: str, side: int, corners: np.ndarray) -> None:
-        """Args: `image`, `relief`, `classes` or `name`; pixels along a side; top row and left column (tiles, 2)."""
-        self.what = what
-        self.side = side
-        self.corners = corners
-
-    def __len__(self) -> int:
-        return len(self.corners)
-
-    def __getitem__(self, row: int) -> Any:
-        y, x = (int(n) for n in self.corners[row])
-        if self.what == "name":
-            return f"earth tile at row {y}, column {x}"
-        whole = read_relief() if self.what == "relief" else read_maps()[self.what == "classes"]
-        return whole[y : y + self.side, x : x + self.side]
+def _tile(what: str, side: int, corners: np.ndarray, row: int) -> Any:
+    """A tile of `image`, `relief` or `classes` as a view, or its `name`. Corners: top row and left column of each."""
+    y, x = (int(n) for n in corners[row])
+    if what == "name":
+        return f"earth tile at row {y}, column {x}"
+    whole = read_relief() if what == "relief" else read_maps()[what == "classes"]
+    return whole[y : y + side, x : x + side]
 
 
 def deal_blocks(num_blocks: int, seed: int) -> np.ndarray:
@@ -181,7 +170,10 @@ def open_earth(own: EarthSettings, options: SourceOptions) -> Source:
     seed = DEFAULT_SPLIT_SEED if options.split_seed is None else options.split_seed
     split[is_inside] = deal_blocks(blocks[0] * blocks[1], seed)[(block_row * blocks[1] + block_column)[is_inside]]
 
-    is_used, targets = np.ones(len(corners), dtype=bool), {"segmentation": _Tiles("classes", side, corners)}
+    def tiles_of(what: str) -> Column:  # sent to another process it carries the corners alone
+        return Computed(len(corners), partial(_tile, what, side, corners))
+
+    is_used, targets = np.ones(len(corners), dtype=bool), {"segmentation": tiles_of("classes")}
     if is_classified:
         share = np.stack([(tiles == number).mean((1, 3)).ravel() for number in range(len(LAND_COVER))])
         largest = share.argmax(0)
@@ -199,8 +191,8 @@ def open_earth(own: EarthSettings, options: SourceOptions) -> Source:
 
     given = None if options.encoders is None else {name: fitted(each) for name, each in options.encoders.items()}
     table = Table(
-        names=_Tiles("name", side, corners),
-        raws={name: _Tiles(name, side, corners) for name in MODALITIES},
+        names=tiles_of("name"),
+        raws={name: tiles_of(name) for name in MODALITIES},
         targets=targets,
         splits=split,
     )

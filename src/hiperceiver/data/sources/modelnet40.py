@@ -17,7 +17,7 @@ together when the first of them is wanted, and kept (50 MB a file; twice as much
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ import numpy as np
 from hiperceiver.data.encoders.points import PointsEncoder
 from hiperceiver.data.faults import faults_of, read_file
 from hiperceiver.data.packages import import_extra
-from hiperceiver.data.record import TEST, TRAIN, Table
+from hiperceiver.data.record import TEST, TRAIN, Computed, Table
 from hiperceiver.data.sources.classes import Labels
 from hiperceiver.data.sources.lists import example_list, read_lines
 from hiperceiver.data.sources.published import FileRow, file_table
@@ -99,21 +99,10 @@ def _meshes(tree: Tree, base: str, classes: Sequence[str], warnings: list[str]) 
     return file_table(tree.root / base, rows, "points")
 
 
-class _Clouds:
-    """Rows of HDF5 files as a column. Sent to another process it carries no points."""
-
-    def __init__(self, files: Sequence[tuple[str, int]], rows: np.ndarray, arrays: Sequence[str]) -> None:
-        """Args: path of each file, and when it was changed; file and row of each cloud; names of the arrays read."""
-        self.files = files
-        self.rows = rows
-        self.arrays = arrays
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        number, row = (int(n) for n in self.rows[index])
-        return np.concatenate([_points(*self.files[number], name)[row] for name in self.arrays], axis=1)
+def _cloud(files: Sequence[tuple[str, int]], rows: np.ndarray, arrays: Sequence[str], index: int) -> np.ndarray:
+    """A cloud, by the file and the row of each; of a file its path, and when it was changed."""
+    number, row = (int(n) for n in rows[index])
+    return np.concatenate([_points(*files[number], name)[row] for name in arrays], axis=1)
 
 
 @lru_cache(maxsize=32)
@@ -140,9 +129,11 @@ def _clouds(tree: Tree, base: str, classes: Sequence[str], normals: bool) -> Tab
             names += [f"{name} row {row}" for row in range(len(its_labels))]
             rows += [(len(files), row) for row in range(len(its_labels))]
             files.append((str(path), path.stat().st_mtime_ns))
+    # Sent to another process the column carries no points.
+    clouds = Computed(len(rows), partial(_cloud, files, np.array(rows).reshape(-1, 2), arrays))
     return Table(
         names=as_paths(names),
-        raws={"points": _Clouds(files, np.array(rows).reshape(-1, 2), arrays)},
+        raws={"points": clouds},
         targets={"label": Labels(labels)},
         splits=np.array(splits, dtype=np.int8),
     )

@@ -30,7 +30,7 @@ from hiperceiver.data.encoders.image import ImageEncoder
 from hiperceiver.data.members import VALIDATION_SHARE, hash_names, validates
 from hiperceiver.data.record import TEST, TRAIN, VALIDATION, Table
 from hiperceiver.data.sources.lists import file_stem, read_lines
-from hiperceiver.data.sources.source import Source, SourceOptions, make_source
+from hiperceiver.data.sources.source import TARGETS, Source, SourceOptions, make_source
 from hiperceiver.data.sources.tree import Paths, Tree, joined
 from hiperceiver.settings.data import VocSettings
 
@@ -45,8 +45,8 @@ EXTENDED = ("trainaug", "train_aug")
 """Names of the extended list of training pictures."""
 MASKS, EXTENDED_MASKS = "SegmentationClass", "SegmentationClassAug"
 
-Part = Mapping[str, Mapping[str, Any]]
-"""Picture (its name without ending) -> its targets."""
+Part = Mapping[str, Any]
+"""Picture (its name without ending) -> its target."""
 
 
 def matches(tree: Tree) -> bool:
@@ -68,10 +68,9 @@ def open_voc(tree: Tree, own: VocSettings, options: SourceOptions) -> Source:
     else:
         lists = [base / "ImageSets" / kind / "val.txt" for kind in ("Segmentation", "Main")]
         tested = {line.split()[0] for path in lists if path.exists() for line in read_lines(path)}
-        train, test = ({name: {} for name in whole if (name in tested) == is_test} for is_test in (False, True))
-    rows = [*train.items(), *test.items()]
+        train, test = (dict.fromkeys(x for x in whole if (x in tested) == is_test) for is_test in (False, True))
     splits = np.repeat(np.array([TRAIN, TEST], dtype=np.int8), [len(train), len(test)])
-    paths = [f"JPEGImages/{picture}.jpg" for picture, _ in rows]
+    paths = [f"JPEGImages/{picture}.jpg" for picture in (*train, *test)]
     seed = options.split_seed or 0
     if options.split_rule == "rows":  # drawn from all pictures whatever the task
         drawn = set(compress(whole, np.random.default_rng(seed).random(len(whole)) < VALIDATION_SHARE))
@@ -80,13 +79,12 @@ def open_voc(tree: Tree, own: VocSettings, options: SourceOptions) -> Source:
         is_drawn = validates(hash_names(paths[: len(train)]), seed)
     if test and is_drawn.any() and not is_drawn.all():  # else too few to draw from all pictures
         splits[: len(train)][is_drawn] = VALIDATION
-    targets = {name for _, known in rows for name in known}
     return make_source(
         name=tree.name,
         table=Table(
             names=paths,
             raws={"image": Paths(base, paths)},
-            targets={name: [known.get(name) for _, known in rows] for name in targets},
+            targets={target: [*train.values(), *test.values()] for target in TARGETS[options.task]},
             splits=splits,
         ),
         encoders={"image": ImageEncoder(size=(512, 512), fit="pad")},
@@ -118,7 +116,7 @@ def _segmentation(base: Path, extended: bool | None) -> tuple[Part, Part]:
 def _masked(path: Path, masks: Path) -> Part:
     """The pictures of a list, each with its mask. Some extended lists give the paths of both."""
     pictures = [file_stem(line.split()[0]) for line in read_lines(path)]
-    return {picture: {"segmentation": str(masks / f"{picture}.png")} for picture in pictures}
+    return {picture: str(masks / f"{picture}.png") for picture in pictures}
 
 
 def _main(base: Path, split: str) -> Part:
@@ -133,4 +131,4 @@ def _main(base: Path, split: str) -> Part:
             present = labels.setdefault(picture, [])
             if sign.strip() == "1":
                 present.append(number)
-    return {picture: {"labels": present} for picture, present in labels.items()}
+    return labels
