@@ -22,9 +22,8 @@ def draw(title: str, rows: Sequence[Row], path: Path) -> Path:
         rows: steps of one mode and batch; those that were not measured are left out.
         path: where the picture goes.
     """
-    figure = style.new_figure(9.0, 4.4)
-    style.add_title(figure, title)
-    time_axes, memory_axes = style.grid_of_axes(figure, 1, 2)[0]
+    figure, axes = style.new_figure(9.0, 4.4, columns=2, title=title)
+    time_axes, memory_axes = axes[0]
     good = [row for row in rows if not row.problem]
     names = list(dict.fromkeys(row.job.name for row in good))
     _lines(time_axes, names, good, lambda row: row.seconds)

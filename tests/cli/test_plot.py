@@ -9,7 +9,7 @@ from PIL import Image
 from hiperceiver.data.encoders import PointsEncoder
 from hiperceiver.data.encoders.audio import write_wav
 
-from .conftest import Hip, picture
+from .conftest import Hip, Outcome, picture
 from .saved_models import ENCODERS, save
 
 MASKED = {"kind": "masked-autoencoding", "mask_ratio": 0.5}
@@ -43,15 +43,23 @@ def data(kind: str) -> Path:
     return Path("data")
 
 
+def assert_drawn(outcome: Outcome, modality: str, names: list[str], *, note: str = "") -> None:
+    """Of the data it says what it found, then it draws just these pictures."""
+    lines = outcome.out.splitlines()
+    assert (outcome.code, outcome.err) == (0, note)
+    assert [line.partition(":")[0] for line in lines[: -len(names)]] == ["data", modality]
+    assert lines[-len(names) :] == [f"drawn/{name}.png" for name in names]
+
+
 @pytest.mark.parametrize("kind", ENCODERS)
 def test_every_kind_is_drawn(kind: str, tmp_path: Path, hip: Hip) -> None:
     model = save(tmp_path / "model", MASKED, kind)
     options = ["--data-settings.kind", kind, "--num-examples", 2, "--out", "drawn", "--kind", "reconstruction"]
     outcome = hip("plot", model, "--data", data(kind), *options)
     numbers = ("-1", "-2") if kind in ("video", "volume") else ("",)
-    names = [f"drawn/reconstructions-{kind}{number}.png" for number in numbers]
-    assert outcome == (0, "".join(f"{name}\n" for name in names), "")
-    with Image.open(names[0]) as drawn:
+    names = [f"reconstructions-{kind}{number}" for number in numbers]
+    assert_drawn(outcome, kind, names)
+    with Image.open(f"drawn/{names[0]}.png") as drawn:
         assert max(drawn.size) < 2500
 
 
@@ -62,7 +70,7 @@ def test_forecasts_are_drawn_beside_what_came(kind: str, horizon: int, count: in
     model = save(tmp_path / "model", {"kind": "forecasting", "horizon": horizon}, kind)
     outcome = hip("plot", model, "--data", data(kind), "--num-examples", 3, "--out", "drawn", "--kind", "forecast")
     numbers = [""] if count == 1 else [f"-{number + 1}" for number in range(count)]
-    assert outcome == (0, "".join(f"drawn/forecasts-{kind}{number}.png\n" for number in numbers), "")
+    assert_drawn(outcome, kind, [f"forecasts-{kind}{number}" for number in numbers])
 
 
 def test_a_model_without_forecasts(tmp_path: Path, hip: Hip) -> None:
@@ -98,4 +106,5 @@ def test_points_whose_coordinates_are_their_positions(tmp_path: Path, hip: Hip) 
         Path("data", split).mkdir(parents=True)
         np.save(f"data/{split}/1.npy", np.random.default_rng(0).normal(size=(100, 6)))
     options = ["--data-settings.kind", "points", "--out", "drawn", "--kind", "reconstruction"]
-    assert hip("plot", model, "--data", "data", *options) == (0, "drawn/reconstructions-points.png\n", "")
+    outcome = hip("plot", model, "--data", "data", *options)
+    assert_drawn(outcome, "points", ["reconstructions-points"], note="hip: note: there is no split for validation\n")

@@ -346,20 +346,25 @@ def test_a_pretrained_model_reconstructs(pretrained: Path, pictures: Path, hip: 
 def test_all_that_a_run_has_is_drawn(pretrained: Path, hip: Hip) -> None:
     outcome = hip("plot", pretrained, "--num-examples", 1)
     names = ["curves", "positions-image-similarity", "positions-image-components", "reconstructions-image"]
-    assert outcome == (0, "".join(f"{pretrained}/pictures/{name}.png\n" for name in names), "")
+    *tables, data, image, answers = outcome.out.splitlines()
+    assert [*tables, answers] == [f"{pretrained}/pictures/{name}.png" for name in names]
+    assert data.startswith("data: ") and image.startswith("image: image, tokens 16 x 16 x 3")
+    assert (outcome.code, outcome.err) == (0, "hip: note: class folder empty holds no image and is left out\n")
     outcome = hip("plot", pretrained, "--kind", "curves")
     assert outcome.out == f"{pretrained}/pictures/curves.png (replaced)\n"
 
 
 def test_a_segmentation_is_drawn(segmenter: Path, hip: Hip) -> None:
     outcome = hip("plot", segmenter, "--kind", "segmentation", "--num-examples", 2)
-    assert outcome == (0, f"{segmenter}/pictures/segmentations.png\n", "")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.startswith("data: ")
+    assert outcome.out.endswith(f"\n{segmenter}/pictures/segmentations.png\n")
 
 
 def test_a_model_without_a_run_is_drawn_too(pretrained: Path, pictures: Path, hip: Hip) -> None:
     shutil.copytree(pretrained / "model", "mine")
     outcome = hip("plot", "mine", "--kind", "reconstruction", "--data", pictures, "--out", "drawn", "--num-examples", 1)
-    assert outcome.out == "drawn/reconstructions-image.png\n"
+    assert outcome.out.splitlines()[-1] == "drawn/reconstructions-image.png"
     for kind, message in [
         ("curves", "mine is no run with a metrics.csv to draw curves of"),
         ("segmentation", "mine was trained for masked-autoencoding, it has no segmentation to draw"),

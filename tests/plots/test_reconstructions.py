@@ -5,7 +5,8 @@ from closeness import assert_close
 from matplotlib.figure import Figure
 
 from hiperceiver.plots import style
-from hiperceiver.plots.reconstructions import draw_reconstructions, hidden_error, pasted
+from hiperceiver.plots.arrays import hidden_error
+from hiperceiver.plots.reconstructions import draw_reconstructions, pasted
 
 
 def pictures_of(figure: Figure) -> dict[tuple[str, int], np.ndarray]:

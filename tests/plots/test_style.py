@@ -12,8 +12,8 @@ from hiperceiver.plots.arrays import as_array, as_classes, as_mask, envelope, sp
 
 @pytest.fixture
 def figure() -> Figure:
-    figure = style.new_figure(2.0, 1.0)
-    style.as_chart_axes(style.grid_of_axes(figure, 1, 1)[0, 0], title="loss", x="step")
+    figure, axes = style.new_figure(2.0, 1.0)
+    style.as_chart_axes(axes[0, 0], title="loss", x="step")
     return figure
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +37,7 @@ def find_data(settings: DataSettings) -> Found:
 def open_data(
     settings: DataSettings, found: Found, *, task: str, encoders: Mapping[str, Encoder] | None = None
 ) -> Source:
-    """The source that settings name.
-
-    Args:
-        settings: how it is read.
-        found: from `find_data`.
-        task: what the examples' targets are.
-        encoders: a trained model's own, to read as it does.
-    """
+    """The source that was found, with a task's targets; read as a trained model reads, if its encoders are given."""
     augmentations = augmentations_from_settings(settings.augment)
     pictures = {"size": settings.size, "colours": settings.colours, "fit": settings.fit}
     source = _open(settings, found, task=task, encoders=encoders, augmentations=augmentations, **pictures)
@@ -85,7 +78,7 @@ def open_data_for(task: Task, settings: EvaluateSettings | PlotSettings) -> Sour
         if task.model.modalities.get(each) != modality:
             shape = " x ".join(str(n) for n in (*modality.grid, modality.channels))
             raise UserError(f"--data: {source.name} gives {each!r} as {shape}, which {name} does not take")
-    return with_absent(source, task)
+    return _with_absent(source, task)
 
 
 def _open(settings: SourceSettings, data: str | Found, **options: Any) -> Source:
@@ -95,44 +88,33 @@ def _open(settings: SourceSettings, data: str | Found, **options: Any) -> Source
         if name in {each.name for each in dataclasses.fields(DataSettings)} - {"data_settings"}:
             raise UserError(f"--data-settings: {name} has an option of its own; see --help-all")
     names = {"source": "--data", "encoder_settings.": "--encoders."}
-    names |= {name: f"--data-settings.{name}" for name in own} | {
-        each: f"--encoders.{each}" for each in settings.encoders
-    }
-    reading = {
-        "layout": settings.layout if isinstance(data, str) else None,
-        "modalities": settings.modalities or None,
-        "encoder_settings": settings.encoders or None,
-        "missing": settings.missing,
-        "columns": settings.columns or None,
-        "label_column": settings.label_column,
-        "mask_column": settings.mask_column,
-        "subset": settings.subset,
-        "split_seed": settings.split_seed,
-        "split_rule": settings.split_rule,
-        "only_classes": settings.only_classes or None,
-        "leave_out_classes": settings.leave_out_classes or None,
-    }
+    names |= {name: f"--data-settings.{name}" for name in own}
+    names |= {name: f"--encoders.{name}" for name in settings.encoders}
+    reading = {each.name: getattr(settings, each.name) for each in dataclasses.fields(SourceSettings)}
+    del reading["data_settings"]
+    reading["encoder_settings"] = reading.pop("encoders")
+    if isinstance(data, Found):
+        del reading["layout"]
+    given = {name: value for name, value in {**reading, **options}.items() if value not in (None, (), {})}
     with renamed(names):
-        return open_source(data, **reading, **own, **{name: value for name, value in options.items() if value})
+        return open_source(data, **given, **own)
+
+
+def _with_absent(source: Source, task: Task) -> Source:
+    """The source with all input modalities of a task's model; those that it has not are absent."""
+    absent = {each: task.model.modalities[each] for each in task.model.input_names if each not in source.encoders}
+    splits = {
+        split: WithAbsent(dataset=dataset, modalities=absent)
+        for split, dataset in source.splits.items()
+        if not isinstance(dataset, StreamedExamples)
+    }
+    return dataclasses.replace(source, splits=splits) if absent else source
 
 
 def changes_since(folder: Path, source: Source) -> Changes:
     """How the data differ from what a run kept of them."""
     members = read_members(RunFolder(folder).members)
     return Changes() if members is None else what_changed(members, source.members)
-
-
-def with_absent(source: Source, task: Task) -> Source:
-    """The source with all input modalities of a task's model; those that it has not are absent."""
-    absent = {each: task.model.modalities[each] for each in task.model.input_names if each not in source.encoders}
-    if not absent:
-        return source
-    splits = {
-        split: WithAbsent(dataset=dataset, modalities=absent)
-        for split, dataset in source.splits.items()
-        if not isinstance(dataset, StreamedExamples)
-    }
-    return dataclasses.replace(source, splits=splits)
 
 
 def print_data(source: Source) -> None:
@@ -148,11 +130,7 @@ def own_encoders(encoders: Mapping[str, Mapping[str, Any]]) -> dict[str, Encoder
 
 
 def choose_split(source: Source, name: str) -> ExampleDataset:
-    """One part of a source, or `all` of them.
-
-    Raises:
-        UserError: it has no such part.
-    """
+    """One part of a source, or `all` of them."""
     if name in ("all", "train") and isinstance(source.splits.get("train"), StreamedExamples):
         raise UserError(
             f"--split: a stream has no end that could be waited for, expected test or validation, got {name}"
@@ -171,18 +149,5 @@ def with_train_share(source: Source, share: float, *, seed: int) -> Source:
     whole = source.splits["train"]
     if not isinstance(whole, EncodedRecords) or not isinstance(whole.records, Table):
         raise UserError(f"--train-share: not for a stream, whose examples are not counted, got {share}")
-    chosen = choose(whole.records.row_keys, seed, share=share)
-    part = dataclasses.replace(whole, records=whole.records.take(chosen))
+    part = dataclasses.replace(whole, records=whole.records.take(choose(whole.records.row_keys, seed, share=share)))
     return dataclasses.replace(source, splits={**source.splits, "train": part})
-
-
-def describe_modalities(source: Source) -> str:
-    """What an example holds, for people: `audio 16000 x 1 and image 64 x 64 x 3`."""
-    parts = [
-        f"{name} {' x '.join(str(n) for n in (*each.grid, each.channels))}" for name, each in source.modalities.items()
-    ]
-    return _listed(parts)
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)

@@ -1,7 +1,11 @@
-"""From tokens to pictures, by the kind of their encoder. `hip predict` and `hip plot` draw alike."""
+"""A task's answers as pictures, and as the files that `hip predict` writes: by the encoder's kind of value.
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+`hip predict` and `hip plot` draw alike. Only commands that draw import this module, for it needs matplotlib.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,9 +17,10 @@ from hiperceiver.data.example import Example
 from hiperceiver.plots.forecasts import draw_forecast
 from hiperceiver.plots.points import draw_points
 from hiperceiver.plots.reconstructions import draw_reconstructions
-from hiperceiver.plots.segmentation import draw_segmentation
+from hiperceiver.plots.segmentation import draw_segmentation, segmentation_picture
 from hiperceiver.plots.signals import draw_signals
-from hiperceiver.plots.texts import draw_texts
+from hiperceiver.plots.style import save_picture
+from hiperceiver.plots.texts import draw_texts, marked_text
 from hiperceiver.tasks.answers import DrawnTokens, ForecastTokens, LabelledTokens, ReconstructedTokens
 
 
@@ -31,22 +36,16 @@ class Tokens(NamedTuple):
     is_padding: Tensor | None = None
     """bool (M,), True = absent; None: no token is."""
     name: str = ""
-    """Of the example."""
 
 
 class Value(NamedTuple):
-    """The same in the encoder's units."""
+    """The same in the encoder's units; the masks have the shape of the values, but for channels."""
 
     inputs: np.ndarray
-    """What `Encoder.to_value` gives."""
     reconstruction: np.ndarray
-    """Of the same shape."""
     is_masked: np.ndarray
-    """bool, True = hidden, of the same shape but for channels."""
     is_padding: np.ndarray
-    """Like `is_masked`."""
     name: str
-    """Of the example."""
 
     @property
     def output(self) -> np.ndarray:
@@ -58,11 +57,10 @@ class Value(NamedTuple):
 
 def decoded(encoder: Encoder, tokens: Tokens) -> Value:
     """Tokens as values; absent ones are left out where the encoder leaves them out."""
-    inputs = encoder.to_value(tokens.inputs, tokens.is_padding)
-    reconstruction = encoder.to_value(tokens.reconstruction, tokens.is_padding)
+    inputs, made = (encoder.to_value(x, tokens.is_padding) for x in (tokens.inputs, tokens.reconstruction))
     absent, hidden = _masks(tokens)
     is_masked, is_padding = (encoder.to_value_mask(mask, inputs, absent) for mask in (hidden, absent))
-    return Value(inputs, reconstruction, is_masked, is_padding, tokens.name)
+    return Value(inputs, made, is_masked, is_padding, tokens.name)
 
 
 def figures_of(encoder: Encoder, examples: Sequence[Tokens], *, title: str = "") -> list[Figure]:
@@ -82,7 +80,22 @@ def figures_of(encoder: Encoder, examples: Sequence[Tokens], *, title: str = "")
         names = tuple(f"slice {k}" for k in range(grid[0])) if len(grid) == 3 else ()
         kinds: dict[int, DrawingKind] = {2: "pictures", 3: "frames"}
         drawing = Drawing(kind=kinds.get(len(grid), "signals"), names=names)
-    return list(_DRAWN[drawing.kind](drawing, values, title))
+    if drawing.kind == "frames":
+        return [_draw_frames(drawing, each, title) for each in values]
+    inputs, made, is_masked, is_padding, names = zip(*values, strict=True)
+    how: dict[str, Any] = {"names": names, "title": title}
+    match drawing.kind:
+        case "pictures":
+            arrays = map(np.stack, (inputs, made, is_masked))
+            return [draw_reconstructions(*arrays, is_padding=np.stack(is_padding), **how)]
+        case "signals":
+            lines = [[x.T if drawing.is_transposed else x for x in arrays] for arrays in (inputs, made, is_masked)]
+            channels = drawing.names[: max(x.shape[1] for x in lines[0])]
+            return [draw_signals(*lines, rate=drawing.rate, step=drawing.step, channels=channels, **how)]
+        case "points":
+            return [draw_points(inputs, made, is_masked, **how)]
+        case "text":
+            return [draw_texts(inputs, made, is_masked, **how)]
 
 
 def _masks(tokens: Tokens) -> tuple[np.ndarray, np.ndarray]:
@@ -98,99 +111,64 @@ def _token_value(tokens: Tokens, grid: tuple[int, ...]) -> Value:
     return Value(*arrays, name=tokens.name)
 
 
-def _draw_pictures(drawing: Drawing, values: Sequence[Value], title: str) -> Iterator[Figure]:
-    arrays = (np.stack(arrays) for arrays in list(zip(*values, strict=True))[:4])
-    inputs, reconstruction, is_masked, is_padding = arrays
-    names = [each.name for each in values]
-    yield draw_reconstructions(inputs, reconstruction, is_masked, is_padding=is_padding, names=names, title=title)
-
-
-def _draw_frames(drawing: Drawing, values: Sequence[Value], title: str) -> Iterator[Figure]:
+def _draw_frames(drawing: Drawing, value: Value, title: str) -> Figure:
     """Frames or slices of one example."""
-    for each in values:
-        yield draw_reconstructions(
-            each.inputs[None],
-            each.reconstruction[None],
-            each.is_masked[None],
-            is_padding=each.is_padding[None],
-            frame_names=drawing.names[: len(each.inputs)],
-            title=" · ".join(part for part in (title, each.name) if part),
-        )
-
-
-def _draw_signals(drawing: Drawing, values: Sequence[Value], title: str) -> Iterator[Figure]:
-    arrays = [[x.T if drawing.is_transposed else x for x in each[:3]] for each in values]
-    num_curves = max(inputs.shape[1] for inputs, _, _ in arrays)
-    yield draw_signals(
-        *zip(*arrays, strict=True),
-        rate=drawing.rate,
-        step=drawing.step,
-        names=[each.name for each in values],
-        channels=drawing.names[:num_curves],
-        title=title,
+    inputs, made, is_masked, is_padding = (x[None] for x in value[:4])
+    return draw_reconstructions(
+        inputs,
+        made,
+        is_masked,
+        is_padding=is_padding,
+        frame_names=drawing.names[: len(value.inputs)],
+        title=" · ".join(part for part in (title, value.name) if part),
     )
 
 
-def _draw_points(drawing: Drawing, values: Sequence[Value], title: str) -> Iterator[Figure]:
-    inputs, reconstruction, is_masked, _, names = zip(*values, strict=True)
-    yield draw_points(inputs, reconstruction, is_masked, names=names, title=title)
-
-
-def _draw_text(drawing: Drawing, values: Sequence[Value], title: str) -> Iterator[Figure]:
-    inputs, reconstruction, is_masked, _, names = zip(*values, strict=True)
-    yield draw_texts(inputs, reconstruction, is_masked, names=names, title=title)
-
-
-_DRAWN: dict[DrawingKind, Callable[[Drawing, Sequence[Value], str], Iterator[Figure]]] = {
-    "pictures": _draw_pictures,
-    "frames": _draw_frames,
-    "signals": _draw_signals,
-    "points": _draw_points,
-    "text": _draw_text,
-}
-"""How an encoder's values are drawn."""
-
-
-def tokens_of(example: Example, drawn: ReconstructedTokens) -> Tokens:
-    """A modality of an example, with its reconstruction."""
+def _tokens_of(example: Example, drawn: ReconstructedTokens) -> Tokens:
     inputs, is_padding = example.inputs[drawn.modality], example.is_padding.get(drawn.modality)
     return Tokens(inputs, drawn.tokens, drawn.is_masked, is_padding, example.name)
 
 
-def reconstruction_figures(
-    encoder: Encoder, examples: Sequence[Example], drawn: Sequence[ReconstructedTokens], *, title: str = ""
+def _draw_reconstructions(
+    encoder: Encoder, examples: Sequence[Example], drawn: Sequence[ReconstructedTokens], title: str
 ) -> list[Figure]:
-    """Input and reconstruction."""
-    return figures_of(encoder, [tokens_of(*each) for each in zip(examples, drawn, strict=True)], title=title)
+    return figures_of(encoder, [_tokens_of(*each) for each in zip(examples, drawn, strict=True)], title=title)
 
 
-def segmentation_figures(
-    encoder: Encoder, examples: Sequence[Example], drawn: Sequence[LabelledTokens], *, title: str = ""
+def _write_reconstruction(
+    encoder: Encoder, example: Example, drawn: ReconstructedTokens, past: None, paths: Sequence[str]
+) -> None:
+    """A picture; of sound also the sound, of bytes also the text."""
+    tokens = _tokens_of(example, drawn)
+    (figure,) = figures_of(encoder, [tokens])
+    save_picture(figure, paths[0])
+    if encoder.written_suffix:
+        value = decoded(encoder, tokens)
+        if encoder.drawing is not None and encoder.drawing.kind == "text":
+            text = marked_text(value.inputs, value.output, value.is_masked)
+            Path(paths[1]).write_text(text, encoding="utf-8")
+        else:
+            encoder.write(paths[1], value.output)
+
+
+def _draw_segmentations(
+    encoder: Encoder, examples: Sequence[Example], drawn: Sequence[LabelledTokens], title: str
 ) -> list[Figure]:
     """Input, label and predicted label."""
     grid = encoder.modality.grid
-    return [
-        draw_segmentation(
-            np.stack([encoder.to_value(each.inputs[drawn[0].modality]) for each in examples]),
-            torch.stack([each.label for each in drawn]).view(-1, *grid),
-            drawn[0].classes,
-            labels=torch.stack([each.targets["segmentation"] for each in examples]).view(-1, *grid),
-            title=title,
-        )
-    ]
+    inputs = np.stack([encoder.to_value(each.inputs[drawn[0].modality]) for each in examples])
+    predictions = torch.stack([each.label for each in drawn]).view(-1, *grid)
+    labels = torch.stack([each.targets["segmentation"] for each in examples]).view(-1, *grid)
+    return [draw_segmentation(inputs, predictions, drawn[0].classes, labels=labels, title=title)]
 
 
-def forecast_values(encoder: Encoder, tokens: Tensor, drawn: ForecastTokens) -> tuple[np.ndarray, np.ndarray]:
-    """The forecast of a sequence, and that of persistence: (h, C), in the encoder's units."""
-    past, num_steps = tokens[: len(tokens) - len(drawn.tokens)], drawn.horizon * encoder.steps_per_token
-    forecast, persistence = (
-        encoder.to_value(torch.cat([past, each]))[-num_steps:] for each in (drawn.tokens, drawn.persistence)
-    )
-    return forecast, persistence
+def _write_labels(encoder: Encoder, example: Example, drawn: LabelledTokens, past: None, paths: Sequence[str]) -> None:
+    """A picture with a palette."""
+    segmentation_picture(drawn.label.view(encoder.modality.grid), drawn.classes).save(paths[0])
 
 
-def forecast_figures(
-    encoder: Encoder, examples: Sequence[Example], drawn: Sequence[ForecastTokens], *, title: str = ""
+def _draw_forecasts(
+    encoder: Encoder, examples: Sequence[Example], drawn: Sequence[ForecastTokens], title: str
 ) -> list[Figure]:
     """Past, forecast and true future of each example of a sequence; of others a reconstruction of the last steps.
 
@@ -206,36 +184,72 @@ def forecast_figures(
             tokens.append(Tokens(inputs, whole, torch.arange(len(inputs)) >= num_past, is_padding, example.name))
             continue
         value, start = encoder.to_value(inputs, is_padding), num_past * encoder.steps_per_token
-        if len(value) <= start:
-            continue  # too short: there is no future to compare with
-        forecast, persistence = forecast_values(encoder, inputs, each)
-        figures.append(
-            draw_forecast(
-                value[:start],
-                forecast,
-                future=value[start:],
-                persistence=persistence,
-                rate=None if encoder.drawing is None else encoder.drawing.rate,
-                title=f"{title} · {example.name}",
-            )
-        )
+        if len(value) > start:  # else it is too short: there is no future to compare with
+            forecast, persistence = _forecast_values(encoder, inputs, each)
+            how: dict[str, Any] = {"future": value[start:], "persistence": persistence, "rate": _rate(encoder)}
+            figures.append(draw_forecast(value[:start], forecast, title=f"{title} · {example.name}", **how))
     if encoder.is_sequence and not figures:
         raise ValueError("no example is so long that it reaches into the future")
     return figures if encoder.is_sequence else figures_of(encoder, tokens, title=title)
 
 
+def _write_forecast(
+    encoder: Encoder, example: Example, drawn: ForecastTokens, past: np.ndarray | None, paths: Sequence[str]
+) -> tuple[dict[str, Any], str] | None:
+    """Of a sequence a table, a row for each step and a column for each channel, and a picture."""
+    if past is None:
+        (figure,) = _draw_forecasts(encoder, [example], [drawn], "")
+        save_picture(figure, paths[0])
+        return None
+    forecast = _forecast_values(encoder, example.inputs[drawn.modality], drawn)
+    values, repeated = (encoder.in_units_of(x, past) for x in forecast)
+    header = ",".join(f"channel_{k}" for k in range(values.shape[1]))
+    np.savetxt(paths[0], values, fmt="%.9g", delimiter=",", header=header, comments="")
+    save_picture(draw_forecast(past, values, persistence=repeated, rate=_rate(encoder), title=example.name), paths[1])
+    text = f"{len(values)} step{'s'[: len(values) > 1]} forecast from {len(past)} before"
+    return {"steps": len(values), "seen_steps": len(past)}, text
+
+
+def _forecast_values(encoder: Encoder, tokens: Tensor, drawn: ForecastTokens) -> tuple[np.ndarray, np.ndarray]:
+    """The forecast of a sequence, and that of persistence: (h, C), in the encoder's units."""
+    past, num_steps = tokens[: len(tokens) - len(drawn.tokens)], drawn.horizon * encoder.steps_per_token
+    forecast, persistence = (
+        encoder.to_value(torch.cat([past, each]))[-num_steps:] for each in (drawn.tokens, drawn.persistence)
+    )
+    return forecast, persistence
+
+
+def _rate(encoder: Encoder) -> float | None:
+    return None if encoder.drawing is None else encoder.drawing.rate
+
+
 class Picture(NamedTuple):
-    """How the answers of a task are drawn."""
+    """How the answers of a task are drawn and written."""
 
     file_name: str
-    """Of its file, with the modality's name for `{}`."""
+    """Of a picture of several answers, with the modality's name for `{}`."""
     draw: Callable[..., list[Figure]]
-    """Encoder, examples, tokens of each answer and `title` to figures."""
+    """Encoder, examples, tokens of each answer, and title to figures."""
+    suffixes: Callable[[Encoder], list[str]]
+    """The endings of the files that are written for one answer."""
+    write: Callable[..., tuple[dict[str, Any], str] | None]
+    """Write them. Takes encoder, example, tokens, the past of a forecast in the file's units, and paths; may return
+    values for JSON and a line that say more than the answer."""
 
 
 PICTURES: dict[type[DrawnTokens], Picture] = {
-    ReconstructedTokens: Picture("reconstructions-{}", reconstruction_figures),
-    LabelledTokens: Picture("segmentations", segmentation_figures),
-    ForecastTokens: Picture("forecasts-{}", forecast_figures),
+    ReconstructedTokens: Picture(
+        "reconstructions-{}",
+        _draw_reconstructions,
+        lambda encoder: [".png", encoder.written_suffix] if encoder.written_suffix else [".png"],
+        _write_reconstruction,
+    ),
+    LabelledTokens: Picture("segmentations", _draw_segmentations, lambda encoder: [".png"], _write_labels),
+    ForecastTokens: Picture(
+        "forecasts-{}",
+        _draw_forecasts,
+        lambda encoder: [".csv", ".png"] if encoder.is_sequence else [".png"],
+        _write_forecast,
+    ),
 }
 """Tokens of an answer -> their picture."""

@@ -2,20 +2,21 @@
 
 import dataclasses
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hiperceiver.cli.data import SPLIT, changes_since, find_data, open_data, own_encoders, with_train_share
 from hiperceiver.cli.errors import UserError
-from hiperceiver.cli.evaluate import Report, measure_and_print
-from hiperceiver.cli.models import read_saved, run_folder, run_settings, with_settings
+from hiperceiver.cli.evaluate import measure_and_print
+from hiperceiver.cli.models import locate, run_folder, run_settings, with_settings
 from hiperceiver.cli.results import write_json
 from hiperceiver.cli.runs import train_and_report
 from hiperceiver.cli.tables import quantity
 from hiperceiver.data.sources.source import Source
 from hiperceiver.data.streamed import StreamedExamples
 from hiperceiver.data.targets import class_counts, value_statistics
-from hiperceiver.model import PerceiverConfig, SavedModel, build_model, variant_config
+from hiperceiver.model import PerceiverConfig, build_model, read_model, variant_config
 from hiperceiver.settings.commands import FinetuneSettings
 from hiperceiver.tasks import TASKS, TargetInfo, Task, task_config_from_settings, task_from_settings
 from hiperceiver.tasks.losses import balanced_weights
@@ -31,7 +32,7 @@ def run(settings: FinetuneSettings) -> int:
     kind = settings.task or found.task
     if kind == "none":
         raise UserError(f"--task is missing: {settings.data} has no labels to learn")
-    saved = None if settings.pretrained is None else read_saved(settings.pretrained)
+    saved = None if settings.pretrained is None else read_model(locate(settings.pretrained))
     encoders = None if saved is None else own_encoders(saved.encoders)
     for name, encoder in (encoders or {}).items():
         if settings.colours not in (None, getattr(encoder, "colours", settings.colours)):
@@ -41,7 +42,8 @@ def run(settings: FinetuneSettings) -> int:
         print(f"hip: note: the splits are not those of {settings.pretrained}: {changes}", file=sys.stderr)
     source = with_train_share(source, settings.train_share, seed=settings.split_seed or 0)
     seed_everything(settings.seed)
-    task = _make_task(kind, settings, source, _config(settings, saved))
+    config = variant_config(settings.model or DEFAULT_MODEL) if saved is None else saved.config
+    task = _make_task(kind, settings, source, with_settings(config, settings.model_settings))
     if saved is not None:
         report = start_from(task, saved, mode=settings.mode)
         print(f"from {saved.source}: {report.summary()}")
@@ -49,13 +51,15 @@ def run(settings: FinetuneSettings) -> int:
             print(f"{saved.source} was saved without its normalisation; it was taken from the training data instead")
     trained = sum(weight.numel() for weight in task.parameters() if weight.requires_grad)
     everything = sum(weight.numel() for weight in task.parameters())
-    print(f"training {quantity(trained)} of {quantity(everything)} parameters on {_described(source)}", flush=True)
+    print(
+        f"training {quantity(trained)} of {quantity(everything)} parameters on {_described(source, task)}", flush=True
+    )
     name = settings.model or (DEFAULT_MODEL if settings.pretrained is None else _short(settings.pretrained))
     code, folder = train_and_report(task, source, settings, command="finetune", model=name)
     if settings.test and code == 0:
         print()
-        report = measure_and_print(task, source, Report(subject=str(folder), split="test"), settings)
-        write_json(str(folder / "test.json"), report)
+        measured = measure_and_print(task, source, settings, subject=str(folder), split="test")
+        write_json(str(folder / "test.json"), measured)
     return code
 
 
@@ -68,11 +72,6 @@ def _with_its_split(settings: FinetuneSettings) -> tuple[FinetuneSettings, Path 
     if settings.split_seed is None and (seed := run.get("split_seed")) is not None:
         print(f"the splits are those of {settings.pretrained}: --split-seed {seed}")
     return settings.with_run(run, *SPLIT), folder
-
-
-def _config(settings: FinetuneSettings, saved: SavedModel | None) -> PerceiverConfig:
-    config = variant_config(settings.model or DEFAULT_MODEL) if saved is None else saved.config
-    return with_settings(config, settings.model_settings)
 
 
 def _make_task(kind: str, settings: FinetuneSettings, source: Source, config: PerceiverConfig) -> Task:
@@ -93,14 +92,11 @@ def _make_task(kind: str, settings: FinetuneSettings, source: Source, config: Pe
 
 def _from_data(task_class: type[Task], source: Source) -> dict[str, Any]:
     """Fields of the task's config, from the targets of the training data."""
-    numbers = [name for name, classes in source.labels.items() if not classes]
-    if source.task == "regression":
-        numbers = ["values"]
     info = TargetInfo(
         classes=source.classes,
         background_class=source.background_class,
         labels=source.labels,
-        statistics={name: value_statistics(source.splits["train"], name) for name in numbers},
+        statistics=partial(value_statistics, source.splits["train"]),
     )
     try:
         return task_class.config_from_data(info)
@@ -118,15 +114,16 @@ def _class_weights(kind: str, settings: FinetuneSettings, source: Source) -> tup
     return balanced_weights(counts, power=settings.balance)
 
 
-def _described(source: Source) -> str:
-    """Of how much data, for people."""
+def _described(source: Source, task: Task) -> str:
+    """How much data there is, for people."""
     train = source.splits["train"]
     count = "a stream of examples" if isinstance(train, StreamedExamples) else f"{len(train)} examples"
     if source.labels:
         return f"{count} with the labels {', '.join(source.labels)}"
-    if source.task == "regression":
-        return f"{count} with the numbers {', '.join(source.classes)}"
-    return f"{count} of {len(source.classes)} classes" if source.classes else count
+    if not source.classes:
+        return count
+    named = f"of {len(source.classes)} classes" if task.has_classes else f"with the numbers {', '.join(source.classes)}"
+    return f"{count} {named}"
 
 
 def _short(name: str) -> str:

@@ -5,11 +5,11 @@ import re
 from pathlib import Path
 
 from hiperceiver.cli.errors import UserError
-from hiperceiver.cli.models import read_saved, with_settings
+from hiperceiver.cli.models import locate, with_settings
 from hiperceiver.cli.results import check_new, write_json
 from hiperceiver.cli.tables import memory, print_table, quantity
 from hiperceiver.modality import Modality
-from hiperceiver.model import VARIANTS, PerceiverConfig, variant_config
+from hiperceiver.model import VARIANTS, PerceiverConfig, read_model, variant_config
 from hiperceiver.model.summary import ModelSummary, count_parameters, summarise
 from hiperceiver.settings.commands import InfoSettings
 
@@ -30,11 +30,10 @@ def run(settings: InfoSettings) -> int:
             raise UserError("--json: expected a MODEL too")
         _list(modalities or PICTURE)
         return 0
-    config, own_modalities = _config(settings)
-    summary = summarise(
-        config, modalities or own_modalities, batch_size=settings.batch_size, mask_ratio=settings.mask_ratio
-    )
-    _print(settings.model, summary, modalities or own_modalities)
+    config, own_modalities = _config(settings.model, settings)
+    modalities = modalities or own_modalities
+    summary = summarise(config, modalities, batch_size=settings.batch_size, mask_ratio=settings.mask_ratio)
+    _print(settings.model, summary, modalities)
     totals = {name: getattr(summary, name) for name in ("num_parameters", "flops", "activation_bytes")}
     write_json(settings.json, dataclasses.asdict(summary) | totals)
     return 0
@@ -55,14 +54,12 @@ def _list(modalities: dict[str, Modality]) -> None:
     print(f"* of the processor. Parameters with {_described(modalities)}.")
 
 
-def _config(settings: InfoSettings) -> tuple[PerceiverConfig, dict[str, Modality]]:
-    name = settings.model
-    assert name is not None
+def _config(name: str, settings: InfoSettings) -> tuple[PerceiverConfig, dict[str, Modality]]:
     if name in VARIANTS or not ("/" in name or Path(name).exists()):
         return with_settings(variant_config(name), settings.model_settings), PICTURE
     if settings.model_settings:
         raise UserError(f"--model-settings: only for a model by name, {name} has its settings")
-    saved = read_saved(name)
+    saved = read_model(locate(name))
     return saved.config, saved.modalities
 
 
@@ -88,16 +85,8 @@ def _print(name: str, summary: ModelSummary, modalities: dict[str, Modality]) ->
         )
         for stage in summary.stages
     ]
-    columns = (
-        "",
-        "groups",
-        "tokens/\ngroup",
-        "latents/\ngroup",
-        "channels",
-        "para-\nmeters",
-        "FLOPs",
-        "activation\nmemory",
-    )
+    sizes = ("groups", "tokens/\ngroup", "latents/\ngroup", "channels")
+    columns = ("", *sizes, "para-\nmeters", "FLOPs", "activation\nmemory")
     total = (quantity(summary.num_parameters), quantity(summary.flops), memory(summary.activation_bytes))
     print_table(columns, rows, title=f"{name} with {_described(modalities)}", footer=("total", "", "", "", "", *total))
     hidden = f", {summary.mask_ratio:.0%} of each group hidden" if summary.mask_ratio else ""
@@ -107,8 +96,6 @@ def _print(name: str, summary: ModelSummary, modalities: dict[str, Modality]) ->
 
 
 def _described(modalities: dict[str, Modality]) -> str:
-    def one(name: str, modality: Modality) -> str:
-        role = " label" if modality.role == "label" else ""
-        return f"{name}{role} {' x '.join(str(n) for n in (*modality.grid, modality.channels))}"
-
-    return ", ".join(one(name, modality) for name, modality in modalities.items())
+    roles = {name: " label" if each.role == "label" else "" for name, each in modalities.items()}
+    shapes = {name: " x ".join(map(str, (*each.grid, each.channels))) for name, each in modalities.items()}
+    return ", ".join(f"{name}{roles[name]} {shapes[name]}" for name in modalities)

@@ -6,9 +6,8 @@ from typing import Any
 
 from hiperceiver.cli.arguments import read_config
 from hiperceiver.cli.errors import UserError
-from hiperceiver.model import PerceiverConfig, SavedModel, read_model
+from hiperceiver.model import PerceiverConfig
 from hiperceiver.model.files import CONFIG_FILE
-from hiperceiver.tasks import Task, load_task
 
 
 def locate(name: str) -> str:
@@ -18,16 +17,14 @@ def locate(name: str) -> str:
         UserError: a run folder without a model, or no folder where one should be.
     """
     path = Path(name).expanduser()
-    if path.is_file():
-        raise UserError(f"{name}: expected a run folder, a saved model's folder or a hub id, got a file")
-    if path.is_dir():
-        if (path / CONFIG_FILE).is_file():
-            return str(path)
-        if (path / "model" / CONFIG_FILE).is_file():
-            return str(path / "model")
-        if (path / "settings.yaml").is_file():
-            raise UserError(f"{name}: this run has no model yet; go on with its training, or wait for a validation")
-        raise UserError(f"{name}: expected a run folder, a saved model's folder or a hub id, got another folder")
+    for folder in (path, path / "model"):
+        if (folder / CONFIG_FILE).is_file():
+            return str(folder)
+    if (path / "settings.yaml").is_file():
+        raise UserError(f"{name}: this run has no model yet; go on with its training, or wait for a validation")
+    if path.exists():
+        found = "another folder" if path.is_dir() else "a file"
+        raise UserError(f"{name}: expected a run folder, a saved model's folder or a hub id, got {found}")
     if name.startswith(("/", ".", "~")) or name.count("/") != 1 or path.parent.is_dir():
         raise UserError(f"{name}: no such folder")
     return name
@@ -40,24 +37,6 @@ def run_folder(name: str) -> Path | None:
         if (folder / "settings.yaml").is_file() and (folder == path or path.name == "model"):
             return folder
     return None
-
-
-def read_saved(name: str) -> SavedModel:
-    """The saved model that a user names.
-
-    Raises:
-        ValueError: there is none, or it is damaged.
-    """
-    return read_model(locate(name))
-
-
-def read_task(name: str) -> Task:
-    """The saved task that a user names, in evaluation mode.
-
-    Raises:
-        ValueError: there is none, it is damaged, or it was saved without a task.
-    """
-    return load_task(locate(name))
 
 
 def with_settings(config: PerceiverConfig, values: Mapping[str, Any]) -> PerceiverConfig:

@@ -3,43 +3,35 @@
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from matplotlib.figure import Figure
 
-from hiperceiver.cli.data import open_data_for
+from hiperceiver.cli.data import open_data_for, print_data
 from hiperceiver.cli.drawing import PICTURES
 from hiperceiver.cli.errors import UserError, describe, one_line
-from hiperceiver.cli.models import locate, read_saved, read_task, run_folder
+from hiperceiver.cli.models import locate, run_folder
 from hiperceiver.data.collate import collate
 from hiperceiver.data.example import Example, ExampleDataset
 from hiperceiver.data.sources.source import Source
-from hiperceiver.model import load_model
+from hiperceiver.model import load_model, read_model
 from hiperceiver.model.positions import CoordinatePositions
 from hiperceiver.plots.arrays import spread_indices
 from hiperceiver.plots.curves import draw_curves
 from hiperceiver.plots.positions import draw_components, draw_similarity
 from hiperceiver.plots.style import save_picture
 from hiperceiver.settings.commands import PlotSettings
+from hiperceiver.tasks import load_task
 
 Pictures = Iterator[tuple[str, Figure]]
 """Names of files without their ending, and what is in them."""
 
 
-class _Subject(NamedTuple):
-    """What is drawn."""
-
-    settings: PlotSettings
-    folder: Path | None
-    """The run's folder, if there is one."""
-
-
 def run(settings: PlotSettings) -> int:
     """Draw, write, and say where."""
     folder = run_folder(settings.checkpoint)
-    subject = _Subject(settings, folder)
     target = _target(settings, folder)
     kinds = list(KINDS) if settings.pictures == "all" else [settings.pictures]
     reasons: list[str] = []
@@ -47,7 +39,7 @@ def run(settings: PlotSettings) -> int:
     num_drawn = 0
     for kind in kinds:
         try:
-            for name, figure in KINDS[kind](subject):
+            for name, figure in KINDS[kind](settings, folder):
                 path = target / f"{name}.png"
                 existed = path.exists()
                 save_picture(figure, path)
@@ -80,16 +72,14 @@ def _target(settings: PlotSettings, folder: Path | None) -> Path:
     return located / "pictures" if located.is_dir() else Path("pictures", located.name)
 
 
-def _curves(subject: _Subject) -> Pictures:
-    metrics = None if subject.folder is None else subject.folder / "metrics.csv"
-    if metrics is None or not metrics.is_file():
-        raise _NothingToDraw(f"{subject.settings.checkpoint} is no run with a metrics.csv to draw curves of")
-    assert subject.folder is not None
-    yield "curves", draw_curves(metrics, title=subject.folder.resolve().name)
+def _curves(settings: PlotSettings, folder: Path | None) -> Pictures:
+    if folder is None or not (folder / "metrics.csv").is_file():
+        raise _NothingToDraw(f"{settings.checkpoint} is no run with a metrics.csv to draw curves of")
+    yield "curves", draw_curves(folder / "metrics.csv", title=folder.resolve().name)
 
 
-def _positions(subject: _Subject) -> Pictures:
-    saved = read_saved(subject.settings.checkpoint)
+def _positions(settings: PlotSettings, folder: Path | None) -> Pictures:
+    saved = read_model(locate(settings.checkpoint))
     if saved.config.positions == "none":
         raise _NothingToDraw(f"{saved.source} has no position encodings to draw")
     model = load_model(saved)
@@ -107,42 +97,39 @@ def _positions(subject: _Subject) -> Pictures:
         yield f"positions-{name}-components", draw_components(table, grid, title=title)
 
 
-def _answers(kind: str, subject: _Subject) -> Pictures:
+def _answers(kind: str, settings: PlotSettings, folder: Path | None) -> Pictures:
     """Pictures of what the task answers on some examples."""
-    task = read_task(subject.settings.checkpoint)
+    task = load_task(locate(settings.checkpoint))
     drawings = {name: drawn for name, drawn in task.drawings.items() if drawn.kind == kind}
     if not drawings:
-        raise _NothingToDraw(f"{subject.settings.checkpoint} was trained for {task.kind}, it has no {kind} to draw")
-    source = _source(subject)
+        raise _NothingToDraw(f"{settings.checkpoint} was trained for {task.kind}, it has no {kind} to draw")
+    if settings.data is None and folder is None:
+        raise _NothingToDraw(f"--data is missing, and {settings.checkpoint} does not say what it was trained on")
+    source = open_data_for(task, settings)
     if task.input_modality is not None and task.input_modality not in source.encoders:
         raise UserError(f"--data: expected {task.input_modality!r} in {source.name}, got {', '.join(source.encoders)}")
-    examples = _examples(source, subject.settings)
+    examples = _examples(source, settings)
+    print_data(source)
     answers = list(task.answers(collate(examples)))
-    title = ", ".join(part for part in (_title(subject), task.drawing_note) if part)
+    subject = (folder or Path(settings.checkpoint)).resolve().name
+    title = ", ".join(part for part in (subject, task.drawing_note) if part)
     for name in (each for each in source.encoders if each in drawings):
         picture = PICTURES[drawings[name]]
         drawn = [each for answer in answers for each in answer.drawn if each.modality == name]
         try:
-            figures = picture.draw(source.encoders[name], examples, drawn, title=title)
+            figures = picture.draw(source.encoders[name], examples, drawn, title)
         except ValueError as error:
             raise UserError(f"--data: {source.name}: {error}") from None
         for number, figure in enumerate(figures, 1):
             yield picture.file_name.format(name) + (f"-{number}" if len(figures) > 1 else ""), figure
 
 
-KINDS: dict[str, Callable[[_Subject], Pictures]] = {
+KINDS: dict[str, Callable[[PlotSettings, Path | None], Pictures]] = {
     "curves": _curves,
     "positions": _positions,
     **{drawn.kind: partial(_answers, drawn.kind) for drawn in PICTURES},
 }
 """What `--kind` may say, beside `all`."""
-
-
-def _source(subject: _Subject) -> Source:
-    settings = subject.settings
-    if settings.data is None and (subject.folder is None):
-        raise _NothingToDraw(f"--data is missing, and {settings.checkpoint} does not say what it was trained on")
-    return open_data_for(read_task(settings.checkpoint), settings)
 
 
 def _examples(source: Source, settings: PlotSettings) -> list[Example]:
@@ -153,20 +140,10 @@ def _examples(source: Source, settings: PlotSettings) -> list[Example]:
     if not parts:
         raise UserError(f"--data: {source.name} has no examples that can be drawn")
     dataset = parts[0]
-    indices = spread_indices(len(dataset), 4 * settings.num_examples)
     # The spread ones first; the others stand in for those that cannot be read.
-    chosen = spread_indices(len(dataset), settings.num_examples)
-    examples = []
-    for index in [*chosen, *(each for each in indices if each not in chosen)]:
-        if len(examples) == settings.num_examples:
-            break
-        example = dataset[index]
-        if isinstance(example, Example):
-            examples.append(example)
+    indices = [index for n in (1, 4) for index in spread_indices(len(dataset), n * settings.num_examples)]
+    readable = (each for index in dict.fromkeys(indices) if isinstance(each := dataset[index], Example))
+    examples = list(islice(readable, settings.num_examples))
     if not examples:
         raise UserError(f"--data: no example of {source.name} could be read")
     return examples
-
-
-def _title(subject: _Subject) -> str:
-    return (subject.folder or Path(subject.settings.checkpoint)).resolve().name

@@ -2,35 +2,56 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from hiperceiver.cli.data import own_encoders
 from hiperceiver.cli.errors import UserError
-from hiperceiver.cli.models import read_task
-from hiperceiver.cli.predictions import InputFile, finish, read_file, written_suffixes
+from hiperceiver.cli.models import locate
 from hiperceiver.cli.results import check_new, write_json
 from hiperceiver.data.collate import collate
 from hiperceiver.data.encoders.encoder import Encoder
+from hiperceiver.data.example import Example
 from hiperceiver.data.sources.kinds import kind_of
-from hiperceiver.data.sources.tree import is_leftover
+from hiperceiver.data.sources.tree import Tree
 from hiperceiver.settings.commands import PredictSettings
-from hiperceiver.tasks import Task
+from hiperceiver.tasks import Task, load_task
+from hiperceiver.tasks.answers import Answer
 from hiperceiver.training.evaluation import find_device
 
+# Values alone need no matplotlib: what draws imports it.
+
 SOME_FAILED = 1
+
+
+@dataclass(kw_only=True)
+class InputFile:
+    """A file that could be read."""
+
+    path: Path
+    example: Example
+    absent: list[str] = field(default_factory=list)
+    """Modalities that could not be read from it."""
+    past: np.ndarray | None = None
+    """Before a forecast of a sequence: the visible part, in the file's units."""
 
 
 def run(settings: PredictSettings) -> int:
     """Predict file by file; bad files are named and left out."""
     check_new(settings.json, "--json")
-    task = read_task(settings.checkpoint)
+    task = load_task(locate(settings.checkpoint))
     encoders = _encoders(task, settings.checkpoint)
-    suffixes = written_suffixes(task, encoders)
+    suffixes = _suffixes(task, encoders)
     if settings.out is not None and not suffixes:
         raise UserError(f"--out: {settings.checkpoint} only says what it finds, it makes no pictures")
     paths = _expanded(settings.files, encoders, settings.checkpoint)
-    stems = _stems(paths, Path(settings.out or "predictions"), suffixes)
+    stems = _stems(paths, Path(settings.out or "predictions"), list(chain.from_iterable(suffixes.values())))
     task.to(find_device("auto"))
 
     results: dict[Path, dict[str, Any]] = {}
@@ -38,7 +59,7 @@ def run(settings: PredictSettings) -> int:
         files: dict[int, InputFile] = {}
         for index, path in enumerate(paths[first : first + settings.batch_size], first):
             try:
-                files[index] = read_file(task, encoders, path, stems[path])
+                files[index] = _read(task, encoders, path)
             except ValueError as error:
                 fault = f"{path}: {str(error).removeprefix(f'{path}: ')}"  # not every fault names the file
                 results[path] = {"error": fault}
@@ -48,7 +69,7 @@ def run(settings: PredictSettings) -> int:
         batch = collate([file.example for file in files.values()]).to(task.device)
         answers = task.answers(batch, top=settings.top, seeds=list(files))
         for file, answer in zip(files.values(), answers, strict=True):
-            results[file.path], text = finish(file, answer, encoders)
+            results[file.path], text = _finish(file, answer, encoders, stems[file.path], suffixes)
             print(f"{file.path}: {text}", flush=True)
     write_json(settings.json, [{"file": str(path), **results[path]} for path in paths])
     num_failed = sum("error" in result for result in results.values())
@@ -77,13 +98,7 @@ def _expanded(names: Sequence[str], encoders: Mapping[str, Encoder], checkpoint:
         if not path.is_dir():
             files[path] = None
             continue
-        inside = sorted(
-            each
-            for each in path.rglob("*")
-            if kind_of(each.name, among=kinds) is not None
-            and each.is_file()
-            and not any(is_leftover(part) for part in each.relative_to(path).parts)
-        )
+        inside = sorted(path / each for each in Tree(name).below() if kind_of(Path(each).name, among=kinds) is not None)
         if not inside:
             suffixes = (suffix for each in encoders.values() for suffix in (*each.suffixes, *each.other_suffixes))
             known = ", ".join(dict.fromkeys(suffix for suffix in suffixes if suffix != "*"))
@@ -110,3 +125,91 @@ def _stems(files: Sequence[Path], folder: Path, suffixes: Sequence[str]) -> dict
         taken.add(stem)
         stems[file] = stem
     return stems
+
+
+def _read(task: Task, encoders: Mapping[str, Encoder], path: Path) -> InputFile:
+    """A file as an example. Modalities that cannot be read from it are absent.
+
+    Raises:
+        ValueError: none can be read, or the one that the task needs cannot.
+    """
+    inputs: dict[str, Tensor] = {}
+    is_padding: dict[str, Tensor] = {}
+    faults: dict[str, ValueError] = {}
+    file = InputFile(path=path, example=Example(inputs=inputs, is_padding=is_padding, name=path.name))
+    for name, encoder in encoders.items():
+        num_tokens, channels = encoder.modality.num_tokens, encoder.modality.channels
+        try:
+            if task.horizon and name == task.input_modality and encoder.is_sequence:
+                file.past = _past(encoder, encoder.decode(path), task.horizon)
+                inputs[name], absent = _before_the_horizon(encoder, file.past, task.horizon)
+            else:
+                inputs[name], absent = encoder.encode(path)
+        except ValueError as error:
+            if name == task.input_modality:
+                raise
+            faults[name] = error
+            inputs[name], absent = torch.zeros(num_tokens, channels), torch.ones(num_tokens, dtype=torch.bool)
+        if absent is not None:
+            is_padding[name] = absent
+    if len(faults) == len(encoders):
+        if len(faults) == 1:
+            raise next(iter(faults.values()))
+        reasons = "; ".join(f"as {name}: {str(error).removeprefix(f'{path}: ')}" for name, error in faults.items())
+        raise ValueError(f"{path}: {reasons}")
+    file.absent = list(faults)
+    return file
+
+
+def _past(encoder: Encoder, value: np.ndarray, horizon: int) -> np.ndarray:
+    """The end of a file, as far as the model sees it: whole tokens."""
+    size = encoder.steps_per_token
+    count = min(len(value) // size, encoder.modality.grid[0] - horizon)
+    if not count:
+        raise ValueError(f"is too short: expected at least {size} samples, got {len(value)}")
+    return value[-count * size :]
+
+
+def _before_the_horizon(encoder: Encoder, past: np.ndarray, horizon: int) -> tuple[Tensor, Tensor]:
+    """Tokens that end where the horizon begins, so that the forecast follows the file's end."""
+    tokens, _ = encoder.to_tokens(past)
+    count, num_past = len(past) // encoder.steps_per_token, len(tokens) - horizon
+    index = torch.arange(len(tokens))
+    return tokens.roll(num_past - count, dims=0), (index < num_past - count) | (index >= num_past)
+
+
+def _suffixes(task: Task, encoders: Mapping[str, Encoder]) -> dict[str, list[str]]:
+    """Modality -> endings of the files that are written for it; none for a task whose answers are values alone."""
+    if not task.drawings:
+        return {}
+    from hiperceiver.cli.drawing import PICTURES
+
+    suffixes = {name: PICTURES[drawn].suffixes(encoders[name]) for name, drawn in task.drawings.items()}
+    if len(suffixes) == 1:
+        return suffixes
+    return {name: [f"-{name}{suffix}" for suffix in each] for name, each in suffixes.items()}
+
+
+def _finish(
+    file: InputFile, answer: Answer, encoders: Mapping[str, Encoder], stem: Path, suffixes: Mapping[str, list[str]]
+) -> tuple[dict[str, Any], str]:
+    """Write the files of an answer, and put together its values for JSON and its line for people."""
+    written: list[str] = []
+    values, text = answer.values, answer.text
+    for drawn in answer.drawn:
+        if drawn.modality in file.absent:
+            continue
+        from hiperceiver.cli.drawing import PICTURES
+
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        paths = [f"{stem}{suffix}" for suffix in suffixes[drawn.modality]]
+        more = PICTURES[type(drawn)].write(encoders[drawn.modality], file.example, drawn, file.past, paths)
+        written += paths
+        if more is not None:
+            values, text = {**values, **more[0]}, more[1]
+    if answer.drawn:
+        values = {"written": written, **values}
+    if file.absent:
+        values = {**values, "absent": file.absent}
+    text = ": ".join(part for part in (", ".join(written), text) if part)
+    return values, f"{text} (without {', '.join(file.absent)})" if file.absent else text

@@ -2,7 +2,7 @@
 
 import torch
 
-from hiperceiver.cli.data import describe_modalities, find_data, open_data
+from hiperceiver.cli.data import find_data, open_data
 from hiperceiver.cli.models import with_settings
 from hiperceiver.cli.runs import train_and_report
 from hiperceiver.modality import Batch
@@ -16,7 +16,9 @@ def run(settings: PretrainSettings) -> int:
     """Pretrain a new model, or go on with a run."""
     config = with_settings(variant_config(settings.model), settings.model_settings)
     source = open_data(settings, find_data(settings), task="none")
-    print(f"an example: {describe_modalities(source)}", flush=True)
+    shapes = {name: " x ".join(map(str, (*each.grid, each.channels))) for name, each in source.modalities.items()}
+    parts = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+    print(f"an example: {' and '.join(parts.rsplit(', ', 1))}", flush=True)
     seed_everything(settings.seed)
     task = MaskedAutoencoding(build_model(config, source.modalities), settings.part(MaskedAutoencodingConfig))
     tokens = {name: torch.zeros(1, each.num_tokens, each.channels) for name, each in source.modalities.items()}

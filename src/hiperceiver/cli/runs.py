@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 from hiperceiver.cli.arguments import dump
@@ -29,21 +30,15 @@ def train_and_report(
 
     Of processes that train together the first alone does more than train; for the others this is the end.
     """
+    how = settings.part(TrainingSettings)
     if not is_first_process():
-        train(
-            task,
-            source,
-            settings.part(TrainingSettings),
-            settings.out or "runs",
-            resume=settings.resume,
-            show_progress=False,
-        )
+        train(task, source, how, settings.out or "runs", resume=settings.resume, show_progress=False)
         sys.exit(0)
     folder = _choose_folder(settings, command=command, model=model)
     print_data(source)
     print(f"run folder: {folder}", flush=True)
     with _recorded(settings, folder, source, command=command):
-        result = train(task, source, settings.part(TrainingSettings), folder, resume=settings.resume)
+        result = train(task, source, how, folder, resume=settings.resume)
     _report(result, f"{command} {model} on {source.name}, {task.kind}", source.note)
     if result.is_interrupted:
         print(f"hip: interrupted; go on with: hip {command} --out {folder} --resume", file=sys.stderr)
@@ -52,17 +47,14 @@ def train_and_report(
 
 
 def _report(result: TrainingResult, title: str, note: str) -> None:
-    length = f"{result.steps} steps in {format_duration(result.seconds)}"
+    title = f"{title}: {result.steps} steps in {format_duration(result.seconds)}"
     if result.metrics:
-        best = f"validation\nbest, step {result.best_step}"
-        rows = [
-            (name, metric(name, value), metric(name, result.last_metrics[name]) if name in result.last_metrics else "")
-            for name, value in result.metrics.items()
-        ]
-        print_table(("metric", best, "last"), rows, title=f"{title}: {length}")
+        last = {name: metric(name, value) for name, value in result.last_metrics.items()}
+        rows = [(name, metric(name, value), last.get(name, "")) for name, value in result.metrics.items()]
+        print_table(("metric", f"validation\nbest, step {result.best_step}", "last"), rows, title=title)
     else:
         rows = [] if result.loss is None else [("training loss", metric("loss", result.loss))]
-        print_table(("metric", "last"), rows, title=f"{title}: {length}")
+        print_table(("metric", "last"), rows, title=title)
     if note and result.metrics:
         print(note)
     skipped = RunFolder(result.run_folder).skipped
@@ -83,10 +75,9 @@ def _choose_folder(settings: AnySettings, *, command: str, model: str) -> Path:
         folder = Path("runs", f"{stem}-{number}")
         try:
             folder.mkdir(parents=True)
+            return folder
         except FileExistsError:
             number += 1
-        else:
-            return folder
 
 
 def _as_word(name: str) -> str:
@@ -104,8 +95,6 @@ def _recorded(settings: AnySettings, folder: Path, source: Source, *, command: s
             raise UserError(f"--resume: the run has other splits (by --data, --split-seed, ...): {changes}")
         print(f"hip: note: the data have changed since the run began: {changes}", file=sys.stderr)
     if is_new:
-        from importlib.metadata import version
-
         folder.mkdir(parents=True, exist_ok=True)
         head = f"# hip {command} {version('hiperceiver')}; to repeat it: hip {command} --config {path.name} --out OTHER"
         source.members.save(kept)

@@ -11,34 +11,17 @@ PIPED_WIDTH = 1000
 """Columns where there is no terminal: nothing is broken or cut."""
 
 
-def console() -> Console:
-    """Where results are printed."""
-    is_terminal = sys.stdout.isatty()
-    return Console(file=sys.stdout, width=None if is_terminal else PIPED_WIDTH, highlight=False, soft_wrap=False)
-
-
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "", footer: Sequence[str] = ()
 ) -> None:
     """Print a table: the first column is left-aligned, the others are numbers."""
-    table = Table(
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-        show_footer=bool(footer),
-        show_edge=False,
-    )
-    for index, name in enumerate(columns):
-        table.add_column(
-            name,
-            justify="left" if index == 0 else "right",
-            no_wrap=index > 0,
-            overflow="fold",
-            footer=footer[index] if footer else "",
-        )
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_footer=bool(footer), show_edge=False)
+    for name, below in zip(columns, footer or [""] * len(columns), strict=True):
+        is_first = not table.columns
+        table.add_column(name, below, justify="left" if is_first else "right", no_wrap=not is_first, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    output = console()
+    output = Console(file=sys.stdout, width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
     if title:
         output.print(title, style="bold", markup=False, soft_wrap=True)
     output.print(table)

@@ -10,13 +10,9 @@ MOST_POINTS = 2000
 
 
 def as_array(values: Any, name: str, *, ndim: int | tuple[int, ...], legend: str) -> np.ndarray:
-    """The values as a NumPy array; tensors are detached and copied from their device, half types become float32.
+    """An array, a tensor or nested lists as a NumPy array; tensors leave their device, half types become float32.
 
-    Args:
-        values: An array, a tensor or nested lists.
-        name: What the error calls them.
-        ndim: Number of axes that they must have, or several that are accepted.
-        legend: The shape in words, for the error, such as `(B, H, W, C)`.
+    It must have `ndim` axes, or one of several numbers of them; `legend` is the shape in words, for the error.
 
     Raises:
         ValueError: The number of axes is another, or an axis is empty.
@@ -49,10 +45,6 @@ def as_mask(values: Any, name: str, *, shape: tuple[int, ...], legend: str) -> n
     return array
 
 
-Example = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Input, reconstruction of the same shape, and mask."""
-
-
 def checked_examples(
     inputs: Sequence[Any],
     reconstructions: Sequence[Any],
@@ -61,9 +53,9 @@ def checked_examples(
     *,
     ndim: int,
     legend: str,
-    mask_ndim: int | tuple[int, ...] = 1,
-) -> list[Example]:
-    """Examples that may differ in size: arrays of one shape each, and a bool mask over their first axes.
+    mask_ndims: tuple[int, ...] = (1,),
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Examples that may differ in size: input, reconstruction of the same shape, and a bool mask over its first axes.
 
     Raises:
         ValueError: There is no example, the numbers differ, or shapes do not match.
@@ -73,16 +65,15 @@ def checked_examples(
         raise ValueError(f"inputs: expected as many as reconstructions and masks, at least one, got {counts}")
     check_names(names, len(inputs))
     examples = []
-    for number, arrays in enumerate(zip(inputs, reconstructions, is_masked, strict=True)):
+    for number, (x, made, hidden) in enumerate(zip(inputs, reconstructions, is_masked, strict=True)):
         where = f"example {number}"
-        x = as_array(arrays[0], f"inputs, {where}", ndim=ndim, legend=legend)
-        made = as_array(arrays[1], f"reconstructions, {where}", ndim=ndim, legend=legend)
+        x = as_array(x, f"inputs, {where}", ndim=ndim, legend=legend)
+        made = as_array(made, f"reconstructions, {where}", ndim=ndim, legend=legend)
         if made.shape != x.shape:
             raise ValueError(f"reconstructions, {where}: expected shape {x.shape}, got {made.shape}")
-        hidden = as_array(arrays[2], f"is_masked, {where}", ndim=mask_ndim, legend=legend)
+        hidden = as_array(hidden, f"is_masked, {where}", ndim=mask_ndims, legend=legend)
         if hidden.dtype != bool or hidden.shape != x.shape[: hidden.ndim]:
-            counts = (mask_ndim,) if isinstance(mask_ndim, int) else mask_ndim
-            expected = " or ".join(str(x.shape[:k]) for k in counts)
+            expected = " or ".join(str(x.shape[:k]) for k in mask_ndims)
             raise ValueError(f"is_masked, {where}: expected bool {expected}, got {hidden.dtype} {hidden.shape}")
         examples.append((x, made, hidden))
     return examples
@@ -94,6 +85,26 @@ def check_names(names: Sequence[str], num_examples: int, *, max_columns: int = 1
         raise ValueError(f"names: expected one for each of {num_examples} examples, got {len(names)}")
     if max_columns < 1:
         raise ValueError(f"max_columns: expected a whole number >= 1, got {max_columns!r}")
+
+
+def hidden_error(inputs: np.ndarray, reconstruction: np.ndarray, is_masked: np.ndarray) -> float:
+    """Root mean square error of one example over its hidden values; NaN if nothing is hidden."""
+    if not is_masked.any():
+        return float("nan")
+    difference = reconstruction[is_masked].astype(np.float64) - inputs[is_masked].astype(np.float64)
+    return float(np.sqrt(np.mean(difference**2)))
+
+
+def caption(hidden_share: float, error: float, separator: str) -> str:
+    """The line under an example: the share of it that was hidden, and the error there, NaN where nothing was.
+
+    >>> caption(0.5, 0.1234, ", ")
+    '50% hidden, error 0.123'
+    """
+    parts = [f"{hidden_share:.0%} hidden"]
+    if hidden_share > 0:
+        parts.append(f"error {error:.3g}" if np.isfinite(error) else "error not finite")
+    return separator.join(parts)
 
 
 def spread_indices(length: int, count: int) -> list[int]:
@@ -114,9 +125,7 @@ def envelope(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if num_tokens <= 2 * MOST_POINTS:
         return np.arange(num_tokens), values
     width = -(-num_tokens // MOST_POINTS)
-    full = np.full(-(-num_tokens // width) * width, np.nan)
-    full[:num_tokens] = values
-    stretches = full.reshape(-1, width)
+    stretches = np.pad(values.astype(float), (0, -num_tokens % width), constant_values=np.nan).reshape(-1, width)
     indices = (np.arange(len(stretches)) * width)[:, None] + np.array([0.25, 0.75]) * width
     # NaN is left out, unless there is nothing else.
     ends = np.stack([np.fmin.reduce(stretches, axis=1), np.fmax.reduce(stretches, axis=1)], axis=1)

@@ -21,7 +21,6 @@ class Result:
     """
 
     name: str
-    """Of the bar."""
     values: tuple[float, ...]
     """One for each run (seed)."""
     is_baseline: bool = False
@@ -45,23 +44,16 @@ class Result:
 def draw_comparison(
     results: Sequence[Result], *, metric: str, title: str = "", note: str = "", digits: int = 3, best: str = "highest"
 ) -> Figure:
-    """A horizontal bar for each result, in the order given, from zero; dots are runs, whiskers a standard deviation.
+    """A horizontal bar for each result, from top to bottom and from zero; dots are runs, whiskers a standard deviation.
 
-    The best result that is no baseline is accented. Baselines are grey, with a dashed line to compare the others with.
+    The best result that is no baseline is accented; `best` says whether that is the `highest` or the `lowest`.
+    Baselines are grey, with a dashed line to compare the others with. Values have so many `digits` after the point.
 
     >>> results = [
     ...     Result(name="colour lookup", values=(0.239,), is_baseline=True),
     ...     Result(name="pretrained", values=(0.262, 0.270)),
     ... ]
     >>> figure = draw_comparison(results, metric="mIoU")
-
-    Args:
-        results: From top to bottom.
-        metric: With its unit.
-        title: Above the figure.
-        note: Below the figure, in small type: where the numbers come from.
-        digits: Digits after the point.
-        best: Whether the `highest` or the `lowest` value is the best.
 
     Raises:
         ValueError: There is no result, or `best` is something else.
@@ -73,8 +65,8 @@ def draw_comparison(
     contenders = [result for result in results if not result.is_baseline]
     winner = (max if best == "highest" else min)(contenders, key=lambda result: result.mean) if contenders else None
 
-    figure = style.new_figure(6.5, 0.48 * len(results) + 0.9)
-    ax = style.grid_of_axes(figure, 1, 1)[0, 0]
+    figure, axes = style.new_figure(6.5, 0.48 * len(results) + 0.9, title=title, note=note)
+    ax = axes[0, 0]
     style.as_chart_axes(ax, x=metric)
     ax.grid(False, axis="y")
     ax.spines["left"].set_visible(False)
@@ -92,12 +84,9 @@ def draw_comparison(
             reach = max(reach, result.mean + result.spread)
             text += f" ± {result.spread:.{digits}f}"
         weight = "bold" if result is winner else "normal"
-        offset = {"xytext": (5, 0), "textcoords": "offset points"}
-        ax.annotate(
-            text, (reach, row), **offset, va="center", fontsize=style.LABEL_SIZE, color=style.INK, weight=weight
-        )
+        beside = {"xytext": (5, 0), "textcoords": "offset points", "va": "center"}
+        ax.annotate(text, (reach, row), weight=weight, **beside, **style.LABEL)
         if result.is_baseline and contenders:
-            ax.axvline(result.mean, color=style.SOFT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=3)
+            ax.axvline(result.mean, color=style.SOFT, linewidth=0.9, linestyle=style.DASHED, zorder=3)
     ax.margins(x=0.02)
-    style.add_title(figure, title, note)
     return figure

@@ -5,7 +5,6 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,14 +18,9 @@ from hiperceiver.plots.arrays import envelope
 Curve = tuple[np.ndarray, np.ndarray]
 """Steps (K,) and values (K,), without gaps, in the order of the steps."""
 
-_SPLITS = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-}
+_SPLITS = {"train": "train", "training": "train", "test": "test"} | dict.fromkeys(
+    ("val", "valid", "validation"), "validation"
+)
 _NAME = re.compile(rf"^(?:({'|'.join(_SPLITS)})[/_.])?(.+?)(_step|_epoch)?$")
 _BOOKKEEPING = {"step", "epoch"}
 _SPLIT_COLOURS = {"validation": style.LINES[0], "train": style.LINES[1], "test": style.LINES[2], "": style.SOFT}
@@ -39,25 +33,11 @@ _LOG_FACTOR = 30
 """Positive values that span more than this factor get a logarithmic axis."""
 
 
-class _Column(NamedTuple):
-    """What a column's name says."""
-
-    metric: str
-    split: str
-    grain: str
-
-
 def read_metrics(path: str | Path) -> dict[str, Curve]:
-    """Curves of a run from its `metrics.csv`.
+    """Curves of a run by column, from its `metrics.csv` or the folder that holds it.
 
     Left out are gaps, cells that are not numbers, columns without any value, and a last line that was cut off while it
-    was written.
-
-    Args:
-        path: The file, or the run folder that it is in.
-
-    Returns:
-        Column name -> (steps, values). Without a `step` column the line numbers are the steps.
+    was written. Without a `step` column the line numbers are the steps.
 
     Raises:
         ValueError: The file has no metrics.
@@ -70,10 +50,9 @@ def read_metrics(path: str | Path) -> dict[str, Curve]:
     lines = text.splitlines()
     if lines and not text.endswith(("\n", "\r")):
         lines.pop()  # its last number may have lost digits
-    rows = list(csv.reader(line for line in lines if "\0" not in line))
-    header = rows[0] if rows else []
+    header, *rows = list(csv.reader(line for line in lines if "\0" not in line)) or [[]]
     points: dict[str, dict[float, float]] = {name: {} for name in header if name and name not in _BOOKKEEPING}
-    for number, row in enumerate(rows[1:]):
+    for number, row in enumerate(rows):
         if len(row) != len(header):
             continue
         cells = dict(zip(header, map(_number, row), strict=True))
@@ -81,20 +60,19 @@ def read_metrics(path: str | Path) -> dict[str, Curve]:
         for name in points:
             if not math.isnan(step) and not math.isnan(cells[name]):
                 points[name][step] = cells[name]  # a resumed run writes a step again; the last counts
-    curves = {}
-    for name, values in points.items():
-        if values:
-            steps = np.array(sorted(values))
-            curves[name] = (steps, np.array([values[step] for step in steps]))
-    if not curves:
+    if not any(points.values()):
         raise ValueError(f"path: expected metrics in {str(path)!r}, but it has no column with a value")
-    return curves
+    curves = {name: np.array(sorted(values.items())).T for name, values in points.items() if values}
+    return {name: (steps, values) for name, (steps, values) in curves.items()}
 
 
 def draw_curves(
     runs: Mapping[str, str | Path | Mapping[str, Curve]] | str | Path, *, metrics: Sequence[str] = (), title: str = ""
 ) -> Figure:
     """One chart for each metric, with training and validation in the same axes, and all runs that have it.
+
+    `runs` are run folders, `metrics.csv` files, or curves as `read_metrics` gives them, by name; or one file or folder
+    alone. `metrics` are names without the split (`loss`); by default all, losses first and learning rates last.
 
     A column's split is read off its beginning (`train/loss`, `val_loss`). Of a column that is logged by step and
     by epoch, the steps are drawn. Long curves are drawn faintly, with a smoothed line on top. Positive values that span
@@ -106,11 +84,6 @@ def draw_curves(
     >>> [ax.get_title(loc="left") for ax in draw_curves({"a run": curves}).axes]
     ['loss']
 
-    Args:
-        runs: Name -> run folder, `metrics.csv`, or curves as `read_metrics` gives them; or one file or folder alone.
-        metrics: Names without the split (`loss`), in this order; by default all, losses first and learning rates last.
-        title: Above the figure.
-
     Raises:
         ValueError: There is no run, a run has no metrics, or none has a requested metric.
         OSError: A file cannot be read.
@@ -119,28 +92,23 @@ def draw_curves(
         runs = {Path(runs).stem if Path(runs).suffix else Path(runs).name: runs}
     if not runs:
         raise ValueError("runs: expected at least one, got none")
-    curves = {name: read_metrics(run) if isinstance(run, str | Path) else run for name, run in runs.items()}
-    panels = _panels(curves)
+    panels = _panels({name: read_metrics(run) if isinstance(run, str | Path) else run for name, run in runs.items()})
     chosen = list(metrics) or sorted(panels, key=_rank)
-    missing = [name for name in chosen if name not in panels]
-    if missing:
+    if missing := [name for name in chosen if name not in panels]:
         raise ValueError(f"metrics: expected some of {', '.join(sorted(panels))}, got {missing[0]!r}")
 
     columns = style.columns_for(len(chosen), most=3)
     rows = math.ceil(len(chosen) / columns)
-    figure = style.new_figure(max(3.9 * columns, 5.5), 2.5 * rows + 0.7)
-    axes = style.grid_of_axes(figure, rows, columns)
-    for ax in axes.flat[len(chosen) :]:
-        ax.set_axis_off()
+    width, height = max(3.9 * columns, 5.5), 2.5 * rows + 0.7
+    figure, axes = style.new_figure(width, height, rows=rows, columns=columns, count=len(chosen), title=title)
     shown = {split for metric in chosen for _, split in panels[metric]}
-    lines = _LineStyle(list(runs), [split for split in _SPLIT_COLOURS if split in shown])
+    lines = _Lines(list(runs), [split for split in _SPLIT_COLOURS if split in shown])
     for k, (ax, metric) in enumerate(zip(axes.flat, chosen, strict=False)):
         has_none_below = k + columns >= len(chosen)
         style.as_chart_axes(ax, title=metric, x="step" if has_none_below else "")
         _draw_panel(ax, panels[metric], lines, is_measured=not _is_bookkeeping(metric))
     if entries := lines.legend():
         style.add_legend(figure, list(entries.values()), list(entries), columns=min(len(entries), 2 * columns))
-    style.add_title(figure, title)
     return figure
 
 
@@ -151,11 +119,11 @@ def _number(cell: str) -> float:
         return math.nan
 
 
-def _parsed(column: str) -> _Column:
+def _parsed(column: str) -> tuple[str, str, str]:
+    """Metric, split, and `_step` or `_epoch`, as far as a column's name has them."""
     match = _NAME.match(column)
     assert match is not None, "the pattern matches every name that is not empty"
-    split, metric, grain = match.groups()
-    return _Column(metric, _SPLITS.get(split or "", ""), grain or "")
+    return match[2], _SPLITS.get(match[1] or "", ""), match[3] or ""
 
 
 def _panels(curves: Mapping[str, Mapping[str, Curve]]) -> dict[str, dict[tuple[str, str], Curve]]:
@@ -163,10 +131,9 @@ def _panels(curves: Mapping[str, Mapping[str, Curve]]) -> dict[str, dict[tuple[s
     panels: dict[str, dict[tuple[str, str], Curve]] = {}
     for run, columns in curves.items():
         parsed = {column: _parsed(column) for column in columns}
-        for column, parts in parsed.items():
-            if parts.grain == "_epoch" and parts._replace(grain="_step") in parsed.values():
-                continue
-            panels.setdefault(parts.metric, {})[run, parts.split] = columns[column]
+        for column, (metric, split, grain) in parsed.items():
+            if grain != "_epoch" or (metric, split, "_step") not in parsed.values():
+                panels.setdefault(metric, {})[run, split] = columns[column]
     return panels
 
 
@@ -179,60 +146,56 @@ def _rank(metric: str) -> tuple[int, str]:
     return (0 if "loss" in metric else 2 if _is_bookkeeping(metric) else 1), metric
 
 
-class _LineStyle:
+class _Lines:
     """Colour and dashes of every curve: with one run colours tell splits apart, with several they tell runs apart."""
 
     def __init__(self, runs: Sequence[str], splits: Sequence[str]) -> None:
-        self.runs, self.splits = list(runs), list(splits)
+        self.runs, self.splits = runs, splits
+        self.has_runs, self.has_splits = len(runs) > 1, len(splits) > 1
 
     def colour(self, run: str, split: str) -> str:
-        if len(self.runs) > 1:
+        if self.has_runs:
             return style.LINES[self.runs.index(run) % len(style.LINES)]
-        return _SPLIT_COLOURS[split] if len(self.splits) > 1 else style.ACCENT
+        return _SPLIT_COLOURS[split] if self.has_splits else style.ACCENT
 
-    def dashes(self, split: str) -> Literal["-", "--"]:
-        return "--" if split == "train" and len(self.runs) > 1 and len(self.splits) > 1 else "-"
+    def is_dashed(self, split: str) -> bool:
+        return split == "train" and self.has_runs and self.has_splits
 
     def legend(self) -> dict[str, Line2D]:
         entries = {}
-        if len(self.runs) > 1:
+        if self.has_runs:
             for run, name in zip(self.runs, style.legend_texts(self.runs), strict=True):
                 entries[name] = Line2D([], [], color=self.colour(run, self.splits[0]), linewidth=1.6)
         named = [split for split in self.splits if split]
-        if len(named) > 1 or (named and len(self.runs) == 1):
+        if len(named) > 1 or (named and not self.has_runs):
             for split in named:
-                colour = style.SOFT if len(self.runs) > 1 else self.colour(self.runs[0], split)
-                entries[split] = Line2D([], [], color=colour, linestyle=self.dashes(split), linewidth=1.4)
+                colour = style.SOFT if self.has_runs else self.colour(self.runs[0], split)
+                dashes = "--" if self.is_dashed(split) else "-"
+                entries[split] = Line2D([], [], color=colour, linestyle=dashes, linewidth=1.4)
         return entries
 
 
-def _draw_panel(ax: Axes, panel: Mapping[tuple[str, str], Curve], lines: _LineStyle, *, is_measured: bool) -> None:
+def _draw_panel(ax: Axes, panel: Mapping[tuple[str, str], Curve], lines: _Lines, *, is_measured: bool) -> None:
     for (run, split), (steps, values) in panel.items():
         values = np.where(np.isfinite(values), values, np.nan)
-        colour, dashes = lines.colour(run, split), lines.dashes(split)
+        colour = lines.colour(run, split)
         if is_measured and len(values) > _NOISY:
             index, outline = envelope(values)
             index = np.interp(index, np.arange(len(steps)), steps)
             ax.plot(index, outline, color=colour, linewidth=0.6, alpha=0.25)
             values = _smoothed(values)
-        ax.plot(
-            steps,
-            values,
-            color=colour,
-            linestyle=dashes,
-            linewidth=1.5 if dashes == "-" else 1.0,
-            marker="o" if len(values) <= _FEW else "",
-            markersize=2.6,
-        )
+        dashes, width = ("--", 1.0) if lines.is_dashed(split) else ("-", 1.5)
+        dots = {"marker": "o" if len(values) <= _FEW else "", "markersize": 2.6}
+        ax.plot(steps, values, color=colour, linestyle=dashes, linewidth=width, **dots)
     if is_measured and _spans_much(panel.values()):
         ax.set_yscale("log")
     else:
         ax.yaxis.set_major_locator(MaxNLocator(5))
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    if len(lines.runs) == 1:
+    if not lines.has_runs:
         (_, split), (_, values) = min(panel.items(), key=lambda entry: lines.splits.index(entry[0][1]))
         note = f"last {split} {values[-1]:.4g}".replace("  ", " ")
-        ax.set_title(note, fontsize=style.CAPTION_SIZE, color=style.SOFT, loc="right")
+        ax.set_title(note, loc="right", **style.CAPTION)
 
 
 def _spans_much(curves: Iterable[Curve]) -> bool:

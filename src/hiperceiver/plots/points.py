@@ -9,15 +9,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from hiperceiver.plots import style
-from hiperceiver.plots.arrays import check_names, checked_examples
-from hiperceiver.plots.reconstructions import caption, hidden_error
+from hiperceiver.plots.arrays import caption, check_names, checked_examples, hidden_error
 
 MOST_POINTS = 4000
 """Points of a cloud that are drawn; of more, some are left out evenly."""
 _VISIBLE, _MADE = style.LINES[0], style.LINES[1]
 _FEATURES = "viridis"
-_SIDE: dict[str, Any] = {"fontsize": style.LABEL_SIZE, "color": style.INK}
-_BELOW: dict[str, Any] = {"fontsize": style.CAPTION_SIZE, "color": style.SOFT}
 _MARGIN = 1.1
 """The cube is so many times as large as the input."""
 
@@ -38,41 +35,42 @@ def draw_points(
     red, green and blue, of any other number the mean is shown; each from the least to the greatest of the inputs.
     Reconstructed points far from the input are not drawn; the caption gives their share.
 
+    Of each example, `inputs` and `reconstructions` are (N, 3 + features), and `is_masked` is bool (N,), True = hidden;
+    N may differ. At most `max_columns` examples are drawn.
+
     >>> import numpy as np
     >>> cloud = np.random.default_rng(0).normal(size=(200, 3))
     >>> figure = draw_points([cloud], [cloud * 0.9], [np.arange(200) > 50], names=["a ball"])
-
-    Args:
-        inputs: For each example (N, 3 + features); N may differ.
-        reconstructions: Like `inputs`.
-        is_masked: For each example bool (N,), True = hidden.
-        names: A name for each example, or none.
-        title: Above the figure.
-        max_columns: At most so many examples are drawn.
 
     Raises:
         ValueError: There is no example, or the shapes do not fit each other.
     """
     check_names(names, len(inputs), max_columns=max_columns)
     examples = checked_examples(inputs, reconstructions, is_masked, names, ndim=2, legend="(N, 3 + features)")
-    clouds = [(cloud.astype(np.float64), made.astype(np.float64), hidden) for cloud, made, hidden in examples]
-    for number, (cloud, _, _) in enumerate(clouds):
+    for number, (cloud, _, _) in enumerate(examples):
         if cloud.shape[1] < 3:
             raise ValueError(f"inputs, example {number}: expected x, y and z of each point, got shape {cloud.shape}")
+    clouds = [(cloud.astype(np.float64), made.astype(np.float64), hidden) for cloud, made, hidden in examples]
     clouds, names = clouds[:max_columns], style.legend_texts(list(names)[:max_columns], longest=30)
 
     is_alone = len(clouds) == 1  # then its clouds stand beside, not below each other
     across, down = (3, 1) if is_alone else (len(clouds), 3)
     size = 3.0 if across < 4 else 2.5
-    figure = style.new_figure(size * across, size * down + 1.0)
-    kind: dict[str, Any] = {"projection": "3d"}
-    axes = figure.subplots(down, across, squeeze=False, subplot_kw=kind)
-    axes = axes.T if is_alone else axes
+    note = "error: root mean square over hidden values"
     has_features = any(cloud.shape[1] > 3 for cloud, _, _ in clouds)
+    figure, axes = style.new_figure(
+        size * across,
+        size * down + 1.0,
+        rows=down,
+        columns=across,
+        title=title,
+        note=f"{note}; colours: features" if has_features else "",
+        subplot_kw={"projection": "3d"},
+    )
+    axes = axes.T if is_alone else axes
     for column, (cloud, made, hidden) in enumerate(clouds):
         some = np.arange(0, len(cloud), -(-len(cloud) // MOST_POINTS))
-        error = hidden_error(cloud, made, hidden)
-        text = caption(float(hidden.mean()), error, " · ")
+        text = caption(float(hidden.mean()), hidden_error(cloud, made, hidden), " · ")
         middle, half = _cube(cloud)
         pasted = np.where(hidden[:, None], made, cloud)
         colours = _colours(cloud, cloud), _colours(pasted, cloud)
@@ -89,28 +87,19 @@ def draw_points(
             ax: Any = axes[row, column]
             for points, indices, colour, plain in parts:
                 if len(indices):
-                    ax.scatter(
-                        *points[indices, :3].T,
-                        s=3.0,
-                        c=plain if colour is None else colour[indices],
-                        linewidths=0,
-                        alpha=0.75,
-                        depthshade=False,
-                    )
+                    shades = plain if colour is None else colour[indices]
+                    how = {"s": 3.0, "linewidths": 0, "alpha": 0.75, "depthshade": False}
+                    ax.scatter(*points[indices, :3].T, c=shades, **how)
             _draw_cube(ax, middle, half)
-            heading = label if is_alone else names[column] if names and row == 0 else ""
-            ax.set_title(heading, fontsize=style.CAPTION_SIZE, color=style.INK, pad=0)
-            side = (names[0] if names and row == 0 else "") if is_alone else label if column == 0 else ""
-            ax.text2D(-0.02, 0.5, side, transform=ax.transAxes, rotation=90, va="center", ha="center", **_SIDE)
+            above, beside = style.headings(row, column, label, names, is_turned=is_alone)
+            ax.set_title(above, pad=0, **style.HEADING)
+            centred = {"transform": ax.transAxes, "ha": "center"}
+            ax.text2D(-0.02, 0.5, beside, rotation=90, va="center", **centred, **style.LABEL)
             if row == 2:
-                ax.text2D(0.5, -0.04, text, transform=ax.transAxes, va="top", ha="center", **_BELOW)
-    note = "error: root mean square over hidden values"
-    if has_features:
-        style.add_title(figure, title, f"{note}; colours: features")
-    else:
+                ax.text2D(0.5, -0.04, text, va="top", **centred, **style.CAPTION)
+    if not has_features:
         dots = [Line2D([], [], color=colour, marker="o", markersize=4, linestyle="") for colour in (_VISIBLE, _MADE)]
         style.add_legend(figure, dots, ["input", "reconstruction of hidden points"], note=note)
-        style.add_title(figure, title)
     return figure
 
 
@@ -136,13 +125,13 @@ def _draw_cube(ax: Any, middle: np.ndarray, half: float) -> None:
     """Only edges of the cube, which show depth."""
     for axis, centre in zip("xyz", middle, strict=True):
         getattr(ax, f"set_{axis}lim")(centre - half, centre + half)
+        getattr(ax, f"set_{axis}label")(axis, labelpad=-14, **style.CAPTION)
         own = getattr(ax, f"{axis}axis")
         own.set_ticks([centre - half, centre, centre + half], labels=["", "", ""])
         own.pane.set_facecolor("white")
         own.pane.set_edgecolor(style.FAINT)
         own.line.set_color(style.NEUTRAL)
         own.set_tick_params(length=0)
-        getattr(ax, f"set_{axis}label")(axis, fontsize=style.CAPTION_SIZE, color=style.SOFT, labelpad=-14)
     ax.grid(False)
     ax.set_box_aspect((1, 1, 1), zoom=1.1)
     ax.view_init(elev=22, azim=-55)

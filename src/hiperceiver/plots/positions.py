@@ -5,31 +5,27 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from hiperceiver.plots import style
 from hiperceiver.plots.arrays import as_array, envelope, spread_indices
 
-_COLOURS = "RdBu_r"
+_COLOURS: dict[str, Any] = {"cmap": "RdBu_r", "norm": Normalize(-1.0, 1.0)}
 _PANELS = {1: (5,), 2: (3, 5), 3: (3, 1, 1)}
 """Number of grid axes -> how many positions are compared along each."""
 _MOST_SLICES = 8
+_Map = tuple[np.ndarray, str, tuple[int, ...] | None]
+"""Similarities in a plane, what stands below them, and the position itself if it lies in this plane."""
 
 
 def cosine_similarity(table: Any, positions: Sequence[int]) -> np.ndarray:
-    """Cosine of a few positions with all, float32 (K, M), from -1 to 1.
+    """Cosine of a few rows of a table (M, E) with all, float32 (K, M), from -1 to 1.
 
     A row of zeros has no direction: its similarity with everything is 0.
 
     >>> cosine_similarity([[1.0, 0.0], [0.0, 2.0], [-3.0, 0.0]], [0]).tolist()
     [[1.0, 0.0, -1.0]]
-
-    Args:
-        table: (M, E), a row for each position.
-        positions: K rows of the table.
 
     Raises:
         ValueError: A position is no row of the table.
@@ -44,15 +40,11 @@ def cosine_similarity(table: Any, positions: Sequence[int]) -> np.ndarray:
 
 
 def principal_components(table: Any, num_components: int = 3) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates of every position along the directions in which the table varies most.
-
-    Args:
-        table: (M, E), a row for each position.
-        num_components: How many directions; those that the table does not have are zero.
+    """Coordinates of every row of a table (M, E) along the directions in which the table varies most.
 
     Returns:
-        Coordinates (M, num_components), and the share of the variance along each (num_components,). The sign of a
-        component is chosen so that its largest coordinate is positive.
+        Coordinates (M, num_components), and the share of the variance along each (num_components,); zero for
+        directions that the table does not have. The largest coordinate of each component is positive.
     """
     table = as_array(table, "table", ndim=2, legend="(M, E)").astype(np.float32)
     centred = table - table.mean(axis=0)
@@ -76,10 +68,7 @@ def spread_positions(grid: Sequence[int]) -> list[int]:
     """
     grid = _checked_grid(grid)
     along = [spread_indices(length, count) for length, count in zip(grid, _PANELS[len(grid)], strict=True)]
-    return [
-        int(np.ravel_multi_index(index, grid))
-        for index in np.stack(np.meshgrid(*along, indexing="ij"), -1).reshape(-1, len(grid))
-    ]
+    return np.ravel_multi_index(np.meshgrid(*along, indexing="ij"), grid).ravel().tolist()
 
 
 def draw_similarity(table: Any, grid: Sequence[int], *, positions: Sequence[int] = (), title: str = "") -> Figure:
@@ -88,14 +77,11 @@ def draw_similarity(table: Any, grid: Sequence[int], *, positions: Sequence[int]
     Along a line it is drawn as curves; in a plane as maps, laid out like the positions on the grid; of a volume (time,
     rows, columns) one row of slices through time for each position.
 
+    The table (M, E) has a row for each position in row-major order, of a grid of 1 to 3 axes; `positions` are some of
+    its rows, by default `spread_positions`.
+
     >>> import numpy as np
     >>> figure = draw_similarity(np.random.default_rng(0).normal(size=(64, 32)), (8, 8))
-
-    Args:
-        table: (M, E), a row for each position in row-major order.
-        grid: Extents of 1 to 3 axes, whose product is M.
-        positions: Rows of the table to compare with all others; by default those of `spread_positions`.
-        title: Above the figure.
 
     Raises:
         ValueError: Table, grid and positions do not fit each other.
@@ -104,22 +90,18 @@ def draw_similarity(table: Any, grid: Sequence[int], *, positions: Sequence[int]
     chosen = list(positions) or spread_positions(grid)
     similarity = cosine_similarity(table, chosen).reshape(len(chosen), *grid)
     if len(grid) == 1:
-        return _draw_similarity_lines(similarity, chosen, title)
-    if len(grid) == 3:
-        return _draw_similarity_slices(similarity, chosen, title)
-
-    columns = style.columns_for(len(chosen), most=5) if positions else min(5, grid[1])
-    rows = math.ceil(len(chosen) / columns)
-    figure, axes, norm = _picture_grid(rows, columns, grid, title, "cosine of the ringed position with every other")
-    for ax in axes.flat[len(chosen) :]:
-        ax.set_axis_off()
-    for ax, position, values in zip(axes.flat, chosen, similarity, strict=False):
-        row, column = np.unravel_index(position, grid)
-        ax.imshow(values, cmap=_COLOURS, norm=norm, interpolation="nearest")
-        _ring(ax, int(row), int(column))
-        style.as_picture_axes(ax, caption=f"row {row}, column {column}")
-    _add_bar(figure, axes, norm)
-    return figure
+        return _draw_lines(similarity, chosen, title)
+    homes = [tuple(int(k) for k in np.unravel_index(position, grid)) for position in chosen]
+    note = "cosine of the ringed position with every other"
+    if len(grid) == 2:
+        columns = style.columns_for(len(chosen), most=5) if positions else min(5, grid[1])
+        maps = [(x, "row {}, column {}".format(*home), home) for x, home in zip(similarity, homes, strict=True)]
+        return _draw_maps([maps[k : k + columns] for k in range(0, len(maps), columns)], grid, title, note)
+    rows = []
+    for values, home in zip(similarity, homes, strict=True):
+        slices = sorted({*spread_indices(grid[0], _MOST_SLICES), home[0]})
+        rows.append([(values[k], f"slice {k}", home[1:] if k == home[0] else None) for k in slices])
+    return _draw_maps(rows, grid, title, f"{note}, slice by slice", labels=[f"with {home}" for home in homes])
 
 
 def draw_components(table: Any, grid: Sequence[int], *, title: str = "") -> Figure:
@@ -128,43 +110,43 @@ def draw_components(table: Any, grid: Sequence[int], *, title: str = "") -> Figu
     In colours, red is the first component, green the second and blue the third, each from its least to its greatest
     value. Neighbours of like colour have similar encodings.
 
+    The table (M, E) has a row for each position in row-major order, of a grid of 1 to 3 axes.
+
     >>> import numpy as np
     >>> figure = draw_components(np.random.default_rng(0).normal(size=(64, 32)), (8, 8))
-
-    Args:
-        table: (M, E), a row for each position in row-major order.
-        grid: Extents of 1 to 3 axes, whose product is M.
-        title: Above the figure.
 
     Raises:
         ValueError: Table and grid do not fit each other.
     """
     table, grid = _checked_table(table, grid)
     coordinates, shares = principal_components(table)
-    explained = ", ".join(f"{share:.0%}" for share in shares)
     if len(grid) == 1:
-        figure = style.new_figure(7.0, 3.0)
-        ax = style.grid_of_axes(figure, 1, 1)[0, 0]
+        figure, axes = style.new_figure(7.0, 3.0, title=title)
+        ax = axes[0, 0]
         style.as_chart_axes(ax, x="position", y="coordinate")
         for component, share in enumerate(shares):
             label = f"component {component + 1}: {share:.0%} of the variance"
             ax.plot(*envelope(coordinates[:, component]), color=style.LINES[component], linewidth=1.2, label=label)
         style.add_legend(figure, *ax.get_legend_handles_labels())
-        style.add_title(figure, title)
         return figure
 
     colours = _as_colours(coordinates).reshape(*grid, 3)
-    note = f"red, green, blue: principal components 1, 2, 3, with {explained} of the variance"
     if len(grid) == 2:
         pictures = {"": colours}
     else:
         pictures = {f"slice {k}": colours[k] for k in spread_indices(grid[0], _MOST_SLICES)}
     size = 4.0 if len(pictures) == 1 else 1.5
-    figure = style.new_figure(size * len(pictures) + 0.6, _height(size, grid) + 0.8, layout="compressed")
-    for ax, (name, picture) in zip(style.grid_of_axes(figure, 1, len(pictures))[0], pictures.items(), strict=True):
-        ax.imshow(picture, interpolation="nearest")
-        style.as_picture_axes(ax, caption=name)
-    style.add_title(figure, title, note)
+    explained = ", ".join(f"{share:.0%}" for share in shares)
+    figure, axes = style.new_figure(
+        size * len(pictures) + 0.6,
+        _height(size, grid) + 0.8,
+        columns=len(pictures),
+        title=title,
+        note=f"red, green, blue: principal components 1, 2, 3, with {explained} of the variance",
+        layout="compressed",
+    )
+    for ax, (name, picture) in zip(axes[0], pictures.items(), strict=True):
+        style.show_picture(ax, picture, caption=name)
     return figure
 
 
@@ -197,57 +179,36 @@ def _as_colours(coordinates: np.ndarray) -> np.ndarray:
     return np.where(varies, (coordinates - low) / np.where(varies, high - low, 1.0), 0.5)
 
 
-def _picture_grid(
-    rows: int, columns: int, grid: tuple[int, ...], title: str, note: str
-) -> tuple[Figure, np.ndarray, Normalize]:
-    figure = style.new_figure(1.6 * columns + 0.9, rows * (_height(1.6, grid) + 0.25) + 0.8, layout="compressed")
-    style.add_title(figure, title, note)
-    return figure, style.grid_of_axes(figure, rows, columns), Normalize(-1.0, 1.0)
-
-
-def _add_bar(figure: Figure, axes: np.ndarray, norm: Normalize) -> None:
-    bar = figure.colorbar(ScalarMappable(norm, _COLOURS), ax=list(axes.flat), pad=0.02, aspect=30, shrink=0.7)
-    bar.set_ticks([-1.0, 0.0, 1.0], labels=["−1", "0", "1"])
-    bar.ax.tick_params(labelsize=style.CAPTION_SIZE, colors=style.SOFT, length=0)
-    style.without_outline(bar)
-
-
-def _ring(ax: Axes, row: int, column: int) -> None:
-    for colour, width in (("white", 2.2), (style.INK, 1.0)):
-        ax.plot(column, row, "o", markersize=7, markerfacecolor="none", markeredgecolor=colour, markeredgewidth=width)
-
-
-def _draw_similarity_lines(similarity: np.ndarray, chosen: Sequence[int], title: str) -> Figure:
-    figure = style.new_figure(7.0, 1.15 * len(chosen) + 0.7)
-    axes = style.grid_of_axes(figure, len(chosen), 1)[:, 0]
-    for ax, position, values in zip(axes, chosen, similarity, strict=True):
-        style.as_chart_axes(ax, x="position" if ax is axes[-1] else "", y=f"with {position}")
+def _draw_lines(similarity: np.ndarray, chosen: Sequence[int], title: str) -> Figure:
+    count, note = len(chosen), "cosine of the marked position with every other"
+    figure, axes = style.new_figure(7.0, 1.15 * count + 0.7, rows=count, title=title, note=note)
+    for ax, position, values in zip(axes[:, 0], chosen, similarity, strict=True):
+        style.as_chart_axes(ax, x="position", y=f"with {position}")
         ax.axvline(position, color=style.LINES[1], linewidth=1.0)
         ax.plot(*envelope(values), color=style.ACCENT, linewidth=1.0)
         ax.set_yticks([-1.0, -0.5, 0.0, 0.5, 1.0])
         ax.set_ylim(min(-0.25, float(values.min()) - 0.05), 1.08)
         ax.set_xlim(0, max(len(values) - 1, 1))
         ax.label_outer()
-    style.add_title(figure, title, "cosine of the marked position with every other")
     return figure
 
 
-def _draw_similarity_slices(similarity: np.ndarray, chosen: Sequence[int], title: str) -> Figure:
-    grid = similarity.shape[1:]
-    note = "cosine of the ringed position with every other, slice by slice"
-    slices = [
-        sorted({*spread_indices(grid[0], _MOST_SLICES)} | {int(position // (grid[1] * grid[2]))}) for position in chosen
-    ]
-    figure, axes, norm = _picture_grid(len(chosen), max(map(len, slices)), grid, title, note)
-    for ax in axes.flat:
-        ax.set_axis_off()
-    for row, (position, values) in enumerate(zip(chosen, similarity, strict=True)):
-        home = tuple(int(k) for k in np.unravel_index(position, grid))
-        for ax, k in zip(axes[row], slices[row], strict=False):
+def _draw_maps(
+    rows: Sequence[Sequence[_Map]], grid: tuple[int, ...], title: str, note: str, *, labels: Sequence[str] = ()
+) -> Figure:
+    columns = max(map(len, rows))
+    width, height = 1.6 * columns + 0.9, len(rows) * (_height(1.6, grid) + 0.25) + 0.8
+    shape = {"rows": len(rows), "columns": columns, "count": 0}
+    figure, axes = style.new_figure(width, height, **shape, title=title, note=note, layout="compressed")
+    for row, maps in enumerate(rows):
+        for column, (values, below, home) in enumerate(maps):
+            ax = axes[row, column]
             ax.set_axis_on()
-            ax.imshow(values[k], cmap=_COLOURS, norm=norm, interpolation="nearest")
-            if k == home[0]:
-                _ring(ax, home[1], home[2])
-            style.as_picture_axes(ax, caption=f"slice {k}", row=f"with {home}" if k == slices[row][0] else "")
-    _add_bar(figure, axes, norm)
+            beside = labels[row] if labels and column == 0 else ""
+            style.show_picture(ax, values, row=beside, caption=below, **_COLOURS)
+            if home is not None:
+                for colour, thickness in (("white", 2.2), (style.INK, 1.0)):
+                    ring = {"markerfacecolor": "none", "markeredgecolor": colour, "markeredgewidth": thickness}
+                    ax.plot(home[1], home[0], "o", markersize=7, **ring)
+    style.add_colour_bar(figure, axes, {-1.0: "−1", 0.0: "0", 1.0: "1"}, aspect=30, shrink=0.7, **_COLOURS)
     return figure

@@ -4,28 +4,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from hiperceiver.plots import style
-from hiperceiver.plots.arrays import as_array, as_mask, check_names, spread_indices
+from hiperceiver.plots.arrays import as_array, as_mask, caption, check_names, hidden_error, spread_indices
 
 _NOT_FINITE = (0.9, 0.0, 0.9)
 _ERROR_COLOURS = "magma_r"
 
 
 def pasted(inputs: np.ndarray, reconstruction: np.ndarray, is_masked: np.ndarray) -> np.ndarray:
-    """The reconstruction at hidden places and the input at visible ones.
-
-    Args:
-        inputs: (B, ..., C).
-        reconstruction: (B, ..., C).
-        is_masked: bool (B, ...), True = hidden.
-
-    Returns:
-        (B, ..., C), in the reconstruction's type.
-    """
+    """(..., C): the reconstruction where `is_masked` (...), and the input elsewhere."""
     return np.where(is_masked[..., None], reconstruction, inputs)
 
 
@@ -51,20 +41,14 @@ def draw_reconstructions(
     greatest value otherwise. One channel is grey, three are colours, and of any other number the mean is shown. Values
     that are not finite are magenta.
 
+    `inputs` and `reconstruction` are (B, *grid, C), decoded to raw values, uint8 or float. `is_masked` (True = hidden)
+    and `is_padding` (True = absent: neither hidden nor visible) are bool (B, *grid). At most `max_columns` examples, or
+    frames of the video, are drawn. Without `frame_names` they are numbered.
+
     >>> import numpy as np
     >>> rng = np.random.default_rng(0)
     >>> pictures, is_masked = rng.random((4, 16, 16, 3)), rng.random((4, 16, 16)) < 0.75
     >>> figure = draw_reconstructions(pictures, pictures * 0.9, is_masked, title="A model that darkens")
-
-    Args:
-        inputs: (B, *grid, C), decoded to raw values; uint8 or float.
-        reconstruction: Like `inputs`.
-        is_masked: bool (B, *grid), True = hidden.
-        is_padding: bool (B, *grid), True = absent: neither hidden nor visible. None: nothing is.
-        names: A name for each example, or none.
-        frame_names: A name for each frame or slice, or none: they are numbered.
-        title: Above the figure.
-        max_columns: At most so many examples (or frames of the video) are drawn.
 
     Raises:
         ValueError: The shapes do not fit each other.
@@ -90,27 +74,42 @@ def draw_reconstructions(
     inputs, reconstruction, is_masked, is_padding = (array[:max_columns] for array in arrays)
     names = style.legend_texts(list(names)[:max_columns], longest=22)
     is_masked = is_masked & ~is_padding
-    return _draw_pictures(inputs, reconstruction, is_masked, is_padding, names=names, title=title)
 
+    low, high = _shown_range(inputs)
+    scale = max(high - low, 1e-12)
+    shown = (inputs.astype(np.float32) - low) / scale  # (B, H, W, C), 0 is black, 1 is white
+    made = (reconstruction.astype(np.float32) - low) / scale
+    visible = np.where(is_masked[..., None], style.HIDDEN_GREY, np.clip(shown, 0.0, 1.0))
+    error = np.where(is_masked, np.abs(made - shown).mean(axis=-1), np.nan)  # (B, H, W)
+    finite = error[np.isfinite(error)]
+    most = max(float(np.quantile(finite, 0.99)), 1e-3) if len(finite) else 1.0
+    shares = is_masked.sum(axis=(1, 2)) / np.maximum((~is_padding).sum(axis=(1, 2)), 1)
+    captions = [
+        caption(share, hidden_error(*example), "\n")
+        for share, *example in zip(shares, shown, made, is_masked, strict=True)
+    ]
 
-def hidden_error(inputs: np.ndarray, reconstruction: np.ndarray, is_masked: np.ndarray) -> float:
-    """Root mean square error of one example over its hidden values; NaN if nothing is hidden."""
-    if not is_masked.any():
-        return float("nan")
-    difference = reconstruction[is_masked].astype(np.float64) - inputs[is_masked].astype(np.float64)
-    return float(np.sqrt(np.mean(difference**2)))
-
-
-def caption(hidden_share: float, error: float, separator: str) -> str:
-    """The line under an example: the share of it that was hidden, and the error there, NaN where nothing was.
-
-    >>> caption(0.5, 0.1234, ", ")
-    '50% hidden, error 0.123'
-    """
-    parts = [f"{hidden_share:.0%} hidden"]
-    if hidden_share > 0:
-        parts.append(f"error {error:.3g}" if np.isfinite(error) else "error not finite")
-    return separator.join(parts)
+    num_examples, num_rows, num_columns, num_channels = inputs.shape
+    is_alone = num_examples == 1  # then its pictures stand beside, not below each other
+    width, height = style.panel_size(2 if is_alone else num_examples, num_rows, num_columns)
+    across, down = (4, 1) if is_alone else (num_examples, 4)
+    figure, axes = style.new_figure(
+        width * across + 1.0,
+        down * (height + 0.1) + 1.0,
+        rows=down,
+        columns=across,
+        title=title,
+        note=_scale_note(num_channels, low, high),
+        layout="compressed",
+    )
+    axes = axes.T if is_alone else axes
+    rows = {"input": shown, "masked": visible, "output": pasted(shown, made, is_masked)}
+    rows = {label: _as_colours(pictures) for label, pictures in rows.items()} | {"error": error}
+    colours = {"cmap": _ERROR_COLOURS, "norm": Normalize(0.0, most)}
+    style.show_rows(axes, rows, names=names, captions=captions, is_turned=is_alone, **colours)
+    beside = axes if is_alone else axes[3]
+    style.add_colour_bar(figure, beside, {0.0: "0", most: f"{most:.2g}"}, aspect=14, **colours)
+    return figure
 
 
 def _shown_range(inputs: np.ndarray) -> tuple[float, float]:
@@ -122,59 +121,6 @@ def _shown_range(inputs: np.ndarray) -> tuple[float, float]:
     return (0.0, 1.0) if low >= 0.0 and high <= 1.0 else (low, high)
 
 
-def _draw_pictures(
-    inputs: np.ndarray,
-    reconstruction: np.ndarray,
-    is_masked: np.ndarray,
-    is_padding: np.ndarray,
-    *,
-    names: Sequence[str],
-    title: str,
-) -> Figure:
-    low, high = _shown_range(inputs)
-    scale = max(high - low, 1e-12)
-    shown = (inputs.astype(np.float32) - low) / scale  # (B, H, W, C), 0 is black, 1 is white
-    made = (reconstruction.astype(np.float32) - low) / scale
-    visible = np.where(is_masked[..., None], style.HIDDEN_GREY, np.clip(shown, 0.0, 1.0))
-    error = np.where(is_masked, np.abs(made - shown).mean(axis=-1), np.nan)  # (B, H, W)
-    finite = error[np.isfinite(error)]
-    most = max(float(np.quantile(finite, 0.99)), 1e-3) if len(finite) else 1.0
-
-    num_examples, num_rows, num_columns = inputs.shape[:3]
-    is_alone = num_examples == 1  # then its pictures stand beside, not below each other
-    width, height = style.panel_size(2 if is_alone else num_examples, num_rows, num_columns)
-    across, down = (4, 1) if is_alone else (num_examples, 4)
-    figure = style.new_figure(width * across + 1.0, down * (height + 0.1) + 1.0, layout="compressed")
-    axes = style.grid_of_axes(figure, down, across)
-    axes = axes.T if is_alone else axes
-    rows = {"input": shown, "masked": visible, "output": pasted(shown, made, is_masked), "error": error}
-    norm = Normalize(0.0, most)
-    for column in range(num_examples):
-        share = is_masked[column].sum() / max((~is_padding[column]).sum(), 1)
-        text = caption(share, hidden_error(shown[column], made[column], is_masked[column]), "\n")
-        for row, (label, pictures) in enumerate(rows.items()):
-            ax = axes[row, column]
-            if label == "error":
-                ax.imshow(pictures[column], cmap=_ERROR_COLOURS, norm=norm, interpolation="nearest")
-            else:
-                ax.imshow(_as_colours(pictures[column]), interpolation="nearest")
-            name = names[column] if names and row == 0 else ""
-            style.as_picture_axes(
-                ax,
-                column=label if is_alone else name,
-                row=name if is_alone else label if column == 0 else "",
-                caption=text if label == "error" else "",
-            )
-    bar = figure.colorbar(
-        ScalarMappable(norm, _ERROR_COLOURS), ax=list(axes.flat if is_alone else axes[3]), pad=0.02, aspect=14
-    )
-    bar.set_ticks([0.0, most], labels=["0", f"{most:.2g}"])
-    bar.ax.tick_params(labelsize=style.CAPTION_SIZE, colors=style.SOFT, length=0)
-    style.without_outline(bar)
-    style.add_title(figure, title, _scale_note(inputs.shape[-1], low, high))
-    return figure
-
-
 def _scale_note(num_channels: int, low: float, high: float) -> str:
     note = "error: root mean square over hidden pixels, black to white = 1"
     if (low, high) not in {(0.0, 1.0), (0.0, 255.0)}:
@@ -184,9 +130,9 @@ def _scale_note(num_channels: int, low: float, high: float) -> str:
     return note
 
 
-def _as_colours(picture: np.ndarray) -> np.ndarray:
-    """(H, W, C) on a scale from 0 to 1 becomes RGB; values that are not finite become magenta."""
-    if picture.shape[-1] != 3:
-        picture = np.repeat(picture.mean(axis=-1, keepdims=True), 3, axis=-1)
-    is_finite = np.isfinite(picture).all(axis=-1, keepdims=True)
-    return np.where(is_finite, np.clip(np.nan_to_num(picture), 0.0, 1.0), np.array(_NOT_FINITE))
+def _as_colours(pictures: np.ndarray) -> np.ndarray:
+    """(B, H, W, C) on a scale from 0 to 1 becomes RGB; values that are not finite become magenta."""
+    if pictures.shape[-1] != 3:
+        pictures = np.repeat(pictures.mean(axis=-1, keepdims=True), 3, axis=-1)
+    is_finite = np.isfinite(pictures).all(axis=-1, keepdims=True)
+    return np.where(is_finite, np.clip(np.nan_to_num(pictures), 0.0, 1.0), np.array(_NOT_FINITE))

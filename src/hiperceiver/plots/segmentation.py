@@ -1,26 +1,24 @@
 """Segmentations: input, label and prediction side by side, and a prediction as a picture with a palette."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from PIL import Image
 
 from hiperceiver.plots import style
 from hiperceiver.plots.arrays import as_array, as_classes, check_names
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 IGNORE = -100
 """Label of an unlabelled pixel, as in `Batch.targets`."""
 _IGNORE_INDEX = 255
 _IGNORE_COLOUR = (0, 0, 0)
+_RIGHT_OR_WRONG = np.array([(190, 30, 45), (236, 239, 243), _IGNORE_COLOUR], np.uint8)
+"""Red where a prediction is wrong, faint where it is right, black where there is no label."""
 
 _LAND_COVER = (
     # Words in a name -> colour, close to the customary ones for the 17 classes of the IGBP.
@@ -70,20 +68,14 @@ def _land_cover_colour(name: str) -> tuple[int, int, int] | None:
     return next((colour for key, colour in _LAND_COVER if key in words), None)
 
 
-def segmentation_picture(labels: Any, classes: Sequence[str]) -> Image:
-    """Class indices as a Pillow picture of mode P: its values are the indices, its palette the colours of `palette`.
+def segmentation_picture(labels: Any, classes: Sequence[str]) -> Image.Image:
+    """Class indices (H, W), -100 = ignore, as a Pillow picture of mode P with the colours of `palette`.
 
-    Ignored pixels have index 255 and are black.
-
-    Args:
-        labels: (H, W), whole numbers: class indices, -100 = ignore.
-        classes: Names of the classes, at most 255.
+    Its values are the indices; ignored pixels have index 255 and are black.
 
     Raises:
         ValueError: An index has no class, or there are more than 255 classes.
     """
-    from PIL import Image
-
     if len(classes) > _IGNORE_INDEX:
         raise ValueError(f"classes: expected at most {_IGNORE_INDEX} for a picture with a palette, got {len(classes)}")
     indices = _checked_labels(labels, "labels", classes, ndim=2, legend="(H, W)")
@@ -110,19 +102,13 @@ def draw_segmentation(
     Ignored pixels are black, in the prediction too. With labels, a fourth row shows where the prediction is wrong, and
     under each example stands the share of its labelled pixels that are right.
 
+    `inputs` are (B, H, W, C) with 1 or 3 channels, uint8, or float from 0 to 1. `predictions` and `labels` are
+    (B, H, W), indices of `classes`; -100 = ignore. At most `max_columns` examples are drawn.
+
     >>> import numpy as np
     >>> pictures = np.random.default_rng(0).random((2, 8, 8, 3))
     >>> predictions = np.zeros((2, 8, 8), int)
     >>> figure = draw_segmentation(pictures, predictions, ["sea", "land"], labels=predictions)
-
-    Args:
-        inputs: (B, H, W, C) with 1 or 3 channels; uint8, or float from 0 to 1.
-        predictions: (B, H, W), class indices.
-        classes: Names of the classes.
-        labels: (B, H, W), class indices, -100 = ignore; or None.
-        names: A name for each example, or none.
-        title: Above the figure.
-        max_columns: At most so many examples are drawn.
 
     Raises:
         ValueError: The shapes do not fit each other, or an index has no class.
@@ -130,13 +116,11 @@ def draw_segmentation(
     inputs = as_array(inputs, "inputs", ndim=4, legend="(B, H, W, C)")
     if inputs.shape[-1] not in {1, 3}:
         raise ValueError(f"inputs: expected 1 or 3 channels, got {inputs.shape[-1]}")
-    predictions = _checked_labels(predictions, "predictions", classes, ndim=3, legend="(B, H, W)")
-    layers = {"prediction": predictions}
-    if labels is not None:
-        layers = {"label": _checked_labels(labels, "labels", classes, ndim=3, legend="(B, H, W)"), **layers}
+    layers = ({} if labels is None else {"label": labels}) | {"prediction": predictions}
     for name, values in layers.items():
-        if values.shape != inputs.shape[:3]:
-            raise ValueError(f"{name}s: expected shape {inputs.shape[:3]} like inputs, got {values.shape}")
+        layers[name] = _checked_labels(values, f"{name}s", classes, ndim=3, legend="(B, H, W)")
+        if layers[name].shape != inputs.shape[:3]:
+            raise ValueError(f"{name}s: expected shape {inputs.shape[:3]} like inputs, got {layers[name].shape}")
     check_names(names, len(inputs), max_columns=max_columns)
     inputs, names = inputs[:max_columns], list(names)[:max_columns]
     layers = {name: values[:max_columns] for name, values in layers.items()}
@@ -150,29 +134,25 @@ def draw_segmentation(
     captions = [""] * len(inputs)
     if "label" in layers:
         is_right = layers["label"] == layers["prediction"]
-        pictures["wrong"] = _wrong(is_right, is_ignored)
-        captions = [_share_right(right[~ignored]) for right, ignored in zip(is_right, is_ignored, strict=True)]
+        pictures["wrong"] = _RIGHT_OR_WRONG[np.where(is_ignored, 2, is_right.astype(int))]
+        labelled = [right[~ignored] for right, ignored in zip(is_right, is_ignored, strict=True)]
+        captions = [f"{right.mean():.1%} right" if len(right) else "no label" for right in labelled]
 
     num_examples, height, width = inputs.shape[:3]
     legend = _class_legend(classes, colours, layers, is_ignored)
     panel_width, panel_height = style.panel_size(num_examples, height, width)
     figure_width = max(panel_width * num_examples + 0.4, 4.8)
     legend_columns = max(1, min(len(legend), int(figure_width / (0.07 * max(map(len, legend)) + 0.45))))
-    legend_height = 0.19 * math.ceil(len(legend) / legend_columns)
-    figure_height = len(pictures) * (panel_height + 0.1) + legend_height + 0.9
-    figure = style.new_figure(figure_width, figure_height, layout="compressed")
-    axes = style.grid_of_axes(figure, len(pictures), num_examples)
-    for row, (label, stack) in enumerate(pictures.items()):
-        for column in range(num_examples):
-            axes[row, column].imshow(stack[column], interpolation="nearest")
-            style.as_picture_axes(
-                axes[row, column],
-                column=names[column] if names and row == 0 else "",
-                row=label if column == 0 else "",
-                caption=captions[column] if row == len(pictures) - 1 else "",
-            )
+    figure, axes = style.new_figure(
+        figure_width,
+        len(pictures) * (panel_height + 0.1) + 0.19 * math.ceil(len(legend) / legend_columns) + 0.9,
+        rows=len(pictures),
+        columns=num_examples,
+        title=title,
+        layout="compressed",
+    )
+    style.show_rows(axes, pictures, names=names, captions=captions)
     style.add_legend(figure, list(legend.values()), list(legend), columns=legend_columns)
-    style.add_title(figure, title)
     return figure
 
 
@@ -184,16 +164,6 @@ def _checked_labels(values: Any, name: str, classes: Sequence[str], *, ndim: int
     return indices
 
 
-def _wrong(is_right: np.ndarray, is_ignored: np.ndarray) -> np.ndarray:
-    """RGB: faint where the prediction is right, red where it is wrong, black where there is no label."""
-    colours = np.array([(190, 30, 45), (236, 239, 243), _IGNORE_COLOUR], np.uint8)
-    return colours[np.where(is_ignored, 2, is_right.astype(int))]
-
-
-def _share_right(is_right: np.ndarray) -> str:
-    return f"{is_right.mean():.1%} right" if len(is_right) else "no label"
-
-
 def _class_legend(
     classes: Sequence[str], colours: np.ndarray, layers: dict[str, np.ndarray], is_ignored: np.ndarray
 ) -> dict[str, Patch]:
@@ -201,14 +171,9 @@ def _class_legend(
     present = np.unique(np.concatenate([values[~is_ignored & (values != IGNORE)] for values in layers.values()]))
     texts = style.legend_texts([classes[int(k)] for k in present], longest=27)
     entries = {
-        text: Patch(facecolor=_as_floats(colours[k]), edgecolor=style.NEUTRAL, linewidth=0.5)
+        text: Patch(facecolor=tuple((colours[k] / 255).tolist()), edgecolor=style.NEUTRAL, linewidth=0.5)
         for text, k in zip(texts, present, strict=True)
     }
     if is_ignored.any() or not entries:
-        entries["no label"] = Patch(facecolor=_as_floats(colours[-1]))
+        entries["no label"] = Patch(facecolor=_IGNORE_COLOUR)
     return entries
-
-
-def _as_floats(colour: np.ndarray) -> tuple[float, float, float]:
-    red, green, blue = (float(value) / 255 for value in colour)
-    return red, green, blue

@@ -10,8 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from hiperceiver.plots import style
-from hiperceiver.plots.arrays import MOST_POINTS, checked_examples, envelope
-from hiperceiver.plots.reconstructions import caption, hidden_error
+from hiperceiver.plots.arrays import MOST_POINTS, caption, checked_examples, envelope, hidden_error
 
 MOST_LANES, MOST_LANES_IN_ALL = 12, 40
 """Channels that are drawn: of an example, and of all examples together."""
@@ -38,82 +37,86 @@ def draw_signals(
     above each other, each scaled to its own values, which stand at its side. The reconstruction is drawn where the
     signal was hidden, cut off where it leaves its lane.
 
+    Of each example, `inputs` and `reconstructions` are (T, C) in its own units, and `is_masked` is bool (T,) or (T, C),
+    True = hidden; T may differ. The axis counts steps, called `step`, or seconds where `rate` gives the steps in one.
+    Without names of `channels` they are numbered.
+
     >>> import numpy as np
     >>> signal = np.sin(np.arange(100) / 5)[:, None]
     >>> figure = draw_signals([signal], [signal * 0.9], [np.arange(100) > 50], names=["a sine"])
 
-    Args:
-        inputs: For each example (T, C), in its own units; T may differ.
-        reconstructions: Like `inputs`.
-        is_masked: For each example bool (T,), or (T, C), True = hidden.
-        rate: Steps per second; None: the axis counts steps.
-        step: What a step is called.
-        names: A name for each example, or none.
-        channels: A name for each channel, or none: they are numbered.
-        title: Above the figure.
-
     Raises:
         ValueError: There is no example, or the shapes do not fit each other.
     """
-    examples = checked_examples(inputs, reconstructions, is_masked, names, ndim=2, legend="(T, C)", mask_ndim=(1, 2))
-    rows = [_Row(*each) for each in examples]
-    num_channels = max(row.num_channels for row in rows)
+    examples = checked_examples(inputs, reconstructions, is_masked, names, ndim=2, legend="(T, C)", mask_ndims=(1, 2))
+    num_channels = max(x.shape[1] for x, _, _ in examples)
     if channels and len(channels) != num_channels:
         raise ValueError(f"channels: expected a name for each of {num_channels}, got {len(channels)}")
     lanes = min(num_channels, MOST_LANES)
-    rows = rows[: MOST_LANES_IN_ALL // lanes]
     labels = [channels[k] if channels else f"channel {k}" for k in range(lanes)]
+    rows = [_Row(*each, labels=labels, scale=1.0 / (rate or 1.0)) for each in examples[: MOST_LANES_IN_ALL // lanes]]
 
-    is_long = any(row.length > 2 * _WINDOW for row in rows)
-    height = (1.25 if lanes == 1 else 0.7 + 0.36 * lanes) * len(rows) + 1.0 + (0.3 if title else 0.0)
-    figure = style.new_figure(11.0 if is_long else 9.0, height)
-    axes = np.asarray(
-        figure.subplots(len(rows), 1 + is_long, squeeze=False, gridspec_kw={"width_ratios": [1.5, 1][: 1 + is_long]})
+    is_long = any(row.is_long for row in rows)
+    figure, axes = style.new_figure(
+        11.0 if is_long else 9.0,
+        (1.25 if lanes == 1 else 0.7 + 0.36 * lanes) * len(rows) + 1.0 + (0.3 if title else 0.0),
+        rows=len(rows),
+        columns=1 + is_long,
+        title=title,
+        gridspec_kw={"width_ratios": [1.5, 1][: 1 + is_long]},
     )
+    caption_style = {"loc": "left", "pad": 4, **style.CAPTION}
     for number, (row, pair) in enumerate(zip(rows, axes, strict=True)):
         x = "" if number < len(rows) - 1 else "seconds" if rate else step
-        name = f"{style.legend_texts([names[number]], longest=50)[0]} · " if names else ""
         for ax in pair:
             style.as_chart_axes(ax, x=x)
             ax.grid(False)
-        part = slice(0, row.length)
-        if row.length > 2 * _WINDOW:
+        if row.is_long:
             part = row.liveliest(_WINDOW)
-            _mark(pair[0], row, part, rate)
-            _write(pair[1], f"enlarged, {part.stop - part.start} {step}s")
+            row.mark(pair[0], part)
+            row.draw(pair[1], part, is_labelled=False)
+            pair[1].set_title(f"enlarged, {_WINDOW} {step}s", **caption_style)
         elif is_long:
             pair[1].set_axis_off()
-        row.draw(pair[0], slice(0, row.length), labels, rate)
-        if part.stop - part.start < row.length:
-            row.draw(pair[1], part, labels, rate, is_labelled=False)
-        _write(pair[0], name + caption(float(row.is_masked.mean()), row.error(), " · "))
-    note = "error: root mean square over hidden values"
+        row.draw(pair[0], slice(0, row.length))
+        name = style.legend_texts(names[number : number + 1], longest=50)
+        pair[0].set_title(" · ".join([*name, row.caption()]), **caption_style)
+    notes = ["error: root mean square over hidden values"]
     if num_channels > lanes:
-        note += f"; the first {lanes} of {num_channels} channels are drawn"
+        notes.append(f"the first {lanes} of {num_channels} channels are drawn")
     if len(rows) < len(inputs):
-        note += f"; {len(rows)} of {len(inputs)} examples are drawn"
-    handles = [
-        Line2D([], [], color=_INPUT, linewidth=1.2),
-        Line2D([], [], color=_VISIBLE, marker=".", markersize=5, linestyle=""),
-        Line2D([], [], color=_MADE, linewidth=1.2),
-        Patch(facecolor=_SHADE),
-    ]
-    texts = ["input", "visible", "reconstruction", "hidden"]
-    style.add_legend(figure, handles, texts, note=note)
-    style.add_title(figure, title)
+        notes.append(f"{len(rows)} of {len(inputs)} examples are drawn")
+    entries = {
+        "input": Line2D([], [], color=_INPUT, linewidth=1.2),
+        "visible": Line2D([], [], color=_VISIBLE, marker=".", markersize=5, linestyle=""),
+        "reconstruction": Line2D([], [], color=_MADE, linewidth=1.2),
+        "hidden": Patch(facecolor=_SHADE),
+    }
+    style.add_legend(figure, list(entries.values()), list(entries), note="; ".join(notes))
     return figure
 
 
 class _Row:
-    """One example."""
+    """One example, drawn in lanes; `scale` is the length of a step along the axis."""
 
-    def __init__(self, inputs: np.ndarray, reconstruction: np.ndarray, is_masked: np.ndarray):
+    def __init__(
+        self,
+        inputs: np.ndarray,
+        reconstruction: np.ndarray,
+        is_masked: np.ndarray,
+        *,
+        labels: Sequence[str],
+        scale: float,
+    ):
         self.inputs, self.made = inputs.astype(np.float64), reconstruction.astype(np.float64)
         self.is_masked = np.broadcast_to(is_masked[:, None] if is_masked.ndim == 1 else is_masked, inputs.shape)
-        self.length, self.num_channels = inputs.shape
+        self.length = len(inputs)
+        self.is_long = self.length > 2 * _WINDOW
+        self.labels, self.scale = labels[: inputs.shape[1]], scale
 
-    def error(self) -> float:
-        return hidden_error(self.inputs, self.made, self.is_masked)
+    def caption(self) -> str:
+        error = hidden_error(self.inputs, self.made, self.is_masked)
+        return caption(float(self.is_masked.mean()), error, " · ")
 
     def liveliest(self, width: int) -> slice:
         """The part of so many steps in which the channels vary most, each measured by its own deviation."""
@@ -125,11 +128,15 @@ class _Row:
         start = int(lively[len(lively) // 2])
         return slice(start, start + width)
 
-    def draw(
-        self, ax: Axes, part: slice, labels: Sequence[str], rate: float | None, *, is_labelled: bool = True
-    ) -> None:
+    def mark(self, ax: Axes, part: slice) -> None:
+        """A bar below the part that is enlarged beside it."""
+        ends = [part.start * self.scale, part.stop * self.scale]
+        how = {"transform": ax.get_xaxis_transform(), "solid_capstyle": "butt", "clip_on": False}
+        ax.plot(ends, [0.0, 0.0], color=style.INK, linewidth=4.0, zorder=5, **how)
+
+    def draw(self, ax: Axes, part: slice, *, is_labelled: bool = True) -> None:
         """A part of it, in lanes."""
-        lanes, scale = min(self.num_channels, len(labels)), 1.0 / (rate or 1.0)
+        lanes, scale = len(self.labels), self.scale
         is_close = part.stop - part.start <= 2 * _WINDOW
         hidden = self.is_masked[part, :lanes]
         begin, end = (part.start - 0.5) * scale, (part.stop - 0.5) * scale
@@ -144,18 +151,15 @@ class _Row:
             vmax=6.0,
             interpolation="nearest",
         )
+
+        def plot(values: np.ndarray, **how: Any) -> None:
+            at, shown = envelope(values)
+            ax.plot((part.start + at) * scale, shown, **how)
+
         for lane, (low, high) in enumerate(ranges):
-
-            def in_lane(values: np.ndarray, lane: int = lane, low: float = low, high: float = high) -> np.ndarray:
-                if lanes == 1:
-                    return values
-                return np.clip((values - low) / (high - low), 0.01, 0.99) - 0.5 - lane
-
-            def plot(values: np.ndarray, *style_: str, **how: Any) -> None:
-                at, shown = envelope(values)
-                ax.plot((part.start + at) * scale, shown, *style_, **how)
-
-            true, made = in_lane(self.inputs[part, lane]), in_lane(self.made[part, lane])
+            true, made = self.inputs[part, lane], self.made[part, lane]
+            if lanes > 1:
+                true, made = (np.clip((x - low) / (high - low), 0.01, 0.99) - 0.5 - lane for x in (true, made))
             plot(true, color=_INPUT, linewidth=0.9 if is_close else 0.6)
             plot(np.where(hidden[:, lane], made, np.nan), color=_MADE, linewidth=1.1 if is_close else 0.6, alpha=0.85)
             if is_close:
@@ -170,7 +174,9 @@ class _Row:
             ax.tick_params(labelleft=is_labelled)
             ax.locator_params(axis="y", nbins=4)
         elif is_labelled:
-            texts = [f"{label}\n{low:.3g} to {high:.3g}" for label, (low, high) in zip(labels, ranges, strict=False)]
+            texts = [
+                f"{label}\n{low:.3g} to {high:.3g}" for label, (low, high) in zip(self.labels, ranges, strict=True)
+            ]
             ax.set_yticks(-np.arange(lanes), texts, fontsize=6.5, linespacing=1.0)
         else:
             ax.set_yticks([])
@@ -184,18 +190,6 @@ def _range(inputs: np.ndarray, made: np.ndarray) -> tuple[float, float]:
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
     margin = 0.12 * (high - low) or 0.5
     return low - margin, high + margin
-
-
-def _write(ax: Axes, text: str) -> None:
-    ax.set_title(text, fontsize=style.CAPTION_SIZE, color=style.SOFT, loc="left", pad=4)
-
-
-def _mark(ax: Axes, row: _Row, part: slice, rate: float | None) -> None:
-    """A bar below the part that is enlarged beside it."""
-    scale = 1.0 / (rate or 1.0)
-    ends = [part.start * scale, part.stop * scale]
-    how = {"transform": ax.get_xaxis_transform(), "solid_capstyle": "butt", "clip_on": False}
-    ax.plot(ends, [0.0, 0.0], color=style.INK, linewidth=4.0, zorder=5, **how)
 
 
 def _coarse_share(is_masked: np.ndarray) -> np.ndarray:

@@ -1,14 +1,15 @@
-"""The common style of all pictures: colours, type sizes, axes, captions; and writing to disk."""
+"""The common frame of all pictures: figures, axes, colours, type sizes, captions, legends; and writing to disk."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colorbar import Colorbar
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 INK = "#1f2430"
@@ -29,39 +30,83 @@ HIDDEN_GREY = 0.5
 TITLE_SIZE = 11
 LABEL_SIZE = 9
 CAPTION_SIZE = 8
+LABEL: dict[str, Any] = {"fontsize": LABEL_SIZE, "color": INK}
+HEADING: dict[str, Any] = {"fontsize": CAPTION_SIZE, "color": INK}
+CAPTION: dict[str, Any] = {"fontsize": CAPTION_SIZE, "color": SOFT}
+DASHED = (0, (4, 3))
 
 
-def new_figure(width: float, height: float, *, layout: Literal["constrained", "compressed"] = "constrained") -> Figure:
-    """An empty white figure of the given size in inches, drawn by Agg: no window, no pyplot.
+def new_figure(
+    width: float,
+    height: float,
+    *,
+    rows: int = 1,
+    columns: int = 1,
+    count: int | None = None,
+    title: str = "",
+    note: str = "",
+    layout: Literal["constrained", "compressed"] = "constrained",
+    **subplots: Any,
+) -> tuple[Figure, np.ndarray]:
+    """A white figure of a size in inches, drawn by Agg (no window, no pyplot), and its axes (rows, columns).
 
-    The `compressed` layout is for rows and columns of pictures, whose shape is fixed.
+    Of the axes the first `count` are used and the others blank. The title stands above everything, the note below, in
+    small type. The `compressed` layout is for rows and columns of pictures, whose shape is fixed.
     """
     figure = Figure(figsize=(width, height), dpi=150, facecolor="white", layout=layout)
     FigureCanvasAgg(figure)
-    return figure
-
-
-def add_title(figure: Figure, title: str, note: str = "") -> None:
-    """A title above everything, and a note in small type below everything."""
+    axes = np.asarray(figure.subplots(rows, columns, squeeze=False, **subplots))
+    for ax in axes.flat[count:] if count is not None else ():
+        ax.set_axis_off()
     if title:
         figure.suptitle(title, fontsize=TITLE_SIZE, fontweight="bold", color=INK)
     if note:
-        figure.supxlabel(note, fontsize=CAPTION_SIZE, color=SOFT)
+        figure.supxlabel(note, **CAPTION)
+    return figure, axes
 
 
-def as_picture_axes(axes: Axes, *, column: str = "", row: str = "", caption: str = "") -> None:
-    """Axes that hold a picture: no ticks, a faint frame, names of its column and row, a caption below."""
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
+def show_picture(
+    ax: Axes, picture: np.ndarray, *, column: str = "", row: str = "", caption: str = "", **colours: Any
+) -> None:
+    """A picture without ticks in a faint frame, with names of its column and row, and a caption below."""
+    ax.imshow(picture, interpolation="nearest", **colours)
+    ax.set_xticks([])
+    ax.set_yticks([])
+    for spine in ax.spines.values():
         spine.set_color(FAINT)
         spine.set_linewidth(0.6)
     if caption:
-        axes.set_xlabel(caption, fontsize=CAPTION_SIZE, color=SOFT, labelpad=3)
+        ax.set_xlabel(caption, labelpad=3, **CAPTION)
     if column:
-        axes.set_title(column, fontsize=CAPTION_SIZE, color=INK, pad=4)
+        ax.set_title(column, pad=4, **HEADING)
     if row:
-        axes.set_ylabel(row, fontsize=LABEL_SIZE, color=INK, labelpad=5)
+        ax.set_ylabel(row, labelpad=5, **LABEL)
+
+
+def headings(row: int, column: int, label: str, names: Sequence[str], *, is_turned: bool = False) -> tuple[str, str]:
+    """What stands above and beside axes in a grid with a labelled row for each view and a column for each example.
+
+    Of a single example the grid may be turned, so that its rows lie side by side.
+    """
+    name = names[column] if names and row == 0 else ""
+    return (label, name) if is_turned else (name, label if column == 0 else "")
+
+
+def show_rows(
+    axes: np.ndarray,
+    rows: Mapping[str, np.ndarray],
+    *,
+    names: Sequence[str] = (),
+    captions: Sequence[str],
+    is_turned: bool = False,
+    **colours: Any,
+) -> None:
+    """Rows of pictures, one for each example: `headings` around them, captions below the last row."""
+    for row, (label, pictures) in enumerate(rows.items()):
+        for column, picture in enumerate(pictures):
+            above, beside = headings(row, column, label, names, is_turned=is_turned)
+            below = captions[column] if row == len(rows) - 1 else ""
+            show_picture(axes[row, column], picture, column=above, row=beside, caption=below, **colours)
 
 
 def as_chart_axes(axes: Axes, *, title: str = "", x: str = "", y: str = "") -> None:
@@ -71,14 +116,9 @@ def as_chart_axes(axes: Axes, *, title: str = "", x: str = "", y: str = "") -> N
     axes.grid(True, color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(colors=SOFT, labelsize=CAPTION_SIZE, length=3, width=0.6)
-    axes.set_title(title, fontsize=LABEL_SIZE, fontweight="bold", color=INK, loc="left")
+    axes.set_title(title, fontweight="bold", loc="left", **LABEL)
     axes.set_xlabel(x, fontsize=LABEL_SIZE, color=SOFT)
     axes.set_ylabel(y, fontsize=LABEL_SIZE, color=SOFT)
-
-
-def grid_of_axes(figure: Figure, rows: int, columns: int) -> np.ndarray:
-    """Axes (rows, columns), always two-dimensional."""
-    return np.asarray(figure.subplots(rows, columns, squeeze=False))
 
 
 def add_legend(
@@ -101,8 +141,13 @@ def add_legend(
     legend.get_title().set_color(SOFT)
 
 
-def without_outline(bar: Colorbar) -> None:
-    """A colour bar without its black frame."""
+def add_colour_bar(
+    figure: Figure, axes: np.ndarray, ticks: Mapping[float, str], *, norm: Normalize, cmap: str, **shape: Any
+) -> None:
+    """A colour bar without a frame beside axes, with a few ticks."""
+    bar = figure.colorbar(ScalarMappable(norm, cmap), ax=list(axes.flat), pad=0.02, **shape)
+    bar.set_ticks(list(ticks), labels=list(ticks.values()))
+    bar.ax.tick_params(labelsize=CAPTION_SIZE, colors=SOFT, length=0)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue] - matplotlib declares a Spines, it is a Spine
 
 
@@ -124,10 +169,7 @@ def legend_texts(names: Sequence[str], *, longest: int = 34) -> list[str]:
 
 
 def save_picture(figure: Figure, path: str | Path) -> Path:
-    """Writes the figure, in the format of the file's ending, and makes missing folders.
-
-    Returns:
-        The path that was written.
+    """Writes the figure in the format of the path's ending, makes missing folders, and returns the path.
 
     Raises:
         ValueError: The ending is no picture format.

@@ -26,11 +26,9 @@ _INDENT, _LEAST_CELLS = 9, 80
 
 
 def cells(values: np.ndarray, is_hidden: np.ndarray | None = None) -> list[str]:
-    """A character for each byte: UTF-8 where it is, and empty after the first byte of a longer character.
+    """A character for each byte, uint8 (n,): UTF-8 where it is, and empty after the first byte of a longer character.
 
-    Args:
-        values: uint8 (n,).
-        is_hidden: bool (n,), shown as blocks; the rest of a character around them as �.
+    Hidden bytes, bool (n,), are blocks, and the rest of a character around them is �.
 
     >>> cells(np.frombuffer("naïve".encode(), np.uint8))
     ['n', 'a', 'ï', '', 'v', 'e']
@@ -38,24 +36,14 @@ def cells(values: np.ndarray, is_hidden: np.ndarray | None = None) -> list[str]:
     'a█c'
     """
     found: list[str] = []
-    content = values.tobytes()
-    hidden = np.zeros(len(content), bool) if is_hidden is None else is_hidden
-    while len(found) < len(content):
-        start = len(found)
-        if hidden[start]:
-            found.append(HIDDEN)
-            continue
-        character = "�"
-        length = 1
-        for count in range(1, 5):
-            try:
-                character, length = content[start : start + count].decode(), count
-            except UnicodeDecodeError:
-                continue
-            break
-        if hidden[start : start + length].any():
-            character, length = "�", 1
-        found += [character, *[""] * (length - 1)]
+    hidden = np.zeros(len(values), bool) if is_hidden is None else is_hidden
+    for character in values.tobytes().decode(errors="surrogateescape"):  # which makes surrogates of broken characters
+        length = len(character.encode(errors="surrogateescape"))
+        part = hidden[len(found) : len(found) + length]
+        if part.any() or "\udc80" <= character <= "\udcff":
+            found += [HIDDEN if is_here else "�" for is_here in part]
+        else:
+            found += [character, *[""] * (length - 1)]
     return found
 
 
@@ -80,17 +68,12 @@ def draw_texts(
     orange where they are wrong. A byte is as wide as a letter, also in characters of several bytes. Line breaks are
     shown as ↵, other bytes without a glyph as dots.
 
+    Of each example, `inputs` and `reconstructions` are uint8 (n,), and `is_masked` is bool (n,), True = hidden; n may
+    differ. At most `max_examples` are drawn.
+
     >>> import numpy as np
     >>> text = np.frombuffer(b"to be, or not to be", np.uint8)
     >>> figure = draw_texts([text], [text], [np.arange(19) % 3 > 0])
-
-    Args:
-        inputs: For each example uint8 (n,); n may differ.
-        reconstructions: Like `inputs`.
-        is_masked: For each example bool (n,), True = hidden.
-        names: A name for each example, or none.
-        title: Above the figure.
-        max_examples: At most so many are drawn.
 
     Raises:
         ValueError: There is no example, or the shapes do not fit each other.
@@ -109,55 +92,51 @@ def draw_texts(
     lines = [min(-(-len(values) // LINE), most) for values, _, _ in texts]
     heights = [3 * count + 1.0 for count in lines]
     across = max(_INDENT + width, _LEAST_CELLS)
-    figure = style.new_figure(across * _CELL + 0.2, 0.155 * sum(heights) + 0.3 * len(texts) + 0.8)
-    axes = figure.subplots(len(texts), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
-    for number, (ax, count, (values, made, hidden)) in enumerate(zip(axes, lines, texts, strict=True)):
-        ax.set_axis_off()
+    figure, axes = style.new_figure(
+        across * _CELL + 0.2,
+        0.155 * sum(heights) + 0.3 * len(texts) + 0.8,
+        rows=len(texts),
+        count=0,
+        title=title,
+        gridspec_kw={"height_ratios": heights},
+    )
+    for number, (ax, count, (values, made, hidden)) in enumerate(zip(axes[:, 0], lines, texts, strict=True)):
         ax.set_xlim(-_INDENT, across - _INDENT)
         ax.set_ylim(3 * count + 0.8, -0.6)
-        right = int((made == values)[hidden].sum())
-        text = f"{hidden.mean():.0%} hidden"
+        is_right = made == values
+        notes = [*names[number : number + 1], f"{hidden.mean():.0%} hidden"]
         if hidden.any():
-            text += f" · {right / hidden.sum():.0%} of them right"
+            notes.append(f"{is_right[hidden].mean():.0%} of them right")
         if len(values) > (drawn := count * LINE):
-            text += f" · the first {drawn} of {len(values)} bytes are drawn"
-        text = f"{names[number]} · {text}" if names else text
-        ax.set_title(text, fontsize=style.CAPTION_SIZE, color=style.SOFT, loc="left", pad=3)
-        output = np.where(hidden, made, values)
+            notes.append(f"the first {drawn} of {len(values)} bytes are drawn")
+        ax.set_title(" · ".join(notes), loc="left", pad=3, **style.CAPTION)
+        masked, output = cells(values, hidden), cells(np.where(hidden, made, values))
         rows = {
             "input": [(cells(values), np.ones(len(values), bool), style.INK)],
-            "masked": [
-                (cells(values, hidden), ~hidden, style.INK),
-                (cells(values, hidden), hidden, style.NEUTRAL),
-            ],
+            "masked": [(masked, ~hidden, style.INK), (masked, hidden, style.NEUTRAL)],
             "output": [
-                (cells(output), ~hidden, style.INK),
-                (cells(output), hidden & (made == values), _RIGHT),
-                (cells(output), hidden & (made != values), _WRONG),
+                (output, ~hidden, style.INK),
+                (output, hidden & is_right, _RIGHT),
+                (output, hidden & ~is_right, _WRONG),
             ],
         }
         for row, (label, layers) in enumerate(rows.items()):
             top = row * (count + 0.35)
-            _write(ax, -_INDENT, top, label, style.SOFT, is_mono=False)
+            _write(ax, -_INDENT, top, label, style.SOFT)
             for characters, is_shown, colour in layers:
+                shown = [_visible(x) if is_here else " " for x, is_here in zip(characters, is_shown, strict=True)]
                 for line in range(count):
-                    part = slice(line * LINE, (line + 1) * LINE)
-                    shown = [
-                        _visible(each) if is_here else " "
-                        for each, is_here in zip(characters[part], is_shown[part], strict=True)
-                    ]
-                    _write(ax, 0.0, top + line, "".join(shown).rstrip(), colour)
+                    text = "".join(shown[line * LINE : (line + 1) * LINE]).rstrip()
+                    _write(ax, 0.0, top + line, text, colour, fontfamily=_FONT)
     colours = {"visible": style.INK, "hidden": style.NEUTRAL, "right": _RIGHT, "wrong": _WRONG}
     style.add_legend(figure, [Patch(facecolor=colour) for colour in colours.values()], list(colours))
-    style.add_title(figure, title)
     return figure
 
 
-def _write(ax: Axes, x: float, y: float, text: str, colour: str, *, is_mono: bool = True) -> None:
+def _write(ax: Axes, x: float, y: float, text: str, colour: str, **font: Any) -> None:
     if text:
-        font = {"fontfamily": _FONT} if is_mono else {}
         how = {"fontsize": style.CAPTION_SIZE, "va": "center", "ha": "left", "parse_math": False}
-        ax.text(x, y, text, color=colour, **font, **how)
+        ax.text(x, y, text, color=colour, **how, **font)
 
 
 def _visible(character: str) -> str:

@@ -93,11 +93,12 @@ class Joint(Task):
     @classmethod
     def config_from_data(cls, info: TargetInfo) -> dict[str, Any]:
         """The labels, their classes, and the scale of those that are numbers."""
+        numbers = {name: info.statistics(name) for name, classes in info.labels.items() if not classes}
         return {
             "labels": {name: len(classes) for name, classes in info.labels.items()},
             "class_names": {name: classes for name, classes in info.labels.items() if classes},
-            "target_mean": {name: mean[0] for name, (mean, _) in info.statistics.items()},
-            "target_std": {name: std[0] for name, (_, std) in info.statistics.items()},
+            "target_mean": {name: mean[0] for name, (mean, _) in numbers.items()},
+            "target_std": {name: std[0] for name, (_, std) in numbers.items()},
         }
 
     @classmethod

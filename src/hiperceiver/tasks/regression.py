@@ -55,7 +55,7 @@ class Regression(ExampleTask):
     @classmethod
     def config_from_data(cls, info: TargetInfo) -> dict[str, Any]:
         """How many numbers, and their scale."""
-        mean, std = info.statistics["values"]
+        mean, std = info.statistics("values")
         return {"num_values": len(mean), "target_mean": mean, "target_std": std}
 
     def counts(self, batch: Batch, drawn: None = None) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
@@ -31,8 +31,8 @@ class TargetInfo:
     """The class of what is no object, in masks that have one."""
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """For joint labels: name -> names of its classes; none for a number."""
-    statistics: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = field(default_factory=dict)
-    """Of `values` and of joint labels that are numbers: name -> mean and standard deviation of each number."""
+    statistics: Callable[[str], tuple[tuple[float, ...], tuple[float, ...]]]
+    """Measures a target that is numbers (`values`, or a joint label): mean and standard deviation of each number."""
 
     @property
     def num_classes(self) -> int:
