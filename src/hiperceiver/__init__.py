@@ -16,30 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hiperceiver.modality import Batch, Modality
-    from hiperceiver.model import (
-        BlockConfig,
-        HiP,
-        HiPConfig,
-        HiPOutput,
-        PerceiverIO,
-        PerceiverIOConfig,
-        create_model,
-    )
+    from hiperceiver.model import BlockConfig, HiP, HiPConfig, HiPOutput, PerceiverIO, PerceiverIOConfig, create_model
 
     __version__: str
-
-_HOMES = {
-    "Batch": "hiperceiver.modality",
-    "Modality": "hiperceiver.modality",
-    "BlockConfig": "hiperceiver.model",
-    "HiP": "hiperceiver.model",
-    "HiPConfig": "hiperceiver.model",
-    "HiPOutput": "hiperceiver.model",
-    "PerceiverIO": "hiperceiver.model",
-    "PerceiverIOConfig": "hiperceiver.model",
-    "create_model": "hiperceiver.model",
-}
-"""Public name -> the module that it lives in."""
 
 __all__ = [
     "Batch",
@@ -60,8 +39,9 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         value = version("hiperceiver")
-    elif name in _HOMES:
-        value = getattr(import_module(_HOMES[name]), name)
+    elif name in __all__:
+        home = "hiperceiver.modality" if name in ("Batch", "Modality") else "hiperceiver.model"
+        value = getattr(import_module(home), name)
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value

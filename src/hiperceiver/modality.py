@@ -6,75 +6,54 @@ padding), N latents, D latent channels, E embedding channels, H heads.
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
+
+from hiperceiver.settings.base import Count, CountOrZero, Settings
 
 Role = Literal["input", "label"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Modality:
+class Modality(Settings):
     """One kind of signal: how many tokens an example has, on which grid they lie, and the raw channels of each.
 
     >>> Modality(grid=(224, 224), channels=3).num_tokens
     50176
     """
 
-    grid: tuple[int, ...]
+    grid: tuple[Count, ...]
     """Extent along each axis; the product is the number of tokens M, in row-major order."""
-    channels: int
+    channels: Count
     """Raw values per token, C."""
     role: Role = "input"
     """`input` passes the encoder and the decoder; `label` joins at the bottleneck (the processor)."""
-    num_coordinates: int = 0
-    """The first channels of a token that say where it lies, such as 3 for a point's x, y and z; about -1 to 1. Only
-    `positions="coordinate"` reads them as a place; to everything else they are channels as any."""
+    num_coordinates: CountOrZero = 0
+    """The first channels of a token that are its coordinates, such as 3 for a point's x, y and z; about -1 to 1. Only
+    `positions="coordinate"` reads them as such; to everything else they are channels as any."""
 
     def __post_init__(self) -> None:
-        grid = (self.grid,) if isinstance(self.grid, int) else tuple(self.grid)
-        if not grid or any(not isinstance(n, int) or isinstance(n, bool) or n < 1 for n in grid):
-            raise ValueError(
-                f"grid: expected one or more whole numbers >= 1, for example (224, 224), got {self.grid!r}"
-            )
-        if not isinstance(self.channels, int) or isinstance(self.channels, bool) or self.channels < 1:
-            raise ValueError(f"channels: expected a whole number >= 1, got {self.channels!r}")
-        if self.role not in get_args(Role):
-            raise ValueError(f"role: expected one of {', '.join(get_args(Role))}, got {self.role!r}")
+        if isinstance(self.grid, int):
+            object.__setattr__(self, "grid", (self.grid,))
+        super().__post_init__()
+        if not self.grid:
+            raise ValueError("grid: expected one or more whole numbers >= 1, for example (224, 224), got ()")
         count = self.num_coordinates
-        if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= self.channels:
-            raise ValueError(f"num_coordinates: expected 0 to channels={self.channels}, got {count!r}")
+        if count > self.channels:
+            raise ValueError(f"num_coordinates: expected 0 to channels={self.channels}, got {count}")
         if count and self.role == "label":
-            raise ValueError(f"num_coordinates: expected 0 for a label, whose tokens lie nowhere, got {count}")
-        object.__setattr__(self, "grid", grid)
+            raise ValueError(f"num_coordinates: expected 0 for a label, which has no position, got {count}")
 
     @property
     def num_tokens(self) -> int:
         """Tokens of one example, M: the product of the grid."""
         return math.prod(self.grid)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for `config.json`."""
-        return {
-            "grid": list(self.grid),
-            "channels": self.channels,
-            "role": self.role,
-            "num_coordinates": self.num_coordinates,
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`."""
-        return cls(
-            grid=tuple(values["grid"]),
-            channels=values["channels"],
-            role=values.get("role", "input"),
-            num_coordinates=values.get("num_coordinates", 0),
-        )
 
 
 @dataclass(kw_only=True)
@@ -98,26 +77,15 @@ class Batch:
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
         """The same batch on another device."""
-
-        def move(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-            return {name: x.to(device, non_blocking=non_blocking) for name, x in tensors.items()}
-
-        return Batch(
-            inputs=move(self.inputs),
-            is_padding=move(self.is_padding),
-            targets=move(self.targets),
-            skipped=self.skipped,
-        )
+        return self._with_tensors(lambda x: x.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Batch:
         """The same batch in page-locked memory, for an asynchronous copy to a GPU."""
+        return self._with_tensors(Tensor.pin_memory)
 
-        def pin(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-            return {name: x.pin_memory() for name, x in tensors.items()}
-
-        return Batch(
-            inputs=pin(self.inputs),
-            is_padding=pin(self.is_padding),
-            targets=pin(self.targets),
-            skipped=self.skipped,
-        )
+    def _with_tensors(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        tensors = {
+            name: {key: change(x) for key, x in getattr(self, name).items()}
+            for name in ("inputs", "is_padding", "targets")
+        }
+        return dataclasses.replace(self, **tensors)

@@ -184,7 +184,7 @@ def test_plot(arguments: list[str], message: str, finetuned: Path, hip: Hip) -> 
             ["hip-16", "--modality", "image"],
             "--modality: expected NAME=GRIDxCHANNELS such as image=224x224x3, got 'image'",
         ),
-        (["hip-16", "--modality", "image=0x3"], "grid: expected one or more whole numbers >= 1"),
+        (["hip-16", "--modality", "image=0x3"], "grid[0]: expected a whole number >= 1, got 0"),
         (["hip-16", "--modality", "a=4x1", "--modality", "a=5x1"], "--modality: 'a' is given twice"),
         (["hip-16", "--modality", "a=4x1:label"], "modalities: expected at least one of role 'input', got none"),
         (["hip-16", "--mask-ratio", "1"], "--mask-ratio: *0 to below 1, got 1"),

@@ -83,7 +83,7 @@ def test_a_part_is_that_part_of_the_whole(tmp_path: Path, name: str, options: di
         if name != "a.mkv":  # its time stamps are rounded to milliseconds
             samples, _ = read_audio(part)
             expected = whole_sound[round(start * rate) :][: None if seconds is None else round(seconds * rate)]
-            assert_within(samples, expected, 2e-4)
+            assert_within(samples, expected, 2e-4)  # AAC, whose decoder may start at another packet: mostly 0
 
 
 def test_only_what_is_needed_is_decoded(tmp_path: Path) -> None:
@@ -133,9 +133,9 @@ def test_compressed_sound_lies_where_it_lay(tmp_path: Path, suffix: str, channel
     soundfile.write(tmp_path / f"a.{suffix}", wave, 44100)
     samples, rate = read_audio(tmp_path / f"a.{suffix}")
     assert (samples.shape, rate) == (wave.shape, 44100)
-    assert_within(samples, wave, 0.03)
+    assert_within(samples, wave, 0.03)  # the codecs' loss: 0.015; a shift by one sample changes 0.031
     part, _ = read_audio(Media(tmp_path / f"a.{suffix}", 1.5, 1))
-    assert_within(part, samples[66150 : 66150 + 44100], 1e-3)
+    assert_within(part, samples[66150 : 66150 + 44100], 1e-3)  # the decoder may start at another packet: mostly 0
 
 
 def test_a_gif_moves() -> None:
@@ -184,7 +184,7 @@ def test_sound_that_begins_late_begins_with_silence(tmp_path: Path) -> None:
     assert_within(samples[22050:], sine(1), 1e-4)  # PCM of 16 bits
     samples, _ = read_audio(Media(path, 0.25, 0.5))
     assert not samples[:11025].any()
-    assert_within(samples[11025:], sine(1)[:11025], 1e-4)
+    assert_within(samples[11025:], sine(1)[:11025], 1e-4)  # the same
     with pytest.raises(ValueError, match=r"a\.mov: has no sound in this part: it begins after 0.50 seconds"):
         read_audio(Media(path, 0.0, 0.4))
 

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from hiperceiver.fast import absorbed, switch
 from hiperceiver.model.initialisation import Linear
-from hiperceiver.model.layers import ACTIVATIONS, CrossAttention, FeedForward, SelfAttention, attention
-from hiperceiver.model.stochastic import drop_path
+from hiperceiver.model.layers import ACTIVATIONS, CrossAttention, FeedForward, SelfAttention, attention, drop_path
 
 
 def shaken(module: nn.Module) -> nn.Module:

@@ -239,7 +239,7 @@ def test_mistakes_in_resizing() -> None:
         model.resize_positions({"sound": (4,)})
     with refusal("grid: expected 2 axes as in (5, 7), got (35,)"):
         model.resize_positions({"image": (35,)})
-    with refusal("grid: expected one or more whole numbers >= 1, for example (224, 224), got (5, 0)"):
+    with refusal("grid[1]: expected a whole number >= 1, got 0"):
         model.resize_positions({"image": (5, 0)})
     assert model.modalities["image"].grid == (5, 7)
     with refusal("grid: expected 2 axes as in (2, 2), got (4,)"):

@@ -3,8 +3,8 @@
 `argparse` splits the arguments. Which options there are, and what their values may be, follows from the settings class.
 """
 
-import argparse
 import json
+from argparse import SUPPRESS, ArgumentError, ArgumentParser
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import pairwise, product
@@ -44,9 +44,6 @@ def parse(
 
     Returns:
         None if only the help or the settings were wanted, which are printed.
-
-    Raises:
-        UserError: an argument or a file that the command does not understand.
     """
     with renamed(option_names(settings)):
         given = _split(settings, list(arguments), program)
@@ -92,11 +89,7 @@ def dump(settings: Settings, *, without: Sequence[str] = ()) -> str:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The settings in a YAML file; a run's, which say which version wrote them, as the present version has them.
-
-    Raises:
-        UserError: it cannot be read, is no mapping, or a later version wrote it.
-    """
+    """The settings in a YAML file; a run's, which say which version wrote them, as the present version has them."""
     values, written_as = _read_yaml(path)
     return settings_of_format_1(values) if written_as == 1 else values
 
@@ -119,21 +112,22 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], int]:
     return values, written_as
 
 
-def _split(settings: type[Settings], arguments: list[str], program: str) -> dict[str, Any]:
-    """The plain values of arguments, by the names of settings and of the options that are no settings."""
-    parser = argparse.ArgumentParser(
-        add_help=False,
-        allow_abbrev=False,
-        exit_on_error=False,
-        conflict_handler="resolve",
-        argument_default=argparse.SUPPRESS,
+def _parser() -> ArgumentParser:
+    """It knows the options that are no settings, and may get the same option twice."""
+    parser = ArgumentParser(
+        add_help=False, allow_abbrev=False, exit_on_error=False, conflict_handler="resolve", argument_default=SUPPRESS
     )
     parser.add_argument("--help", "-h", nargs="?", const="common")
     parser.add_argument("--help_all", dest="help", action="store_const", const="all")
     parser.add_argument("--config", action="append")
     parser.add_argument("--print_config")
-    options = options_of(settings)
-    positional = [option for option in options.values() if option.is_positional]
+    return parser
+
+
+def _split(settings: type[Settings], arguments: list[str], program: str) -> dict[str, Any]:
+    """The plain values of arguments, by the names of settings and of the options that are no settings."""
+    positional = [option for option in options_of(settings).values() if option.is_positional]
+    parser = _parser()
     for option in positional:
         parser.add_argument(option.name, nargs="*" if option.is_list else "?")
     hints: dict[str, Sequence[Any]] = {}
@@ -152,10 +146,9 @@ def _split(settings: type[Settings], arguments: list[str], program: str) -> dict
             name, equals, text = name[3:], "=", "false"
         if name not in _OWN:
             hints[name] = hints_at(settings, name.split("."))
-            option = options.get(name)
-            if not hints[name] or (option is not None and option.is_positional):
+            if not hints[name] or any(name == option.name for option in positional):
                 _refuse(word, settings, program)
-            is_list = option is not None and option.is_list
+            is_list = name in options_of(settings) and options_of(settings)[name].is_list
             parser.add_argument(f"--{name}", action="append" if is_list else "store")
         is_flag = name == "print_config" or hints.get(name) == [bool]
         if is_flag and not equals and following.lower() not in _BOOLEANS:
@@ -163,7 +156,7 @@ def _split(settings: type[Settings], arguments: list[str], program: str) -> dict
         words.append(f"--{name}{equals}{text}")
     try:
         namespace, rest = parser.parse_known_intermixed_args(words + arguments[end:])
-    except argparse.ArgumentError as error:  # a value is missing
+    except ArgumentError as error:  # a value is missing
         name = str(error.argument_name).removeprefix("--")
         expected = in_words(hints[name][0]) if name in hints else "a file"
         raise UserError(f"{spelled(name)}: expected {expected}, got nothing") from None
@@ -191,11 +184,7 @@ def _refuse(word: str, settings: type[Settings], program: str) -> NoReturn:
 
 
 def _value(name: str, text: str, hints: Sequence[Any]) -> Any:
-    """A text as the plain value that fits one of these annotations: itself, or what it is in JSON or YAML.
-
-    Raises:
-        ValueError: neither fits.
-    """
+    """A text as the plain value that fits one of these annotations: itself, or what it is in JSON or YAML."""
     value: Any = text
     for read in (json.loads, yaml.safe_load):  # YAML alone takes 1e-3 for a text
         with suppress(ValueError, yaml.YAMLError):

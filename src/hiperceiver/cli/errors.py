@@ -18,9 +18,6 @@ EXTRAS = {
 }
 """A package that may be missing -> the extra of ours that installs it."""
 
-FOREIGN_MISTAKES = ("MisconfigurationException",)
-"""Exceptions of other packages about what the user gave."""
-
 
 class UserError(ValueError):
     """A user's mistake: what was given, what was expected, in one line."""
@@ -38,7 +35,7 @@ def describe(error: BaseException, options: Mapping[str, str] = MappingProxyType
 
     Args:
         error: raised by a command.
-        options: the command's options as the user spells them, by name; a message that starts with a name is about it.
+        options: for `with_option_names`.
     """
     if isinstance(error, ModuleNotFoundError):
         package = (error.name or "").partition(".")[0]
@@ -54,9 +51,8 @@ def describe(error: BaseException, options: Mapping[str, str] = MappingProxyType
     if isinstance(error, RuntimeError) and (found := re.search(r"DataLoader worker .*", one_line(error))):
         return f"--num-workers: a process that loads data ended by itself: {found[0][:200]}"
     is_ours = isinstance(error, ValueError) and _comes_from_us(error)
-    if not is_ours and type(error).__name__ not in FOREIGN_MISTAKES:
-        return None
-    return with_option_names(one_line(error), options)
+    is_mistake = is_ours or type(error).__name__ == "MisconfigurationException"  # Lightning's
+    return with_option_names(one_line(error), options) if is_mistake else None
 
 
 def with_option_names(message: str, options: Mapping[str, str]) -> str:

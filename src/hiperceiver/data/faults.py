@@ -47,11 +47,7 @@ def faults_of(
 
 
 def open_file(path: str | os.PathLike[str]) -> BinaryIO:
-    """A regular file: a pipe or a device might never end, or never open.
-
-    Raises:
-        Fault: it is none, or cannot be opened. The path is not named: see `faults_of`.
-    """
+    """A regular file: a pipe or a device might never end, or never open. The path is named by `faults_of`."""
     try:
         mode = os.stat(path).st_mode
         if stat.S_ISREG(mode):
@@ -62,11 +58,7 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
 
 
 def read_file(path: str | os.PathLike[str], limit: int = -1) -> bytes:
-    """A file's bytes, at most `limit` of them if it is not negative.
-
-    Raises:
-        Fault: there is no such file, it cannot be read, or it is empty. The path is not named: see `faults_of`.
-    """
+    """A regular file's bytes, of which there must be some; at most `limit` of them if it is not negative."""
     with open_file(path) as file:
         content = file.read(limit)
     if not content:

@@ -1,8 +1,4 @@
-"""Sound and video files: the one place that decodes them, with PyAV.
-
-A decoder runs in one thread of its own process, so that it works in the forked workers of a data loader and leaves
-nothing behind.
-"""
+"""Sound and video files, decoded with PyAV, in one thread: that works in the forked workers of a data loader."""
 
 from __future__ import annotations
 
@@ -331,10 +327,7 @@ def _starts(stream: Any, start: float) -> Iterator[None]:
 
 
 def _sound(stream: Any, begin: int, stop: int | None) -> tuple[list[np.ndarray], int, int]:
-    """Decoded sound from where the container stands, up to `stop`: parts (samples, channels).
-
-    And the numbers of the first sample and of the one after the last, counted from the file's beginning.
-    """
+    """Sound up to `stop`: parts (samples, channels); the numbers of its first sample and of the one after the last."""
     parts: list[np.ndarray] = []
     first = end = 0
     for frame in stream.container.decode(stream):

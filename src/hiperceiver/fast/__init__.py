@@ -6,10 +6,9 @@ layers; it imports nothing of the model.
 """
 
 from hiperceiver.fast.absorbed import cross_attend
-from hiperceiver.fast.activation import squared_relu
-from hiperceiver.fast.attention import float32_attention, prefers_float32
 from hiperceiver.fast.chunked import attend_in_chunks, read_in_chunks
 from hiperceiver.fast.kernels import embed_and_attend, read_tokens, share_gradient
+from hiperceiver.fast.layers import float32_attention, prefers_float32, squared_relu
 from hiperceiver.fast.switch import is_on, plain
 
 __all__ = [

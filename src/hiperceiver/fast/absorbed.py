@@ -85,12 +85,9 @@ def absorb_keys(layer: CrossAttentionLayer, queries: Tensor) -> Tensor:
 
 
 def project_values(layer: CrossAttentionLayer, attended: Tensor, sees_nothing: Tensor | None) -> Tensor:
-    """Value and output projection of means of normalised tokens (B, G, H N, C): (B, G, N, D).
+    """Value and output projection of the softmax's means of normalised tokens (B, G, H N, C): (B, G, N, D).
 
-    Args:
-        layer: the weights.
-        attended: the means, weighted by the softmax.
-        sees_nothing: queries without a key: bool that broadcasts to (B, G, H N); None where all have one.
+    `sees_nothing` says which queries have no key: bool that broadcasts to (B, G, H N); None: none.
     """
     value_weight = layer.key_value.weight.chunk(2)[1].unflatten(0, (layer.num_heads, -1))
     x = attended.unflatten(2, (layer.num_heads, -1)) * layer.token_norm.weight + layer.token_norm.bias
@@ -121,10 +118,7 @@ def absorb_queries(layer: CrossAttentionLayer, tokens: Tensor) -> tuple[Tensor, 
 
     With r a normalised query before the norm's own scale s and offset o, and k a key,
         (W_q (s r + o) + b_q) . k = r . u + a,  where u = s W_q^T k and a = (W_q o + b_q) . k.
-    The output projection, without its bias, is applied to the values.
-
-    Returns:
-        u (B, G, M, D), a (B, G, M), values (B, G, M, D).
+    Gives u (B, G, M, D), a (B, G, M), and the values with the output projection, without its bias: (B, G, M, D).
     """
     keys, values = layer.key_value(layer.token_norm(tokens)).chunk(2, -1)
     u = keys @ (layer.query.weight * layer.query_norm.weight)

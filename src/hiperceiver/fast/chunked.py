@@ -25,13 +25,9 @@ _CHUNK = {"cpu": 2 * 2**20, "cuda": 64 * 2**20}
 def attend_in_chunks(
     attend: Callable[..., Tensor], queries: Tensor, tokens: Sequence[Tensor | None], modules: Sequence[nn.Module]
 ) -> Tensor:
-    """`attend(queries, *tokens)`, for a few groups at a time where the tokens are many.
+    """`attend(queries, *tokens)`, (B, g, N, D), for a few groups at a time where the tokens are many.
 
-    Args:
-        attend: embeds tokens and cross-attends: (B, g, N, D).
-        queries: (1 or B, g, N, D).
-        tokens: raw tokens (B, g, P, C), positions (1 or B, g, P, E), key mask, zero mask, visible slots (B, g, K).
-        modules: those that `attend` uses.
+    `attend` embeds tokens, those of `hiperceiver.model.tokens.TokenGroups`, and cross-attends with these modules.
     """
     x, positions, *_, visible = tokens
     assert x is not None and positions is not None
@@ -44,13 +40,10 @@ def attend_in_chunks(
 def read_in_chunks(
     read: Callable[..., Tensor], latents: Tensor, tokens: Sequence[Tensor], modules: Sequence[nn.Module]
 ) -> Tensor:
-    """`read(latents, *tokens)`, for some slots of a few groups at a time where they are many.
+    """`read(latents, *tokens)`, (B, g, P, K), for some slots of a few groups at a time where they are many.
 
-    Args:
-        read: cross-attends to the latents and applies a head: (B, g, P, K).
-        latents: (B, g, N, D).
-        tokens: positions (1 or B, g, P, E), and raw tokens (B, g, P, C) where the queries need them.
-        modules: those that `read` uses.
+    `read` cross-attends to latents (B, g, N, D) and applies a head, with these modules; from positions
+    (1 or B, g, P, E), and raw tokens (B, g, P, C) where the queries need them.
     """
     positions = tokens[0]
     batch, (groups, slots, channels) = latents.shape[0], positions.shape[1:]
@@ -66,13 +59,7 @@ def read_in_chunks(
 
 
 def num_chunks(num_bytes: int, num_latents: int, device: torch.device) -> int:
-    """In how many chunks an activation at the tokens is computed best; 1: whole.
-
-    Args:
-        num_bytes: its size.
-        num_latents: latents that each token meets.
-        device: where it is computed.
-    """
+    """In how many chunks an activation of this size, at tokens that meet so many latents, is computed; 1: whole."""
     above = _CHUNK_ABOVE * max(1, num_latents / _FEW_LATENTS) if torch.is_grad_enabled() else _CHUNK_ABOVE
     # A compiler sees through neither the chunks nor the second computation, and fuses what they are for.
     if not is_on() or torch.compiler.is_compiling() or num_bytes <= above:
@@ -92,7 +79,7 @@ def in_chunks(
     Values and gradients are those of a single call. Kept for the backward pass are the arguments alone.
 
     Args:
-        function: gives groups (B, G, ...) for groups. It must not draw random numbers.
+        function: gives groups (B, G, ...) for groups, without random numbers.
         tensors: (B or 1, G, ...), of which the function gets some groups at a time; None is passed on.
         num_chunks: number of calls; a call has one group at least. 1: autograd keeps what it keeps.
         weights: parameters that the function uses by itself.
@@ -104,9 +91,7 @@ def in_chunks(
     if not torch.is_grad_enabled():
         return _forward(function, tensors, step)
     weights = [weight for weight in weights if weight.requires_grad]
-    result = _Chunked.apply(function, step, len(tensors), *tensors, *weights)
-    assert isinstance(result, Tensor)
-    return result
+    return _Chunked.apply(function, step, len(tensors), *tensors, *weights)  # type: ignore[return-value]
 
 
 def _forward(function: Callable[..., Tensor], tensors: Sequence[Tensor | None], step: int) -> Tensor:

@@ -80,13 +80,9 @@ def _pool(num_threads: int, process: int) -> ThreadPoolExecutor:
 def run_kernel(
     name: str, arguments: ctypes.Structure, num_groups: int, outputs: Sequence[Sequence[Tensor | None]]
 ) -> None:
-    """Call a kernel for all groups, some in each thread.
+    """Call a kernel, with (arguments, first group, last group, *pointers), for some groups in each thread.
 
-    Args:
-        name: of the kernel, called with (arguments, first group, last group, *pointers).
-        arguments: what it reads.
-        num_groups: g.
-        outputs: for each further pointer one tensor, or one for each thread; None is a null pointer.
+    `outputs` are, for each pointer, one tensor or one for each thread; None is a null pointer.
     """
     library = kernels()
     assert library is not None

@@ -46,7 +46,8 @@ def embed_and_attend(
 ) -> Tensor | None:
     """Embed tokens, add positions, and let queries (1 or B, g, N, D) cross-attend to their group's: (B, g, N, D).
 
-    The tokens are those of `hiperceiver.model.tokens.TokenGroups`. None where the kernel does not fit or does not pay.
+    The tokens and masks are those of `hiperceiver.model.tokens.TokenGroups`. None where the kernel does not fit or does
+    not pay.
     """
     batch, groups, slots, raw_channels = x.shape
     num_values = batch * groups * (slots if visible is None else visible.shape[2]) * positions.shape[3]
@@ -164,9 +165,8 @@ def share_gradient(x: Tensor) -> Tensor:
     if not (is_learned and _suits("read_tokens", x, num_values=x.numel(), num_channels=x.shape[-1], num_queries=1)):
         return x
     gradient = SharedGradient()
-    shared = _Share.apply(x, gradient)
-    assert isinstance(shared, Tensor)
-    shared._shared_gradient = gradient  # type: ignore[attr-defined]
+    shared: Any = _Share.apply(x, gradient)
+    shared._shared_gradient = gradient
     return shared
 
 
@@ -265,18 +265,10 @@ def attend_to_embedded(
 ) -> tuple[Tensor, Tensor]:
     """Embed tokens, add positions, normalise, and take the mean that each query attends to.
 
-    Args:
-        x: raw tokens (B, g, P, C); they get no gradient.
-        positions: (1 or B, g, P, E).
-        weight: of the embedding (E, C).
-        bias: of the embedding (E,).
-        queries: scaled, in the space of the normalised tokens: (B, g, N, E).
-        key_mask: bool (1 or B, g, P), True = no query attends to it.
-        visible: int64 (B, g, K), the slots that are visible at all, -1 = none. None: all.
-
-    Returns:
-        Weighted means of the normalised tokens (B, g, N, E), and each softmax's logsumexp (B, g, N), -inf where
-        a query has no key (the mean is then zero).
+    Of raw tokens x (B, g, P, C), which get no gradient, positions (1 or B, g, P, E), the embedding's weight (E, C) and
+    bias (E,), queries (B, g, N, E) that are scaled and in the space of the normalised tokens, and masks as in
+    `embed_and_attend`. Gives weighted means of the normalised tokens (B, g, N, E), and each softmax's logsumexp
+    (B, g, N), -inf where a query has no key (the mean is then zero).
     """
     tensors = (positions, weight, bias, queries, x, key_mask, visible)
     return _Kernel.apply("embed_and_attend", _shared_gradient(positions), *tensors)  # type: ignore[return-value]
@@ -348,10 +340,7 @@ def read(positions: Tensor, *absorbed: Tensor, slots: Tensor | None = None) -> T
         positions: (1 or B, g, P, E).
         absorbed: keys (B, g, N, E), constants (B, g, N), values (B, g, N, E), attention_bias (E,), mlp_weight (E, E),
             mlp_bias (E,), head_weight (R, E), head_mlp_weight (R, E), out_bias (R,).
-        slots: int64 (B, 1 or g, W), the slots that are read, each once; with 1, the same in all groups. None: all P.
-
-    Returns:
-        (B, g, P or W, R).
+        slots: as in `read_tokens`, whose shape the result has.
     """
     tensors = (positions, *absorbed, slots)
     return _Kernel.apply("read_tokens", _shared_gradient(positions), *tensors)  # type: ignore[return-value]

@@ -48,10 +48,7 @@ _ARGUMENTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 _MODELS: dict[str, type[HiP]] = {"HiP": HiP, "HiPClassBottleneck": HiP, "PerceiverIO": PerceiverIO}
 _REGROUPINGS: dict[str, Regrouping] = {"reshape": "reshape", "transpose_reshape": "transpose"}
 
-_FEED_FORWARD = {
-    "feed_forward.hidden": ["dense/mlp_hidden_linear"],
-    "feed_forward.output": ["dense/mlp_output_linear"],
-}
+_FEED_FORWARD = {"feed_forward.hidden": ["dense/mlp_hidden_linear"], "feed_forward.output": ["dense/mlp_output_linear"]}
 _CROSS_ATTENTION = {
     "query_norm": ["layer_norm"],
     "token_norm": ["layer_norm_1"],
@@ -86,8 +83,8 @@ def load_haiku(
     folded into them. `activation_name` changes nothing, as in the reference, whose layers always use the squared ReLU.
 
     Args:
-        model_class: the reference's class: "HiP", "HiPClassBottleneck" or "PerceiverIO".
-        kwargs: the arguments of its constructor, by name.
+        model_class: "HiP", "HiPClassBottleneck" or "PerceiverIO".
+        kwargs: the arguments of its constructor.
         params: its weights by Haiku's names, `{module: {name: array}}`.
         modalities: per modality, `(tokens, channels)`, in the order in which the reference was given them.
 
@@ -118,11 +115,7 @@ def load_haiku(
 
 
 def to_haiku(
-    model: HiP,
-    values: Mapping[str, Tensor] | None = None,
-    *,
-    model_class: str | None = None,
-    name: str = "perceiver",
+    model: HiP, values: Mapping[str, Tensor] | None = None, *, model_class: str | None = None, name: str = "perceiver"
 ) -> HaikuParams:
     """A model's weights under the reference's names: the inverse of `load_haiku`.
 
@@ -179,11 +172,10 @@ def _checked_arguments(model_class: str, kwargs: Mapping[str, Any]) -> dict[str,
     if model_class not in _ARGUMENTS:
         raise ValueError(f"model_class: expected one of {', '.join(_ARGUMENTS)}, got {model_class!r}")
     required, optional = _ARGUMENTS[model_class]
+    known = (*required, *optional)
     for name in kwargs:
-        if name not in required and name not in optional:
-            raise ValueError(
-                f"kwargs: {name!r} is not an argument of {model_class}; known: {', '.join((*required, *optional))}"
-            )
+        if name not in known:
+            raise ValueError(f"kwargs: {name!r} is not an argument of {model_class}; known: {', '.join(known)}")
     for name in required:
         if kwargs.get(name) is None:
             raise ValueError(f"kwargs: {model_class} needs {name}, got none")

@@ -1,4 +1,4 @@
-"""Refusals of what a model cannot take: one line with the argument, what was expected, and what it got instead."""
+"""Refusals of what a model cannot take: the argument, what was expected, and what came."""
 
 from collections.abc import Iterable, Mapping
 
@@ -63,11 +63,9 @@ def check_inputs(
     for name, mask in is_padding.items():
         if name not in inputs:
             raise ValueError(f"is_padding: expected names among the inputs {', '.join(inputs)}, got {name!r}")
-        if mask.dtype != torch.bool or mask.shape != inputs[name].shape[:2]:
-            raise ValueError(
-                f"is_padding: expected bool {tuple(inputs[name].shape[:2])} for {name!r}, got {mask.dtype} "
-                f"{tuple(mask.shape)}"
-            )
+        shape, expected = tuple(mask.shape), tuple(inputs[name].shape[:2])
+        if mask.dtype != torch.bool or shape != expected:
+            raise ValueError(f"is_padding: expected bool {expected} for {name!r}, got {mask.dtype} {shape}")
 
 
 def check_visible(visible: Mapping[str, Tensor], plan: GroupPlan, *, batch_size: int) -> None:
@@ -77,13 +75,11 @@ def check_visible(visible: Mapping[str, Tensor], plan: GroupPlan, *, batch_size:
     if set(visible) != set(plan.spans):
         raise ValueError(f"visible: expected slots for {', '.join(plan.spans)}, got {', '.join(visible)}")
     for name, span in plan.spans.items():
-        shape = tuple(visible[name].shape)
+        shape, dtype = tuple(visible[name].shape), visible[name].dtype
         is_fitting = len(shape) == 3 and shape[0] == batch_size and shape[1] in (1, span.num_groups)
-        if not is_fitting or visible[name].dtype != torch.int64:
-            raise ValueError(
-                f"visible: expected int64 ({batch_size}, {span.num_groups} or 1, slots) for {name!r}, got "
-                f"{visible[name].dtype} {shape}"
-            )
-    if not plan.is_pooled and len({visible[name].shape[2] for name in plan.spans}) > 1:
-        counts = {name: visible[name].shape[2] for name in plan.spans}
+        if not is_fitting or dtype != torch.int64:
+            expected = f"int64 ({batch_size}, {span.num_groups} or 1, slots)"
+            raise ValueError(f"visible: expected {expected} for {name!r}, got {dtype} {shape}")
+    counts = {name: visible[name].shape[2] for name in plan.spans}
+    if not plan.is_pooled and len(set(counts.values())) > 1:
         raise ValueError(f"visible: expected as many slots in every group, got {counts}")

@@ -1,8 +1,8 @@
-"""A saved model is a folder: `config.json` says what it is, `model.safetensors` holds weights; neither executes code.
+"""A saved model is a folder of two files, neither of which executes code.
 
-`config.json` holds the architecture, its config and modalities, and what belongs to using it: each modality's encoder
-(with its normalisation), the class names, and the task whose head is saved with it, if any. `model.safetensors` holds
-the model's weights under their own names and the head's under `head.`.
+`config.json` holds the architecture, its config and modalities, each modality's encoder (with its normalisation), the
+class names, and the task whose head is saved with it, if any. `model.safetensors` holds the model's weights under their
+own names and the head's under `head.`.
 """
 
 import json
@@ -53,9 +53,7 @@ class SavedModel:
     source: str
     """The folder or hub id, for messages."""
     config: PerceiverConfig
-    """The architecture's config."""
     modalities: dict[str, Modality]
-    """Its modalities."""
     encoders: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Per modality: how raw values become tokens, normalisation included."""
     classes: tuple[str, ...] = ()
@@ -63,7 +61,6 @@ class SavedModel:
     task: dict[str, Any] | None = None
     """The task whose head is saved, with its settings."""
     weights: dict[str, Tensor] = field(repr=False)
-    """The model's weights."""
     head: dict[str, Tensor] = field(default_factory=dict, repr=False)
     """The task head's weights."""
 
@@ -89,14 +86,8 @@ class SavedInFolder(nn.Module):
         Args:
             save_directory: the folder, made if missing.
             repo_id: with `push_to_hub`, where to. None: the folder's name.
-            push_to_hub: whether to upload the folder to the Hugging Face hub as well.
-            push: passed on to `push_to_hub`.
-
-        Returns:
-            The address of the commit on the hub, or None.
-
-        Raises:
-            ValueError: settings of the upload without an upload.
+            push_to_hub: whether to upload the folder to the Hugging Face hub as well; gives the commit's address.
+            push: passed on to `push_to_hub`; refused without an upload.
         """
         if push and not push_to_hub:
             raise ValueError(f"push_to_hub: expected True with {', '.join(push)}, got False")
@@ -115,17 +106,14 @@ class SavedInFolder(nn.Module):
         token: str | None = None,
         **upload: Any,
     ) -> str:
-        """Upload the model to the Hugging Face hub, and make the repository if it is missing.
+        """Upload the model to the Hugging Face hub; gives the commit's address.
 
         Args:
-            repo_id: such as "user/model".
+            repo_id: such as "user/model"; made if it is missing.
             commit_message: for the hub's history.
             private: whether a new repository is private; None: the owner's default.
             token: None: the one that is logged in.
             upload: passed on to `HfApi.upload_folder` (revision, create_pr, ...).
-
-        Returns:
-            The address of the commit.
         """
         import huggingface_hub
 
@@ -257,10 +245,8 @@ def read_model(folder_or_id: str | Path, **download: Any) -> SavedModel:
         raise ValueError(f"{source}: {CONFIG_FILE} cannot be read: {_one_line(error)}") from None
     if not isinstance(values, dict) or "architecture" not in values:
         raise ValueError(f"{source}: {CONFIG_FILE} does not describe a hiperceiver model")
-    if values.get("format") not in (1, FORMAT):
-        raise ValueError(
-            f"{source}: expected format {FORMAT}, got {values.get('format')!r}; a newer hiperceiver may read it"
-        )
+    if (found := values.get("format")) not in (1, FORMAT):
+        raise ValueError(f"{source}: expected format {FORMAT}, got {found!r}; a newer hiperceiver may read it")
     if (architecture := values["architecture"]) not in [*ARCHITECTURES]:
         raise ValueError(f"{source}: expected an architecture among {', '.join(ARCHITECTURES)}, got {architecture!r}")
     try:
@@ -280,12 +266,8 @@ def read_model(folder_or_id: str | Path, **download: Any) -> SavedModel:
     except (OSError, safetensors.SafetensorError) as error:
         raise ValueError(f"{source}: {WEIGHTS_FILE} cannot be read: {_one_line(error)}") from None
     head = {name: tensors.pop(name) for name in list(tensors) if name.startswith(HEAD_PREFIX)}
-    return SavedModel(
-        source=source,
-        **parts,
-        weights=tensors,
-        head={name.removeprefix(HEAD_PREFIX): tensor for name, tensor in head.items()},
-    )
+    head = {name.removeprefix(HEAD_PREFIX): tensor for name, tensor in head.items()}
+    return SavedModel(source=source, **parts, weights=tensors, head=head)
 
 
 def _locate(source: str, **download: Any) -> Path:

@@ -114,15 +114,12 @@ class GroupPlan:
         """The inverse of `concat`: (B, G, P, ...) to the groups (B, g, P, ...) of each modality."""
         if len(self.spans) == 1:
             return dict.fromkeys(self.spans, x)
-        if self.is_pooled:
-            sizes, dim = [span.num_slots for span in self.spans.values()], 2
-        else:
-            sizes, dim = [span.num_groups for span in self.spans.values()], 1
-        return dict(zip(self.spans, x.split(sizes, dim=dim), strict=True))
+        sizes = [span.num_slots if self.is_pooled else span.num_groups for span in self.spans.values()]
+        return dict(zip(self.spans, x.split(sizes, dim=2 if self.is_pooled else 1), strict=True))
 
 
 def _pad(x: Tensor, dim: int, length: int) -> Tensor:
-    """Fill up one dimension with zeros (False); no copy where it is long enough already."""
+    """Fill up a dimension with zeros (False), without a copy where it is long enough."""
     missing = length - x.shape[dim]
     return F.pad(x, (*(0, 0) * (x.ndim - 1 - dim), 0, missing)) if missing else x
 

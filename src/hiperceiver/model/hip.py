@@ -194,12 +194,12 @@ class HiP(SavedInFolder):
         Args:
             encoded: from `encode`.
             latents: from `decode`, (B, G, N, D). A label is read from the processor's latents instead.
-            name: an input modality of the call, or a label.
+            name: an input modality of the call, or a label, for which there are no further arguments.
             head: embedding channels to K, applied to each token alone.
             own_embedding: add the token's own embedding to its query and to what is read (as Perceiver IO does for
-                optical flow). For input modalities only.
+                optical flow).
             slots: the slots of each group that are read, each once: int64 (B, groups of the modality or 1, R); gives
-                (B, groups, R, K). None: all tokens. For input modalities, without `own_embedding`.
+                (B, groups, R, K). None: all tokens. Not with `own_embedding`.
         """
         if name in self.label_names:
             assert self.label_readout is not None and not own_embedding and slots is None

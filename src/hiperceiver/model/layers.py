@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from hiperceiver import fast
 from hiperceiver.model.initialisation import Linear, learned_table
-from hiperceiver.model.stochastic import drop_path, sample_latents
 from hiperceiver.settings.model import Activation, BlockConfig
 
 
@@ -37,7 +36,7 @@ class FeedForward(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply to the channels of each vector alone: (..., D) to (..., D)."""
+        """Apply to each vector alone."""
         return self.dropout(self.output(ACTIVATIONS[self.activation_name](self.hidden(x))))
 
 
@@ -52,7 +51,7 @@ def attention(
     """Multi-head attention within each group: softmax(scale queries . keys) values; groups are folded into the batch.
 
     Args:
-        queries: (B, G, N, C); B may be 1 where all examples have the same.
+        queries: (1 or B, G, N, C).
         keys: (B, G, M, C).
         values: (B, G, M, C).
         num_heads: heads H, of C / H channels each.
@@ -117,13 +116,7 @@ class CrossAttention(nn.Module):
         self.feed_forward = FeedForward(query_channels, widening=widening, activation=activation)
 
     def forward(self, queries: Tensor, tokens: Tensor, key_mask: Tensor | None = None) -> Tensor:
-        """Attend.
-
-        Args:
-            queries: (B, G, N, D); B may be 1 where all examples have the same.
-            tokens: (B, G, M, C).
-            key_mask: bool (B, G, M), True = no query attends to this token.
-        """
+        """Queries (1 or B, G, N, D) attend to tokens (B, G, M, C), but to none where `key_mask` (B, G, M) is True."""
         attended = fast.cross_attend(self, attention, queries, tokens, key_mask)
         if attended is None:
             q = self.query(self.query_norm(queries))  # (B, G, N, C)
@@ -135,6 +128,13 @@ class CrossAttention(nn.Module):
         """The residual, if there is one, and the feed-forward."""
         x = attended + queries if self.residual else attended
         return x + self.feed_forward(self.feed_forward_norm(x))
+
+
+def drop_path(x: Tensor, probability: float) -> Tensor:
+    """Zero a residual branch x (B, ...) for some whole examples, without rescaling (as the reference does)."""
+    if not probability:
+        return x
+    return x * (torch.rand(x.shape[0], *[1] * (x.ndim - 1), device=x.device) >= probability)
 
 
 class SelfAttention(nn.Module):
@@ -168,6 +168,14 @@ class SelfAttention(nn.Module):
         return x + drop_path(self.feed_forward(self.feed_forward_norm(x)), p)
 
 
+def sample_latents(latents: Tensor, count: int, *, batch_size: int) -> Tensor:
+    """A random `count` of each group's latents, in their order: (1, G, N, D) to (B, G, count, D)."""
+    groups, total = latents.shape[1:3]
+    order = torch.rand(batch_size, groups, total, device=latents.device).argsort(dim=-1)
+    chosen = order[..., :count].sort(dim=-1).values
+    return torch.take_along_dim(latents, chosen[..., None], dim=2)
+
+
 class PerceiverBlock(nn.Module):
     """Latents of each group attend to its tokens, then to each other: (B, G, M, C) to (B, G, N, D).
 
@@ -189,22 +197,14 @@ class PerceiverBlock(nn.Module):
         width = config.num_channels
         self.latents = learned_table(config.num_groups * config.num_latents, width)
         self.skip = nn.Identity() if skip_channels in (None, width) else Linear(skip_channels, width)
+        heads, widening = config.num_cross_attention_heads, config.cross_attention_widening
         self.cross_attention = CrossAttention(
-            width,
-            token_channels,
-            num_heads=config.num_cross_attention_heads,
-            widening=config.cross_attention_widening,
-            activation=activation,
-            residual=True,
+            width, token_channels, num_heads=heads, widening=widening, activation=activation, residual=True
         )
+        heads, widening = config.num_self_attention_heads, config.self_attention_widening
         self.self_attention = nn.ModuleList(
             SelfAttention(
-                width,
-                num_heads=config.num_self_attention_heads,
-                widening=config.self_attention_widening,
-                activation=activation,
-                dropout=dropout,
-                drop_path=drop_path,
+                width, num_heads=heads, widening=widening, activation=activation, dropout=dropout, drop_path=drop_path
             )
             for _ in range(config.num_self_attention_layers)
         )

@@ -42,15 +42,10 @@ class TokenGroups(NamedTuple):
         visible: Tensor | None = None,
         masks_padding: bool = True,
     ) -> TokenGroups:
-        """Put tokens into their groups.
+        """Put raw tokens x (B, M, C) into the groups of a span.
 
-        Args:
-            span: the groups.
-            x: raw tokens (B, M, C).
-            encode_positions: gives (M, E), or (B, M, E) from the tokens' coordinates.
-            is_padding: absent tokens, bool (B, M); None: none.
-            visible: int64 (B, g or 1, K), -1 = none; None: all slots.
-            masks_padding: whether the padding that fills groups is masked; else it counts as zeros.
+        `encode_positions` gives (M, E), or (B, M, E) from the tokens' coordinates; `is_padding` is bool (B, M), and
+        `visible` int64 (B, g or 1, K). Padding that fills groups is masked, or counts as zeros (not `masks_padding`).
         """
         key_mask = zero_mask = None
         if is_padding is not None:
@@ -102,17 +97,7 @@ class Encoded(NamedTuple):
 def attend_to_tokens(
     embedding: nn.Module, cross_attention: CrossAttention, queries: Tensor, tokens: TokenGroups
 ) -> Tensor:
-    """Embed tokens, add their positions, and let the queries of each group attend to them.
-
-    Args:
-        embedding: raw channels to embedding channels.
-        cross_attention: that of the first block.
-        queries: (1 or B, g, N, D).
-        tokens: of the same groups.
-
-    Returns:
-        (B, g, N, D).
-    """
+    """Embed tokens, add their positions, and let queries (1 or B, g, N, D) attend to their group's: (B, g, N, D)."""
 
     def attend(queries: Tensor, *parts: Any) -> Tensor:
         return cross_attention(queries, *TokenGroups(*parts).embed(embedding))
@@ -132,19 +117,10 @@ def read_tokens(
     embedding: nn.Module | None = None,
     slots: Tensor | None = None,
 ) -> Tensor:
-    """Let the position of each slot attend to the latents of its group, and apply a head.
+    """Let each slot's position attend to its group's latents (B, g, N, D), and apply a head: (B, g, P or R, K).
 
-    Args:
-        readout: the cross-attention, without residual.
-        head: embedding channels to K.
-        latents: (B, g, N, D).
-        tokens: of the same groups.
-        embedding: add each token's own embedding to its query and to what is read (as Perceiver IO does for optical
-            flow). None: positions alone.
-        slots: the slots that are read, each once: int64 (B, g or 1, R). None: all. Not with `embedding`.
-
-    Returns:
-        (B, g, P or R, K).
+    With `embedding` each token's own embedding is added to its query and to what is read; without it, `slots`, int64
+    (B, g or 1, R), may say which are read, each once.
     """
 
     def read(latents: Tensor, positions: Tensor, x: Tensor | None = None) -> Tensor:

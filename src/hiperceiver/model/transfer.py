@@ -54,9 +54,8 @@ def transfer_weights(model: HiP, saved: SavedModel, *, part: Part = "model") -> 
         part: `model`: everything that both have. `positions`: only the position encodings.
 
     Raises:
-        ValueError: the models differ in a setting that gives the weights another meaning, or a weight has another
-            shape, is missing or would be left over, and no difference in modalities explains it. Then nothing has
-            been copied.
+        ValueError: before anything is copied, if a setting that gives the weights another meaning differs, or a weight
+            has another shape, is missing or left over, and no difference in modalities explains it.
     """
     _check_settings(model, saved, part)
     loaded, resized, new = [], [], []

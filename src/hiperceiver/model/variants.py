@@ -21,6 +21,9 @@ _COLUMNS = {
     "latents": "num_latents",
     "channels": "num_channels",
     "heads": "num_self_attention_heads",
+    "widening": "self_attention_widening",
+    "cross_heads": "num_cross_attention_heads",
+    "cross_widening": "cross_attention_widening",
 }
 
 
@@ -31,8 +34,9 @@ def _hip(embedding: int, **columns: Sequence[int]) -> HiPConfig:
     return HiPConfig(embedding_channels=embedding, blocks=tuple(BlockConfig(**shape) for shape in shapes))
 
 
-def _perceiver_io(embedding: int, **block: int) -> PerceiverIOConfig:
-    return PerceiverIOConfig(embedding_channels=embedding, block=BlockConfig(num_groups=1, **block))
+def _perceiver_io(embedding: int, **columns: int) -> PerceiverIOConfig:
+    shape = {_COLUMNS[name]: number for name, number in columns.items()}
+    return PerceiverIOConfig(embedding_channels=embedding, block=BlockConfig(num_groups=1, **shape))
 
 
 VARIANTS: dict[str, PerceiverConfig] = {
@@ -71,31 +75,12 @@ VARIANTS: dict[str, PerceiverConfig] = {
     "hip-16x3": _hip(
         32, groups=(16, 1, 16), layers=(2, 18, 2), latents=(128, 256, 128), channels=(128, 1024, 128), heads=(4, 32, 4)
     ),
-    "perceiver-io-mini": _perceiver_io(
-        128,
-        num_self_attention_layers=2,
-        num_latents=128,
-        num_channels=128,
-        num_self_attention_heads=2,
-        self_attention_widening=2,
-    ),
+    "perceiver-io-mini": _perceiver_io(128, layers=2, latents=128, channels=128, heads=2, widening=2),
     "perceiver-io-50m": _perceiver_io(
-        512,
-        num_self_attention_layers=8,
-        num_latents=1024,
-        num_channels=512,
-        num_self_attention_heads=8,
-        num_cross_attention_heads=8,
-        cross_attention_widening=4,
+        512, layers=8, latents=1024, channels=512, heads=8, cross_heads=8, cross_widening=4
     ),
     "perceiver-io-150m": _perceiver_io(
-        896,
-        num_self_attention_layers=12,
-        num_latents=1024,
-        num_channels=896,
-        num_self_attention_heads=16,
-        num_cross_attention_heads=16,
-        cross_attention_widening=4,
+        896, layers=12, latents=1024, channels=896, heads=16, cross_heads=16, cross_widening=4
     ),
 }
 

@@ -16,22 +16,13 @@ Tried for one round of the training texts, from scratch (validation accuracy): g
 
 OUTER = {"num_groups": 1, "num_latents": 8, "num_channels": 64, "num_self_attention_heads": 2}
 """One group, so that a group of bytes is learnt once for all places; few latents: many steps fit into the time."""
+PROCESSOR = {"num_groups": 1, "num_latents": 8, "num_channels": 128, "num_self_attention_heads": 4}
 BOTH = {"data": "languages", "batch_size": 64}
 PRETRAIN = {
     "model": "hip-nano",
     "model_settings": {
         "embedding_channels": 64,
-        "blocks": [
-            {**OUTER, "num_self_attention_layers": 0},
-            {
-                "num_groups": 1,
-                "num_latents": 8,
-                "num_channels": 128,
-                "num_self_attention_layers": 0,
-                "num_self_attention_heads": 4,
-            },
-            {**OUTER, "num_self_attention_layers": 0},
-        ],
+        "blocks": [{**each, "num_self_attention_layers": 0} for each in (OUTER, PROCESSOR, OUTER)],
     },
     "encoders": {"text": {"length": 64, "ngrams": [2, 3], "buckets": 4096}},
     "mask_ratio": 0.3,

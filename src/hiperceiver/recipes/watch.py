@@ -19,20 +19,19 @@ steps; mixup beside all these 79.2% after 1,000. A model with twice the latents 
 
 OUTER = {"num_groups": 8, "num_latents": 4, "num_channels": 64, "num_self_attention_heads": 2}
 """Half of the groups of hip-nano and few latents: steps are quicker, and more of them fit into the time."""
-AUGMENT = {"speed": True, "shift": {"share": 0.25}, "tilt": {"degrees": 20}, "gain": True}
-BOTH = {"data": "watch", "augment": AUGMENT, "batch_size": 32, "learning_rate": 2e-3}
+PROCESSOR = {"num_groups": 1, "num_latents": 16, "num_channels": 96, "num_self_attention_heads": 3}
+BOTH = {
+    "data": "watch",
+    "augment": {"speed": True, "shift": {"share": 0.25}, "tilt": {"degrees": 20}, "gain": True},
+    "batch_size": 32,
+    "learning_rate": 2e-3,
+}
 PRETRAIN = {
     "model": "hip-nano",
     "model_settings": {
         "blocks": [
             {**OUTER, "num_self_attention_layers": 1},
-            {
-                "num_groups": 1,
-                "num_latents": 16,
-                "num_channels": 96,
-                "num_self_attention_layers": 2,
-                "num_self_attention_heads": 3,
-            },
+            {**PROCESSOR, "num_self_attention_layers": 2},
             {**OUTER, "num_self_attention_layers": 1},
         ],
     },

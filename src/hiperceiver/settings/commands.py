@@ -26,14 +26,11 @@ from hiperceiver.settings.base import (
     default_of,
     plain_name,
 )
-from hiperceiver.settings.data import DATA_SETTINGS, LayoutName, Missing, SplitRule
+from hiperceiver.settings.data import DATA_SETTINGS, LayoutName, ReadSettings, SplitRule
 from hiperceiver.settings.encoders import ENCODER_SETTINGS
 from hiperceiver.settings.model import ARCHITECTURES
-from hiperceiver.settings.run import Accelerator, Precision, TrainingSettings
-from hiperceiver.settings.tasks import TASK_CONFIGS, MaskedAutoencodingConfig
-
-LEARNED = {kind: each for kind, each in TASK_CONFIGS.items() if each is not MaskedAutoencodingConfig}
-"""The settings of the tasks that `hip finetune` trains."""
+from hiperceiver.settings.run import ComputeSettings, TrainingSettings
+from hiperceiver.settings.tasks import LEARNED, MaskedAutoencodingConfig
 
 COMMON = (
     *("checkpoint", "files", "task", "from", "mode", "data", "recipe", "model", "model_settings", "task_settings"),
@@ -66,35 +63,24 @@ class CommandSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SourceSettings(CommandSettings):
+class SourceSettings(CommandSettings, ReadSettings):
     """Reading. How examples are found and read."""
 
     layout: LayoutName | None = None
     """Layout of a folder in which a published set lies. None: the one that it looks like, if any."""
-    modalities: tuple[str, ...] = ()
-    """Which modalities are read; once for each. None given: all that the data has, or those of the model."""
     encoders: Mapping[str, Annotated[Mapping[str, Any], PartOf(ENCODER_SETTINGS)]] = field(default_factory=dict)
     """How modalities are read: fields of their encoders, as --encoders.audio.rate 8000 or
     '{"audio": {"rate": 8000, "seconds": 2}}'. A trained model has its own."""
-    missing: Missing = "skip"
-    """What is done with an example without one of the modalities. skip: it is bad; absent: it is used without it."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Column of a table for each modality, as --columns.image img. By default found by type and usual names."""
     label_column: str | None = None
     """Column of the classes, for classification. None: the one that is marked as such, or has a usual name."""
     mask_column: str | None = None
     """Column of the masks, for segmentation. None: the second column of pictures."""
-    only_classes: tuple[str, ...] = ()
-    """Classes whose examples are used; once for each. None given: all."""
-    leave_out_classes: tuple[str, ...] = ()
-    """Classes whose examples are left out; once for each."""
     subset: str | None = None
     """Name of a hub dataset's subset, where it has several."""
     data_settings: Annotated[Mapping[str, Any], PartOf(DATA_SETTINGS)] = field(default_factory=dict)
     """Settings of the data set itself: --data-settings.min-land 0.02 for earth."""
-    split_seed: CountOrZero | None = None
-    """Draws validation and test where the data has none. None: the seed of the run that is evaluated or started from,
-    or the data's own."""
     split_rule: SplitRule | None = None
     """What drawn splits follow from. names: the examples' names; rows: their numbers, as in runs of releases up to 0.1.
     None: the rule of the run that is evaluated or started from, or names."""
@@ -107,11 +93,11 @@ class SourceSettings(CommandSettings):
 
     def with_run(self, run: Mapping[str, Any], *names: str) -> Self:
         """The same with the settings of these names that a run had, where these settings have their defaults."""
-        mine, plain = self.to_dict(), {plain_name(each): each for each in dataclasses.fields(self)}
-        taken = {
-            name: run[name] for name in names if run.get(name) is not None and mine[name] == default_of(plain[name])
-        }
-        return type(self).from_dict({**mine, **taken})
+        values, fields = self.to_dict(), {plain_name(each): each for each in dataclasses.fields(self)}
+        for name in names:
+            if run.get(name) is not None and values[name] == default_of(fields[name]):
+                values[name] = run[name]
+        return type(self).from_dict(values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,18 +119,12 @@ class DataSettings(SourceSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecipeSettings(CommandSettings):
-    """Recipe."""
+class RunSettings(CommandSettings):
+    """Run."""
 
     recipe: str | None = None
     """A documented run whose settings hold where no others are given: earth, watch, instruments, languages, clip,
     imagenet, audioset, voc, modelnet40 or kinetics."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunSettings(CommandSettings):
-    """Run."""
-
     out: str | None = field(default=None, metadata={"value": "FOLDER"})
     """Folder of the run, which must be new or empty. None: a new one under runs/."""
     resume: bool = False
@@ -155,23 +135,22 @@ class RunSettings(CommandSettings):
 class ModelSettings(CommandSettings):
     """Model."""
 
-    model: str = "hip-micro"
-    """Name of the model; `hip info` lists them."""
     model_settings: Annotated[Mapping[str, Any], PartOf(ARCHITECTURES)] = field(default_factory=dict)
-    """Fields of its config to change: '{"drop_path": 0.1}' or --model-settings.drop-path 0.1."""
+    """Fields of the model's config to change: '{"drop_path": 0.1}' or --model-settings.drop-path 0.1."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainSettings(
-    RecipeSettings, DataSettings, ModelSettings, MaskedAutoencodingConfig, RunSettings, TrainingSettings
-):
+class PretrainSettings(DataSettings, ModelSettings, MaskedAutoencodingConfig, RunSettings, TrainingSettings):
     """Pretraining."""
 
     kind: ClassVar[str] = ""
 
+    model: str = "hip-micro"
+    """Name of the model; `hip info` lists them."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneSettings(RecipeSettings, DataSettings, RunSettings, TrainingSettings):
+class FinetuneSettings(DataSettings, ModelSettings, RunSettings, TrainingSettings):
     """Fine-tuning."""
 
     task: Annotated[str, In(LEARNED)] | None = None
@@ -184,8 +163,6 @@ class FinetuneSettings(RecipeSettings, DataSettings, RunSettings, TrainingSettin
     everything, train the new head only (a linear probe)."""
     model: str | None = None
     """Name of the model where none is pretrained; `hip info` lists them. None: hip-micro."""
-    model_settings: Annotated[Mapping[str, Any], PartOf(ARCHITECTURES)] = field(default_factory=dict)
-    """Fields of the model's config to change: '{"drop_path": 0.1}' or --model-settings.drop-path 0.1."""
     task_settings: Annotated[Mapping[str, Any], PartOf(LEARNED)] = field(default_factory=dict)
     """Fields of the task's config to change: '{"label_smoothing": 0.1}' or --task-settings.readout label."""
     balance: Share = 0.0
@@ -206,7 +183,7 @@ class FinetuneSettings(RecipeSettings, DataSettings, RunSettings, TrainingSettin
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateSettings(SourceSettings):
+class EvaluateSettings(SourceSettings, ComputeSettings):
     """Evaluation."""
 
     checkpoint: str = _positional()
@@ -217,18 +194,10 @@ class EvaluateSettings(SourceSettings):
     """The part of the data."""
     each_modality: bool = False
     """Also measure the model with each of its modalities alone."""
-    strict: bool = False
-    """Fail at the first unreadable example."""
-    max_bad_share: Share = 0.1
-    """Largest share of examples that may be unreadable before the measurement fails."""
     batch_size: Count = 32
     """Examples in a batch; the metrics do not depend on it."""
     num_workers: CountOrZero = 0
     """Processes that load data."""
-    precision: Precision = "32"
-    """32: float32; bf16: bfloat16 where it is safe."""
-    accelerator: Accelerator = "auto"
-    """Kind of device; auto: a GPU if there is one."""
     json: str | None = field(default=None, metadata={"value": "FILE"})
     """File to write the metrics to."""
 
@@ -278,7 +247,7 @@ class PlotSettings(SourceSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class InfoSettings(CommandSettings):
+class InfoSettings(ModelSettings):
     """Information."""
 
     model: str | None = _positional(default=None)
@@ -290,7 +259,5 @@ class InfoSettings(CommandSettings):
     """Examples in a step."""
     mask_ratio: Probability = 0.0
     """Share of each group that is hidden from the encoder, as in pretraining."""
-    model_settings: Annotated[Mapping[str, Any], PartOf(ARCHITECTURES)] = field(default_factory=dict)
-    """Fields of the model's config to replace, such as positions; also as --model-settings.positions fourier."""
     json: str | None = field(default=None, metadata={"value": "FILE"})
     """File to write the numbers to."""

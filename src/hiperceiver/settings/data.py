@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from hiperceiver.settings.base import Count, Ge, Le, Positive, Settings, Share
+from hiperceiver.settings.base import Count, CountOrZero, Ge, Le, Positive, Settings, Share
 
 SourceTask = Literal["none", "classification", "multilabel", "segmentation", "regression", "joint"]
 """What the examples' targets are: nothing, `label`, `labels`, `segmentation`, `values`, or one by each label's name."""
@@ -23,18 +23,16 @@ class ReadSettings(Settings):
     """What is read of any data."""
 
     modalities: tuple[str, ...] = ()
-    """Which modalities are read, in this order. None given: all that the data has, or those of the model."""
+    """Which modalities are read, in this order; once for each. None given: all that the data has, or the model's."""
     missing: Missing = "skip"
     """What is done with an example without one of the modalities. skip: it is bad; absent: it is used without it."""
-    split_seed: int | None = None
-    """Draws validation and test where the data has none. Not the seed of a training run: keep it the same for
-    pretraining, fine-tuning and evaluation. None: the run's, or the data's own."""
+    split_seed: CountOrZero | None = None
+    """Draws validation and test where the data has none; not the seed of training. None: that of the run that is
+    evaluated or started from, or the data's own."""
     only_classes: tuple[str, ...] = ()
-    """Classes whose examples are used, each by its name; none given: all."""
+    """Classes whose examples are used; once for each. None given: all."""
     leave_out_classes: tuple[str, ...] = ()
-    """Classes whose examples are left out."""
-    max_train_examples: Count | None = None
-    """Take only so many training examples, chosen by split_seed and their names."""
+    """Classes whose examples are left out; once for each."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,9 +35,9 @@ class NormalisedSettings(EncoderSettings):
     """Base of the settings of numbers that are normalised with mean and deviation of the training data."""
 
     mean: tuple[float, ...] = ()
-    """Per channel, or feature of a vector or point; 0 if not given."""
+    """Per channel, or feature of a vector or point; 0 if not given, of colours (in 0..1) 0.5."""
     std: tuple[Positive, ...] = ()
-    """As `mean`; 1 if not given."""
+    """As `mean`; 1 if not given, of colours 0.5."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class ArraySettings(NormalisedSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PictureSettings(EncoderSettings):
+class PictureSettings(NormalisedSettings):
     """Base of the settings of pictures and of frames."""
 
     size: Annotated[tuple[Count, Count], ONE_FOR_ALL]
@@ -60,10 +60,6 @@ class PictureSettings(EncoderSettings):
     """Other shapes: `crop` keeps the middle, `squash` changes proportions, `pad` marks the rest as absent tokens."""
     resample: Literal["lanczos", "bilinear"] = "lanczos"
     """The resizing filter; both average over what a pixel covers, so that nothing aliases."""
-    mean: tuple[float, ...] = ()
-    """Per channel, of values in 0..1; 0.5 if not given."""
-    std: tuple[Positive, ...] = ()
-    """Per channel, of values in 0..1; 0.5 if not given."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -164,8 +160,7 @@ class PointsSettings(NormalisedSettings):
     num_features: CountOrZero = 0
     """Channels of a point beside x, y and z, such as 3 for a normal or a colour. Meshes have none."""
     order: Literal["hilbert", "morton", "index"] = "hilbert"
-    """Order of the tokens: along the `hilbert` curve or the `morton` curve, or as in the file (`index`, which is the
-    published model's)."""
+    """Token order: along the `hilbert` or `morton` curve, or as in the file (`index`, the published model's)."""
     normalise: Literal["sphere", "box", "none"] = "sphere"
     """`sphere`: each cloud's centroid becomes 0 and its farthest point lies at distance 1. `box`: the centre of its
     bounding box becomes 0 and its longest half side 1. `none`: coordinates are normalised with `mean` and `std`."""
@@ -214,8 +209,7 @@ class BytesSettings(EncoderSettings):
     """Of a longer value: `start` keeps the first bytes, for texts and files say at their start what they are; `middle`
     keeps the middle, as encoders of signals do."""
     ngrams: tuple[Annotated[int, Ge(2)], ...] = ()
-    """Lengths of the groups of bytes in a row, such as (2, 3), that a token shows beside its own byte: those that end
-    with it and begin in what is kept."""
+    """Lengths of the groups of bytes, such as (2, 3), that a token shows beside its byte: those that end with it."""
     buckets: Count = 4096
     """Channels that the groups are hashed to, after the byte's own; none without `ngrams`. A group is 4 in two of them:
     that two groups share one is common, that they share both is rare."""

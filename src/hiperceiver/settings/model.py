@@ -6,6 +6,7 @@ channels.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar, Literal, Self
 
 from hiperceiver.settings.base import Count, CountOrZero, Probability, Settings
@@ -45,15 +46,12 @@ class BlockConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.num_channels % self.num_self_attention_heads:
-            raise ValueError(
-                f"num_self_attention_heads: expected a divisor of num_channels={self.num_channels}, "
-                f"got {self.num_self_attention_heads}"
-            )
-        if self.num_train_latents is not None and self.num_train_latents > self.num_latents:
-            raise ValueError(
-                f"num_train_latents: expected 1 to num_latents={self.num_latents}, got {self.num_train_latents}"
-            )
+        channels, heads = self.num_channels, self.num_self_attention_heads
+        if channels % heads:
+            raise ValueError(f"num_self_attention_heads: expected a divisor of num_channels={channels}, got {heads}")
+        latents, drawn = self.num_latents, self.num_train_latents
+        if drawn is not None and drawn > latents:
+            raise ValueError(f"num_train_latents: expected 1 to num_latents={latents}, got {drawn}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,20 +84,15 @@ class PerceiverConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.positions != "learned" and self.position_channels is not None:
-            raise ValueError(
-                f"position_channels: only learned positions have a width of their own, got "
-                f"{self.position_channels} with positions={self.positions!r}"
-            )
+        but = f"with positions={self.positions!r}"
+        if self.positions != "learned" and (width := self.position_channels) is not None:
+            raise ValueError(f"position_channels: only learned positions have a width of their own, got {width} {but}")
         if self.positions in FOURIER_POSITIONS:
             object.__setattr__(self, "fourier_bands", self.fourier_bands or _DEFAULT_BANDS)
             return
         for name in ("fourier_bands", "fourier_max_resolution"):
-            if getattr(self, name) is not None:
-                raise ValueError(
-                    f"{name}: only for positions='fourier' or 'coordinate', got {getattr(self, name)} with "
-                    f"positions={self.positions!r}"
-                )
+            if (value := getattr(self, name)) is not None:
+                raise ValueError(f"{name}: only for positions='fourier' or 'coordinate', got {value} {but}")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -135,23 +128,24 @@ class HiPConfig(PerceiverConfig):
         if blocks[middle].num_groups != 1:
             raise ValueError(f"blocks: expected 1 group in the middle block, got {blocks[middle].num_groups}")
         for index, block in enumerate(blocks):
-            mirrored = blocks[len(blocks) - 1 - index]
-            if index > middle and (block.num_groups, block.num_latents) != (mirrored.num_groups, mirrored.num_latents):
-                raise ValueError(
-                    f"blocks: expected block {index} to have the {mirrored.num_groups} groups and "
-                    f"{mirrored.num_latents} latents of block {len(blocks) - 1 - index}, whose latents are added to "
-                    f"its own, got {block.num_groups} and {block.num_latents}"
-                )
             if index != middle and block.num_train_latents is not None:
                 raise ValueError(f"num_train_latents: expected on the middle block only, got it on block {index}")
-            if index > 0:
-                before = blocks[index - 1]
-                for latents in {before.num_latents, before.num_train_latents or before.num_latents}:
-                    if before.num_groups * latents % block.num_groups:
-                        raise ValueError(
-                            f"blocks: expected the {before.num_groups} x {latents} latents of block {index - 1} to "
-                            f"divide into the {block.num_groups} groups of block {index}"
-                        )
+        for index in range(middle + 1, len(blocks)):
+            partner = len(blocks) - 1 - index
+            groups, latents = blocks[partner].num_groups, blocks[partner].num_latents
+            own = blocks[index].num_groups, blocks[index].num_latents
+            if own != (groups, latents):
+                raise ValueError(
+                    f"blocks: expected block {index} to have the {groups} groups and {latents} latents of block "
+                    f"{partner}, whose latents are added to its own, got {own[0]} and {own[1]}"
+                )
+        for index, (before, block) in enumerate(pairwise(blocks)):
+            for latents in {before.num_latents, before.num_train_latents or before.num_latents}:
+                if before.num_groups * latents % block.num_groups:
+                    raise ValueError(
+                        f"blocks: expected the {before.num_groups} x {latents} latents of block {index} to divide into "
+                        f"the {block.num_groups} groups of block {index + 1}"
+                    )
 
 
 @dataclass(frozen=True, kw_only=True)

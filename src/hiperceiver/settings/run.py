@@ -13,14 +13,12 @@ Strategy = Literal["auto", "ddp", "fsdp"]
 DEFAULT_STEPS = 10_000
 """Length of a run for which neither `steps` nor `max_time` is given."""
 
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
+_CLOCK = r"(\d+):([0-5]?\d):([0-5]?\d)"
+_UNITS = "".join(rf"(?:(\d+\.?\d*|\.\d+){unit})?" for unit in "hms")
 
 
 def parse_duration(text: str) -> float:
-    """Seconds in a length of time.
-
-    Args:
-        text: "HH:MM:SS", or numbers with units such as "90s", "4m", "1.5h", "1h30m".
+    """Seconds in a length of time: "HH:MM:SS", or numbers with units such as "90s", "4m", "1.5h", "1h30m".
 
     Raises:
         ValueError: it reads otherwise, or is not longer than nothing.
@@ -28,22 +26,12 @@ def parse_duration(text: str) -> float:
     >>> parse_duration("00:04:00"), parse_duration("1h30m"), parse_duration("90s")
     (240.0, 5400.0, 90.0)
     """
-    wanted = f'expected a length of time such as "00:04:00", "90s", "4m" or "1h30m", got {text!r}'
-    if not isinstance(text, str):
-        raise ValueError(wanted)
-    stripped = text.strip()
-    if match := re.fullmatch(r"(\d+):([0-5]?\d):([0-5]?\d)", stripped):
-        hours, minutes, rest = (int(part) for part in match.groups())
-        seconds = 3600.0 * hours + 60.0 * minutes + rest
-    elif match := re.fullmatch(r"(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s)?", stripped):
-        try:
-            seconds = sum(float(part) * _UNITS[unit] for unit, part in zip("hms", match.groups(), strict=True) if part)
-        except ValueError:  # "1.2.3s"
-            raise ValueError(wanted) from None
-    else:
-        raise ValueError(wanted)
+    stripped = str(text).strip()
+    match = re.fullmatch(_CLOCK, stripped) or re.fullmatch(_UNITS, stripped)
+    hours, minutes, rest = (float(part or 0) for part in match.groups()) if match else (0.0, 0.0, 0.0)
+    seconds = 3600 * hours + 60 * minutes + rest
     if seconds <= 0:
-        raise ValueError(wanted)
+        raise ValueError(f'expected a length of time such as "00:04:00", "90s", "4m" or "1h30m", got {text!r}')
     return seconds
 
 
@@ -59,7 +47,21 @@ def format_duration(seconds: float) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingSettings(Settings):
+class ComputeSettings(Settings):
+    """What training and measuring run on, and how many unreadable examples they accept."""
+
+    precision: Precision = "32"
+    """Type of the numbers. `32`: float32; `bf16`: bfloat16 where it is safe, float32 weights."""
+    accelerator: Accelerator = "auto"
+    """Kind of device; auto: a GPU if there is one."""
+    max_bad_share: Share = 0.1
+    """Largest share of examples that may be unreadable before the run fails."""
+    strict: bool = False
+    """Fail at the first unreadable example."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings(ComputeSettings):
     """How a run is trained. A run ends after `steps` or after `max_time`, whichever comes first.
 
     >>> TrainingSettings(max_time="4m", batch_size=16).max_seconds
@@ -87,8 +89,6 @@ class TrainingSettings(Settings):
     """Longest gradient (L2 norm over all weights) that is not shortened; None: never shortened."""
     ema: Probability = 0.0
     """Decay of the moving average of the weights that is validated and saved, such as 0.999; 0: no average."""
-    precision: Precision = "32"
-    """Type of the numbers. `32`: float32; `bf16`: bfloat16 where it is safe, float32 weights."""
     compile: bool = False
     """Compile the training step with torch.compile."""
     seed: CountOrZero = 0
@@ -104,12 +104,6 @@ class TrainingSettings(Settings):
     """Seconds between checkpoints; longer if saving took more than a twentieth of that."""
     num_workers: CountOrZero | None = None
     """Processes that load data; None: none with a CPU, which they would take from training, up to 8 with a GPU."""
-    max_bad_share: Share = 0.1
-    """Largest share of examples that may be unreadable before the run fails."""
-    strict: bool = False
-    """Fail at the first unreadable example."""
-    accelerator: Accelerator = "auto"
-    """Kind of device; auto: a GPU if there is one."""
     devices: Count | None = None
     """Devices on each machine, each with a process of its own; on the CPU the processes alone. None: as many
     as torchrun or SLURM started, 1 without them."""

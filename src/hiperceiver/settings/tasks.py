@@ -4,17 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
-from hiperceiver.settings.base import (
-    Count,
-    CountOrZero,
-    Ge,
-    Gt,
-    Le,
-    NonNegative,
-    Positive,
-    Probability,
-    Settings,
-)
+from hiperceiver.settings.base import Count, CountOrZero, Ge, Gt, Le, NonNegative, Positive, Probability, Settings
 
 MaskStrategy = Literal["group-wise", "uniform"]
 MaskedTokens = Literal["hidden", "all"]
@@ -55,11 +45,11 @@ class MaskedAutoencodingConfig(TaskConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.compared_share < 1 and (self.mask_strategy, self.loss_on) != ("group-wise", "hidden"):
-            raise ValueError(
-                f"compared_share: expected 1, as less goes with mask_strategy='group-wise' and loss_on='hidden', got "
-                f"{self.compared_share} with {self.mask_strategy!r} and {self.loss_on!r}"
-            )
+        share, strategy, counted = self.compared_share, self.mask_strategy, self.loss_on
+        if share < 1 and (strategy, counted) != ("group-wise", "hidden"):
+            needed = "mask_strategy='group-wise' and loss_on='hidden'"
+            got = f"{share} with {strategy!r} and {counted!r}"
+            raise ValueError(f"compared_share: expected 1, as less goes with {needed}, got {got}")
         if self.loss_on == "hidden" and self.mask_ratio == 0:
             raise ValueError("mask_ratio: expected above 0 with loss_on='hidden', got 0, which hides nothing")
 
@@ -81,12 +71,10 @@ class _ClassesConfig(TaskConfig):
         super().__post_init__()
         if self.num_classes == 1:
             raise ValueError("num_classes: expected a whole number >= 2, or 0 for those of the data, got 1")
-        weights = self.class_weights
-        if weights is not None and ((self.num_classes and len(weights) != self.num_classes) or not any(weights)):
-            raise ValueError(
-                f"class_weights: expected one for each of {self.num_classes or 'the'} classes, not all zero, got "
-                f"{weights}"
-            )
+        weights, count = self.class_weights, self.num_classes
+        if weights is not None and ((count and len(weights) != count) or not any(weights)):
+            expected = f"one for each of {count or 'the'} classes, not all zero"
+            raise ValueError(f"class_weights: expected {expected}, got {weights}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,10 +131,9 @@ class SegmentationConfig(_ClassesConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.background_class is not None and 0 < self.num_classes <= self.background_class:
-            raise ValueError(
-                f"background_class: expected 0 to {self.num_classes - 1} or none, got {self.background_class}"
-            )
+        background = self.background_class
+        if background is not None and 0 < self.num_classes <= background:
+            raise ValueError(f"background_class: expected 0 to {self.num_classes - 1} or none, got {background}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,17 +195,16 @@ class JointConfig(TaskConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if 1 in self.labels.values():
-            name = next(name for name, count in self.labels.items() if count == 1)
-            raise ValueError(f"labels.{name}: expected a whole number >= 2, or 0 for a number, got 1")
         if not self.labels:
             return
-        numbers = [name for name, num_classes in self.labels.items() if not num_classes]
-        for setting in ("weights", "target_mean", "target_std"):
-            known = list(self.labels) if setting == "weights" else numbers
+        for name, count in self.labels.items():
+            if count == 1:
+                raise ValueError(f"labels.{name}: expected a whole number >= 2, or 0 for a number, got 1")
+        numbers = "labels that are numbers", [name for name, count in self.labels.items() if not count]
+        allowed = {"weights": ("labels", list(self.labels)), "target_mean": numbers, "target_std": numbers}
+        for setting, (what, known) in allowed.items():
             for name in getattr(self, setting) or ():
                 if name not in known:
-                    what = "labels" if setting == "weights" else "labels that are numbers"
                     raise ValueError(f"{setting}: expected {what}: {', '.join(known) or 'none'}, got {name!r}")
         for name, names in (self.class_names or {}).items():
             count = self.labels.get(name, 0)
@@ -228,16 +214,13 @@ class JointConfig(TaskConfig):
             raise ValueError("weights: expected at least one above 0, got none")
 
 
-TASK_CONFIGS: dict[str, type[TaskConfig]] = {
+LEARNED: dict[str, type[TaskConfig]] = {
     each.kind: each
     for each in (
-        MaskedAutoencodingConfig,
-        ClassificationConfig,
-        MultilabelConfig,
-        SegmentationConfig,
-        RegressionConfig,
-        ForecastingConfig,
-        JointConfig,
+        *(ClassificationConfig, MultilabelConfig, SegmentationConfig),
+        *(RegressionConfig, ForecastingConfig, JointConfig),
     )
 }
-"""The settings of every task by its name."""
+"""The settings of the tasks that `hip finetune` trains, by their names."""
+TASK_CONFIGS = {MaskedAutoencodingConfig.kind: MaskedAutoencodingConfig, **LEARNED}
+"""The settings of every task."""

@@ -1,6 +1,6 @@
 """Collective operations of group parallelism, within a forward and a backward pass."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,18 +11,16 @@ from torch.autograd.function import once_differentiable
 
 from hiperceiver.torch_internals import call_after_backward
 
+Exchange = Callable[[Tensor], Tensor]
+
 
 class Collectives:
-    """Collective operations of one rank among those that share the groups.
+    """Collective operations of one rank among those that share the groups; each calls everything in the same order.
 
     What follows `gather` and precedes `scatter` is computed by every process alike, and so are its gradients: they are
-    whole, and are not summed. Outside of that each process computes its own groups alone, with weights that all have:
-    each has a part of these weights' gradients, and the end of the backward pass sums the parts, in one message. Sums
-    are the same to the last bit everywhere, and are added to what `grad` held before, as by one process.
-
-    Args:
-        group: the processes. Each must call everything, in the same order.
-        shared: weights that each process uses on its own groups. They may be frozen, the same ones everywhere.
+    whole, and are not summed. Outside of that each process computes its own groups alone, with weights that all have,
+    `shared`: each has a part of these weights' gradients, and the end of the backward pass sums the parts, in one
+    message. Sums are the same to the last bit everywhere, and are added to what `grad` held before, as by one process.
     """
 
     def __init__(self, group: dist.ProcessGroup, shared: Sequence[nn.Parameter]):
@@ -39,17 +37,13 @@ class Collectives:
 
     def gather(self, x: Tensor) -> Tensor:
         """The groups of all ranks (B, G, ...) from the local ones of each (B, G / ranks, ...)."""
-        result = _Gather.apply(x, self)
-        assert isinstance(result, Tensor)
-        return result
+        return _Exchange.apply(x, None, self, self.all_gather, self.local)  # type: ignore[return-value]
 
     def scatter(self, x: Tensor) -> Tensor:
         """The local groups (B, G / ranks, ...) of a tensor that all ranks have alike (B, G, ...)."""
         # Backward must run on every rank, even where nothing before this point is trained.
         anchor = torch.zeros((), requires_grad=any(weight.requires_grad for weight in self._shared))
-        result = _Scatter.apply(x, anchor, self)
-        assert isinstance(result, Tensor)
-        return result
+        return _Exchange.apply(x, anchor, self, self.local, self.all_gather)  # type: ignore[return-value]
 
     def all_gather(self, x: Tensor) -> Tensor:
         """`gather` without gradients."""
@@ -93,27 +87,18 @@ class Collectives:
                 weight.grad = total.clone() if weight.grad is None else weight.grad.add_(total)
 
 
-class _Gather(torch.autograd.Function):
+class _Exchange(torch.autograd.Function):
+    """One exchange in the forward pass, and its opposite in the backward pass."""
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor, collectives: Collectives) -> Tensor:
-        ctx.collectives = collectives
-        return collectives.all_gather(x)
+    def forward(
+        ctx: Any, x: Tensor, anchor: Tensor | None, collectives: Collectives, exchange: Exchange, opposite: Exchange
+    ) -> Tensor:
+        ctx.collectives, ctx.opposite = collectives, opposite
+        return exchange(x)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         ctx.collectives.sum_when_done()
-        return ctx.collectives.local(gradients[0]), None
-
-
-class _Scatter(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, anchor: Tensor, collectives: Collectives) -> Tensor:
-        ctx.collectives = collectives
-        return collectives.local(x)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
-        ctx.collectives.sum_when_done()
-        return ctx.collectives.all_gather(gradients[0]), None, None
+        return ctx.opposite(gradients[0]), None, None, None, None

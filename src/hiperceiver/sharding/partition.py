@@ -69,10 +69,11 @@ def partition_groups(model: HiP, num_ranks: int) -> list[dict[str, LocalSpan]]:
         )
     plan = model.plan({name: model.modalities[name].num_tokens for name in model.input_names})
     shares = [local_spans(plan, rank, num_ranks) for rank in range(num_ranks)]
-    for name, span in [(name, span) for local in shares for name, span in local.items()]:
-        if span.num_tokens == 0:
-            raise ValueError(
-                f"group: expected processes whose groups hold tokens, got {num_ranks}, one of which would have none of "
-                f"the {span.whole.num_tokens} tokens of {name!r}"
-            )
+    for local in shares:
+        for name, span in local.items():
+            if span.num_tokens == 0:
+                raise ValueError(
+                    f"group: expected processes whose groups hold tokens, got {num_ranks}, one of which would have "
+                    f"none of the {span.whole.num_tokens} tokens of {name!r}"
+                )
     return shares

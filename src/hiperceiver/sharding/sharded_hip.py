@@ -3,8 +3,6 @@
 The outer blocks' groups do not depend on each other. Each rank holds as many of them, neighbours all, with their
 tokens, rows of the position tables, latents, activations and reconstructions. Where merging groups would reach over
 ranks, latents are gathered; from there to the mirrored block of the decoder every rank computes the same.
-
-Shapes: B batch, M tokens, C raw channels, E embedding channels, G groups, N latents, D latent channels.
 """
 
 import dataclasses
@@ -103,9 +101,9 @@ class ShardedHiP(HiP):
             elif isinstance(positions, FourierPositions):
                 self.positions[name] = LocalFourierPositions(positions, self.local_tokens[name])
             elif isinstance(positions, NoPositions):
-                count = len(range(*self.local_tokens[name].indices(model.modalities[name].num_tokens)))
+                count = self.local_tokens[name].stop - self.local_tokens[name].start
                 self.positions[name] = NoPositions((count,), positions.zero.shape[1]).to(positions.zero)
-        for index in [i for i in range(len(blocks)) if self._is_divided(i)]:
+        for index in filter(self._is_divided, range(len(blocks))):
             step = blocks[index].num_groups * blocks[index].num_latents // num_ranks
             self._rows[f"blocks.{index}.latents"] = [slice(i * step, (i + 1) * step) for i in range(num_ranks)]
         for name, rows_of in self._rows.items():
@@ -134,11 +132,7 @@ class ShardedHiP(HiP):
         return self._collectives.group
 
     def local(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The local tokens of each modality (B, local M, ...), if there are any; labels are the same everywhere.
-
-        Args:
-            tensors: per modality all tokens, or the local ones alone.
-        """
+        """The local tokens (B, local M, ...) among all or the local ones of each modality; labels as they are."""
         local = {}
         for name, x in tensors.items():
             tokens = self.local_tokens.get(name)
@@ -201,16 +195,11 @@ class ShardedHiP(HiP):
         """Refused: other grids have other groups."""
         raise ValueError(f"grids: expected to be changed before the groups are divided among ranks, got {dict(grids)}")
 
-    # ------------------------------------------------------------------------------------------- training and saving
-
     def clip_gradients(self, max_norm: float) -> Tensor:
-        """Scale the gradients so that the norm of all together is at most `max_norm`.
+        """Scale the gradients so that the norm of all together is at most `max_norm`; gives the norm before.
 
         Called by all ranks. `torch.nn.utils.clip_grad_norm_` would see the local rows of the tables alone, and scale
         differently everywhere.
-
-        Returns:
-            The norm before, of the whole model.
         """
         local, alike = [], []
         for name, parameter in self.named_parameters():

@@ -1,6 +1,6 @@
 import numpy as np
 
-from hiperceiver.data.augment.modalities import ModalityDropout
+from hiperceiver.data.augment.augmentation import ModalityDropout
 
 KINDS = {"left": "image", "right": "image", "third": "image", "segmentation": "mask"}
 VALUES = {

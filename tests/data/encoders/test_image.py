@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import warnings
 from io import BytesIO
 from pathlib import Path
@@ -258,6 +259,9 @@ def test_what_is_no_file_is_one_line(tmp_path: Path) -> None:
         SQUASH.encode(tmp_path / "gone.jpg")
     with pytest.raises(ValueError, match="is a directory"):
         SQUASH.encode(tmp_path)
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(ValueError, match=r"pipe\.jpg: is no regular file"):
+        SQUASH.encode(tmp_path / "pipe.jpg")
     with pytest.raises(ValueError, match="got NoneType"):
         SQUASH.encode(None)
     with pytest.raises(ValueError, match=r"array: expected uint8 .* got float64 of shape \(4, 4\)"):

@@ -63,7 +63,7 @@ def test_sound_and_picture_are_of_the_same_time() -> None:
 
     shown = source.encoders["video"].to_value(example.inputs["video"]).astype(float).mean((1, 2))
     expected = read_frames(part, 8).astype(float)[:, :, 280:1000].mean((1, 2))  # the middle square
-    assert_within(shown, expected, 1.5)
+    assert_within(shown, expected, 1.5)  # of 255: shrinking rounds values, and weighs the edges otherwise
 
 
 def test_the_sizes_of_the_paper() -> None:

@@ -1,16 +1,14 @@
 """Augmentations: random changes of training examples that keep their meaning. None is on by default.
 
 Those that choose a part, and those of signals and points, change what was decoded; the others what lies on the grid.
-`AUGMENTATIONS` names them all.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from hiperceiver.data.augment.augmentation import MASK, Augmentation
+from hiperceiver.data.augment.augmentation import MASK, Augmentation, ModalityDropout
 from hiperceiver.data.augment.colours import ColorJitter, RandAugment
 from hiperceiver.data.augment.images import Crop, Flip, Rotate90
-from hiperceiver.data.augment.modalities import ModalityDropout
 from hiperceiver.data.augment.points import DropPoints, Jitter, Rotate, Scale
 from hiperceiver.data.augment.signals import CropTime, Gain, Noise, RotateSensor, Speed, TimeShift
 from hiperceiver.settings.augment import AugmentSettings
@@ -36,13 +34,7 @@ AUGMENTATIONS: dict[str, type[Augmentation]] = {
 """A name in the settings -> its class. They are applied in this order: first those of decoded values, then (from `flip`
 on) those of values that lie on the grid."""
 
-__all__ = [
-    "AUGMENTATIONS",
-    "MASK",
-    "Augmentation",
-    "augmentations_from_settings",
-    "check_augmentations",
-]
+__all__ = ["AUGMENTATIONS", "MASK", "Augmentation", "augmentations_from_settings", "check_augmentations"]
 
 
 def augmentations_from_settings(settings: Mapping[str, Any] | AugmentSettings) -> tuple[Augmentation, ...]:

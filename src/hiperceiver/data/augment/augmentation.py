@@ -6,6 +6,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from hiperceiver.data.encoders import ENCODERS
+from hiperceiver.settings.augment import ModalityDropoutSettings
 from hiperceiver.settings.base import Settings
 
 MASK = "mask"
@@ -21,7 +23,6 @@ class Augmentation(Settings):
 
     is_on_grid: ClassVar[bool] = False
     """Whether it changes what `Encoder.fit_to_grid` gave; otherwise what `Encoder.decode` gave."""
-
     kinds: ClassVar[tuple[str, ...]]
     """The kinds of encoder whose values it changes, and `mask` if masks move with them. Others pass unchanged."""
     fewest: ClassVar[int] = 1
@@ -30,10 +31,7 @@ class Augmentation(Settings):
     def __call__(self, values: dict[str, Any], kinds: Mapping[str, str], rng: np.random.Generator) -> dict[str, Any]:
         """The changed values, by modality; one that is left out is absent from this example.
 
-        `kinds` gives the encoder's kind of each, or `mask`; modalities may be missing.
-
-        Raises:
-            ValueError: a value cannot be changed; the modality is named.
+        `kinds` gives the encoder's kind of each, or `mask`; modalities may be missing. Faults name the modality.
         """
         draw, changed = self._draw(rng), dict(values)
         for name in self.names(values, kinds):
@@ -54,6 +52,29 @@ class Augmentation(Settings):
     def names(self, values: Mapping[str, Any], kinds: Mapping[str, str]) -> list[str]:
         """The modalities, and masks, that it changes."""
         return [name for name in values if kinds[name] in self.kinds]
+
+
+class ModalityDropout(ModalityDropoutSettings, Augmentation):
+    """Modalities are left out of an example at random, each on its own, but never all. Masks stay.
+
+    >>> values = {name: np.zeros((4, 4, 3), np.uint8) for name in ("left_eye", "right_eye")}
+    >>> kinds = {"left_eye": "image", "right_eye": "image"}
+    >>> list(ModalityDropout(probability=1)(values, kinds, np.random.default_rng(0)))
+    ['left_eye']
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = tuple(ENCODERS)
+    fewest: ClassVar[int] = 2
+
+    def __call__(self, values: dict[str, Any], kinds: Mapping[str, str], rng: np.random.Generator) -> dict[str, Any]:
+        """The modalities that are left, and the masks."""
+        names = self.names(values, kinds)
+        dropped = [
+            name for name, chance in zip(names, rng.random(len(names)), strict=True) if chance < self.probability
+        ]
+        if names and dropped == names:
+            dropped.pop(int(rng.integers(len(names))))
+        return {name: value for name, value in values.items() if name not in dropped}
 
 
 def rotation_about(axis: np.ndarray, degrees: float) -> np.ndarray:

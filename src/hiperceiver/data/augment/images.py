@@ -1,7 +1,4 @@
-"""Pictures and clips mirrored, turned and cropped.
-
-What lies over each other moves together: all pictures of an example, all frames of a clip, and the mask.
-"""
+"""Pictures and clips mirrored, turned and cropped: all of an example alike, all frames of a clip, and the mask."""
 
 import math
 from dataclasses import replace

@@ -75,11 +75,7 @@ def shape_of(raw: RawArray, *dimensions: int, array_name: str = "") -> tuple[int
 
 
 def as_float32(array: np.ndarray, *, may_miss: bool = False) -> np.ndarray:
-    """Real numbers as float32.
-
-    Raises:
-        ValueError: a number is infinite, too large for float32, or NaN; with `may_miss` all are NaN.
-    """
+    """Finite numbers as float32; with `may_miss` some, but not all, may be NaN."""
     with np.errstate(over="ignore"):
         values = np.asarray(array, dtype=np.float32)
     is_bad = np.isinf(values) if may_miss else ~np.isfinite(values)

@@ -83,11 +83,7 @@ class AudioEncoder(AudioSettings, Encoder):
         return {"rate": min(found[0][0], HIGHEST_RATE), "seconds": min(max(seconds, 0.1), LONGEST_SOUND)}
 
     def decode(self, raw: RawAudio) -> np.ndarray:
-        """A whole recording at the encoder's rate: float32 (samples, channels).
-
-        Raises:
-            ValueError: it cannot be read as sound, is empty, silent or not finite, or has other channels.
-        """
+        """A whole recording, neither empty nor silent, at the encoder's rate: float32 (samples, channels)."""
         if isinstance(raw, tuple):
             return self._checked(*_samples_of(raw))
         with faults_of(raw.source if isinstance(raw, Media) else raw):

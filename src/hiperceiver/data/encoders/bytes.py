@@ -74,10 +74,7 @@ class BytesEncoder(BytesSettings, Encoder):
         return {"length": min(max(measured(raws, lambda raw: len(encoder.read(raw)))), LONGEST_BYTES)}
 
     def decode(self, raw: str | bytes | os.PathLike[str] | np.ndarray) -> np.ndarray:
-        """Bytes as uint8 (n,), n >= 1. A string is the text itself and never a path; a path object is a file.
-
-        Of a file whose start is kept 16 MiB at most are read.
-        """
+        """Bytes as uint8 (n,), n >= 1. A string is the text itself and never a path; a path object is a file."""
         with faults_of(raw, is_path=isinstance(raw, os.PathLike)):
             if isinstance(raw, os.PathLike):
                 raw = read_file(raw, max(self.length, _MOST_READ) if self.keep == "start" else -1)

@@ -99,16 +99,10 @@ class Encoder(EncoderSettings, ABC):
 
     @abstractmethod
     def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
-        """Tokens (M, C), of any float type and device, as a value that can be shown or heard.
-
-        Where `is_padding` (M,) says that they are absent at the end of an axis, they are cut off.
-        """
+        """Tokens (M, C), of any float type and device, as a value; what `is_padding` marks at its end is cut off."""
 
     def fitted(self, raws: Iterable[Any], notes: list[str] | None = None) -> Self:
-        """The same encoder with the normalisation of these raw values, of training data only.
-
-        `notes` gets a line for people about each thing that was left out or measured; see `channel_statistics`.
-        """
+        """The same encoder with the normalisation of these raw values of training data; see `channel_statistics`."""
         mean = getattr(self, "mean", ())
         if not mean:  # nothing, or each example by itself
             return self
@@ -136,10 +130,7 @@ class Encoder(EncoderSettings, ABC):
         return isinstance(raw, os.PathLike) or (isinstance(raw, str) and not self.is_text_raw)
 
     def to_value_mask(self, is_marked: np.ndarray, value: np.ndarray, is_padding: np.ndarray) -> np.ndarray:
-        """Marks of tokens, bool (M,), as marks of a value: bool, of its shape without channels.
-
-        `value` and `is_padding` are what `to_value` gave and got for these tokens.
-        """
+        """Marks of tokens, bool (M,), as marks of what `to_value` gave: bool, of its shape without channels."""
         grid = self.modality.grid
         return is_marked.reshape(grid)[tuple(slice(0, length) for length in value.shape[: len(grid)])]
 
@@ -149,10 +140,7 @@ class Encoder(EncoderSettings, ABC):
         return 1
 
     def in_units_of(self, values: np.ndarray, past: np.ndarray) -> np.ndarray:
-        """What `to_value` gave, in the units of the value whose continuation it is.
-
-        They differ where each example is normalised by itself, so that its level and size are lost in its tokens.
-        """
+        """What `to_value` gave, in the units of its past, which are lost if each example is normalised by itself."""
         return values
 
     def write(self, path: str | os.PathLike[str], value: np.ndarray) -> None:

@@ -12,19 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hiperceiver.data.encoders import picture_files
 from hiperceiver.data.encoders.arrays import padded
 from hiperceiver.data.encoders.encoder import Drawing, Encoder
 from hiperceiver.data.encoders.normalisation import FITTED_TO
-from hiperceiver.data.encoders.picture_files import (
-    Picture,
-    RawImage,
-    full_scale_of,
-    in_colours,
-    is_pixels,
-    one_line_faults,
-    open_picture,
-    read_labels,
-)
+from hiperceiver.data.encoders.picture_files import Picture, RawImage, is_pixels, one_line_faults, open_picture
 from hiperceiver.data.encoders.regions import GridFit, Region, fit_to_grid
 from hiperceiver.data.packages import import_extra
 from hiperceiver.modality import Modality
@@ -107,10 +99,7 @@ class ImageEncoder(ImageSettings, PictureEncoder):
         return open_picture(raw)
 
     def fit_to_grid(self, value: Picture) -> np.ndarray:
-        """The picture, or its region, in the size at which it lies on the grid: (h, w, C).
-
-        It is uint8, or float32 in 0..1 where the file has more than 8 bits.
-        """
+        """The picture, or its region, as it lies on the grid: (h, w, C), uint8, or float32 in 0..1 of deep ones."""
         channels = NUM_COLOURS[self.colours]
         pixels = value.content
         if is_pixels(pixels) and pixels.shape == (*self.size, channels) and value.region is None:
@@ -125,14 +114,14 @@ class ImageEncoder(ImageSettings, PictureEncoder):
             least = math.ceil(least * max(height / (bottom - top), width / (right - left)))
         picture, box = _cut(value.decoded(least), value, shown)
         with one_line_faults(value.raw):
-            picture = self._resized(in_colours(picture, self.colours), box, shown)
+            picture = self._resized(picture_files.in_colours(picture, self.colours), box, shown)
         return np.asarray(picture).reshape(shown.height, shown.width, -1)
 
     def _fitted_deep(self, value: Picture, shown: GridFit) -> np.ndarray:
         """As `fit_to_grid`, of more than 8 bits: float32 in 0..1."""
         bands = value.bands()
         with one_line_faults(value.raw):
-            scale = full_scale_of(bands, self.full_scale, is_float=value.is_float)
+            scale = picture_files.full_scale_of(bands, self.full_scale, is_float=value.is_float)
             cut = [_cut(band, value, shown) for band in bands]
             pixels = np.stack([np.asarray(self._resized(band, box, shown)) for band, box in cut], -1)
         colours, alpha = (pixels[..., :3] / np.float32(scale)).clip(0, 1), (pixels[..., 3:] / 65535).clip(0, 1)
@@ -150,11 +139,8 @@ class ImageEncoder(ImageSettings, PictureEncoder):
         return padded(self.normalised(value), self.size, self._covered(value))
 
     def decode_mask(self, raw: RawImage, *, ignore: int | None = 255) -> Mask:
-        """A picture whose pixels are class numbers: in a palette, grey, 16-bit or 1-bit, but not in colours.
-
-        `ignore` is the number that means 'no label', None if all are classes.
-        """
-        labels = read_labels(raw)
+        """A picture (palette, grey, 16-bit or 1-bit) whose pixels are class numbers, or `ignore` for no label."""
+        labels = picture_files.read_labels(raw)
         return Mask(labels=labels if ignore is None else np.where(labels == ignore, IGNORE, labels))
 
     def fit_mask_to_grid(self, mask: Mask) -> np.ndarray:
@@ -226,7 +212,7 @@ def _measured_full_scale(raws: Iterable[RawImage]) -> float | None:
         try:
             picture = open_picture(raw)
             if picture.is_deep and not picture.is_float:
-                scales.append(full_scale_of(picture.bands()))
+                scales.append(picture_files.full_scale_of(picture.bands()))
         except ValueError:  # named when it is read
             continue
     return max(scales, default=None)

@@ -43,11 +43,7 @@ class Picture:
     region: Region | None = None  # the part that is shown; None: as much as the grid shows of the whole
 
     def decoded(self, least: int | None = None) -> Image.Image:
-        """The whole picture, upright.
-
-        A JPEG several times as large as `least` is decoded at 1/2, 1/4 or 1/8 of its size, never with a longer side
-        below this, which saves most of the time.
-        """
+        """The whole picture, upright; a large JPEG at 1/2, 1/4 or 1/8, its longer side not below `least`: faster."""
         image = import_extra("PIL.Image", extra="data")
         with one_line_faults(self.raw):
             picture = _identify(self.content)
@@ -123,12 +119,9 @@ def in_colours(picture: Image.Image, colours: Colours) -> Image.Image:
 
 
 def full_scale_of(bands: Sequence[Image.Image], full_scale: float | None = None, *, is_float: bool = False) -> float:
-    """The value of white of a picture with more than 8 bits.
+    """The value of white of a picture with more than 8 bits, whose values must lie in 0 to this.
 
     It is 1 for floats, else `full_scale`; None: the largest number of as many bits as the picture uses, 255 to 65535.
-
-    Raises:
-        Fault: it has values below 0 or above the full scale.
     """
     values = np.stack([np.asarray(band) for band in bands[:3]])  # not of alpha
     low, high = float(values.min()), float(values.max())

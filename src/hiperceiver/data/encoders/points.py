@@ -98,8 +98,7 @@ class PointsEncoder(PointsSettings, Encoder):
     def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
         """Tokens as points, float32 (n, 3 + num_features), without the absent ones.
 
-        Features are in their units again, and with normalise="none" coordinates too; otherwise a cloud's own place and
-        size are lost.
+        A cloud's own position and size are lost, unless normalise="none"; features are in their units again.
         """
         self.check_tokens(tokens)
         return arrays.physical(tokens if is_padding is None else tokens[~is_padding], *self._statistics)

@@ -81,11 +81,15 @@ LAYOUTS: dict[str, Layout] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found(BuiltIn):
+class Found:
     """Data that is there, before it is opened: a folder is listed by now."""
 
     name: str
     """As the user gave it."""
+    open: Callable[[Any, SourceOptions], Source]
+    """Opens it, with its own settings and those of any source."""
+    task: SourceTask
+    """What is learned on it by default."""
     settings: type[Settings]
     """Its own settings."""
     layout: str | None = None

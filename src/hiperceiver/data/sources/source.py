@@ -23,6 +23,7 @@ from hiperceiver.data.sources.classes import choose_classes
 from hiperceiver.data.sources.lists import example_list
 from hiperceiver.data.streamed import StreamedExamples
 from hiperceiver.modality import Modality
+from hiperceiver.settings.base import Count
 from hiperceiver.settings.data import ReadSettings, SourceTask, SplitRule
 
 LOOKED_AT = 64
@@ -163,6 +164,8 @@ class SourceOptions(ReadSettings):
     """Modality -> fields of its encoder to replace. `*`: for each encoder that has such a field."""
     augmentations: tuple[Augmentation, ...] = ()
     """Random changes of training examples."""
+    max_train_examples: Count | None = None
+    """Take only so many training examples, chosen by split_seed and their names."""
     classes: tuple[str, ...] = ()
     """Names that the classes must have, in their order, for example a trained model's; none given: the data's own.
     Numbers in data without names of classes count them, from 0."""

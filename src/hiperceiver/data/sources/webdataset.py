@@ -43,7 +43,7 @@ class Sample:
 
     @property
     def name(self) -> str:
-        """Shard and key."""
+        """For people."""
         return f"{self.shard}/{self.key}"
 
     def read(self, root: Path, ending: str) -> bytes:
@@ -78,7 +78,10 @@ def open_webdataset(tree: Tree, own: WebDatasetSettings, options: SourceOptions)
     splits: list[int] = []
     for split, paths in by_split(sorted(shards, key=lambda path: path.split("/")), "shards", warnings).items():
         for path in paths:
-            samples += _samples(root, path, warnings)
+            found, fault = read_shard(root, path)
+            samples += found
+            if fault:
+                warnings.append(f"{path}: {fault}; {len(found)} examples of it are used")
         splits += [split] * (len(samples) - len(splits))
     if not samples:
         why = f" ({warnings[-1]})" if warnings else ""
@@ -123,28 +126,18 @@ def _content(root: Path, samples: Sequence[Sample], endings: Sequence[str], row:
     return None if ending is None else samples[row].read(root, ending)
 
 
-def _samples(root: Path, shard: str, warnings: list[str]) -> list[Sample]:
-    """The examples of a shard; one that is damaged gives those before the damage and a warning."""
-    try:
-        found, fault = read_shard(root / shard)
-    except OSError as error:
-        found, fault = [], (error.strerror or "cannot be read").lower()
-    if fault:
-        warnings.append(f"{shard}: {fault}; {len(found)} examples of it are used")
-    return [Sample(shard, sample.key, sample.files) for sample in found]
-
-
-def read_shard(path: Path) -> tuple[list[Sample], str]:
+def read_shard(root: Path, shard: str) -> tuple[list[Sample], str]:
     """The examples of a tar file by its headers alone, and what is wrong with it; an empty string if nothing is.
 
     Those before a damage are given; the one at the damage may lack files and is left out.
     """
-    size = path.stat().st_size
-    if size == 0:
-        return [], "is empty (0 bytes)"
+    path = root / shard
     samples: list[Sample] = []
     fault = ""
     try:
+        size = path.stat().st_size
+        if size == 0:
+            return [], "is empty (0 bytes)"
         with tarfile.open(path, "r:") as tar:
             while (member := tar.next()) is not None:
                 tar.members = []  # pyright: ignore[reportAttributeAccessIssue] - it would remember each
@@ -152,7 +145,7 @@ def read_shard(path: Path) -> tuple[list[Sample], str]:
                     fault = "is truncated"
                     break
                 if member.isfile() and not member.issparse():
-                    _add(samples, path.name, member)
+                    _add(samples, shard, member)
             else:
                 fault = _fault_at_the_end(path, tar.offset)
     except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, UnicodeError) as error:
