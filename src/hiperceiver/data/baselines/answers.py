@@ -26,16 +26,9 @@ class Known(NamedTuple):
 
 
 def known(source: Source, split: str, modality: str, features: Callable[[np.ndarray], np.ndarray]) -> Known:
-    """A split's values as features, and its targets. Examples that cannot be read or have no target are left out.
+    """A split's targets, and features of its values as the modality's encoder decodes them.
 
-    Args:
-        source: with the task `classification`, `regression` or `joint`.
-        split: which examples.
-        modality: whose values are read.
-        features: makes an example's features of its value, as the modality's encoder decodes it.
-
-    Raises:
-        ValueError: the source has another task, no such modality or split, or nothing in it can be read.
+    Examples that cannot be read or have no target are left out.
     """
     if source.task not in (*TARGETS, "joint"):
         raise ValueError(f"source: expected the task {', '.join(TARGETS)} or joint, got {source.task}")

@@ -98,18 +98,8 @@ def nearest_sound_baseline(source: Source, *, modality: str) -> dict[str, float]
 def naive_bayes_baseline(source: Source, *, modality: str, smoothing: float = 0.1) -> dict[str, float]:
     """Naive Bayes on groups of three bytes in a row, of the bytes that the model sees too.
 
-    A text's ends count as a byte 0 each. Groups that training does not have are left out.
-
-    Args:
-        source: with the task `classification`.
-        modality: whose bytes are read.
-        smoothing: is added to each count.
-
-    Returns:
-        The task's metrics on the test split.
-
-    Raises:
-        ValueError: the source has another task, no such bytes or no test split.
+    A text's ends count as a byte 0 each. Groups that training does not have are left out. `smoothing` is added to each
+    count. Arguments, result and errors as those of `ridge_baseline`; the task is `classification`, the modality bytes.
     """
     if source.task != "classification":
         raise ValueError(f"source: expected the task classification, got {source.task}")
