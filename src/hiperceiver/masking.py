@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 Generators = torch.Generator | Sequence[torch.Generator]
-"""Where random numbers come from: one generator for a batch, or one for each of its examples."""
+"""Of random numbers: one generator for a batch, or one for each of its examples. None: PyTorch's global one."""
 
 
 def num_visible(count: int, ratio: float) -> int:
@@ -37,15 +37,8 @@ def sample_visible_slots(
 ) -> Tensor:
     """Draw the slots that are seen, the same in each group of an example: int64 (B, 1, K), ascending.
 
-    Every group then keeps as many tokens, so that nothing is padded and the cost falls with the ratio. Groups may hold
-    padding beside their tokens: the pattern is drawn over all P slots of the padded group.
-
-    Args:
-        batch_size: B. Each example draws its own pattern.
-        num_slots: P.
-        ratio: share of the slots that is hidden; K = `num_visible(P, ratio)`.
-        generator: None: PyTorch's global one.
-        device: of the result.
+    Each example has its own pattern, drawn over all P slots of a group, padding included; K = `num_visible(P, ratio)`.
+    Every group then keeps as many tokens, so that nothing is padded and the cost falls with the ratio.
 
     >>> sample_visible_slots(2, 16, 0.75).shape
     torch.Size([2, 1, 4])
@@ -54,12 +47,7 @@ def sample_visible_slots(
 
 
 def sample_masked_slots(visible: Tensor, num_slots: int, share: float) -> Tensor:
-    """Draw some of the slots that are not seen: int64 (B, g, R), ascending; R = `share` of them, at least one.
-
-    Args:
-        visible: int64 (B, g, K), different slots, at least one fewer than all.
-        num_slots: P.
-        share: above 0, to 1.
+    """Draw some of the slots that are not `visible` (B, g, K): int64 (B, g, R), ascending; R = `share` of them, or one.
 
     >>> sample_masked_slots(torch.tensor([[[0, 2]]]), 4, 1.0)
     tensor([[[1, 3]]])
@@ -83,14 +71,8 @@ def uniform_is_masked(
 ) -> Tensor:
     """Draw hidden tokens from a whole example, whatever their groups: bool (B, M), True = hidden.
 
-    Exactly `num_visible(M, ratio)` tokens of each example are seen; groups keep different numbers of them.
-
-    Args:
-        batch_size: B. Each example draws its own tokens.
-        num_tokens: M, of all modalities together.
-        ratio: share of the tokens that is hidden.
-        generator: None: PyTorch's global one.
-        device: of the result.
+    Exactly `num_visible(M, ratio)` of an example's M tokens, of all modalities together, are seen; groups keep
+    different numbers of them.
 
     >>> uniform_is_masked(2, 16, 0.75).sum(dim=1)
     tensor([12, 12])

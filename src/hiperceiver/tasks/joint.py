@@ -18,13 +18,14 @@ from hiperceiver.tasks.label_head import label_parameters
 from hiperceiver.tasks.losses import (
     NUMBER_SUMS,
     LossTerm,
+    count_known,
     cross_entropy,
     number_error,
     number_sums,
     sum_about_mean,
     weighted_mean,
 )
-from hiperceiver.tasks.targets import IGNORE, find_classes, find_numbers
+from hiperceiver.tasks.targets import IGNORE, find_classes, find_numbers, is_known
 from hiperceiver.tasks.task import TargetInfo, Task
 
 
@@ -40,8 +41,7 @@ class JointPrediction(NamedTuple):
 def label_modalities(labels: Mapping[str, int]) -> dict[str, Modality]:
     """The modalities that a model must have for these labels: one token, a channel for each class or for the number.
 
-    Args:
-        labels: each label's number of classes; 0 = it is a number.
+    `labels` gives each label's number of classes; 0 = it is a number.
 
     >>> label_modalities({"pitch": 12, "loudness": 0})["pitch"]
     Modality(grid=(1,), channels=12, role='label', num_coordinates=0)
@@ -114,17 +114,16 @@ class Joint(Task):
 
     def draw(self, batch: Batch) -> dict[str, Tensor]:
         """By label, which examples show it to the model: bool (B,); empty where none does."""
-        is_shown: dict[str, Tensor] = {}
-        if self.training and self.config.shown:
-            for name, target in self._targets(batch).items():
-                is_drawn = torch.rand(len(target), device=target.device) < self.config.shown
-                is_shown[name] = is_drawn & self._is_known(name, target)
-        return is_shown
+        if not self.training or not self.config.shown:
+            return {}
+        return {
+            name: (torch.rand(len(target), device=target.device) < self.config.shown) & is_known(target)
+            for name, target in self._targets(batch).items()
+        }
 
     def counts(self, batch: Batch, drawn: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         """The number of known labels that are hidden."""
-        hidden = self._hidden_targets(batch, drawn or {})
-        return {name: self._is_known(name, target).sum().float() for name, target in hidden.items()}
+        return {name: count_known(target) for name, target in self._hidden_targets(batch, drawn or {}).items()}
 
     def terms(self, batch: Batch, drawn: Mapping[str, Tensor] | None = None) -> dict[str, LossTerm]:
         """Show some labels, compare the hidden ones."""
@@ -155,14 +154,12 @@ class Joint(Task):
 
     def results(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """`loss`, `score`, and those of each label."""
-        each_label: dict[str, Tensor] = {}
-        losses, counts, scores = [], [], []
-        for name, num_classes in self.config.labels.items():
-            count = sums[f"weight/{name}"]
-            counts.append(count)
-            losses.append(sums[f"loss/{name}"] / count)
-            each_label[f"loss_{name}"] = losses[-1]
-            if num_classes:
+        counts = {name: sums[f"weight/{name}"] for name in self.config.labels}
+        losses = {name: sums[f"loss/{name}"] / count for name, count in counts.items()}
+        each_label, scores = {}, []
+        for name, count in counts.items():
+            each_label[f"loss_{name}"] = losses[name]
+            if self.config.labels[name]:
                 each_label[f"{name}_accuracy"] = accuracy = sums[f"found/{name}"] / count
                 scores += [accuracy] if count > 0 else []
             else:
@@ -170,7 +167,7 @@ class Joint(Task):
                 r2 = 1 - sums[f"square/{name}"] / spread
                 each_label |= {f"{name}_mae": sums[f"absolute/{name}"] / count, f"{name}_r2": r2}
                 scores += [] if spread.isnan() else [r2.clamp(min=0)]
-        loss = weighted_mean(losses, self.term_weights.values(), counts)
+        loss = weighted_mean(losses, self.term_weights, counts)
         score = torch.stack(scores).mean() if scores else loss.new_tensor(torch.nan)
         return {"loss": loss, "score": score, **each_label}
 
@@ -211,33 +208,24 @@ class Joint(Task):
 
     def _hidden_targets(self, batch: Batch, is_shown: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The targets, without those that are shown."""
-        nothing = {name: IGNORE if num_classes else torch.nan for name, num_classes in self.config.labels.items()}
-        return {
-            name: target.masked_fill(is_shown[name], nothing[name]) if is_shown else target
-            for name, target in self._targets(batch).items()
-        }
+        targets = self._targets(batch)
+        for name, shown in is_shown.items():
+            targets[name] = targets[name].masked_fill(shown, IGNORE if self.config.labels[name] else torch.nan)
+        return targets
 
     def _read(self, batch: Batch, targets: Mapping[str, Tensor], is_shown: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Logits (B, K) or numbers in standard deviations (B, 1) of all labels, with those visible that are shown."""
         inputs, is_padding = self.input_tensors(batch)
         like = next(iter(inputs.values()), torch.zeros(()))
         for name, shown in is_shown.items():
-            inputs[name] = self._token(name, targets[name].where(shown, 0)).to(like.dtype)
+            target, num_classes = targets[name].where(shown, 0), self.config.labels[name]
+            token = F.one_hot(target, num_classes) if num_classes else self._in_deviations(name, target)[:, None]
+            inputs[name] = token[:, None].to(like.dtype)
             is_padding[name] = ~shown[:, None]
         encoded = self.model.encode(inputs, is_padding=is_padding)
         # Labels are read from the processor, so that the decoder's latents are not needed.
         read = self.model.reconstruct(encoded, encoded.processor_latents, self.config.labels)
         return {name: x.squeeze(1) for name, x in read.items()}
-
-    def _token(self, name: str, target: Tensor) -> Tensor:
-        """A label as a token: (B,) to (B, 1, K), one for the class, or (B, 1, 1), in standard deviations."""
-        num_classes = self.config.labels[name]
-        if num_classes:
-            return F.one_hot(target, num_classes)[:, None]
-        return self._in_deviations(name, target)[:, None, None]
-
-    def _is_known(self, name: str, target: Tensor) -> Tensor:
-        return target != IGNORE if self.config.labels[name] else ~target.isnan()
 
     def _error(self, name: str, read: Tensor, target: Tensor) -> LossTerm:
         if self.config.labels[name]:

@@ -1,7 +1,6 @@
 """Numbers of a whole example, read from the processor: the base of four tasks. The decoder is never run."""
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
 from torch import Tensor, nn
 
@@ -10,8 +9,10 @@ from hiperceiver.model import HiP
 from hiperceiver.model.layers import Activation, CrossAttention, Linear, learned_table
 from hiperceiver.settings.tasks import ClassificationConfig, LabelReadout, MultilabelConfig, TaskConfig
 from hiperceiver.tasks.answers import Answer, in_words, most_probable
+from hiperceiver.tasks.classes import ClassesTask
 from hiperceiver.tasks.mixing import Mixed, mix
-from hiperceiver.tasks.task import TargetInfo, Task
+from hiperceiver.tasks.targets import is_known
+from hiperceiver.tasks.task import Task
 
 
 class QueryHead(nn.Module):
@@ -66,22 +67,14 @@ class ExampleTask(Task):
             yield from label_parameters(self.model, [self.label_modality])
 
 
-class ClassesTask(ExampleTask):
+class LabelsTask(ExampleTask, ClassesTask):
     """Base of the tasks that give the classes of a whole example."""
 
-    has_classes = True
     config: ClassificationConfig | MultilabelConfig
-    class_weights: Tensor | None
 
     def __init__(self, model: HiP, config: ClassificationConfig | MultilabelConfig):
         super().__init__(model, config)
         self.make_readout(config.num_classes, config.readout, config.label_modality)
-        self.register_constant("class_weights", config.class_weights)
-
-    @classmethod
-    def config_from_data(cls, info: TargetInfo) -> dict[str, Any]:
-        """The number of classes."""
-        return {"num_classes": info.num_classes}
 
     @classmethod
     def label_modalities(cls, config: TaskConfig) -> dict[str, Modality]:
@@ -96,18 +89,18 @@ class ClassesTask(ExampleTask):
         """Unnormalised log-probabilities of the classes: (B, K)."""
         return self.read(batch)
 
-    def mixed(self, batch: Batch, is_labelled: Tensor) -> Mixed | None:
-        """A training batch with its examples mixed by mixup and cutmix; None where the config has neither."""
+    def draw(self, batch: Batch) -> Mixed | None:
+        """The batch with its labelled examples mixed by mixup and cutmix; None where the config has neither."""
         mixup, cutmix = self.config.mixup, self.config.cutmix
         if not self.training or not (mixup or cutmix):
             return None
+        is_labelled = is_known(self._target(batch)).view(len(batch), -1).any(dim=1)
         return mix(batch, self.model.modalities, is_labelled, mixup=mixup, cutmix=cutmix)
 
-    def ranked(self, probabilities: Tensor, count: int) -> Iterator[Answer]:
-        """An answer with the most probable classes for each row of (B, K)."""
-        names = self.classes or [str(number) for number in range(self.config.num_classes)]
-        for each in probabilities.cpu():
-            labels = most_probable(each, names, count)
+    def answers(self, batch: Batch, *, top: int = 5, seeds: Sequence[int] | None = None) -> Iterator[Answer]:
+        """The most probable classes."""
+        for each in self.probabilities(batch).cpu():
+            labels = most_probable(each, self.class_names, top)
             yield Answer(values={"labels": labels}, text=in_words(labels))
 
 

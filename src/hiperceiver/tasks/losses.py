@@ -1,6 +1,6 @@
 """Losses, and the sums that metrics are made of, as functions of tensors. Losses are summed in float32."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hiperceiver.settings.tasks import NumberLoss, TargetNormalisation
-from hiperceiver.tasks.targets import IGNORE
+from hiperceiver.tasks.targets import IGNORE, is_known
 
+Tensors = Mapping[str, Tensor]
 _EPSILON = 1e-6
 
 
@@ -27,12 +28,9 @@ class LossTerm(NamedTuple):
 
 
 def squared_error(reconstruction: Tensor, target: Tensor, is_counted: Tensor | None = None) -> LossTerm:
-    """Mean squared error over the counted tokens of a batch and their channels, and the number of these tokens.
+    """Mean squared error over the counted tokens of a batch (B, M, C) and their channels, and these tokens' number.
 
-    Args:
-        reconstruction: (B, M, C).
-        target: (B, M, C).
-        is_counted: bool (B, M); other tokens give neither loss nor gradient, whatever they hold. None: all count.
+    Tokens that are not counted, by bool (B, M), give neither loss nor gradient, whatever they hold. None: all count.
     """
     reconstruction, target = reconstruction.float(), target.float()
     if is_counted is None:
@@ -55,12 +53,9 @@ def normalise(x: Tensor, normalisation: TargetNormalisation, is_counted: Tensor 
 def mean_and_deviation(
     x: Tensor, normalisation: TargetNormalisation, is_counted: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of each example, in float32.
+    """Mean and deviation of each example of `x` (B, M, C) over its counted tokens, bool (B, M), or all; in float32.
 
-    Args:
-        x: (B, M, C).
-        normalisation: `channel`: of each channel, (B, 1, C). `example`: of all channels together, (B, 1, 1).
-        is_counted: bool (B, M), the tokens that they are taken over. None: all.
+    `channel`: of each channel, (B, 1, C). `example`: of all channels together, (B, 1, 1).
     """
     x = x.float()
     if is_counted is None:
@@ -93,14 +88,8 @@ def cross_entropy(
         share: (...), a weight of each. None: all 1.
     """
     logits, target = logits.flatten(0, -2).float(), target.flatten()
-    each = F.cross_entropy(
-        logits,
-        target,
-        weight=class_weights,
-        label_smoothing=label_smoothing,
-        ignore_index=IGNORE,
-        reduction="none",
-    )
+    options = {"weight": class_weights, "label_smoothing": label_smoothing, "ignore_index": IGNORE}
+    each = F.cross_entropy(logits, target, reduction="none", **options)
     if share is not None:
         each = each * share.flatten()
     weight = count_labels(target, class_weights=class_weights, share=share)
@@ -110,7 +99,7 @@ def cross_entropy(
 def count_labels(target: Tensor, *, class_weights: Tensor | None = None, share: Tensor | None = None) -> Tensor:
     """The sum of the weights of what has a label, as `cross_entropy` counts it: float32 scalar."""
     target = target.flatten()
-    is_labelled = target != IGNORE
+    is_labelled = is_known(target)
     weight = torch.ones_like(target, dtype=torch.float32)
     if class_weights is not None:
         weight = class_weights[target.masked_fill(~is_labelled, 0)]
@@ -120,20 +109,17 @@ def count_labels(target: Tensor, *, class_weights: Tensor | None = None, share: 
 
 
 def count_known(target: Tensor) -> Tensor:
-    """Number of targets that are not NaN: float32 scalar."""
-    return (~target.isnan()).sum().float()
+    """Number of known targets: float32 scalar."""
+    return is_known(target).sum().float()
 
 
 def binary_cross_entropy(
     logits: Tensor, target: Tensor, *, class_weights: Tensor | None = None, label_smoothing: float = 0.0
 ) -> LossTerm:
-    """Mean binary cross-entropy over known targets, and their number.
+    """Mean binary cross-entropy of logits (B, K) over known targets (B, K), 0 to 1, NaN = unknown; and their number.
 
-    Args:
-        logits: (B, K) for K classes, each decided for itself.
-        target: float (B, K), 0 to 1, NaN = unknown.
-        class_weights: (K,). Weight of the members of each class; others count 1.
-        label_smoothing: share of the target that is spread over yes and no.
+    Class weights (K,) are those of the members of each class; others count 1. Smoothing spreads a share of the target
+    over yes and no.
     """
     known = target.nan_to_num() * (1 - label_smoothing) + label_smoothing / 2
     each = F.binary_cross_entropy_with_logits(logits.float(), known, pos_weight=class_weights, reduction="none")
@@ -141,12 +127,9 @@ def binary_cross_entropy(
 
 
 def number_error(prediction: Tensor, target: Tensor, kind: NumberLoss = "squared") -> LossTerm:
-    """Mean error of numbers over known targets, and their number.
+    """Mean error of numbers (...) over known targets (...), NaN = unknown; and their number.
 
-    Args:
-        prediction: (...).
-        target: (...), NaN = unknown.
-        kind: `squared`; `absolute`; `huber`: half the square up to 1, beyond it the absolute error less a half.
+    `huber` is half the square up to 1, beyond it the absolute error less a half.
     """
     measure = {"squared": F.mse_loss, "absolute": F.l1_loss, "huber": F.huber_loss}[kind]
     return _mean_over_known(measure(prediction.float(), target.float().nan_to_num(), reduction="none"), target)
@@ -160,9 +143,8 @@ def _mean_over_known(each: Tensor, target: Tensor) -> LossTerm:
 def balanced_weights(counts: Sequence[float], *, power: float = 0.5) -> tuple[float, ...]:
     """Class weights that lift rare classes: (the class's share)^-power, with a mean of 1 over all labels.
 
-    Args:
-        counts: labels of each class in the training data. Classes without any are counted as one label.
-        power: 0: all labels count the same. 1: all classes count the same, however rare.
+    `counts` are the labels of each class in the training data; none is counted as one. With power 0 all labels count
+    the same, with 1 all classes, however rare.
 
     >>> balanced_weights([900, 100], power=1)
     (0.555..., 5.0)
@@ -180,10 +162,7 @@ def balanced_weights(counts: Sequence[float], *, power: float = 0.5) -> tuple[fl
 def class_sums(label: Tensor, target: Tensor, num_classes: int) -> dict[str, Tensor]:
     """By class: how many targets are its `members`, how many of them are `found`, how many are `predicted`: (K,) each.
 
-    Args:
-        label: the predicted class, int64 (...).
-        target: int64 (...), -100 = not counted.
-        num_classes: K.
+    `label` is the predicted class, int64 (...); a target of -100 is not counted.
     """
     label, target = label[target != IGNORE], target[target != IGNORE]
     sums = {"members": target, "found": target[label == target], "predicted": label}
@@ -208,8 +187,8 @@ def sum_about_mean(total: Tensor, total_square: Tensor, count: Tensor) -> Tensor
     return spread.masked_fill(spread <= 1e-12 * total_square, torch.nan)
 
 
-def weighted_mean(values: Sequence[Tensor], weights: Iterable[float], counts: Sequence[Tensor]) -> Tensor:
-    """The weighted mean of the values with a count above 0."""
-    each = torch.stack([*values])
-    weight = each.new_tensor([*weights]) * (torch.stack([*counts]) > 0)
+def weighted_mean(values: Tensors, weights: Mapping[str, float], counts: Tensors) -> Tensor:
+    """The weighted mean of the values with a count above 0; all by name."""
+    each = torch.stack([values[name] for name in weights])
+    weight = each.new_tensor([*weights.values()]) * (torch.stack([counts[name] for name in weights]) > 0)
     return (each.masked_fill(weight == 0, 0.0) * weight).sum() / weight.sum()

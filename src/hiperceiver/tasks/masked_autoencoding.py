@@ -7,7 +7,7 @@ Learners", arXiv 2111.06377.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,7 +27,7 @@ from hiperceiver.model.grouping import Span
 from hiperceiver.model.tokens import take_slots
 from hiperceiver.settings.tasks import MaskedAutoencodingConfig
 from hiperceiver.tasks.answers import Answer, DrawnTokens, ReconstructedTokens
-from hiperceiver.tasks.losses import LossTerm, mean_and_deviation, normalise, squared_error, weighted_mean
+from hiperceiver.tasks.losses import LossTerm, Tensors, mean_and_deviation, normalise, squared_error, weighted_mean
 from hiperceiver.tasks.task import Task, num_position_channels
 
 if TYPE_CHECKING:
@@ -41,12 +41,11 @@ class Mask(NamedTuple):
     """The hidden tokens of a batch, in the model's form and in the loss's."""
 
     visible: dict[str, Tensor]
-    """Per modality: the slots in each group that the encoder sees, int64 (B, groups or 1, K), -1 = none. Empty where
-    nothing is hidden."""
+    """Per modality: the slots that the encoder sees, int64 (B, groups or 1, K), -1 = none. Empty: all."""
     is_masked: dict[str, Tensor]
     """Per modality: bool (B, M), True = hidden."""
     compared: dict[str, Tensor]
-    """Per modality: the hidden slots in each group that are read out, int64 (B, groups or 1, R). Empty: all tokens."""
+    """Per modality: the hidden slots that are read out, int64 (B, groups or 1, R). Empty: all tokens."""
 
 
 class Reconstruction(NamedTuple):
@@ -121,9 +120,7 @@ class MaskedAutoencoding(Task):
         inputs, is_padding = self.input_tensors(batch)
         return self.compare(inputs, is_padding, drawn or self.draw(batch), self.targets(batch))
 
-    def count_compared(
-        self, inputs: Mapping[str, Tensor], is_padding: Mapping[str, Tensor], mask: Mask
-    ) -> dict[str, Tensor]:
+    def count_compared(self, inputs: Tensors, is_padding: Tensors, mask: Mask) -> dict[str, Tensor]:
         """The counts of what `compare` gives."""
         counts = {}
         for name, span in self._plan(inputs).spans.items():
@@ -134,9 +131,7 @@ class MaskedAutoencoding(Task):
             counts[name] = is_counted.sum().float()
         return counts
 
-    def compare(
-        self, inputs: Mapping[str, Tensor], is_padding: Mapping[str, Tensor], mask: Mask, targets: Mapping[str, Tensor]
-    ) -> dict[str, LossTerm]:
+    def compare(self, inputs: Tensors, is_padding: Tensors, mask: Mask, targets: Tensors) -> dict[str, LossTerm]:
         """Reconstruct inputs, and take the mean squared error over the counted tokens: inputs and targets (B, M, C)."""
         encoded = self.model.encode(inputs, is_padding=is_padding, visible=mask.visible)
         latents = self.model.decode(encoded)
@@ -151,15 +146,11 @@ class MaskedAutoencoding(Task):
         return terms
 
     def draw_mask(self, batch: Batch, generator: Generators | None = None) -> Mask:
-        """Draw what is hidden: each example its own mask.
+        """Draw what is hidden of each example; of the batch only its sizes matter.
 
         Group-wise, the modalities share the pattern of slots, for all their groups are padded to the same length;
         where they share one group instead (Perceiver IO), each draws its own. A training step that counts hidden tokens
         alone compares `compared_share` of them.
-
-        Args:
-            batch: only its sizes matter.
-            generator: where the random numbers come from. None: PyTorch's global one.
         """
         inputs, _ = self.input_tensors(batch)
         if not inputs:
@@ -169,7 +160,7 @@ class MaskedAutoencoding(Task):
             return Mask({}, {name: torch.zeros_like(x[..., 0], dtype=torch.bool) for name, x in inputs.items()}, {})
         is_group_wise = self.config.mask_strategy == "group-wise"
         draw = self._draw_group_wise if is_group_wise else self._draw_uniform
-        visible = draw(plan, len(batch), generator, device)
+        visible = draw(plan, len(batch), {"generator": generator, "device": device})
         is_masked, compared = {}, {}
         for name, span in plan.spans.items():
             hidden = slots_to_mask(visible[name], span.num_slots)  # (B, groups or 1, P)
@@ -236,8 +227,7 @@ class MaskedAutoencoding(Task):
             explained[name] = 1 - sums[f"hidden_error/{name}"] / count / variance
         results = {}
         for key, each, counted in (("loss", loss, "count"), ("explained", explained, "hidden_count")):
-            counts = [sums[f"{counted}/{name}"] for name in weights]
-            results[key] = weighted_mean(list(each.values()), weights.values(), counts)
+            results[key] = weighted_mean(each, weights, {name: sums[f"{counted}/{name}"] for name in weights})
         if len(weights) > 1:
             for name in weights:
                 results |= {f"loss_{name}": loss[name], f"explained_{name}": explained[name]}
@@ -245,15 +235,11 @@ class MaskedAutoencoding(Task):
 
     @torch.no_grad()
     def predict(self, batch: Batch, generator: Generators | None = None) -> Reconstruction:
-        """Hide, and reconstruct what was hidden.
+        """Hide, and reconstruct what was hidden. Without a generator, example i is masked as that of an evaluation.
 
         With target normalisation the model predicts normalised values, whose true mean and deviation it does not see.
         The prediction is brought to the units of the input with those of the visible tokens: close where many are
         visible, and a guess where few are. Coordinates that are positions are returned unchanged.
-
-        Args:
-            batch: only visible tokens influence the reconstruction.
-            generator: draws the mask. None: example i of a batch is masked as example i of an evaluation.
         """
         mask = self.draw_mask(batch, generator or evaluation_generators(0, len(batch)))
         reconstruction, normalisation = self._reconstruct(batch, mask), self.config.target_normalisation
@@ -293,7 +279,7 @@ class MaskedAutoencoding(Task):
         inputs, is_padding = self.input_tensors(batch)
         return self.model(inputs, is_padding=is_padding, visible=mask.visible).reconstruction
 
-    def _is_counted(self, name: str, span: Span, is_padding: Mapping[str, Tensor], mask: Mask) -> Tensor | None:
+    def _is_counted(self, name: str, span: Span, is_padding: Tensors, mask: Mask) -> Tensor | None:
         """Which of the tokens that `compare` reads count: bool (B, M), of some hidden slots (B, g R); None: all."""
         is_present = ~is_padding[name] if name in is_padding else None
         if name in mask.compared:
@@ -312,26 +298,20 @@ class MaskedAutoencoding(Task):
         """The channels that are reconstructed: all but coordinates that are positions."""
         return x[..., self.num_position_channels[name] :]
 
-    def _draw_group_wise(
-        self, plan: GroupPlan, batch_size: int, generator: Generators | None, device: torch.device
-    ) -> dict[str, Tensor]:
+    def _draw_group_wise(self, plan: GroupPlan, batch_size: int, where: dict[str, Any]) -> dict[str, Tensor]:
         visible: dict[str, Tensor] = {}
         for name, span in plan.spans.items():
             if visible and not plan.is_pooled:
                 visible[name] = next(iter(visible.values()))
                 continue
             self._check_hides(span.num_slots)
-            visible[name] = sample_visible_slots(
-                batch_size, span.num_slots, self.config.mask_ratio, generator=generator, device=device
-            )
+            visible[name] = sample_visible_slots(batch_size, span.num_slots, self.config.mask_ratio, **where)
         return visible
 
-    def _draw_uniform(
-        self, plan: GroupPlan, batch_size: int, generator: Generators | None, device: torch.device
-    ) -> dict[str, Tensor]:
+    def _draw_uniform(self, plan: GroupPlan, batch_size: int, where: dict[str, Any]) -> dict[str, Tensor]:
         sizes = [span.num_tokens for span in plan.spans.values()]
         self._check_hides(sum(sizes))
-        drawn = uniform_is_masked(batch_size, sum(sizes), self.config.mask_ratio, generator=generator, device=device)
+        drawn = uniform_is_masked(batch_size, sum(sizes), self.config.mask_ratio, **where)
         hidden = {}
         for (name, span), part in zip(plan.spans.items(), drawn.split(sizes, dim=1), strict=True):
             hidden[name] = ~span.to_groups(~part)  # padding counts as hidden
@@ -341,9 +321,8 @@ class MaskedAutoencoding(Task):
 
     def _check_hides(self, count: int) -> None:
         if self.config.loss_on == "hidden" and num_visible(count, self.config.mask_ratio) == count:
-            raise ValueError(
-                f"mask_ratio: expected one that hides something of {count} tokens, got {self.config.mask_ratio}"
-            )
+            ratio = self.config.mask_ratio
+            raise ValueError(f"mask_ratio: expected one that hides something of {count} tokens, got {ratio}")
 
 
 def evaluation_generators(first: int, count: int) -> list[torch.Generator]:

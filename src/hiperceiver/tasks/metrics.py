@@ -13,11 +13,9 @@ from torchmetrics.utilities import dim_zero_cat
 
 
 class Sums(Metric):
-    """A metric that is a function of sums over a set, kept in float64 and added up over batches and processes.
+    """Metrics that are a function of sums over a set, kept in float64 and added up over batches and processes.
 
-    Args:
-        shapes: shape of each sum.
-        results: the metrics, from the sums by name.
+    `shapes` has the shape of each sum; `results` gives the metrics from the sums by name.
 
     >>> mean = Sums({"total": (), "count": ()}, lambda sums: {"mean": sums["total"] / sums["count"]})
     >>> for values in (torch.tensor([1.0, 2.0]), torch.tensor([6.0])):
@@ -56,12 +54,7 @@ class Sums(Metric):
 
 
 class Scores(Metric):
-    """A metric that needs every score of a set, such as a ranking.
-
-    Args:
-        num_classes: K.
-        results: the metrics, from the scores (N, K) and targets (N, K).
-    """
+    """Metrics that need every score of a set, such as a ranking: `results` takes the scores and targets, (N, K)."""
 
     full_state_update = False
 

@@ -38,12 +38,8 @@ def mix(
     the same, or a stretch of a grid of one axis. How much an example is still itself is then counted: the share of its
     present tokens that are its own, averaged over the modalities that have any.
 
-    Args:
-        batch: modalities of role `label` are left as they are.
-        modalities: their grids and roles.
-        is_labelled: bool (B,); other examples are neither mixed nor mixed in.
-        mixup: share of mixup is drawn from Beta(mixup, mixup), once for the batch. 0: no mixup.
-        cutmix: the same for cutmix. With both, one is drawn for the batch.
+    The share is drawn from Beta(mixup, mixup) or Beta(cutmix, cutmix), once for the batch; 0: never; with both, one is
+    drawn for the batch. Modalities of role `label` are left as they are, and so are examples without labels (B,).
 
     >>> examples = Batch(inputs={"image": torch.arange(4.0).repeat_interleave(64).view(4, 64, 1)})
     >>> grid = {"image": Modality(grid=(8, 8), channels=1)}
@@ -74,10 +70,9 @@ def mix(
             is_absent = is_absent & is_absent[partner]
         if name in is_padding:
             is_padding[name] = is_absent
+    shares = share.to(partner.device).expand(len(partner))
     if is_cut:
         shares = torch.where(num_present > 0, own / num_present.clamp(min=1), 1.0)
-    else:
-        shares = share.to(partner.device).expand(len(partner))
     return Mixed(dataclasses.replace(batch, inputs=inputs, is_padding=is_padding), partner, shares)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -10,8 +9,7 @@ from torch import Tensor
 
 from hiperceiver.modality import Batch
 from hiperceiver.settings.tasks import MultilabelConfig
-from hiperceiver.tasks.answers import Answer
-from hiperceiver.tasks.label_head import ClassesTask
+from hiperceiver.tasks.label_head import LabelsTask
 from hiperceiver.tasks.losses import LossTerm, binary_cross_entropy, count_known
 from hiperceiver.tasks.mixing import Mixed
 from hiperceiver.tasks.targets import find_label_set
@@ -27,7 +25,7 @@ class MultilabelPrediction(NamedTuple):
     """Of each class, whatever the others: float32 (B, K)."""
 
 
-class Multilabel(ClassesTask):
+class Multilabel(LabelsTask):
     """Any number of labels for each example.
 
     `batch.targets["labels"]` is float32 (B, K), 1 = has it, 0 = has it not, NaN = unknown, most often a whole row.
@@ -49,10 +47,6 @@ class Multilabel(ClassesTask):
     config_class = MultilabelConfig
     target_kind = "multilabel"
     monitor = ("map", "max")
-
-    def draw(self, batch: Batch) -> Mixed | None:
-        """The batch with its examples mixed, if the config says so."""
-        return self.mixed(batch, ~self._target(batch).isnan().all(dim=1))
 
     def counts(self, batch: Batch, drawn: Mixed | None = None) -> dict[str, Tensor]:
         """The number of known targets."""
@@ -77,13 +71,13 @@ class Multilabel(ClassesTask):
         metrics.update(sums=self._cross_entropy(logits, target).sums(), scores=logits, target=target)
 
     @torch.no_grad()
+    def probabilities(self, batch: Batch) -> Tensor:
+        """Of each label, whatever the others."""
+        return self.logits(batch).float().sigmoid()
+
     def predict(self, batch: Batch) -> MultilabelPrediction:
         """The probability of each label for each example."""
-        return MultilabelPrediction(self.logits(batch).float().sigmoid())
-
-    def answers(self, batch: Batch, *, top: int = 5, seeds: Sequence[int] | None = None) -> Iterator[Answer]:
-        """The most probable labels."""
-        return self.ranked(self.predict(batch).probabilities, top)
+        return MultilabelPrediction(self.probabilities(batch))
 
     def _target(self, batch: Batch) -> Tensor:
         return find_label_set(batch, "labels", (len(batch), self.config.num_classes))
@@ -102,28 +96,22 @@ class Multilabel(ClassesTask):
 
 def ranking_results(scores: Tensor, target: Tensor) -> dict[str, Tensor]:
     """`map` and `auc` of scores (N, K) and targets (N, K), 1, 0 or NaN = unknown; NaN where no class has any."""
-    nothing = torch.full((1,), torch.nan, device=scores.device)
+    nothing = torch.tensor(torch.nan, device=scores.device)
     precision, area = [nothing], [nothing]
     for score, each in zip(scores.T.contiguous(), target.T.contiguous(), strict=True):
         is_known = ~each.isnan()
         ap, auc = ranking_quality(score[is_known], each[is_known] == 1)
-        precision.append(ap[None])
-        area.append(auc[None])
-    return {"map": torch.cat(precision).nanmean(), "auc": torch.cat(area).nanmean()}
+        precision.append(ap)
+        area.append(auc)
+    return {"map": torch.stack(precision).nanmean(), "auc": torch.stack(area).nanmean()}
 
 
 # torchmetrics squashes the scores of a batch if one of them lies outside 0 to 1: ranks would depend on the batches.
 def ranking_quality(scores: Tensor, is_member: Tensor) -> tuple[Tensor, Tensor]:
-    """Average precision and the area under the receiver operating characteristic of one class.
+    """Average precision and the area under the receiver operating characteristic of one class: float32 scalars.
 
-    Tied scores are treated as one group.
-
-    Args:
-        scores: (examples,), higher = sooner.
-        is_member: bool (examples,).
-
-    Returns:
-        Average precision, NaN without members; the area, NaN without members or without others. Both float32 scalars.
+    Tied scores (examples,), higher = sooner, are one group. Both are NaN without members (bool), the area also without
+    others.
 
     >>> ranking_quality(torch.tensor([0.9, 0.8, 0.7]), torch.tensor([True, False, True]))
     (tensor(0.8333), tensor(0.5000))

@@ -26,12 +26,8 @@ TASKS: dict[str, type[Task]] = {
 def task_from_settings(settings: Mapping[str, Any], model: HiP) -> Task:
     """Build a task on a model, which becomes part of it, with a new head.
 
-    Args:
-        settings: `kind`, a name in `TASKS`, and fields of that task's config.
-        model: the backbone.
-
-    Raises:
-        ValueError: unknown task, unknown, missing or wrong setting, or a model that does not fit.
+    `settings` are `kind`, a name in `TASKS`, and fields of that task's config. `ValueError`: unknown task, unknown,
+    missing or wrong setting, or a model that does not fit.
 
     >>> from hiperceiver import Modality, create_model
     >>> model = create_model("hip-nano", modalities={"image": Modality(grid=(32, 32), channels=3)})
@@ -58,35 +54,21 @@ def save_task(
 ) -> Path:
     """Write a saved-model folder, made if missing, with the task's model, head and settings.
 
-    Args:
-        folder: the folder.
-        task: its weights are saved as they are.
-        encoders: per modality, plain values of its encoder. None: the task's.
-        classes: names of the labels, one for each class. None: the task's.
+    `encoders` (per modality, plain values of its encoder) and `classes` (a name for each) are the task's unless given.
     """
     classes = tuple(task.classes if classes is None else classes)
     num_classes = getattr(task.config, "num_classes", len(classes))
     if classes and len(classes) != num_classes:
         raise ValueError(f"classes: expected {num_classes} names, one for each class, got {len(classes)}")
-    return save_model(
-        folder,
-        task.model,
-        encoders=task.encoders if encoders is None else encoders,
-        classes=classes,
-        task=task.settings(),
-        head=task.head.state_dict(),
-    )
+    saved = {"encoders": task.encoders if encoders is None else encoders, "classes": classes}
+    return save_model(folder, task.model, **saved, task=task.settings(), head=task.head.state_dict())
 
 
 def load_task(folder_or_id: str | Path, **download: Any) -> Task:
-    """Load a model with its task and head, in evaluation mode.
+    """Load a model with its task and head, in evaluation mode, from a folder of `save_task` or a hub id ("user/model").
 
-    Args:
-        folder_or_id: a folder that `save_task` wrote, or a hub id such as "user/model".
-        download: for a hub id, passed on to `huggingface_hub.snapshot_download` (revision, token, cache_dir, ...).
-
-    Raises:
-        ValueError: no saved model, one without a task, an unknown task, or a head that does not fit its settings.
+    `download` goes to `huggingface_hub.snapshot_download` (revision, token, cache_dir, ...). `ValueError`: no saved
+    model, one without a task, an unknown task, or a head that does not fit its settings.
     """
     saved = read_model(folder_or_id, **download)
     if saved.task is None:

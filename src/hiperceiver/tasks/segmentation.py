@@ -1,7 +1,7 @@
 """Semantic segmentation: a label for every token, read out at its position."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,18 +11,11 @@ from hiperceiver.model import HiP
 from hiperceiver.model.layers import ACTIVATIONS, Activation, Linear
 from hiperceiver.settings.tasks import SegmentationConfig
 from hiperceiver.tasks.answers import Answer, DrawnTokens, LabelledTokens, in_words, most_probable
-from hiperceiver.tasks.losses import LossTerm, class_sums, count_labels, cross_entropy
+from hiperceiver.tasks.classes import ClassPrediction, OneClassTask
 from hiperceiver.tasks.targets import IGNORE, find_classes
-from hiperceiver.tasks.task import TargetInfo, Task, find_input_modality
+from hiperceiver.tasks.task import TargetInfo, find_input_modality
 
-
-class SegmentationPrediction(NamedTuple):
-    """The output for a batch."""
-
-    label: Tensor
-    """The most probable class of each token: int64 (B, M)."""
-    probabilities: Tensor
-    """Of each class, for each token: float32 (B, M, K)."""
+SegmentationPrediction = ClassPrediction
 
 
 class SegmentationHead(nn.Module):
@@ -44,7 +37,7 @@ class SegmentationHead(nn.Module):
         return self.output(x)
 
 
-class Segmentation(Task):
+class Segmentation(OneClassTask):
     """A label for every token; `batch.targets["segmentation"]` is int64 (B, M), -100 = no label.
 
     The model's own readout, which pretraining has taught, looks at the decoder's latents from each position; a small
@@ -65,28 +58,20 @@ class Segmentation(Task):
     kind = SegmentationConfig.kind
     config_class = SegmentationConfig
     target_kind = "segmentation"
-    has_classes = True
-    can_balance = True
     monitor = ("miou", "max")
     config: SegmentationConfig
     input_modality: str
-    class_weights: Tensor | None
 
     def __init__(self, model: HiP, config: SegmentationConfig):
         super().__init__(model, config)
         self.input_modality = find_input_modality(model, config.input_modality)
-        self.register_constant("class_weights", config.class_weights)
-        self.head = SegmentationHead(
-            model.config.embedding_channels,
-            config.num_classes,
-            hidden_channels=config.hidden_channels,
-            activation=model.config.activation,
-        )
+        width, hidden, activation = model.config.embedding_channels, config.hidden_channels, model.config.activation
+        self.head = SegmentationHead(width, config.num_classes, hidden_channels=hidden, activation=activation)
 
     @classmethod
     def config_from_data(cls, info: TargetInfo) -> dict[str, Any]:
         """The number of classes, and which of them is the background."""
-        return {"num_classes": info.num_classes, "background_class": info.background_class}
+        return {**super().config_from_data(info), "background_class": info.background_class}
 
     def logits(self, batch: Batch) -> Tensor:
         """Unnormalised log-probabilities of the classes of each token: (B, M, K)."""
@@ -94,25 +79,6 @@ class Segmentation(Task):
         encoded = self.model.encode(inputs, is_padding=is_padding)
         latents, own_embedding = self.model.decode(encoded), self.config.own_embedding
         return self.model.read_out(encoded, latents, self.input_modality, self.head, own_embedding=own_embedding)
-
-    def counts(self, batch: Batch, drawn: None = None) -> dict[str, Tensor]:
-        """The weights of the labelled tokens."""
-        return {"error": count_labels(self._target(batch), class_weights=self.class_weights)}
-
-    def terms(self, batch: Batch, drawn: None = None) -> dict[str, LossTerm]:
-        """Cross-entropy over the labelled tokens."""
-        return {"error": self._cross_entropy(self.logits(batch), self._target(batch))}
-
-    def sum_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Of the loss, and of each class."""
-        each_class = (self.config.num_classes,)
-        return {**super().sum_shapes(), "members": each_class, "found": each_class, "predicted": each_class}
-
-    def sums(self, batch: Batch) -> dict[str, Tensor]:
-        """Those of a batch."""
-        logits, target = self.logits(batch), self._target(batch)
-        classes = class_sums(logits.argmax(dim=-1), target, self.config.num_classes)
-        return {**self._cross_entropy(logits, target).sums(), **classes}
 
     def results(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """`loss`, `miou`, `accuracy`, and `foreground_accuracy` where there is a background class."""
@@ -128,12 +94,6 @@ class Segmentation(Task):
             results["foreground_accuracy"] = found[counts].sum() / members[counts].sum()
         return results
 
-    @torch.no_grad()
-    def predict(self, batch: Batch) -> SegmentationPrediction:
-        """The class of each token, and the probability of each class."""
-        probabilities = self.logits(batch).float().softmax(dim=-1)
-        return SegmentationPrediction(probabilities.argmax(dim=-1), probabilities)
-
     @property
     def drawings(self) -> dict[str, type[DrawnTokens]]:
         """The class of each token."""
@@ -141,7 +101,7 @@ class Segmentation(Task):
 
     def answers(self, batch: Batch, *, top: int = 5, seeds: Sequence[int] | None = None) -> Iterator[Answer]:
         """The share of each class, and the class of each token, -100 where it is absent."""
-        classes = self.classes or tuple(str(number) for number in range(self.config.num_classes))
+        classes = self.class_names
         labels, present = self.predict(batch).label.cpu(), self.is_present(batch, self.input_modality).cpu()
         for label, is_present in zip(labels, present, strict=True):
             counts = label[is_present].bincount(minlength=len(classes))
@@ -154,8 +114,3 @@ class Segmentation(Task):
         shape = tuple(batch.inputs[self.input_modality].shape[:2])
         target = find_classes(batch, "segmentation", shape, self.config.num_classes)
         return target.masked_fill(~self.is_present(batch, self.input_modality), IGNORE)
-
-    def _cross_entropy(self, logits: Tensor, target: Tensor) -> LossTerm:
-        return cross_entropy(
-            logits, target, class_weights=self.class_weights, label_smoothing=self.config.label_smoothing
-        )

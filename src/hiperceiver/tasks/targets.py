@@ -42,6 +42,11 @@ def find_label_set(batch: Batch, name: str, shape: tuple[int, ...]) -> Tensor:
     return target
 
 
+def is_known(target: Tensor) -> Tensor:
+    """Which targets are there, of a `find_*` function's: bool of the same shape."""
+    return ~target.isnan() if target.is_floating_point() else target != IGNORE
+
+
 def _find(batch: Batch, name: str) -> Tensor:
     if name not in batch.targets:
         raise ValueError(f"targets: expected {name!r} in the batch, got {', '.join(batch.targets) or 'none'}")
