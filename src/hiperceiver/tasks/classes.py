@@ -1,4 +1,4 @@
-"""Tasks with K classes: their names and weights, and where one of them is right, its loss, sums and prediction."""
+"""Bases of tasks with K classes."""
 
 from abc import abstractmethod
 from typing import Any, NamedTuple
@@ -27,8 +27,10 @@ class ClassesTask(Task):
 
     @classmethod
     def config_from_data(cls, info: TargetInfo) -> dict[str, Any]:
-        """The number of classes."""
-        return {"num_classes": info.num_classes}
+        """The number of classes; fewer than two are refused."""
+        if len(info.classes) < 2:
+            raise ValueError(f"classes: expected at least 2, got {len(info.classes)}")
+        return {"num_classes": len(info.classes)}
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -26,8 +26,8 @@ class ForecastingPrediction(NamedTuple):
 class Forecasting(Task):
     """The last steps of a series from those before, as masked auto-encoding whose mask is the future.
 
-    The future is absent for the encoder, and read out at its positions. Other modalities stay visible whole. Absent
-    tokens never count: a series that is shorter than the grid is compared as far as it reaches.
+    The future is absent for the encoder, and read out at its positions; other modalities stay visible. Absent tokens
+    never count: a series that is shorter than the grid is compared as far as it reaches.
 
     Metrics, over all present tokens of the horizon, in the units of the input (which encoders normalise): `loss`, the
     mean squared error; `mae`; `rmse`; `explained`, 1 - (squared error) / (squared distance of each channel from its
@@ -104,12 +104,10 @@ class Forecasting(Task):
         num_numbers = sums["count"] * len(sums["target"])
         loss = sums["square"] / num_numbers
         spread = sum_about_mean(sums["target"], sums["target_square"], sums["count"]).nansum()
-        explained, skill = (
-            1 - sums["square"] / baseline.masked_fill(baseline == 0, torch.nan)
-            for baseline in (spread, sums["persistence"])
-        )
-        mae = sums["absolute"] / num_numbers
-        return {"loss": loss, "mae": mae, "rmse": loss.sqrt(), "explained": explained, "skill": skill}
+        results = {"loss": loss, "mae": sums["absolute"] / num_numbers, "rmse": loss.sqrt()}
+        for name, baseline in (("explained", spread), ("skill", sums["persistence"])):
+            results[name] = 1 - sums["square"] / baseline.masked_fill(baseline == 0, torch.nan)
+        return results
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> ForecastingPrediction:

@@ -40,15 +40,13 @@ class ExampleTask(Task):
     label_modality: str | None = None
     """The label modality that is read. None: the head's query."""
 
-    def make_readout(
-        self, num_outputs: int, readout: LabelReadout = "query", label_modality: str | None = None
-    ) -> None:
+    def make_readout(self, num_outputs: int, readout: LabelReadout = "query", label: str | None = None) -> None:
         """For the subclass's `__init__`: the readout of K numbers, a `QueryHead` or a label modality."""
         if readout == "query":
             width = self.model.processor.config.num_channels
             self.head = QueryHead(width, num_outputs, activation=self.model.config.activation)
         else:
-            self.label_modality = _find_label_modality(self.model, label_modality, num_outputs)
+            self.label_modality = _find_label_modality(self.model, label, num_outputs)
 
     def read(self, batch: Batch) -> Tensor:
         """K numbers for each example: (B, K)."""

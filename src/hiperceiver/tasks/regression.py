@@ -96,9 +96,8 @@ class Regression(ExampleTask):
         count = self.config.num_values
         names = self.classes or [f"value {number}" if count > 1 else "value" for number in range(count)]
         for each in self.predict(batch).values.tolist():
-            text = ", ".join(f"{name} {value:.5g}" for name, value in zip(names, each, strict=True))
             values = [{"name": name, "value": value} for name, value in zip(names, each, strict=True)]
-            yield Answer(values={"values": values}, text=text)
+            yield Answer(values={"values": values}, text=", ".join(f"{x['name']} {x['value']:.5g}" for x in values))
 
     def _target(self, batch: Batch) -> Tensor:
         return find_numbers(batch, "values", (len(batch), self.config.num_values))

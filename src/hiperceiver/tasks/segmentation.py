@@ -38,10 +38,10 @@ class SegmentationHead(nn.Module):
 
 
 class Segmentation(OneClassTask):
-    """A label for every token; `batch.targets["segmentation"]` is int64 (B, M), -100 = no label.
+    """A label for every token; `batch.targets["segmentation"]` is int64 (B, M), -100 = no label. No absent one counts.
 
     The model's own readout, which pretraining has taught, looks at the decoder's latents from each position; a small
-    head says the class. Tokens that are absent (padding) never count.
+    head gives the class.
 
     Metrics, over all labelled tokens of the set at once: `loss`; `miou`, the mean over classes of intersection over
     union, where a class that is neither in the targets nor predicted is left out and one that is only predicted counts

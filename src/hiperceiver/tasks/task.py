@@ -15,7 +15,7 @@ from hiperceiver.modality import Batch, Modality
 from hiperceiver.model import HiP
 from hiperceiver.settings.tasks import TaskConfig
 from hiperceiver.tasks.answers import Answer, DrawnTokens
-from hiperceiver.tasks.losses import LossTerm
+from hiperceiver.tasks.losses import LossTerm, Tensors
 
 if TYPE_CHECKING:
     from torchmetrics import Metric, MetricCollection
@@ -34,31 +34,19 @@ class TargetInfo:
     statistics: Callable[[str], tuple[tuple[float, ...], tuple[float, ...]]]
     """Measures a target that is numbers (`values`, or a joint label): mean and standard deviation of each number."""
 
-    @property
-    def num_classes(self) -> int:
-        """Number of `classes`; fewer than two are refused."""
-        if len(self.classes) < 2:
-            raise ValueError(f"classes: expected at least 2, got {len(self.classes)}")
-        return len(self.classes)
-
 
 class Task(nn.Module, ABC):
     """A model with an objective.
 
     Losses in training mode draw from PyTorch's global random numbers; in evaluation mode, and in `update` and
     `predict`, nothing is random.
-
-    Args:
-        model: the backbone; what of it a task runs and trains, its own docstring says.
-        config: of the task's `config_class`.
     """
 
     kind: ClassVar[str]
     """Its name in `TASKS`, in settings and on the command line."""
     config_class: ClassVar[type[TaskConfig]]
     target_kind: ClassVar[str] = "none"
-    """The targets that a source must give: `none`, `classification`, `multilabel`, `regression`, `segmentation` or
-    `joint`."""
+    """The targets that a source must give: `none`, `classification`, `multilabel`, `regression`, ..."""
     has_classes: ClassVar[bool] = False
     """Whether `classes` names the classes of its target."""
     can_balance: ClassVar[bool] = False
@@ -73,20 +61,19 @@ class Task(nn.Module, ABC):
     input_modality: str | None = None
     """The modality that an example must have; None: any."""
     horizon: int = 0
-    """Steps after the last visible one that the task predicts of its `input_modality`; 0: it is no forecast."""
+    """Last steps of its `input_modality` that the task predicts; 0: it is no forecast."""
     drawing_note: str = ""
     """Behind the title of pictures of its answers."""
     encoders: dict[str, dict[str, Any]]
-    """Per modality: how raw values become tokens, as plain values. Empty where not known."""
+    """Per modality, plain values of its encoder. Empty where not known."""
     classes: tuple[str, ...]
     """Names of the classes, or of the numbers of a regression. Empty where not known."""
 
     def __init__(self, model: HiP, config: TaskConfig):
         super().__init__()
         if not isinstance(config, self.config_class):
-            raise ValueError(
-                f"config: expected {self.config_class.__name__} for {type(self).__name__}, got {type(config).__name__}"
-            )
+            expected = f"{self.config_class.__name__} for {type(self).__name__}"
+            raise ValueError(f"config: expected {expected}, got {type(config).__name__}")
         if config.from_data and not getattr(config, name := config.from_data[0]):
             raise ValueError(f"{name}: required to build {type(self).__name__}, got {getattr(config, name)!r}")
         self.config, self.model, self.head = config, model, nn.Identity()
@@ -123,10 +110,7 @@ class Task(nn.Module, ABC):
 
     @abstractmethod
     def counts(self, batch: Batch, drawn: Any = None) -> dict[str, Tensor]:
-        """The count of each of the `terms`, without running the model.
-
-        Batches whose gradients add up to that of one large batch must know its counts first.
-        """
+        """The count of each of the `terms`, without running the model: parts of a larger batch must know its counts."""
 
     @abstractmethod
     def terms(self, batch: Batch, drawn: Any = None) -> dict[str, LossTerm]:
@@ -138,14 +122,12 @@ class Task(nn.Module, ABC):
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """What a training step minimises: the weighted mean of the terms with a count above 0, a float32 scalar.
 
-        With it come, where the task has several terms, those of the batch as `loss_NAME`, without gradient.
+        With it come, of several terms, those of the batch as `loss_NAME`, without gradient.
         """
         return self.weigh(self.terms(batch))
 
-    def count_together(
-        self, parts: Sequence[Mapping[str, Tensor]], group: dist.ProcessGroup | None = None
-    ) -> dict[str, Tensor]:
-        """The `counts` of the parts of a batch that this process has, summed; over a group's processes, too."""
+    def count_together(self, parts: Sequence[Tensors], group: dist.ProcessGroup | None = None) -> dict[str, Tensor]:
+        """The summed `counts` of the parts of a batch that this process has, and the others of a group."""
         zero = torch.zeros((), device=self.device)
         names = self.term_weights
         counts = torch.stack([sum((part[name] for part in parts if name in part), zero) for name in names])
@@ -153,21 +135,15 @@ class Task(nn.Module, ABC):
             dist.all_reduce(counts, group=group)
         return dict(zip(names, counts, strict=True))
 
-    def weigh(
-        self, terms: Mapping[str, LossTerm], counts: Mapping[str, Tensor] | None = None
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The `loss` of the terms of a batch, or of a part of it, that of one process or one of several accumulated.
-
-        For a part, `counts` is what `count_together` gives; loss and logs are its share of those of the whole.
-        """
+    def weigh(self, terms: Mapping[str, LossTerm], counts: Tensors | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """The `loss` of a batch's terms; with the `counts` of `count_together`, the share of a part in the whole's."""
         if counts is None:
             counts = {name: term.count for name, term in terms.items()}
         total = weights = torch.zeros((), device=self.device)
         logs = {}
         for name, weight in self.term_weights.items():
-            if name not in counts:
+            if (count := counts.get(name)) is None:
                 continue
-            count = counts[name]
             weights = weights + weight * (count > 0)  # terms with a zero count are ignored
             if name in terms:
                 part = terms[name].value * (terms[name].count / torch.where(count > 0, count, 1.0))
@@ -217,12 +193,9 @@ class Task(nn.Module, ABC):
 
     @abstractmethod
     def answers(self, batch: Batch, *, top: int = 5, seeds: Sequence[int] | None = None) -> Iterator[Answer]:
-        """The prediction for each example of a batch, for people and programs.
+        """The prediction for each example of a batch on the model's device, for people and programs.
 
-        Args:
-            batch: on the model's device.
-            top: number of classes that are named.
-            seeds: of each example's random numbers. None: as in an evaluation.
+        `top` classes are named; `seeds` are those of each example's random numbers, None: as in an evaluation.
         """
 
     def head_parameters(self) -> Iterator[nn.Parameter]:
@@ -234,10 +207,7 @@ class Task(nn.Module, ABC):
         return self.config.to_dict()
 
     def input_tensors(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """A batch's modalities of role `input`, and their padding. Labels are never shown to the model.
-
-        They are in the model's order, whatever the batch's: the model assigns its groups in that order.
-        """
+        """A batch's modalities of role `input`, and their padding; in the model's order, that of its groups."""
         labels = self.model.label_names
         names = (*self.model.input_names, *batch.inputs)
         inputs = {name: batch.inputs[name] for name in names if name in batch.inputs and name not in labels}

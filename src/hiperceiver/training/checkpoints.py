@@ -38,11 +38,7 @@ def copy_checkpoint(path: Path, target: Path) -> None:
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a run's checkpoint onto the CPU: tensors and plain values only.
-
-    Raises:
-        ValueError: no such file, damaged, not a checkpoint of a run, of another format, or more than data.
-    """
+    """Read a run's checkpoint onto the CPU: tensors and plain values only. `ValueError`: it is anything else."""
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"{path}: no such checkpoint")

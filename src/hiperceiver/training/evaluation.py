@@ -28,12 +28,9 @@ def measure(
     precision: Precision = "32",
     after_batch: Callable[[int], object] = lambda num_examples: None,
 ) -> Measurement | None:
-    """Metrics of a task in evaluation mode, on its device, over batches on any device.
+    """Metrics of a task in evaluation mode, on its device; `ValueError` without any example.
 
     After each batch `after_batch` gets the number of examples so far; a true answer stops the measurement: None.
-
-    Raises:
-        ValueError: there is no example to measure on.
     """
     device = task.device
     metrics = task.make_metrics()
@@ -70,14 +67,9 @@ def evaluate(
 ) -> dict[str, float]:
     """Metrics of a task on one split of a source, with the settings of the same names in `TrainingSettings`.
 
-    The task is in evaluation mode afterwards, on the device where it was. The metrics do not depend on `batch_size`.
-    `show_progress` shows a bar if standard error is a terminal.
-
-    Returns:
-        The task's metrics by name, `num_examples` that were counted, and `num_skipped` that could not be read.
-
-    Raises:
-        ValueError: there is no readable example, or too many are unreadable.
+    They come with `num_examples` that were counted and `num_skipped` that could not be read; `ValueError` if these are
+    too many. The task is in evaluation mode afterwards, on the device where it was. The metrics do not depend on
+    `batch_size`. `show_progress` shows a bar if standard error is a terminal.
     """
     before = task.device
     task.eval().to(find_device(accelerator))

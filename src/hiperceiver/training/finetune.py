@@ -12,20 +12,14 @@ Start = Literal["all", "positions", "frozen-positions", "frozen-backbone"]
 
 
 def start_from(task: Task, pretrained: str | Path | SavedModel, *, mode: Start = "all") -> TransferReport:
-    """Copy a pretrained model's weights into a task's model, in place, and freeze what `mode` says. The head stays new.
+    """Copy a pretrained model's weights into a new task's model, and freeze what `mode` says. The head stays new.
 
-    Args:
-        task: a new one.
-        pretrained: a saved model's folder, a hub id, or what `read_model` made of one.
-        mode: `all`: take and train all weights. `positions`: take the position encodings only, train all.
-            `frozen-positions`: take all, train all but the position encodings that were taken. `frozen-backbone`: take
-            all, train only the task's own head (a linear probe); the rest stays in evaluation mode, without dropout.
+    `all`: take and train all weights. `positions`: take the position encodings only, train all. `frozen-positions`:
+    take all, train all but the position encodings that were taken. `frozen-backbone`: take all, train only the task's
+    own head (a linear probe); the rest stays in evaluation mode, without dropout.
 
-    Returns:
-        What became of the weights, by name; those of the task's head begin with `head.`.
-
-    Raises:
-        ValueError: no saved model; weights that do not fit; nothing to take, to freeze or to train.
+    `pretrained` is a saved model's folder, a hub id, or what `read_model` made of one. Returns what became of the
+    weights, by name. `ValueError`: no saved model; weights that do not fit; nothing to take, to freeze or to train.
     """
     if mode not in get_args(Start):
         raise ValueError(f"mode: expected one of {', '.join(get_args(Start))}, got {mode!r}")

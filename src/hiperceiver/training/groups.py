@@ -17,8 +17,7 @@ from hiperceiver.tasks.task import Task
 class ShardedAutoencoding(MaskedAutoencoding):
     """Masked auto-encoding of a rank's part of a model: the losses of all ranks add up to that of one process.
 
-    Masks are drawn for all tokens, alike on every rank; local tokens are compared. It has losses alone: metrics and
-    predictions are those of `whole_model()`.
+    Masks are drawn for all tokens, alike on every rank. Metrics and predictions are those of `whole_model()`.
     """
 
     model: ShardedHiP
@@ -66,11 +65,9 @@ class ShardedAutoencoding(MaskedAutoencoding):
         whole, share = self._whole, self.model
         inputs, is_padding = whole.input_tensors(batch)
         for name, x in inputs.items():
-            num_tokens = share.whole_modalities[name].num_tokens
-            if self.config.target_normalisation != "none" and x.shape[1] != num_tokens:
-                raise ValueError(
-                    f"inputs: expected all {num_tokens} tokens of {name!r}, over which target_normalisation="
-                    f"{self.config.target_normalisation!r} is done, got {x.shape[1]}"
-                )
+            count, normalised = share.whole_modalities[name].num_tokens, self.config.target_normalisation
+            if normalised != "none" and x.shape[1] != count:
+                over = f"over which target_normalisation={normalised!r} is done"
+                raise ValueError(f"inputs: expected all {count} tokens of {name!r}, {over}, got {x.shape[1]}")
         targets = share.local(whole.targets(batch))
         return self.compare(share.local(inputs), share.local(is_padding), drawn or self.draw(batch), targets)

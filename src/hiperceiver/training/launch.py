@@ -35,8 +35,7 @@ def find_launch(
 ) -> Launch:
     """The launch of this process, by its environment variables; without a launcher it is alone unless `devices` is set.
 
-    Raises:
-        ValueError: the launcher started another number of processes or machines.
+    `ValueError`: the launcher started another number of processes or machines.
 
     >>> find_launch(environment={"TORCHELASTIC_RUN_ID": "a", "RANK": "3", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"})
     Launch(launcher='torchrun', rank=3, devices=2, num_nodes=2)

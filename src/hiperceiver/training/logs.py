@@ -164,11 +164,7 @@ class SkippedExamples:
         self._named = set(path.read_text(encoding="utf-8").splitlines()) if path.exists() else set()
 
     def count(self, num_read: int, skipped: tuple[str, ...]) -> None:
-        """Count training examples: those that could be read, and the names of the others.
-
-        Raises:
-            TrainingError: too many are unreadable, or one is and `strict` is set.
-        """
+        """Count training examples, name the unreadable ones; `TrainingError`: too many, or one if `strict` is set."""
         self.num_met += num_read + len(skipped)
         if not skipped:
             return

@@ -12,8 +12,7 @@ def keep_freed_memory() -> bool:
     """Let the C library keep freed tensors' memory for the next ones, instead of returning it to the system each time.
 
     Activations of a few megabytes are otherwise mapped and zeroed in every step: without that a segmentation step of
-    `hip-nano` (8 tiles, 2 busy cores) took 124 ms instead of 166 ms, measured once. At most 1 GiB is kept. Returns
-    whether it was done: only glibc can.
+    `hip-nano` (8 tiles, 2 busy cores) took 124 ms, not 166 ms, measured once. Whether it was done: only glibc can.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

@@ -17,6 +17,7 @@ from hiperceiver.training.launch import Launch
 _TIMEOUT = datetime.timedelta(minutes=30)
 _SECONDS_BETWEEN_CHECKS = 0.5
 _SECONDS_TO_END = 10.0
+_LOST = re.compile(r"gloo|[Cc]onnection (closed|reset)|Broken pipe")
 
 
 class Processes:
@@ -82,7 +83,8 @@ class Processes:
         self._is_over.set()
         if self._store is None:
             return error
-        if is_echo := _is_lost_connection(error):
+        is_lost = isinstance(error, RuntimeError) and _LOST.search(str(error)) is not None
+        if is_echo := is_lost or isinstance(error, dist.DistError):
             own = (
                 f"devices: another of the {self.num_ranks} processes ended by itself; if there is a checkpoint, "
                 "the run can be resumed"
@@ -113,9 +115,3 @@ class Processes:
             return self._store.compare_set("failure", "", own).decode()
         except RuntimeError:
             return "devices: the first process, which keeps the record, has ended"
-
-
-def _is_lost_connection(error: BaseException) -> bool:
-    return isinstance(error, RuntimeError) and bool(
-        isinstance(error, dist.DistError) or re.search(r"gloo|[Cc]onnection (closed|reset)|Broken pipe", str(error))
-    )

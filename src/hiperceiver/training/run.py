@@ -48,11 +48,11 @@ class TrainingResult:
     """What a run came to."""
 
     metrics: dict[str, float]
-    """Validation metrics of the weights in `model_folder`, the best; empty without a validation."""
+    """Validation metrics of the weights in `model_folder`; empty without a validation."""
     last_metrics: dict[str, float]
     """Metrics of the last validation: of the last weights, unless the run was interrupted."""
     best_step: int | None
-    """Optimizer step of the weights in `model_folder`; None without a validation: they are the last."""
+    """Optimizer step of the weights in `model_folder`; None without a validation."""
     steps: int
     seconds: float
     """Length of the whole run, its earlier parts included: optimizer steps, and time."""
@@ -64,7 +64,7 @@ class TrainingResult:
     is_interrupted: bool
     """Whether a signal stopped it before its end; it can be resumed."""
     num_skipped: int
-    """Unreadable examples met while training; `skipped.log` in the run folder names them."""
+    """Unreadable examples met while training; `skipped.log` names them."""
 
 
 def train(
@@ -76,24 +76,18 @@ def train(
     resume: bool = False,
     show_progress: bool = True,
 ) -> TrainingResult:
-    """Train a task. Afterwards it holds the weights that are in `model_folder`, in evaluation mode, on the CPU.
+    """Train a task on the split `train`; `validation`, if there is one, selects the weights that are saved.
 
-    The run folder gets `metrics.csv`, `tensorboard/`, `checkpoints/last.ckpt` and `best.ckpt`, `model/` (a saved
-    model's folder) and, if there is need, `skipped.log`. SIGINT or SIGTERM ends the run after the step that is being
-    done, with a checkpoint.
+    They go into the run folder, made if missing, as `model/`, with the source's encoders and class names, beside
+    `metrics.csv`, `tensorboard/`, `checkpoints/last.ckpt` and `best.ckpt` and, if there is need, `skipped.log`; the
+    task then has them, in evaluation mode, on the CPU. SIGINT or SIGTERM ends the run after the step that is being
+    done, with a checkpoint. `resume` goes on from the last one, exactly; only length, speed and logging may be set
+    otherwise. Progress is a bar on a terminal, a line now and then elsewhere, on standard error.
 
     With several devices (`devices`, `num_nodes`, torchrun or SLURM) every process calls this with the same arguments
     and a run folder that all can read; Lightning starts them by the command of this one if nobody else did. Weights and
     metrics are those of one process with the same batches, but for masks, dropout and mixing, which each process draws
     for itself; order and augmentation of the data are the same.
-
-    Args:
-        task: its model and head are trained in place. It gets the source's encoders and class names, saved with it.
-        source: its split `train` is trained on, `validation` (if there is one) tells the best weights.
-        settings: of the run.
-        run_folder: made if missing.
-        resume: go on from the last checkpoint, exactly; only length, speed and logging may be set otherwise.
-        show_progress: a bar on a terminal, a line now and then elsewhere, on standard error.
 
     Raises:
         ValueError: a user's mistake, or training that cannot go on (`TrainingError`); one line.
@@ -156,8 +150,10 @@ def train(
             processes.close()
         except BaseException as error:
             raised = processes.failed(error)
-            if processes.is_first and not folder.last_checkpoint.exists():
-                _remove_traces(folder)
+            if processes.is_first and not folder.last_checkpoint.exists():  # it can be started again
+                folder.metrics.unlink(missing_ok=True)
+                for path in (folder.tensorboard, folder.last_checkpoint.parent):
+                    shutil.rmtree(path, ignore_errors=True)
             if raised is error and not isinstance(error, KeyboardInterrupt):
                 raise
             raise raised from None
@@ -219,10 +215,8 @@ def _fit_to_source(task: Task, source: Source) -> None:
         if known is None:
             raise ValueError(f"source: expected modalities among {', '.join(task.model.modalities)}, got {name!r}")
         if (known.grid, known.channels) != (modality.grid, modality.channels):
-            raise ValueError(
-                f"source: expected {name!r} with grid {known.grid} and {known.channels} channels, as the model has it, "
-                f"got {modality.grid} and {modality.channels}"
-            )
+            expected = f"{name!r} with grid {known.grid} and {known.channels} channels, as the model has it"
+            raise ValueError(f"source: expected {expected}, got {modality.grid} and {modality.channels}")
     classes = tuple(source.classes)
     num_classes = getattr(task.config, "num_classes", len(classes))
     if classes and len(classes) != num_classes:
@@ -263,10 +257,3 @@ def choose_num_workers(device: torch.device, launch: Launch) -> int:
     """Processes that load data for each one that trains, where the user does not say: at most 8."""
     cores = (os.cpu_count() or 1) // launch.devices
     return 0 if device.type == "cpu" else min(8, max(0, cores - 1))
-
-
-def _remove_traces(folder: RunFolder) -> None:
-    """Of a run that failed before its first checkpoint, so that it can be started again once the fault is mended."""
-    folder.metrics.unlink(missing_ok=True)
-    for path in (folder.tensorboard, folder.last_checkpoint.parent):
-        shutil.rmtree(path, ignore_errors=True)

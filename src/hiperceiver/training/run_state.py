@@ -26,6 +26,9 @@ from hiperceiver.training.randomness import random_state, restore_random_state, 
 from hiperceiver.training.schedule import CheckpointPlan, RunClock, ValidationPlan, warmup_cosine
 from hiperceiver.training.strategies import Replicated
 
+_KEPT = ("step", "loss", "last_metrics", "best_metrics", "best_step", "is_validated")
+"""Attributes of a run that its checkpoints hold as they are."""
+
 
 class Part(NamedTuple):
     """One process's part of a step: a batch on the device, and its random choices (`Task.draw`)."""
@@ -41,6 +44,17 @@ class Run:
 
     Only the first process writes, shows and validates. `identity` is what must be the same when the run is resumed.
     """
+
+    step: int = 0
+    """Optimizer steps that are done."""
+    loss: float | None = None
+    """Mean training loss of the last row of the log."""
+    best_step: int | None = None
+    is_validated: bool = False
+    """Whether the weights of this very step are."""
+    is_over = is_interrupted = False
+    gradient_norm: Tensor | None = None
+    _step_loss: Tensor | None = None
 
     def __init__(
         self,
@@ -63,31 +77,17 @@ class Run:
 
         is_resumed = checkpoint is not None
         state = checkpoint[RUN_KEY] if is_resumed else {}
-        self.step: int = state.get("step", 0)
-        """Optimizer steps that are done."""
-        self.loss: float | None = state.get("loss")
-        """Mean training loss of the last row of the log."""
-        self.last_metrics: dict[str, float] = state.get("last_metrics", {})
-        self.best_metrics: dict[str, float] = state.get("best_metrics", {})
-        self.best_step: int | None = state.get("best_step")
-        self.is_validated: bool = state.get("is_validated", False)
-        """Whether the weights of this very step are."""
-        self.is_over = self.is_interrupted = False
-        self.gradient_norm: Tensor | None = None
-        self._step_loss: Tensor | None = None
+        self.last_metrics: dict[str, float] = {}
+        self.best_metrics: dict[str, float] = {}
+        vars(self).update({name: state[name] for name in _KEPT if name in state})
         self._window = LossWindow()
         is_validation_due: bool = state.get("is_validation_due", False)  # the run was stopped in, or before, one
 
         loading: dict[str, Any] = {"num_workers": settings.num_workers or 0}
         loading["batch_size"] = settings.batch_size // processes.num_ranks
-        self.batches = train_loader(
-            training_set,
-            seed=settings.seed,
-            start_batch=self.step * settings.accumulate,
-            rank=processes.rank,
-            num_ranks=processes.num_ranks,
-            **loading,
-        )
+        ranks = {"rank": processes.rank, "num_ranks": processes.num_ranks}
+        first = self.step * settings.accumulate
+        self.batches = train_loader(training_set, seed=settings.seed, start_batch=first, **ranks, **loading)
         self.validation = None if validation_set is None else eval_loader(validation_set, **loading)
         self.validation_plan = ValidationPlan(
             every=settings.validate_every,
@@ -235,11 +235,10 @@ class Run:
         loss, norm = (0.0 if x is None else float(x) for x in (self._step_loss, self.gradient_norm))
         for name, value in [("loss", sum(self.processes.gather(loss))), ("gradient", norm)]:
             if not math.isfinite(value):
-                kept = f"; {self.folder.last_checkpoint} is from before" if self.folder.last_checkpoint.exists() else ""
-                raise TrainingError(
-                    f"training diverged: the {name} at step {self.step} is {value}; a lower learning_rate or a "
-                    f"longer warmup may help{kept}"
-                )
+                before = self.folder.last_checkpoint
+                kept = f"; {before} is from before" if before.exists() else ""
+                remedy = "a lower learning_rate or a longer warmup may help"
+                raise TrainingError(f"training diverged: the {name} at step {self.step} is {value}; {remedy}{kept}")
 
     # ------------------------------------------------------------------------------------------------------ validation
 
@@ -295,13 +294,8 @@ class Run:
             run = {
                 "format": FORMAT,
                 "identity": dict(self.identity),
-                "step": self.step,
                 "elapsed": self.clock.elapsed,
-                "loss": self.loss,
-                "last_metrics": self.last_metrics,
-                "best_metrics": self.best_metrics,
-                "best_step": self.best_step,
-                "is_validated": self.is_validated,
+                **{name: getattr(self, name) for name in _KEPT},
                 "is_validation_due": is_validation_due,
                 "skipped": [self.skipped.num_met, self.skipped.num_skipped],
                 "processes": states,
