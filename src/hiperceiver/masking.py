@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-Generators = torch.Generator | Sequence[torch.Generator]
+Device = torch.device | str | None
+Generators = torch.Generator | Sequence[torch.Generator] | None
 """Of random numbers: one generator for a batch, or one for each of its examples. None: PyTorch's global one."""
 
 
@@ -28,12 +29,7 @@ def num_visible(count: int, ratio: float) -> int:
 
 
 def sample_visible_slots(
-    batch_size: int,
-    num_slots: int,
-    ratio: float,
-    *,
-    generator: Generators | None = None,
-    device: torch.device | str | None = None,
+    batch_size: int, num_slots: int, ratio: float, *, generator: Generators = None, device: Device = None
 ) -> Tensor:
     """Draw the slots that are seen, the same in each group of an example: int64 (B, 1, K), ascending.
 
@@ -62,12 +58,7 @@ def sample_masked_slots(visible: Tensor, num_slots: int, share: float) -> Tensor
 
 
 def uniform_is_masked(
-    batch_size: int,
-    num_tokens: int,
-    ratio: float,
-    *,
-    generator: Generators | None = None,
-    device: torch.device | str | None = None,
+    batch_size: int, num_tokens: int, ratio: float, *, generator: Generators = None, device: Device = None
 ) -> Tensor:
     """Draw hidden tokens from a whole example, whatever their groups: bool (B, M), True = hidden.
 
@@ -111,9 +102,7 @@ def slots_to_mask(slots: Tensor, num_slots: int) -> Tensor:
     return hidden.scatter(-1, slots, False)[..., :num_slots]
 
 
-def _sample(
-    batch_size: int, size: int, ratio: float, generator: Generators | None, device: torch.device | str | None
-) -> Tensor:
+def _sample(batch_size: int, size: int, ratio: float, generator: Generators, device: Device) -> Tensor:
     """`num_visible(size, ratio)` different indices below `size` for each example: int64 (B, K).
 
     The random numbers are drawn where the generators live, so that every device gets the same from the same seed.

@@ -19,40 +19,31 @@ class DrawnTokens:
 
 @dataclass(frozen=True, kw_only=True)
 class ReconstructedTokens(DrawnTokens):
-    """What a model makes of hidden tokens."""
+    """What a model makes of hidden tokens: (M, C), and bool (M,), True = was hidden."""
 
     kind: ClassVar[str] = "reconstruction"
-
     tokens: Tensor
-    """(M, C)."""
     is_masked: Tensor
-    """bool (M,), True = was hidden."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ForecastTokens(DrawnTokens):
-    """The last steps of a series."""
+    """The last h steps of a series, and what repeats the last visible one instead: (tokens in h steps, C) each."""
 
     kind: ClassVar[str] = "forecast"
-
     tokens: Tensor
-    """(tokens in h steps, C)."""
     persistence: Tensor
-    """The same of the forecast that repeats the last visible step."""
     horizon: int
     """Steps along the grid's first axis, h."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledTokens(DrawnTokens):
-    """A class for each token."""
+    """A class for each token, int64 (M,), and the names of the classes."""
 
     kind: ClassVar[str] = "segmentation"
-
     label: Tensor
-    """int64 (M,)."""
     classes: tuple[str, ...]
-    """Names of the classes."""
 
 
 @dataclass(frozen=True, kw_only=True)

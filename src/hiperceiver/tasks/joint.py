@@ -53,7 +53,7 @@ def label_modalities(labels: Mapping[str, int]) -> dict[str, Modality]:
 
 
 class Joint(Task):
-    """Several labels for each example, as tokens that join the processor.
+    """Several labels for each example, as tokens that join the processor; its model has their `label_modalities`.
 
     `batch.targets[NAME]` is int64 (B,), -100 = no label, or for a number float32 (B,), NaN = none. While training, some
     labels are shown to the model and the hidden ones predicted, so that it learns what they say of each other; the
@@ -63,8 +63,6 @@ class Joint(Task):
     Metrics, over the whole set with all labels hidden: `loss`, and `loss_NAME`; `NAME_accuracy` for classes;
     `NAME_mae`, in its own units, and `NAME_r2`, the share of its variance that is explained, for numbers; and `score`,
     the mean over labels of accuracy and r2, the latter not below 0.
-
-    Its model has the `label_modalities` of these labels among its modalities.
 
     >>> from hiperceiver import Batch, Modality, create_model
     >>> labels = {"pitch": 12, "loudness": 0}
@@ -84,11 +82,9 @@ class Joint(Task):
     def __init__(self, model: HiP, config: JointConfig):
         super().__init__(model, config)
         for name, expected in label_modalities(config.labels).items():
-            if model.modalities.get(name) != expected:
-                raise ValueError(
-                    f"labels: expected a model with a modality {name!r} of role 'label', grid (1,) and "
-                    f"{expected.channels} channels, got {model.modalities.get(name, 'none')}"
-                )
+            if (known := model.modalities.get(name, "none")) != expected:
+                needed = f"of role 'label', grid (1,) and {expected.channels} channels"
+                raise ValueError(f"labels: expected a model with a modality {name!r} {needed}, got {known}")
 
     @classmethod
     def config_from_data(cls, info: TargetInfo) -> dict[str, Any]:

@@ -118,10 +118,8 @@ def _find_label_modality(model: HiP, name: str | None, num_outputs: int) -> str:
     if name is None or name not in names:
         expected = f"one of {', '.join(names)}" if names else "a model with a modality of role 'label'"
         raise ValueError(f"label_modality: expected {expected} for readout='label', got {name!r}")
-    modality = model.modalities[name]
-    if modality.grid != (1,) or modality.channels != num_outputs:
-        raise ValueError(
-            f"label_modality: expected grid (1,) and {num_outputs} channels, one for each class, for {name!r}, got "
-            f"{modality.grid} and {modality.channels}"
-        )
+    grid, channels = model.modalities[name].grid, model.modalities[name].channels
+    if (grid, channels) != ((1,), num_outputs):
+        expected = f"grid (1,) and {num_outputs} channels, one for each class, for {name!r}"
+        raise ValueError(f"label_modality: expected {expected}, got {grid} and {channels}")
     return name

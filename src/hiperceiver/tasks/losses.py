@@ -78,14 +78,10 @@ def cross_entropy(
     label_smoothing: float = 0.0,
     share: Tensor | None = None,
 ) -> LossTerm:
-    """Mean cross-entropy over everything with a label, and the sum of the weights: of labels, where all weigh 1.
+    """Mean cross-entropy of logits (..., K) over all labels, int64 (...), -100 = none; and the sum of their weights.
 
-    Args:
-        logits: (..., K) for K classes.
-        target: int64 (...), -100 = no label.
-        class_weights: (K,). An example counts as much as its class.
-        label_smoothing: share of the target that is spread over all classes.
-        share: (...), a weight of each. None: all 1.
+    The weight is that of the class, by class weights (K,), times the label's share (...); None: 1. Smoothing spreads a
+    share of the target over all classes.
     """
     logits, target = logits.flatten(0, -2).float(), target.flatten()
     options = {"weight": class_weights, "label_smoothing": label_smoothing, "ignore_index": IGNORE}

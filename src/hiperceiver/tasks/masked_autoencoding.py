@@ -91,10 +91,8 @@ class MaskedAutoencoding(Task):
         self.num_position_channels = {name: num_position_channels(model, name) for name in model.input_names}
         for name, count in self.num_position_channels.items():
             if count == model.modalities[name].channels:
-                raise ValueError(
-                    f"modalities: expected more channels of {name!r} than its coordinates, which are positions and not "
-                    f"reconstructed with positions='coordinate', got {count}"
-                )
+                coordinates = "its coordinates, which are positions and not reconstructed with positions='coordinate'"
+                raise ValueError(f"modalities: expected more channels of {name!r} than {coordinates}, got {count}")
 
     @property
     def drawing_note(self) -> str:
@@ -145,7 +143,7 @@ class MaskedAutoencoding(Task):
             terms[name] = squared_error(self._target_channels(name, read), target, is_counted)
         return terms
 
-    def draw_mask(self, batch: Batch, generator: Generators | None = None) -> Mask:
+    def draw_mask(self, batch: Batch, generator: Generators = None) -> Mask:
         """Draw what is hidden of each example; of the batch only its sizes matter.
 
         Group-wise, the modalities share the pattern of slots, for all their groups are padded to the same length;
@@ -170,10 +168,7 @@ class MaskedAutoencoding(Task):
         return Mask(visible, is_masked, compared)
 
     def targets(self, batch: Batch) -> dict[str, Tensor]:
-        """Per modality, what the reconstruction is compared with: (B, M, C), normalised as configured.
-
-        Coordinates that are positions are left out: they are inputs, not reconstructed.
-        """
+        """Per modality, what the reconstruction is compared with: (B, M, C), normalised, without positions."""
         targets = {}
         for name in self.input_tensors(batch)[0]:
             x = self._target_channels(name, self.present_tokens(batch, name))
@@ -234,7 +229,7 @@ class MaskedAutoencoding(Task):
         return results
 
     @torch.no_grad()
-    def predict(self, batch: Batch, generator: Generators | None = None) -> Reconstruction:
+    def predict(self, batch: Batch, generator: Generators = None) -> Reconstruction:
         """Hide, and reconstruct what was hidden. Without a generator, example i is masked as that of an evaluation.
 
         With target normalisation the model predicts normalised values, whose true mean and deviation it does not see.

@@ -16,14 +16,11 @@ from hiperceiver.torch_internals import without_compiler
 
 
 class Mixed(NamedTuple):
-    """A batch of mixed examples, and what each is made of."""
+    """Mixed examples with the targets that they had before, the partner of each (B,), and its own share in it (B,)."""
 
     batch: Batch
-    """The examples, mixed; its targets are still those of the examples before."""
     partner: Tensor
-    """Which example each was mixed with: int64 (B,)."""
     share: Tensor
-    """How much of each is still itself: float32 (B,); the rest is its partner's."""
 
 
 def mix(
@@ -85,7 +82,7 @@ def _draw_share(alpha: float) -> Tensor:
 
 
 def _draw_partners(is_labelled: Tensor) -> Tensor:
-    """Each labelled example's partner, the labelled ones in a random order; others are their own: int64 (B,)."""
+    """Each labelled example's partner, drawn without repetition; others are their own: int64 (B,)."""
     noise = torch.rand(len(is_labelled), device=is_labelled.device) + 2 * ~is_labelled
     order = noise.argsort()  # labelled ones first
     rank = (is_labelled.cumsum(dim=0) - 1).clamp(min=0)

@@ -22,11 +22,7 @@ class Measurement(NamedTuple):
 
 
 def measure(
-    task: Task,
-    batches: Iterable[Batch],
-    *,
-    precision: Precision = "32",
-    after_batch: Callable[[int], object] = lambda num_examples: None,
+    task: Task, batches: Iterable[Batch], *, precision: Precision, after_batch: Callable[[int], object]
 ) -> Measurement | None:
     """Metrics of a task in evaluation mode, on its device; `ValueError` without any example.
 
@@ -82,10 +78,8 @@ def evaluate(
     assert measured is not None
     num_bad, num_good = len(measured.skipped), measured.num_examples
     if num_bad > max_bad_share * (num_good + num_bad):
-        raise ValueError(
-            f"max_bad_share: {num_bad} of {num_good + num_bad} examples could not be read, expected at most "
-            f"{max_bad_share:.0%}; the first: {measured.skipped[0]}"
-        )
+        expected = f"expected at most {max_bad_share:.0%}; the first: {measured.skipped[0]}"
+        raise ValueError(f"max_bad_share: {num_bad} of {num_good + num_bad} examples could not be read, {expected}")
     return {**measured.metrics, "num_examples": float(num_good), "num_skipped": float(num_bad)}
 
 

@@ -13,7 +13,7 @@ Launcher = Literal["torchrun", "slurm", "lightning"]
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """What starts the processes, this one's rank among all, how many are on each machine, and the number of machines.
+    """What starts the processes, this one's rank, how many are on each machine, and the number of machines.
 
     >>> Launch().num_ranks
     1

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -141,27 +142,20 @@ class LossWindow:
             self.sums[name] = self.sums[name] + value if name in self.sums else value
 
 
+@dataclass
 class SkippedExamples:
-    """Counts unreadable examples, names each of them once in a file, and ends the run if they are too many.
+    """Counts unreadable examples, names each of them once in a file, and ends the run if they are too many."""
 
-    `enough` examples must have been read before their share is judged; `counts` are the examples and the unreadable
-    ones of earlier parts of the run; with `is_written` False another process writes the file.
-    """
+    path: Path
+    max_share: float
+    strict: bool
+    enough: int = ENOUGH_TO_JUDGE  # must have been read before the share is judged
+    counts: tuple[int, int] = (0, 0)  # of earlier parts of the run: the examples, and the unreadable ones
+    is_written: bool = True  # False: another process writes the file
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        max_share: float,
-        strict: bool,
-        enough: int = ENOUGH_TO_JUDGE,
-        counts: tuple[int, int] = (0, 0),
-        is_written: bool = True,
-    ):
-        self.path, self.max_share, self.strict = path, max_share, strict
-        self.enough, self.is_written = enough, is_written
-        self.num_met, self.num_skipped = counts
-        self._named = set(path.read_text(encoding="utf-8").splitlines()) if path.exists() else set()
+    def __post_init__(self) -> None:
+        self.num_met, self.num_skipped = self.counts
+        self._named = set(self.path.read_text(encoding="utf-8").splitlines()) if self.path.exists() else set()
 
     def count(self, num_read: int, skipped: tuple[str, ...]) -> None:
         """Count training examples, name the unreadable ones; `TrainingError`: too many, or one if `strict` is set."""
@@ -171,10 +165,9 @@ class SkippedExamples:
         self.num_skipped += len(skipped)
         self.name(skipped)
         if self.num_met >= self.enough and self.num_skipped > self.max_share * self.num_met:
-            raise TrainingError(
-                f"data: {self.num_skipped} of {self.num_met} examples could not be read, more than "
-                f"max_bad_share={self.max_share:g}; {self.path} names them, the last: {skipped[-1]}"
-            )
+            share = f"{self.num_skipped} of {self.num_met} examples"
+            where = f"{self.path} names them, the last: {skipped[-1]}"
+            raise TrainingError(f"data: {share} could not be read, more than max_bad_share={self.max_share:g}; {where}")
 
     def name(self, skipped: tuple[str, ...]) -> None:
         """Write the names that are not in the file yet; raises `TrainingError` at the first if `strict` is set."""

@@ -85,10 +85,8 @@ class Processes:
             return error
         is_lost = isinstance(error, RuntimeError) and _LOST.search(str(error)) is not None
         if is_echo := is_lost or isinstance(error, dist.DistError):
-            own = (
-                f"devices: another of the {self.num_ranks} processes ended by itself; if there is a checkpoint, "
-                "the run can be resumed"
-            )
+            ended = f"another of the {self.num_ranks} processes ended by itself"
+            own = f"devices: {ended}; if there is a checkpoint, the run can be resumed"
         else:
             text = " ".join(str(error).split()) or type(error).__name__
             own = text if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {text}"[:300]

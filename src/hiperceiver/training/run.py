@@ -136,7 +136,6 @@ def train(
                 identity,
                 strategy=strategy,
                 processes=processes,
-                clock=clock,
                 display=display,
                 is_stop_requested=is_stop_requested,
                 training_set=training_set,

@@ -23,7 +23,7 @@ from hiperceiver.training.logs import ENOUGH_TO_JUDGE, VALIDATION, BoardLog, Csv
 from hiperceiver.training.processes import Processes
 from hiperceiver.training.progress import Display
 from hiperceiver.training.randomness import random_state, restore_random_state, seed_everything
-from hiperceiver.training.schedule import CheckpointPlan, RunClock, ValidationPlan, warmup_cosine
+from hiperceiver.training.schedule import CheckpointPlan, ValidationPlan, warmup_cosine
 from hiperceiver.training.strategies import Replicated
 
 _KEPT = ("step", "loss", "last_metrics", "best_metrics", "best_step", "is_validated")
@@ -40,10 +40,7 @@ class Part(NamedTuple):
 
 
 class Run:
-    """All processes have one and call its methods alike; time, signals and decisions are agreed on.
-
-    Only the first process writes, shows and validates. `identity` is what must be the same when the run is resumed.
-    """
+    """All processes have one and call its methods alike; the first one writes, shows and validates for all."""
 
     step: int = 0
     """Optimizer steps that are done."""
@@ -60,11 +57,10 @@ class Run:
         self,
         settings: TrainingSettings,
         folder: RunFolder,
-        identity: Mapping[str, str],
+        identity: Mapping[str, str],  # what must be the same when the run is resumed
         *,
         strategy: Replicated,
         processes: Processes,
-        clock: RunClock,
         display: Display,
         is_stop_requested: Callable[[], bool],
         training_set: ExampleDataset | StreamedExamples,
@@ -73,7 +69,7 @@ class Run:
     ):
         self.settings, self.folder, self.identity = settings, folder, identity
         self.strategy, self.fabric, self.processes = strategy, strategy.fabric, processes
-        self.clock, self.display, self.is_stop_requested = clock, display, is_stop_requested
+        self.clock, self.display, self.is_stop_requested = display.clock, display, is_stop_requested
 
         is_resumed = checkpoint is not None
         state = checkpoint[RUN_KEY] if is_resumed else {}
@@ -93,20 +89,16 @@ class Run:
             every=settings.validate_every,
             num_examples=0 if validation_set is None else len(validation_set),
             examples_per_step=settings.batch_size * settings.accumulate,
-            clock=clock,
+            clock=self.clock,
             step=self.step,
         )
         every, seconds = settings.checkpoint_every, settings.checkpoint_every_seconds
         self.checkpoint_plan = CheckpointPlan(every=every, seconds=seconds, is_saved=is_resumed)
         is_streamed = isinstance(training_set, StreamedExamples)
-        self.skipped = SkippedExamples(
-            folder.skipped,
-            max_share=settings.max_bad_share,
-            strict=settings.strict,
-            enough=ENOUGH_TO_JUDGE if is_streamed else min(ENOUGH_TO_JUDGE, len(training_set)),
-            counts=tuple(state.get("skipped", (0, 0))),
-            is_written=processes.is_first,
-        )
+        enough = ENOUGH_TO_JUDGE if is_streamed else min(ENOUGH_TO_JUDGE, len(training_set))
+        limits = {"max_share": settings.max_bad_share, "strict": settings.strict, "enough": enough}
+        counts = tuple(state.get("skipped", (0, 0)))
+        self.skipped = SkippedExamples(folder.skipped, **limits, counts=counts, is_written=processes.is_first)
         self.logs: list[CsvLog | BoardLog] = []
         if processes.is_first:
             last_step = self.step if is_resumed else None
@@ -116,10 +108,10 @@ class Run:
         if is_resumed:
             strategy.restore(checkpoint)
         set_training_mode(strategy.task)
-        clock.start()
+        self.clock.start()
         display.start()
         self._agree()
-        self.is_over = clock.progress(self.step) >= 1
+        self.is_over = self.clock.progress(self.step) >= 1
         if is_validation_due and self.validation is not None and self.validate() and processes.is_first:
             copy_checkpoint(folder.last_checkpoint, folder.best_checkpoint)
         if is_resumed:
@@ -160,10 +152,7 @@ class Run:
         return sum(counts)
 
     def draw_parts(self, window: Sequence[Batch]) -> list[Part]:
-        """A step's batches on the device, with their random choices; a batch without examples is left out.
-
-        Where others wait for this process, the stand-in takes its place, and is computed for nothing.
-        """
+        """A step's batches on the device, with their random choices; for an empty one the stand-in, if there is one."""
         parts = []
         for batch in window:
             weight = self.processes.num_ranks if len(batch) > 0 else 0

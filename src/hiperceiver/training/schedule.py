@@ -14,7 +14,7 @@ _SHORT_SECONDS = 5.0
 def warmup_cosine(progress: float, *, warmup: float, final: float) -> float:
     """Learning rate as a share of the highest, at a progress from 0 to 1: a straight warm-up, then half a cosine.
 
-    `warmup` is the share of the run that the warm-up takes, `final` the share of the highest that is left at the end.
+    `warmup` is the warm-up's share of the run, `final` the share of the highest rate at the end.
 
     >>> [round(warmup_cosine(progress, warmup=0.1, final=0.01), 3) for progress in (0.0, 0.05, 0.1, 0.55, 1.0)]
     [0.0, 0.5, 1.0, 0.505, 0.01]
@@ -28,10 +28,7 @@ def warmup_cosine(progress: float, *, warmup: float, final: float) -> float:
 
 @dataclass(kw_only=True)
 class RunClock:
-    """How far a run is from 0 (start) to 1 (end): by steps or by time, whichever limits it and is further.
-
-    Time counts from `start()`, on top of that of earlier parts of the run.
-    """
+    """How far a run is from 0 to 1: by steps or by time since `start()`, whichever limits it and is further."""
 
     steps: int | None
     max_seconds: float | None

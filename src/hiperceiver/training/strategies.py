@@ -32,10 +32,9 @@ from hiperceiver.training.optimizer import make_optimizer
 
 
 class Replicated:
-    """Every process holds the whole model; of several, gradients are averaged.
+    """Every process holds the whole model, trained in place; of several, gradients are averaged.
 
-    Fabric is launched; `task` is trained in place. `stand_in` is a batch of one readable example, the same in all
-    processes; None for a process that trains alone.
+    `stand_in` is a batch of one readable example, the same in all processes; None for one that trains alone.
     """
 
     def __init__(self, fabric: Fabric, task: Task, settings: TrainingSettings, stand_in: Batch | None = None):
@@ -91,10 +90,9 @@ class FullySharded(Replicated):
 
     def state(self) -> dict[str, Any]:
         """As of the base class."""
-        return {
-            "weights": states.get_model_state_dict(self.task, options=self._options),
-            "optimizer": states.get_optimizer_state_dict(self.task, self.optimizer, options=self._options),
-        }
+        weights = states.get_model_state_dict(self.task, options=self._options)
+        optimizer = states.get_optimizer_state_dict(self.task, self.optimizer, options=self._options)
+        return {"weights": weights, "optimizer": optimizer}
 
     def restore(self, state: dict[str, Any]) -> None:
         """As of the base class."""
@@ -177,10 +175,7 @@ def find_unused(task: Task, batch: Batch) -> list[nn.Parameter]:
 
 
 def average_weights(task: Task, decay: float) -> AveragedModel:
-    """A moving average of a task's weights; after t updates its decay is min(decay, (1 + t) / (10 + t)).
-
-    The rising decay keeps short runs from dragging their first weights along.
-    """
+    """A moving average of a task's weights; for short runs its decay after t updates is at most (1 + t) / (10 + t)."""
 
     def update(averages: Any, weights: Any, _: Any) -> None:
         count = int(average.n_averaged)  # on the CPU: nothing waits for a GPU
