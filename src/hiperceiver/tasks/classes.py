@@ -1,4 +1,4 @@
-"""Bases of tasks with K classes."""
+"""Bases of the tasks with K classes: several may be right, or one alone."""
 
 from abc import abstractmethod
 from typing import Any, NamedTuple

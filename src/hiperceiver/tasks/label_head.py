@@ -1,4 +1,4 @@
-"""Numbers of a whole example, read from the processor: the base of four tasks. The decoder is never run."""
+"""Numbers of a whole example, read from the processor: the bases of three tasks. The decoder is never run."""
 
 from collections.abc import Iterable, Iterator, Sequence
 

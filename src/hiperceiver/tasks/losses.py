@@ -139,8 +139,8 @@ def _mean_over_known(each: Tensor, target: Tensor) -> LossTerm:
 def balanced_weights(counts: Sequence[float], *, power: float = 0.5) -> tuple[float, ...]:
     """Class weights that lift rare classes: (the class's share)^-power, with a mean of 1 over all labels.
 
-    `counts` are the labels of each class in the training data; none is counted as one. With power 0 all labels count
-    the same, with 1 all classes, however rare.
+    `counts` are the labels of each class in the training data; a class without any counts as one label. With power 0
+    all labels count the same, with 1 all classes, however rare.
 
     >>> balanced_weights([900, 100], power=1)
     (0.555..., 5.0)

@@ -36,7 +36,7 @@ def mix(
     present tokens that are its own, averaged over the modalities that have any.
 
     The share is drawn from Beta(mixup, mixup) or Beta(cutmix, cutmix), once for the batch; 0: never; with both, one is
-    drawn for the batch. Modalities of role `label` are left as they are, and so are examples without labels (B,).
+    drawn for the batch. Modalities of role `label` and examples without labels, by `is_labelled` (B,), are left alone.
 
     >>> examples = Batch(inputs={"image": torch.arange(4.0).repeat_interleave(64).view(4, 64, 1)})
     >>> grid = {"image": Modality(grid=(8, 8), channels=1)}
