@@ -92,7 +92,7 @@ class LabelsTask(ExampleTask, ClassesTask):
         mixup, cutmix = self.config.mixup, self.config.cutmix
         if not self.training or not (mixup or cutmix):
             return None
-        is_labelled = is_known(self._target(batch)).view(len(batch), -1).any(dim=1)
+        is_labelled = is_known(self._target(batch))[:, None].flatten(1).any(dim=1)
         return mix(batch, self.model.modalities, is_labelled, mixup=mixup, cutmix=cutmix)
 
     def answers(self, batch: Batch, *, top: int = 5, seeds: Sequence[int] | None = None) -> Iterator[Answer]:

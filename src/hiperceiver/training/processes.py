@@ -17,7 +17,7 @@ from hiperceiver.training.launch import Launch
 _TIMEOUT = datetime.timedelta(minutes=30)
 _SECONDS_BETWEEN_CHECKS = 0.5
 _SECONDS_TO_END = 10.0
-_LOST = re.compile(r"gloo|[Cc]onnection (closed|reset)|Broken pipe")
+_LOST_CONNECTION = re.compile(r"gloo|[Cc]onnection (closed|reset)|Broken pipe")
 
 
 class Processes:
@@ -83,7 +83,7 @@ class Processes:
         self._is_over.set()
         if self._store is None:
             return error
-        is_lost = isinstance(error, RuntimeError) and _LOST.search(str(error)) is not None
+        is_lost = isinstance(error, RuntimeError) and _LOST_CONNECTION.search(str(error)) is not None
         if is_echo := is_lost or isinstance(error, dist.DistError):
             ended = f"another of the {self.num_ranks} processes ended by itself"
             own = f"devices: {ended}; if there is a checkpoint, the run can be resumed"

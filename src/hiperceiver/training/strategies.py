@@ -175,7 +175,7 @@ def find_unused(task: Task, batch: Batch) -> list[nn.Parameter]:
 
 
 def average_weights(task: Task, decay: float) -> AveragedModel:
-    """A moving average of a task's weights; for short runs its decay after t updates is at most (1 + t) / (10 + t)."""
+    """A moving average of a task's weights; for short runs, its decay is min(decay, (1 + t) / (10 + t)) at update t."""
 
     def update(averages: Any, weights: Any, _: Any) -> None:
         count = int(average.n_averaged)  # on the CPU: nothing waits for a GPU
