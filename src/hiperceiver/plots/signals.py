@@ -14,8 +14,7 @@ from hiperceiver.plots.arrays import MOST_POINTS, caption, checked_examples, env
 
 MOST_LANES, MOST_LANES_IN_ALL = 12, 40
 """Channels that are drawn: of an example, and of all examples together."""
-_WINDOW = 240
-"""Steps of the enlarged part of a signal that is too long to show single steps."""
+_WINDOW = 240  # steps of the enlarged part of a signal that is too long to show single steps
 _INPUT, _VISIBLE, _MADE = style.SOFT, style.LINES[0], style.LINES[1]
 _SHADE = "#e9ebef"
 
@@ -44,9 +43,6 @@ def draw_signals(
     >>> import numpy as np
     >>> signal = np.sin(np.arange(100) / 5)[:, None]
     >>> figure = draw_signals([signal], [signal * 0.9], [np.arange(100) > 50], names=["a sine"])
-
-    Raises:
-        ValueError: There is no example, or the shapes do not fit each other.
     """
     examples = checked_examples(inputs, reconstructions, is_masked, names, ndim=2, legend="(T, C)", mask_ndims=(1, 2))
     num_channels = max(x.shape[1] for x, _, _ in examples)
@@ -54,7 +50,7 @@ def draw_signals(
         raise ValueError(f"channels: expected a name for each of {num_channels}, got {len(channels)}")
     lanes = min(num_channels, MOST_LANES)
     labels = [channels[k] if channels else f"channel {k}" for k in range(lanes)]
-    rows = [_Row(*each, labels=labels, scale=1.0 / (rate or 1.0)) for each in examples[: MOST_LANES_IN_ALL // lanes]]
+    rows = [_Row(*each, labels, 1.0 / (rate or 1.0)) for each in examples[: MOST_LANES_IN_ALL // lanes]]
 
     is_long = any(row.is_long for row in rows)
     figure, axes = style.new_figure(
@@ -72,15 +68,16 @@ def draw_signals(
             style.as_chart_axes(ax, x=x)
             ax.grid(False)
         if row.is_long:
-            part = row.liveliest(_WINDOW)
+            part = _liveliest(row.inputs, _WINDOW)
             row.mark(pair[0], part)
             row.draw(pair[1], part, is_labelled=False)
             pair[1].set_title(f"enlarged, {_WINDOW} {step}s", **caption_style)
         elif is_long:
             pair[1].set_axis_off()
-        row.draw(pair[0], slice(0, row.length))
+        row.draw(pair[0], slice(0, len(row.inputs)))
         name = style.legend_texts(names[number : number + 1], longest=50)
-        pair[0].set_title(" · ".join([*name, row.caption()]), **caption_style)
+        below = caption(float(row.is_masked.mean()), hidden_error(row.inputs, row.made, row.is_masked), " · ")
+        pair[0].set_title(" · ".join([*name, below]), **caption_style)
     notes = ["error: root mean square over hidden values"]
     if num_channels > lanes:
         notes.append(f"the first {lanes} of {num_channels} channels are drawn")
@@ -92,7 +89,7 @@ def draw_signals(
         "reconstruction": Line2D([], [], color=_MADE, linewidth=1.2),
         "hidden": Patch(facecolor=_SHADE),
     }
-    style.add_legend(figure, list(entries.values()), list(entries), note="; ".join(notes))
+    style.add_legend(figure, entries, note="; ".join(notes))
     return figure
 
 
@@ -100,33 +97,12 @@ class _Row:
     """One example, drawn in lanes; `scale` is the length of a step along the axis."""
 
     def __init__(
-        self,
-        inputs: np.ndarray,
-        reconstruction: np.ndarray,
-        is_masked: np.ndarray,
-        *,
-        labels: Sequence[str],
-        scale: float,
-    ):
-        self.inputs, self.made = inputs.astype(np.float64), reconstruction.astype(np.float64)
+        self, inputs: np.ndarray, made: np.ndarray, is_masked: np.ndarray, labels: Sequence[str], scale: float
+    ) -> None:
+        self.inputs, self.made = inputs.astype(np.float64), made.astype(np.float64)
         self.is_masked = np.broadcast_to(is_masked[:, None] if is_masked.ndim == 1 else is_masked, inputs.shape)
-        self.length = len(inputs)
-        self.is_long = self.length > 2 * _WINDOW
+        self.is_long = len(inputs) > 2 * _WINDOW
         self.labels, self.scale = labels[: inputs.shape[1]], scale
-
-    def caption(self) -> str:
-        error = hidden_error(self.inputs, self.made, self.is_masked)
-        return caption(float(self.is_masked.mean()), error, " · ")
-
-    def liveliest(self, width: int) -> slice:
-        """The part of so many steps in which the channels vary most, each measured by its own deviation."""
-        deviation = self.inputs - self.inputs.mean(axis=0)
-        power = np.nan_to_num(deviation**2 / np.maximum(deviation.var(axis=0), 1e-24)).sum(axis=1)
-        total = np.concatenate([[0.0], np.cumsum(power)])
-        inside = total[width:] - total[:-width]
-        lively = np.flatnonzero(inside >= 0.95 * inside.max())
-        start = int(lively[len(lively) // 2])
-        return slice(start, start + width)
 
     def mark(self, ax: Axes, part: slice) -> None:
         """A bar below the part that is enlarged beside it."""
@@ -174,12 +150,21 @@ class _Row:
             ax.tick_params(labelleft=is_labelled)
             ax.locator_params(axis="y", nbins=4)
         elif is_labelled:
-            texts = [
-                f"{label}\n{low:.3g} to {high:.3g}" for label, (low, high) in zip(self.labels, ranges, strict=True)
-            ]
+            texts = [f"{label}\n{x[0]:.3g} to {x[1]:.3g}" for label, x in zip(self.labels, ranges, strict=True)]
             ax.set_yticks(-np.arange(lanes), texts, fontsize=6.5, linespacing=1.0)
         else:
             ax.set_yticks([])
+
+
+def _liveliest(values: np.ndarray, width: int) -> slice:
+    """The part of so many steps in which the channels (T, C) vary most, each measured by its own deviation."""
+    deviation = values - values.mean(axis=0)
+    power = np.nan_to_num(deviation**2 / np.maximum(deviation.var(axis=0), 1e-24)).sum(axis=1)
+    total = np.concatenate([[0.0], np.cumsum(power)])
+    inside = total[width:] - total[:-width]
+    lively = np.flatnonzero(inside >= 0.95 * inside.max())
+    start = int(lively[len(lively) // 2])
+    return slice(start, start + width)
 
 
 def _range(inputs: np.ndarray, made: np.ndarray) -> tuple[float, float]:
