@@ -76,11 +76,7 @@ def hidden_error(inputs: np.ndarray, reconstruction: np.ndarray, is_masked: np.n
 
 
 def caption(hidden_share: float, error: float, separator: str) -> str:
-    """The line under an example: the share of it that was hidden, and the error there, NaN where nothing was.
-
-    >>> caption(0.5, 0.1234, ", ")
-    '50% hidden, error 0.123'
-    """
+    """The line under an example: the share of it that was hidden, and the error there."""
     parts = [f"{hidden_share:.0%} hidden"]
     if hidden_share > 0:
         parts.append(f"error {error:.3g}" if np.isfinite(error) else "error not finite")

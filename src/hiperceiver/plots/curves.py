@@ -3,7 +3,7 @@
 import csv
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -138,8 +138,9 @@ class _Lines:
         if not self.has_runs:
             return {"color": _SPLIT_COLOURS[split] if self.has_splits else style.ACCENT, "linewidth": 1.5}
         colour = style.LINES[self.runs.index(run) % len(style.LINES)]
-        is_dashed = split == "train" and self.has_splits
-        return {"color": colour} | ({"linestyle": "--", "linewidth": 1.0} if is_dashed else {"linewidth": 1.5})
+        if split == "train" and self.has_splits:
+            return {"color": colour, "linewidth": 1.0, "linestyle": "--"}
+        return {"color": colour, "linewidth": 1.5}
 
     def legend(self) -> dict[str, Line2D]:
         looks: dict[str, dict[str, Any]] = {}
@@ -163,7 +164,8 @@ def _draw_panel(ax: Axes, panel: Mapping[tuple[str, str], Curve], lines: _Lines,
             ax.plot(index, outline, color=look["color"], linewidth=0.6, alpha=0.25)
             values = _smoothed(values)
         ax.plot(steps, values, marker="o" if len(values) <= _FEW else "", markersize=2.6, **look)
-    if is_measured and _spans_much(panel.values()):
+    finite = np.concatenate([values[np.isfinite(values)] for _, values in panel.values()])
+    if is_measured and len(finite) and 0 < _LOG_FACTOR * finite.min() < finite.max():
         ax.set_yscale("log")
     else:
         ax.yaxis.set_major_locator(MaxNLocator(5))
@@ -171,11 +173,6 @@ def _draw_panel(ax: Axes, panel: Mapping[tuple[str, str], Curve], lines: _Lines,
     if not lines.has_runs:
         (_, split), (_, values) = min(panel.items(), key=lambda entry: lines.splits.index(entry[0][1]))
         ax.set_title(" ".join(f"last {split} {values[-1]:.4g}".split()), loc="right", **style.CAPTION)
-
-
-def _spans_much(curves: Iterable[Curve]) -> bool:
-    values = np.concatenate([values[np.isfinite(values)] for _, values in curves])
-    return len(values) > 0 and values.min() > 0 and values.max() > _LOG_FACTOR * values.min()
 
 
 def _smoothed(values: np.ndarray) -> np.ndarray:

@@ -14,13 +14,7 @@ _PAST_SHARE, _LEAST_PAST = 3, 40  # the drawn part of the past: times the length
 
 
 def draw_forecast(
-    past: Any,
-    forecast: Any,
-    *,
-    future: Any = None,
-    persistence: Any = None,
-    rate: float | None = None,
-    title: str = "",
+    past: Any, forecast: Any, *, future: Any = None, persistence: Any = None, rate: float | None = None, title: str = ""
 ) -> Figure:
     """The end of the past and the forecast that continues it, a chart for each channel.
 

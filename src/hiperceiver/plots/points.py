@@ -51,15 +51,9 @@ def draw_points(
     size = 3.0 if across < 4 else 2.5
     note = "error: root mean square over hidden values"
     has_features = any(cloud.shape[1] > 3 for cloud, _, _ in clouds)
-    figure, axes = style.new_figure(
-        size * across,
-        size * down + 1.0,
-        rows=down,
-        columns=across,
-        title=title,
-        note=f"{note}; colours: features" if has_features else "",
-        subplot_kw={"projection": "3d"},
-    )
+    below = f"{note}; colours: features" if has_features else ""
+    shape = {"rows": down, "columns": across, "subplot_kw": {"projection": "3d"}}
+    figure, axes = style.new_figure(size * across, size * down + 1.0, title=title, note=below, **shape)
     axes = axes.T if is_alone else axes
     for column, (cloud, made, hidden) in enumerate(clouds):
         some = np.arange(0, len(cloud), -(-len(cloud) // MOST_POINTS))

@@ -118,15 +118,11 @@ def draw_components(table: Any, grid: Sequence[int], *, title: str = "") -> Figu
     slices = spread_indices(grid[0], _MOST_SLICES)
     pictures = {"": colours} if len(grid) == 2 else {f"slice {k}": colours[k] for k in slices}
     size = 4.0 if len(pictures) == 1 else 1.5
+    width, height = size * len(pictures) + 0.6, _height(size, grid) + 0.8
     explained = ", ".join(f"{share:.0%}" for share in shares)
-    figure, axes = style.new_figure(
-        size * len(pictures) + 0.6,
-        _height(size, grid) + 0.8,
-        columns=len(pictures),
-        title=title,
-        note=f"red, green, blue: principal components 1, 2, 3, with {explained} of the variance",
-        layout="compressed",
-    )
+    note = f"red, green, blue: principal components 1, 2, 3, with {explained} of the variance"
+    shape = {"columns": len(pictures), "layout": "compressed"}
+    figure, axes = style.new_figure(width, height, title=title, note=note, **shape)
     for ax, (name, picture) in zip(axes[0], pictures.items(), strict=True):
         style.show_picture(ax, picture, caption=name)
     return figure
@@ -173,8 +169,8 @@ def _draw_maps(
     """Rows of similarities in a plane, each with what stands below it, and the position itself if it lies in there."""
     columns = max(map(len, rows))
     width, height = 1.6 * columns + 0.9, len(rows) * (_height(1.6, grid) + 0.25) + 0.8
-    shape = {"rows": len(rows), "columns": columns, "count": 0}
-    figure, axes = style.new_figure(width, height, **shape, title=title, note=note, layout="compressed")
+    shape = {"rows": len(rows), "columns": columns, "count": 0, "layout": "compressed"}
+    figure, axes = style.new_figure(width, height, title=title, note=note, **shape)
     for row, maps in enumerate(rows):
         for column, (values, below, home) in enumerate(maps):
             ax = axes[row, column]

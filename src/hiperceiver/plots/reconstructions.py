@@ -72,32 +72,23 @@ def draw_reconstructions(
     is_masked = is_masked & ~is_padding
 
     low, high = _shown_range(inputs)
-    scale = max(high - low, 1e-12)
-    shown = (inputs.astype(np.float32) - low) / scale  # (B, H, W, C), 0 is black, 1 is white
-    made = (reconstruction.astype(np.float32) - low) / scale
+    # (B, H, W, C), 0 is black, 1 is white
+    shown, made = ((x.astype(np.float32) - low) / max(high - low, 1e-12) for x in (inputs, reconstruction))
     visible = np.where(is_masked[..., None], style.HIDDEN_GREY, np.clip(shown, 0.0, 1.0))
     error = np.where(is_masked, np.abs(made - shown).mean(axis=-1), np.nan)  # (B, H, W)
     finite = error[np.isfinite(error)]
     most = max(float(np.quantile(finite, 0.99)), 1e-3) if len(finite) else 1.0
     shares = is_masked.sum(axis=(1, 2)) / np.maximum((~is_padding).sum(axis=(1, 2)), 1)
-    captions = [
-        caption(share, hidden_error(*example), "\n")
-        for share, *example in zip(shares, shown, made, is_masked, strict=True)
-    ]
+    errors = map(hidden_error, shown, made, is_masked)
+    captions = [caption(*each, "\n") for each in zip(shares, errors, strict=True)]
 
     num_examples, num_rows, num_columns, num_channels = inputs.shape
     is_alone = num_examples == 1  # then its pictures stand beside, not below each other
     width, height = style.panel_size(2 if is_alone else num_examples, num_rows, num_columns)
     across, down = (4, 1) if is_alone else (num_examples, 4)
-    figure, axes = style.new_figure(
-        width * across + 1.0,
-        down * (height + 0.1) + 1.0,
-        rows=down,
-        columns=across,
-        title=title,
-        note=_scale_note(num_channels, low, high),
-        layout="compressed",
-    )
+    shape = {"rows": down, "columns": across, "layout": "compressed"}
+    note = _scale_note(num_channels, low, high)
+    figure, axes = style.new_figure(width * across + 1.0, down * (height + 0.1) + 1.0, title=title, note=note, **shape)
     axes = axes.T if is_alone else axes
     rows = {"input": shown, "masked": visible, "output": pasted(shown, made, is_masked)}
     rows = {label: _as_colours(pictures) for label, pictures in rows.items()} | {"error": error}

@@ -85,12 +85,7 @@ def segmentation_picture(labels: Any, classes: Sequence[str]) -> Image.Image:
 
 
 def draw_segmentation(
-    inputs: Any,
-    predictions: Any,
-    classes: Sequence[str],
-    *,
-    labels: Any = None,
-    title: str = "",
+    inputs: Any, predictions: Any, classes: Sequence[str], *, labels: Any = None, title: str = ""
 ) -> Figure:
     """Input, label and prediction below each other for each example, with a legend of the classes that occur.
 
@@ -132,16 +127,11 @@ def draw_segmentation(
     num_examples, height, width = inputs.shape[:3]
     legend = _class_legend(classes, colours, layers, is_ignored)
     panel_width, panel_height = style.panel_size(num_examples, height, width)
-    figure_width = max(panel_width * num_examples + 0.4, 4.8)
-    legend_columns = max(1, min(len(legend), int(figure_width / (0.07 * max(map(len, legend)) + 0.45))))
-    figure, axes = style.new_figure(
-        figure_width,
-        len(pictures) * (panel_height + 0.1) + 0.19 * math.ceil(len(legend) / legend_columns) + 0.9,
-        rows=len(pictures),
-        columns=num_examples,
-        title=title,
-        layout="compressed",
-    )
+    across = max(panel_width * num_examples + 0.4, 4.8)
+    legend_columns = max(1, min(len(legend), int(across / (0.07 * max(map(len, legend)) + 0.45))))
+    down = len(pictures) * (panel_height + 0.1) + 0.19 * math.ceil(len(legend) / legend_columns) + 0.9
+    grid = {"rows": len(pictures), "columns": num_examples, "layout": "compressed"}
+    figure, axes = style.new_figure(across, down, title=title, **grid)
     style.show_rows(axes, pictures, captions=captions)
     style.add_legend(figure, legend, columns=legend_columns)
     return figure

@@ -53,14 +53,9 @@ def draw_signals(
     rows = [_Row(*each, labels, 1.0 / (rate or 1.0)) for each in examples[: MOST_LANES_IN_ALL // lanes]]
 
     is_long = any(row.is_long for row in rows)
-    figure, axes = style.new_figure(
-        11.0 if is_long else 9.0,
-        (1.25 if lanes == 1 else 0.7 + 0.36 * lanes) * len(rows) + 1.0 + (0.3 if title else 0.0),
-        rows=len(rows),
-        columns=1 + is_long,
-        title=title,
-        gridspec_kw={"width_ratios": [1.5, 1][: 1 + is_long]},
-    )
+    height = (1.25 if lanes == 1 else 0.7 + 0.36 * lanes) * len(rows) + 1.0 + (0.3 if title else 0.0)
+    shape = {"rows": len(rows), "columns": 1 + is_long, "gridspec_kw": {"width_ratios": [1.5, 1][: 1 + is_long]}}
+    figure, axes = style.new_figure(11.0 if is_long else 9.0, height, title=title, **shape)
     caption_style = {"loc": "left", "pad": 4, **style.CAPTION}
     for number, (row, pair) in enumerate(zip(rows, axes, strict=True)):
         x = "" if number < len(rows) - 1 else "seconds" if rate else step
@@ -69,15 +64,17 @@ def draw_signals(
             ax.grid(False)
         if row.is_long:
             part = _liveliest(row.inputs, _WINDOW)
-            row.mark(pair[0], part)
+            ends, below = [part.start * row.scale, part.stop * row.scale], pair[0].get_xaxis_transform()
+            bar = {"color": style.INK, "linewidth": 4.0, "solid_capstyle": "butt", "clip_on": False, "zorder": 5}
+            pair[0].plot(ends, [0.0, 0.0], transform=below, **bar)  # under the part that is enlarged beside it
             row.draw(pair[1], part, is_labelled=False)
             pair[1].set_title(f"enlarged, {_WINDOW} {step}s", **caption_style)
         elif is_long:
             pair[1].set_axis_off()
         row.draw(pair[0], slice(0, len(row.inputs)))
         name = style.legend_texts(names[number : number + 1], longest=50)
-        below = caption(float(row.is_masked.mean()), hidden_error(row.inputs, row.made, row.is_masked), " · ")
-        pair[0].set_title(" · ".join([*name, below]), **caption_style)
+        text = caption(float(row.is_masked.mean()), hidden_error(row.inputs, row.made, row.is_masked), " · ")
+        pair[0].set_title(" · ".join([*name, text]), **caption_style)
     notes = ["error: root mean square over hidden values"]
     if num_channels > lanes:
         notes.append(f"the first {lanes} of {num_channels} channels are drawn")
@@ -104,12 +101,6 @@ class _Row:
         self.is_long = len(inputs) > 2 * _WINDOW
         self.labels, self.scale = labels[: inputs.shape[1]], scale
 
-    def mark(self, ax: Axes, part: slice) -> None:
-        """A bar below the part that is enlarged beside it."""
-        ends = [part.start * self.scale, part.stop * self.scale]
-        how = {"transform": ax.get_xaxis_transform(), "solid_capstyle": "butt", "clip_on": False}
-        ax.plot(ends, [0.0, 0.0], color=style.INK, linewidth=4.0, zorder=5, **how)
-
     def draw(self, ax: Axes, part: slice, *, is_labelled: bool = True) -> None:
         """A part of it, in lanes."""
         lanes, scale = len(self.labels), self.scale
@@ -118,15 +109,9 @@ class _Row:
         begin, end = (part.start - 0.5) * scale, (part.stop - 0.5) * scale
         ranges = [_range(self.inputs[:, lane], self.made[:, lane]) for lane in range(lanes)]
         bottom, top = ranges[0] if lanes == 1 else (0.5 - lanes, 0.5)
-        ax.imshow(
-            np.stack([_coarse_share(hidden[:, lane]) for lane in range(lanes)]),
-            extent=(begin, end, bottom, top),
-            aspect="auto",
-            cmap="Greys",
-            vmin=0.0,
-            vmax=6.0,
-            interpolation="nearest",
-        )
+        shares = np.stack([_coarse_share(hidden[:, lane]) for lane in range(lanes)])
+        pale = {"cmap": "Greys", "vmin": 0.0, "vmax": 6.0, "interpolation": "nearest"}
+        ax.imshow(shares, extent=(begin, end, bottom, top), aspect="auto", **pale)
 
         def plot(values: np.ndarray, **how: Any) -> None:
             at, shown = envelope(values)

@@ -21,9 +21,7 @@ LINES = ("#0b6e99", "#d1662b", "#4f8f4b", "#8a5aa8", "#b3923a", "#c14b6b", "#4a9
 """Colours of runs, channels and components, distinct also for the colour-blind."""
 HIDDEN_GREY = 0.5  # brightness of hidden pixels
 
-TITLE_SIZE = 11
-LABEL_SIZE = 9
-CAPTION_SIZE = 8
+TITLE_SIZE, LABEL_SIZE, CAPTION_SIZE = 11, 9, 8
 LABEL: dict[str, Any] = {"fontsize": LABEL_SIZE, "color": INK}
 HEADING: dict[str, Any] = {"fontsize": CAPTION_SIZE, "color": INK}
 CAPTION: dict[str, Any] = {"fontsize": CAPTION_SIZE, "color": SOFT}

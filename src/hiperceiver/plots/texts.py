@@ -83,14 +83,9 @@ def draw_texts(
     lines = [min(-(-len(values) // LINE), most) for values, _, _ in texts]
     heights = [3 * count + 1.0 for count in lines]
     across = max(_INDENT + width, _LEAST_CELLS)
-    figure, axes = style.new_figure(
-        across * _CELL + 0.2,
-        0.155 * sum(heights) + 0.3 * len(texts) + 0.8,
-        rows=len(texts),
-        count=0,
-        title=title,
-        gridspec_kw={"height_ratios": heights},
-    )
+    down = 0.155 * sum(heights) + 0.3 * len(texts) + 0.8
+    shape = {"rows": len(texts), "count": 0, "gridspec_kw": {"height_ratios": heights}}
+    figure, axes = style.new_figure(across * _CELL + 0.2, down, title=title, **shape)
     for number, (ax, count, (values, made, hidden)) in enumerate(zip(axes[:, 0], lines, texts, strict=True)):
         ax.set_xlim(-_INDENT, across - _INDENT)
         ax.set_ylim(3 * count + 0.8, -0.6)
