@@ -70,10 +70,7 @@ def decoded(encoder: Encoder, tokens: Tokens) -> Value:
 
 
 def figures_of(encoder: Encoder, examples: Sequence[Tokens], *, title: str = "") -> list[Figure]:
-    """Examples of a modality side by side; or a figure for each, where one fills a figure.
-
-    Examples without any token are left out.
-    """
+    """Examples of a modality side by side, or a figure for each where one fills it; without examples of no token."""
     values = [decoded(encoder, x) for x in examples if x.is_padding is None or not bool(x.is_padding.all())]
     if not values:
         return []
@@ -170,7 +167,6 @@ class _Segmentation(Picture):
     file_name = "segmentations"
 
     def draw(self, examples: Sequence[Example], drawn: Sequence[LabelledTokens], title: str) -> list[Figure]:
-        """Input, label and predicted label."""
         grid = self.encoder.modality.grid
         inputs = np.stack([self.encoder.to_value(each.inputs[drawn[0].modality]) for each in examples])
         predictions = torch.stack([each.label for each in drawn]).view(-1, *grid)
@@ -237,4 +233,3 @@ PICTURES: dict[type[DrawnTokens], type[Picture]] = {
     LabelledTokens: _Segmentation,
     ForecastTokens: _Forecast,
 }
-"""Tokens of an answer -> their picture."""

@@ -25,8 +25,7 @@ from hiperceiver.plots.style import save_picture
 from hiperceiver.settings.commands import PlotSettings
 from hiperceiver.tasks import load_task
 
-Pictures = Iterator[tuple[str, Figure]]
-"""Names of files without their ending, and what is in them."""
+Pictures = Iterator[tuple[str, Figure]]  # names of files without their ending, and what is in them
 
 
 def run(settings: PlotSettings) -> int:

@@ -27,8 +27,7 @@ from hiperceiver.training.evaluation import find_device
 if TYPE_CHECKING:
     from hiperceiver.cli.drawing import Picture
 
-Pictures = Mapping[str, tuple["Picture", list[str]]]
-"""Modality -> what writes its answers, and the endings of their files."""
+Pictures = Mapping[str, tuple["Picture", list[str]]]  # modality -> what writes its answers, and the files' endings
 
 
 @dataclass(kw_only=True)

@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-MOST_POINTS = 2000
-"""A line shows at most so many stretches: about one for each pixel of a wide picture."""
+MOST_POINTS = 2000  # stretches of a line that are shown: about one for each pixel of a wide picture
 
 
 def as_array(values: Any, name: str, *, ndim: int | tuple[int, ...], legend: str) -> np.ndarray:

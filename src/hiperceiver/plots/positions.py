@@ -12,8 +12,7 @@ from hiperceiver.plots import style
 from hiperceiver.plots.arrays import as_array, envelope, spread_indices
 
 _COLOURS: dict[str, Any] = {"cmap": "RdBu_r", "norm": Normalize(-1.0, 1.0)}
-_PANELS = {1: (5,), 2: (3, 5), 3: (3, 1, 1)}
-"""Number of grid axes -> how many positions are compared along each."""
+_PANELS = {1: (5,), 2: (3, 5), 3: (3, 1, 1)}  # number of grid axes -> how many positions are compared along each
 _MOST_SLICES = 8
 _Map = tuple[np.ndarray, str, tuple[int, ...] | None]
 """Similarities in a plane, what stands below them, and the position itself if it lies in this plane."""

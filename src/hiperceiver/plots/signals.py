@@ -12,8 +12,7 @@ from matplotlib.patches import Patch
 from hiperceiver.plots import style
 from hiperceiver.plots.arrays import MOST_POINTS, caption, checked_examples, envelope, hidden_error
 
-MOST_LANES, MOST_LANES_IN_ALL = 12, 40
-"""Channels that are drawn: of an example, and of all examples together."""
+MOST_LANES, MOST_LANES_IN_ALL = 12, 40  # channels that are drawn: of an example, and of all examples together
 _WINDOW = 240  # steps of the enlarged part of a signal that is too long to show single steps
 _INPUT, _VISIBLE, _MADE = style.SOFT, style.LINES[0], style.LINES[1]
 _SHADE = "#e9ebef"
