@@ -40,7 +40,7 @@ class CropSettings(RangeSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class CropTimeSettings(Settings):
-    """Signals: a part of the recording or text, at a random place."""
+    """Sound, series and texts: a part, at a random place."""
 
     share: PositiveShare = 0.8
     """How much of the recording is kept."""
@@ -48,7 +48,7 @@ class CropTimeSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class SpeedSettings(RangeSettings):
-    """Signals: played faster or slower."""
+    """Sound and series: played faster or slower."""
 
     factors: tuple[Positive, Positive] = (0.8, 1.25)
     """The slowest and the fastest speed; drawn evenly on a logarithmic scale."""
@@ -56,7 +56,7 @@ class SpeedSettings(RangeSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class ShiftSettings(Settings):
-    """Signals: earlier or later."""
+    """Sound and series: earlier or later."""
 
     share: Share = 0.1
     """The largest shift either way, as a share of the length; how much is drawn evenly."""
@@ -64,7 +64,7 @@ class ShiftSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class TiltSettings(Settings):
-    """Series: the sensor sits at another angle."""
+    """Series of vectors in threes: the sensor sits at another angle."""
 
     degrees: Degrees = 30.0
     """The largest turn; how much is drawn evenly."""
@@ -72,7 +72,7 @@ class TiltSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class GainSettings(Settings):
-    """Signals: louder or softer."""
+    """Sound and series: louder or softer."""
 
     decibels: Annotated[float, Ge(0), Le(120)] = 6.0
     """The largest change either way; how much is drawn evenly. 6 dB doubles or halves."""
@@ -80,7 +80,7 @@ class GainSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseSettings(Settings):
-    """Signals: Gaussian noise is added."""
+    """Sound and series: Gaussian noise is added."""
 
     snr: Annotated[float, Ge(-120), Le(120)] = 20.0
     """Signal to noise ratio in dB, of standard deviations: 20 is noise a tenth as strong as the signal."""
@@ -137,7 +137,7 @@ class TurnSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class RandAugmentSettings(Settings):
-    """Pictures and clips: some operations in a row, drawn from fifteen."""
+    """Pictures and clips: some operations in a row, drawn from fifteen (the Perceiver's recipe)."""
 
     operations: Count = 4
     """How many are done, one after the other."""
@@ -167,34 +167,18 @@ class AugmentSettings(Settings):
     """
 
     modality_dropout: ModalityDropoutSettings | bool = False
-    """Modalities are left out."""
     crop: CropSettings | bool = False
-    """Pictures, clips and their masks: a random region."""
     crop_time: CropTimeSettings | bool = False
-    """Sound, series and texts: a random part."""
     speed: SpeedSettings | bool = False
-    """Sound and series: faster or slower."""
     shift: ShiftSettings | bool = False
-    """Sound and series: earlier or later."""
     tilt: TiltSettings | bool = False
-    """Series of vectors in threes: the sensor sits at another angle."""
     gain: GainSettings | bool = False
-    """Sound and series: louder or softer."""
     noise: NoiseSettings | bool = False
-    """Sound and series: noise is added."""
     drop_points: DropPointsSettings | bool = False
-    """Point clouds: some points are left out."""
     rotate: RotateSettings | bool = False
-    """Point clouds: turned."""
     scale: ScaleSettings | bool = False
-    """Point clouds: stretched."""
     jitter: JitterSettings | bool = False
-    """Point clouds: every point moves a little."""
     flip: FlipSettings | bool = False
-    """Pictures, clips, volumes and their masks: left and right are swapped."""
     turn: TurnSettings | bool = False
-    """Pictures, clips, volumes and their masks: quarter turns."""
     randaugment: RandAugmentSettings | bool = False
-    """Pictures and clips: RandAugment, the Perceiver's recipe."""
     colour: ColourSettings | bool = False
-    """Pictures and clips: other colours."""

@@ -151,7 +151,7 @@ def default_of(field: dataclasses.Field[Any]) -> Any:
 
 @cache
 def field_docs(cls: type[Settings]) -> Mapping[str, str]:
-    """The docstring under each field, in one line; "" where there is none.
+    """The docstring under each field, in one line, or else that of the settings class which it takes; or "".
 
     >>> field_docs(Settings)
     {}
@@ -161,8 +161,10 @@ def field_docs(cls: type[Settings]) -> Mapping[str, str]:
         for statement, below in pairwise(_class_bodies(owner.__module__).get(owner.__qualname__, [])):
             match statement, below:
                 case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                    docs |= {name: " ".join(text.split())} if name in docs else {}
-    return docs
+                    docs |= {name: text} if name in docs else {}
+    for name, hint in field_types(cls).items():
+        docs[name] = docs[name] or next((part.__doc__ or "" for part in get_args(hint) if is_settings(part)), "")
+    return {name: " ".join(text.split()) for name, text in docs.items()}
 
 
 @cache

@@ -96,16 +96,12 @@ class PointsEncoder(PointsSettings, Encoder):
         return arrays.padded(arrays.normalised(self._scaled(value), *self._statistics), (self.num_points,))
 
     def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
-        """Tokens as points, float32 (n, 3 + num_features), without the absent ones.
-
-        A cloud's own position and size are lost, unless normalise="none"; features are in their units again.
-        """
+        """Points that are present, float32 (n, 3 + num_features); their own scale is lost, unless normalise="none"."""
         self.check_tokens(tokens)
         return arrays.physical(tokens if is_padding is None else tokens[~is_padding], *self._statistics)
 
     @property
-    def _statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and deviation of every channel of what `_scaled` gives."""
+    def _statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:  # of every channel of what `_scaled` gives
         return (0.0,) * self.num_own_scale + self.mean, (1.0,) * self.num_own_scale + self.std
 
     def _points(self, raw: Any) -> np.ndarray:
