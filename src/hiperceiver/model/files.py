@@ -92,19 +92,11 @@ class SavedInFolder(nn.Module):
             card.write_text(_MODEL_CARD, encoding="utf-8")
         return self.push_to_hub(repo_id or folder.name, **push) if push_to_hub else None
 
-    def push_to_hub(
-        self,
-        repo_id: str,
-        *,
-        commit_message: str = "Push model using hiperceiver.",
-        private: bool | None = None,
-        token: str | None = None,
-        **upload: Any,
-    ) -> str:
+    def push_to_hub(self, repo_id: str, *, private: bool | None = None, token: str | None = None, **upload: Any) -> str:
         """Upload the model to the Hugging Face hub; gives the commit's address.
 
         A missing `repo_id` is created, `private` or (None) as its owner's default is. `upload` is passed on to
-        `HfApi.upload_folder` (revision, create_pr, ...); a `token` of None is the one that is logged in.
+        `HfApi.upload_folder` (commit_message, revision, ...); a `token` of None is the one that is logged in.
         """
         import huggingface_hub
 
@@ -112,7 +104,8 @@ class SavedInFolder(nn.Module):
         repo_id = hub.create_repo(repo_id, private=private, exist_ok=True).repo_id
         with tempfile.TemporaryDirectory() as folder:
             self.save_pretrained(folder)
-            return str(hub.upload_folder(repo_id=repo_id, folder_path=folder, commit_message=commit_message, **upload))
+            upload = {"commit_message": "Push model using hiperceiver.", **upload}
+            return str(hub.upload_folder(repo_id=repo_id, folder_path=folder, **upload))
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **download: Any) -> Self:

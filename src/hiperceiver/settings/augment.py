@@ -1,6 +1,5 @@
 """The settings of each augmentation: random changes of training examples. None is on by default."""
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from hiperceiver.settings.base import Count, Ge, Gt, Le, NonNegative, Positive, Settings, Share
@@ -9,7 +8,6 @@ Degrees = Annotated[float, Ge(0), Le(180)]
 PositiveShare = Annotated[float, Gt(0), Le(1)]
 
 
-@dataclass(frozen=True, kw_only=True)
 class RangeSettings(Settings):
     """Base of settings whose tuples are ranges, the smaller number first."""
 
@@ -20,7 +18,6 @@ class RangeSettings(Settings):
                 raise ValueError(f"{name}: expected two numbers, the smaller first, got {value}")
 
 
-@dataclass(frozen=True, kw_only=True)
 class ModalityDropoutSettings(Settings):
     """Modalities are left out of an example."""
 
@@ -28,7 +25,6 @@ class ModalityDropoutSettings(Settings):
     """How often each is left out. Where all would be, one of them stays, all equally likely."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class CropSettings(RangeSettings):
     """Pictures, clips and masks: a region of random place, size and shape instead of the whole."""
 
@@ -38,7 +34,6 @@ class CropSettings(RangeSettings):
     """Narrowest and widest shape of the region: width to height, relative to what the grid shows of the whole."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class CropTimeSettings(Settings):
     """Sound, series and texts: a part, at a random place."""
 
@@ -46,7 +41,6 @@ class CropTimeSettings(Settings):
     """How much of the recording is kept."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class SpeedSettings(RangeSettings):
     """Sound and series: played faster or slower."""
 
@@ -54,7 +48,6 @@ class SpeedSettings(RangeSettings):
     """The slowest and the fastest speed; drawn evenly on a logarithmic scale."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class ShiftSettings(Settings):
     """Sound and series: earlier or later."""
 
@@ -62,7 +55,6 @@ class ShiftSettings(Settings):
     """The largest shift either way, as a share of the length; how much is drawn evenly."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class TiltSettings(Settings):
     """Series of vectors in threes: the sensor sits at another angle."""
 
@@ -70,7 +62,6 @@ class TiltSettings(Settings):
     """The largest turn; how much is drawn evenly."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class GainSettings(Settings):
     """Sound and series: louder or softer."""
 
@@ -78,7 +69,6 @@ class GainSettings(Settings):
     """The largest change either way; how much is drawn evenly. 6 dB doubles or halves."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class NoiseSettings(Settings):
     """Sound and series: Gaussian noise is added."""
 
@@ -86,7 +76,6 @@ class NoiseSettings(Settings):
     """Signal to noise ratio in dB, of standard deviations: 20 is noise a tenth as strong as the signal."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class DropPointsSettings(Settings):
     """Point clouds: some points are left out."""
 
@@ -94,7 +83,6 @@ class DropPointsSettings(Settings):
     """The largest share of the points that is left out; how many is drawn evenly for each cloud."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class RotateSettings(Settings):
     """Point clouds: turned about an axis through their middle."""
 
@@ -104,7 +92,6 @@ class RotateSettings(Settings):
     """The largest turn either way; how much is drawn evenly."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class ScaleSettings(RangeSettings):
     """Point clouds: stretched along each axis by a factor of its own."""
 
@@ -112,7 +99,6 @@ class ScaleSettings(RangeSettings):
     """Smallest and largest factor, drawn evenly in between."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class JitterSettings(Settings):
     """Point clouds: every point moves a little."""
 
@@ -122,7 +108,6 @@ class JitterSettings(Settings):
     """No point moves farther than this along an axis, in the same unit."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class FlipSettings(Settings):
     """Pictures, clips, volumes and masks: left and right are swapped."""
 
@@ -130,12 +115,10 @@ class FlipSettings(Settings):
     """How often."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class TurnSettings(Settings):
     """Pictures, clips, volumes and masks: turned by 0, 90, 180 or 270 degrees."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class RandAugmentSettings(Settings):
     """Pictures and clips: some operations in a row, drawn from fifteen (the Perceiver's recipe)."""
 
@@ -145,7 +128,6 @@ class RandAugmentSettings(Settings):
     """How strongly."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class ColourSettings(Settings):
     """Pictures and clips: other brightness, contrast, saturation and hue."""
 
@@ -159,7 +141,6 @@ class ColourSettings(Settings):
     """Largest turn of the colour circle either way, in turns. It takes most of the time; 0 saves it."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class AugmentSettings(Settings):
     """Random changes of training examples, in their order; `true` takes an augmentation's defaults.
 

@@ -16,7 +16,7 @@ from hiperceiver.modality import Modality
 from hiperceiver.settings.encoders import BytesSettings
 
 _HOT = 16.0
-"""The square root of 256."""
+"""The square root of 256: the mean square of a byte's channels is 1, and its embedding as large as that of a pixel."""
 _GROUP_HOT = 4.0
 """Lower than a byte's: groups are many, and as high as bytes they are learnt in steps that are too large."""
 _MIX = np.uint64(0x9E3779B97F4A7C15)

@@ -1,7 +1,6 @@
 """Point clouds and meshes: a token is a point, its first channels are x, y and z, and the rest are its features.
 
-Points are laid along a space-filling curve, so that they come out in one order whatever a file's is, and a run of
-tokens (which is what a group holds) is a region of space.
+Along a space-filling curve points come in one order whatever a file's is, and a group's tokens are a region of space.
 """
 
 import os
