@@ -102,8 +102,7 @@ def find_source(name_or_path: str | Path, layout: str | None = None, *, are_colu
     """What a name means: a built-in set, a folder and its layout, or a data set of the hub.
 
     Args:
-        name_or_path: one of `SOURCES`, a folder, or a hub id `owner/name`. A folder named like a built-in set is
-            written with its path: `./earth`.
+        name_or_path: one of `SOURCES`, a folder (`./earth` if it is named like one of these), or a hub id `owner/name`.
         layout: one of `LAYOUTS`; None: the one that the folder looks like.
         are_columns_named: whether the user names columns: then a CSV file of any name is a table.
 

@@ -87,13 +87,18 @@ class Source:
         return {name: encoder.modality for name, encoder in self.encoders.items()}
 
     def describe(self) -> list[str]:
-        """What was found, for people: layout, splits, classes and modalities. One example of each modality is read."""
+        """What was found, for people; one example of each modality is read."""
         sizes = [
             f"{split} {'a stream' if isinstance(part, StreamedExamples) else len(part)}"
             for split, part in self.splits.items()
         ]
         lines = [f"data: {self.name}{f', layout {self.layout}' if self.layout else ''}; {', '.join(sizes)}"]
-        if self.task == "classification" and (counts := self._counts()):
+        counts = {
+            split: np.bincount(part.records.cells("label"), minlength=len(self.classes))
+            for split, part in self.splits.items()
+            if self.task == "classification" and isinstance(part, EncodedRecords) and isinstance(part.records, Table)
+        }
+        if counts:
             total = zip(self.classes, np.sum([*counts.values()], axis=0), strict=True)
             lines.append(f"classes: {len(self.classes)}; {example_list([f'{name} {n}' for name, n in total], 8)}")
             for split, each in counts.items():
@@ -110,14 +115,6 @@ class Source:
         if self.num_leftovers:
             lines.append(f"passed over: {self.num_leftovers} hidden files and folders or leftovers of systems")
         return lines
-
-    def _counts(self) -> dict[str, np.ndarray]:
-        """Split -> number of examples of each class; empty for a stream."""
-        return {
-            split: np.bincount(part.records.cells("label"), minlength=len(self.classes))
-            for split, part in self.splits.items()
-            if isinstance(part, EncodedRecords) and isinstance(part.records, Table)
-        }
 
 
 _AXES = {
@@ -196,21 +193,14 @@ def make_source(
 ) -> Source:
     """Put a source together: choose modalities, draw missing splits, fit encoders, wrap records.
 
-    Args:
-        name: as `Source.name`.
+    Args, beside the fields of `Source`:
         table: with all targets that are known, whatever the task: so every task gets the same splits. Splits that it
             has not are drawn from `train`, see `draw_splits`.
         encoders: for each modality that the source offers, its encoder with its defaults, or the kind of one whose
             grid follows from the signals; normalisation is fitted here.
-        options: what the user chose.
         split_seed: used where the options name none.
-        classes: as `Source.classes`.
         class_names: names that the classes must have if the options have none, as in `SourceOptions.classes`.
-        background_class: of masks, the class of what is no object.
-        labels: as `Source.labels`.
         baseline: measures the baseline on the source's test split.
-        note: as `Source.note`.
-        warnings: what was odd about the data.
 
     Raises:
         ValueError: there is nothing to train on, or an option does not fit the data.
@@ -306,10 +296,7 @@ def configured(encoder: Encoder, settings: Mapping[str, Any], *, modality: str, 
 def choose_encoders(
     name: str, offered: Mapping[str, Encoder | str], train: Records, options: SourceOptions
 ) -> dict[str, Encoder]:
-    """The encoders of the modalities that are read, without normalisation: given ones instead of the source's.
-
-    `offered` is modality -> its encoder, or the kind of one whose grid follows from the signals in `train`.
-    """
+    """The encoders of the modalities that are read, without normalisation; arguments as in `make_source`."""
     wanted = options.modalities or tuple(offered)
     if absent := [modality for modality in wanted if modality not in offered]:
         raise ValueError(f"modalities: the source {name!r} has {', '.join(offered)}; got {absent[0]!r}")
@@ -321,6 +308,8 @@ def choose_encoders(
     for modality in wanted:
         encoder, own = offered[modality], options.encoder_settings.get(modality, {})
         kind = encoder if isinstance(encoder, str) else encoder.kind
+        fields = _fields(ENCODERS[kind] if isinstance(encoder, str) else encoder)
+        settings = {**{key: value for key, value in for_all.items() if key in fields}, **own}
         if options.encoders is not None:
             given = options.encoders.get(modality)
             if given is None or given.kind != kind:
@@ -328,15 +317,13 @@ def choose_encoders(
                 raise ValueError(f"encoders: expected one of kind {kind} for {modality!r}, got {found}")
             encoder = given
         elif isinstance(encoder, str):
-            names = _fields(ENCODERS[kind]) - {"mean", "std"}
-            settings = {key: value for key, value in {**for_all, **own}.items() if key in names}
+            of_grid = {key: value for key, value in settings.items() if key in fields - {"mean", "std"}}
             try:
-                measured = ENCODERS[kind].chosen_settings(signals.raws(modality, LOOKED_AT), settings)
-                encoder = ENCODERS[kind].from_dict({**measured, **settings})
+                measured = ENCODERS[kind].chosen_settings(signals.raws(modality, LOOKED_AT), of_grid)
+                encoder = ENCODERS[kind].from_dict({**measured, **of_grid})
             except ValueError as error:
                 raise ValueError(f"{modality}: {error}") from error
-        fields = _fields(encoder)
-        if settings := {**{key: value for key, value in for_all.items() if key in fields}, **own}:
+        if settings:
             encoder = configured(encoder, settings, modality=modality, is_fitted=options.encoders is not None)
         chosen[modality] = encoder
     for setting in for_all:
@@ -353,10 +340,7 @@ def _fields(encoder: Encoder | type[Encoder]) -> set[str]:
 def fit_encoders(
     encoders: dict[str, Encoder], train: Records, options: SourceOptions, warnings: list[str]
 ) -> dict[str, Encoder]:
-    """Encoders with the normalisation of training data, unless they or their `mean` were given.
-
-    What was measured, or left out, is added to the warnings.
-    """
+    """Encoders with the normalisation of training data, unless they or their `mean` were given."""
     check_augmentations(options.augmentations, {modality: each.kind for modality, each in encoders.items()})
     if options.encoders is not None:
         return encoders
@@ -376,8 +360,8 @@ def _with_targets(name: str, table: Table, options: SourceOptions, warnings: lis
         return table
     is_without, splits = table.only_trains[table.rows], table.splits[table.rows]
     if options.task == "none":
-        kept = table.take(~is_without | (splits == TRAIN))
-        return kept.take(np.argsort(is_without[~is_without | (splits == TRAIN)], kind="stable"))
+        kept = np.flatnonzero(~is_without | (splits == TRAIN))
+        return table.take(kept[np.argsort(is_without[kept], kind="stable")])
     target = TARGETS[options.task][0]
     if is_without.all():
         raise ValueError(f"{name}: expected examples with {target}, found none")

@@ -48,24 +48,21 @@ def open_stream(
     labels: Mapping[str, Sequence[str]],
     warnings: Sequence[str],
 ) -> Source:
-    """A source whose training examples are streamed.
+    """A source whose training examples are streamed; validation and test are the first records of their streams.
 
-    Its split `train` is a `StreamedExamples`, which only `train_loader` reads. `validation` and `test` are the first
-    records of these streams, kept in memory once they are needed. Without a stream for validation, a tenth of the
-    training records is left out of training, by their names or content and the seed, and the first of these validate:
-    ten times as many records are read to find them. Encoders are fitted to the first 256 training records.
+    Without a stream for validation, a tenth of the training records is left out of training, by their names or content
+    and the seed, and the first of these validate: ten times as many records are read to find them.
     """
     if "train" not in streams:
         raise ValueError(f"{name}: expected examples for training, found only {', '.join(streams)}")
-    nothing, size = HeldOut(rule="rows"), own.validation_examples
-    held_out, least = nothing, ""
-    heads = {split: Head(stream, size, nothing, is_held=False) for split, stream in streams.items()}
+    held_out, size = HeldOut(rule="rows"), own.validation_examples
+    heads = {split: Head(stream, size, held_out, is_held=False) for split, stream in streams.items()}
     if "validation" not in streams:
         held_out = HeldOut(rule=options.split_rule, seed=options.split_seed or 0, count=size)
-        least = " beside those that validate"
         heads["validation"] = Head(streams["train"], size, held_out, is_held=True)
     heads["train"] = Head(streams["train"], FITTED_TO, held_out, is_held=False)
     if not len(heads["train"]):
+        least = " beside those that validate" if "validation" not in streams else ""
         raise ValueError(f"{name}: expected examples for training{least}, found none")
     heads = {split: heads[split] for split in SPLITS if len(heads.get(split, ()))}
     found = list(warnings)
