@@ -1,20 +1,25 @@
-"""How the rows of a table become raw values, targets and names."""
+"""The rows of tables, listed or streamed, and how they become raw values, targets and names."""
 
+import contextlib
+import logging
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from hiperceiver.data.example import BadExample
 from hiperceiver.data.members import hash_content, hash_names
-from hiperceiver.data.record import Record
-from hiperceiver.data.sources.classes import number_classes, numbers_within
+from hiperceiver.data.packages import import_extra
+from hiperceiver.data.record import SPLITS, TRAIN, Column, Computed, Record, Table
+from hiperceiver.data.sources.classes import Labels, number_classes, numbers_within
 from hiperceiver.data.sources.columns import Columns, is_list, is_of_classes, is_value, media_kind
-from hiperceiver.data.sources.source import SourceOptions
+from hiperceiver.data.sources.source import SourceOptions, left_out
 
 
 class Row(NamedTuple):
@@ -23,6 +28,67 @@ class Row(NamedTuple):
     split: str
     number: int  # in its split
     cells: Mapping[str, Any]
+
+
+@contextlib.contextmanager
+def reading(fault: str) -> Iterator[Any]:
+    """`datasets` without progress bars and chatter; its many kinds of errors become a `ValueError` of one line."""
+    datasets = import_extra("datasets", extra="data")
+    loggers = [logging.getLogger(name) for name in ("datasets", "huggingface_hub")]
+    levels = [logger.level for logger in loggers]
+    are_bars_off = datasets.utils.are_progress_bars_disabled()
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    datasets.utils.disable_progress_bars()
+    try:
+        yield datasets
+    except Exception as error:
+        raise ValueError(f"{fault}: {one_line(error)}") from error
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        if not are_bars_off:
+            datasets.utils.enable_progress_bars()
+
+
+def one_line(error: Exception) -> str:
+    """What an exception says, in one line.
+
+    >>> one_line(OSError("no   such file"))
+    'no such file'
+    """
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 300 else f"{text[:300]}..."
+
+
+class ListedRows:
+    """The rows of several tables, one after the other; the last one that was read is kept."""
+
+    def __init__(self, tables: Mapping[str, Any]) -> None:
+        self.tables = list(tables.items())
+        self.starts = np.cumsum([0, *(len(table) for table in tables.values())])
+        self.last: tuple[int, Row] = (-1, Row("", 0, {}))
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def __getitem__(self, row: int) -> Row:
+        if self.last[0] != row:
+            part = int(np.searchsorted(self.starts, row, side="right")) - 1
+            split, table = self.tables[part]
+            number = row - int(self.starts[part])
+            try:
+                self.last = (row, Row(split, number, table[number]))
+            except Exception as error:  # damaged files: many kinds
+                raise ValueError(f"{split} row {number}: cannot be read: {one_line(error)}") from error
+        return self.last[1]
+
+    def column(self, read: Callable[[Row], Any]) -> Column:
+        """What is read of each row."""
+        return Computed(len(self), partial(self._read, read))
+
+    def _read(self, read: Callable[[Row], Any], row: int) -> Any:
+        return read(self[row])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,14 +158,14 @@ def class_cells(
     return replace(reader, numbers=numbers), found
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class RowReader:
     """How a row becomes a record."""
 
     columns: Columns
     targets: Mapping[str, Callable[[Row], Any]]  # target -> what reads it
-    root: str | None = None  # the folder that paths in cells are relative to
-    id_column: str | None = None  # of names
+    root: str | None  # the folder that paths in cells are relative to
+    id_column: str | None  # of names
 
     @property
     def raws(self) -> dict[str, Callable[[Row], Any]]:
@@ -136,6 +202,68 @@ class RowReader:
                     return f"{row.split} row {row.number} ({Path(path).name})"
                 return str(Path(path).relative_to(self.root)) if Path(path).is_relative_to(self.root) else path
         return f"{row.split} row {row.number}"
+
+
+@dataclass(frozen=True)
+class StreamedRows:
+    """The rows of a split of a streamed table as records, or what is wrong with a row; a broken stream is an error."""
+
+    table: Any  # a `datasets.IterableDataset` that decodes nothing
+    reader: RowReader
+    split: str
+
+    def __iter__(self) -> Iterator[Record | BadExample]:
+        rows = iter(self.table)
+        for number in count():
+            with reading(f"{self.split}: the stream breaks off at row {number}"):
+                cells = next(rows, None)
+            if cells is None:
+                return
+            try:
+                yield self.reader.record(Row(self.split, number, cells))
+            except ValueError as error:
+                yield BadExample(f"{self.split} row {number}", str(error))
+
+
+def make_table(
+    tables: Mapping[str, Any], reader: RowReader, keys: np.ndarray, strata: np.ndarray | None, warnings: list[str]
+) -> Table:
+    """The tables of all splits as one. A split whose labels are all kept back is left out."""
+    rows = ListedRows(tables)
+    splits = np.repeat(np.array([SPLITS.index(split) for split in tables], dtype=np.int8), np.diff(rows.starts))
+    targets: dict[str, Column] = {target: rows.column(read) for target, read in reader.targets.items()}
+    is_out = np.zeros(len(rows), dtype=bool)
+    if isinstance(label := reader.targets.get("label"), ClassCells):
+        labels = np.array([label.number(cell) for table in tables.values() for cell in table[label.column][:]], int)
+        targets["label"] = Labels(labels)
+        for number in set(splits.tolist()) - {TRAIN}:
+            is_out |= (splits == number) & (labels[splits == number] < 0).all()
+    known = np.zeros(len(rows), dtype=np.int64)
+    if strata is not None:
+        known[splits == splits.min()] = strata
+    table = Table(
+        names=rows.column(reader.name),
+        raws={modality: rows.column(read) for modality, read in reader.raws.items()},
+        targets=targets,
+        splits=splits,
+        strata=known,
+        keys=keys,
+    )
+    return left_out(table, is_out, "label", warnings)
+
+
+def class_strata(column: str | None, features: Mapping[str, Any], table: Any) -> np.ndarray | None:
+    """The class of each row by which splits are drawn: int64 (rows,); None if no column has classes."""
+    if column is None or is_list(features[column]):
+        return None
+    cells = table[column][:]
+    try:
+        reader, names = class_cells(features[column], column, cells)
+    except ValueError:  # refused where it is needed as a label
+        return None
+    if 2 * len(names) > len(cells):
+        return None  # texts rather than classes: dealt class by class, all of them would be training examples
+    return np.array([reader.number(cell) for cell in cells], dtype=np.int64)
 
 
 def make_reader(
@@ -180,7 +308,7 @@ def make_reader(
             raise ValueError(f"label_columns: expected one class in each row of {column!r}, got lists")
         else:
             targets[name], joint_names[name] = class_cells(features[column], column, cells_of(column))
-    return RowReader(columns=columns, targets=targets, root=root), names, joint_names
+    return RowReader(columns, targets, root, _find_id_column(features)), names, joint_names
 
 
 def _raw(row: Row, column: str, kind: str, root: str | None) -> Any:
@@ -224,7 +352,7 @@ def _numbers(row: Row, columns: Sequence[str]) -> list[float]:
 _ID_COLUMNS = ("id", "file_name", "filename", "path", "file", "key", "__key__", "name", "url")
 
 
-def find_id_column(features: Mapping[str, Any]) -> str | None:
+def _find_id_column(features: Mapping[str, Any]) -> str | None:
     """The first column of a usual name that may hold the names of examples."""
     kinds = ("int", "uint", "string", "large_string")
     return next((name for name in _ID_COLUMNS if name in features and is_value(features[name], *kinds)), None)

@@ -15,16 +15,16 @@ from hiperceiver.data.encoders.audio import AudioEncoder
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.encoders.normalisation import FITTED_TO
 from hiperceiver.data.encoders.picture_files import Picture
-from hiperceiver.data.example import ExampleDataset
+from hiperceiver.data.example import BadExample, ExampleDataset
 from hiperceiver.data.media import read_audio
 from hiperceiver.data.members import Members, choose, draw_splits
-from hiperceiver.data.record import SPLITS, TEST, TRAIN, VALIDATION, Records, Table
+from hiperceiver.data.record import SPLITS, TEST, TRAIN, VALIDATION, Record, Records, Table
 from hiperceiver.data.sources.classes import choose_classes
 from hiperceiver.data.sources.lists import example_list
-from hiperceiver.data.streamed import StreamedExamples
+from hiperceiver.data.streamed import Head, HeldOut, StreamedExamples
 from hiperceiver.modality import Modality
 from hiperceiver.settings.base import Count
-from hiperceiver.settings.data import ReadSettings, SourceTask, SplitRule
+from hiperceiver.settings.data import ReadSettings, SourceTask, SplitRule, TableSettings
 
 LOOKED_AT = 64
 """How many signals an encoder's settings are chosen by, at most."""
@@ -210,7 +210,7 @@ def make_source(
     if not len(table):
         raise ValueError(f"{name}: expected examples, found none that can be used")
     first = int(table.splits[table.rows].min())  # training, if there is some
-    chosen = choose_encoders(name, encoders, table.split(first), options)
+    chosen = _choose_encoders(name, encoders, table.split(first), options)
     table = _with_targets(name, table, options, found)
     present = np.unique(table.splits[table.rows])
     if TRAIN in present and VALIDATION not in present:
@@ -226,10 +226,10 @@ def make_source(
     if options.max_train_examples is not None and "train" in splits:
         train = splits["train"]
         splits["train"] = train.take(choose(train.row_keys, seed, count=options.max_train_examples))
-    source = encoded_source(
+    source = _encoded_source(
         name=name,
         records=splits,
-        encoders=fit_encoders(chosen, next(iter(splits.values())), options, found),
+        encoders=_fit_encoders(chosen, next(iter(splits.values())), options, found),
         options=options,
         classes=classes,
         labels=labels or {},
@@ -243,7 +243,61 @@ def make_source(
     return dataclasses.replace(source, baseline=lambda: baseline(source))
 
 
-def encoded_source(
+def make_streamed(
+    name: str,
+    streams: Mapping[str, Iterable[Record | BadExample]],
+    kinds: Mapping[str, str],
+    own: TableSettings,
+    options: SourceOptions,
+    classes: Sequence[str],
+    labels: Mapping[str, Sequence[str]],
+    warnings: Sequence[str],
+) -> Source:
+    """A source whose training examples are streamed; validation and test are the first records of their streams.
+
+    Without a stream for validation, a tenth of the training records is left out of training, by their names or content
+    and the seed, and the first of these validate: ten times as many records are read to find them.
+    """
+    if "train" not in streams:
+        raise ValueError(f"{name}: expected examples for training, found only {', '.join(streams)}")
+    held_out, size = HeldOut(rule="rows"), own.validation_examples
+    heads = {split: Head(stream, size, held_out, is_held=False) for split, stream in streams.items()}
+    if "validation" not in streams:
+        held_out = HeldOut(rule=options.split_rule, seed=options.split_seed or 0, count=size)
+        heads["validation"] = Head(streams["train"], size, held_out, is_held=True)
+    heads["train"] = Head(streams["train"], FITTED_TO, held_out, is_held=False)
+    if not len(heads["train"]):
+        least = " beside those that validate" if "validation" not in streams else ""
+        raise ValueError(f"{name}: expected examples for training{least}, found none")
+    heads = {split: heads[split] for split in SPLITS if len(heads.get(split, ()))}
+    found = list(warnings)
+    encoders = _choose_encoders(name, kinds, heads["train"], options)
+    encoders = _fit_encoders(encoders, heads["train"], options, found)
+    if missing := [split for split in SPLITS if split not in heads]:
+        found.append(f"there is no split for {' and '.join(missing)}")
+    source = _encoded_source(
+        name=name,
+        records=heads,
+        encoders=encoders,
+        options=options,
+        classes=classes,
+        labels=labels,
+        members=Members(rule=options.split_rule),
+        warnings=tuple(found),
+    )
+    encoded = source.splits["train"]
+    assert isinstance(encoded, EncodedRecords)
+    train = StreamedExamples(
+        records=streams["train"],
+        encoded=dataclasses.replace(encoded, records=[]),
+        buffer_size=own.buffer_size,
+        held_out=held_out,
+        max_examples=options.max_train_examples,
+    )
+    return dataclasses.replace(source, splits={**source.splits, "train": train})
+
+
+def _encoded_source(
     *,
     name: str,
     records: Mapping[str, Records],
@@ -293,7 +347,7 @@ def configured(encoder: Encoder, settings: Mapping[str, Any], *, modality: str, 
         raise ValueError(f"{modality}: {error}") from error
 
 
-def choose_encoders(
+def _choose_encoders(
     name: str, offered: Mapping[str, Encoder | str], train: Records, options: SourceOptions
 ) -> dict[str, Encoder]:
     """The encoders of the modalities that are read, without normalisation; arguments as in `make_source`."""
@@ -337,7 +391,7 @@ def _fields(encoder: Encoder | type[Encoder]) -> set[str]:
     return {each.name for each in dataclasses.fields(encoder)}
 
 
-def fit_encoders(
+def _fit_encoders(
     encoders: dict[str, Encoder], train: Records, options: SourceOptions, warnings: list[str]
 ) -> dict[str, Encoder]:
     """Encoders with the normalisation of training data, unless they or their `mean` were given."""
