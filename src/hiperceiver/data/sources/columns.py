@@ -151,8 +151,10 @@ def _found_modalities(features: Mapping[str, Any], targets: Collection[str | Non
     if columns:
         return columns
     for name, feature in free.items():
-        if _is_array(feature):
-            return {str(_kind_of(feature)): name}
+        kind, (depth, leaf) = _kind_of(feature), _depth(feature)
+        # A single list of whole numbers may as well be labels.
+        if kind not in (None, "bytes") and (depth > 1 or is_value(leaf, "float")):
+            return {kind: name}
     for name in _USUAL_NAMES["bytes"]:
         if _kind_of(free.get(name)) == "bytes":
             return {"bytes": name}
@@ -188,12 +190,6 @@ def _kind_of(feature: Any) -> str | None:
     if depth == 3:
         return "image" if is_value(leaf, "int", "uint") else "volume"
     return {1: "series", 2: "series", 4: "volume"}.get(depth)
-
-
-def _is_array(feature: Any) -> bool:
-    """Whether a column holds arrays that are a signal; a single list of whole numbers may as well be labels."""
-    depth, leaf = _depth(feature)
-    return _kind_of(feature) not in (None, "bytes") and (depth > 1 or is_value(leaf, "float"))
 
 
 def _depth(feature: Any) -> tuple[int, Any]:

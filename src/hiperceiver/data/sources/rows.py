@@ -106,9 +106,8 @@ class ClassCells:
 
     def words(self, cell: Any) -> list[str | None]:
         """The names in a cell; None for none."""
-        if self.is_list:
-            return [] if cell is None else [self._word(value) for value in cell]
-        return [self._word(cell)]
+        cells = cell if self.is_list else (cell,)
+        return [self._word(value) for value in cells or ()]
 
     def _word(self, value: Any) -> str | None:
         if value is None:
@@ -118,12 +117,12 @@ class ClassCells:
             raise ValueError(f"label_column: expected class names or numbers in {self.column!r}, got {kind}")
         if self.names is not None and not isinstance(value, str):
             return self.names[value] if 0 <= value < len(self.names) else None
-        if isinstance(value, bool):
-            value = int(value)
-        return None if value == -1 else str(value)
+        return None if value == -1 else str(int(value) if isinstance(value, bool) else value)
 
     def number(self, cell: Any) -> Any:
-        """The number of a cell's class, -1 = none; a list of them, if the column holds lists."""
+        """The number of a cell's class, -1 = none; a list of them if the column holds lists, None if it is missing."""
+        if self.is_list and cell is None:
+            return None
         words = self.words(cell)
         if unknown := [word for word in words if word is not None and word not in self.numbers]:
             raise ValueError(f"its class is {unknown[0]!r}, expected one of {', '.join(self.numbers)}")
@@ -131,9 +130,8 @@ class ClassCells:
         return [number for number in found if number >= 0] if self.is_list else found[0]
 
     def __call__(self, row: Row) -> Any:
-        """The target of a row; None if a list is missing."""
-        cell = row.cells[self.column]
-        return None if self.is_list and cell is None else self.number(cell)
+        """The target of a row."""
+        return self.number(row.cells[self.column])
 
 
 def class_cells(
@@ -361,8 +359,7 @@ def _find_id_column(features: Mapping[str, Any]) -> str | None:
 def row_keys(tables: Sequence[Any], features: Mapping[str, Any], id_column: str | None) -> np.ndarray:
     """The key of each row of whole, undecoded tables, uint64, whatever columns the user names.
 
-    The name of a row is its cell of `id_column` if these differ from each other; else the paths of its pictures,
-    sounds and clips if they do; else its content: all columns but single numbers and class labels.
+    Of its cell of `id_column` if these differ; else of its medium's path if these do; else of its content.
     """
     if id_column is not None:
         names = [str(cell) for table in tables for cell in table[id_column][:]]

@@ -229,13 +229,13 @@ def make_source(
     source = _encoded_source(
         name=name,
         records=splits,
-        encoders=_fit_encoders(chosen, next(iter(splits.values())), options, found),
+        encoders=chosen,
         options=options,
         classes=classes,
         labels=labels or {},
+        warnings=found,
         background_class=background_class if options.task == "segmentation" else None,
         note=note if options.task != "none" else "",
-        warnings=tuple(found),
         members=Members(splits=keys, rule=options.split_rule),
     )
     if baseline is None or options.task == "none":
@@ -270,20 +270,16 @@ def make_streamed(
         least = " beside those that validate" if "validation" not in streams else ""
         raise ValueError(f"{name}: expected examples for training{least}, found none")
     heads = {split: heads[split] for split in SPLITS if len(heads.get(split, ()))}
-    found = list(warnings)
-    encoders = _choose_encoders(name, kinds, heads["train"], options)
-    encoders = _fit_encoders(encoders, heads["train"], options, found)
-    if missing := [split for split in SPLITS if split not in heads]:
-        found.append(f"there is no split for {' and '.join(missing)}")
+    missing = " and ".join(split for split in SPLITS if split not in heads)
     source = _encoded_source(
         name=name,
         records=heads,
-        encoders=encoders,
+        encoders=_choose_encoders(name, kinds, heads["train"], options),
         options=options,
         classes=classes,
         labels=labels,
+        warnings=[*warnings, *([f"there is no split for {missing}"] if missing else [])],
         members=Members(rule=options.split_rule),
-        warnings=tuple(found),
     )
     encoded = source.splits["train"]
     assert isinstance(encoded, EncodedRecords)
@@ -305,14 +301,23 @@ def _encoded_source(
     options: SourceOptions,
     classes: Sequence[str],
     labels: Mapping[str, Sequence[str]],
+    warnings: list[str],
     **more: Any,
 ) -> Source:
-    """A source of records by split, with the targets of the task; `more` are other fields of it."""
+    """A source of records by split, to whose first one the encoders are fitted; `more` are other fields of it."""
+    check_augmentations(options.augmentations, {modality: each.kind for modality, each in encoders.items()})
+    signals = EncodedRecords(records=next(iter(records.values())), encoders={})
+    fitted = dict(encoders)
+    for modality, encoder in encoders.items():
+        if options.encoders is None and "mean" not in options.encoder_settings.get(modality, {}):
+            notes: list[str] = []
+            fitted[modality] = encoder.fitted(signals.raws(modality, FITTED_TO), notes)
+            warnings += [f"{modality}: {note}" for note in notes]
     targets = tuple(labels) if options.task == "joint" else TARGETS[options.task]
     splits: dict[str, ExampleDataset] = {
         split: EncodedRecords(
             records=part,
-            encoders=encoders,
+            encoders=fitted,
             targets=targets,
             num_classes=len(classes),
             missing=options.missing,
@@ -323,10 +328,11 @@ def _encoded_source(
     return Source(
         name=name,
         task=options.task,
-        encoders=encoders,
+        encoders=fitted,
         splits=splits,
         classes=() if options.task in ("none", "joint") else tuple(classes),
         labels={label: tuple(names) for label, names in labels.items()} if options.task == "joint" else {},
+        warnings=tuple(warnings),
         **more,
     )
 
@@ -389,23 +395,6 @@ def _choose_encoders(
 
 def _fields(encoder: Encoder | type[Encoder]) -> set[str]:
     return {each.name for each in dataclasses.fields(encoder)}
-
-
-def _fit_encoders(
-    encoders: dict[str, Encoder], train: Records, options: SourceOptions, warnings: list[str]
-) -> dict[str, Encoder]:
-    """Encoders with the normalisation of training data, unless they or their `mean` were given."""
-    check_augmentations(options.augmentations, {modality: each.kind for modality, each in encoders.items()})
-    if options.encoders is not None:
-        return encoders
-    signals = EncodedRecords(records=train, encoders={})
-    fitted = dict(encoders)
-    for modality, encoder in encoders.items():
-        if "mean" not in options.encoder_settings.get(modality, {}):
-            notes: list[str] = []
-            fitted[modality] = encoder.fitted(signals.raws(modality, FITTED_TO), notes)
-            warnings += [f"{modality}: {note}" for note in notes]
-    return fitted
 
 
 def _with_targets(name: str, table: Table, options: SourceOptions, warnings: list[str]) -> Table:

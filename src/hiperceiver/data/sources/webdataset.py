@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from hiperceiver.data.faults import faults_of, open_file
 from hiperceiver.data.record import Computed, Table
 from hiperceiver.data.sources.classes import Known, read_class_names, target_columns
 from hiperceiver.data.sources.kinds import ENDINGS, KINDS, kind_of
@@ -43,15 +44,11 @@ class Sample:
     def read(self, root: Path, ending: str) -> bytes:
         """A file's bytes. The shard is opened for each, so that processes never share a position in it."""
         offset, length = self.files[ending]
-        try:
-            with (root / self.shard).open("rb") as file:
-                file.seek(offset)
-                content = file.read(length)
-        except OSError as error:
-            raise ValueError(f"{self.name}: {(error.strerror or 'cannot be read').lower()}") from error
-        if len(content) < length:
-            raise ValueError(f"{self.name}: the shard is shorter than when it was opened")
-        return content
+        with faults_of(self.name), open_file(root / self.shard) as file:
+            file.seek(offset)
+            if len(content := file.read(length)) < length:
+                raise ValueError("the shard is shorter than when it was opened")
+            return content
 
 
 def matches(tree: Tree) -> bool:
@@ -143,7 +140,7 @@ def read_shard(root: Path, shard: str) -> tuple[list[Sample], str]:
             else:  # tarfile takes a damaged header for an end, too, which is blocks of zeros or that of the file
                 file.seek(tar.offset)
                 fault = "is damaged" if file.read(tarfile.BLOCKSIZE).strip(b"\0") else ""
-    except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, UnicodeError) as error:
+    except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError) as error:
         fault = "is truncated or damaged" if samples else f"is no tar file ({' '.join(str(error).split())})"
     return samples[:-1] if fault else samples, fault
 
