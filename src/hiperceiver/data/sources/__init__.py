@@ -40,12 +40,10 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class BuiltIn:
-    """A set that installs with a package."""
+    """A set that installs with a package: what opens it, and what is learned on it by default; see `Found`."""
 
     open: Callable[[Any, SourceOptions], Source]
-    """Opens it, with its own settings and those of any source."""
     task: SourceTask
-    """What is learned on it by default."""
 
 
 @dataclass(frozen=True)

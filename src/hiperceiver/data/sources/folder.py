@@ -157,10 +157,7 @@ def _in_class_folders(tree: Tree, own: FolderSettings, kinds: tuple[str, ...] | 
 
 
 def _grouped(paths: Iterable[str], endings: Mapping[str, tuple[str, ...] | None]) -> Iterator[tuple[str | None, ...]]:
-    """The files of each example among those of a folder: one, or with several kinds those of one name.
-
-    `endings` is kind -> endings of its files, the preferred ones first; None: any.
-    """
+    """The files of each example in a folder: one, or of several kinds those of one name; preferred endings first."""
     orders = [None if known is None else {ending: n for n, ending in enumerate(known)} for known in endings.values()]
     examples: dict[str, list[str]] = {}
     for path in paths:

@@ -16,7 +16,7 @@ import numpy as np
 from hiperceiver.data.example import BadExample
 from hiperceiver.data.members import hash_content, hash_names
 from hiperceiver.data.packages import import_extra
-from hiperceiver.data.record import SPLITS, TRAIN, Column, Computed, Record, Table
+from hiperceiver.data.record import SPLITS, TEST, TRAIN, Column, Computed, Record, Table
 from hiperceiver.data.sources.classes import Labels, number_classes, numbers_within
 from hiperceiver.data.sources.columns import Columns, is_list, is_of_classes, is_value, media_kind
 from hiperceiver.data.sources.source import SourceOptions, left_out
@@ -137,10 +137,7 @@ class ClassCells:
 def class_cells(
     feature: Any, column: str, cells: Iterable[Any] | None, classes: Sequence[str] = ()
 ) -> tuple[ClassCells, tuple[str, ...]]:
-    """How to read a column of classes, and the names of these: those that its type has, or those in all its cells.
-
-    Without `cells`, because they cannot all be read, the names are the given `classes`.
-    """
+    """How to read a column of classes, and their names: of its type, of its cells if all can be read, or as given."""
     leaf = feature.feature if is_list(feature) else feature
     names = tuple(leaf.names) if is_of_classes(leaf) else None
     reader = ClassCells(column=column, names=names, is_list=is_list(feature))
@@ -176,17 +173,13 @@ class RowReader:
 
     def record(self, row: Row) -> Record:
         """The record of a row of a stream."""
-        raws = {modality: read(row) for modality, read in self.raws.items()}
-        targets = {target: read(row) for target, read in self.targets.items()}
-        if self.id_column is not None and row.cells[self.id_column] is not None:
-            name: str | bytes = str(row.cells[self.id_column])
-        else:
-            name = hash_content(row.cells[column] for column in self.columns.modalities.values())
+        name = None if self.id_column is None else row.cells[self.id_column]
+        content = [row.cells[column] for column in self.columns.modalities.values()]
         return Record(
             name=self.name(row),
-            raws={modality: raw for modality, raw in raws.items() if raw is not None},
-            targets={target: value for target, value in targets.items() if value is not None},
-            key=int(hash_names([name])[0]),
+            raws={modality: raw for modality, read in self.raws.items() if (raw := read(row)) is not None},
+            targets={target: value for target, read in self.targets.items() if (value := read(row)) is not None},
+            key=int(hash_names([hash_content(content) if name is None else str(name)])[0]),
         )
 
     def name(self, row: Row) -> str:
@@ -224,7 +217,7 @@ class StreamedRows:
 
 
 def make_table(
-    tables: Mapping[str, Any], reader: RowReader, keys: np.ndarray, strata: np.ndarray | None, warnings: list[str]
+    tables: Mapping[str, Any], reader: RowReader, keys: np.ndarray, strata: np.ndarray | int, warnings: list[str]
 ) -> Table:
     """The tables of all splits as one. A split whose labels are all kept back is left out."""
     rows = ListedRows(tables)
@@ -237,30 +230,23 @@ def make_table(
         for number in set(splits.tolist()) - {TRAIN}:
             is_out |= (splits == number) & (labels[splits == number] < 0).all()
     known = np.zeros(len(rows), dtype=np.int64)
-    if strata is not None:
-        known[splits == splits.min()] = strata
-    table = Table(
-        names=rows.column(reader.name),
-        raws={modality: rows.column(read) for modality, read in reader.raws.items()},
-        targets=targets,
-        splits=splits,
-        strata=known,
-        keys=keys,
-    )
+    known[splits == splits.min(initial=TEST)] = strata
+    raws = {modality: rows.column(read) for modality, read in reader.raws.items()}
+    table = Table(names=rows.column(reader.name), raws=raws, targets=targets, splits=splits, strata=known, keys=keys)
     return left_out(table, is_out, "label", warnings)
 
 
-def class_strata(column: str | None, features: Mapping[str, Any], table: Any) -> np.ndarray | None:
-    """The class of each row by which splits are drawn: int64 (rows,); None if no column has classes."""
+def class_strata(column: str | None, features: Mapping[str, Any], table: Any) -> np.ndarray | int:
+    """The class of each row by which splits are drawn: int64 (rows,); 0 if no column has classes."""
     if column is None or is_list(features[column]):
-        return None
+        return 0
     cells = table[column][:]
     try:
         reader, names = class_cells(features[column], column, cells)
     except ValueError:  # refused where it is needed as a label
-        return None
+        return 0
     if 2 * len(names) > len(cells):
-        return None  # texts rather than classes: dealt class by class, all of them would be training examples
+        return 0  # texts rather than classes: dealt class by class, all of them would be training examples
     return np.array([reader.number(cell) for cell in cells], dtype=np.int64)
 
 
@@ -271,10 +257,7 @@ def make_reader(
     options: SourceOptions,
     root: str | None,
 ) -> tuple[RowReader, tuple[str, ...], dict[str, tuple[str, ...]]]:
-    """How rows are read; the names of the task's classes; and those of joint labels.
-
-    The cells of `tables` give the names of classes; None if they cannot all be read.
-    """
+    """How rows are read; names of the task's classes, and of joint labels, as in the `tables` if all can be read."""
 
     def cells_of(column: str) -> Iterator[Any] | None:
         if tables is None:

@@ -338,10 +338,7 @@ def _encoded_source(
 
 
 def configured(encoder: Encoder, settings: Mapping[str, Any], *, modality: str, is_fitted: bool = False) -> Encoder:
-    """A modality's encoder with other values of some of its fields, given as plain values.
-
-    Its mean and std are kept if it `is_fitted`, else left to be fitted.
-    """
+    """A modality's encoder with other values of some of its fields; its mean and std are kept if it `is_fitted`."""
     fields = _fields(encoder)
     if unknown := [name for name in settings if name not in fields]:
         has = f"the {encoder.kind} encoder of {modality!r} has no such setting"

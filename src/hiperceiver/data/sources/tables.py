@@ -27,11 +27,7 @@ _SAVED = ("dataset_dict.json", "state.json")
 
 
 def matches(tree: Tree) -> bool:
-    """Whether a folder holds tables rather than a file for each example, or `datasets` saved it.
-
-    CSV and JSON files are tables if they are called `metadata` or by the name of a split, as `train.csv`; other CSV
-    files are series, unless columns are named.
-    """
+    """Whether a folder holds tables, or `datasets` saved it; other CSV files are series unless columns are named."""
     return any(map(tree.has_file, _SAVED)) or bool(table_files(tree, are_columns_named=False))
 
 
@@ -83,7 +79,7 @@ def _open(
         streams = {split: StreamedRows(table, reader, split) for split, table in tables.items()}
         return make_streamed(name, streams, chosen.kinds, own, options, names, label_names, warnings)
     keys = row_keys([*whole.values()], features, reader.id_column)
-    strata = None if "validation" in tables else class_strata(chosen.strata, features, first)
+    strata = 0 if "validation" in tables else class_strata(chosen.strata, features, first)
     table = make_table(tables, reader, keys, strata, warnings)
     if options.task == "segmentation" and len(table):
         names = mask_classes(table.split(int(table.splits.min())), options.classes, folder, warnings)

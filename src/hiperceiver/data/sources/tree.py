@@ -138,10 +138,7 @@ class Paths:
 
 @dataclass(frozen=True)
 class Streams:
-    """The sound or the pictures of media files as a column. Where both are read, a file may lack one.
-
-    A file whose header cannot be read is given as it is: the encoder says what is wrong with it.
-    """
+    """The sound or the pictures of media files as a column. Where both are read, a file may lack one."""
 
     paths: Paths
     stream: str  # `audio` or `video`
@@ -166,7 +163,7 @@ def _has_stream(path: str | Path, stream: str) -> bool:
     try:
         info = _info(path, os.stat(path).st_mtime_ns)
     except (OSError, ValueError):
-        return True
+        return True  # the encoder says what is wrong with it
     return info.has_audio if stream == "audio" else info.has_video
 
 

@@ -118,10 +118,7 @@ def _content(root: Path, samples: Sequence[Sample], endings: Sequence[str], row:
 
 
 def read_shard(root: Path, shard: str) -> tuple[list[Sample], str]:
-    """The examples of a tar file by its headers alone, and what is wrong with it; an empty string if nothing is.
-
-    Those before a damage are given; the one at the damage may lack files and is left out.
-    """
+    """The examples of a tar file before any damage, by its headers alone; and what is wrong with it, or nothing."""
     path = root / shard
     samples: list[Sample] = []
     fault = ""
@@ -142,7 +139,7 @@ def read_shard(root: Path, shard: str) -> tuple[list[Sample], str]:
                 fault = "is damaged" if file.read(tarfile.BLOCKSIZE).strip(b"\0") else ""
     except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError) as error:
         fault = "is truncated or damaged" if samples else f"is no tar file ({' '.join(str(error).split())})"
-    return samples[:-1] if fault else samples, fault
+    return samples[:-1] if fault else samples, fault  # the one at the damage may lack files
 
 
 def _add(samples: list[Sample], shard: str, member: tarfile.TarInfo) -> None:
