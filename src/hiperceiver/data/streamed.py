@@ -1,8 +1,7 @@
 """Examples of a stream: read one after the other, for a data set that is too large to be listed or kept.
 
-An epoch is one pass over the stream. A buffer shuffles it: it is filled, and then each record that comes replaces one
-drawn at random. The order is a function of (seed, epoch) alone; to go on after k batches, what these held is read again
-and thrown away, but not decoded.
+An epoch is one pass over the stream, shuffled by a buffer: it is filled, and then each record that comes replaces one
+drawn at random. The order is a function of (seed, epoch) alone.
 """
 
 from collections.abc import Iterable, Iterator

@@ -13,12 +13,10 @@ from hiperceiver.data.encoders.bytes import BytesEncoder
 if TYPE_CHECKING:
     from hiperceiver.data.sources.source import Source
 
-FREQUENCIES = 32
-"""How many of a series' lowest frequencies are features."""
+FREQUENCIES = 32  # of a series: so many of the lowest are features
 FRAME, BANDS, STRETCHES = 512, 24, 8
 """Sound: samples of a frame, bands of its spectrum, and stretches of time over which frames are averaged."""
-GRAM = 3
-"""Text: bytes of a group."""
+GRAM = 3  # bytes of a group, of texts
 
 
 def motion_features(values: np.ndarray) -> np.ndarray:

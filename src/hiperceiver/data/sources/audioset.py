@@ -7,10 +7,9 @@
     FOLDER/ontology.json                    names of classes; those that the lists use are taken, in its order
     FOLDER/.../YTID.mp4                     media
 
-The lists may also lie one folder deeper. Media files are found by their names, in whatever folders they lie: `YTID`,
-`YTID_START` or `YTID_START_END`, in seconds or milliseconds, with or without a Y in front of the id. A clip may have a
-file of video, one of sound, or both; without one of sound, the sound is that of the video. Clips that are not there are
-counted in one line for each list, and left out.
+The lists may also lie one folder deeper, the media in whatever folders: `YTID`, `YTID_START` or `YTID_START_END`, in
+seconds or milliseconds, with or without a Y in front of the id. A clip may have a file of video, one of sound, or both;
+without one of sound, the sound is that of the video. Clips that are not there are counted in one line for each list.
 
 `eval` is the test split; validation is 10% of the training clips. An example is a window of a clip: by default the
 middle 2.56 seconds, as 8 frames of 224 x 224 and 122,880 samples at 48 kHz. A clip whose file has no sound, or no
