@@ -20,8 +20,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from hiperceiver.data.encoders.audio import AudioEncoder
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.encoders.video import VideoEncoder
@@ -77,7 +75,7 @@ def open_kinetics(tree: Tree, own: NoSettings, options: SourceOptions) -> Source
         offered["audio"] = AudioEncoder(rate=16000, seconds=10.0)
     rows = [(path, label, number) for number, split in enumerate(SPLITS) for path, label in found.get(split, ())]
     table = file_table(tree.root, rows, "video")
-    paths, may_lack = Paths(tree.root, np.asarray(table.names)), len(options.modalities or offered) > 1
+    paths, may_lack = Paths(tree.root, [path for path, _, _ in rows]), len(options.modalities or offered) > 1
     streams = {modality: Streams(paths, modality, may_lack=may_lack) for modality in offered}
     return make_source(
         name=tree.name,
