@@ -145,7 +145,7 @@ def _collated(examples: Sequence[Example | BadExample] | ValueError) -> Batch | 
 
 
 class ExampleLoader(DataLoader[Any]):
-    """A PyTorch data loader of `Batch`, which in `strict` mode raises at the first bad example."""
+    """A PyTorch data loader of `Batch`. A stream that breaks off, or a bad example if `strict`, is a `ValueError`."""
 
     def __init__(self, dataset: Any, *, num_workers: int, strict: bool, seed: int = 0, **settings: Any) -> None:
         if num_workers < 0:
@@ -163,11 +163,6 @@ class ExampleLoader(DataLoader[Any]):
         self.strict = strict
 
     def __iter__(self) -> Iterator[Batch]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The batches in their order.
-
-        Raises:
-            ValueError: an example is bad, and the loader is strict; or a stream breaks off.
-        """
         for batch in super().__iter__():
             if isinstance(batch, ValueError):
                 raise batch
