@@ -44,13 +44,11 @@ class BadExample:
 
 @runtime_checkable
 class ExampleDataset(Protocol):
-    """Records that are read by their number. Reading never raises for a bad record: it returns a `BadExample`."""
+    """Records read by their number, always the same. Reading never raises for a bad one: it gives a `BadExample`."""
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int, /) -> Example | BadExample:
-        """One record, always the same."""
-        ...
+    def __getitem__(self, index: int, /) -> Example | BadExample: ...
 
 
 @runtime_checkable

@@ -1,12 +1,11 @@
 """Examples of a stream: read one after the other, for a data set that is too large to be listed or kept.
 
-An epoch is one pass over the stream. A buffer shuffles it: it is filled, and then each record that comes replaces one
-drawn at random. The order is a function of (seed, epoch) alone; to go on after k batches, what these held is read again
-and thrown away, but not decoded.
+An epoch is one pass over the stream, shuffled by a buffer: it is filled, and then each record that comes replaces one
+drawn at random. The order is a function of (seed, epoch) alone.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
 from itertools import islice
 
@@ -86,15 +85,16 @@ class StreamedExamples:
         return replace(self.encoded, records=[record]).augmented(0, np.random.default_rng([seed, epoch, number]))
 
 
+@dataclass(frozen=True, eq=False)
 class Head:
     """The first records of a stream that are, or are not, held out; read when they are wanted and then kept."""
 
-    def __init__(self, records: Iterable[Record | BadExample], count: int, held_out: HeldOut, *, is_held: bool) -> None:
-        """Args: the stream; how many; which are held out; whether these are wanted or the others."""
-        self.records = records
-        self.count = count
-        self.held_out = held_out
-        self.is_held = is_held
+    records: Iterable[Record | BadExample]
+    count: int
+    held_out: HeldOut
+    _: KW_ONLY
+    is_held: bool
+    """Whether those that are held out are wanted, or the others."""
 
     def __len__(self) -> int:
         return len(self._kept)
