@@ -36,17 +36,11 @@ class EncodedRecords:
     """
 
     records: Records
-    """What is read."""
-    encoders: Mapping[str, Encoder]
-    """Per modality. What else a record holds is not read."""
-    targets: tuple[str, ...] = ()
-    """Which of the records' targets are given."""
-    num_classes: int = 0
-    """Classes that labels and masks may name; 0 where there are none."""
-    missing: Missing = "skip"
-    """What is done with an example without one of the modalities."""
-    augmentations: Sequence[Augmentation] = ()
-    """Random changes for training, in their order."""
+    encoders: Mapping[str, Encoder]  # per modality; what else a record holds is not read
+    targets: tuple[str, ...] = ()  # which of the records' targets are given
+    num_classes: int = 0  # classes that labels and masks may name; 0 where there are none
+    missing: Missing = "skip"  # what is done with an example without one of the modalities
+    augmentations: Sequence[Augmentation] = ()  # random changes for training, in their order
 
     def __post_init__(self) -> None:
         if self.missing not in get_args(Missing):

@@ -34,9 +34,7 @@ class BadExample:
     """
 
     name: str
-    """Which record."""
-    reason: str
-    """What is wrong with it, in one line."""
+    reason: str  # in one line
 
     def __str__(self) -> str:
         return f"{self.name}: {self.reason}"
@@ -73,9 +71,7 @@ class WithAbsent:
     """
 
     dataset: ExampleDataset
-    """Where the examples come from."""
-    modalities: Mapping[str, Modality]
-    """The absent ones; what examples hold of them is not shown."""
+    modalities: Mapping[str, Modality]  # the absent ones; what examples hold of them is not shown
 
     def __len__(self) -> int:
         return len(self.dataset)

@@ -66,8 +66,7 @@ class TrainingOrder(Cut):
     True
     """
 
-    keys: np.ndarray
-    """The key of each record, uint64 (records,)."""
+    keys: np.ndarray  # the key of each record, uint64 (records,)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -167,8 +167,7 @@ class Members:
 
     splits: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Split -> the keys of its examples, sorted, uint64; nothing for a stream."""
-    rule: SplitRule = "names"
-    """What drawn splits followed from."""
+    rule: SplitRule = "names"  # what drawn splits followed from
 
     def save(self, path: Path) -> None:
         """Write them to a file."""
@@ -194,8 +193,7 @@ class Changes:
 
     added: int = 0
     removed: int = 0
-    moved: int = 0
-    """Examples that are in another split."""
+    moved: int = 0  # examples that are in another split
     leaked: Mapping[str, int] = field(default_factory=dict)
     """Split -> examples of it that were trained on; of these splits that have some."""
 

@@ -22,12 +22,9 @@ from hiperceiver.settings.data import SplitRule
 class HeldOut:
     """Which records of a stream validate where it has no split for that."""
 
-    rule: SplitRule = "names"
-    """`names`: a tenth, by their keys. `rows`: the first ones."""
-    seed: int = 0
-    """Of the draw by keys."""
-    count: int = 0
-    """Of the first ones."""
+    rule: SplitRule = "names"  # names: a tenth, by their keys; rows: the first ones
+    seed: int = 0  # of the draw by keys
+    count: int = 0  # of the first ones
 
     def holds(self, number: int, record: Record | BadExample) -> bool:
         """Whether a record is held out. A bad one is only if its number says so."""
@@ -50,14 +47,10 @@ class StreamedExamples:
 
     records: Iterable[Record | BadExample]
     """The stream: every iterator over it gives the same records in the same order."""
-    encoded: EncodedRecords
-    """How a record becomes an example; its own records are not read."""
-    buffer_size: int = 1024
-    """Records of the buffer that shuffles; they are kept in memory as they are stored."""
-    held_out: HeldOut | None = None
-    """Records that are not trained on, because they validate; None: all are trained on."""
-    max_examples: int | None = None
-    """Take only so many, from the stream's beginning."""
+    encoded: EncodedRecords  # how a record becomes an example; its own records are not read
+    buffer_size: int = 1024  # records of the buffer that shuffles; they are kept in memory as they are stored
+    held_out: HeldOut | None = None  # records that are not trained on, because they validate; None: all are trained on
+    max_examples: int | None = None  # take only so many, from the stream's beginning
 
     def __post_init__(self) -> None:
         for name, value in [("buffer_size", self.buffer_size), ("max_examples", self.max_examples)]:
@@ -93,8 +86,7 @@ class Head:
     count: int
     held_out: HeldOut
     _: KW_ONLY
-    is_held: bool
-    """Whether those that are held out are wanted, or the others."""
+    is_held: bool  # whether those that are held out are wanted, or the others
 
     def __len__(self) -> int:
         return len(self._kept)
