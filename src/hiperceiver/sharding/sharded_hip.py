@@ -1,8 +1,8 @@
 """Group parallelism: a HiP whose groups are divided among ranks, for inputs that are too large for one device.
 
-The outer blocks' groups do not depend on each other. Each rank holds as many of them, neighbours all, with their
-tokens, rows of the position tables, latents, activations and reconstructions. Where merging groups would reach over
-ranks, latents are gathered; from there to the mirrored block of the decoder every rank computes the same.
+The outer blocks' groups do not depend on each other: each rank holds as many neighbours of them, with all that is
+theirs. Where merging groups would reach over ranks, latents are gathered; from there to the mirrored block of the
+decoder every rank computes the same.
 """
 
 import dataclasses
@@ -142,8 +142,7 @@ class ShardedHiP(HiP):
         """Slots of the local groups: per modality, int64 (B, groups of the modality or 1, K) to local groups or 1."""
         local = {}
         for name, x in slots.items():
-            span = self._spans.get(name)
-            if span is not None:
+            if (span := self._spans.get(name)) is not None:
                 local[name] = x[:, span.groups] if x.shape[1:2] == (span.whole.num_groups,) else x
             elif name not in self.whole_modalities:
                 local[name] = x  # refused by name in `encode`

@@ -17,8 +17,7 @@ MASK = "mask"
 class Augmentation(Settings):
     """A random change of an example's values before they become tokens. Its fields are those of its settings.
 
-    It draws from the generator it is given and from nothing else: the same generator gives the same change. It leaves
-    the given arrays as they are and keeps their types.
+    It draws from the given generator alone, leaves the given arrays as they are and keeps their types.
     """
 
     is_on_grid: ClassVar[bool] = False

@@ -2,9 +2,8 @@
 
     raw --decode--> value --(random changes)--> value --fit_to_grid--> value --(random changes)--> --to_tokens--> tokens
 
-`decode` brings whatever came (a file, bytes, an array) to a *value* in physical units, whole and in its own size.
-`fit_to_grid` brings it to the size of the grid, or less where it is smaller. `to_tokens` normalises it and marks what
-is absent. Random changes that choose a part come before the fit, so that the part is seen in full resolution.
+A *value* is in physical units: `decode` gives it whole and in its own size, `fit_to_grid` in the size of the grid or
+smaller. Random changes that choose a part come before the fit, so that the part is seen in full resolution.
 
 | kind | decoded | on the grid |
 | --- | --- | --- |

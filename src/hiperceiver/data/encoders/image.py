@@ -69,8 +69,8 @@ class PictureEncoder(PictureSettings, Encoder):
 class ImageEncoder(ImageSettings, PictureEncoder):
     """Pictures of any size and colour mode as (H * W, C) tokens, and back.
 
-    Pixels are brought to 0..1, then normalised per channel: (value - mean) / std. Transparent pixels are laid on white
-    where the colours have no alpha; the camera's EXIF orientation is applied.
+    Pixels in 0..1 are normalised per channel. Transparent ones are laid on white where the colours have no alpha; the
+    camera's EXIF orientation is applied.
 
     >>> encoder = ImageEncoder(size=(4, 6))
     >>> tokens, _ = encoder.encode(np.full((40, 60, 3), 255, dtype=np.uint8))

@@ -14,8 +14,7 @@ from hiperceiver.data.media import Media
 FITTED_TO = 256
 """How many raw values normalisation is taken from at most."""
 _ISOLATED, _ISOLATED_ONCE = 10.0, 100.0
-"""A smallest or largest value of a file is no measurement if it lies this many ranges of the others beyond them: if it
-occurs several times in the data, or once."""
+"""Ranges of the others beyond which a file's extreme value is no measurement: if it occurs several times, or once."""
 _FARTHEST = 100.0
 """A file is left out if its values lie on average this many times as far from the middle as those of half of the files;
 10 times the root of the number of files, if that is less: alone it would else shrink all others tenfold."""
