@@ -69,9 +69,8 @@ class ModalityDropout(ModalityDropoutSettings, Augmentation):
     def __call__(self, values: dict[str, Any], kinds: Mapping[str, str], rng: np.random.Generator) -> dict[str, Any]:
         """The modalities that are left, and the masks."""
         names = self.names(values, kinds)
-        dropped = [
-            name for name, chance in zip(names, rng.random(len(names)), strict=True) if chance < self.probability
-        ]
+        is_dropped = rng.random(len(names)) < self.probability
+        dropped = [name for name, is_it in zip(names, is_dropped, strict=True) if is_it]
         if names and dropped == names:
             dropped.pop(int(rng.integers(len(names))))
         return {name: value for name, value in values.items() if name not in dropped}

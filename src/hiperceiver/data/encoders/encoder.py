@@ -93,8 +93,7 @@ class Encoder(EncoderSettings, ABC):
     def to_tokens(self, value: np.ndarray) -> tuple[Tensor, Tensor | None]:
         """What `fit_to_grid` gave, changed or not, as normalised tokens in reading order.
 
-        Returns:
-            float32 (M, C), 0 where absent; and bool (M,), True = absent, or None if no token is absent.
+        They are float32 (M, C), 0 where absent; and bool (M,), True = absent, or None if no token is absent.
         """
 
     @abstractmethod
@@ -106,9 +105,8 @@ class Encoder(EncoderSettings, ABC):
         mean = getattr(self, "mean", ())
         if not mean:  # nothing, or each example by itself
             return self
-        means, stds = channel_statistics(
-            self.measured_channels, raws, least_std=self.least_std, usual=self.usual, notes=notes
-        )
+        limits = {"least_std": self.least_std, "usual": self.usual}
+        means, stds = channel_statistics(self.measured_channels, raws, **limits, notes=notes)
         return replace(self, mean=means[-len(mean) :], std=stds[-len(mean) :])
 
     def measured_channels(self, raw: Any) -> np.ndarray:

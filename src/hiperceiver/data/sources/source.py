@@ -147,7 +147,6 @@ def _product(lengths: Iterable[int]) -> str:
     return " x ".join(map(str, lengths))
 
 
-@dataclass(frozen=True, kw_only=True)
 class SourceOptions(ReadSettings):
     """What every source takes."""
 
