@@ -158,11 +158,11 @@ def _renumbered(lists: Column, lookup: np.ndarray, row: int) -> list[int] | None
     return None if cell is None else [int(n) for n in lookup[np.asarray(cell, dtype=np.int64)] if n >= 0]
 
 
-def read_class_names(folder: Path) -> tuple[str, ...] | None:
-    """The names in a folder's `classes.txt`; None without such a file."""
+def read_class_names(folder: Path) -> tuple[str, ...]:
+    """The names in a folder's `classes.txt`; none without such a file."""
     file = folder / CLASSES_FILE
     if not file.is_file():
-        return None
+        return ()
     names = read_lines(file)
     if len(names) < 2:
         raise ValueError(f"{file}: expected the name of a class on each of two or more lines, got {len(names)}")
@@ -171,9 +171,7 @@ def read_class_names(folder: Path) -> tuple[str, ...] | None:
     return tuple(names)
 
 
-def mask_classes(
-    train: Table, classes: Sequence[str] | None, folder: Path | None, warnings: list[str]
-) -> tuple[str, ...]:
+def mask_classes(train: Table, classes: Sequence[str], folder: Path | None, warnings: list[str]) -> tuple[str, ...]:
     """Names of the classes of masks: as given, of the folder's `classes.txt`, or the numbers in training masks."""
     if names := classes or (folder and read_class_names(folder)):
         return tuple(names)

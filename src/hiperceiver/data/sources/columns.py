@@ -74,9 +74,11 @@ def find_columns(features: Mapping[str, Any], own: TableSettings, task: SourceTa
         values = tuple(name for name in (*_LABEL_NAMES, "value", "y") if is_value(others.get(name), "float"))[:1]
     if task == "regression" and not values:
         raise _missing("value_columns", "numbers", features)
-    mask = (own.mask_column or _find_mask(others)) if task == "segmentation" else None
-    if task == "segmentation" and mask is None:
-        raise _missing("mask_column", "masks", features)
+    mask = None
+    if task == "segmentation":
+        mask = own.mask_column or _find_signal(others, "image", _MASK_NAMES)
+        if mask is None:
+            raise _missing("mask_column", "masks", features)
     return Columns(
         modalities=modalities,
         kinds=kinds,
@@ -142,13 +144,8 @@ def undecoded(table: Any, features: Mapping[str, Any]) -> Any:
 def _found_modalities(features: Mapping[str, Any], targets: Collection[str | None]) -> dict[str, str]:
     """Modality, called by its kind, -> column, of those that are no targets."""
     free = {name: feature for name, feature in features.items() if name not in targets}
-    columns: dict[str, str] = {}
-    for kind in ("image", "audio", "video"):
-        names = [name for name, feature in free.items() if _kind_of(feature) == kind and not is_list(feature)]
-        names += [name for name in _USUAL_NAMES[kind] if name in free]
-        if names:
-            columns[kind] = names[0]
-    if columns:
+    found = {kind: _find_signal(free, kind, _USUAL_NAMES[kind]) for kind in ("image", "audio", "video")}
+    if columns := {kind: column for kind, column in found.items() if column is not None}:
         return columns
     for name, feature in free.items():
         kind, (depth, leaf) = _kind_of(feature), _depth(feature)
@@ -216,10 +213,10 @@ def _may_be_label(feature: Any) -> bool:
     return is_of_classes(leaf) or is_value(leaf, "int", "uint", "string", "large_string", "bool")
 
 
-def _find_mask(features: Mapping[str, Any]) -> str | None:
-    """The first other column of pictures, or one of a usual name."""
-    found = [name for name, feature in features.items() if _kind_of(feature) == "image" and not is_list(feature)]
-    found += [name for name in _MASK_NAMES if name in features]
+def _find_signal(features: Mapping[str, Any], kind: str, usual: Sequence[str]) -> str | None:
+    """The first column of a kind, or one of a usual name."""
+    found = [name for name, feature in features.items() if _kind_of(feature) == kind and not is_list(feature)]
+    found += [name for name in usual if name in features]
     return found[0] if found else None
 
 

@@ -10,7 +10,7 @@ import io
 import math
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -85,7 +85,7 @@ def open_folder(tree: Tree, own: FolderSettings, options: SourceOptions) -> Sour
         encoders={kind: kind for kind in listing.kinds},
         options=options,
         classes=classes,
-        class_names=() if options.task == "segmentation" else read_class_names(tree.root) or (),
+        class_names=() if options.task == "segmentation" else read_class_names(tree.root),
         warnings=listing.warnings,
     )
 
@@ -158,15 +158,14 @@ def _in_class_folders(tree: Tree, own: FolderSettings, kinds: tuple[str, ...] | 
 
 def _grouped(paths: Iterable[str], endings: Mapping[str, tuple[str, ...] | None]) -> Iterator[tuple[str | None, ...]]:
     """The files of each example in a folder: one, or of several kinds those of one name; preferred endings first."""
-    orders = [None if known is None else {ending: n for n, ending in enumerate(known)} for known in endings.values()]
     examples: dict[str, list[str]] = {}
     for path in paths:
         examples.setdefault(path if len(endings) == 1 else _stem(path), []).append(path)
     for together in examples.values():
         chosen: list[str | None] = []
-        for order in orders:
-            fitting = [path for path in together if order is None or ending_of(path) in order]
-            chosen.append(min(fitting, key=lambda path: order[ending_of(path)] if order else 0, default=None))
+        for known in endings.values():
+            fitting = [path for path in together if known is None or ending_of(path) in known]
+            chosen.append(min(fitting, key=lambda path: known.index(ending_of(path)) if known else 0, default=None))
         if any(chosen):
             yield tuple(chosen)
 
@@ -209,14 +208,14 @@ def _targets(
         masks = [each.mask for each in examples]
         return {"segmentation": Paths(root, masks)}, {}, np.array([mask is not None for mask in masks])
     if (root / LABEL_LIST).is_file():
-        columns, listed = _read_label_list(root / LABEL_LIST)
+        columns, numbers, listed = _read_label_list(root / LABEL_LIST)
         files = [next((file for file in (*each.paths, _stem(each.name)) if file in listed), None) for each in examples]
         there = set(files)
         if absent := [file for file in listed if file not in there]:
             listing.warnings.append(f"{LABEL_LIST}: {len(absent)} files are not there, for example {absent[0]}")
         known = [Known() if file is None else listed[file] for file in files]
         targets, names = target_columns(known, listed.values())
-        names["values"] = _number_columns(columns)
+        names["values"] = numbers
         if task != "none" and not names.get(target := TARGETS[task][0]):
             column = "of numbers" if target == "values" else target
             raise ValueError(f"{root / LABEL_LIST}: expected a column {column}, found {', '.join(columns)}")
@@ -231,8 +230,8 @@ def _targets(
     return targets, names, np.array([each.group is not None for each in examples])
 
 
-def _read_label_list(path: Path) -> tuple[list[str], dict[str, Known]]:
-    """The columns beside `file`, and what is known of each file."""
+def _read_label_list(path: Path) -> tuple[list[str], tuple[str, ...], dict[str, Known]]:
+    """The columns beside `file`, those of them that hold numbers, and what is known of each file."""
     known: dict[str, Known] = {}
     with faults_of(path):
         try:
@@ -246,22 +245,19 @@ def _read_label_list(path: Path) -> tuple[list[str], dict[str, Known]]:
             found = ", ".join(columns) or "none"
             raise ValueError(f"expected the columns file and label, labels or numbers, found {found}")
         others = [name for name in columns if name != "file"]
-        for number, row in lines:
+        numbers = tuple(name for name in others if name not in ("label", "labels"))
+        for line, row in lines:
             if None in row or None in row.values():
-                raise ValueError(f"line {number}: expected {len(columns)} cells")
+                raise ValueError(f"line {line}: expected {len(columns)} cells")
             name = PurePosixPath(row["file"]).as_posix()
             if name in known:
-                raise ValueError(f"line {number}: expected each file once, got {name!r} again")
+                raise ValueError(f"line {line}: expected each file once, got {name!r} again")
             known[name] = Known(
                 label=row.get("label", "").strip() or None,
                 labels=[word.strip() for word in row["labels"].split(";") if word.strip()] if "labels" in row else None,
-                values=[_number(row[column], column, number) for column in _number_columns(others)] or None,
+                values=[_number(row[column], column, line) for column in numbers] or None,
             )
-    return others, known
-
-
-def _number_columns(columns: Sequence[str]) -> tuple[str, ...]:
-    return tuple(name for name in columns if name not in ("label", "labels"))
+    return others, numbers, known
 
 
 def _number(cell: str, column: str, line: int) -> float:

@@ -59,11 +59,9 @@ class Source:
     encoders: dict[str, Encoder]
     """Per modality; normalisation is that of the training data, or was given."""
     splits: dict[str, ExampleDataset]
-    """Examples by split, in the order of `SPLITS`. Of a stream `train` is a `StreamedExamples`, which only
-    `train_loader` reads."""
+    """Examples by split, in the order of `SPLITS`. Of a stream `train` is for `train_loader` alone."""
     classes: tuple[str, ...] = ()
-    """Names of the labels, in the order of their numbers; empty if the task has none. For `regression`, the names of
-    the values."""
+    """Names of the labels by number, for `regression` of the values; empty if the task has none."""
     background_class: int | None = None
     """For `segmentation`: the class of what is no object, if there is one."""
     labels: dict[str, tuple[str, ...]] = field(default_factory=dict)

@@ -80,7 +80,7 @@ def open_webdataset(tree: Tree, own: WebDatasetSettings, options: SourceOptions)
     train = samples[: splits.count(min(splits))]
     signals = _signals(root, Counter(ending for sample in train for ending in sample.files), own.columns)
 
-    known = [_known(root, sample, own.label_field, own.value_fields) for sample in samples]
+    known = [_known(root, sample, own) for sample in samples]
     targets, names = target_columns(known)
     names["values"] = own.value_fields
     wanted = next(iter(TARGETS[options.task]), "label")
@@ -106,7 +106,7 @@ def open_webdataset(tree: Tree, own: WebDatasetSettings, options: SourceOptions)
         encoders={modality: kind for modality, (kind, _) in signals.items()},
         options=options,
         classes=names.get(wanted, ()),
-        class_names=read_class_names(root) or (),
+        class_names=read_class_names(root),
         warnings=warnings,
     )
 
@@ -188,23 +188,23 @@ def _chosen(modality: str, text: str, counts: Mapping[str, int]) -> tuple[str, t
     return found, (ending,)
 
 
-def _known(root: Path, sample: Sample, label_field: str | None, value_fields: Sequence[str]) -> Known:
+def _known(root: Path, sample: Sample, own: WebDatasetSettings) -> Known:
     """What an example's `cls` and `json` say."""
     label: Any = None
     values = None
     try:
-        if "cls" in sample.files and label_field is None:
+        if "cls" in sample.files and own.label_field is None:
             label = sample.read(root, "cls").decode().strip() or None
         if "json" in sample.files:
             fields = json.loads(sample.read(root, "json"))
             if not isinstance(fields, dict):
                 raise ValueError("expected an object {...} in its json")
-            if label_field is not None:
-                label = fields.get(label_field)
+            if own.label_field is not None:
+                label = fields.get(own.label_field)
             elif label is None:
                 label = fields.get("label", fields.get("labels"))
-            if value_fields:
-                values = tuple(_value(fields.get(name), name) for name in value_fields)
+            if own.value_fields:
+                values = tuple(_value(fields.get(name), name) for name in own.value_fields)
         if isinstance(label, list):
             return Known(labels=tuple(_word(each) for each in label), values=values)
         return Known(label=None if label is None or label == -1 else _word(label), values=values)
