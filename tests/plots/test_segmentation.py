@@ -100,7 +100,7 @@ def test_the_built_in_sets_classes_are_known() -> None:
     """Their names stand in data/, which plots/ does not know: both must agree."""
     from hiperceiver.data.sources.earth import LAND_COVER
 
-    assert (palette([name for name, *_ in LAND_COVER]) == palette(IGBP)).all()
+    assert (palette(LAND_COVER) == palette(IGBP)).all()
 
 
 def test_land_cover_has_customary_and_different_colours() -> None:
