@@ -30,7 +30,7 @@ def draw(title: str, rows: Sequence[Row], path: Path) -> Path:
     handles = _lines(memory_axes, names, good, lambda row: row.peak_bytes / 1e9)
     style.as_chart_axes(time_axes, title="time of a step", x="tokens", y="seconds")
     style.as_chart_axes(memory_axes, title="peak memory", x="tokens", y="GB")
-    style.add_legend(figure, handles, names, columns=3)
+    style.add_legend(figure, dict(zip(names, handles, strict=True)), columns=3)
     return style.save_picture(figure, path)
 
 

@@ -20,7 +20,6 @@ from hiperceiver.settings.base import Count, CountOrZero, Settings
 Role = Literal["input", "label"]
 
 
-@dataclass(frozen=True, kw_only=True)
 class Modality(Settings):
     """One kind of signal: how many tokens an example has, on which grid they lie, and the raw channels of each.
 

@@ -1,7 +1,7 @@
 """From arguments to settings: spelling, order, files, help, and one line for every mistake."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -14,7 +14,6 @@ from hiperceiver.cli.options import options_of
 from hiperceiver.settings.base import Count, PartOf, Settings
 
 
-@dataclass(frozen=True, kw_only=True)
 class Sound(Settings):
     """A sound."""
 
@@ -26,7 +25,6 @@ class Sound(Settings):
     """Channels."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Picture(Settings):
     """A picture."""
 
@@ -41,7 +39,6 @@ class Picture(Settings):
 KINDS = {"sound": Sound, "picture": Picture}
 
 
-@dataclass(frozen=True, kw_only=True)
 class Speed(Settings):
     """How fast. And nothing else."""
 
@@ -51,7 +48,6 @@ class Speed(Settings):
     """Share from 0% to 100%."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Example(Speed):
     """A command of its own."""
 
@@ -81,7 +77,6 @@ class Example(Speed):
     """Whether to go on."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class One(Settings):
     """One."""
 

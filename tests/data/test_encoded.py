@@ -9,7 +9,7 @@ import torch
 from closeness import assert_equal
 
 from hiperceiver.data.augment import augmentations_from_settings
-from hiperceiver.data.encoded import EncodedRecords, encode_record
+from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.encoders import ImageEncoder, SeriesEncoder
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.example import AugmentedDataset, BadExample, Example
@@ -31,7 +31,8 @@ def record(name: str = "1", *, raws: dict[str, Any] | None = None, **targets: An
 
 
 def read(each: Record, *targets: str, encoders: dict[str, Encoder] | None = None, **settings: Any) -> Example:
-    return encode_record(each, encoders or {"motion": SERIES}, targets=targets, **settings)
+    encoders = encoders or {"motion": SERIES}
+    return EncodedRecords(records=[], encoders=encoders, targets=targets, **settings).encode(each)
 
 
 def refused(message: str, each: Record, *targets: str, **settings: Any) -> None:

@@ -9,7 +9,7 @@ PAST, FUTURE = WAVE[:100], WAVE[100:]
 
 def test_each_channel_has_a_chart_with_past_forecast_persistence_and_true_future() -> None:
     persistence = PAST[-1:].repeat(20, 0)
-    figure = draw_forecast(PAST, FUTURE + 0.5, future=FUTURE, persistence=persistence, channels=["level", "time"])
+    figure = draw_forecast(PAST, FUTURE + 0.5, future=FUTURE, persistence=persistence)
     assert len(figure.axes) == 2
     lines = {line.get_label(): line for line in figure.axes[1].lines}
     assert list(lines["past"].get_ydata()) == list(PAST[-60:, 1])
@@ -18,7 +18,7 @@ def test_each_channel_has_a_chart_with_past_forecast_persistence_and_true_future
     assert list(lines["forecast"].get_ydata())[1:] == list(FUTURE[:, 1] + 0.5)
     assert set(lines["persistence"].get_ydata()) == {PAST[-1, 1]}
     texts = [ax.get_title(loc="left") for ax in figure.axes]
-    assert texts[1] == f"time · error: forecast 0.5, persistence {np.sqrt(np.mean(np.arange(1, 21) ** 2.0)):.3g}"
+    assert texts[1] == f"channel 1 · error: forecast 0.5, persistence {np.sqrt(np.mean(np.arange(1, 21) ** 2.0)):.3g}"
     assert figure.axes[1].get_xlabel() == "steps from the present"
     assert {text.get_text() for text in figure.legends[0].texts} == {"past", "true future", "persistence", "forecast"}
 
@@ -53,7 +53,6 @@ def test_many_channels_and_long_lines_stay_readable() -> None:
         ({"forecast": FUTURE[:, :1]}, r"forecast: expected shape \(h, C\) = \(20, 2\), got \(20, 1\)"),
         ({"persistence": FUTURE[:3]}, r"persistence: expected shape \(h, C\) = \(20, 2\), got \(3, 2\)"),
         ({"future": WAVE}, r"future: expected at most 20 steps of 2 channels, got shape \(120, 2\)"),
-        ({"channels": ["x"]}, "channels: expected a name for each of 2, got 1"),
     ],
 )
 def test_wrong_arguments_are_named(change: dict, message: str) -> None:

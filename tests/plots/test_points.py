@@ -76,7 +76,6 @@ def test_of_many_points_some_are_drawn_and_a_single_one_can_be() -> None:
         ({"reconstructions": [CLOUD[:9]]}, r"reconstructions, example 0: expected shape \(200, 3\), got \(9, 3\)"),
         ({"is_masked": [HIDDEN[:9]]}, r"is_masked, example 0: expected bool \(200,\), got bool \(9,\)"),
         ({"names": ["a", "b"]}, "names: expected one for each of 1 examples, got 2"),
-        ({"max_columns": 0}, "max_columns: expected a whole number >= 1, got 0"),
     ],
 )
 def test_wrong_arguments_are_named(change: dict, message: str) -> None:

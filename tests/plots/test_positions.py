@@ -74,11 +74,6 @@ def test_maps_lie_like_their_positions_and_ring_the_place() -> None:
         assert ax.images[0].get_clim() == (-1.0, 1.0)
 
 
-def test_chosen_positions_are_drawn() -> None:
-    figure = draw_similarity(smooth_table((4, 6)), (4, 6), positions=[0, 23])
-    assert [ax.get_xlabel() for ax in figure.axes if ax.images] == ["row 0, column 0", "row 3, column 5"]
-
-
 def test_along_a_line_similarity_is_a_curve_that_peaks_at_the_mark() -> None:
     figure = draw_similarity(smooth_table((100,)), (100,))
     assert len(figure.axes) == 5
@@ -120,17 +115,16 @@ def test_a_table_that_does_not_vary_is_grey() -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "grid", "positions", "message"),
+    ("table", "grid", "message"),
     [
-        (np.ones((5, 4)), (2, 3), [], r"table: expected 6 rows for grid \(2, 3\), got 5"),
-        (np.ones(6), (2, 3), [], r"table: expected shape \(M, E\)"),
-        (np.ones((6, 4)), (), [], "grid: expected 1 to 3 extents"),
-        (np.ones((6, 4)), (1, 1, 2, 3), [], "grid: expected 1 to 3 extents"),
-        (np.ones((6, 4)), (2, 3), [6], "positions: expected rows from 0 to 5, got 6"),
-        (np.full((6, 4), np.nan), (2, 3), [], "table: expected finite values"),
+        (np.ones((5, 4)), (2, 3), r"table: expected 6 rows for grid \(2, 3\), got 5"),
+        (np.ones(6), (2, 3), r"table: expected shape \(M, E\)"),
+        (np.ones((6, 4)), (), "grid: expected 1 to 3 extents"),
+        (np.ones((6, 4)), (1, 1, 2, 3), "grid: expected 1 to 3 extents"),
+        (np.full((6, 4), np.nan), (2, 3), "table: expected finite values"),
     ],
 )
-def test_wrong_arguments_are_named(table: np.ndarray, grid: tuple, positions: list, message: str) -> None:
+def test_wrong_arguments_are_named(table: np.ndarray, grid: tuple, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
-        draw_similarity(table, grid, positions=positions)
+        draw_similarity(table, grid)
     assert "\n" not in str(caught.value)

@@ -4,7 +4,7 @@ import torch
 from closeness import assert_close
 from matplotlib.figure import Figure
 
-from hiperceiver.plots.segmentation import draw_segmentation, palette, segmentation_picture
+from hiperceiver.plots.segmentation import MOST_COLUMNS, draw_segmentation, palette, segmentation_picture
 
 CLASSES = ["sea", "meadow", "town", "ice"]
 IGBP = [
@@ -75,14 +75,18 @@ def test_every_place_has_the_colour_of_its_class(inputs: np.ndarray, labels: np.
 
 def test_caption_is_the_share_of_labelled_places_that_are_right(inputs: np.ndarray, labels: np.ndarray) -> None:
     labels[1] = -100
-    figure = draw_segmentation(inputs, np.full((2, 4, 5), 2), CLASSES, labels=labels, names=["first", "second"])
+    figure = draw_segmentation(inputs, np.full((2, 4, 5), 2), CLASSES, labels=labels)
     assert [ax.get_xlabel() for ax in figure.axes if ax.get_xlabel()] == ["52.6% right", "no label"]  # 10 of 19
-    assert [ax.get_title() for ax in figure.axes if ax.get_title()] == ["first", "second"]
 
 
 def test_without_labels_there_are_two_rows(inputs: np.ndarray) -> None:
-    figure = draw_segmentation(inputs, np.zeros((2, 4, 5), int), CLASSES, max_columns=1)
+    figure = draw_segmentation(inputs[:1], np.zeros((1, 4, 5), int), CLASSES)
     assert [ax.get_ylabel() for ax in figure.axes] == ["input", "prediction"]
+
+
+def test_of_many_examples_the_first_are_drawn(inputs: np.ndarray) -> None:
+    figure = draw_segmentation(inputs.repeat(5, axis=0), np.zeros((10, 4, 5), int), CLASSES)
+    assert len(figure.axes) == 2 * MOST_COLUMNS
 
 
 def test_everything_ignored_can_be_drawn(inputs: np.ndarray) -> None:
@@ -96,7 +100,7 @@ def test_the_built_in_sets_classes_are_known() -> None:
     """Their names stand in data/, which plots/ does not know: both must agree."""
     from hiperceiver.data.sources.earth import LAND_COVER
 
-    assert (palette([name for name, *_ in LAND_COVER]) == palette(IGBP)).all()
+    assert (palette(LAND_COVER) == palette(IGBP)).all()
 
 
 def test_land_cover_has_customary_and_different_colours() -> None:
@@ -148,8 +152,6 @@ def test_palette_picture_survives_the_disk(tmp_path) -> None:
         ({"predictions": np.full((2, 4, 5), 4)}, "predictions: expected class indices from 0 to 3, got 4"),
         ({"labels": np.full((2, 4, 5), -1)}, "labels: expected class indices from 0 to 3, got -1"),
         ({"labels": np.zeros((2, 4, 4), int)}, r"labels: expected shape \(2, 4, 5\) like inputs, got \(2, 4, 4\)"),
-        ({"names": ["one"]}, "names: expected one for each of 2 examples, got 1"),
-        ({"max_columns": 0}, "max_columns: expected a whole number >= 1, got 0"),
     ],
 )
 def test_wrong_arguments_are_named(inputs: np.ndarray, labels: np.ndarray, change: dict, message: str) -> None:

@@ -3,7 +3,7 @@ import warnings
 import numpy as np
 import pytest
 
-from hiperceiver.plots.texts import HIDDEN, LINE, MOST_LINES, cells, draw_texts
+from hiperceiver.plots.texts import HIDDEN, LINE, MOST_LINES, MOST_TEXTS, cells, draw_texts
 
 
 def as_bytes(text: str | bytes) -> np.ndarray:
@@ -45,8 +45,8 @@ def test_any_bytes_are_drawn_without_a_warning_and_nothing_is_a_formula() -> Non
 
 def test_of_a_long_text_the_beginning_is_drawn_and_it_is_said() -> None:
     text = as_bytes("x" * 5000)
-    figure = draw_texts([text] * 9, [text] * 9, [np.zeros(5000, bool)] * 9, max_examples=2)
-    assert len(figure.axes) == 2
+    assert len(draw_texts([text] * 9, [text] * 9, [np.zeros(5000, bool)] * 9).axes) == MOST_TEXTS
+    figure = draw_texts([text] * 2, [text] * 2, [np.zeros(5000, bool)] * 2)
     assert f"the first {LINE * MOST_LINES} of 5000 bytes" in figure.axes[0].get_title(loc="left")
     assert sum(len(each.get_text()) == LINE for each in figure.axes[0].texts) == 3 * MOST_LINES
 
@@ -59,7 +59,6 @@ def test_of_a_long_text_the_beginning_is_drawn_and_it_is_said() -> None:
         ({"reconstructions": [as_bytes("ab")]}, r"reconstructions, example 0: expected shape \(3,\), got \(2,\)"),
         ({"is_masked": [np.zeros(2, bool)]}, r"is_masked, example 0: expected bool \(3,\), got bool \(2,\)"),
         ({"names": ["a", "b"]}, "names: expected one for each of 1 examples, got 2"),
-        ({"max_examples": 0}, "max_examples: expected a whole number >= 1, got 0"),
     ],
 )
 def test_wrong_arguments_are_named(change: dict, message: str) -> None:

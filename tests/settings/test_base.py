@@ -7,7 +7,6 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
@@ -26,7 +25,6 @@ from hiperceiver.settings.base import (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
 class Block(Settings):
     """A part."""
 
@@ -36,7 +34,6 @@ class Block(Settings):
     dropout: Probability = 0.0
 
 
-@dataclass(frozen=True, kw_only=True)
 class Sound(Settings):
     kind: ClassVar[str] = "sound"
 
@@ -44,14 +41,12 @@ class Sound(Settings):
     """Samples per second."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Picture(Settings):
     kind: ClassVar[str] = "picture"
 
     size: Count | tuple[Count, Count] = 32
 
 
-@dataclass(frozen=True, kw_only=True)
 class Everything(Settings):
     steps: Count | None = None
     """How long."""
@@ -80,7 +75,6 @@ class Everything(Settings):
             raise ValueError(f"strict: not together with workers, got {self.workers}")
 
 
-@dataclass(frozen=True, kw_only=True)
 class More(Everything):
     steps: Count | None = 5
     """How much longer."""

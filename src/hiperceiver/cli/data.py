@@ -10,6 +10,7 @@ from torch.utils.data import ConcatDataset
 
 from hiperceiver.cli.errors import UserError, renamed
 from hiperceiver.cli.models import run_folder, run_settings
+from hiperceiver.cli.tables import shape
 from hiperceiver.data.augment import augmentations_from_settings
 from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.encoders import encoder_from_dict
@@ -24,8 +25,7 @@ from hiperceiver.settings.commands import DataSettings, EvaluateSettings, PlotSe
 from hiperceiver.tasks import Task
 from hiperceiver.training.folder import RunFolder
 
-SPLIT = ("split_seed", "split_rule")
-"""Settings of a run that go along with its model."""
+SPLIT = ("split_seed", "split_rule")  # settings of a run that go along with its model
 
 
 def find_data(settings: DataSettings) -> Found:
@@ -50,9 +50,6 @@ def open_data_for(task: Task, settings: EvaluateSettings | PlotSettings) -> Sour
     """The data that a model is measured or shown on, read as the model reads: its run's, if no other is named.
 
     Modalities of the model that are left out, or that the data does not have, are absent from every example.
-
-    Raises:
-        ValueError: no data is known, its classes are not the model's, or the model does not take it.
     """
     name = settings.checkpoint
     run = run_settings(name)
@@ -76,8 +73,7 @@ def open_data_for(task: Task, settings: EvaluateSettings | PlotSettings) -> Sour
         print(f"hip: note: the data have changed since {name} was trained: {changes}", file=sys.stderr)
     for each, modality in source.modalities.items():
         if task.model.modalities.get(each) != modality:
-            shape = " x ".join(str(n) for n in (*modality.grid, modality.channels))
-            raise UserError(f"--data: {source.name} gives {each!r} as {shape}, which {name} does not take")
+            raise UserError(f"--data: {source.name} gives {each!r} as {shape(modality)}, which {name} does not take")
     return _with_absent(source, task)
 
 
@@ -132,9 +128,8 @@ def own_encoders(encoders: Mapping[str, Mapping[str, Any]]) -> dict[str, Encoder
 def choose_split(source: Source, name: str) -> ExampleDataset:
     """One part of a source, or `all` of them."""
     if name in ("all", "train") and isinstance(source.splits.get("train"), StreamedExamples):
-        raise UserError(
-            f"--split: a stream has no end that could be waited for, expected test or validation, got {name}"
-        )
+        expected = "expected test or validation"
+        raise UserError(f"--split: a stream has no end that could be waited for, {expected}, got {name}")
     if name == "all":
         return ConcatDataset(source.splits.values())  # pyright: ignore[reportArgumentType, reportReturnType]
     if name not in source.splits or len(source.splits[name]) == 0:

@@ -3,9 +3,9 @@
 `hip predict` and `hip plot` draw alike. Only commands that draw import this module, for it needs matplotlib.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -27,14 +27,10 @@ from hiperceiver.tasks.answers import DrawnTokens, ForecastTokens, LabelledToken
 class Tokens(NamedTuple):
     """One example of a modality, and what a model makes of its hidden tokens."""
 
-    inputs: Tensor
-    """(M, C)."""
-    reconstruction: Tensor
-    """(M, C)."""
-    is_masked: Tensor
-    """bool (M,), True = hidden."""
-    is_padding: Tensor | None = None
-    """bool (M,), True = absent; None: no token is."""
+    inputs: Tensor  # (M, C)
+    reconstruction: Tensor  # (M, C)
+    is_masked: Tensor  # bool (M,), True = hidden
+    is_padding: Tensor | None = None  # bool (M,), True = absent; None: no token is
     name: str = ""
 
 
@@ -56,35 +52,38 @@ class Value(NamedTuple):
 
 
 def decoded(encoder: Encoder, tokens: Tokens) -> Value:
-    """Tokens as values; absent ones are left out where the encoder leaves them out."""
-    inputs, made = (encoder.to_value(x, tokens.is_padding) for x in (tokens.inputs, tokens.reconstruction))
-    absent, hidden = _masks(tokens)
+    """Tokens as values; absent ones are left out where the encoder leaves them out.
+
+    Where the encoder does not say how its values are drawn, these are the tokens, on their grid if it is a plane or a
+    stack of planes, else along a line.
+    """
+    absent = np.zeros(len(tokens.inputs), bool) if tokens.is_padding is None else tokens.is_padding.cpu().numpy()
+    hidden = tokens.is_masked.cpu().numpy() & ~absent
+    parts = tokens.inputs, tokens.reconstruction
+    if encoder.drawing is None:
+        grid = encoder.modality.grid if len(encoder.modality.grid) in (2, 3) else (len(absent),)
+        arrays = (*(x.detach().cpu().float().numpy() for x in parts), hidden, absent)
+        return Value(*(x.reshape(*grid, *x.shape[1:]) for x in arrays), name=tokens.name)
+    inputs, made = (encoder.to_value(x, tokens.is_padding) for x in parts)
     is_masked, is_padding = (encoder.to_value_mask(mask, inputs, absent) for mask in (hidden, absent))
     return Value(inputs, made, is_masked, is_padding, tokens.name)
 
 
 def figures_of(encoder: Encoder, examples: Sequence[Tokens], *, title: str = "") -> list[Figure]:
-    """Examples of a modality side by side; or a figure for each, where one fills a figure.
-
-    Examples without any token are left out. Where the encoder does not say how its values are drawn, tokens are drawn
-    on their grid if it is a plane or a stack of planes, else along a line.
-    """
-    examples = [each for each in examples if each.is_padding is None or not bool(each.is_padding.all())]
-    if not examples:
+    """Examples of a modality side by side, or a figure for each where one fills it; without examples of no token."""
+    values = [decoded(encoder, x) for x in examples if x.is_padding is None or not bool(x.is_padding.all())]
+    if not values:
         return []
     drawing, grid = encoder.drawing, encoder.modality.grid
-    if drawing is not None:
-        values = [decoded(encoder, each) for each in examples]
-    else:
-        values = [_token_value(each, grid if len(grid) in (2, 3) else (len(each.inputs),)) for each in examples]
-        names = tuple(f"slice {k}" for k in range(grid[0])) if len(grid) == 3 else ()
+    if drawing is None:
         kinds: dict[int, DrawingKind] = {2: "pictures", 3: "frames"}
+        names = tuple(f"slice {k}" for k in range(grid[0])) if len(grid) == 3 else ()
         drawing = Drawing(kind=kinds.get(len(grid), "signals"), names=names)
-    if drawing.kind == "frames":
-        return [_draw_frames(drawing, each, title) for each in values]
     inputs, made, is_masked, is_padding, names = zip(*values, strict=True)
     how: dict[str, Any] = {"names": names, "title": title}
     match drawing.kind:
+        case "frames":
+            return [_draw_frames(drawing, each, title) for each in values]
         case "pictures":
             arrays = map(np.stack, (inputs, made, is_masked))
             return [draw_reconstructions(*arrays, is_padding=np.stack(is_padding), **how)]
@@ -98,158 +97,139 @@ def figures_of(encoder: Encoder, examples: Sequence[Tokens], *, title: str = "")
             return [draw_texts(inputs, made, is_masked, **how)]
 
 
-def _masks(tokens: Tokens) -> tuple[np.ndarray, np.ndarray]:
-    """Which tokens are absent, and which were hidden: bool (M,)."""
-    absent = np.zeros(len(tokens.inputs), bool) if tokens.is_padding is None else tokens.is_padding.cpu().numpy()
-    return absent, tokens.is_masked.cpu().numpy() & ~absent
-
-
-def _token_value(tokens: Tokens, grid: tuple[int, ...]) -> Value:
-    absent, hidden = _masks(tokens)
-    inputs, output = (x.detach().cpu().float().numpy() for x in (tokens.inputs, tokens.reconstruction))
-    arrays = [x.reshape(*grid, *x.shape[1:]) for x in (inputs, output, hidden, absent)]
-    return Value(*arrays, name=tokens.name)
-
-
 def _draw_frames(drawing: Drawing, value: Value, title: str) -> Figure:
     """Frames or slices of one example."""
     inputs, made, is_masked, is_padding = (x[None] for x in value[:4])
-    return draw_reconstructions(
-        inputs,
-        made,
-        is_masked,
-        is_padding=is_padding,
-        frame_names=drawing.names[: len(value.inputs)],
-        title=" · ".join(part for part in (title, value.name) if part),
-    )
+    names, title = drawing.names[: len(value.inputs)], " · ".join(part for part in (title, value.name) if part)
+    return draw_reconstructions(inputs, made, is_masked, is_padding=is_padding, frame_names=names, title=title)
 
 
-def _tokens_of(example: Example, drawn: ReconstructedTokens) -> Tokens:
+def _tokens(example: Example, drawn: ReconstructedTokens | ForecastTokens) -> Tokens:
+    """An example and what a model makes of it; a forecast is a reconstruction of the last steps."""
     inputs, is_padding = example.inputs[drawn.modality], example.is_padding.get(drawn.modality)
-    return Tokens(inputs, drawn.tokens, drawn.is_masked, is_padding, example.name)
+    if isinstance(drawn, ReconstructedTokens):
+        return Tokens(inputs, drawn.tokens, drawn.is_masked, is_padding, example.name)
+    num_past = len(inputs) - len(drawn.tokens)
+    whole = torch.cat([inputs[:num_past], drawn.tokens])
+    return Tokens(inputs, whole, torch.arange(len(inputs)) >= num_past, is_padding, example.name)
 
 
-def _draw_reconstructions(
-    encoder: Encoder, examples: Sequence[Example], drawn: Sequence[ReconstructedTokens], title: str
-) -> list[Figure]:
-    return figures_of(encoder, [_tokens_of(*each) for each in zip(examples, drawn, strict=True)], title=title)
+class Picture:
+    """How a task's answers on a modality are drawn and written, by the modality's encoder: as reconstructions."""
+
+    file_name: ClassVar[str]  # of a picture of several answers, with the modality's name for `{}`
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+
+    @property
+    def suffixes(self) -> list[str]:
+        """The endings of the files that are written for one answer."""
+        return [".png"]
+
+    def draw(self, examples: Sequence[Example], drawn: Sequence[Any], title: str) -> list[Figure]:
+        """Examples with the tokens of their answers, as figures."""
+        return figures_of(self.encoder, list(map(_tokens, examples, drawn)), title=title)
+
+    def write(
+        self, example: Example, drawn: Any, past: np.ndarray | None, paths: Sequence[str]
+    ) -> tuple[dict[str, Any], str] | None:
+        """Write one answer; of a forecast with its past in the file's units, if the encoder continues its values.
+
+        May return values for JSON and a line that say more than the answer.
+        """
+        (figure,) = self.draw([example], [drawn], "")
+        save_picture(figure, paths[0])
+        return None
 
 
-def _write_reconstruction(
-    encoder: Encoder, example: Example, drawn: ReconstructedTokens, past: None, paths: Sequence[str]
-) -> None:
-    """A picture; of sound also the sound, of bytes also the text."""
-    tokens = _tokens_of(example, drawn)
-    (figure,) = figures_of(encoder, [tokens])
-    save_picture(figure, paths[0])
-    if encoder.written_suffix:
-        value = decoded(encoder, tokens)
-        if encoder.drawing is not None and encoder.drawing.kind == "text":
+class _Reconstruction(Picture):
+    file_name = "reconstructions-{}"
+
+    @property
+    def suffixes(self) -> list[str]:
+        return [".png", self.encoder.written_suffix] if self.encoder.written_suffix else [".png"]
+
+    def write(self, example: Example, drawn: ReconstructedTokens, past: None, paths: Sequence[str]) -> None:
+        """A picture; of sound also the sound, of bytes also the text."""
+        super().write(example, drawn, past, paths)
+        if not self.encoder.written_suffix:
+            return
+        value = decoded(self.encoder, _tokens(example, drawn))
+        if self.encoder.drawing is not None and self.encoder.drawing.kind == "text":
             text = marked_text(value.inputs, value.output, value.is_masked)
             Path(paths[1]).write_text(text, encoding="utf-8")
         else:
-            encoder.write(paths[1], value.output)
+            self.encoder.write(paths[1], value.output)
 
 
-def _draw_segmentations(
-    encoder: Encoder, examples: Sequence[Example], drawn: Sequence[LabelledTokens], title: str
-) -> list[Figure]:
-    """Input, label and predicted label."""
-    grid = encoder.modality.grid
-    inputs = np.stack([encoder.to_value(each.inputs[drawn[0].modality]) for each in examples])
-    predictions = torch.stack([each.label for each in drawn]).view(-1, *grid)
-    labels = torch.stack([each.targets["segmentation"] for each in examples]).view(-1, *grid)
-    return [draw_segmentation(inputs, predictions, drawn[0].classes, labels=labels, title=title)]
+class _Segmentation(Picture):
+    file_name = "segmentations"
+
+    def draw(self, examples: Sequence[Example], drawn: Sequence[LabelledTokens], title: str) -> list[Figure]:
+        grid = self.encoder.modality.grid
+        inputs = np.stack([self.encoder.to_value(each.inputs[drawn[0].modality]) for each in examples])
+        predictions = torch.stack([each.label for each in drawn]).view(-1, *grid)
+        labels = torch.stack([each.targets["segmentation"] for each in examples]).view(-1, *grid)
+        return [draw_segmentation(inputs, predictions, drawn[0].classes, labels=labels, title=title)]
+
+    def write(self, example: Example, drawn: LabelledTokens, past: None, paths: Sequence[str]) -> None:
+        """A picture with a palette."""
+        segmentation_picture(drawn.label.view(self.encoder.modality.grid), drawn.classes).save(paths[0])
 
 
-def _write_labels(encoder: Encoder, example: Example, drawn: LabelledTokens, past: None, paths: Sequence[str]) -> None:
-    """A picture with a palette."""
-    segmentation_picture(drawn.label.view(encoder.modality.grid), drawn.classes).save(paths[0])
+class _Forecast(Picture):
+    file_name = "forecasts-{}"
+
+    @property
+    def suffixes(self) -> list[str]:
+        return [".csv", ".png"] if self.encoder.is_sequence else [".png"]
+
+    def draw(self, examples: Sequence[Example], drawn: Sequence[ForecastTokens], title: str) -> list[Figure]:
+        """Past, forecast and true future of each example of a sequence, if its future is known."""
+        if not self.encoder.is_sequence:
+            return super().draw(examples, drawn, title)
+        figures = []
+        for example, each in zip(examples, drawn, strict=True):
+            inputs = example.inputs[each.modality]
+            value = self.encoder.to_value(inputs, example.is_padding.get(each.modality))
+            start = (len(inputs) - len(each.tokens)) * self.encoder.steps_per_token
+            if len(value) > start:  # else it is too short: there is no future to compare with
+                forecast, persistence = self._values(inputs, each)
+                how: dict[str, Any] = {"future": value[start:], "persistence": persistence, "rate": self._rate}
+                figures.append(draw_forecast(value[:start], forecast, title=f"{title} · {example.name}", **how))
+        if not figures:
+            raise ValueError("no example is so long that it reaches into the future")
+        return figures
+
+    def write(
+        self, example: Example, drawn: ForecastTokens, past: np.ndarray | None, paths: Sequence[str]
+    ) -> tuple[dict[str, Any], str] | None:
+        """Of a sequence a table, a row for each step and a column for each channel, and a picture."""
+        if past is None:
+            return super().write(example, drawn, past, paths)
+        tokens = example.inputs[drawn.modality]
+        values, repeated = (self.encoder.in_units_of(x, past) for x in self._values(tokens, drawn))
+        header = ",".join(f"channel_{k}" for k in range(values.shape[1]))
+        np.savetxt(paths[0], values, fmt="%.9g", delimiter=",", header=header, comments="")
+        figure = draw_forecast(past, values, persistence=repeated, rate=self._rate, title=example.name)
+        save_picture(figure, paths[1])
+        text = f"{len(values)} step{'s'[: len(values) > 1]} forecast from {len(past)} before"
+        return {"steps": len(values), "seen_steps": len(past)}, text
+
+    def _values(self, tokens: Tensor, drawn: ForecastTokens) -> list[np.ndarray]:
+        """The forecast of a sequence, and that of persistence: (h, C), in the encoder's units."""
+        past, num_steps = tokens[: len(tokens) - len(drawn.tokens)], drawn.horizon * self.encoder.steps_per_token
+        futures = drawn.tokens, drawn.persistence
+        return [self.encoder.to_value(torch.cat([past, each]))[-num_steps:] for each in futures]
+
+    @property
+    def _rate(self) -> float | None:
+        return None if self.encoder.drawing is None else self.encoder.drawing.rate
 
 
-def _draw_forecasts(
-    encoder: Encoder, examples: Sequence[Example], drawn: Sequence[ForecastTokens], title: str
-) -> list[Figure]:
-    """Past, forecast and true future of each example of a sequence; of others a reconstruction of the last steps.
-
-    Raises:
-        ValueError: no sequence is so long that its future is known.
-    """
-    figures, tokens = [], []
-    for example, each in zip(examples, drawn, strict=True):
-        inputs, is_padding = example.inputs[each.modality], example.is_padding.get(each.modality)
-        num_past = len(inputs) - len(each.tokens)
-        if not encoder.is_sequence:
-            whole = torch.cat([inputs[:num_past], each.tokens])
-            tokens.append(Tokens(inputs, whole, torch.arange(len(inputs)) >= num_past, is_padding, example.name))
-            continue
-        value, start = encoder.to_value(inputs, is_padding), num_past * encoder.steps_per_token
-        if len(value) > start:  # else it is too short: there is no future to compare with
-            forecast, persistence = _forecast_values(encoder, inputs, each)
-            how: dict[str, Any] = {"future": value[start:], "persistence": persistence, "rate": _rate(encoder)}
-            figures.append(draw_forecast(value[:start], forecast, title=f"{title} · {example.name}", **how))
-    if encoder.is_sequence and not figures:
-        raise ValueError("no example is so long that it reaches into the future")
-    return figures if encoder.is_sequence else figures_of(encoder, tokens, title=title)
-
-
-def _write_forecast(
-    encoder: Encoder, example: Example, drawn: ForecastTokens, past: np.ndarray | None, paths: Sequence[str]
-) -> tuple[dict[str, Any], str] | None:
-    """Of a sequence a table, a row for each step and a column for each channel, and a picture."""
-    if past is None:
-        (figure,) = _draw_forecasts(encoder, [example], [drawn], "")
-        save_picture(figure, paths[0])
-        return None
-    forecast = _forecast_values(encoder, example.inputs[drawn.modality], drawn)
-    values, repeated = (encoder.in_units_of(x, past) for x in forecast)
-    header = ",".join(f"channel_{k}" for k in range(values.shape[1]))
-    np.savetxt(paths[0], values, fmt="%.9g", delimiter=",", header=header, comments="")
-    save_picture(draw_forecast(past, values, persistence=repeated, rate=_rate(encoder), title=example.name), paths[1])
-    text = f"{len(values)} step{'s'[: len(values) > 1]} forecast from {len(past)} before"
-    return {"steps": len(values), "seen_steps": len(past)}, text
-
-
-def _forecast_values(encoder: Encoder, tokens: Tensor, drawn: ForecastTokens) -> tuple[np.ndarray, np.ndarray]:
-    """The forecast of a sequence, and that of persistence: (h, C), in the encoder's units."""
-    past, num_steps = tokens[: len(tokens) - len(drawn.tokens)], drawn.horizon * encoder.steps_per_token
-    forecast, persistence = (
-        encoder.to_value(torch.cat([past, each]))[-num_steps:] for each in (drawn.tokens, drawn.persistence)
-    )
-    return forecast, persistence
-
-
-def _rate(encoder: Encoder) -> float | None:
-    return None if encoder.drawing is None else encoder.drawing.rate
-
-
-class Picture(NamedTuple):
-    """How the answers of a task are drawn and written."""
-
-    file_name: str
-    """Of a picture of several answers, with the modality's name for `{}`."""
-    draw: Callable[..., list[Figure]]
-    """Encoder, examples, tokens of each answer, and title to figures."""
-    suffixes: Callable[[Encoder], list[str]]
-    """The endings of the files that are written for one answer."""
-    write: Callable[..., tuple[dict[str, Any], str] | None]
-    """Write them. Takes encoder, example, tokens, the past of a forecast in the file's units, and paths; may return
-    values for JSON and a line that say more than the answer."""
-
-
-PICTURES: dict[type[DrawnTokens], Picture] = {
-    ReconstructedTokens: Picture(
-        "reconstructions-{}",
-        _draw_reconstructions,
-        lambda encoder: [".png", encoder.written_suffix] if encoder.written_suffix else [".png"],
-        _write_reconstruction,
-    ),
-    LabelledTokens: Picture("segmentations", _draw_segmentations, lambda encoder: [".png"], _write_labels),
-    ForecastTokens: Picture(
-        "forecasts-{}",
-        _draw_forecasts,
-        lambda encoder: [".csv", ".png"] if encoder.is_sequence else [".png"],
-        _write_forecast,
-    ),
+PICTURES: dict[type[DrawnTokens], type[Picture]] = {
+    ReconstructedTokens: _Reconstruction,
+    LabelledTokens: _Segmentation,
+    ForecastTokens: _Forecast,
 }
-"""Tokens of an answer -> their picture."""

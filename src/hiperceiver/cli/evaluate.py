@@ -24,16 +24,8 @@ def run(settings: EvaluateSettings) -> int:
         raise UserError(f"--each-modality: expected several modalities, got {', '.join(source.encoders)} alone")
     choose_split(source, settings.split)
     print_data(source)
-    measured = measure_and_print(
-        task,
-        source,
-        settings,
-        subject=settings.checkpoint,
-        split=settings.split,
-        batch_size=settings.batch_size,
-        num_workers=settings.num_workers,
-        each_modality=settings.each_modality,
-    )
+    how = {name: getattr(settings, name) for name in ("split", "each_modality", "batch_size", "num_workers")}
+    measured = measure_and_print(task, source, settings, subject=settings.checkpoint, **how)
     write_json(settings.json, {"checkpoint": locate(settings.checkpoint), **measured})
     return 0
 
@@ -45,9 +37,8 @@ def measure_and_print(
     *,
     subject: str,
     split: str,
-    batch_size: int = 32,
-    num_workers: int = 0,
     each_modality: bool = False,
+    **loading: int,
 ) -> dict[str, Any]:
     """Measure a task (and each modality alone) on a split, print a table with the baseline, and return the numbers."""
     dataset = choose_split(source, split)
@@ -56,13 +47,12 @@ def measure_and_print(
         return evaluate(
             task,
             shown,
-            batch_size=batch_size,
-            num_workers=num_workers,
             precision=settings.precision,
             accelerator=settings.accelerator,
             max_bad_share=settings.max_bad_share,
             strict=settings.strict,
             show_progress=True,
+            **loading,
         )
 
     metrics = measured(dataset)

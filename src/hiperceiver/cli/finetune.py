@@ -17,6 +17,7 @@ from hiperceiver.data.sources.source import Source
 from hiperceiver.data.streamed import StreamedExamples
 from hiperceiver.data.targets import class_counts, value_statistics
 from hiperceiver.model import PerceiverConfig, build_model, read_model, variant_config
+from hiperceiver.settings.base import is_required
 from hiperceiver.settings.commands import FinetuneSettings
 from hiperceiver.tasks import TASKS, TargetInfo, Task, task_config_from_settings, task_from_settings
 from hiperceiver.tasks.losses import balanced_weights
@@ -49,11 +50,9 @@ def run(settings: FinetuneSettings) -> int:
         print(f"from {saved.source}: {report.summary()}")
         if encoders is None:
             print(f"{saved.source} was saved without its normalisation; it was taken from the training data instead")
-    trained = sum(weight.numel() for weight in task.parameters() if weight.requires_grad)
-    everything = sum(weight.numel() for weight in task.parameters())
-    print(
-        f"training {quantity(trained)} of {quantity(everything)} parameters on {_described(source, task)}", flush=True
-    )
+    trained = quantity(sum(weight.numel() for weight in task.parameters() if weight.requires_grad))
+    everything = quantity(sum(weight.numel() for weight in task.parameters()))
+    print(f"training {trained} of {everything} parameters on {_described(source, task)}", flush=True)
     name = settings.model or (DEFAULT_MODEL if settings.pretrained is None else _short(settings.pretrained))
     code, folder = train_and_report(task, source, settings, command="finetune", model=name)
     if settings.test and code == 0:
@@ -83,8 +82,7 @@ def _make_task(kind: str, settings: FinetuneSettings, source: Source, config: Pe
         from_data["class_weights"] = _class_weights(kind, settings, source)
     values = {"kind": kind, **from_data, **settings.task_settings}
     for each in dataclasses.fields(task_class.config_class):
-        has_default = not (each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING)
-        if not has_default and each.name not in values:
+        if is_required(each) and each.name not in values:
             raise UserError(f"--task-settings.{each.name} is missing: the task {kind} needs it")
     labels = task_class.label_modalities(task_config_from_settings(values))
     return task_from_settings(values, build_model(config, {**source.modalities, **labels}))

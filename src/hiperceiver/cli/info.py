@@ -7,14 +7,13 @@ from pathlib import Path
 from hiperceiver.cli.errors import UserError
 from hiperceiver.cli.models import locate, with_settings
 from hiperceiver.cli.results import check_new, write_json
-from hiperceiver.cli.tables import memory, print_table, quantity
+from hiperceiver.cli.tables import memory, print_table, quantity, shape
 from hiperceiver.modality import Modality
 from hiperceiver.model import VARIANTS, PerceiverConfig, read_model, variant_config
 from hiperceiver.model.summary import ModelSummary, count_parameters, summarise
 from hiperceiver.settings.commands import InfoSettings
 
-PICTURE = {"image": Modality(grid=(224, 224), channels=3)}
-"""The default input."""
+PICTURE = {"image": Modality(grid=(224, 224), channels=3)}  # the default input
 
 
 def run(settings: InfoSettings) -> int:
@@ -96,6 +95,5 @@ def _print(name: str, summary: ModelSummary, modalities: dict[str, Modality]) ->
 
 
 def _described(modalities: dict[str, Modality]) -> str:
-    roles = {name: " label" if each.role == "label" else "" for name, each in modalities.items()}
-    shapes = {name: " x ".join(map(str, (*each.grid, each.channels))) for name, each in modalities.items()}
-    return ", ".join(f"{name}{roles[name]} {shapes[name]}" for name in modalities)
+    roles = {"input": "", "label": " label"}
+    return ", ".join(f"{name}{roles[each.role]} {shape(each)}" for name, each in modalities.items())

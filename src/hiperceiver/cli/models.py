@@ -11,11 +11,7 @@ from hiperceiver.model.files import CONFIG_FILE
 
 
 def locate(name: str) -> str:
-    """The folder or hub id that `read_model` and `load_task` understand.
-
-    Raises:
-        UserError: a run folder without a model, or no folder where one should be.
-    """
+    """The folder or hub id that `read_model` and `load_task` understand."""
     path = Path(name).expanduser()
     for folder in (path, path / "model"):
         if (folder / CONFIG_FILE).is_file():
@@ -40,11 +36,7 @@ def run_folder(name: str) -> Path | None:
 
 
 def with_settings(config: PerceiverConfig, values: Mapping[str, Any]) -> PerceiverConfig:
-    """A model's config changed by `--model-settings`.
-
-    Raises:
-        UserError: an unknown name, or a value that does not fit.
-    """
+    """A model's config changed by `--model-settings`."""
     try:
         return type(config).from_dict({**config.to_dict(), **values})
     except ValueError as error:

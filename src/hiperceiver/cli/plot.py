@@ -25,19 +25,16 @@ from hiperceiver.plots.style import save_picture
 from hiperceiver.settings.commands import PlotSettings
 from hiperceiver.tasks import load_task
 
-Pictures = Iterator[tuple[str, Figure]]
-"""Names of files without their ending, and what is in them."""
+Pictures = Iterator[tuple[str, Figure]]  # names of files without their ending, and what is in them
 
 
 def run(settings: PlotSettings) -> int:
     """Draw, write, and say where."""
     folder = run_folder(settings.checkpoint)
     target = _target(settings, folder)
-    kinds = list(KINDS) if settings.pictures == "all" else [settings.pictures]
-    reasons: list[str] = []
-    failures: list[str] = []
+    faults: dict[str, ValueError] = {}
     num_drawn = 0
-    for kind in kinds:
+    for kind in KINDS if settings.pictures == "all" else [settings.pictures]:
         try:
             for name, figure in KINDS[kind](settings, folder):
                 path = target / f"{name}.png"
@@ -49,14 +46,14 @@ def run(settings: PlotSettings) -> int:
             # What the others need may still be there.
             if settings.pictures != "all" or describe(error) is None:
                 raise
-            reasons.append(str(error))
-            if not isinstance(error, _NothingToDraw):
-                failures.append(f"no picture of kind {kind}: {one_line(error)}")
+            faults[kind] = error
+    failed = {kind: one_line(error) for kind, error in faults.items() if not isinstance(error, _NothingToDraw)}
     if not num_drawn:
-        raise UserError(f"{settings.checkpoint}: nothing to draw: {reasons[0] if failures else '; '.join(reasons)}")
-    for failure in failures:
-        print(f"hip: {failure}", file=sys.stderr)
-    return 1 if failures else 0
+        reasons = failed.values() or map(str, faults.values())
+        raise UserError(f"{settings.checkpoint}: nothing to draw: {'; '.join(reasons)}")
+    for kind, fault in failed.items():
+        print(f"hip: no picture of kind {kind}: {fault}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 class _NothingToDraw(UserError):
@@ -85,11 +82,10 @@ def _positions(settings: PlotSettings, folder: Path | None) -> Pictures:
     model = load_model(saved)
     # Tokens that bring their coordinates along have no table of positions.
     names = [name for name in model.input_names if not isinstance(model.positions[name], CoordinatePositions)]
-    names = [name for name in names if len(model.modalities[name].grid) <= 3]
-    if not names:
+    grids = {name: grid for name in names if len(grid := model.modalities[name].grid) <= 3}
+    if not grids:
         raise _NothingToDraw(f"{saved.source} has no table of positions that can be drawn")
-    for name in names:
-        grid = model.modalities[name].grid
+    for name, grid in grids.items():
         with torch.no_grad():
             table = model.positions[name]()
         title = f"{saved.config.positions} positions of {name!r}, {' x '.join(map(str, grid))}"
@@ -114,10 +110,10 @@ def _answers(kind: str, settings: PlotSettings, folder: Path | None) -> Pictures
     subject = (folder or Path(settings.checkpoint)).resolve().name
     title = ", ".join(part for part in (subject, task.drawing_note) if part)
     for name in (each for each in source.encoders if each in drawings):
-        picture = PICTURES[drawings[name]]
+        picture = PICTURES[drawings[name]](source.encoders[name])
         drawn = [each for answer in answers for each in answer.drawn if each.modality == name]
         try:
-            figures = picture.draw(source.encoders[name], examples, drawn, title)
+            figures = picture.draw(examples, drawn, title)
         except ValueError as error:
             raise UserError(f"--data: {source.name}: {error}") from None
         for number, figure in enumerate(figures, 1):
@@ -125,11 +121,11 @@ def _answers(kind: str, settings: PlotSettings, folder: Path | None) -> Pictures
 
 
 KINDS: dict[str, Callable[[PlotSettings, Path | None], Pictures]] = {
+    **{drawn.kind: partial(_answers, drawn.kind) for drawn in PICTURES},
     "curves": _curves,
     "positions": _positions,
-    **{drawn.kind: partial(_answers, drawn.kind) for drawn in PICTURES},
 }
-"""What `--kind` may say, beside `all`."""
+"""What `--kind` may say, beside `all`; answers first, for they print what the data are."""
 
 
 def _examples(source: Source, settings: PlotSettings) -> list[Example]:

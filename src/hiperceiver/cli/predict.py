@@ -3,9 +3,8 @@
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -25,9 +24,10 @@ from hiperceiver.tasks import Task, load_task
 from hiperceiver.tasks.answers import Answer
 from hiperceiver.training.evaluation import find_device
 
-# Values alone need no matplotlib: what draws imports it.
+if TYPE_CHECKING:
+    from hiperceiver.cli.drawing import Picture
 
-SOME_FAILED = 1
+Pictures = Mapping[str, tuple["Picture", list[str]]]  # modality -> what writes its answers, and the files' endings
 
 
 @dataclass(kw_only=True)
@@ -36,10 +36,8 @@ class InputFile:
 
     path: Path
     example: Example
-    absent: list[str] = field(default_factory=list)
-    """Modalities that could not be read from it."""
-    past: np.ndarray | None = None
-    """Before a forecast of a sequence: the visible part, in the file's units."""
+    absent: list[str] = field(default_factory=list)  # modalities that could not be read from it
+    past: np.ndarray | None = None  # before a forecast of a sequence: the visible part, in the file's units
 
 
 def run(settings: PredictSettings) -> int:
@@ -47,11 +45,12 @@ def run(settings: PredictSettings) -> int:
     check_new(settings.json, "--json")
     task = load_task(locate(settings.checkpoint))
     encoders = _encoders(task, settings.checkpoint)
-    suffixes = _suffixes(task, encoders)
-    if settings.out is not None and not suffixes:
+    pictures = _pictures(task, encoders)
+    if settings.out is not None and not pictures:
         raise UserError(f"--out: {settings.checkpoint} only says what it finds, it makes no pictures")
     paths = _expanded(settings.files, encoders, settings.checkpoint)
-    stems = _stems(paths, Path(settings.out or "predictions"), list(chain.from_iterable(suffixes.values())))
+    suffixes = [suffix for _, each in pictures.values() for suffix in each]
+    stems = _stems(paths, Path(settings.out or "predictions"), suffixes)
     task.to(find_device("auto"))
 
     results: dict[Path, dict[str, Any]] = {}
@@ -69,13 +68,13 @@ def run(settings: PredictSettings) -> int:
         batch = collate([file.example for file in files.values()]).to(task.device)
         answers = task.answers(batch, top=settings.top, seeds=list(files))
         for file, answer in zip(files.values(), answers, strict=True):
-            results[file.path], text = _finish(file, answer, encoders, stems[file.path], suffixes)
+            results[file.path], text = _finish(file, answer, stems[file.path], pictures)
             print(f"{file.path}: {text}", flush=True)
     write_json(settings.json, [{"file": str(path), **results[path]} for path in paths])
     num_failed = sum("error" in result for result in results.values())
     if num_failed:
         print(f"hip: {num_failed} of {len(paths)} files could not be read", file=sys.stderr)
-    return SOME_FAILED if num_failed else 0
+    return 1 if num_failed else 0
 
 
 def _encoders(task: Task, checkpoint: str) -> dict[str, Encoder]:
@@ -102,10 +101,8 @@ def _expanded(names: Sequence[str], encoders: Mapping[str, Encoder], checkpoint:
         if not inside:
             suffixes = (suffix for each in encoders.values() for suffix in (*each.suffixes, *each.other_suffixes))
             known = ", ".join(dict.fromkeys(suffix for suffix in suffixes if suffix != "*"))
-            known = f" ({known})" if known else ""
-            raise UserError(
-                f"{name}: this folder holds no files of {' or '.join(kinds)}{known}, which {checkpoint} takes"
-            )
+            expected = " or ".join(kinds) + (f" ({known})" if known else "")
+            raise UserError(f"{name}: this folder holds no files of {expected}, which {checkpoint} takes")
         files.update(dict.fromkeys(inside))
     return list(files)
 
@@ -128,11 +125,7 @@ def _stems(files: Sequence[Path], folder: Path, suffixes: Sequence[str]) -> dict
 
 
 def _read(task: Task, encoders: Mapping[str, Encoder], path: Path) -> InputFile:
-    """A file as an example. Modalities that cannot be read from it are absent.
-
-    Raises:
-        ValueError: none can be read, or the one that the task needs cannot.
-    """
+    """A file as an example; modalities that cannot be read are absent, unless it is all, or the one the task needs."""
     inputs: dict[str, Tensor] = {}
     is_padding: dict[str, Tensor] = {}
     faults: dict[str, ValueError] = {}
@@ -178,32 +171,28 @@ def _before_the_horizon(encoder: Encoder, past: np.ndarray, horizon: int) -> tup
     return tokens.roll(num_past - count, dims=0), (index < num_past - count) | (index >= num_past)
 
 
-def _suffixes(task: Task, encoders: Mapping[str, Encoder]) -> dict[str, list[str]]:
-    """Modality -> endings of the files that are written for it; none for a task whose answers are values alone."""
+def _pictures(task: Task, encoders: Mapping[str, Encoder]) -> Pictures:
+    """None for a task whose answers are values alone, which needs no matplotlib."""
     if not task.drawings:
         return {}
     from hiperceiver.cli.drawing import PICTURES
 
-    suffixes = {name: PICTURES[drawn].suffixes(encoders[name]) for name, drawn in task.drawings.items()}
-    if len(suffixes) == 1:
-        return suffixes
-    return {name: [f"-{name}{suffix}" for suffix in each] for name, each in suffixes.items()}
+    pictures = {name: PICTURES[drawn](encoders[name]) for name, drawn in task.drawings.items()}
+    marks = {name: f"-{name}" if len(pictures) > 1 else "" for name in pictures}
+    return {name: (each, [f"{marks[name]}{suffix}" for suffix in each.suffixes]) for name, each in pictures.items()}
 
 
-def _finish(
-    file: InputFile, answer: Answer, encoders: Mapping[str, Encoder], stem: Path, suffixes: Mapping[str, list[str]]
-) -> tuple[dict[str, Any], str]:
+def _finish(file: InputFile, answer: Answer, stem: Path, pictures: Pictures) -> tuple[dict[str, Any], str]:
     """Write the files of an answer, and put together its values for JSON and its line for people."""
     written: list[str] = []
     values, text = answer.values, answer.text
     for drawn in answer.drawn:
         if drawn.modality in file.absent:
             continue
-        from hiperceiver.cli.drawing import PICTURES
-
         stem.parent.mkdir(parents=True, exist_ok=True)
-        paths = [f"{stem}{suffix}" for suffix in suffixes[drawn.modality]]
-        more = PICTURES[type(drawn)].write(encoders[drawn.modality], file.example, drawn, file.past, paths)
+        picture, suffixes = pictures[drawn.modality]
+        paths = [f"{stem}{suffix}" for suffix in suffixes]
+        more = picture.write(file.example, drawn, file.past, paths)
         written += paths
         if more is not None:
             values, text = {**values, **more[0]}, more[1]

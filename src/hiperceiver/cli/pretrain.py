@@ -5,6 +5,7 @@ import torch
 from hiperceiver.cli.data import find_data, open_data
 from hiperceiver.cli.models import with_settings
 from hiperceiver.cli.runs import train_and_report
+from hiperceiver.cli.tables import shape
 from hiperceiver.modality import Batch
 from hiperceiver.model import build_model, variant_config
 from hiperceiver.settings.commands import PretrainSettings
@@ -16,8 +17,7 @@ def run(settings: PretrainSettings) -> int:
     """Pretrain a new model, or go on with a run."""
     config = with_settings(variant_config(settings.model), settings.model_settings)
     source = open_data(settings, find_data(settings), task="none")
-    shapes = {name: " x ".join(map(str, (*each.grid, each.channels))) for name, each in source.modalities.items()}
-    parts = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+    parts = ", ".join(f"{name} {shape(each)}" for name, each in source.modalities.items())
     print(f"an example: {' and '.join(parts.rsplit(', ', 1))}", flush=True)
     seed_everything(settings.seed)
     task = MaskedAutoencoding(build_model(config, source.modalities), settings.part(MaskedAutoencodingConfig))

@@ -7,8 +7,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-PIPED_WIDTH = 1000
-"""Columns where there is no terminal: nothing is broken or cut."""
+from hiperceiver.modality import Modality
+
+PIPED_WIDTH = 1000  # columns where there is no terminal: nothing is broken or cut
 
 
 def print_table(
@@ -28,11 +29,7 @@ def print_table(
 
 
 def quantity(value: float, *, step: int = 1000, units: Sequence[str] = ("", " k", " M", " G", " T", " P")) -> str:
-    """A number with three digits and a unit.
-
-    >>> quantity(1789), quantity(99_222_948), quantity(12)
-    ('1.79 k', '99.2 M', '12')
-    """
+    """A number with three digits and a unit, such as 1.79 k."""
     index = 0
     while abs(value) >= step * 0.9995 and index + 1 < len(units):
         value /= step
@@ -42,20 +39,17 @@ def quantity(value: float, *, step: int = 1000, units: Sequence[str] = ("", " k"
 
 
 def memory(num_bytes: float) -> str:
-    """A number of bytes.
-
-    >>> memory(2_501_967_888)
-    '2.33 GiB'
-    """
+    """A number of bytes, such as 2.33 GiB."""
     return quantity(num_bytes, step=1024, units=(" B", " KiB", " MiB", " GiB", " TiB"))
 
 
-def metric(name: str, value: float) -> str:
-    """A metric's value: shares in percent, counts whole, others with four digits.
+def shape(modality: Modality) -> str:
+    """The sizes of a modality's grid, and its channels."""
+    return " x ".join(map(str, (*modality.grid, modality.channels)))
 
-    >>> metric("accuracy", 0.5132), metric("loss", 1.23456), metric("num_examples", 12.0)
-    ('51.3%', '1.235', '12')
-    """
+
+def metric(name: str, value: float) -> str:
+    """A metric's value: shares in percent, counts whole, others with four digits."""
     if name.startswith("num_"):
         return f"{value:.0f}"
     if name.endswith("accuracy") or name.startswith("explained"):

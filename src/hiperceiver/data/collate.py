@@ -10,15 +10,10 @@ from hiperceiver.modality import Batch
 
 
 def collate(examples: Sequence[Example | BadExample]) -> Batch:
-    """Stacks examples; bad ones are left out and named in `Batch.skipped`.
-
-    If every example is bad, the batch has no inputs and its length is 0.
-
-    Args:
-        examples: B examples (or fewer good ones) with the same modalities, shapes and targets.
+    """Stacks examples; bad ones are left out and named in `Batch.skipped`. If all are bad, it has no inputs.
 
     Raises:
-        ValueError: two examples differ in what they hold.
+        ValueError: two examples differ in modalities, shapes or targets.
 
     >>> x = Example(inputs={"image": torch.zeros(4, 3)}, targets={"label": torch.tensor(1)})
     >>> batch = collate([x, BadExample("b.jpg", "is empty (0 bytes)"), x])

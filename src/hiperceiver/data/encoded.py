@@ -1,7 +1,7 @@
 """Records as examples: decoded, changed at random in training, fitted to the grid, made tokens. A bad one is named."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -36,17 +36,11 @@ class EncodedRecords:
     """
 
     records: Records
-    """What is read."""
-    encoders: Mapping[str, Encoder]
-    """Per modality. What else a record holds is not read."""
-    targets: tuple[str, ...] = ()
-    """Which of the records' targets are given."""
-    num_classes: int = 0
-    """Classes that labels and masks may name; 0 where there are none."""
-    missing: Missing = "skip"
-    """What is done with an example without one of the modalities."""
-    augmentations: Sequence[Augmentation] = ()
-    """Random changes for training, in their order."""
+    encoders: Mapping[str, Encoder]  # per modality; what else a record holds is not read
+    targets: tuple[str, ...] = ()  # which of the records' targets are given
+    num_classes: int = 0  # classes that labels and masks may name; 0 where there are none
+    missing: Missing = "skip"  # what is done with an example without one of the modalities
+    augmentations: Sequence[Augmentation] = ()  # random changes for training, in their order
 
     def __post_init__(self) -> None:
         if self.missing not in get_args(Missing):
@@ -60,7 +54,7 @@ class EncodedRecords:
 
     def augmented(self, index: int, rng: np.random.Generator) -> Example | BadExample:
         """The record, changed at random."""
-        return self._read(index, rng if self.augmentations else None)
+        return self._read(index, rng)
 
     def targets_of(self, index: int) -> dict[str, Tensor] | None:
         """A record's targets, without reading the rest of it; None if they cannot be read."""
@@ -85,19 +79,57 @@ class EncodedRecords:
             if raw is not None:
                 yield raw
 
+    def encode(self, record: Record, rng: np.random.Generator | None = None) -> Example:
+        """A record as an example, changed at random if a generator is given.
+
+        Raises:
+            ValueError: it cannot be used, in one line.
+        """
+        values: dict[str, Any] = {}
+        for modality, encoder in self.encoders.items():
+            raw = record.raws.get(modality)
+            if raw is not None:
+                values[modality] = encoder.decode(raw)
+            elif self.missing == "skip":
+                raise ValueError(f"has no {modality}")
+        if not values:
+            raise ValueError(f"has none of the modalities {', '.join(self.encoders)}")
+        kinds = {modality: encoder.kind for modality, encoder in self.encoders.items()}
+        fits: dict[str, Callable[[Any], np.ndarray]] = {name: each.fit_to_grid for name, each in self.encoders.items()}
+        targets, mask_encoder = _targets(record, self.targets, self.num_classes), None
+        if MASK in self.targets:
+            modality, mask_encoder = _masked_picture(record, self.encoders)
+            values[MASK] = _decode_mask(record, mask_encoder, self.num_classes, values[modality])
+            fits[MASK], kinds[MASK] = mask_encoder.fit_mask_to_grid, "mask"
+
+        def changed(values: dict[str, Any], *, is_on_grid: bool) -> dict[str, Any]:
+            for augmentation in self.augmentations:
+                if rng is not None and augmentation.is_on_grid == is_on_grid:
+                    values = augmentation(values, kinds, rng)
+            return values
+
+        values = changed(values, is_on_grid=False)
+        values = changed({name: fits[name](value) for name, value in values.items()}, is_on_grid=True)
+        inputs: dict[str, Tensor] = {}
+        is_padding: dict[str, Tensor] = {}
+        for modality, encoder in self.encoders.items():
+            if modality in values:
+                inputs[modality], absent = encoder.to_tokens(values[modality])
+            else:
+                shape = encoder.modality
+                inputs[modality] = torch.zeros(shape.num_tokens, shape.channels)
+                absent = torch.ones(shape.num_tokens, dtype=torch.bool)
+            if absent is not None:
+                is_padding[modality] = absent
+        if mask_encoder is not None:
+            targets[MASK] = mask_encoder.mask_to_targets(values[MASK])
+        return Example(inputs=inputs, is_padding=is_padding, targets=targets, name=record.name)
+
     def _read(self, index: int, rng: np.random.Generator | None) -> Example | BadExample:
         record = None
         try:
             record = self.records[index]
-            return encode_record(
-                record,
-                self.encoders,
-                targets=self.targets,
-                num_classes=self.num_classes,
-                missing=self.missing,
-                augmentations=self.augmentations if rng is not None else (),
-                rng=rng,
-            )
+            return self.encode(record, rng)
         except ValueError as error:
             return _bad(record, str(error), default_name=f"record {index}")
 
@@ -115,71 +147,6 @@ def _bad(record: Record | None, reason: str, *, default_name: str) -> BadExample
     for path in [record.name, *(str(file) for file in files if isinstance(file, str | os.PathLike))]:
         reason = reason.removeprefix(f"{path}: ")
     return BadExample(record.name, reason)
-
-
-def encode_record(
-    record: Record,
-    encoders: Mapping[str, Encoder],
-    *,
-    targets: Sequence[str] = (),
-    num_classes: int = 0,
-    missing: Missing = "skip",
-    augmentations: Sequence[Augmentation] = (),
-    rng: np.random.Generator | None = None,
-) -> Example:
-    """One record as an example; arguments as the fields of `EncodedRecords`.
-
-    Raises:
-        ValueError: it cannot be used, in one line.
-    """
-    values: dict[str, Any] = {}
-    for modality, encoder in encoders.items():
-        raw = record.raws.get(modality)
-        if raw is not None:
-            values[modality] = encoder.decode(raw)
-        elif missing == "skip":
-            raise ValueError(f"has no {modality}")
-    if not values:
-        raise ValueError(f"has none of the modalities {', '.join(encoders)}")
-    kinds = {modality: encoder.kind for modality, encoder in encoders.items()}
-    fits: dict[str, Callable[[Any], np.ndarray]] = {
-        modality: encoder.fit_to_grid for modality, encoder in encoders.items()
-    }
-    tensors, mask_encoder = _targets(record, targets, num_classes), None
-    if MASK in targets:
-        modality, mask_encoder = _masked_picture(record, encoders)
-        values[MASK] = _decode_mask(record, mask_encoder, num_classes, values[modality])
-        fits[MASK], kinds[MASK] = mask_encoder.fit_mask_to_grid, "mask"
-    values = _augmented(values, kinds, [each for each in augmentations if not each.is_on_grid], rng)
-    values = {name: fits[name](value) for name, value in values.items()}
-    values = _augmented(values, kinds, [each for each in augmentations if each.is_on_grid], rng)
-
-    inputs: dict[str, Tensor] = {}
-    is_padding: dict[str, Tensor] = {}
-    for modality, encoder in encoders.items():
-        if modality in values:
-            inputs[modality], absent = encoder.to_tokens(values[modality])
-        else:
-            shape = encoder.modality
-            inputs[modality] = torch.zeros(shape.num_tokens, shape.channels)
-            absent = torch.ones(shape.num_tokens, dtype=torch.bool)
-        if absent is not None:
-            is_padding[modality] = absent
-    if mask_encoder is not None:
-        tensors[MASK] = mask_encoder.mask_to_targets(values[MASK])
-    return Example(inputs=inputs, is_padding=is_padding, targets=tensors, name=record.name)
-
-
-def _augmented(
-    values: dict[str, Any],
-    kinds: Mapping[str, str],
-    augmentations: Iterable[Augmentation],
-    rng: np.random.Generator | None,
-) -> dict[str, Any]:
-    for augmentation in augmentations:
-        assert rng is not None
-        values = augmentation(values, kinds, rng)
-    return values
 
 
 def _masked_picture(record: Record, encoders: Mapping[str, Encoder]) -> tuple[str, ImageEncoder]:

@@ -34,9 +34,7 @@ class BadExample:
     """
 
     name: str
-    """Which record."""
-    reason: str
-    """What is wrong with it, in one line."""
+    reason: str  # in one line
 
     def __str__(self) -> str:
         return f"{self.name}: {self.reason}"
@@ -44,13 +42,11 @@ class BadExample:
 
 @runtime_checkable
 class ExampleDataset(Protocol):
-    """Records that are read by their number. Reading never raises for a bad record: it returns a `BadExample`."""
+    """Records read by their number, always the same. Reading never raises for a bad one: it gives a `BadExample`."""
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int, /) -> Example | BadExample:
-        """One record, always the same."""
-        ...
+    def __getitem__(self, index: int, /) -> Example | BadExample: ...
 
 
 @runtime_checkable
@@ -75,9 +71,7 @@ class WithAbsent:
     """
 
     dataset: ExampleDataset
-    """Where the examples come from."""
-    modalities: Mapping[str, Modality]
-    """The absent ones; what examples hold of them is not shown."""
+    modalities: Mapping[str, Modality]  # the absent ones; what examples hold of them is not shown
 
     def __len__(self) -> int:
         return len(self.dataset)

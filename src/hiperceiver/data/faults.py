@@ -35,10 +35,9 @@ def faults_of(
             yield
     except Exception as error:  # decoders raise many kinds on malformed files
         text = " ".join(str(error).split())
+        reason = None if reason_of is None else reason_of(error)
         if isinstance(error, Fault) or (reason_of is None and type(error) is ValueError):
             reason = text
-        else:
-            reason = None if reason_of is None else reason_of(error)
         if reason is None and isinstance(error, MemoryError):
             raise
         path = f"{os.fspath(raw)}: " if is_path else ""  # type: ignore[arg-type]

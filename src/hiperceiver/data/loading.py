@@ -1,10 +1,9 @@
 """Loaders: an endless training order that can be resumed at any batch, and one pass for evaluation.
 
-The training order is a function of seed, epoch and the examples' names: epoch after epoch, each an order of the whole
-dataset, written one after the other and cut into batches. Nothing of it depends on where an example is listed, on the
-number of workers or on where a run was stopped, so a run that is resumed after k batches sees exactly what an
-uninterrupted one would have seen. The same holds for a stream, whose epochs are shuffled by a buffer; what was seen is
-then read once more and thrown away.
+The training order is a function of seed, epoch and the examples' names: orders of the whole dataset, one an epoch,
+written one after the other and cut into batches. Where an example is listed, the number of workers and where a run was
+stopped change nothing: a run resumed after k batches sees what an uninterrupted one would have seen. The same holds for
+a stream, whose epochs are shuffled by a buffer; what was seen is then read once more and thrown away.
 """
 
 import itertools
@@ -67,8 +66,7 @@ class TrainingOrder(Cut):
     True
     """
 
-    keys: np.ndarray
-    """The key of each record, uint64 (records,)."""
+    keys: np.ndarray  # the key of each record, uint64 (records,)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -146,7 +144,7 @@ def _collated(examples: Sequence[Example | BadExample] | ValueError) -> Batch | 
 
 
 class ExampleLoader(DataLoader[Any]):
-    """A PyTorch data loader of `Batch`, which in `strict` mode raises at the first bad example."""
+    """A PyTorch data loader of `Batch`. A stream that breaks off, or a bad example if `strict`, is a `ValueError`."""
 
     def __init__(self, dataset: Any, *, num_workers: int, strict: bool, seed: int = 0, **settings: Any) -> None:
         if num_workers < 0:
@@ -164,21 +162,12 @@ class ExampleLoader(DataLoader[Any]):
         self.strict = strict
 
     def __iter__(self) -> Iterator[Batch]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The batches in their order.
-
-        Raises:
-            ValueError: an example is bad, and the loader is strict; or a stream breaks off.
-        """
-        return _without_faults(super().__iter__(), strict=self.strict)
-
-
-def _without_faults(batches: Iterator[Batch | ValueError], *, strict: bool) -> Iterator[Batch]:
-    for batch in batches:
-        if isinstance(batch, ValueError):
-            raise batch
-        if strict and batch.skipped:
-            raise ValueError(batch.skipped[0])
-        yield batch
+        for batch in super().__iter__():
+            if isinstance(batch, ValueError):
+                raise batch
+            if self.strict and batch.skipped:
+                raise ValueError(batch.skipped[0])
+            yield batch
 
 
 def _leave_interrupts_to_the_main_process(worker: int) -> None:
@@ -203,16 +192,15 @@ def train_loader(
     Every batch takes `batch_size` records, across the border of an epoch too; it holds fewer if some were bad.
 
     Args:
-        dataset: the records; one with a method `augmented(index, rng)` is read through it. Or a stream of them; its
-            loader has no length.
+        dataset: the records, with random changes if it is an `AugmentedDataset`; the loader of a stream has no length.
         batch_size: records a batch, B.
         seed: of the order and of random changes.
-        num_workers: processes that read; 0 reads in this one. The batches are the same. At most one reads a stream.
+        num_workers: processes that read, at most one of a stream; 0 reads in this one. The batches are the same.
         start_batch: batches that were seen already; the first one given is the next.
         num_batches: how many to give; None never ends.
         strict: raise `ValueError` at the first bad example instead of leaving it out.
-        rank: which of the processes that train together this is.
-        num_ranks: how many train together; each gets its own part of every `batch_size * num_ranks` records.
+        rank: which of the `num_ranks` processes that train together this is.
+        num_ranks: each gets its own part of every `batch_size * num_ranks` records.
 
     Raises:
         ValueError: the dataset is empty, or a number is out of its range.
@@ -248,10 +236,7 @@ def eval_loader(
 ) -> ExampleLoader:
     """One pass over a dataset in its own order, without random changes; the last batch may be smaller.
 
-    Arguments as those of `train_loader`.
-
-    Raises:
-        ValueError: `batch_size` or `num_workers` is out of its range.
+    Arguments and errors as those of `train_loader`.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size: expected a whole number >= 1, got {batch_size}")

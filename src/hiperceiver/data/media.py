@@ -26,12 +26,9 @@ FORMATS = (
     "nut ogg tta w64 wav webm wv yuv4mpegpipe"
 )
 """What FFmpeg may take a file for. Its other formats are pictures, texts, lists of other files and addresses."""
-_ESTIMATED = ("mp3", "aac", "ac3", "eac3", "amr", "mpeg", "mpegts", "mpegvideo", "m4v")
-"""Formats that do not say how long they are: FFmpeg guesses, and such a guess is no sign of a truncated file."""
-_PREROLL = 0.5
-"""Seconds of sound that are decoded before the part that is wanted: codecs need a start."""
-_LONGEST_LEAD = 60.0
-"""Seconds of silence that may stand for a sound that begins later than its file; broken time stamps say more."""
+_ESTIMATED = ("mp3", "aac", "ac3", "eac3", "amr", "mpeg", "mpegts", "mpegvideo", "m4v")  # FFmpeg guesses their length
+_PREROLL = 0.5  # seconds of sound that are decoded before the part that is wanted: codecs need a start
+_LONGEST_LEAD = 60.0  # seconds of silence before a sound that begins later than its file; broken time stamps say more
 
 
 @dataclass(frozen=True)
@@ -87,8 +84,8 @@ def media_info(source: RawFile) -> MediaInfo:
 def read_audio(media: Media | RawFile) -> tuple[np.ndarray, int]:
     """The first sound track of a file: float32 (samples, channels), in -1..1; and samples per second.
 
-    A track that begins later than the file begins with silence. A part lies where the file's time stamps say, which
-    some formats round to milliseconds (Matroska, WebM, FLV).
+    A track that begins later than the file begins with silence. Some formats round the time stamps by which a part is
+    found to milliseconds (Matroska, WebM, FLV).
 
     Raises:
         ValueError: it cannot be read, has no sound or none in this part, or ends before its own header says.
@@ -201,9 +198,8 @@ def resampled(samples: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
     for channel in range(samples.shape[1]):
         # Twice the taps of the default, which lets aliases through at -58 dB.
         resampler = av.AudioResampler(format="fltp", layout="mono", rate=new_rate, options={"filter_size": "64"})
-        frame = av.AudioFrame.from_ndarray(
-            np.ascontiguousarray(samples[None, :, channel], dtype=np.float32), format="fltp", layout="mono"
-        )
+        mono = np.ascontiguousarray(samples[None, :, channel], dtype=np.float32)
+        frame = av.AudioFrame.from_ndarray(mono, format="fltp", layout="mono")
         frame.sample_rate = rate
         new = [part.to_ndarray()[0] for part in (*resampler.resample(frame), *resampler.resample(None))]
         result[:, channel] = np.concatenate([*new, result[:, channel]])[:length]  # or fewer, and then silence
@@ -301,16 +297,12 @@ def _seconds(stream: Any, stamp: int) -> float:
 
 def _check_whole(stream: Any, end: float) -> None:
     """Refuse a track that ends, at so many seconds, clearly before its own header says."""
-    container = stream.container
-    if container.format.name in _ESTIMATED:
-        return
+    container, stated = stream.container, -math.inf
     if stream.duration:
         stated = _seconds(stream, (stream.start_time or 0) + stream.duration)
     elif container.duration and len(container.streams) == 1:
         stated = container.duration / 1e6
-    else:
-        return
-    if end < stated - max(0.25, 0.01 * stated):
+    if container.format.name not in _ESTIMATED and end < stated - max(0.25, 0.01 * stated):
         raise Fault(f"is truncated: it ends after {max(end, 0):.2f} of {stated:.2f} seconds")
 
 

@@ -1,8 +1,7 @@
 """Which example is in which split, by names and a seed alone: what happens to other examples moves none.
 
 Each example has a key, the hash of its name. A draw mixes the keys with a seed into numbers in [0, 1) and compares them
-with fixed thresholds; an order sorts by such numbers. So neither depends on how many examples there are, where they are
-listed, or what was added and removed.
+with fixed thresholds; an order sorts by them.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,27 +45,25 @@ def hash_content(cells: Iterable[Any]) -> bytes:
     >>> hash_content([b"JPEG", [1, 2]]) == hash_content([b"JPEG", [1, 2]]) != hash_content([b"JPEG", [2, 1]])
     True
     """
-    digest = hashlib.blake2b(digest_size=8)
-    for cell in cells:
-        _add_content(digest, cell)
-    return digest.digest()
+    content = b"".join(part for cell in cells for part in _content(cell))
+    return hashlib.blake2b(content, digest_size=8).digest()
 
 
-def _add_content(digest: Any, cell: Any) -> None:
+def _content(cell: Any) -> Iterator[bytes]:
     if isinstance(cell, str):
         cell = cell.encode("utf-8", errors="surrogatepass")
     if isinstance(cell, bytes):
-        digest.update(b"%d:" % len(cell))
-        digest.update(cell if len(cell) <= 2 * _END else cell[:_END] + cell[-_END:])
+        yield b"%d:" % len(cell)
+        yield cell if len(cell) <= 2 * _END else cell[:_END] + cell[-_END:]
     elif isinstance(cell, Mapping):
         for name in sorted(cell):
-            _add_content(digest, cell[name])
+            yield from _content(cell[name])
     elif isinstance(cell, list) and cell and not isinstance(cell[0], int | float):
-        digest.update(b"[%d]" % len(cell))
+        yield b"[%d]" % len(cell)
         for each in cell:
-            _add_content(digest, each)
+            yield from _content(each)
     else:
-        digest.update(repr(cell).encode())
+        yield repr(cell).encode()
 
 
 def mixed(keys: np.ndarray, *salt: int | str) -> np.ndarray:
@@ -105,9 +102,8 @@ def choose(keys: np.ndarray, seed: int, *, share: float = 1.0, count: int | None
 def draw_splits(table: Table, seed: int, *, is_test_drawn: bool, rule: SplitRule = "names") -> Table:
     """The table with validation, and test if it is drawn too, taken out of its training rows.
 
-    An example whose number is below 0.2 is for test (if that is drawn), one from 0.2 to 0.3 for validation. Only where
-    there are very few, others move: the last of a class always trains, and a split that would be empty gets the one
-    with the smallest number, if its class has another. Rule `rows` deals as releases up to 0.1 did, for their runs.
+    Only where there are very few, the last of a class trains whatever its number, and a split that would be empty gets
+    the one with the smallest number, if its class has another. Rule `rows` deals as releases up to 0.1 did.
     """
     rows = table.rows[table.splits[table.rows] == 0]
     if table.only_trains is not None:
@@ -171,8 +167,7 @@ class Members:
 
     splits: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Split -> the keys of its examples, sorted, uint64; nothing for a stream."""
-    rule: SplitRule = "names"
-    """What drawn splits followed from."""
+    rule: SplitRule = "names"  # what drawn splits followed from
 
     def save(self, path: Path) -> None:
         """Write them to a file."""
@@ -198,8 +193,7 @@ class Changes:
 
     added: int = 0
     removed: int = 0
-    moved: int = 0
-    """Examples that are in another split."""
+    moved: int = 0  # examples that are in another split
     leaked: Mapping[str, int] = field(default_factory=dict)
     """Split -> examples of it that were trained on; of these splits that have some."""
 

@@ -24,15 +24,12 @@ def import_extra(module: str, *, extra: str) -> Any:
 
 
 def packaged_files(package: str, pattern: str, *, source: str) -> list[Path]:
-    """The files of an installed package that match a pattern, in order; at least one. The package is not imported.
+    """The files of a package, which is not imported, that match a pattern as for `Path.glob`, in order; at least one.
 
-    Args:
-        package: as it would be imported.
-        pattern: relative to the package's folder, as for `Path.glob`.
-        source: the built-in source that needs them; the extra that installs them has its name.
+    `source` is the built-in source that needs them; the extra that installs them has its name.
 
     Raises:
-        ValueError: there are none; the message gives the command that installs them.
+        ValueError: there are none; the message gives the command.
 
     >>> packaged_files("not_there", "data/*.npy", source="watch")
     Traceback (most recent call last):

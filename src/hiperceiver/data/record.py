@@ -31,10 +31,7 @@ class Record:
 
 
 class Records(Protocol):
-    """A list of records, or a `Table`. Its order never changes.
-
-    `records[index]`, and looking up one of the record's raws or targets, may raise a `ValueError` of one line.
-    """
+    """Records in an order that never changes, as a list or a `Table`; looking one up may raise a `ValueError`."""
 
     def __len__(self) -> int: ...
 
@@ -42,13 +39,11 @@ class Records(Protocol):
 
 
 class Column(Protocol):
-    """The cells of a column: an array, a list, or an object that reads a cell when it is looked up."""
+    """The cells of a column, None where it is empty; looking one up may read it, and raise a `ValueError`."""
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, row: int, /) -> Any:
-        """A cell; None if it is empty. May raise a `ValueError` of one line."""
-        ...
+    def __getitem__(self, row: int, /) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -132,12 +127,12 @@ class Table:
         return self.take(self.splits[self.rows] == number)
 
 
+@dataclass(frozen=True, eq=False)
 class _Cells(Mapping[str, Any]):
     """The cells of a row that are not empty; each is read when it is looked up."""
 
-    def __init__(self, columns: Mapping[str, Column], row: int) -> None:
-        self.columns = columns
-        self.row = row
+    columns: Mapping[str, Column]
+    row: int
 
     def __getitem__(self, name: str) -> Any:
         cell = self.columns[name][self.row]

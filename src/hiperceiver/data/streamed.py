@@ -1,12 +1,11 @@
 """Examples of a stream: read one after the other, for a data set that is too large to be listed or kept.
 
-An epoch is one pass over the stream. A buffer shuffles it: it is filled, and then each record that comes replaces one
-drawn at random. The order is a function of (seed, epoch) alone; to go on after k batches, what these held is read again
-and thrown away, but not decoded.
+An epoch is one pass over the stream, shuffled by a buffer: it is filled, and then each record that comes replaces one
+drawn at random. The order is a function of (seed, epoch) alone.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
 from itertools import islice
 
@@ -23,12 +22,9 @@ from hiperceiver.settings.data import SplitRule
 class HeldOut:
     """Which records of a stream validate where it has no split for that."""
 
-    rule: SplitRule = "names"
-    """`names`: a tenth, by their keys. `rows`: the first ones."""
-    seed: int = 0
-    """Of the draw by keys."""
-    count: int = 0
-    """Of the first ones."""
+    rule: SplitRule = "names"  # names: a tenth, by their keys; rows: the first ones
+    seed: int = 0  # of the draw by keys
+    count: int = 0  # of the first ones
 
     def holds(self, number: int, record: Record | BadExample) -> bool:
         """Whether a record is held out. A bad one is only if its number says so."""
@@ -51,14 +47,10 @@ class StreamedExamples:
 
     records: Iterable[Record | BadExample]
     """The stream: every iterator over it gives the same records in the same order."""
-    encoded: EncodedRecords
-    """How a record becomes an example; its own records are not read."""
-    buffer_size: int = 1024
-    """Records of the buffer that shuffles; they are kept in memory as they are stored."""
-    held_out: HeldOut | None = None
-    """Records that are not trained on, because they validate; None: all are trained on."""
-    max_examples: int | None = None
-    """Take only so many, from the stream's beginning."""
+    encoded: EncodedRecords  # how a record becomes an example; its own records are not read
+    buffer_size: int = 1024  # records of the buffer that shuffles; they are kept in memory as they are stored
+    held_out: HeldOut | None = None  # records that are not trained on, because they validate; None: all are trained on
+    max_examples: int | None = None  # take only so many, from the stream's beginning
 
     def __post_init__(self) -> None:
         for name, value in [("buffer_size", self.buffer_size), ("max_examples", self.max_examples)]:
@@ -86,15 +78,15 @@ class StreamedExamples:
         return replace(self.encoded, records=[record]).augmented(0, np.random.default_rng([seed, epoch, number]))
 
 
+@dataclass(frozen=True, eq=False)
 class Head:
     """The first records of a stream that are, or are not, held out; read when they are wanted and then kept."""
 
-    def __init__(self, records: Iterable[Record | BadExample], count: int, held_out: HeldOut, *, is_held: bool) -> None:
-        """Args: the stream; how many; which are held out; whether these are wanted or the others."""
-        self.records = records
-        self.count = count
-        self.held_out = held_out
-        self.is_held = is_held
+    records: Iterable[Record | BadExample]
+    count: int
+    held_out: HeldOut
+    _: KW_ONLY
+    is_held: bool  # whether those that are held out are wanted, or the others
 
     def __len__(self) -> int:
         return len(self._kept)

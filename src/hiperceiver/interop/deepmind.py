@@ -93,14 +93,6 @@ def load_haiku(
 
     Raises:
         ValueError: an unknown class or argument, or weights that are missing, left over or of another shape.
-
-    >>> import torch
-    >>> shape = dict(num_self_attends_per_block=1, z_index_dim=4, num_z_channels=8, num_embedding_channels=8)
-    >>> heads = dict(num_cross_attend_heads=1, num_self_attend_heads=2)
-    >>> widening = dict(cross_attend_widening_factor=1, self_attend_widening_factor=4)
-    >>> load_haiku("PerceiverIO", shape | heads | widening, params={}, modalities={"sound": (100, 1)})
-    Traceback (most recent call last):
-    ValueError: params: expected a module 'perceiver/embedder/~embed/embed_sound' with b, w, got none of that name
     """
     kwargs = _checked_arguments(model_class, kwargs)
     labels = _label_names(kwargs, modalities)
@@ -120,17 +112,14 @@ def to_haiku(
     """A model's weights under the reference's names: the inverse of `load_haiku`.
 
     Position encodings become tables as wide as the embedding, whatever they are made from, so that the reference must
-    be built without `num_position_encoding_channels`.
+    be built without `num_position_encoding_channels`. Gives copies, `{module: {name: float32 array}}`.
 
     Args:
-        model: the model. It must be one that the reference can compute: squared ReLU, padding not masked.
+        model: one that the reference can compute: squared ReLU, padding not masked.
         values: numbers in place of the weights, by the names of the model's parameters, such as its gradients
             `{name: p.grad for name, p in model.named_parameters()}`.
         model_class: the reference's class. None: "PerceiverIO", "HiP", or "HiPClassBottleneck" for a HiP with labels.
         name: the reference's name for the outermost module.
-
-    Returns:
-        `{module: {name: float32 array}}`, copies.
 
     Raises:
         ValueError: the reference cannot compute this model, or `values` lacks a parameter or has it in another shape.
@@ -256,16 +245,11 @@ def _whole_numbers(name: str, values: Any) -> list[int]:
 class _Weight(NamedTuple):
     """Where one of the reference's weights lies in our model."""
 
-    ours: str
-    """Name of our parameter."""
-    module: str
-    """Haiku's module."""
-    name: str
-    """Its name in the module. Linear weights, `w`, are transposed: (in, out)."""
-    part: int = 0
-    """Which of the equal parts of our parameter's rows it is."""
-    of: int = 1
-    """Number of parts."""
+    ours: str  # name of our parameter
+    module: str  # Haiku's
+    name: str  # in the module; linear weights, `w`, are transposed: (in, out)
+    part: int = 0  # which of the equal parts of our parameter's rows it is
+    of: int = 1  # number of parts
 
 
 def _layout(model: HiP, model_class: str, scope: str) -> Iterator[_Weight]:
@@ -311,12 +295,7 @@ def _haiku_names(pattern: str, names: Iterable[str]) -> dict[str, str]:
     """What Haiku calls the module of each modality, given this pattern of its name, made in this order in one scope.
 
     A name that was given before gets the next number. A name that ends in a number counts as that number of the name
-    before it.
-
-    >>> _haiku_names("linear", ["image", "sound"])
-    {'image': 'linear', 'sound': 'linear_1'}
-    >>> _haiku_names("embed_{}", ["cam_1", "cam"])
-    {'cam_1': 'embed_cam_1', 'cam': 'embed_cam_2'}
+    before it: after "cam_1", "cam" is "cam_2".
     """
     following: defaultdict[str, int] = defaultdict(int)
     result = {}

@@ -1,8 +1,6 @@
 """A saved model is a folder of two files, neither of which executes code.
 
-`config.json` holds the architecture, its config and modalities, each modality's encoder (with its normalisation), the
-class names, and the task whose head is saved with it, if any. `model.safetensors` holds the model's weights under their
-own names and the head's under `head.`.
+`config.json` has what `SavedModel` has beside weights; `model.safetensors` has these, those of a head under `head.`.
 """
 
 import json
@@ -83,11 +81,8 @@ class SavedInFolder(nn.Module):
     ) -> str | None:
         """Write a folder that `from_pretrained` reads, with a model card unless one is there.
 
-        Args:
-            save_directory: the folder, made if missing.
-            repo_id: with `push_to_hub`, where to. None: the folder's name.
-            push_to_hub: whether to upload the folder to the Hugging Face hub as well; gives the commit's address.
-            push: passed on to `push_to_hub`; refused without an upload.
+        With `push_to_hub` it is uploaded too, to `repo_id` (None: the folder's name), with other arguments of the
+        method `push_to_hub`, whose result is given.
         """
         if push and not push_to_hub:
             raise ValueError(f"push_to_hub: expected True with {', '.join(push)}, got False")
@@ -97,23 +92,11 @@ class SavedInFolder(nn.Module):
             card.write_text(_MODEL_CARD, encoding="utf-8")
         return self.push_to_hub(repo_id or folder.name, **push) if push_to_hub else None
 
-    def push_to_hub(
-        self,
-        repo_id: str,
-        *,
-        commit_message: str = "Push model using hiperceiver.",
-        private: bool | None = None,
-        token: str | None = None,
-        **upload: Any,
-    ) -> str:
+    def push_to_hub(self, repo_id: str, *, private: bool | None = None, token: str | None = None, **upload: Any) -> str:
         """Upload the model to the Hugging Face hub; gives the commit's address.
 
-        Args:
-            repo_id: such as "user/model"; made if it is missing.
-            commit_message: for the hub's history.
-            private: whether a new repository is private; None: the owner's default.
-            token: None: the one that is logged in.
-            upload: passed on to `HfApi.upload_folder` (revision, create_pr, ...).
+        A missing `repo_id` is created, `private` or (None) as its owner's default is. `upload` is passed on to
+        `HfApi.upload_folder` (commit_message, revision, ...); a `token` of None is the one that is logged in.
         """
         import huggingface_hub
 
@@ -121,21 +104,16 @@ class SavedInFolder(nn.Module):
         repo_id = hub.create_repo(repo_id, private=private, exist_ok=True).repo_id
         with tempfile.TemporaryDirectory() as folder:
             self.save_pretrained(folder)
-            return str(hub.upload_folder(repo_id=repo_id, folder_path=folder, commit_message=commit_message, **upload))
+            upload = {"commit_message": "Push model using hiperceiver.", **upload}
+            return str(hub.upload_folder(repo_id=repo_id, folder_path=folder, **upload))
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **download: Any) -> Self:
-        """Load a model from a folder that `save_pretrained` wrote, or from the Hugging Face hub, in evaluation mode.
-
-        A task's head in the same file is left out. Arguments and errors as for `hiperceiver.model.load_model`; a model
-        of another class is refused.
-        """
+        """Load a model of this class, as `hiperceiver.model.load_model` does; a task's head is left out."""
         saved = read_model(pretrained_model_name_or_path, **download)
         if type(saved.config) is not cls.config_class:
-            raise ValueError(
-                f"{saved.source}: expected a {cls.__name__}, got a {saved.architecture}; load it with "
-                f"{saved.architecture}.from_pretrained"
-            )
+            found = f"a {saved.architecture}; load it with {saved.architecture}.from_pretrained"
+            raise ValueError(f"{saved.source}: expected a {cls.__name__}, got {found}")
         return build_saved(saved, cls)
 
 
@@ -151,19 +129,14 @@ def check_weights(
             raise ValueError(f"{source}: {WEIGHTS_FILE} lacks {prefix}{name}, which {CONFIG_FILE} calls for")
         if name not in expected:
             raise ValueError(f"{source}: {WEIGHTS_FILE} holds {prefix}{name}, which {CONFIG_FILE} does not have")
-        if weights[name].shape != expected[name].shape:
-            raise ValueError(
-                f"{source}: expected shape {tuple(expected[name].shape)} for {prefix}{name} by {CONFIG_FILE}, got "
-                f"{tuple(weights[name].shape)} in {WEIGHTS_FILE}"
-            )
+        shape, found = tuple(expected[name].shape), tuple(weights[name].shape)
+        if shape != found:
+            by = f"for {prefix}{name} by {CONFIG_FILE}, got {found} in {WEIGHTS_FILE}"
+            raise ValueError(f"{source}: expected shape {shape} {by}")
 
 
 def build_saved(saved: SavedModel, make: Callable[[Any, dict[str, Modality]], ModelT]) -> ModelT:
-    """The model of a class with its saved weights, in evaluation mode.
-
-    Raises:
-        ValueError: the weights do not fit the config.
-    """
+    """The model of a class with its saved weights, which must fit, in evaluation mode."""
     with torch.device("meta"):  # shapes only: sizes that are wrong must not be allocated
         expected = make(saved.config, saved.modalities).state_dict()
     check_weights(saved.source, saved.weights, expected)
@@ -189,8 +162,8 @@ def save_model(
         model: its weights are saved as they are.
         encoders: per modality, plain values of its encoder. None: those that the model was loaded with.
         classes: names of the labels. None: those that the model was loaded with.
-        task: plain values of the task whose head is saved.
-        head: the task head's weights.
+        task: plain values of the task whose head's weights are `head`.
+        head: see `task`.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -51,17 +51,15 @@ class LearnedPositions(Positions):
 
     def resize(self, grid: tuple[int, ...]) -> None:
         """Interpolate the table to another grid of as many axes."""
-        old_grid = self.grid
-        super().resize(grid)
-        self.table = nn.Parameter(resize_table(self.table.detach(), old_grid, grid), self.table.requires_grad)
+        table = resize_table(self.table.detach(), self.grid, grid)
+        self.table, self.grid = nn.Parameter(table, self.table.requires_grad), grid
 
 
 class FourierPositions(Positions):
     """Sines and cosines of each axis at evenly spaced frequencies, and the coordinate itself, projected linearly.
 
-    Coordinates run from -1 to 1 along each axis and frequencies from 1 to half the maximum resolution, so that 2 axes
-    with 64 bands give 2 (2 x 64 + 1) = 258 features. Features never exist per token: the projection of each axis is
-    computed alone and summed over the grid, which is the same number.
+    Coordinates run from -1 to 1 along each axis and frequencies from 1 to half the maximum resolution. Features never
+    exist per token: the projection of each axis is computed alone and summed over the grid, which is the same number.
     """
 
     def __init__(
@@ -100,8 +98,7 @@ class CoordinatePositions(Positions):
     """Fourier features of the tokens' own coordinates, projected linearly.
 
     A token's first channels are its coordinates, about -1 to 1, and have the same features as `FourierPositions` gives
-    to a grid: so 3 coordinates with 64 bands give 3 (2 x 64 + 1) = 387. The encoding belongs to the point, wherever it
-    stands in the list.
+    to a grid. The encoding belongs to the point, wherever it stands in the list.
     """
 
     def __init__(
@@ -145,9 +142,8 @@ class NoPositions(Positions):
 
 def _check_resolution(resolution: tuple[int, ...] | None, count: int, axes: str) -> None:
     if resolution is not None and len(resolution) != count:
-        raise ValueError(
-            f"fourier_max_resolution: expected one number for each of the {count} {axes}, got {resolution}"
-        )
+        expected = f"one number for each of the {count} {axes}"
+        raise ValueError(f"fourier_max_resolution: expected {expected}, got {resolution}")
 
 
 def make_positions(config: PerceiverConfig, modality: Modality, num_channels: int) -> Positions:
@@ -173,10 +169,6 @@ def fourier_features(coordinate: Tensor, num_bands: int, top: Tensor) -> Tensor:
     """A coordinate, and its sines and cosines at evenly spaced frequencies from 1 to `top`, in half turns per unit.
 
     From (..., 1), about -1 to 1, to (..., 2 bands + 1); `top` is a number, or broadcast against `coordinate`.
-
-    >>> fourier_features(torch.tensor([[0.0], [0.5]]), 1, torch.tensor(1.0)).round(decimals=4) + 0.0
-    tensor([[0.0000, 0.0000, 1.0000],
-            [0.5000, 1.0000, 0.0000]])
     """
     step = torch.arange(num_bands, device=coordinate.device) / max(num_bands - 1, 1)
     phase = math.pi * coordinate * (1 + (top - 1) * step)

@@ -77,19 +77,16 @@ def summarise(
     batch_size: int = 1,
     mask_ratio: float = 0.0,
 ) -> ModelSummary:
-    """Measure what each stage of a model costs in one training step in float32 with all modalities given.
+    """Measure what each stage of a model, or of a config and its modalities, costs in one training step in float32.
 
-    Attention is counted as fused kernels do it, which keep no attention matrix. The batch is part of the activation
-    memory; parameters, their gradients and the optimizer's state are not.
+    All modalities are given. Attention is counted as fused kernels do it, which keep no attention matrix. The batch is
+    part of the activation memory; parameters, their gradients and the optimizer's state are not.
 
     Args:
         model: a model, or the config of one.
-        modalities: input modalities by name; optional when `model` is a model.
+        modalities: by name; not needed with a model.
         batch_size: examples in the step, B.
         mask_ratio: share of the slots of each group that the encoder does not see, from 0 to below 1.
-
-    Raises:
-        ValueError: modalities that do not fit the config, or arguments out of range.
 
     >>> from hiperceiver import Modality
     >>> from hiperceiver.model import variant_config
@@ -130,11 +127,9 @@ def summarise(
         num_tokens = sum(modalities[name].num_tokens for name in measured.label_names)
         shapes["label readout"] = (1, num_tokens, None, label_width)
     columns = ("num_groups", "tokens_per_group", "num_latents", "num_channels")
-    stages = [
-        StageSummary(name=name, **dict(zip(columns, shape, strict=True)), **meter.costs[name])
-        for name, shape in shapes.items()
-    ]
-    return ModelSummary(stages=tuple(stages), batch_size=batch_size, mask_ratio=mask_ratio)
+    sizes = {name: dict(zip(columns, shape, strict=True)) for name, shape in shapes.items()}
+    stages = tuple(StageSummary(name=name, **size, **meter.costs[name]) for name, size in sizes.items())
+    return ModelSummary(stages=stages, batch_size=batch_size, mask_ratio=mask_ratio)
 
 
 def count_parameters(config: PerceiverConfig, modalities: Mapping[str, Modality]) -> int:

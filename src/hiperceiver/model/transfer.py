@@ -29,11 +29,7 @@ class TransferReport:
     """In the saved model only."""
 
     def summary(self) -> str:
-        """One line for a person.
-
-        >>> TransferReport(loaded=("a", "b"), resized=(), new=("c",), unused=()).summary()
-        '2 weights loaded, 0 resized, 1 newly made (c), 0 unused'
-        """
+        """One line for a person."""
 
         def named(names: tuple[str, ...]) -> str:
             shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
@@ -46,12 +42,7 @@ class TransferReport:
 
 
 def transfer_weights(model: HiP, saved: SavedModel, *, part: Part = "model") -> TransferReport:
-    """Copy a saved model's weights into `model`, in place.
-
-    Args:
-        model: the model to start.
-        saved: where from.
-        part: `model`: everything that both have. `positions`: only the position encodings.
+    """Copy a saved model's weights into `model`, in place: all that both have, or the position encodings alone.
 
     Raises:
         ValueError: before anything is copied, if a setting that gives the weights another meaning differs, or a weight
@@ -101,16 +92,13 @@ _POSITION_SETTINGS = ("positions", "position_channels", "fourier_bands", "fourie
 
 def _check_settings(model: HiP, saved: SavedModel, part: Part) -> None:
     if part == "model" and type(saved.config) is not type(model.config):
-        raise ValueError(
-            f"{saved.source}: expected the weights of a {type(model).__name__}, got those of a {saved.architecture}"
-        )
+        expected = f"the weights of a {type(model).__name__}"
+        raise ValueError(f"{saved.source}: expected {expected}, got those of a {saved.architecture}")
     old, new = _settings(saved.config.to_dict()), _settings(model.config.to_dict())
     for name in {**new, **old}:
         if old.get(name) != new.get(name) and (part == "model" or name in _POSITION_SETTINGS):
-            raise ValueError(
-                f"{saved.source}: expected {name}={new.get(name)!r} as in the new model, got {old.get(name)!r}; "
-                f"use the same model and settings"
-            )
+            found = f"got {old.get(name)!r}; use the same model and settings"
+            raise ValueError(f"{saved.source}: expected {name}={new.get(name)!r} as in the new model, {found}")
     for name, modality in model.modalities.items():
         role = saved.modalities[name].role if name in saved.modalities else modality.role
         if role != modality.role:

@@ -5,17 +5,13 @@ from typing import Any
 
 import numpy as np
 
-MOST_POINTS = 2000
-"""A line shows at most so many stretches: about one for each pixel of a wide picture."""
+MOST_POINTS = 2000  # stretches of a line that are shown: about one for each pixel of a wide picture
 
 
 def as_array(values: Any, name: str, *, ndim: int | tuple[int, ...], legend: str) -> np.ndarray:
     """An array, a tensor or nested lists as a NumPy array; tensors leave their device, half types become float32.
 
     It must have `ndim` axes, or one of several numbers of them; `legend` is the shape in words, for the error.
-
-    Raises:
-        ValueError: The number of axes is another, or an axis is empty.
     """
     if hasattr(values, "detach"):  # a tensor; PyTorch itself is not needed to draw
         values = values.detach().cpu()
@@ -29,19 +25,12 @@ def as_array(values: Any, name: str, *, ndim: int | tuple[int, ...], legend: str
     return array
 
 
-def as_classes(values: Any, name: str, *, ndim: int, legend: str) -> np.ndarray:
-    """Like `as_array`, for whole numbers: class indices as int64."""
-    array = as_array(values, name, ndim=ndim, legend=legend)
-    if array.dtype.kind not in "iu":
-        raise ValueError(f"{name}: expected whole numbers (class indices), got {array.dtype}")
-    return array.astype(np.int64)
-
-
-def as_mask(values: Any, name: str, *, shape: tuple[int, ...], legend: str) -> np.ndarray:
-    """Like `as_array`, for booleans of a given shape."""
-    array = as_array(values, name, ndim=len(shape), legend=legend)
-    if array.dtype != bool or array.shape != shape:
-        raise ValueError(f"{name}: expected bool {legend} = {shape}, got {array.dtype} {array.shape}")
+def as_mask(values: Any, name: str, *shapes: tuple[int, ...]) -> np.ndarray:
+    """Like `as_array`, for booleans of one of these shapes."""
+    expected = " or ".join(map(str, shapes))
+    array = as_array(values, name, ndim=tuple(map(len, shapes)), legend=expected)
+    if array.dtype != bool or array.shape not in shapes:
+        raise ValueError(f"{name}: expected bool {expected}, got {array.dtype} {array.shape}")
     return array
 
 
@@ -55,36 +44,26 @@ def checked_examples(
     legend: str,
     mask_ndims: tuple[int, ...] = (1,),
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Examples that may differ in size: input, reconstruction of the same shape, and a bool mask over its first axes.
-
-    Raises:
-        ValueError: There is no example, the numbers differ, or shapes do not match.
-    """
+    """Examples that may differ in size: input, reconstruction of its shape, and a bool mask over its first axes."""
     if not len(inputs) or not len(inputs) == len(reconstructions) == len(is_masked):
         counts = f"{len(inputs)}, {len(reconstructions)} and {len(is_masked)}"
         raise ValueError(f"inputs: expected as many as reconstructions and masks, at least one, got {counts}")
     check_names(names, len(inputs))
     examples = []
     for number, (x, made, hidden) in enumerate(zip(inputs, reconstructions, is_masked, strict=True)):
-        where = f"example {number}"
-        x = as_array(x, f"inputs, {where}", ndim=ndim, legend=legend)
-        made = as_array(made, f"reconstructions, {where}", ndim=ndim, legend=legend)
+        x = as_array(x, f"inputs, example {number}", ndim=ndim, legend=legend)
+        made = as_array(made, f"reconstructions, example {number}", ndim=ndim, legend=legend)
         if made.shape != x.shape:
-            raise ValueError(f"reconstructions, {where}: expected shape {x.shape}, got {made.shape}")
-        hidden = as_array(hidden, f"is_masked, {where}", ndim=mask_ndims, legend=legend)
-        if hidden.dtype != bool or hidden.shape != x.shape[: hidden.ndim]:
-            expected = " or ".join(str(x.shape[:k]) for k in mask_ndims)
-            raise ValueError(f"is_masked, {where}: expected bool {expected}, got {hidden.dtype} {hidden.shape}")
+            raise ValueError(f"reconstructions, example {number}: expected shape {x.shape}, got {made.shape}")
+        hidden = as_mask(hidden, f"is_masked, example {number}", *(x.shape[:k] for k in mask_ndims))
         examples.append((x, made, hidden))
     return examples
 
 
-def check_names(names: Sequence[str], num_examples: int, *, max_columns: int = 1) -> None:
+def check_names(names: Sequence[str], num_examples: int) -> None:
     """Refuse another number of names than of examples, unless there are none."""
     if names and len(names) != num_examples:
         raise ValueError(f"names: expected one for each of {num_examples} examples, got {len(names)}")
-    if max_columns < 1:
-        raise ValueError(f"max_columns: expected a whole number >= 1, got {max_columns!r}")
 
 
 def hidden_error(inputs: np.ndarray, reconstruction: np.ndarray, is_masked: np.ndarray) -> float:
@@ -96,11 +75,7 @@ def hidden_error(inputs: np.ndarray, reconstruction: np.ndarray, is_masked: np.n
 
 
 def caption(hidden_share: float, error: float, separator: str) -> str:
-    """The line under an example: the share of it that was hidden, and the error there, NaN where nothing was.
-
-    >>> caption(0.5, 0.1234, ", ")
-    '50% hidden, error 0.123'
-    """
+    """The line under an example: the share of it that was hidden, and the error there."""
     parts = [f"{hidden_share:.0%} hidden"]
     if hidden_share > 0:
         parts.append(f"error {error:.3g}" if np.isfinite(error) else "error not finite")
@@ -110,10 +85,8 @@ def caption(hidden_share: float, error: float, separator: str) -> str:
 def spread_indices(length: int, count: int) -> list[int]:
     """At most `count` different indices, evenly spread over `range(length)` and away from its ends.
 
-    >>> spread_indices(100, 4)
-    [12, 37, 62, 87]
-    >>> spread_indices(3, 5)
-    [0, 1, 2]
+    >>> spread_indices(100, 4), spread_indices(3, 5)
+    ([12, 37, 62, 87], [0, 1, 2])
     """
     count = min(count, length)
     return [int((k + 0.5) * length / count) for k in range(count)]

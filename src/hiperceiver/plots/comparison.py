@@ -41,22 +41,17 @@ class Result:
         return statistics.stdev(self.values) if len(self.values) > 1 else None
 
 
-def draw_comparison(
-    results: Sequence[Result], *, metric: str, title: str = "", note: str = "", digits: int = 3, best: str = "highest"
-) -> Figure:
+def draw_comparison(results: Sequence[Result], *, metric: str, title: str = "", best: str = "highest") -> Figure:
     """A horizontal bar for each result, from top to bottom and from zero; dots are runs, whiskers a standard deviation.
 
     The best result that is no baseline is accented; `best` says whether that is the `highest` or the `lowest`.
-    Baselines are grey, with a dashed line to compare the others with. Values have so many `digits` after the point.
+    Baselines are grey, with a dashed line to compare the others with.
 
     >>> results = [
     ...     Result(name="colour lookup", values=(0.239,), is_baseline=True),
     ...     Result(name="pretrained", values=(0.262, 0.270)),
     ... ]
     >>> figure = draw_comparison(results, metric="mIoU")
-
-    Raises:
-        ValueError: There is no result, or `best` is something else.
     """
     if not results:
         raise ValueError("results: expected at least one, got none")
@@ -65,7 +60,7 @@ def draw_comparison(
     contenders = [result for result in results if not result.is_baseline]
     winner = (max if best == "highest" else min)(contenders, key=lambda result: result.mean) if contenders else None
 
-    figure, axes = style.new_figure(6.5, 0.48 * len(results) + 0.9, title=title, note=note)
+    figure, axes = style.new_figure(6.5, 0.48 * len(results) + 0.9, title=title)
     ax = axes[0, 0]
     style.as_chart_axes(ax, x=metric)
     ax.grid(False, axis="y")
@@ -77,12 +72,12 @@ def draw_comparison(
         colour = style.ACCENT if result is winner else style.NEUTRAL if result.is_baseline else _PALE
         ax.barh(row, result.mean, height=0.62, color=colour)
         reach = max(0.0, result.mean, *result.values)
-        text = f"{result.mean:.{digits}f}"
+        text = f"{result.mean:.3f}"
         if result.spread is not None:
             ax.errorbar(result.mean, row, xerr=result.spread, color=style.INK, linewidth=1.0, capsize=2.5)
             ax.plot(result.values, [row + 0.2] * len(result.values), "o", color=style.INK, markersize=2)
             reach = max(reach, result.mean + result.spread)
-            text += f" ± {result.spread:.{digits}f}"
+            text += f" ± {result.spread:.3f}"
         weight = "bold" if result is winner else "normal"
         beside = {"xytext": (5, 0), "textcoords": "offset points", "va": "center"}
         ax.annotate(text, (reach, row), weight=weight, **beside, **style.LABEL)

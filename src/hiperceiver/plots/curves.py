@@ -3,8 +3,9 @@
 import csv
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,30 +19,21 @@ from hiperceiver.plots.arrays import envelope
 Curve = tuple[np.ndarray, np.ndarray]
 """Steps (K,) and values (K,), without gaps, in the order of the steps."""
 
-_SPLITS = {"train": "train", "training": "train", "test": "test"} | dict.fromkeys(
-    ("val", "valid", "validation"), "validation"
-)
+_SPLITS = {"train": "train", "training": "train", "test": "test"}
+_SPLITS |= dict.fromkeys(("val", "valid", "validation"), "validation")
 _NAME = re.compile(rf"^(?:({'|'.join(_SPLITS)})[/_.])?(.+?)(_step|_epoch)?$")
-_BOOKKEEPING = {"step", "epoch"}
 _SPLIT_COLOURS = {"validation": style.LINES[0], "train": style.LINES[1], "test": style.LINES[2], "": style.SOFT}
 """In the order of the legend; the last is for columns without a split."""
-_FEW = 25
-"""A curve of at most so many points has a dot at each."""
-_NOISY = 60
-"""A curve of more points than this is also drawn smoothed."""
-_LOG_FACTOR = 30
-"""Positive values that span more than this factor get a logarithmic axis."""
+_FEW = 25  # a curve of at most so many points has a dot at each
+_NOISY = 60  # a curve of more points than this is also drawn smoothed
+_LOG_FACTOR = 30  # positive values that span more than this factor get a logarithmic axis
 
 
 def read_metrics(path: str | Path) -> dict[str, Curve]:
     """Curves of a run by column, from its `metrics.csv` or the folder that holds it.
 
     Left out are gaps, cells that are not numbers, columns without any value, and a last line that was cut off while it
-    was written. Without a `step` column the line numbers are the steps.
-
-    Raises:
-        ValueError: The file has no metrics.
-        OSError: It cannot be read.
+    was written. Without a `step` column the line numbers are the steps. A file without metrics is a ValueError.
     """
     path = Path(path)
     if path.is_dir():
@@ -51,7 +43,7 @@ def read_metrics(path: str | Path) -> dict[str, Curve]:
     if lines and not text.endswith(("\n", "\r")):
         lines.pop()  # its last number may have lost digits
     header, *rows = list(csv.reader(line for line in lines if "\0" not in line)) or [[]]
-    points: dict[str, dict[float, float]] = {name: {} for name in header if name and name not in _BOOKKEEPING}
+    points: dict[str, dict[float, float]] = {name: {} for name in header if name not in ("", "step", "epoch")}
     for number, row in enumerate(rows):
         if len(row) != len(header):
             continue
@@ -83,10 +75,6 @@ def draw_curves(
     >>> curves = {"train/loss": (steps, 1 / (1 + steps)), "val/loss": (steps, 1.2 / (1 + steps))}
     >>> [ax.get_title(loc="left") for ax in draw_curves({"a run": curves}).axes]
     ['loss']
-
-    Raises:
-        ValueError: There is no run, a run has no metrics, or none has a requested metric.
-        OSError: A file cannot be read.
     """
     if isinstance(runs, str | Path):
         runs = {Path(runs).stem if Path(runs).suffix else Path(runs).name: runs}
@@ -97,18 +85,18 @@ def draw_curves(
     if missing := [name for name in chosen if name not in panels]:
         raise ValueError(f"metrics: expected some of {', '.join(sorted(panels))}, got {missing[0]!r}")
 
-    columns = style.columns_for(len(chosen), most=3)
+    columns = min(3, math.ceil(math.sqrt(len(chosen))))
     rows = math.ceil(len(chosen) / columns)
     width, height = max(3.9 * columns, 5.5), 2.5 * rows + 0.7
     figure, axes = style.new_figure(width, height, rows=rows, columns=columns, count=len(chosen), title=title)
     shown = {split for metric in chosen for _, split in panels[metric]}
     lines = _Lines(list(runs), [split for split in _SPLIT_COLOURS if split in shown])
     for k, (ax, metric) in enumerate(zip(axes.flat, chosen, strict=False)):
-        has_none_below = k + columns >= len(chosen)
-        style.as_chart_axes(ax, title=metric, x="step" if has_none_below else "")
+        is_lowest = k + columns >= len(chosen)
+        style.as_chart_axes(ax, title=metric, x="step" if is_lowest else "")
         _draw_panel(ax, panels[metric], lines, is_measured=not _is_bookkeeping(metric))
     if entries := lines.legend():
-        style.add_legend(figure, list(entries.values()), list(entries), columns=min(len(entries), 2 * columns))
+        style.add_legend(figure, entries, columns=min(len(entries), 2 * columns))
     return figure
 
 
@@ -119,21 +107,14 @@ def _number(cell: str) -> float:
         return math.nan
 
 
-def _parsed(column: str) -> tuple[str, str, str]:
-    """Metric, split, and `_step` or `_epoch`, as far as a column's name has them."""
-    match = _NAME.match(column)
-    assert match is not None, "the pattern matches every name that is not empty"
-    return match[2], _SPLITS.get(match[1] or "", ""), match[3] or ""
-
-
 def _panels(curves: Mapping[str, Mapping[str, Curve]]) -> dict[str, dict[tuple[str, str], Curve]]:
     """Metric -> (run, split) -> curve."""
     panels: dict[str, dict[tuple[str, str], Curve]] = {}
     for run, columns in curves.items():
-        parsed = {column: _parsed(column) for column in columns}
-        for column, (metric, split, grain) in parsed.items():
-            if grain != "_epoch" or (metric, split, "_step") not in parsed.values():
-                panels.setdefault(metric, {})[run, split] = columns[column]
+        for column, curve in columns.items():
+            split, metric, grain = re.findall(_NAME, column)[0]
+            if grain != "_epoch" or f"{column.removesuffix(grain)}_step" not in columns:
+                panels.setdefault(metric, {})[run, _SPLITS.get(split, "")] = curve
     return panels
 
 
@@ -147,60 +128,51 @@ def _rank(metric: str) -> tuple[int, str]:
 
 
 class _Lines:
-    """Colour and dashes of every curve: with one run colours tell splits apart, with several they tell runs apart."""
+    """The look of every curve: with one run colours tell splits apart, with several they tell runs apart."""
 
     def __init__(self, runs: Sequence[str], splits: Sequence[str]) -> None:
         self.runs, self.splits = runs, splits
         self.has_runs, self.has_splits = len(runs) > 1, len(splits) > 1
 
-    def colour(self, run: str, split: str) -> str:
-        if self.has_runs:
-            return style.LINES[self.runs.index(run) % len(style.LINES)]
-        return _SPLIT_COLOURS[split] if self.has_splits else style.ACCENT
-
-    def is_dashed(self, split: str) -> bool:
-        return split == "train" and self.has_runs and self.has_splits
+    def of(self, run: str, split: str) -> dict[str, Any]:
+        if not self.has_runs:
+            return {"color": _SPLIT_COLOURS[split] if self.has_splits else style.ACCENT, "linewidth": 1.5}
+        colour = style.LINES[self.runs.index(run) % len(style.LINES)]
+        if split == "train" and self.has_splits:
+            return {"color": colour, "linewidth": 1.0, "linestyle": "--"}
+        return {"color": colour, "linewidth": 1.5}
 
     def legend(self) -> dict[str, Line2D]:
-        entries = {}
+        looks: dict[str, dict[str, Any]] = {}
         if self.has_runs:
             for run, name in zip(self.runs, style.legend_texts(self.runs), strict=True):
-                entries[name] = Line2D([], [], color=self.colour(run, self.splits[0]), linewidth=1.6)
+                looks[name] = {"color": self.of(run, "")["color"], "linewidth": 1.6}
         named = [split for split in self.splits if split]
-        if len(named) > 1 or (named and not self.has_runs):
-            for split in named:
-                colour = style.SOFT if self.has_runs else self.colour(self.runs[0], split)
-                dashes = "--" if self.is_dashed(split) else "-"
-                entries[split] = Line2D([], [], color=colour, linestyle=dashes, linewidth=1.4)
-        return entries
+        if len(named) > 1 or not self.has_runs:
+            grey = {"color": style.SOFT} if self.has_runs else {}
+            looks |= {split: self.of(self.runs[0], split) | grey | {"linewidth": 1.4} for split in named}
+        return {name: Line2D([], [], **look) for name, look in looks.items()}
 
 
 def _draw_panel(ax: Axes, panel: Mapping[tuple[str, str], Curve], lines: _Lines, *, is_measured: bool) -> None:
     for (run, split), (steps, values) in panel.items():
         values = np.where(np.isfinite(values), values, np.nan)
-        colour = lines.colour(run, split)
+        look = lines.of(run, split)
         if is_measured and len(values) > _NOISY:
             index, outline = envelope(values)
             index = np.interp(index, np.arange(len(steps)), steps)
-            ax.plot(index, outline, color=colour, linewidth=0.6, alpha=0.25)
+            ax.plot(index, outline, color=look["color"], linewidth=0.6, alpha=0.25)
             values = _smoothed(values)
-        dashes, width = ("--", 1.0) if lines.is_dashed(split) else ("-", 1.5)
-        dots = {"marker": "o" if len(values) <= _FEW else "", "markersize": 2.6}
-        ax.plot(steps, values, color=colour, linestyle=dashes, linewidth=width, **dots)
-    if is_measured and _spans_much(panel.values()):
+        ax.plot(steps, values, marker="o" if len(values) <= _FEW else "", markersize=2.6, **look)
+    finite = np.concatenate([values[np.isfinite(values)] for _, values in panel.values()])
+    if is_measured and len(finite) and 0 < _LOG_FACTOR * finite.min() < finite.max():
         ax.set_yscale("log")
     else:
         ax.yaxis.set_major_locator(MaxNLocator(5))
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     if not lines.has_runs:
         (_, split), (_, values) = min(panel.items(), key=lambda entry: lines.splits.index(entry[0][1]))
-        note = f"last {split} {values[-1]:.4g}".replace("  ", " ")
-        ax.set_title(note, loc="right", **style.CAPTION)
-
-
-def _spans_much(curves: Iterable[Curve]) -> bool:
-    values = np.concatenate([values[np.isfinite(values)] for _, values in curves])
-    return len(values) > 0 and values.min() > 0 and values.max() > _LOG_FACTOR * values.min()
+        ax.set_title(" ".join(f"last {split} {values[-1]:.4g}".split()), loc="right", **style.CAPTION)
 
 
 def _smoothed(values: np.ndarray) -> np.ndarray:

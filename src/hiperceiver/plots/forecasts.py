@@ -1,6 +1,5 @@
 """Forecasts of a series: past, forecast, and true future."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,22 +9,12 @@ from matplotlib.figure import Figure
 from hiperceiver.plots import style
 from hiperceiver.plots.arrays import as_array, envelope
 
-MOST_CHANNELS = 8
-"""Channels that are drawn."""
-_PAST_SHARE = 3
-"""The drawn part of the past is so many times as long as the forecast."""
-_LEAST_PAST = 40
+MOST_CHANNELS = 8  # that are drawn
+_PAST_SHARE, _LEAST_PAST = 3, 40  # the drawn part of the past: times the length of the forecast, and steps
 
 
 def draw_forecast(
-    past: Any,
-    forecast: Any,
-    *,
-    future: Any = None,
-    persistence: Any = None,
-    rate: float | None = None,
-    channels: Sequence[str] = (),
-    title: str = "",
+    past: Any, forecast: Any, *, future: Any = None, persistence: Any = None, rate: float | None = None, title: str = ""
 ) -> Figure:
     """The end of the past and the forecast that continues it, a chart for each channel.
 
@@ -34,14 +23,11 @@ def draw_forecast(
 
     `past` is (T, C) in its own units, `forecast` and `persistence` are (h, C), the steps that follow, and `future` is
     (k, C), k <= h, as far as it is known. The axis counts steps, or seconds where `rate` gives the steps in one; 0 is
-    where the future begins. Without names of `channels` they are numbered.
+    where the future begins.
 
     >>> import numpy as np
     >>> wave = np.sin(np.arange(120) / 8)[:, None]
     >>> figure = draw_forecast(wave[:100], 0.9 * wave[100:], future=wave[100:], persistence=wave[99:100].repeat(20, 0))
-
-    Raises:
-        ValueError: The shapes do not fit each other.
     """
     past = as_array(past, "past", ndim=2, legend="(T, C)").astype(np.float64)
     lines = {"forecast": forecast} | ({} if persistence is None else {"persistence": persistence})
@@ -55,8 +41,6 @@ def draw_forecast(
         if future.shape[1] != num_channels or len(future) > horizon:
             expected = f"at most {horizon} steps of {num_channels} channels"
             raise ValueError(f"future: expected {expected}, got shape {future.shape}")
-    if channels and len(channels) != num_channels:
-        raise ValueError(f"channels: expected a name for each of {num_channels}, got {len(channels)}")
 
     shown = min(num_channels, MOST_CHANNELS)
     past = past[-max(_PAST_SHARE * horizon, _LEAST_PAST) :]
@@ -71,7 +55,7 @@ def draw_forecast(
         for what, values in drawn.items():
             joined = np.concatenate([past[-1:, channel], values[:, channel]])  # from where the past ends
             _plot(ax, -1, joined, scale, color=colours[what], label=what)
-        texts = [channels[channel]] if channels else [f"channel {channel}"] if num_channels > 1 else []
+        texts = [f"channel {channel}"] if num_channels > 1 else []
         if future is not None:
             errors = {what: values[: len(future), channel] - future[:, channel] for what, values in lines.items()}
             parts = [f"{what} {np.sqrt(np.mean(error**2)):.3g}" for what, error in errors.items()]
@@ -84,7 +68,7 @@ def draw_forecast(
     notes = [] if future is None else ["error: root mean square"]
     if num_channels > shown:
         notes.append(f"the first {shown} of {num_channels} channels are drawn")
-    style.add_legend(figure, *axes[0, 0].get_legend_handles_labels(), note="; ".join(notes))
+    style.add_legend(figure, style.labelled_lines(axes[0, 0]), note="; ".join(notes))
     return figure
 
 

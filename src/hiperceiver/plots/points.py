@@ -9,14 +9,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from hiperceiver.plots import style
-from hiperceiver.plots.arrays import caption, check_names, checked_examples, hidden_error
+from hiperceiver.plots.arrays import caption, checked_examples, hidden_error
 
-MOST_POINTS = 4000
-"""Points of a cloud that are drawn; of more, some are left out evenly."""
+MOST_CLOUDS, MOST_POINTS = 6, 4000
+"""Examples, and points of each, that are drawn; of more points, some are left out evenly."""
 _VISIBLE, _MADE = style.LINES[0], style.LINES[1]
-_FEATURES = "viridis"
-_MARGIN = 1.1
-"""The cube is so many times as large as the input."""
+_MARGIN = 1.1  # the cube is so many times as large as the input
 
 
 def draw_points(
@@ -26,7 +24,6 @@ def draw_points(
     *,
     names: Sequence[str] = (),
     title: str = "",
-    max_columns: int = 6,
 ) -> Figure:
     """Input, its visible points, and these with the reconstruction of the others, for each example.
 
@@ -36,37 +33,27 @@ def draw_points(
     Reconstructed points far from the input are not drawn; the caption gives their share.
 
     Of each example, `inputs` and `reconstructions` are (N, 3 + features), and `is_masked` is bool (N,), True = hidden;
-    N may differ. At most `max_columns` examples are drawn.
+    N may differ. At most `MOST_CLOUDS` examples are drawn.
 
     >>> import numpy as np
     >>> cloud = np.random.default_rng(0).normal(size=(200, 3))
     >>> figure = draw_points([cloud], [cloud * 0.9], [np.arange(200) > 50], names=["a ball"])
-
-    Raises:
-        ValueError: There is no example, or the shapes do not fit each other.
     """
-    check_names(names, len(inputs), max_columns=max_columns)
     examples = checked_examples(inputs, reconstructions, is_masked, names, ndim=2, legend="(N, 3 + features)")
     for number, (cloud, _, _) in enumerate(examples):
         if cloud.shape[1] < 3:
             raise ValueError(f"inputs, example {number}: expected x, y and z of each point, got shape {cloud.shape}")
-    clouds = [(cloud.astype(np.float64), made.astype(np.float64), hidden) for cloud, made, hidden in examples]
-    clouds, names = clouds[:max_columns], style.legend_texts(list(names)[:max_columns], longest=30)
+    clouds = [(cloud.astype(float), made.astype(float), hidden) for cloud, made, hidden in examples[:MOST_CLOUDS]]
+    names = style.legend_texts(names[:MOST_CLOUDS], longest=30)
 
     is_alone = len(clouds) == 1  # then its clouds stand beside, not below each other
     across, down = (3, 1) if is_alone else (len(clouds), 3)
     size = 3.0 if across < 4 else 2.5
     note = "error: root mean square over hidden values"
     has_features = any(cloud.shape[1] > 3 for cloud, _, _ in clouds)
-    figure, axes = style.new_figure(
-        size * across,
-        size * down + 1.0,
-        rows=down,
-        columns=across,
-        title=title,
-        note=f"{note}; colours: features" if has_features else "",
-        subplot_kw={"projection": "3d"},
-    )
+    below = f"{note}; colours: features" if has_features else ""
+    shape = {"rows": down, "columns": across, "subplot_kw": {"projection": "3d"}}
+    figure, axes = style.new_figure(size * across, size * down + 1.0, title=title, note=below, **shape)
     axes = axes.T if is_alone else axes
     for column, (cloud, made, hidden) in enumerate(clouds):
         some = np.arange(0, len(cloud), -(-len(cloud) // MOST_POINTS))
@@ -98,8 +85,9 @@ def draw_points(
             if row == 2:
                 ax.text2D(0.5, -0.04, text, va="top", **centred, **style.CAPTION)
     if not has_features:
-        dots = [Line2D([], [], color=colour, marker="o", markersize=4, linestyle="") for colour in (_VISIBLE, _MADE)]
-        style.add_legend(figure, dots, ["input", "reconstruction of hidden points"], note=note)
+        colours = {"input": _VISIBLE, "reconstruction of hidden points": _MADE}
+        dot = {"marker": "o", "markersize": 4, "linestyle": ""}
+        style.add_legend(figure, {name: Line2D([], [], color=x, **dot) for name, x in colours.items()}, note=note)
     return figure
 
 
@@ -112,7 +100,7 @@ def _colours(cloud: np.ndarray, scale: np.ndarray) -> np.ndarray | None:
         features, scale = features.mean(axis=1, keepdims=True), scale.mean(axis=1, keepdims=True)
     low, high = scale.min(axis=0), scale.max(axis=0)
     shares = np.nan_to_num(np.clip((features - low) / np.where(high > low, high - low, 1.0), 0.0, 1.0))
-    return shares if shares.shape[1] == 3 else colormaps[_FEATURES](shares[:, 0])[:, :3]
+    return shares if shares.shape[1] == 3 else colormaps["viridis"](shares[:, 0])[:, :3]
 
 
 def _cube(cloud: np.ndarray) -> tuple[np.ndarray, float]:

@@ -12,8 +12,7 @@ from hiperceiver.plots import style
 from hiperceiver.plots.arrays import as_array, envelope, spread_indices
 
 _COLOURS: dict[str, Any] = {"cmap": "RdBu_r", "norm": Normalize(-1.0, 1.0)}
-_PANELS = {1: (5,), 2: (3, 5), 3: (3, 1, 1)}
-"""Number of grid axes -> how many positions are compared along each."""
+_PANELS = {1: (5,), 2: (3, 5), 3: (3, 1, 1)}  # number of grid axes -> how many positions are compared along each
 _MOST_SLICES = 8
 _Map = tuple[np.ndarray, str, tuple[int, ...] | None]
 """Similarities in a plane, what stands below them, and the position itself if it lies in this plane."""
@@ -26,25 +25,18 @@ def cosine_similarity(table: Any, positions: Sequence[int]) -> np.ndarray:
 
     >>> cosine_similarity([[1.0, 0.0], [0.0, 2.0], [-3.0, 0.0]], [0]).tolist()
     [[1.0, 0.0, -1.0]]
-
-    Raises:
-        ValueError: A position is no row of the table.
     """
     table = as_array(table, "table", ndim=2, legend="(M, E)").astype(np.float32)
-    outside = [k for k in positions if not 0 <= k < len(table)]
-    if outside:
-        raise ValueError(f"positions: expected rows from 0 to {len(table) - 1}, got {outside[0]}")
     lengths = np.linalg.norm(table, axis=1, keepdims=True)
     directions = np.divide(table, lengths, out=np.zeros_like(table), where=lengths > 0)
     return np.clip(directions[list(positions)] @ directions.T, -1.0, 1.0)
 
 
 def principal_components(table: Any, num_components: int = 3) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates of every row of a table (M, E) along the directions in which the table varies most.
+    """Coordinates (M, num_components) of a table (M, E) along the directions in which it varies most, and their shares.
 
-    Returns:
-        Coordinates (M, num_components), and the share of the variance along each (num_components,); zero for
-        directions that the table does not have. The largest coordinate of each component is positive.
+    The shares of the variance are (num_components,); zero for directions that the table does not have. The largest
+    coordinate of each component is positive.
     """
     table = as_array(table, "table", ndim=2, legend="(M, E)").astype(np.float32)
     centred = table - table.mean(axis=0)
@@ -66,35 +58,30 @@ def spread_positions(grid: Sequence[int]) -> list[int]:
     >>> spread_positions((10,))
     [1, 3, 5, 7, 9]
     """
-    grid = _checked_grid(grid)
     along = [spread_indices(length, count) for length, count in zip(grid, _PANELS[len(grid)], strict=True)]
     return np.ravel_multi_index(np.meshgrid(*along, indexing="ij"), grid).ravel().tolist()
 
 
-def draw_similarity(table: Any, grid: Sequence[int], *, positions: Sequence[int] = (), title: str = "") -> Figure:
+def draw_similarity(table: Any, grid: Sequence[int], *, title: str = "") -> Figure:
     """Cosine of a few positions with all others, on the grid; a ring or a line marks the position itself.
 
     Along a line it is drawn as curves; in a plane as maps, laid out like the positions on the grid; of a volume (time,
     rows, columns) one row of slices through time for each position.
 
-    The table (M, E) has a row for each position in row-major order, of a grid of 1 to 3 axes; `positions` are some of
-    its rows, by default `spread_positions`.
+    The table (M, E) has a row for each position in row-major order, of a grid of 1 to 3 axes.
 
     >>> import numpy as np
     >>> figure = draw_similarity(np.random.default_rng(0).normal(size=(64, 32)), (8, 8))
-
-    Raises:
-        ValueError: Table, grid and positions do not fit each other.
     """
     table, grid = _checked_table(table, grid)
-    chosen = list(positions) or spread_positions(grid)
-    similarity = cosine_similarity(table, chosen).reshape(len(chosen), *grid)
+    positions = spread_positions(grid)
+    similarity = cosine_similarity(table, positions).reshape(len(positions), *grid)
     if len(grid) == 1:
-        return _draw_lines(similarity, chosen, title)
-    homes = [tuple(int(k) for k in np.unravel_index(position, grid)) for position in chosen]
+        return _draw_lines(similarity, positions, title)
+    homes = [tuple(int(k) for k in np.unravel_index(position, grid)) for position in positions]
     note = "cosine of the ringed position with every other"
     if len(grid) == 2:
-        columns = style.columns_for(len(chosen), most=5) if positions else min(5, grid[1])
+        columns = min(5, grid[1])
         maps = [(x, "row {}, column {}".format(*home), home) for x, home in zip(similarity, homes, strict=True)]
         return _draw_maps([maps[k : k + columns] for k in range(0, len(maps), columns)], grid, title, note)
     rows = []
@@ -108,57 +95,42 @@ def draw_components(table: Any, grid: Sequence[int], *, title: str = "") -> Figu
     """The first three principal components of a position table: lines along a line, colours in a plane or in slices.
 
     In colours, red is the first component, green the second and blue the third, each from its least to its greatest
-    value. Neighbours of like colour have similar encodings.
-
-    The table (M, E) has a row for each position in row-major order, of a grid of 1 to 3 axes.
+    value. Neighbours of like colour have similar encodings. Table and grid are as for `draw_similarity`.
 
     >>> import numpy as np
     >>> figure = draw_components(np.random.default_rng(0).normal(size=(64, 32)), (8, 8))
-
-    Raises:
-        ValueError: Table and grid do not fit each other.
     """
     table, grid = _checked_table(table, grid)
     coordinates, shares = principal_components(table)
     if len(grid) == 1:
-        figure, axes = style.new_figure(7.0, 3.0, title=title)
-        ax = axes[0, 0]
+        figure, ((ax,),) = style.new_figure(7.0, 3.0, title=title)
         style.as_chart_axes(ax, x="position", y="coordinate")
         for component, share in enumerate(shares):
             label = f"component {component + 1}: {share:.0%} of the variance"
             ax.plot(*envelope(coordinates[:, component]), color=style.LINES[component], linewidth=1.2, label=label)
-        style.add_legend(figure, *ax.get_legend_handles_labels())
+        style.add_legend(figure, style.labelled_lines(ax))
         return figure
 
-    colours = _as_colours(coordinates).reshape(*grid, 3)
-    if len(grid) == 2:
-        pictures = {"": colours}
-    else:
-        pictures = {f"slice {k}": colours[k] for k in spread_indices(grid[0], _MOST_SLICES)}
+    low, high = coordinates.min(axis=0), coordinates.max(axis=0)
+    varies = high - low > 1e-12  # a component that does not is mid-grey
+    colours = np.where(varies, (coordinates - low) / np.where(varies, high - low, 1.0), 0.5).reshape(*grid, 3)
+    slices = spread_indices(grid[0], _MOST_SLICES)
+    pictures = {"": colours} if len(grid) == 2 else {f"slice {k}": colours[k] for k in slices}
     size = 4.0 if len(pictures) == 1 else 1.5
+    width, height = size * len(pictures) + 0.6, _height(size, grid) + 0.8
     explained = ", ".join(f"{share:.0%}" for share in shares)
-    figure, axes = style.new_figure(
-        size * len(pictures) + 0.6,
-        _height(size, grid) + 0.8,
-        columns=len(pictures),
-        title=title,
-        note=f"red, green, blue: principal components 1, 2, 3, with {explained} of the variance",
-        layout="compressed",
-    )
+    note = f"red, green, blue: principal components 1, 2, 3, with {explained} of the variance"
+    shape = {"columns": len(pictures), "layout": "compressed"}
+    figure, axes = style.new_figure(width, height, title=title, note=note, **shape)
     for ax, (name, picture) in zip(axes[0], pictures.items(), strict=True):
         style.show_picture(ax, picture, caption=name)
     return figure
 
 
-def _checked_grid(grid: Sequence[int]) -> tuple[int, ...]:
+def _checked_table(table: Any, grid: Sequence[int]) -> tuple[np.ndarray, tuple[int, ...]]:
     grid = tuple(int(n) for n in grid)
     if len(grid) not in _PANELS or min(grid) < 1:
         raise ValueError(f"grid: expected 1 to 3 extents >= 1, got {grid}")
-    return grid
-
-
-def _checked_table(table: Any, grid: Sequence[int]) -> tuple[np.ndarray, tuple[int, ...]]:
-    grid = _checked_grid(grid)
     table = as_array(table, "table", ndim=2, legend="(M, E)")
     if len(table) != math.prod(grid):
         raise ValueError(f"table: expected {math.prod(grid)} rows for grid {grid}, got {len(table)}")
@@ -172,17 +144,10 @@ def _height(width: float, grid: tuple[int, ...]) -> float:
     return min(max(width * grid[-2] / grid[-1], 0.4), 3 * width)
 
 
-def _as_colours(coordinates: np.ndarray) -> np.ndarray:
-    """(M, 3) from 0 to 1; a component that does not vary is mid-grey."""
-    low, high = coordinates.min(axis=0), coordinates.max(axis=0)
-    varies = high - low > 1e-12
-    return np.where(varies, (coordinates - low) / np.where(varies, high - low, 1.0), 0.5)
-
-
-def _draw_lines(similarity: np.ndarray, chosen: Sequence[int], title: str) -> Figure:
-    count, note = len(chosen), "cosine of the marked position with every other"
+def _draw_lines(similarity: np.ndarray, positions: Sequence[int], title: str) -> Figure:
+    count, note = len(positions), "cosine of the marked position with every other"
     figure, axes = style.new_figure(7.0, 1.15 * count + 0.7, rows=count, title=title, note=note)
-    for ax, position, values in zip(axes[:, 0], chosen, similarity, strict=True):
+    for ax, position, values in zip(axes[:, 0], positions, similarity, strict=True):
         style.as_chart_axes(ax, x="position", y=f"with {position}")
         ax.axvline(position, color=style.LINES[1], linewidth=1.0)
         ax.plot(*envelope(values), color=style.ACCENT, linewidth=1.0)
@@ -194,12 +159,17 @@ def _draw_lines(similarity: np.ndarray, chosen: Sequence[int], title: str) -> Fi
 
 
 def _draw_maps(
-    rows: Sequence[Sequence[_Map]], grid: tuple[int, ...], title: str, note: str, *, labels: Sequence[str] = ()
+    rows: Sequence[Sequence[tuple[np.ndarray, str, tuple[int, ...] | None]]],
+    grid: tuple[int, ...],
+    title: str,
+    note: str,
+    labels: Sequence[str] = (),
 ) -> Figure:
+    """Rows of similarities in a plane, each with what stands below it, and the position itself if it lies in there."""
     columns = max(map(len, rows))
     width, height = 1.6 * columns + 0.9, len(rows) * (_height(1.6, grid) + 0.25) + 0.8
-    shape = {"rows": len(rows), "columns": columns, "count": 0}
-    figure, axes = style.new_figure(width, height, **shape, title=title, note=note, layout="compressed")
+    shape = {"rows": len(rows), "columns": columns, "count": 0, "layout": "compressed"}
+    figure, axes = style.new_figure(width, height, title=title, note=note, **shape)
     for row, maps in enumerate(rows):
         for column, (values, below, home) in enumerate(maps):
             ax = axes[row, column]

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from hiperceiver.plots import style
 from hiperceiver.plots.arrays import as_array, as_mask, caption, check_names, hidden_error, spread_indices
 
+MOST_COLUMNS = 8  # examples, or frames of a video, that are drawn
 _NOT_FINITE = (0.9, 0.0, 0.9)
-_ERROR_COLOURS = "magma_r"
 
 
 def pasted(inputs: np.ndarray, reconstruction: np.ndarray, is_masked: np.ndarray) -> np.ndarray:
@@ -28,7 +28,6 @@ def draw_reconstructions(
     names: Sequence[str] = (),
     frame_names: Sequence[str] = (),
     title: str = "",
-    max_columns: int = 8,
 ) -> Figure:
     """Input, visible part, reconstruction and error, below each other for each example.
 
@@ -42,70 +41,58 @@ def draw_reconstructions(
     that are not finite are magenta.
 
     `inputs` and `reconstruction` are (B, *grid, C), decoded to raw values, uint8 or float. `is_masked` (True = hidden)
-    and `is_padding` (True = absent: neither hidden nor visible) are bool (B, *grid). At most `max_columns` examples, or
-    frames of the video, are drawn. Without `frame_names` they are numbered.
+    and `is_padding` (True = absent: neither hidden nor visible) are bool (B, *grid). At most `MOST_COLUMNS` examples,
+    or frames of the video, are drawn. Without `frame_names` they are numbered.
 
     >>> import numpy as np
     >>> rng = np.random.default_rng(0)
     >>> pictures, is_masked = rng.random((4, 16, 16, 3)), rng.random((4, 16, 16)) < 0.75
     >>> figure = draw_reconstructions(pictures, pictures * 0.9, is_masked, title="A model that darkens")
-
-    Raises:
-        ValueError: The shapes do not fit each other.
     """
     legend = "(B, *grid, C), 2 or 3 grid axes"
     inputs = as_array(inputs, "inputs", ndim=(4, 5), legend=legend)
     reconstruction = as_array(reconstruction, "reconstruction", ndim=inputs.ndim, legend=legend)
     if reconstruction.shape != inputs.shape:
         raise ValueError(f"reconstruction: expected the shape of inputs, {inputs.shape}, got {reconstruction.shape}")
-    is_masked = as_mask(is_masked, "is_masked", shape=inputs.shape[:-1], legend="(B, *grid)")
+    is_masked = as_mask(is_masked, "is_masked", inputs.shape[:-1])
     is_padding = np.zeros_like(is_masked) if is_padding is None else is_padding
-    is_padding = as_mask(is_padding, "is_padding", shape=inputs.shape[:-1], legend="(B, *grid)")
-    check_names(names, len(inputs), max_columns=max_columns)
+    is_padding = as_mask(is_padding, "is_padding", inputs.shape[:-1])
+    check_names(names, len(inputs))
     if frame_names and (inputs.ndim != 5 or len(frame_names) != inputs.shape[1]):
         frames = f"{inputs.shape[1]} frames" if inputs.ndim == 5 else "no frame"
         raise ValueError(f"frame_names: expected one for each of {frames}, got {len(frame_names)}")
 
     arrays = [inputs, reconstruction, is_masked, is_padding]
     if inputs.ndim == 5:
-        frames = spread_indices(inputs.shape[1], max_columns)
+        frames = spread_indices(inputs.shape[1], MOST_COLUMNS)
         names = [frame_names[frame] if frame_names else f"frame {frame}" for frame in frames]
         arrays = [array[0, frames] for array in arrays]
-    inputs, reconstruction, is_masked, is_padding = (array[:max_columns] for array in arrays)
-    names = style.legend_texts(list(names)[:max_columns], longest=22)
+    inputs, reconstruction, is_masked, is_padding = (array[:MOST_COLUMNS] for array in arrays)
+    names = style.legend_texts(names[:MOST_COLUMNS], longest=22)
     is_masked = is_masked & ~is_padding
 
     low, high = _shown_range(inputs)
-    scale = max(high - low, 1e-12)
-    shown = (inputs.astype(np.float32) - low) / scale  # (B, H, W, C), 0 is black, 1 is white
-    made = (reconstruction.astype(np.float32) - low) / scale
+    # (B, H, W, C), 0 is black, 1 is white
+    shown, made = ((x.astype(np.float32) - low) / max(high - low, 1e-12) for x in (inputs, reconstruction))
     visible = np.where(is_masked[..., None], style.HIDDEN_GREY, np.clip(shown, 0.0, 1.0))
     error = np.where(is_masked, np.abs(made - shown).mean(axis=-1), np.nan)  # (B, H, W)
     finite = error[np.isfinite(error)]
     most = max(float(np.quantile(finite, 0.99)), 1e-3) if len(finite) else 1.0
     shares = is_masked.sum(axis=(1, 2)) / np.maximum((~is_padding).sum(axis=(1, 2)), 1)
-    captions = [
-        caption(share, hidden_error(*example), "\n")
-        for share, *example in zip(shares, shown, made, is_masked, strict=True)
-    ]
+    errors = map(hidden_error, shown, made, is_masked)
+    captions = [caption(*each, "\n") for each in zip(shares, errors, strict=True)]
 
     num_examples, num_rows, num_columns, num_channels = inputs.shape
     is_alone = num_examples == 1  # then its pictures stand beside, not below each other
     width, height = style.panel_size(2 if is_alone else num_examples, num_rows, num_columns)
     across, down = (4, 1) if is_alone else (num_examples, 4)
-    figure, axes = style.new_figure(
-        width * across + 1.0,
-        down * (height + 0.1) + 1.0,
-        rows=down,
-        columns=across,
-        title=title,
-        note=_scale_note(num_channels, low, high),
-        layout="compressed",
-    )
+    shape = {"rows": down, "columns": across, "layout": "compressed"}
+    note = _scale_note(num_channels, low, high)
+    figure, axes = style.new_figure(width * across + 1.0, down * (height + 0.1) + 1.0, title=title, note=note, **shape)
     axes = axes.T if is_alone else axes
     rows = {"input": shown, "masked": visible, "output": pasted(shown, made, is_masked)}
     rows = {label: _as_colours(pictures) for label, pictures in rows.items()} | {"error": error}
-    colours = {"cmap": _ERROR_COLOURS, "norm": Normalize(0.0, most)}
+    colours = {"cmap": "magma_r", "norm": Normalize(0.0, most)}
     style.show_rows(axes, rows, names=names, captions=captions, is_turned=is_alone, **colours)
     beside = axes if is_alone else axes[3]
     style.add_colour_bar(figure, beside, {0.0: "0", most: f"{most:.2g}"}, aspect=14, **colours)

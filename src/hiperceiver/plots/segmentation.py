@@ -11,10 +11,10 @@ from matplotlib.patches import Patch
 from PIL import Image
 
 from hiperceiver.plots import style
-from hiperceiver.plots.arrays import as_array, as_classes, check_names
+from hiperceiver.plots.arrays import as_array
 
-IGNORE = -100
-"""Label of an unlabelled pixel, as in `Batch.targets`."""
+MOST_COLUMNS = 8  # examples that are drawn
+IGNORE = -100  # label of an unlabelled pixel, as in `Batch.targets`
 _IGNORE_INDEX = 255
 _IGNORE_COLOUR = (0, 0, 0)
 _RIGHT_OR_WRONG = np.array([(190, 30, 45), (236, 239, 243), _IGNORE_COLOUR], np.uint8)
@@ -71,10 +71,7 @@ def _land_cover_colour(name: str) -> tuple[int, int, int] | None:
 def segmentation_picture(labels: Any, classes: Sequence[str]) -> Image.Image:
     """Class indices (H, W), -100 = ignore, as a Pillow picture of mode P with the colours of `palette`.
 
-    Its values are the indices; ignored pixels have index 255 and are black.
-
-    Raises:
-        ValueError: An index has no class, or there are more than 255 classes.
+    Its values are the indices, of at most 255 classes; ignored pixels have index 255 and are black.
     """
     if len(classes) > _IGNORE_INDEX:
         raise ValueError(f"classes: expected at most {_IGNORE_INDEX} for a picture with a palette, got {len(classes)}")
@@ -88,14 +85,7 @@ def segmentation_picture(labels: Any, classes: Sequence[str]) -> Image.Image:
 
 
 def draw_segmentation(
-    inputs: Any,
-    predictions: Any,
-    classes: Sequence[str],
-    *,
-    labels: Any = None,
-    names: Sequence[str] = (),
-    title: str = "",
-    max_columns: int = 8,
+    inputs: Any, predictions: Any, classes: Sequence[str], *, labels: Any = None, title: str = ""
 ) -> Figure:
     """Input, label and prediction below each other for each example, with a legend of the classes that occur.
 
@@ -103,15 +93,12 @@ def draw_segmentation(
     under each example stands the share of its labelled pixels that are right.
 
     `inputs` are (B, H, W, C) with 1 or 3 channels, uint8, or float from 0 to 1. `predictions` and `labels` are
-    (B, H, W), indices of `classes`; -100 = ignore. At most `max_columns` examples are drawn.
+    (B, H, W), indices of `classes`; -100 = ignore. At most `MOST_COLUMNS` examples are drawn.
 
     >>> import numpy as np
     >>> pictures = np.random.default_rng(0).random((2, 8, 8, 3))
     >>> predictions = np.zeros((2, 8, 8), int)
     >>> figure = draw_segmentation(pictures, predictions, ["sea", "land"], labels=predictions)
-
-    Raises:
-        ValueError: The shapes do not fit each other, or an index has no class.
     """
     inputs = as_array(inputs, "inputs", ndim=4, legend="(B, H, W, C)")
     if inputs.shape[-1] not in {1, 3}:
@@ -121,9 +108,8 @@ def draw_segmentation(
         layers[name] = _checked_labels(values, f"{name}s", classes, ndim=3, legend="(B, H, W)")
         if layers[name].shape != inputs.shape[:3]:
             raise ValueError(f"{name}s: expected shape {inputs.shape[:3]} like inputs, got {layers[name].shape}")
-    check_names(names, len(inputs), max_columns=max_columns)
-    inputs, names = inputs[:max_columns], list(names)[:max_columns]
-    layers = {name: values[:max_columns] for name, values in layers.items()}
+    inputs = inputs[:MOST_COLUMNS]
+    layers = {name: values[:MOST_COLUMNS] for name, values in layers.items()}
 
     shown = inputs / 255.0 if inputs.dtype == np.uint8 else inputs
     pictures = {"input": np.broadcast_to(np.clip(shown, 0.0, 1.0), (*inputs.shape[:3], 3))}
@@ -141,23 +127,21 @@ def draw_segmentation(
     num_examples, height, width = inputs.shape[:3]
     legend = _class_legend(classes, colours, layers, is_ignored)
     panel_width, panel_height = style.panel_size(num_examples, height, width)
-    figure_width = max(panel_width * num_examples + 0.4, 4.8)
-    legend_columns = max(1, min(len(legend), int(figure_width / (0.07 * max(map(len, legend)) + 0.45))))
-    figure, axes = style.new_figure(
-        figure_width,
-        len(pictures) * (panel_height + 0.1) + 0.19 * math.ceil(len(legend) / legend_columns) + 0.9,
-        rows=len(pictures),
-        columns=num_examples,
-        title=title,
-        layout="compressed",
-    )
-    style.show_rows(axes, pictures, names=names, captions=captions)
-    style.add_legend(figure, list(legend.values()), list(legend), columns=legend_columns)
+    across = max(panel_width * num_examples + 0.4, 4.8)
+    legend_columns = max(1, min(len(legend), int(across / (0.07 * max(map(len, legend)) + 0.45))))
+    down = len(pictures) * (panel_height + 0.1) + 0.19 * math.ceil(len(legend) / legend_columns) + 0.9
+    grid = {"rows": len(pictures), "columns": num_examples, "layout": "compressed"}
+    figure, axes = style.new_figure(across, down, title=title, **grid)
+    style.show_rows(axes, pictures, captions=captions)
+    style.add_legend(figure, legend, columns=legend_columns)
     return figure
 
 
 def _checked_labels(values: Any, name: str, classes: Sequence[str], *, ndim: int, legend: str) -> np.ndarray:
-    indices = as_classes(values, name, ndim=ndim, legend=legend)
+    indices = as_array(values, name, ndim=ndim, legend=legend)
+    if indices.dtype.kind not in "iu":
+        raise ValueError(f"{name}: expected whole numbers (class indices), got {indices.dtype}")
+    indices = indices.astype(np.int64)
     outside = indices[((indices < 0) & (indices != IGNORE)) | (indices >= len(classes))]
     if len(outside):
         raise ValueError(f"{name}: expected class indices from 0 to {len(classes) - 1}, got {outside[0]}")

@@ -12,10 +12,8 @@ from matplotlib.patches import Patch
 from hiperceiver.plots import style
 from hiperceiver.plots.arrays import MOST_POINTS, caption, checked_examples, envelope, hidden_error
 
-MOST_LANES, MOST_LANES_IN_ALL = 12, 40
-"""Channels that are drawn: of an example, and of all examples together."""
-_WINDOW = 240
-"""Steps of the enlarged part of a signal that is too long to show single steps."""
+MOST_LANES, MOST_LANES_IN_ALL = 12, 40  # channels that are drawn: of an example, and of all examples together
+_WINDOW = 240  # steps of the enlarged part of a signal that is too long to show single steps
 _INPUT, _VISIBLE, _MADE = style.SOFT, style.LINES[0], style.LINES[1]
 _SHADE = "#e9ebef"
 
@@ -44,9 +42,6 @@ def draw_signals(
     >>> import numpy as np
     >>> signal = np.sin(np.arange(100) / 5)[:, None]
     >>> figure = draw_signals([signal], [signal * 0.9], [np.arange(100) > 50], names=["a sine"])
-
-    Raises:
-        ValueError: There is no example, or the shapes do not fit each other.
     """
     examples = checked_examples(inputs, reconstructions, is_masked, names, ndim=2, legend="(T, C)", mask_ndims=(1, 2))
     num_channels = max(x.shape[1] for x, _, _ in examples)
@@ -54,17 +49,12 @@ def draw_signals(
         raise ValueError(f"channels: expected a name for each of {num_channels}, got {len(channels)}")
     lanes = min(num_channels, MOST_LANES)
     labels = [channels[k] if channels else f"channel {k}" for k in range(lanes)]
-    rows = [_Row(*each, labels=labels, scale=1.0 / (rate or 1.0)) for each in examples[: MOST_LANES_IN_ALL // lanes]]
+    rows = [_Row(*each, labels, 1.0 / (rate or 1.0)) for each in examples[: MOST_LANES_IN_ALL // lanes]]
 
     is_long = any(row.is_long for row in rows)
-    figure, axes = style.new_figure(
-        11.0 if is_long else 9.0,
-        (1.25 if lanes == 1 else 0.7 + 0.36 * lanes) * len(rows) + 1.0 + (0.3 if title else 0.0),
-        rows=len(rows),
-        columns=1 + is_long,
-        title=title,
-        gridspec_kw={"width_ratios": [1.5, 1][: 1 + is_long]},
-    )
+    height = (1.25 if lanes == 1 else 0.7 + 0.36 * lanes) * len(rows) + 1.0 + (0.3 if title else 0.0)
+    shape = {"rows": len(rows), "columns": 1 + is_long, "gridspec_kw": {"width_ratios": [1.5, 1][: 1 + is_long]}}
+    figure, axes = style.new_figure(11.0 if is_long else 9.0, height, title=title, **shape)
     caption_style = {"loc": "left", "pad": 4, **style.CAPTION}
     for number, (row, pair) in enumerate(zip(rows, axes, strict=True)):
         x = "" if number < len(rows) - 1 else "seconds" if rate else step
@@ -72,15 +62,18 @@ def draw_signals(
             style.as_chart_axes(ax, x=x)
             ax.grid(False)
         if row.is_long:
-            part = row.liveliest(_WINDOW)
-            row.mark(pair[0], part)
+            part = _liveliest(row.inputs, _WINDOW)
+            ends, below = [part.start * row.scale, part.stop * row.scale], pair[0].get_xaxis_transform()
+            bar = {"color": style.INK, "linewidth": 4.0, "solid_capstyle": "butt", "clip_on": False, "zorder": 5}
+            pair[0].plot(ends, [0.0, 0.0], transform=below, **bar)  # under the part that is enlarged beside it
             row.draw(pair[1], part, is_labelled=False)
             pair[1].set_title(f"enlarged, {_WINDOW} {step}s", **caption_style)
         elif is_long:
             pair[1].set_axis_off()
-        row.draw(pair[0], slice(0, row.length))
+        row.draw(pair[0], slice(0, len(row.inputs)))
         name = style.legend_texts(names[number : number + 1], longest=50)
-        pair[0].set_title(" · ".join([*name, row.caption()]), **caption_style)
+        text = caption(float(row.is_masked.mean()), hidden_error(row.inputs, row.made, row.is_masked), " · ")
+        pair[0].set_title(" · ".join([*name, text]), **caption_style)
     notes = ["error: root mean square over hidden values"]
     if num_channels > lanes:
         notes.append(f"the first {lanes} of {num_channels} channels are drawn")
@@ -92,7 +85,7 @@ def draw_signals(
         "reconstruction": Line2D([], [], color=_MADE, linewidth=1.2),
         "hidden": Patch(facecolor=_SHADE),
     }
-    style.add_legend(figure, list(entries.values()), list(entries), note="; ".join(notes))
+    style.add_legend(figure, entries, note="; ".join(notes))
     return figure
 
 
@@ -100,39 +93,12 @@ class _Row:
     """One example, drawn in lanes; `scale` is the length of a step along the axis."""
 
     def __init__(
-        self,
-        inputs: np.ndarray,
-        reconstruction: np.ndarray,
-        is_masked: np.ndarray,
-        *,
-        labels: Sequence[str],
-        scale: float,
-    ):
-        self.inputs, self.made = inputs.astype(np.float64), reconstruction.astype(np.float64)
+        self, inputs: np.ndarray, made: np.ndarray, is_masked: np.ndarray, labels: Sequence[str], scale: float
+    ) -> None:
+        self.inputs, self.made = inputs.astype(np.float64), made.astype(np.float64)
         self.is_masked = np.broadcast_to(is_masked[:, None] if is_masked.ndim == 1 else is_masked, inputs.shape)
-        self.length = len(inputs)
-        self.is_long = self.length > 2 * _WINDOW
+        self.is_long = len(inputs) > 2 * _WINDOW
         self.labels, self.scale = labels[: inputs.shape[1]], scale
-
-    def caption(self) -> str:
-        error = hidden_error(self.inputs, self.made, self.is_masked)
-        return caption(float(self.is_masked.mean()), error, " · ")
-
-    def liveliest(self, width: int) -> slice:
-        """The part of so many steps in which the channels vary most, each measured by its own deviation."""
-        deviation = self.inputs - self.inputs.mean(axis=0)
-        power = np.nan_to_num(deviation**2 / np.maximum(deviation.var(axis=0), 1e-24)).sum(axis=1)
-        total = np.concatenate([[0.0], np.cumsum(power)])
-        inside = total[width:] - total[:-width]
-        lively = np.flatnonzero(inside >= 0.95 * inside.max())
-        start = int(lively[len(lively) // 2])
-        return slice(start, start + width)
-
-    def mark(self, ax: Axes, part: slice) -> None:
-        """A bar below the part that is enlarged beside it."""
-        ends = [part.start * self.scale, part.stop * self.scale]
-        how = {"transform": ax.get_xaxis_transform(), "solid_capstyle": "butt", "clip_on": False}
-        ax.plot(ends, [0.0, 0.0], color=style.INK, linewidth=4.0, zorder=5, **how)
 
     def draw(self, ax: Axes, part: slice, *, is_labelled: bool = True) -> None:
         """A part of it, in lanes."""
@@ -142,15 +108,9 @@ class _Row:
         begin, end = (part.start - 0.5) * scale, (part.stop - 0.5) * scale
         ranges = [_range(self.inputs[:, lane], self.made[:, lane]) for lane in range(lanes)]
         bottom, top = ranges[0] if lanes == 1 else (0.5 - lanes, 0.5)
-        ax.imshow(
-            np.stack([_coarse_share(hidden[:, lane]) for lane in range(lanes)]),
-            extent=(begin, end, bottom, top),
-            aspect="auto",
-            cmap="Greys",
-            vmin=0.0,
-            vmax=6.0,
-            interpolation="nearest",
-        )
+        shares = np.stack([_coarse_share(hidden[:, lane]) for lane in range(lanes)])
+        pale = {"cmap": "Greys", "vmin": 0.0, "vmax": 6.0, "interpolation": "nearest"}
+        ax.imshow(shares, extent=(begin, end, bottom, top), aspect="auto", **pale)
 
         def plot(values: np.ndarray, **how: Any) -> None:
             at, shown = envelope(values)
@@ -174,12 +134,21 @@ class _Row:
             ax.tick_params(labelleft=is_labelled)
             ax.locator_params(axis="y", nbins=4)
         elif is_labelled:
-            texts = [
-                f"{label}\n{low:.3g} to {high:.3g}" for label, (low, high) in zip(self.labels, ranges, strict=True)
-            ]
+            texts = [f"{label}\n{x[0]:.3g} to {x[1]:.3g}" for label, x in zip(self.labels, ranges, strict=True)]
             ax.set_yticks(-np.arange(lanes), texts, fontsize=6.5, linespacing=1.0)
         else:
             ax.set_yticks([])
+
+
+def _liveliest(values: np.ndarray, width: int) -> slice:
+    """The part of so many steps in which the channels (T, C) vary most, each measured by its own deviation."""
+    deviation = values - values.mean(axis=0)
+    power = np.nan_to_num(deviation**2 / np.maximum(deviation.var(axis=0), 1e-24)).sum(axis=1)
+    total = np.concatenate([[0.0], np.cumsum(power)])
+    inside = total[width:] - total[:-width]
+    lively = np.flatnonzero(inside >= 0.95 * inside.max())
+    start = int(lively[len(lively) // 2])
+    return slice(start, start + width)
 
 
 def _range(inputs: np.ndarray, made: np.ndarray) -> tuple[float, float]:

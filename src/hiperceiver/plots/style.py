@@ -12,24 +12,16 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-INK = "#1f2430"
-"""Titles and values."""
-SOFT = "#667085"
-"""Captions, tick labels."""
-FAINT = "#e4e7ec"
-"""Grid lines, frames."""
-ACCENT = "#0b6e99"
-"""The most important line or bar."""
-NEUTRAL = "#b8c0cc"
-"""What it is compared with: baselines, frames."""
+INK = "#1f2430"  # titles and values
+SOFT = "#667085"  # captions, tick labels
+FAINT = "#e4e7ec"  # grid lines, frames
+ACCENT = "#0b6e99"  # the most important line or bar
+NEUTRAL = "#b8c0cc"  # what it is compared with: baselines, frames
 LINES = ("#0b6e99", "#d1662b", "#4f8f4b", "#8a5aa8", "#b3923a", "#c14b6b", "#4a9aa6", "#6b7280")
 """Colours of runs, channels and components, distinct also for the colour-blind."""
-HIDDEN_GREY = 0.5
-"""Brightness of hidden pixels."""
+HIDDEN_GREY = 0.5  # brightness of hidden pixels
 
-TITLE_SIZE = 11
-LABEL_SIZE = 9
-CAPTION_SIZE = 8
+TITLE_SIZE, LABEL_SIZE, CAPTION_SIZE = 11, 9, 8
 LABEL: dict[str, Any] = {"fontsize": LABEL_SIZE, "color": INK}
 HEADING: dict[str, Any] = {"fontsize": CAPTION_SIZE, "color": INK}
 CAPTION: dict[str, Any] = {"fontsize": CAPTION_SIZE, "color": SOFT}
@@ -84,10 +76,7 @@ def show_picture(
 
 
 def headings(row: int, column: int, label: str, names: Sequence[str], *, is_turned: bool = False) -> tuple[str, str]:
-    """What stands above and beside axes in a grid with a labelled row for each view and a column for each example.
-
-    Of a single example the grid may be turned, so that its rows lie side by side.
-    """
+    """What stands above and beside axes in a grid with a row for each view and a column for each example, or turned."""
     name = names[column] if names and row == 0 else ""
     return (label, name) if is_turned else (name, label if column == 0 else "")
 
@@ -121,15 +110,13 @@ def as_chart_axes(axes: Axes, *, title: str = "", x: str = "", y: str = "") -> N
     axes.set_ylabel(y, fontsize=LABEL_SIZE, color=SOFT)
 
 
-def add_legend(
-    figure: Figure, handles: Sequence[Artist], labels: Sequence[str], *, columns: int = 0, note: str = ""
-) -> None:
+def add_legend(figure: Figure, entries: Mapping[str, Artist], *, columns: int = 0, note: str = "") -> None:
     """A legend below all axes, in at most `columns` columns (0: as many as entries), with a note in small type."""
     legend = figure.legend(
-        handles,
-        labels,
+        list(entries.values()),
+        list(entries),
         loc="outside lower center",
-        ncols=columns or max(len(labels), 1),
+        ncols=columns or max(len(entries), 1),
         fontsize=CAPTION_SIZE,
         labelcolor=INK,
         frameon=False,
@@ -139,6 +126,12 @@ def add_legend(
         title_fontsize=CAPTION_SIZE,
     )
     legend.get_title().set_color(SOFT)
+
+
+def labelled_lines(axes: Axes) -> dict[str, Artist]:
+    """The lines in the axes by their labels, for a legend."""
+    handles, labels = axes.get_legend_handles_labels()
+    return dict(zip(labels, handles, strict=True))
 
 
 def add_colour_bar(
@@ -157,11 +150,6 @@ def panel_size(num_columns: int, height: float, width: float) -> tuple[float, fl
     return inches, min(max(inches * height / width, 0.5), 2.0 * inches)
 
 
-def columns_for(count: int, *, most: int) -> int:
-    """Number of columns for `count` equal panels: as square as can be, at most `most`."""
-    return min(most, count, max(1, int(np.ceil(np.sqrt(count)))))
-
-
 def legend_texts(names: Sequence[str], *, longest: int = 34) -> list[str]:
     """Names short enough for a legend; the middle of a long one is left out."""
     half = (longest - 1) // 2
@@ -169,12 +157,7 @@ def legend_texts(names: Sequence[str], *, longest: int = 34) -> list[str]:
 
 
 def save_picture(figure: Figure, path: str | Path) -> Path:
-    """Writes the figure in the format of the path's ending, makes missing folders, and returns the path.
-
-    Raises:
-        ValueError: The ending is no picture format.
-        OSError: The folder or the file cannot be written; the message names it.
-    """
+    """Write the figure in the format of the path's ending (of another: ValueError), make folders, return the path."""
     path = Path(path)
     formats = figure.canvas.get_supported_filetypes()
     if path.suffix[1:].lower() not in formats:

@@ -13,16 +13,13 @@ from matplotlib.patches import Patch
 from hiperceiver.plots import style
 from hiperceiver.plots.arrays import checked_examples
 
-HIDDEN = "█"
-"""A hidden byte."""
-LINE, MOST_LINES = 96, 6
-"""Bytes in a line, and lines of an example that are drawn; half as many where there are more than two examples."""
+HIDDEN = "█"  # a hidden byte
+MOST_TEXTS, MOST_LINES, LINE = 6, 6, 96
+"""Examples, lines of each (half as many where there are more than two examples), and bytes in each that are drawn."""
 _RIGHT, _WRONG = style.LINES[2], style.LINES[1]
 _FONT = "DejaVu Sans Mono"
-_CELL = 0.0669
-"""Inches of a character, at `style.CAPTION_SIZE`."""
-_INDENT, _LEAST_CELLS = 9, 80
-"""Characters that the name of a row takes, and of the narrowest figure."""
+_CELL = 0.0669  # inches of a character, at `style.CAPTION_SIZE`
+_INDENT, _LEAST_CELLS = 9, 80  # characters that the name of a row takes, and of the narrowest figure
 
 
 def cells(values: np.ndarray, is_hidden: np.ndarray | None = None) -> list[str]:
@@ -60,7 +57,6 @@ def draw_texts(
     *,
     names: Sequence[str] = (),
     title: str = "",
-    max_examples: int = 6,
 ) -> Figure:
     """Input, its visible bytes, and these with the reconstruction of the others, line below line, for each example.
 
@@ -69,37 +65,27 @@ def draw_texts(
     shown as ↵, other bytes without a glyph as dots.
 
     Of each example, `inputs` and `reconstructions` are uint8 (n,), and `is_masked` is bool (n,), True = hidden; n may
-    differ. At most `max_examples` are drawn.
+    differ. At most `MOST_TEXTS` are drawn.
 
     >>> import numpy as np
     >>> text = np.frombuffer(b"to be, or not to be", np.uint8)
     >>> figure = draw_texts([text], [text], [np.arange(19) % 3 > 0])
-
-    Raises:
-        ValueError: There is no example, or the shapes do not fit each other.
     """
-    if max_examples < 1:
-        raise ValueError(f"max_examples: expected a whole number >= 1, got {max_examples!r}")
     texts = checked_examples(inputs, reconstructions, is_masked, names, ndim=1, legend="(n,)")
     for number, arrays in enumerate(texts):
         for what, array in zip(("inputs", "reconstructions"), arrays, strict=False):
             if array.dtype != np.uint8:
                 raise ValueError(f"{what}, example {number}: expected uint8 {array.shape}, got {array.dtype}")
-    texts, names = texts[:max_examples], style.legend_texts(list(names)[:max_examples], longest=60)
+    texts, names = texts[:MOST_TEXTS], style.legend_texts(names[:MOST_TEXTS], longest=60)
 
     width = min(LINE, max(len(values) for values, _, _ in texts))
     most = MOST_LINES if len(texts) <= 2 else MOST_LINES // 2
     lines = [min(-(-len(values) // LINE), most) for values, _, _ in texts]
     heights = [3 * count + 1.0 for count in lines]
     across = max(_INDENT + width, _LEAST_CELLS)
-    figure, axes = style.new_figure(
-        across * _CELL + 0.2,
-        0.155 * sum(heights) + 0.3 * len(texts) + 0.8,
-        rows=len(texts),
-        count=0,
-        title=title,
-        gridspec_kw={"height_ratios": heights},
-    )
+    down = 0.155 * sum(heights) + 0.3 * len(texts) + 0.8
+    shape = {"rows": len(texts), "count": 0, "gridspec_kw": {"height_ratios": heights}}
+    figure, axes = style.new_figure(across * _CELL + 0.2, down, title=title, **shape)
     for number, (ax, count, (values, made, hidden)) in enumerate(zip(axes[:, 0], lines, texts, strict=True)):
         ax.set_xlim(-_INDENT, across - _INDENT)
         ax.set_ylim(3 * count + 0.8, -0.6)
@@ -129,7 +115,7 @@ def draw_texts(
                     text = "".join(shown[line * LINE : (line + 1) * LINE]).rstrip()
                     _write(ax, 0.0, top + line, text, colour, fontfamily=_FONT)
     colours = {"visible": style.INK, "hidden": style.NEUTRAL, "right": _RIGHT, "wrong": _WRONG}
-    style.add_legend(figure, [Patch(facecolor=colour) for colour in colours.values()], list(colours))
+    style.add_legend(figure, {name: Patch(facecolor=colour) for name, colour in colours.items()})
     return figure
 
 

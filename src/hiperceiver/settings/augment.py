@@ -1,6 +1,5 @@
 """The settings of each augmentation: random changes of training examples. None is on by default."""
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from hiperceiver.settings.base import Count, Ge, Gt, Le, NonNegative, Positive, Settings, Share
@@ -9,7 +8,6 @@ Degrees = Annotated[float, Ge(0), Le(180)]
 PositiveShare = Annotated[float, Gt(0), Le(1)]
 
 
-@dataclass(frozen=True, kw_only=True)
 class RangeSettings(Settings):
     """Base of settings whose tuples are ranges, the smaller number first."""
 
@@ -20,7 +18,6 @@ class RangeSettings(Settings):
                 raise ValueError(f"{name}: expected two numbers, the smaller first, got {value}")
 
 
-@dataclass(frozen=True, kw_only=True)
 class ModalityDropoutSettings(Settings):
     """Modalities are left out of an example."""
 
@@ -28,7 +25,6 @@ class ModalityDropoutSettings(Settings):
     """How often each is left out. Where all would be, one of them stays, all equally likely."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class CropSettings(RangeSettings):
     """Pictures, clips and masks: a region of random place, size and shape instead of the whole."""
 
@@ -38,55 +34,48 @@ class CropSettings(RangeSettings):
     """Narrowest and widest shape of the region: width to height, relative to what the grid shows of the whole."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class CropTimeSettings(Settings):
-    """Signals: a part of the recording or text, at a random place."""
+    """Sound, series and texts: a part, at a random place."""
 
     share: PositiveShare = 0.8
     """How much of the recording is kept."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class SpeedSettings(RangeSettings):
-    """Signals: played faster or slower."""
+    """Sound and series: played faster or slower."""
 
     factors: tuple[Positive, Positive] = (0.8, 1.25)
     """The slowest and the fastest speed; drawn evenly on a logarithmic scale."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class ShiftSettings(Settings):
-    """Signals: earlier or later."""
+    """Sound and series: earlier or later."""
 
     share: Share = 0.1
     """The largest shift either way, as a share of the length; how much is drawn evenly."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class TiltSettings(Settings):
-    """Series: the sensor sits at another angle."""
+    """Series of vectors in threes: the sensor sits at another angle."""
 
     degrees: Degrees = 30.0
     """The largest turn; how much is drawn evenly."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class GainSettings(Settings):
-    """Signals: louder or softer."""
+    """Sound and series: louder or softer."""
 
     decibels: Annotated[float, Ge(0), Le(120)] = 6.0
     """The largest change either way; how much is drawn evenly. 6 dB doubles or halves."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class NoiseSettings(Settings):
-    """Signals: Gaussian noise is added."""
+    """Sound and series: Gaussian noise is added."""
 
     snr: Annotated[float, Ge(-120), Le(120)] = 20.0
     """Signal to noise ratio in dB, of standard deviations: 20 is noise a tenth as strong as the signal."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class DropPointsSettings(Settings):
     """Point clouds: some points are left out."""
 
@@ -94,7 +83,6 @@ class DropPointsSettings(Settings):
     """The largest share of the points that is left out; how many is drawn evenly for each cloud."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class RotateSettings(Settings):
     """Point clouds: turned about an axis through their middle."""
 
@@ -104,7 +92,6 @@ class RotateSettings(Settings):
     """The largest turn either way; how much is drawn evenly."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class ScaleSettings(RangeSettings):
     """Point clouds: stretched along each axis by a factor of its own."""
 
@@ -112,7 +99,6 @@ class ScaleSettings(RangeSettings):
     """Smallest and largest factor, drawn evenly in between."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class JitterSettings(Settings):
     """Point clouds: every point moves a little."""
 
@@ -122,7 +108,6 @@ class JitterSettings(Settings):
     """No point moves farther than this along an axis, in the same unit."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class FlipSettings(Settings):
     """Pictures, clips, volumes and masks: left and right are swapped."""
 
@@ -130,14 +115,12 @@ class FlipSettings(Settings):
     """How often."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class TurnSettings(Settings):
     """Pictures, clips, volumes and masks: turned by 0, 90, 180 or 270 degrees."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class RandAugmentSettings(Settings):
-    """Pictures and clips: some operations in a row, drawn from fifteen."""
+    """Pictures and clips: some operations in a row, drawn from fifteen (the Perceiver's recipe)."""
 
     operations: Count = 4
     """How many are done, one after the other."""
@@ -145,7 +128,6 @@ class RandAugmentSettings(Settings):
     """How strongly."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class ColourSettings(Settings):
     """Pictures and clips: other brightness, contrast, saturation and hue."""
 
@@ -159,7 +141,6 @@ class ColourSettings(Settings):
     """Largest turn of the colour circle either way, in turns. It takes most of the time; 0 saves it."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class AugmentSettings(Settings):
     """Random changes of training examples, in their order; `true` takes an augmentation's defaults.
 
@@ -167,34 +148,18 @@ class AugmentSettings(Settings):
     """
 
     modality_dropout: ModalityDropoutSettings | bool = False
-    """Modalities are left out."""
     crop: CropSettings | bool = False
-    """Pictures, clips and their masks: a random region."""
     crop_time: CropTimeSettings | bool = False
-    """Sound, series and texts: a random part."""
     speed: SpeedSettings | bool = False
-    """Sound and series: faster or slower."""
     shift: ShiftSettings | bool = False
-    """Sound and series: earlier or later."""
     tilt: TiltSettings | bool = False
-    """Series of vectors in threes: the sensor sits at another angle."""
     gain: GainSettings | bool = False
-    """Sound and series: louder or softer."""
     noise: NoiseSettings | bool = False
-    """Sound and series: noise is added."""
     drop_points: DropPointsSettings | bool = False
-    """Point clouds: some points are left out."""
     rotate: RotateSettings | bool = False
-    """Point clouds: turned."""
     scale: ScaleSettings | bool = False
-    """Point clouds: stretched."""
     jitter: JitterSettings | bool = False
-    """Point clouds: every point moves a little."""
     flip: FlipSettings | bool = False
-    """Pictures, clips, volumes and their masks: left and right are swapped."""
     turn: TurnSettings | bool = False
-    """Pictures, clips, volumes and their masks: quarter turns."""
     randaugment: RandAugmentSettings | bool = False
-    """Pictures and clips: RandAugment, the Perceiver's recipe."""
     colour: ColourSettings | bool = False
-    """Pictures and clips: other colours."""

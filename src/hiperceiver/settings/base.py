@@ -1,11 +1,9 @@
 """What every settings class has: checked fields, plain values, and a sentence for each field.
 
-A settings class is a frozen keyword-only dataclass of plain values. Types and bounds stand in its annotations; a
-docstring under each field explains it.
+A settings class is a frozen keyword-only dataclass of plain values, made so by `Settings`. Types and bounds stand in
+its annotations; a docstring under each field explains it.
 
->>> from dataclasses import dataclass
->>> @dataclass(frozen=True, kw_only=True)
-... class Loader(Settings):
+>>> class Loader(Settings):
 ...     batch_size: Count = 32
 ...     dropout: Probability = 0.0
 >>> Loader(batch_size=0)
@@ -24,6 +22,7 @@ import math
 import operator
 import sys
 import types
+import typing
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -62,9 +61,10 @@ Probability = Annotated[float, Ge(0), Lt(1)]
 """From 0 to below 1: at 1 nothing would be left."""
 
 
+@typing.dataclass_transform(frozen_default=True, kw_only_default=True)
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Base of every settings class.
+    """Base of every settings class, and makes each a frozen keyword-only dataclass.
 
     Each field is checked against its annotation: `int`, `float` (whole numbers too; finite), `bool`, `str`, `Literal`,
     `Annotated` with bounds, `tuple` (lists become tuples), `Mapping`, other settings (a mapping becomes the class; of
@@ -74,6 +74,9 @@ class Settings:
 
     kind: ClassVar[str] = ""
     """Which of several classes this is, in plain values; "" where there is no choice."""
+
+    def __init_subclass__(cls) -> None:
+        dataclass(frozen=True, kw_only=True)(cls)
 
     def __post_init__(self) -> None:
         for name, hint in field_types(type(self)).items():
@@ -151,7 +154,7 @@ def default_of(field: dataclasses.Field[Any]) -> Any:
 
 @cache
 def field_docs(cls: type[Settings]) -> Mapping[str, str]:
-    """The docstring under each field, in one line; "" where there is none.
+    """The docstring under each field, in one line, or else that of the settings class which it takes; or "".
 
     >>> field_docs(Settings)
     {}
@@ -161,8 +164,10 @@ def field_docs(cls: type[Settings]) -> Mapping[str, str]:
         for statement, below in pairwise(_class_bodies(owner.__module__).get(owner.__qualname__, [])):
             match statement, below:
                 case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                    docs |= {name: " ".join(text.split())} if name in docs else {}
-    return docs
+                    docs |= {name: text} if name in docs else {}
+    for name, hint in field_types(cls).items():
+        docs[name] = docs[name] or next((part.__doc__ or "" for part in get_args(hint) if is_settings(part)), "")
+    return {name: " ".join(text.split()) for name, text in docs.items()}
 
 
 @cache

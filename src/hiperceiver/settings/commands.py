@@ -7,7 +7,7 @@ help).
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
@@ -47,7 +47,6 @@ def _positional(**arguments: Any) -> Any:
     return field(metadata={"is_positional": True}, **arguments)
 
 
-@dataclass(frozen=True, kw_only=True)
 class CommandSettings(Settings):
     """Base of the commands' settings."""
 
@@ -62,7 +61,6 @@ class CommandSettings(Settings):
         return dataclasses.replace(self, **{name: str(path.resolve()) for name, path in paths.items() if path.is_dir()})
 
 
-@dataclass(frozen=True, kw_only=True)
 class SourceSettings(CommandSettings, ReadSettings):
     """Reading. How examples are found and read."""
 
@@ -100,7 +98,6 @@ class SourceSettings(CommandSettings, ReadSettings):
         return type(self).from_dict(values)
 
 
-@dataclass(frozen=True, kw_only=True)
 class DataSettings(SourceSettings):
     """Data."""
 
@@ -118,7 +115,6 @@ class DataSettings(SourceSettings):
     """Random changes of training examples: --augment.flip true or '{"randaugment": {"magnitude": 5}}'."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class RunSettings(CommandSettings):
     """Run."""
 
@@ -131,7 +127,6 @@ class RunSettings(CommandSettings):
     """Go on with the run in --out from its last checkpoint. Its settings need not be given again."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class ModelSettings(CommandSettings):
     """Model."""
 
@@ -139,7 +134,6 @@ class ModelSettings(CommandSettings):
     """Fields of the model's config to change: '{"drop_path": 0.1}' or --model-settings.drop-path 0.1."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class PretrainSettings(DataSettings, ModelSettings, MaskedAutoencodingConfig, RunSettings, TrainingSettings):
     """Pretraining."""
 
@@ -149,7 +143,6 @@ class PretrainSettings(DataSettings, ModelSettings, MaskedAutoencodingConfig, Ru
     """Name of the model; `hip info` lists them."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class FinetuneSettings(DataSettings, ModelSettings, RunSettings, TrainingSettings):
     """Fine-tuning."""
 
@@ -182,7 +175,6 @@ class FinetuneSettings(DataSettings, ModelSettings, RunSettings, TrainingSetting
             raise ValueError(f"mode: only together with --from, got {self.mode!r}")
 
 
-@dataclass(frozen=True, kw_only=True)
 class EvaluateSettings(SourceSettings, ComputeSettings):
     """Evaluation."""
 
@@ -202,7 +194,6 @@ class EvaluateSettings(SourceSettings, ComputeSettings):
     """File to write the metrics to."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class PredictSettings(CommandSettings):
     """Prediction."""
 
@@ -226,7 +217,6 @@ class PredictSettings(CommandSettings):
             raise ValueError("files: expected at least one, got none")
 
 
-@dataclass(frozen=True, kw_only=True)
 class PlotSettings(SourceSettings):
     """Pictures."""
 
@@ -246,7 +236,6 @@ class PlotSettings(SourceSettings):
     """Folder for the pictures. None: pictures/ in the run's or model's folder."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class InfoSettings(ModelSettings):
     """Information."""
 

@@ -1,7 +1,6 @@
 """Settings of data: where examples come from, how they are found, split and chosen."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from hiperceiver.settings.base import Count, CountOrZero, Ge, Le, Positive, Settings, Share
@@ -18,7 +17,6 @@ Missing = Literal["skip", "absent"]
 """What is done with an example without one of the modalities: `skip`: it is bad. `absent`: its tokens are absent."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class ReadSettings(Settings):
     """What is read of any data."""
 
@@ -35,12 +33,10 @@ class ReadSettings(Settings):
     """Classes whose examples are left out; once for each."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class NoSettings(Settings):
     """Of data without settings of its own: `languages`, `imagenet`, `kinetics`."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class EarthSettings(Settings):
     """Of `earth`."""
 
@@ -51,7 +47,6 @@ class EarthSettings(Settings):
     """Leave out training tiles with a smaller share of land; validation and test stay whole."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class WatchSettings(Settings):
     """Of `watch`."""
 
@@ -61,7 +56,6 @@ class WatchSettings(Settings):
     """Whose are for validation. None: person 6, or the next one who is not tested."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class InstrumentsSettings(Settings):
     """Of `instruments`."""
 
@@ -70,7 +64,6 @@ class InstrumentsSettings(Settings):
     heard. It decides the split for every task."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class ClipSettings(Settings):
     """Of `clip`."""
 
@@ -78,7 +71,6 @@ class ClipSettings(Settings):
     """Length of a window in frames of the film; a second has 25."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class VocSettings(Settings):
     """Of the layout `voc`."""
 
@@ -86,7 +78,6 @@ class VocSettings(Settings):
     """Train segmentation on the extended list. None: where it is there."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class AudioSetSettings(Settings):
     """Of the layout `audioset`."""
 
@@ -100,7 +91,6 @@ class AudioSetSettings(Settings):
     """A media file holds the clip alone. False: it is the whole video."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class ModelNet40Settings(Settings):
     """Of the layout `modelnet40`."""
 
@@ -108,7 +98,6 @@ class ModelNet40Settings(Settings):
     """Give each point its normal as three more values. HDF5 only."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class WebDatasetSettings(Settings):
     """Of the layout `webdataset`."""
 
@@ -121,7 +110,6 @@ class WebDatasetSettings(Settings):
     """Of the json: numbers, for regression."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class TableSettings(Settings):
     """Of tables: Parquet, CSV, JSON lines, what `datasets` saved, and the hub."""
 
@@ -145,7 +133,6 @@ class TableSettings(Settings):
     """Of a stream: records that are shuffled at a time."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class FolderSettings(Settings):
     """Of a folder of files."""
 

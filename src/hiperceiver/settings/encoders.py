@@ -1,7 +1,6 @@
 """The settings of each encoder: the grid that a raw value is brought to, and how it is normalised."""
 
 import math
-from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from hiperceiver.settings.base import ONE_FOR_ALL, Count, CountOrZero, Ge, Positive, Settings
@@ -14,7 +13,6 @@ NUM_COLOURS: dict[str, int] = {"L": 1, "RGB": 3, "RGBA": 4}
 """Colours -> channels of a token."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class EncoderSettings(Settings):
     """Base of the encoders' settings; saved beside the model."""
 
@@ -30,7 +28,6 @@ class EncoderSettings(Settings):
             object.__setattr__(self, name, values)
 
 
-@dataclass(frozen=True, kw_only=True)
 class NormalisedSettings(EncoderSettings):
     """Base of the settings of numbers that are normalised with mean and deviation of the training data."""
 
@@ -40,7 +37,6 @@ class NormalisedSettings(EncoderSettings):
     """As `mean`; 1 if not given, of colours 0.5."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class ArraySettings(NormalisedSettings):
     """Base of the settings of what is read from files of arrays."""
 
@@ -48,7 +44,6 @@ class ArraySettings(NormalisedSettings):
     """Which array of an .npz file; empty: the only one."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class PictureSettings(NormalisedSettings):
     """Base of the settings of pictures and of frames."""
 
@@ -66,17 +61,14 @@ class PictureSettings(NormalisedSettings):
         self.check_statistics(NUM_COLOURS[self.colours], mean=0.5, std=0.5)
 
 
-@dataclass(frozen=True, kw_only=True)
 class ImageSettings(PictureSettings):
     """Pictures: a token is a pixel."""
 
     kind: ClassVar[str] = "image"
     full_scale: Positive | None = None
-    """The value of white in files of whole numbers of more than 8 bits. None: measured in the training data, as the
-    largest number of as many bits as they use: 4095 for the 12 bits of many cameras and scanners."""
+    """White in files of whole numbers of more than 8 bits. None: that of the bits that training data use (12: 4095)."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class VideoSettings(PictureSettings):
     """Clips: a token is a pixel of a frame."""
 
@@ -84,16 +76,14 @@ class VideoSettings(PictureSettings):
     frames: Count = 8
     """Frames of the grid."""
     frames_per_second: Positive | None = None
-    """None: the frames are spread evenly over the clip, and repeated if it has fewer. A rate: frames at this rate, from
-    the middle of a longer clip; of a shorter one those at the end are absent. Arrays and folders have no times: their
-    frames are taken to be at this rate."""
+    """None: the frames are spread evenly over the clip, repeated if it has fewer. A rate: from the middle of a longer
+    clip; of a shorter one those at the end are absent. Frames of arrays and folders are taken to be at this rate."""
     colours: Literal["L", "RGB"] = "RGB"
     """Channels of a token: `L` (grey) or `RGB`."""
     fit: Literal["crop", "squash"] = "crop"
     """Other shapes: `crop` keeps the middle, `squash` changes proportions."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class AudioSettings(NormalisedSettings):
     """Sound: a token is a sample of the wave, or a few samples in a row."""
 
@@ -107,8 +97,7 @@ class AudioSettings(NormalisedSettings):
     samples_per_token: Count = 1
     """How many samples in a row are the channels of one token; must divide the samples of the window."""
     normalise: NormaliseBy = "dataset"
-    """`dataset`: by the mean and deviation of training data. `example`: each window by its own, all channels together,
-    so that its loudness does not matter; `to_value` then gives waves of one loudness."""
+    """`dataset`: by `mean` and `std`. `example`: by those of the window, all channels together; loudness is lost."""
     is_silence_bad: bool = True
     """Refuse a recording that is silent throughout."""
 
@@ -128,7 +117,6 @@ class AudioSettings(NormalisedSettings):
         self.check_statistics(channels, unused="with normalise='example'")
 
 
-@dataclass(frozen=True, kw_only=True)
 class SeriesSettings(ArraySettings):
     """Series of numbers measured together: a token is a step, and its channels are its readings."""
 
@@ -138,11 +126,9 @@ class SeriesSettings(ArraySettings):
     channels: Count = 1
     """Readings of each step."""
     normalise: NormaliseBy = "dataset"
-    """`dataset`: with `mean` and `std`. `example`: with the mean and deviation of each channel in what is kept of the
-    example. Its level and size are lost: `to_value` then gives normalised values."""
+    """`dataset`: by `mean` and `std`. `example`: by those of what is kept of it; its level and size are lost."""
     missing: Literal["refuse", "mean"] = "refuse"
-    """What NaN, None or an empty cell means. `refuse`: the example is bad. `mean`: a reading is missing; it becomes the
-    mean of its channel, in the data set or the example as `normalise` says, which is 0 in a token."""
+    """What NaN, None or an empty cell means. `refuse`: the example is bad. `mean`: its channel's mean, 0 in a token."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -150,7 +136,6 @@ class SeriesSettings(ArraySettings):
         self.check_statistics(channels, unused="with normalise='example'")
 
 
-@dataclass(frozen=True, kw_only=True)
 class PointsSettings(NormalisedSettings):
     """Point clouds and meshes: a token is a point."""
 
@@ -177,7 +162,6 @@ class PointsSettings(NormalisedSettings):
         self.check_statistics(3 + self.num_features - self.num_own_scale, unused="without features")
 
 
-@dataclass(frozen=True, kw_only=True)
 class VolumeSettings(ArraySettings):
     """Volumes, such as scans: a token is a cell of a grid in space."""
 
@@ -195,7 +179,6 @@ class VolumeSettings(ArraySettings):
         self.check_statistics(self.channels)
 
 
-@dataclass(frozen=True, kw_only=True)
 class BytesSettings(EncoderSettings):
     """Bytes of any file, and text as its bytes: a token is a byte."""
 
@@ -203,16 +186,13 @@ class BytesSettings(EncoderSettings):
     length: Count
     """Bytes of the grid."""
     coding: Literal["onehot", "bits"] = "onehot"
-    """`onehot`: 256 channels, the byte's own is 16 and the others are 0: as 1 in 256 is not 0, their mean square is 1,
-    and the embedding of a byte is as large as that of a pixel. `bits`: 8 channels of -1 or 1, the highest bit first."""
+    """`onehot`: 256 channels, the byte's own is 16 (a mean square of 1), others 0. `bits`: 8 of -1 or 1, high first."""
     keep: Literal["start", "middle"] = "start"
-    """Of a longer value: `start` keeps the first bytes, for texts and files say at their start what they are; `middle`
-    keeps the middle, as encoders of signals do."""
+    """Of a longer value: its first bytes, where texts and files say what they are, or its middle."""
     ngrams: tuple[Annotated[int, Ge(2)], ...] = ()
     """Lengths of the groups of bytes, such as (2, 3), that a token shows beside its byte: those that end with it."""
     buckets: Count = 4096
-    """Channels that the groups are hashed to, after the byte's own; none without `ngrams`. A group is 4 in two of them:
-    that two groups share one is common, that they share both is rare."""
+    """Channels that groups are hashed to, after the byte's own; none without `ngrams`. A group is 4 in two of them."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -220,7 +200,6 @@ class BytesSettings(EncoderSettings):
             raise ValueError(f"ngrams: expected each length once, got {self.ngrams}")
 
 
-@dataclass(frozen=True, kw_only=True)
 class VectorSettings(ArraySettings):
     """Feature vectors: a token is a part of one."""
 
@@ -242,7 +221,6 @@ class VectorSettings(ArraySettings):
         self.check_statistics(self.features)
 
 
-@dataclass(frozen=True, kw_only=True)
 class LabelSettings(EncoderSettings):
     """Labels that are given to a model: one token, a channel for each class."""
 

@@ -5,7 +5,6 @@ channels.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar, Literal, Self
 
@@ -20,7 +19,6 @@ FOURIER_POSITIONS = ("fourier", "coordinate")
 _DEFAULT_BANDS = 64
 
 
-@dataclass(frozen=True, kw_only=True)
 class BlockConfig(Settings):
     """The shape of one block ("HiP", table 1)."""
 
@@ -54,7 +52,6 @@ class BlockConfig(Settings):
             raise ValueError(f"num_train_latents: expected 1 to num_latents={latents}, got {drawn}")
 
 
-@dataclass(frozen=True, kw_only=True)
 class PerceiverConfig(Settings):
     """What HiP and Perceiver IO have beside their blocks."""
 
@@ -102,7 +99,6 @@ class PerceiverConfig(Settings):
         return super().from_dict(values)
 
 
-@dataclass(frozen=True, kw_only=True)
 class HiPConfig(PerceiverConfig):
     """The shape of a Hierarchical Perceiver ("HiP", table 1)."""
 
@@ -148,7 +144,6 @@ class HiPConfig(PerceiverConfig):
                     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class PerceiverIOConfig(PerceiverConfig):
     """The shape of a Perceiver IO: one block with one group."""
 

@@ -1,7 +1,6 @@
 """The settings of a training run: length, optimizer and schedule, precision, validation, checkpoints, devices."""
 
 import re
-from dataclasses import dataclass
 from typing import Literal
 
 from hiperceiver.settings.base import Count, CountOrZero, NonNegative, Positive, Probability, Settings, Share
@@ -46,7 +45,6 @@ def format_duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-@dataclass(frozen=True, kw_only=True)
 class ComputeSettings(Settings):
     """What training and measuring run on, and how many unreadable examples they accept."""
 
@@ -60,7 +58,6 @@ class ComputeSettings(Settings):
     """Fail at the first unreadable example."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class TrainingSettings(ComputeSettings):
     """How a run is trained. A run ends after `steps` or after `max_time`, whichever comes first.
 

@@ -1,7 +1,7 @@
 """The settings of each task: what is learned, and the options of its loss and readout."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, ClassVar, Literal
 
 from hiperceiver.settings.base import Count, CountOrZero, Ge, Gt, Le, NonNegative, Positive, Probability, Settings
@@ -13,7 +13,6 @@ LabelReadout = Literal["query", "label"]
 NumberLoss = Literal["squared", "absolute", "huber"]
 
 
-@dataclass(frozen=True, kw_only=True)
 class TaskConfig(Settings):
     """Base of the tasks' settings; saved with the model."""
 
@@ -21,7 +20,6 @@ class TaskConfig(Settings):
     """Fields that the training data give; `hip finetune` fills them in."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class MaskedAutoencodingConfig(TaskConfig):
     """Masked auto-encoding: the tokens that are hidden, and the error of their reconstruction."""
 
@@ -54,7 +52,6 @@ class MaskedAutoencodingConfig(TaskConfig):
             raise ValueError("mask_ratio: expected above 0 with loss_on='hidden', got 0, which hides nothing")
 
 
-@dataclass(frozen=True, kw_only=True)
 class _ClassesConfig(TaskConfig):
     """The fields that tasks with classes share."""
 
@@ -77,7 +74,6 @@ class _ClassesConfig(TaskConfig):
             raise ValueError(f"class_weights: expected {expected}, got {weights}")
 
 
-@dataclass(frozen=True, kw_only=True)
 class _LabelConfig(_ClassesConfig):
     """The fields of tasks that give the classes of a whole example."""
 
@@ -98,21 +94,18 @@ class _LabelConfig(_ClassesConfig):
             raise ValueError(f"label_modality: only for readout='label', got {self.label_modality!r} with 'query'")
 
 
-@dataclass(frozen=True, kw_only=True)
 class ClassificationConfig(_LabelConfig):
     """Classification: one class for each example."""
 
     kind: ClassVar[str] = "classification"
 
 
-@dataclass(frozen=True, kw_only=True)
 class MultilabelConfig(_LabelConfig):
     """Multi-label classification: any number of classes for each example."""
 
     kind: ClassVar[str] = "multilabel"
 
 
-@dataclass(frozen=True, kw_only=True)
 class SegmentationConfig(_ClassesConfig):
     """Segmentation: a class for every token of a modality."""
 
@@ -136,7 +129,6 @@ class SegmentationConfig(_ClassesConfig):
             raise ValueError(f"background_class: expected 0 to {self.num_classes - 1} or none, got {background}")
 
 
-@dataclass(frozen=True, kw_only=True)
 class RegressionConfig(TaskConfig):
     """Regression: numbers for each example."""
 
@@ -160,7 +152,6 @@ class RegressionConfig(TaskConfig):
                 raise ValueError(f"{name}: expected {self.num_values} numbers, one for each value, got {values}")
 
 
-@dataclass(frozen=True, kw_only=True)
 class ForecastingConfig(TaskConfig):
     """Forecasting: the last steps of a series from those before."""
 
@@ -172,7 +163,6 @@ class ForecastingConfig(TaskConfig):
     """The modality that is forecast. None: the only one."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class JointConfig(TaskConfig):
     """Several labels of each example at once, as tokens at the bottleneck."""
 

@@ -17,10 +17,9 @@ Exchange = Callable[[Tensor], Tensor]
 class Collectives:
     """Collective operations of one rank among those that share the groups; each calls everything in the same order.
 
-    What follows `gather` and precedes `scatter` is computed by every process alike, and so are its gradients: they are
-    whole, and are not summed. Outside of that each process computes its own groups alone, with weights that all have,
-    `shared`: each has a part of these weights' gradients, and the end of the backward pass sums the parts, in one
-    message. Sums are the same to the last bit everywhere, and are added to what `grad` held before, as by one process.
+    What follows `gather` and precedes `scatter` is computed by every process alike, with whole gradients. Outside of
+    that each computes its own groups alone, with weights that all have, `shared`: the end of the backward pass sums the
+    parts of their gradients, in one message, the same to the last bit everywhere, and adds them to `grad`.
     """
 
     def __init__(self, group: dist.ProcessGroup, shared: Sequence[nn.Parameter]):

@@ -17,7 +17,7 @@ class LocalSpan(Span):
 
     @property
     def tokens_per_group(self) -> int:
-        """Tokens in each group, as in the whole modality."""
+        """As in the whole modality."""
         return self.whole.tokens_per_group
 
     @property
@@ -33,12 +33,7 @@ class LocalSpan(Span):
 
 
 def local_spans(plan: GroupPlan, rank: int, num_ranks: int) -> dict[str, LocalSpan]:
-    """The groups on one rank: an equal part of all, of one or several modalities.
-
-    >>> plan = GroupPlan.assign({"image": 100, "sound": 30}, num_groups=4)
-    >>> {name: (local.num_groups, local.tokens) for name, local in local_spans(plan, 1, 2).items()}
-    {'image': (1, slice(68, 100, None)), 'sound': (1, slice(0, 30, None))}
-    """
+    """The groups on one rank: an equal part of all, of one or several modalities."""
     share = sum(span.num_groups for span in plan.spans.values()) // num_ranks
     start, stop = rank * share, (rank + 1) * share
     local, before = {}, 0
@@ -52,28 +47,18 @@ def local_spans(plan: GroupPlan, rank: int, num_ranks: int) -> dict[str, LocalSp
 
 
 def partition_groups(model: HiP, num_ranks: int) -> list[dict[str, LocalSpan]]:
-    """The local spans of each rank, with all input modalities of the model.
-
-    Raises:
-        ValueError: groups that cannot be divided evenly, that do not stay neighbours, or without a token.
-    """
-    if model.config.regrouping != "reshape":
-        raise ValueError(
-            f"regrouping: expected 'reshape', in which neighbouring groups merge, got {model.config.regrouping!r}"
-        )
+    """The local spans of each rank, with all input modalities of the model."""
+    if (regrouping := model.config.regrouping) != "reshape":
+        raise ValueError(f"regrouping: expected 'reshape', in which neighbouring groups merge, got {regrouping!r}")
     num_groups = model.config.blocks[0].num_groups
     if num_groups % num_ranks:
-        raise ValueError(
-            f"group: expected a number of processes that divides the {num_groups} groups of the first block, got "
-            f"{num_ranks}"
-        )
+        expected = f"a number of processes that divides the {num_groups} groups of the first block"
+        raise ValueError(f"group: expected {expected}, got {num_ranks}")
     plan = model.plan({name: model.modalities[name].num_tokens for name in model.input_names})
     shares = [local_spans(plan, rank, num_ranks) for rank in range(num_ranks)]
     for local in shares:
         for name, span in local.items():
             if span.num_tokens == 0:
-                raise ValueError(
-                    f"group: expected processes whose groups hold tokens, got {num_ranks}, one of which would have "
-                    f"none of the {span.whole.num_tokens} tokens of {name!r}"
-                )
+                lacks = f"one of which would have none of the {span.whole.num_tokens} tokens of {name!r}"
+                raise ValueError(f"group: expected processes whose groups hold tokens, got {num_ranks}, {lacks}")
     return shares

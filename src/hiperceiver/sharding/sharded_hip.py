@@ -1,8 +1,8 @@
 """Group parallelism: a HiP whose groups are divided among ranks, for inputs that are too large for one device.
 
-The outer blocks' groups do not depend on each other. Each rank holds as many of them, neighbours all, with their
-tokens, rows of the position tables, latents, activations and reconstructions. Where merging groups would reach over
-ranks, latents are gathered; from there to the mirrored block of the decoder every rank computes the same.
+The outer blocks' groups do not depend on each other: each rank holds as many neighbours of them, with all that is
+theirs. Where merging groups would reach over ranks, latents are gathered; from there to the mirrored block of the
+decoder every rank computes the same.
 """
 
 import dataclasses
@@ -31,8 +31,7 @@ class ShardedHiP(HiP):
     Every rank calls it in the same way, with the same seed (masks, dropout and `num_train_latents` are drawn alike
     everywhere) and the same frozen weights. It takes all tokens or the local ones alone, `local_tokens`, and gives the
     reconstruction of the local tokens and the latents of the local groups; the processor's latents and labels are the
-    same everywhere. Groups are assigned once: every input modality is in every call, in the model's order. `modalities`
-    has the local part of each.
+    same everywhere. Every input modality is in every call, in the model's order; `modalities` has the local part of it.
 
     The loss is the sum over ranks of the part of each rank's own tokens, plus, counted once, that of the processor's
     latents and labels (`hiperceiver.training.groups` has it for masked auto-encoding). Its gradients are there after
@@ -40,12 +39,9 @@ class ShardedHiP(HiP):
     part; `whole_model` puts all together.
 
     Args:
-        model: a whole model, the same on every rank. It is used up: its tables are divided.
+        model: a whole model of `regrouping="reshape"`, the same on every rank. It is used up: its tables are divided.
         group: the ranks, or a device mesh of one dimension. None: all. Their number divides the groups of the first
             block.
-
-    Raises:
-        ValueError: not a HiP, `regrouping="transpose"`, groups that cannot be divided evenly, or not a token for each.
 
     >>> import torch, torch.distributed as dist
     >>> from hiperceiver import Modality, create_model
@@ -63,9 +59,8 @@ class ShardedHiP(HiP):
 
     def __init__(self, model: HiP, group: dist.ProcessGroup | DeviceMesh | None = None):
         if not isinstance(model, HiP) or isinstance(model, ShardedHiP | PerceiverIO):
-            raise ValueError(
-                f"model: expected a whole HiP, whose groups can be divided among ranks, got {type(model).__name__}"
-            )
+            found = type(model).__name__
+            raise ValueError(f"model: expected a whole HiP, whose groups can be divided among ranks, got {found}")
         if isinstance(group, DeviceMesh):
             if group.ndim != 1:
                 raise ValueError(f"group: expected a device mesh of 1 dimension, got one of {group.ndim}")
@@ -147,8 +142,7 @@ class ShardedHiP(HiP):
         """Slots of the local groups: per modality, int64 (B, groups of the modality or 1, K) to local groups or 1."""
         local = {}
         for name, x in slots.items():
-            span = self._spans.get(name)
-            if span is not None:
+            if (span := self._spans.get(name)) is not None:
                 local[name] = x[:, span.groups] if x.shape[1:2] == (span.whole.num_groups,) else x
             elif name not in self.whole_modalities:
                 local[name] = x  # refused by name in `encode`
@@ -168,10 +162,8 @@ class ShardedHiP(HiP):
         """Everything up to the processor, included. Arguments as for `forward`, of all tokens or the local ones."""
         local = self.local(inputs)
         if any(name not in local for name in self._spans):
-            raise ValueError(
-                f"inputs: expected {', '.join(self.local_tokens)} in every call, as groups are assigned once, got "
-                f"{', '.join(inputs)}"
-            )
+            expected = f"{', '.join(self.local_tokens)} in every call, as groups are assigned once"
+            raise ValueError(f"inputs: expected {expected}, got {', '.join(inputs)}")
         return super().encode(local, is_padding=self.local(is_padding or {}), visible=self.local_slots(visible or {}))
 
     def reconstruct(self, encoded: Encoded, latents: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
@@ -196,11 +188,7 @@ class ShardedHiP(HiP):
         raise ValueError(f"grids: expected to be changed before the groups are divided among ranks, got {dict(grids)}")
 
     def clip_gradients(self, max_norm: float) -> Tensor:
-        """Scale the gradients so that the norm of all together is at most `max_norm`; gives the norm before.
-
-        Called by all ranks. `torch.nn.utils.clip_grad_norm_` would see the local rows of the tables alone, and scale
-        differently everywhere.
-        """
+        """As `torch.nn.utils.clip_grad_norm_`, which would see local rows of the tables alone. Called by all ranks."""
         local, alike = [], []
         for name, parameter in self.named_parameters():
             if parameter.grad is not None:

@@ -17,8 +17,10 @@ from hypothesis.extra import numpy as arrays_of
 
 from hiperceiver.data.encoders.arrays import (
     as_float32,
+    middle,
     normalised,
     num_present,
+    padded,
     physical,
     read_array,
 )
@@ -286,3 +288,11 @@ def test_what_is_absent_at_the_end_is_counted() -> None:
     assert num_present(None, 3) == 3
     for is_padding, length in [([0, 0, 0], 3), ([0, 1, 1], 1), ([1, 1, 0], 3), ([1, 1, 1], 0)]:
         assert num_present(torch.tensor(is_padding, dtype=torch.bool), 3) == length
+
+
+def test_a_part_of_a_grid() -> None:
+    assert (middle(10, 4), middle(3, 4)) == (slice(3, 7), slice(0, 3))
+    tokens, is_padding = padded(np.ones((1, 1), dtype=np.float32), (2,))
+    assert is_padding is not None
+    assert (tokens.tolist(), is_padding.tolist()) == ([[1], [0]], [False, True])
+    assert padded(np.ones((2, 1), dtype=np.float32), (2,))[1] is None

@@ -6,7 +6,7 @@ import torch
 from closeness import assert_close, is_close, terms_of
 
 from hiperceiver import create_model
-from hiperceiver.data.encoded import encode_record
+from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.encoders import LabelEncoder, SeriesEncoder, encoder_from_dict
 from hiperceiver.data.record import Record
 from hiperceiver.modality import Modality
@@ -76,7 +76,8 @@ def test_a_label_among_the_inputs_joins_the_model_at_the_bottleneck() -> None:
     series = np.random.default_rng(0).normal(size=(64, 2))
 
     def reconstruction(label: object) -> torch.Tensor:
-        example = encode_record(Record(name="1", raws={"series": series, "animal": label}), encoders, missing="absent")
+        encoded = EncodedRecords(records=[], encoders=encoders, missing="absent")
+        example = encoded.encode(Record(name="1", raws={"series": series, "animal": label}))
         inputs = {name: x[None] for name, x in example.inputs.items()}
         is_padding = {name: x[None] for name, x in example.is_padding.items()}
         return model(inputs, is_padding=is_padding, reconstruct=["series"]).reconstruction["series"]

@@ -72,7 +72,7 @@ def test_the_maps_are_what_they_should_be() -> None:
     assert (labels == 0).mean() == pytest.approx(0.677, abs=0.002)
 
     def at(latitude: float, longitude: float) -> str:
-        return LAND_COVER[labels[int((90 - latitude) * 15), int((180 + longitude) * 15)]][0]
+        return LAND_COVER[labels[int((90 - latitude) * 15), int((180 + longitude) * 15)]]
 
     assert at(25, 0) == "barren"  # the Sahara
     assert at(-3, -65) == "evergreen broadleaf forest"  # the Amazon
@@ -165,7 +165,7 @@ def test_every_number_of_blocks_gives_training_and_test(num_blocks: int) -> None
 
 def test_segmentation_targets_are_the_labels_of_the_tile() -> None:
     source = open_earth(task="segmentation", size=64)
-    assert source.classes == tuple(name for name, _ in LAND_COVER)
+    assert source.classes == LAND_COVER
     assert "satellite" in source.note
     picture, labels = read_maps()
     y, x = tiles(source, "test").corners[100]
@@ -195,7 +195,7 @@ def test_the_relief_lies_over_the_picture_and_is_off_by_default() -> None:
 def test_classification_targets_are_the_majority_of_the_tile() -> None:
     source = open_earth(task="classification")
     assert source.modalities["image"].grid == (24, 24)
-    assert source.classes == tuple(LAND_COVER[number][0] for number in TILE_CLASSES)
+    assert source.classes == tuple(LAND_COVER[number] for number in TILE_CLASSES)
     _, labels = read_maps()
     for name in source.splits:
         records = tiles(source, name)

@@ -40,33 +40,18 @@ __all__ = ["AUGMENTATIONS", "MASK", "Augmentation", "augmentations_from_settings
 def augmentations_from_settings(settings: Mapping[str, Any] | AugmentSettings) -> tuple[Augmentation, ...]:
     """The augmentations that are on, in the order in which they are applied: that of `AUGMENTATIONS`.
 
-    A mapping gives for a name true (its defaults), false (not at all), or its settings.
-
     >>> augmentations_from_settings({"noise": {"snr": 10}, "flip": True, "crop": False})
     (Noise(snr=10), Flip(probability=0.5))
-    >>> augmentations_from_settings({"nois": True})
-    Traceback (most recent call last):
-    ValueError: nois: not a setting of AugmentSettings; did you mean noise?
     """
     if not isinstance(settings, AugmentSettings):
         settings = AugmentSettings.from_dict(settings)
-    made = []
-    for name, augmentation in AUGMENTATIONS.items():
-        given = getattr(settings, name)
-        if given is not False:
-            made.append(augmentation() if given is True else augmentation(**given.to_dict()))
-    return tuple(made)
+    given = {name: getattr(settings, name) for name in AUGMENTATIONS}
+    chosen = {name: {} if each is True else each.to_dict() for name, each in given.items() if each is not False}
+    return tuple(AUGMENTATIONS[name](**values) for name, values in chosen.items())
 
 
 def check_augmentations(augmentations: Iterable[Augmentation], kinds: Mapping[str, str]) -> None:
-    """Refuse an augmentation that would change nothing: it is for other kinds, or needs more modalities.
-
-    `kinds` gives the encoder's kind of each modality of the data, or `mask`.
-
-    >>> check_augmentations(augmentations_from_settings({"noise": True}), {"photo": "image"})
-    Traceback (most recent call last):
-    ValueError: noise: expected a modality of kind audio or series, got photo (image)
-    """
+    """Refuse an augmentation that would change nothing; `kinds` is as that of `Augmentation`."""
     inputs = {name: kind for name, kind in kinds.items() if kind != MASK}
     found = ", ".join(f"{name} ({kind})" for name, kind in inputs.items()) or "none"
     names = {augmentation: name for name, augmentation in AUGMENTATIONS.items()}

@@ -17,8 +17,7 @@ MASK = "mask"
 class Augmentation(Settings):
     """A random change of an example's values before they become tokens. Its fields are those of its settings.
 
-    It draws from the generator it is given and from nothing else: the same generator gives the same change. It leaves
-    the given arrays as they are and keeps their types.
+    It draws from the given generator alone, leaves the given arrays as they are and keeps their types.
     """
 
     is_on_grid: ClassVar[bool] = False
@@ -69,9 +68,8 @@ class ModalityDropout(ModalityDropoutSettings, Augmentation):
     def __call__(self, values: dict[str, Any], kinds: Mapping[str, str], rng: np.random.Generator) -> dict[str, Any]:
         """The modalities that are left, and the masks."""
         names = self.names(values, kinds)
-        dropped = [
-            name for name, chance in zip(names, rng.random(len(names)), strict=True) if chance < self.probability
-        ]
+        is_dropped = rng.random(len(names)) < self.probability
+        dropped = [name for name, is_it in zip(names, is_dropped, strict=True) if is_it]
         if names and dropped == names:
             dropped.pop(int(rng.integers(len(names))))
         return {name: value for name, value in values.items() if name not in dropped}

@@ -36,9 +36,7 @@ class ColorJitter(ColourSettings, Augmentation):
         brightness, contrast, saturation, hue = draw
 
         def changed(colours: Tensor) -> Tensor:
-            colours = (colours * brightness).clamp(0, 1)
-            colours = _contrast(colours, contrast)
-            colours = _saturation(colours, saturation)
+            colours = _saturation(_contrast((colours * brightness).clamp(0, 1), contrast), saturation)
             if hue and colours.shape[1] == 3:
                 colours = _kornia().enhance.adjust_hue(colours, 2 * np.pi * hue)
             return colours
@@ -69,9 +67,7 @@ class RandAugment(RandAugmentSettings, Augmentation):
         drawn = [names[index] for index in rng.integers(len(names), size=self.operations)]
         return list(zip(drawn, rng.choice([-1.0, 1.0], size=self.operations).tolist(), strict=True))
 
-    def _change(
-        self, value: np.ndarray, kind: str, draw: list[tuple[str, float]], rng: np.random.Generator
-    ) -> np.ndarray:
+    def _change(self, value: Any, kind: str, draw: list[tuple[str, float]], rng: np.random.Generator) -> np.ndarray:
         is_mask, level = kind == MASK, self.magnitude / 10
         frames = _to_frames(value[..., None] if is_mask else value)
         for operation, sign in draw:

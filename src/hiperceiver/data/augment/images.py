@@ -53,8 +53,7 @@ class Rotate90(TurnSettings, Augmentation):
 class Crop(CropSettings, Augmentation):
     """A region of random place, size and shape, which covers as much of the grid as the whole would.
 
-    The region is the same share of every picture, so pictures of different sizes still show the same part. It is taken
-    from the full picture, so a small one is as sharp as the picture is.
+    It is the same share of every picture, so that all show the same part, and as sharp as the full picture.
 
     >>> from hiperceiver.data.encoders import ImageEncoder
     >>> encoder = ImageEncoder(size=4)

@@ -82,6 +82,4 @@ class DropPoints(DropPointsSettings, Augmentation):
 
 def _with_places(cloud: np.ndarray, places: np.ndarray) -> np.ndarray:
     """The cloud with other x, y and z and its own features."""
-    changed = cloud.copy()
-    changed[:, :3] = places
-    return changed
+    return np.concatenate([places.astype(cloud.dtype), cloud[:, 3:]], axis=1)

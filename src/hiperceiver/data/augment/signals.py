@@ -11,8 +11,7 @@ from hiperceiver.settings import augment as settings
 class CropTime(settings.CropTimeSettings, Augmentation):
     """A part of the recording or text, at a random place; the same part of all of an example's signals.
 
-    The encoder keeps the middle of what is longer than its window and marks what is missing as absent. The best share
-    is therefore the window's length divided by the recordings'.
+    The best share is the length of the encoder's window divided by the recordings'.
 
     >>> sound = np.arange(8, dtype=np.float32)[:, None]
     >>> CropTime(share=0.5)({"sound": sound}, {"sound": "audio"}, np.random.default_rng(0))["sound"].ravel()
@@ -33,8 +32,7 @@ class CropTime(settings.CropTimeSettings, Augmentation):
 class Speed(settings.SpeedSettings, Augmentation):
     """The signal played faster or slower, and so higher or lower; all of an example's signals alike.
 
-    Values between two steps are interpolated linearly. What becomes longer than the encoder's window loses its ends,
-    what becomes shorter has absent tokens.
+    Values between two steps are interpolated linearly.
 
     >>> sound = np.arange(8, dtype=np.float32)[:, None]
     >>> len(Speed(factors=(2, 2))({"sound": sound}, {"sound": "audio"}, np.random.default_rng(0))["sound"])

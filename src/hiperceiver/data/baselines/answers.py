@@ -19,10 +19,8 @@ TARGETS: dict[str, tuple[str, ...]] = {"classification": ("label",), "regression
 class Known(NamedTuple):
     """A split, read whole."""
 
-    features: list[np.ndarray]
-    """Of each example."""
-    targets: dict[str, np.ndarray]
-    """By name: class numbers int64 (examples,), or numbers float64 (examples, R)."""
+    features: list[np.ndarray]  # of each example
+    targets: dict[str, np.ndarray]  # by name: class numbers int64 (examples,), or numbers float64 (examples, R)
 
 
 def known(source: Source, split: str, modality: str, features: Callable[[np.ndarray], np.ndarray]) -> Known:

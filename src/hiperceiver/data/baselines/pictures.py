@@ -1,6 +1,6 @@
 """Baselines of pictures: colours for segmentation, the nearest neighbour for classification.
 
-Both have one setting (how finely they look), taken from the validation split as a model's would be.
+Both have one setting, how finely they look, chosen on the validation split as a model's would be.
 """
 
 from __future__ import annotations
@@ -17,54 +17,40 @@ from hiperceiver.data.example import Example, ExampleDataset
 if TYPE_CHECKING:
     from hiperceiver.data.sources.source import Source
 
-MAX_NEIGHBOUR_VALUES = 50_000_000
-"""Values of training pictures that the nearest neighbour compares with (200 MB); more are thinned out."""
+MAX_NEIGHBOUR_VALUES = 50_000_000  # of training pictures that are compared with (200 MB); more are thinned out
 MOST_BITS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentationScores:
-    """Scores of predicted positions. Class 0 is the background (in `earth`: water)."""
+    """Scores of predicted positions. Land are the positions whose label is not class 0 (in `earth`: water)."""
 
-    mean_iou: float
-    """Mean over classes of intersection / union; classes that are neither present nor predicted are left out."""
-    accuracy: float
-    """Share of all labelled positions that are right."""
-    land_accuracy: float
-    """Share of the positions whose label is not class 0 that are right."""
-    majority_share: float
-    """Share of the most frequent class among the positions whose label is not class 0: what naming it would reach."""
-    iou: tuple[float, ...]
-    """Per class; NaN where it is neither present nor predicted."""
+    mean_iou: float  # over the classes that have one
+    accuracy: float  # share of all labelled positions that are right
+    land_accuracy: float  # share of land that is right
+    majority_share: float  # share of the most frequent class of land: what naming it would reach
+    iou: tuple[float, ...]  # intersection / union of each class; NaN where it is neither present nor predicted
 
 
 @dataclass(frozen=True, kw_only=True)
 class ColourLookup:
     """The baseline of segmentation."""
 
-    bits: int
-    """Bits per colour channel that were used."""
-    scores: SegmentationScores
-    """On the test split."""
+    bits: int  # per colour channel that were used
+    scores: SegmentationScores  # on the test split
 
 
 @dataclass(frozen=True, kw_only=True)
 class NearestNeighbour:
     """The baseline of classification."""
 
-    grid: int
-    """Pictures were averaged to at most so many rows and columns before they were compared."""
-    accuracy: float
-    """Share of the test pictures that are right."""
-    majority_share: float
-    """Share of the test pictures that have the most frequent training class: what naming it would reach."""
+    grid: int  # pictures were averaged to at most so many rows and columns before they were compared
+    accuracy: float  # share of the test pictures that are right
+    majority_share: float  # share of those of the most frequent training class: what naming it would reach
 
 
 def segmentation_scores(confusion: np.ndarray) -> SegmentationScores:
     """Scores from counts of positions by [label, prediction]: (classes, classes).
-
-    A class that is absent from the labels but predicted somewhere has IoU 0 and counts; one that is absent from both
-    has no IoU and is left out of the mean.
 
     Raises:
         ValueError: there is no labelled position.
@@ -92,18 +78,15 @@ def colour_lookup_baseline(source: Source, *, bits: int | None = None, modality:
     """Each pixel gets the class that its colour had most often in training, whatever its neighbours and position.
 
     Colours are cut to `bits` per channel. A colour that was not seen in training is looked up with one bit less, and so
-    on, down to the most frequent class of all.
-
-    On `earth` with tiles of 64, `bits=4` gives the baseline that is usually quoted (mIoU about 0.24); more bits are
-    better, and the best of them is the honest baseline.
+    on, down to the most frequent class of all. `bits=4` is usually quoted; the best is the honest baseline.
 
     Args:
-        source: with segmentation targets.
+        source: of the task `segmentation`.
         bits: 1 to 6; None takes the best of 4, 5 and 6 on the validation split (6 if there is none).
-        modality: whose colours are used.
+        modality: whose pictures are used.
 
     Raises:
-        ValueError: the source has another task, no pictures or no test split, or `bits` is out of its range.
+        ValueError: the source has another task, no pictures or no test split, or a number is out of its range.
     """
     if bits is not None and not 1 <= bits <= MOST_BITS:
         raise ValueError(f"bits: expected 1 to {MOST_BITS}, got {bits}")
@@ -137,14 +120,8 @@ def colour_lookup_baseline(source: Source, *, bits: int | None = None, modality:
 def nearest_neighbour_baseline(source: Source, *, grid: int | None = None, modality: str = "image") -> NearestNeighbour:
     """Each picture gets the class of the training picture that is nearest to it, pixel by pixel (Euclidean).
 
-    Args:
-        source: with classification targets.
-        grid: average pictures to at most so many rows and columns first; None takes the best of 1, 4, 8 and 24 on the
-            validation split (24 if there is none).
-        modality: which pictures.
-
-    Raises:
-        ValueError: the source has another task, no pictures or no test split, or `grid` is out of its range.
+    They are averaged to at most `grid` rows and columns first; None takes the best of 1, 4, 8 and 24 on the validation
+    split (24 if there is none). The task is `classification`; the rest is as for `colour_lookup_baseline`.
     """
     if grid is not None and grid < 1:
         raise ValueError(f"grid: expected a whole number >= 1, got {grid}")
@@ -160,9 +137,8 @@ def nearest_neighbour_baseline(source: Source, *, grid: int | None = None, modal
         validation = _pooled(_split(source, "validation"), encoder, modality, tried)
         best = max(tried, key=lambda step: accuracy(step, validation))
     majority = np.bincount(train[1]).argmax()
-    return NearestNeighbour(
-        grid=best, accuracy=accuracy(best, test), majority_share=float((test[1] == majority).mean())
-    )
+    share = float((test[1] == majority).mean())
+    return NearestNeighbour(grid=best, accuracy=accuracy(best, test), majority_share=share)
 
 
 def _split(source: Source, name: str) -> ExampleDataset:

@@ -13,12 +13,10 @@ from hiperceiver.data.encoders.bytes import BytesEncoder
 if TYPE_CHECKING:
     from hiperceiver.data.sources.source import Source
 
-FREQUENCIES = 32
-"""How many of a series' lowest frequencies are features."""
+FREQUENCIES = 32  # of a series: so many of the lowest are features
 FRAME, BANDS, STRETCHES = 512, 24, 8
 """Sound: samples of a frame, bands of its spectrum, and stretches of time over which frames are averaged."""
-GRAM = 3
-"""Text: bytes of a group."""
+GRAM = 3  # bytes of a group, of texts
 
 
 def motion_features(values: np.ndarray) -> np.ndarray:
@@ -58,13 +56,8 @@ def _train_and_test(source: Source, modality: str, features: Callable[[np.ndarra
 def ridge_baseline(source: Source, *, modality: str, strength: float = 1.0) -> dict[str, float]:
     """Ridge regression on `motion_features`: to each class's 0 or 1, the largest answer wins; or to the numbers.
 
-    Args:
-        source: with the task `classification`, `regression` or `joint`.
-        modality: whose values, (steps, channels), are read.
-        strength: how strongly weights are kept small; features have deviation 1.
-
-    Returns:
-        The task's metrics on the test split.
+    The task is `classification`, `regression` or `joint`; gives its metrics on the test split. Values of the modality
+    are (steps, channels). `strength` keeps weights small; features have deviation 1.
 
     Raises:
         ValueError: the source has another task, no such modality or no test split.

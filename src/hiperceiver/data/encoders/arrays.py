@@ -1,9 +1,4 @@
-"""Arrays of numbers: read from files, lists and tensors; and brought from their units to tokens and back.
-
-Files are .npy, .npz (one array, or a named one) and tables as text: .csv, .tsv, .txt, with or without a line of names.
-Nothing is unpickled. A table's cells are parted by tabs, semicolons, commas or blanks, whichever of them comes first in
-this list and is in the first line; empty cells and NA are missing numbers (NaN); lines that start with # are left out.
-"""
+"""Arrays of numbers: read from .npy, .npz, tables as text, lists and tensors; from their units to tokens and back."""
 
 import contextlib
 import csv
@@ -30,13 +25,11 @@ _MISSING = {"", "na", "n/a", "null"}
 
 
 def read_array(raw: RawArray, *, array_name: str = "") -> np.ndarray:
-    r"""An array of real numbers, of any shape and dtype, with at least one number. Tables have two axes.
+    r"""An array of real numbers, of any shape and dtype, with at least one number; nothing is unpickled.
 
-    `array_name` is that of one array of an .npz file.
-
-    Raises:
-        ValueError: it cannot be read, or holds something else. The path is not named, and what is raised for damaged
-            files may be of another kind: see `faults_of`.
+    A table has two axes, with or without a line of names; its cells are parted by tabs, semicolons, commas or blanks,
+    the first of these that is in its first line. Empty cells and NA are NaN, and lines that start with # are left out.
+    Faults do not name the path and may be of any kind: see `faults_of`.
 
     >>> read_array(b"time;level\n0;1.5\n1;NA\n")
     array([[0. , 1.5],
@@ -63,11 +56,7 @@ def read_array(raw: RawArray, *, array_name: str = "") -> np.ndarray:
 
 
 def shape_of(raw: RawArray, *dimensions: int, array_name: str = "") -> tuple[int, ...]:
-    """The shape of an array that may have so many dimensions.
-
-    >>> shape_of([[1, 2, 3]], 1, 2)
-    (1, 3)
-    """
+    """The shape of an array that may have so many dimensions."""
     shape = read_array(raw, array_name=array_name).shape
     if len(shape) not in dimensions:
         raise ValueError(f"expected {' or '.join(map(str, dimensions))} dimensions, got shape {shape}")
@@ -90,15 +79,7 @@ def as_float32(array: np.ndarray, *, may_miss: bool = False) -> np.ndarray:
 def normalised(values: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
     """(value - mean) / std along the last axis: a new float32 array.
 
-    Raises:
-        ValueError: a result is too large for float32; or above 10,000, so that it would ruin a training step. Channels
-            of std 1 are not looked at: theirs may not have been fitted.
-
-    >>> normalised(np.array([[3.0, 4.0]]), (1.0, 0.0), (2.0, 1.0))
-    array([[1., 4.]], dtype=float32)
-    >>> normalised(np.array([[3e9]]), (0.0,), (3.0,))
-    Traceback (most recent call last):
-    ValueError: holds 3e+09, which is 1e+09 standard deviations of the training data from their mean
+    Results above 10,000, which would ruin a training step, are refused, but of channels of std 1, perhaps not fitted.
     """
     try:
         with np.errstate(over="raise"):
@@ -116,21 +97,13 @@ def normalised(values: np.ndarray, mean: Sequence[float], std: Sequence[float]) 
 
 
 def physical(tokens: Tensor, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
-    """The inverse of `normalised`, of tokens on any device and of any float type: float32.
-
-    >>> physical(torch.tensor([[1.0, 4.0]]), (1.0, 0.0), (2.0, 1.0))
-    array([[3., 4.]], dtype=float32)
-    """
+    """The inverse of `normalised`, of tokens on any device and of any float type: float32."""
     values = tokens.detach().to("cpu", torch.float32).numpy()
     return values * np.array(std, dtype=np.float32) + np.array(mean, dtype=np.float32)
 
 
 def middle(length: int, wanted: int) -> slice:
-    """Where the middle of a longer axis lies; all of an axis that is not longer.
-
-    >>> middle(10, 4), middle(3, 4)
-    (slice(3, 7, None), slice(0, 3, None))
-    """
+    """Where the middle of a longer axis lies; all of an axis that is not longer."""
     start = max(0, length - wanted) // 2
     return slice(start, start + min(length, wanted))
 
@@ -138,15 +111,7 @@ def middle(length: int, wanted: int) -> slice:
 def padded(
     values: np.ndarray, grid: tuple[int, ...], covered: tuple[slice, ...] | None = None
 ) -> tuple[Tensor, Tensor | None]:
-    """Values (..., C) that cover a part of a grid, by default its start, as all tokens of the grid: (M, C).
-
-    Returns:
-        float32 (M, C), 0 where nothing is; and bool (M,), True = absent, or None if no token is absent.
-
-    >>> padded(np.ones((1, 1), dtype=np.float32), (2,))
-    (tensor([[1.],
-            [0.]]), tensor([False,  True]))
-    """
+    """Values (..., C) that cover a part of a grid, by default its start, as `Encoder.to_tokens` gives all tokens."""
     channels = values.shape[-1]
     if values.shape[:-1] == grid:
         return torch.from_numpy(values.reshape(-1, channels)), None
@@ -157,11 +122,7 @@ def padded(
 
 
 def num_present(is_padding: Tensor | None, length: int) -> int:
-    """How many of `length` positions are left when the absent ones at the end are cut off.
-
-    >>> num_present(torch.tensor([False, True, False, True]), 4)
-    3
-    """
+    """How many of `length` positions are left when the absent ones at the end are cut off."""
     if is_padding is None:
         return length
     present = (~is_padding).nonzero()

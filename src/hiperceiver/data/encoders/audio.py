@@ -138,14 +138,7 @@ class AudioEncoder(AudioSettings, Encoder):
 
 
 def write_wav(path: str | os.PathLike[str], value: np.ndarray, rate: int) -> None:
-    """Sound as a WAV file of 16 bits; what is beyond -1..1 is cut.
-
-    `value` is float (samples, channels) or (samples,), as `AudioEncoder.to_value` gives it.
-
-    >>> write_wav("a.wav", np.sin(np.arange(800)), 8000)
-    >>> AudioEncoder(rate=8000).decode("a.wav").shape
-    (800, 1)
-    """
+    """Sound, float (samples, channels) or (samples,), as a WAV file of 16 bits; what is beyond -1..1 is cut."""
     soundfile = import_extra("soundfile", extra="data")
     soundfile.write(os.fspath(path), np.nan_to_num(value).clip(-1, 1), rate, subtype="PCM_16", format="WAV")
 
@@ -154,11 +147,9 @@ def _rate_and_seconds(raw: RawAudio) -> tuple[int, float]:
     if isinstance(raw, tuple):  # samples and their rate
         return int(raw[1]), len(raw[0]) / raw[1]
     info = media_info(raw.source if isinstance(raw, Media) else raw)
-    if info.rate is None:
-        raise ValueError("has no sound")
-    if info.duration is not None:
+    if info.rate is not None and info.duration is not None:
         return info.rate, info.duration
-    samples, rate = read_audio(raw)
+    samples, rate = read_audio(raw)  # refuses what has no sound
     return rate, len(samples) / rate
 
 
@@ -166,9 +157,9 @@ def _samples_of(raw: tuple[Any, ...]) -> tuple[np.ndarray, int]:
     """Samples (n, channels) as float32, and their rate."""
     if len(raw) != 2:
         raise ValueError(f"expected samples and their rate, got {len(raw)} values")
+    rate = raw[1]
     try:
         samples = np.asarray(raw[0])
-        rate = raw[1]
         is_rate = not isinstance(rate, bool) and rate == int(rate) and 1 <= rate < 2**31
     except (TypeError, ValueError, OverflowError):
         raise ValueError("expected an array of samples and their rate, a number") from None

@@ -16,7 +16,7 @@ from hiperceiver.modality import Modality
 from hiperceiver.settings.encoders import BytesSettings
 
 _HOT = 16.0
-"""The square root of 256."""
+"""The square root of 256: the mean square of a byte's channels is 1, and its embedding as large as that of a pixel."""
 _GROUP_HOT = 4.0
 """Lower than a byte's: groups are many, and as high as bytes they are learnt in steps that are too large."""
 _MIX = np.uint64(0x9E3779B97F4A7C15)
@@ -32,10 +32,9 @@ class BytesEncoder(BytesSettings, Encoder):
 
     Text is its bytes in UTF-8. A shorter value has absent tokens at its end.
 
-    With `ngrams` a token also shows which bytes it follows, as in fastText ("Enriching Word Vectors with Subword
-    Information", arXiv 1607.04606) and the Byte Latent Transformer (arXiv 2412.09871): a linear embedding of single
-    bytes cannot tell groups of them, and the model would have to learn each group anew at each position. In masked
-    auto-encoding a visible token may so tell of hidden ones before it.
+    With `ngrams` a token also shows which bytes it follows, as in fastText (arXiv 1607.04606) and the Byte Latent
+    Transformer (arXiv 2412.09871): a linear embedding of single bytes cannot distinguish groups of them. In masked
+    auto-encoding a visible token may then reveal hidden ones before it.
 
     >>> encoder = BytesEncoder(length=8)
     >>> tokens, is_padding = encoder.encode("naïve")
@@ -121,11 +120,7 @@ class BytesEncoder(BytesSettings, Encoder):
 
     @staticmethod
     def text(value: np.ndarray) -> str:
-        """What `to_value` gave, as text: UTF-8, with � where it is not.
-
-        >>> BytesEncoder.text(np.array([104, 105, 255], dtype=np.uint8))
-        'hi�'
-        """
+        """What `to_value` gave, as text: UTF-8, with � where it is not."""
         return value.tobytes().decode("utf-8", errors="replace")
 
 

@@ -2,9 +2,8 @@
 
     raw --decode--> value --(random changes)--> value --fit_to_grid--> value --(random changes)--> --to_tokens--> tokens
 
-`decode` brings whatever came (a file, bytes, an array) to a *value* in physical units, whole and in its own size.
-`fit_to_grid` brings it to the size of the grid, or less where it is smaller. `to_tokens` normalises it and marks what
-is absent. Random changes that choose a part come before the fit, so that the part is seen in full resolution.
+A *value* is in physical units: `decode` gives it whole and in its own size, `fit_to_grid` in the size of the grid or
+smaller. Random changes that choose a part come before the fit, so that the part is seen in full resolution.
 
 | kind | decoded | on the grid |
 | --- | --- | --- |
@@ -93,8 +92,7 @@ class Encoder(EncoderSettings, ABC):
     def to_tokens(self, value: np.ndarray) -> tuple[Tensor, Tensor | None]:
         """What `fit_to_grid` gave, changed or not, as normalised tokens in reading order.
 
-        Returns:
-            float32 (M, C), 0 where absent; and bool (M,), True = absent, or None if no token is absent.
+        They are float32 (M, C), 0 where absent; and bool (M,), True = absent, or None if no token is absent.
         """
 
     @abstractmethod
@@ -106,9 +104,8 @@ class Encoder(EncoderSettings, ABC):
         mean = getattr(self, "mean", ())
         if not mean:  # nothing, or each example by itself
             return self
-        means, stds = channel_statistics(
-            self.measured_channels, raws, least_std=self.least_std, usual=self.usual, notes=notes
-        )
+        limits = {"least_std": self.least_std, "usual": self.usual}
+        means, stds = channel_statistics(self.measured_channels, raws, **limits, notes=notes)
         return replace(self, mean=means[-len(mean) :], std=stds[-len(mean) :])
 
     def measured_channels(self, raw: Any) -> np.ndarray:

@@ -69,8 +69,8 @@ class PictureEncoder(PictureSettings, Encoder):
 class ImageEncoder(ImageSettings, PictureEncoder):
     """Pictures of any size and colour mode as (H * W, C) tokens, and back.
 
-    Pixels are brought to 0..1, then normalised per channel: (value - mean) / std. Transparent pixels are laid on white
-    where the colours have no alpha; the camera's EXIF orientation is applied.
+    Pixels in 0..1 are normalised per channel. Transparent ones are laid on white where the colours have no alpha; the
+    camera's EXIF orientation is applied.
 
     >>> encoder = ImageEncoder(size=(4, 6))
     >>> tokens, _ = encoder.encode(np.full((40, 60, 3), 255, dtype=np.uint8))
@@ -152,12 +152,10 @@ class ImageEncoder(ImageSettings, PictureEncoder):
         y = top + (np.arange(shown.height) + 0.5) * (bottom - top) / shown.height
         x = left + (np.arange(shown.width) + 0.5) * (right - left) / shown.width
         rows, columns = y.astype(np.int64).clip(0, height - 1), x.astype(np.int64).clip(0, width - 1)
-        return mask.labels[rows[:, None], columns[None]]
+        return mask.labels[rows[:, None], columns]
 
     def mask_to_targets(self, mask: np.ndarray) -> Tensor:
         """What `fit_mask_to_grid` gave, on the same grid as the picture: int64 (M,), -100 outside the picture."""
-        if mask.shape == self.size:
-            return torch.from_numpy(np.ascontiguousarray(mask).ravel())
         grid = np.full(self.size, IGNORE, dtype=np.int64)
         grid[self._covered(mask)] = mask
         return torch.from_numpy(grid.ravel())
@@ -165,12 +163,12 @@ class ImageEncoder(ImageSettings, PictureEncoder):
     def fitted(self, raws: Iterable[RawImage], notes: list[str] | None = None) -> Self:
         """As `Encoder.fitted`; of pictures of more than 8 bits the full scale is measured too."""
         raws = list(islice(raws, FITTED_TO))
-        encoder = self
-        if self.full_scale is None and (measured := _measured_full_scale(raws)) is not None:
-            encoder = replace(self, full_scale=measured)
-            if notes is not None:
-                notes.append(f"full_scale: white is {measured:g}, as measured in the pictures of more than 8 bits")
-        return super(ImageEncoder, encoder).fitted(raws, notes)
+        full_scale = _measured_full_scale(raws) if self.full_scale is None else None
+        if full_scale is None:
+            return super().fitted(raws, notes)
+        if notes is not None:
+            notes.append(f"full_scale: white is {full_scale:g}, as measured in the pictures of more than 8 bits")
+        return replace(self, full_scale=full_scale).fitted(raws, notes)
 
     def _covered(self, value: np.ndarray) -> tuple[slice, slice]:
         """Rows and columns of the grid that a smaller picture covers."""

@@ -17,14 +17,7 @@ _QUIET = logging.NullHandler()
 
 
 def points_of_mesh(content: bytes, ending: str, count: int) -> np.ndarray:
-    r"""`count` points of a mesh's surface, or all points of a file that has no faces: (N, 3).
-
-    A file that is cut off, damaged or without points is a `ValueError`, or what trimesh raises: see `faults_of`.
-
-    >>> points_of_mesh(b"OFF\n2 0 0\n0 0 0\n1 1 1\n", ".off", 100)
-    array([[0., 0., 0.],
-           [1., 1., 1.]])
-    """
+    """`count` points of a mesh's surface, or all points of a file without faces: (N, 3). Faults: see `faults_of`."""
     if ending == ".off":
         vertices, faces = _read_off(content)
         surfaces, clouds = ([vertices[faces]] if len(faces) else []), [vertices]
@@ -43,11 +36,6 @@ def sample_surface(triangles: np.ndarray, count: int) -> np.ndarray:
     """Points spread evenly over triangles (T, 3, 3): float64 (count, 3). The same triangles give the same points.
 
     Every point stands for the same area; where in its share of the surface it lies is drawn at random.
-
-    >>> square = np.array([[[0, 0, 0], [1, 0, 0], [1, 1, 0]], [[0, 0, 0], [1, 1, 0], [0, 1, 0]]])
-    >>> points = sample_surface(square, 1000)
-    >>> points.shape, points.mean(0).round(1).tolist()
-    ((1000, 3), [0.5, 0.5, 0.0])
     """
     corners = np.ascontiguousarray(triangles, dtype=np.float64)
     if not np.isfinite(corners).all():

@@ -14,8 +14,7 @@ from hiperceiver.data.media import Media
 FITTED_TO = 256
 """How many raw values normalisation is taken from at most."""
 _ISOLATED, _ISOLATED_ONCE = 10.0, 100.0
-"""A smallest or largest value of a file is no measurement if it lies this many ranges of the others beyond them: if it
-occurs several times in the data, or once."""
+"""Ranges of the others beyond which a file's extreme value is no measurement: if it occurs several times, or once."""
 _FARTHEST = 100.0
 """A file is left out if its values lie on average this many times as far from the middle as those of half of the files;
 10 times the root of the number of files, if that is less: alone it would else shrink all others tenfold."""
@@ -32,21 +31,15 @@ def channel_statistics(
     """Mean and standard deviation per channel (the last axis of what `read` gives), of six digits. NaN is left out.
 
     So are values that stand alone far beyond all others of their file, such as -9999 for a missing one, and files (a
-    quarter of them at most) whose values are far larger than those of the others. Each is named in `notes`.
+    quarter of them at most) whose values are far larger than those of the others: each is named in a line of `notes`.
+    What cannot be read is left out, unless that is all: then the first fault is raised.
 
     Args:
-        read: an encoder's; what it cannot read is left out, unless that is all: then the first fault is raised.
+        read: an encoder's.
         raws: of training data only; the first `FITTED_TO` are read.
         least_std: a channel that varies less, or less than its mean is rounded, keeps the deviation 1.
         usual: values up to this are never left out: 1 for colours and sound.
-        notes: gets a line for people about what is left out.
-
-    >>> notes = []
-    >>> read = lambda raw: np.array(raw, dtype=float)[:, None]
-    >>> channel_statistics(read, [[1, 2, 3], [3, 2, 1, -9999]], notes=notes)
-    ((2.0,), (0.816497,))
-    >>> notes
-    ['-9999 in example 1 lies far from all other values (a missing one?): left out of mean and std']
+        notes: is added to.
     """
     names: list[str] = []
     sums: list[np.ndarray] = []  # of powers 0, 1 and 2 of each file: (3, C)
@@ -127,7 +120,7 @@ def _are_far(sums: np.ndarray, usual: float) -> np.ndarray:
     return is_far if is_far.sum() <= max(1, len(sums) // 4) else np.zeros(len(sums), bool)
 
 
-def _notes(marked: dict[str, float], far: Sequence[str]) -> Iterable[str]:
+def _notes(marked: dict[str, float], far: Sequence[str]) -> Iterator[str]:
     if marked:
         name, value = next(iter(marked.items()))
         more = f" and {len(marked) - 1} more" if len(marked) > 1 else ""

@@ -1,7 +1,6 @@
 """Point clouds and meshes: a token is a point, its first channels are x, y and z, and the rest are its features.
 
-Points are laid along a space-filling curve, so that they come out in one order whatever a file's is, and a run of
-tokens (which is what a group holds) is a region of space.
+Along a space-filling curve points come in one order whatever a file's is, and a group's tokens are a region of space.
 """
 
 import os
@@ -96,16 +95,12 @@ class PointsEncoder(PointsSettings, Encoder):
         return arrays.padded(arrays.normalised(self._scaled(value), *self._statistics), (self.num_points,))
 
     def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
-        """Tokens as points, float32 (n, 3 + num_features), without the absent ones.
-
-        A cloud's own position and size are lost, unless normalise="none"; features are in their units again.
-        """
+        """Points that are present, float32 (n, 3 + num_features); their own scale is lost, unless normalise="none"."""
         self.check_tokens(tokens)
         return arrays.physical(tokens if is_padding is None else tokens[~is_padding], *self._statistics)
 
     @property
-    def _statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and deviation of every channel of what `_scaled` gives."""
+    def _statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:  # of every channel of what `_scaled` gives
         return (0.0,) * self.num_own_scale + self.mean, (1.0,) * self.num_own_scale + self.std
 
     def _points(self, raw: Any) -> np.ndarray:

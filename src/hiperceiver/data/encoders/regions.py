@@ -32,10 +32,6 @@ def fit_to_grid(height: int, width: int, size: tuple[int, int], fit: Fit, region
 
     >>> fit_to_grid(100, 200, (10, 10), "crop").box
     (50.0, 0.0, 150.0, 100.0)
-    >>> fit_to_grid(100, 200, (10, 10), "pad")
-    GridFit(box=(0.0, 0.0, 200.0, 100.0), height=5, width=10)
-    >>> fit_to_grid(100, 200, (10, 10), "crop", Region(height=0.5, width=0.5, top=0, left=1)).box
-    (150.0, 0.0, 200.0, 50.0)
     """
     rows, columns = size
     box_height, box_width = float(height), float(width)

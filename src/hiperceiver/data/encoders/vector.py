@@ -1,7 +1,7 @@
-"""Feature vectors: few positions with many channels each, dealt to more tokens with fewer channels.
+"""Feature vectors: few positions with many channels each, cut into more tokens with fewer channels.
 
 One token with a thousand channels would give one group of a hierarchical Perceiver all the work and leave the others
-nothing. Side by side as tokens, features are told apart by their learned positions. The paper leaves this case open.
+nothing. As tokens, features are distinguished by their learned positions. The paper leaves this case open.
 """
 
 import math

@@ -73,8 +73,7 @@ class VideoEncoder(VideoSettings, PictureEncoder):
 
     def fit_to_grid(self, value: Clip) -> np.ndarray:
         """Frames in the size of the grid: uint8 (T, H, W, C), T <= frames."""
-        shared = {field.name: getattr(self, field.name) for field in fields(PictureSettings)}
-        picture = ImageEncoder(**shared)
+        picture = ImageEncoder(**{field.name: getattr(self, field.name) for field in fields(PictureSettings)})
 
         def fitted(frame: Path | np.ndarray) -> np.ndarray:
             pixels = picture.fit_to_grid(replace(picture.decode(frame), region=value.region))

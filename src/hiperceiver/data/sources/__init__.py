@@ -40,12 +40,10 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class BuiltIn:
-    """A set that installs with a package."""
+    """A set that installs with a package: what opens it, and what is learned on it by default; see `Found`."""
 
     open: Callable[[Any, SourceOptions], Source]
-    """Opens it, with its own settings and those of any source."""
     task: SourceTask
-    """What is learned on it by default."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +100,7 @@ def find_source(name_or_path: str | Path, layout: str | None = None, *, are_colu
     """What a name means: a built-in set, a folder and its layout, or a data set of the hub.
 
     Args:
-        name_or_path: one of `SOURCES`, a folder, or a hub id `owner/name`. A folder named like a built-in set is
-            written with its path: `./earth`.
+        name_or_path: one of `SOURCES`, a folder (`./earth` if it is named like one of these), or a hub id `owner/name`.
         layout: one of `LAYOUTS`; None: the one that the folder looks like.
         are_columns_named: whether the user names columns: then a CSV file of any name is a table.
 

@@ -7,10 +7,9 @@
     FOLDER/ontology.json                    names of classes; those that the lists use are taken, in its order
     FOLDER/.../YTID.mp4                     media
 
-The lists may also lie one folder deeper. Media files are found by their names, in whatever folders they lie: `YTID`,
-`YTID_START` or `YTID_START_END`, in seconds or milliseconds, with or without a Y in front of the id. A clip may have a
-file of video, one of sound, or both; without one of sound, the sound is that of the video. Clips that are not there are
-counted in one line for each list, and left out.
+The lists may also lie one folder deeper, the media in whatever folders: `YTID`, `YTID_START` or `YTID_START_END`, in
+seconds or milliseconds, with or without a Y in front of the id. A clip may have a file of video, one of sound, or both;
+without one of sound, the sound is that of the video. Clips that are not there are counted in one line for each list.
 
 `eval` is the test split; validation is 10% of the training clips. An example is a window of a clip: by default the
 middle 2.56 seconds, as 8 frames of 224 x 224 and 122,880 samples at 48 kHz. A clip whose file has no sound, or no
@@ -110,23 +109,15 @@ def open_audioset(tree: Tree, own: AudioSetSettings, options: SourceOptions) -> 
 
 
 def _windows(
-    root: Path,
-    clips: Sequence[_Clip],
-    splits: np.ndarray,
-    mids: Sequence[str],
-    own: AudioSetSettings,
-    *,
-    may_lack: bool,
+    root: Path, clips: list[_Clip], splits: np.ndarray, mids: list[str], own: AudioSetSettings, *, may_lack: bool
 ) -> Table:
     """Windows of clips as rows, those of a clip side by side and in one split."""
-    count = own.windows_per_clip
+    count, window = own.windows_per_clip, own.window
     clip = np.repeat(np.arange(len(clips)), count)
     lengths = np.array([each.segment.end - each.segment.start for each in clips])
-    offsets = np.array(
-        [window_start(n, count, length=length, window=own.window) for length in lengths for n in range(count)]
-    )
+    offsets = np.array([window_start(n, count, length=each, window=window) for each in lengths for n in range(count)])
     starts = offsets + (0.0 if own.is_trimmed else np.array([each.segment.start for each in clips])[clip])
-    seconds = np.minimum(own.window, lengths)[clip]
+    parts = {"starts": starts, "seconds": np.minimum(window, lengths)[clip]}
     files = {"audio": [each.audio or each.video for each in clips], "video": [each.video for each in clips]}
     clip_names = as_paths([each.video or each.audio for each in clips])
     names = clip_names[clip]
@@ -137,9 +128,7 @@ def _windows(
     return Table(
         names=names,
         raws={
-            stream: Streams(
-                Paths(root, as_paths(paths)[clip]), stream, may_lack=may_lack, starts=starts, seconds=seconds
-            )
+            stream: Streams(Paths(root, as_paths(paths)[clip]), stream, may_lack=may_lack, **parts)
             for stream, paths in files.items()
         },
         targets={"labels": Lists(labels, clip)},

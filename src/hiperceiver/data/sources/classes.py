@@ -120,10 +120,7 @@ def numbers_within(names: Sequence[str], given: Sequence[str]) -> dict[str, int]
 def choose_classes(
     source: str, names: Sequence[str], table: Table, given: Sequence[str], options: ReadSettings
 ) -> tuple[tuple[str, ...], Table]:
-    """The classes of the task, and the table with their numbers, without the examples of classes that are left out.
-
-    They are those that are `given`, in this order, or else the `names` that the data has.
-    """
+    """The classes: as `given`, or else the data's `names`; and the table with their numbers, without those left out."""
     for option, listed in (("only_classes", options.only_classes), ("leave_out_classes", options.leave_out_classes)):
         if unknown := [name for name in listed if name not in names]:
             raise ValueError(f"{option}: expected some of {example_list(names, 9)}, got {unknown[0]!r}")
@@ -161,11 +158,11 @@ def _renumbered(lists: Column, lookup: np.ndarray, row: int) -> list[int] | None
     return None if cell is None else [int(n) for n in lookup[np.asarray(cell, dtype=np.int64)] if n >= 0]
 
 
-def read_class_names(folder: Path) -> tuple[str, ...] | None:
-    """The names in a folder's `classes.txt`; None without such a file."""
+def read_class_names(folder: Path) -> tuple[str, ...]:
+    """The names in a folder's `classes.txt`; none without such a file."""
     file = folder / CLASSES_FILE
     if not file.is_file():
-        return None
+        return ()
     names = read_lines(file)
     if len(names) < 2:
         raise ValueError(f"{file}: expected the name of a class on each of two or more lines, got {len(names)}")
@@ -174,13 +171,8 @@ def read_class_names(folder: Path) -> tuple[str, ...] | None:
     return tuple(names)
 
 
-def mask_classes(
-    train: Table, classes: Sequence[str] | None, folder: Path | None, warnings: list[str]
-) -> tuple[str, ...]:
-    """Names of the classes of masks: as given, of the folder's `classes.txt`, or the numbers in training masks.
-
-    A line is added to the warnings if the names are numbers.
-    """
+def mask_classes(train: Table, classes: Sequence[str], folder: Path | None, warnings: list[str]) -> tuple[str, ...]:
+    """Names of the classes of masks: as given, of the folder's `classes.txt`, or the numbers in training masks."""
     if names := classes or (folder and read_class_names(folder)):
         return tuple(names)
     count = min(_MAX_MASKS, len(train))

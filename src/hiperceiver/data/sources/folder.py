@@ -1,35 +1,26 @@
-"""Folders of any files: pictures, sounds, clips, clouds and meshes, series, texts; of classes, with masks or a list.
+"""Folders of any files: a folder per class (`cat/1.jpg`), or none, files beside `labels.csv`, or `images` and `masks`.
 
-Layouts, each with or without split folders (`train`, `validation`, `test`) around it:
-
-    FOLDER/cat/1.jpg FOLDER/dog/2.png         a folder per class (files may lie deeper)
-    FOLDER/1.wav FOLDER/more/2.wav            files without classes
-    FOLDER/1.npy FOLDER/labels.csv            files and a list of what is known of them (see `label_list`)
-    FOLDER/images/1.jpg FOLDER/masks/1.png    pictures and their masks, paired by name
-
-Masks may also lie in `annotations` or `labels`, and these layouts may have the split folders inside:
-FOLDER/images/train/1.jpg.
-
-What the files hold follows from the endings of their names: the most frequent kind is read, and gives the modality its
-name; files of other kinds are passed over with one warning. `kind` chooses it instead, and must for volumes and feature
-vectors. With several kinds, as in `image+audio`, files of the same name but for the ending are one example, and one
-that lacks some is an example without these modalities; `audio+video` reads both from each clip.
-
-Only names are looked at; files are opened when they are read.
+Each with or without split folders around it, or inside `images` and `masks`. Only names are looked at; the most
+frequent kind of file is read, unless `kind` chooses. Of several kinds, files of the same name are one example.
 """
 
+import contextlib
+import csv
+import io
+import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
 
+from hiperceiver.data.faults import faults_of, open_file
 from hiperceiver.data.record import SPLITS, TRAIN, Column, Table
 from hiperceiver.data.sources.classes import CLASSES_FILE, Known, mask_classes, read_class_names, target_columns
 from hiperceiver.data.sources.kinds import ENDINGS, ending_of, endings_of, split_kinds
-from hiperceiver.data.sources.label_list import LABEL_LIST, read_label_list
 from hiperceiver.data.sources.lists import example_list
 from hiperceiver.data.sources.source import TARGETS, Source, SourceOptions, make_source
 from hiperceiver.data.sources.tree import SPLIT_NAMES, Paths, Streams, Tree, as_paths, joined
@@ -37,6 +28,8 @@ from hiperceiver.settings.data import FolderSettings
 
 IMAGE_FOLDER = "images"
 MASK_FOLDERS = ("masks", "annotations", "labels")
+LABEL_LIST = "labels.csv"
+"""A file's path in `file`, and its `label`, `labels` parted by `;`, or numbers. An empty cell is none, or no class."""
 
 
 class Files(NamedTuple):
@@ -58,20 +51,25 @@ class Listing:
     """The examples in a folder."""
 
     kinds: tuple[str, ...]  # of the files; the modalities' names
+    splits: Collection[int]  # that have a folder
     examples: list[Files] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
 def open_folder(tree: Tree, own: FolderSettings, options: SourceOptions) -> Source:
-    """The files of a local folder; see the module for layouts."""
+    """The files of a local folder."""
     options.check_task(tree.name, ("classification", "multilabel", "segmentation", "regression"))
     listing = list_examples(tree, own, is_mask_needed=options.task == "segmentation")
     if own.kind is None and (kinds := _kinds_of_encoders(listing, options)):
         listing = list_examples(tree, replace(own, kind="+".join(kinds)))
     targets, names, is_known = _targets(tree, listing, options)
+    raws: dict[str, Column] = {}
+    for number, kind in enumerate(listing.kinds):
+        paths = Paths(tree.root, [each.paths[number] for each in listing.examples], is_text=kind == "bytes")
+        raws[kind] = Streams(paths, kind, may_lack=True) if set(listing.kinds) == {"audio", "video"} else paths
     table = Table(
         names=as_paths([each.name for each in listing.examples]),
-        raws=_raws(tree, listing),
+        raws=raws,
         targets=targets,
         splits=np.array([each.split for each in listing.examples], dtype=np.int8),
         only_trains=None if is_known.all() or not is_known.any() else ~is_known,
@@ -87,7 +85,7 @@ def open_folder(tree: Tree, own: FolderSettings, options: SourceOptions) -> Sour
         encoders={kind: kind for kind in listing.kinds},
         options=options,
         classes=classes,
-        class_names=() if options.task == "segmentation" else read_class_names(tree.root) or (),
+        class_names=() if options.task == "segmentation" else read_class_names(tree.root),
         warnings=listing.warnings,
     )
 
@@ -101,7 +99,7 @@ def _kinds_of_encoders(listing: Listing, options: SourceOptions) -> tuple[str, .
 
 
 def list_examples(tree: Tree, own: FolderSettings, *, is_mask_needed: bool = False) -> Listing:
-    """The examples in a folder; without masks it is refused if these are needed."""
+    """The examples in a folder."""
     kinds = None if own.kind is None else split_kinds(own.kind)
     listing = _pairs(tree, own, is_mask_needed) if kinds in (None, ("image",)) else None
     if listing is None and is_mask_needed:
@@ -110,6 +108,8 @@ def list_examples(tree: Tree, own: FolderSettings, *, is_mask_needed: bool = Fal
         raise ValueError(f"{tree.root}: for segmentation expected {expected}, found {found}")
     if listing is None:
         listing = _in_class_folders(tree, own, kinds)
+    empty = sorted({*listing.splits} - {each.split for each in listing.examples})
+    listing.warnings += [f"the split folder of {SPLITS[split]} holds no files that can be used" for split in empty]
     listing.warnings += tree.warnings()
     if not listing.examples:
         endings = [ending for each in kinds or ENDINGS for ending in ENDINGS.get(each) or endings_of(each)]
@@ -136,7 +136,7 @@ def _in_class_folders(tree: Tree, own: FolderSettings, kinds: tuple[str, ...] | 
         endings: dict[str, tuple[str, ...] | None] = {kinds[0]: ENDINGS[kinds[0]]}
     else:
         endings = {kind: None if kind == "bytes" else endings_of(kind) for kind in kinds}
-    listing, what = Listing(kinds=kinds), "+".join(kinds)
+    listing, what = Listing(kinds=kinds, splits=parts), "+".join(kinds)
     passed_over: list[str] = []
     for (split, _, group), paths in zip(folders, files, strict=True):
         found = [Files(split, together, group) for together in _grouped(paths, endings)]
@@ -150,31 +150,22 @@ def _in_class_folders(tree: Tree, own: FolderSettings, kinds: tuple[str, ...] | 
     for split, folder, group in folders:
         if split in with_classes and group is not None and (split, group) not in filled:
             listing.warnings.append(f"class folder {folder} holds no {what} and is left out")
-    listing.warnings += [_without_files(split) for split in parts.keys() - {split for split, _ in filled}]
     if passed_over:
         example = f"for example {passed_over[0]}"
         listing.warnings.append(f"{len(passed_over)} files are passed over, because {what} is read; {example}")
     return listing
 
 
-def _without_files(split: int) -> str:
-    return f"the split folder of {SPLITS[split]} holds no files that can be used"
-
-
 def _grouped(paths: Iterable[str], endings: Mapping[str, tuple[str, ...] | None]) -> Iterator[tuple[str | None, ...]]:
-    """The files of each example among those of a folder: one, or with several kinds those of one name.
-
-    `endings` is kind -> endings of its files, the preferred ones first; None: any.
-    """
-    orders = [None if known is None else {ending: n for n, ending in enumerate(known)} for known in endings.values()]
+    """The files of each example in a folder: one, or of several kinds those of one name; preferred endings first."""
     examples: dict[str, list[str]] = {}
     for path in paths:
         examples.setdefault(path if len(endings) == 1 else _stem(path), []).append(path)
     for together in examples.values():
         chosen: list[str | None] = []
-        for order in orders:
-            fitting = [path for path in together if order is None or ending_of(path) in order]
-            chosen.append(min(fitting, key=lambda path: order[ending_of(path)] if order else 0, default=None))
+        for known in endings.values():
+            fitting = [path for path in together if known is None or ending_of(path) in known]
+            chosen.append(min(fitting, key=lambda path: known.index(ending_of(path)) if known else 0, default=None))
         if any(chosen):
             yield tuple(chosen)
 
@@ -191,7 +182,7 @@ def _pairs(tree: Tree, own: FolderSettings, is_mask_needed: bool) -> Listing | N
             for split, part in folders.items()
             if (masks := _mask_folder(tree, part))
         }
-    listing = Listing(kinds=("image",))
+    listing = Listing(kinds=("image",), splits=parts)
     for split, (image_part, mask_part) in parts.items():
         masks_of = {_stem(path[len(mask_part) :]): path for path in _pictures(tree, mask_part)}
         pictures = _pictures(tree, image_part)
@@ -202,8 +193,6 @@ def _pairs(tree: Tree, own: FolderSettings, is_mask_needed: bool) -> Listing | N
         if is_mask_needed and found and not any(each.mask for each in found):
             expected = f"masks with the names of the pictures, found no pair in {tree.root / image_part}"
             raise ValueError(f"{tree.root}: expected {expected}")
-        if not found:
-            listing.warnings.append(_without_files(split))
         listing.examples += found
     return listing if parts else None
 
@@ -218,20 +207,19 @@ def _targets(
             raise ValueError(f"task: {root} holds pictures and masks, for segmentation; got {task!r}")
         masks = [each.mask for each in examples]
         return {"segmentation": Paths(root, masks)}, {}, np.array([mask is not None for mask in masks])
-    if (table := read_label_list(root)) is not None:
-        listed = [
-            next((file for file in (*each.paths, _stem(each.name)) if file in table.known), None) for each in examples
-        ]
-        there = set(listed)
-        if absent := [file for file in table.known if file not in there]:
+    if (root / LABEL_LIST).is_file():
+        columns, numbers, listed = _read_label_list(root / LABEL_LIST)
+        files = [next((file for file in (*each.paths, _stem(each.name)) if file in listed), None) for each in examples]
+        there = set(files)
+        if absent := [file for file in listed if file not in there]:
             listing.warnings.append(f"{LABEL_LIST}: {len(absent)} files are not there, for example {absent[0]}")
-        known = [Known() if file is None else table.known[file] for file in listed]
-        targets, names = target_columns(known, table.known.values())
-        names["values"] = table.values
+        known = [Known() if file is None else listed[file] for file in files]
+        targets, names = target_columns(known, listed.values())
+        names["values"] = numbers
         if task != "none" and not names.get(target := TARGETS[task][0]):
             column = "of numbers" if target == "values" else target
-            raise ValueError(f"{root / LABEL_LIST}: expected a column {column}, found {', '.join(table.columns)}")
-        return targets, names, np.array([file is not None for file in listed])
+            raise ValueError(f"{root / LABEL_LIST}: expected a column {column}, found {', '.join(columns)}")
+        return targets, names, np.array([file is not None for file in files])
     if task in ("multilabel", "regression"):
         raise ValueError(f"{root}: for {task} expected the file {LABEL_LIST} beside the files, found none")
     targets, names = target_columns([Known(label=each.group) for each in examples])
@@ -242,15 +230,42 @@ def _targets(
     return targets, names, np.array([each.group is not None for each in examples])
 
 
-def _raws(tree: Tree, listing: Listing) -> dict[str, Column]:
-    """The columns of files. Where sound and pictures are read, a clip may lack one."""
-    files = {
-        kind: Paths(tree.root, [each.paths[number] for each in listing.examples], is_text=kind == "bytes")
-        for number, kind in enumerate(listing.kinds)
-    }
-    if set(files) == {"audio", "video"}:
-        return {kind: Streams(paths, kind, may_lack=True) for kind, paths in files.items()}
-    return dict(files)
+def _read_label_list(path: Path) -> tuple[list[str], tuple[str, ...], dict[str, Known]]:
+    """The columns beside `file`, those of them that hold numbers, and what is known of each file."""
+    known: dict[str, Known] = {}
+    with faults_of(path):
+        try:
+            with io.TextIOWrapper(open_file(path), encoding="utf-8-sig", newline="") as file:
+                table = csv.DictReader(file, strict=True)
+                columns = list(table.fieldnames or ())
+                lines = [(table.line_num, row) for row in table]
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"expected a table with commas as text in UTF-8 ({error})") from error
+        if "file" not in columns or len(columns) < 2:
+            found = ", ".join(columns) or "none"
+            raise ValueError(f"expected the columns file and label, labels or numbers, found {found}")
+        others = [name for name in columns if name != "file"]
+        numbers = tuple(name for name in others if name not in ("label", "labels"))
+        for line, row in lines:
+            if None in row or None in row.values():
+                raise ValueError(f"line {line}: expected {len(columns)} cells")
+            name = PurePosixPath(row["file"]).as_posix()
+            if name in known:
+                raise ValueError(f"line {line}: expected each file once, got {name!r} again")
+            known[name] = Known(
+                label=row.get("label", "").strip() or None,
+                labels=[word.strip() for word in row["labels"].split(";") if word.strip()] if "labels" in row else None,
+                values=[_number(row[column], column, line) for column in numbers] or None,
+            )
+    return others, numbers, known
+
+
+def _number(cell: str, column: str, line: int) -> float:
+    """A cell as a finite number, NaN if it is empty."""
+    with contextlib.suppress(ValueError):
+        if not cell.strip() or math.isfinite(float(cell)):
+            return float(cell.strip() or "nan")
+    raise ValueError(f"line {line}: expected a number in column {column!r}, got {cell[:40]!r}")
 
 
 def holds_media(tree: Tree) -> bool:

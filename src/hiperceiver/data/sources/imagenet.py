@@ -17,13 +17,10 @@ Tiny ImageNet has 200 classes of 64 x 64 pixels, and may lie in `tiny-imagenet-2
     FOLDER/train/n01443537/images/n01443537_0.JPEG      500 pictures of each class for training
     FOLDER/val/images/val_0.JPEG                        10,000 for test
     FOLDER/val/val_annotations.txt                      `val_0.JPEG	n03444034	0	32	44	62` a line
-    FOLDER/test/images/test_0.JPEG                      without labels: passed over
 
 `val` is the test split: the published test pictures have no labels. Validation is taken out of training. Classes are in
-the order of their WordNet ids. They are named by these ids, or by the first word of each where one of the lists
+the order of their WordNet ids, and named by these or by the first word of each where one of the lists
 `LOC_synset_mapping.txt`, `synset_words.txt` and `words.txt` is there (`n01440764 tench, Tinca tinca`).
-
-Only names are listed: no file is opened. ImageNet's pictures are 224 x 224 RGB by default.
 """
 
 import re
@@ -45,14 +42,11 @@ from hiperceiver.data.sources.tree import Tree, joined
 from hiperceiver.settings.data import NoSettings
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
-"""Endings of pictures. (One picture of the real set is a PNG, whatever its name says.)"""
-INSIDE = ("", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")
-"""Where ImageNet's two folders may lie in the folder that is given."""
+INSIDE = ("", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")  # where its two folders may lie
 INSIDE_TINY = ("", "tiny-imagenet-200")
 TRAIN_FOLDERS = ("train", "ILSVRC2012_img_train")
 VAL_FOLDERS = ("val", "validation", "ILSVRC2012_img_val")
-NAMES = ("LOC_synset_mapping.txt", "synset_words.txt", "words.txt")
-"""Lists of classes and their names."""
+NAMES = ("LOC_synset_mapping.txt", "synset_words.txt", "words.txt")  # lists of classes and their names
 DEVKIT = ("ILSVRC2012_devkit_t12/data", "data", ".")
 CLASS = re.compile(r"n\d{8}")
 

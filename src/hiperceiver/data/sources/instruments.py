@@ -1,11 +1,10 @@
 """The built-in real set `instruments`: single notes as raw sound, and which instrument plays them.
 
 The 128 programmes of General MIDI, eight in each of 16 families, play 13 notes from C2 to C6 (every fourth) on the
-soundfont TimGM6mb of the package `pretty_midi`, whose samples are recordings; the package `midirenderer` renders it.
-Each clip is one second at 16 kHz, mono: the note is held for 0.7 seconds, without the renderer's reverberation. Its
-loudness is as it comes; three silent clips (notes that an instrument does not have) are left out.
-
-Rendering takes 17 seconds of one core, once: the clips are kept in the user's cache folder and read in 0.3 seconds.
+soundfont TimGM6mb of the package `pretty_midi`, whose samples are recordings; `midirenderer` renders it, in 17 seconds
+of one core, once: the clips are kept in the user's cache folder. Each is one second at 16 kHz, mono: the note is held
+for 0.7 seconds, without reverberation, as loud as it comes. Three silent ones (notes that an instrument does not have)
+are left out.
 
 **The split is by programmes**: of each family's eight, one is for validation and two are for test, drawn by
 `split_seed` (0 by default). Neighbouring notes of one programme come from the same recording, so that a split of notes
@@ -53,13 +52,11 @@ FAMILIES = (
 )
 """The families of General MIDI in their order."""
 PROGRAMMES, FAMILY_SIZE = 128, 8
-NOTES = tuple(range(36, 85, 4))
-"""C2 to C6 as MIDI numbers."""
+NOTES = tuple(range(36, 85, 4))  # C2 to C6 as MIDI numbers
 MIDDLE_C = 60
 RATE, SECONDS = 16000, 1.0
 SHAPE = (PROGRAMMES, len(NOTES), round(RATE * SECONDS))
-_HELD, _ENDS, _NEXT = 700, 1000, 1050
-"""Milliseconds at which a note is let go, is cut off, and is followed by the next one."""
+_HELD, _ENDS, _NEXT = 700, 1000, 1050  # milliseconds: a note is let go, is cut off, is followed by the next one
 NOTE = "The sounds are notes of one soundfont; those for test are of programmes that training has not heard."
 NOTE_OF_PROGRAMMES = "The sounds are notes of one soundfont; training has heard each programme play other notes."
 

@@ -41,7 +41,7 @@ def split_kinds(kind: str) -> tuple[str, ...]:
     >>> split_kinds("audio+video")
     ('audio', 'video')
     """
-    kinds = tuple(each.strip() for each in kind.split("+"))
+    kinds = tuple(map(str.strip, kind.split("+")))
     if len(set(kinds)) < len(kinds) or not set(kinds) <= set(KINDS):
         raise ValueError(f"kind: expected one of {', '.join(KINDS)}, or several as audio+video, got {kind!r}")
     return kinds

@@ -6,8 +6,8 @@
 
 The lists have the columns `label`, `youtube_id`, `time_start`, `time_end` and `split`; of a test list `label` may be
 empty or missing. The clips are found by their names, `ID_START_END` in seconds with six digits, in whatever folders
-they lie. Where one lies in several, a folder named `replacement...` comes first, and then that of its split. Many clips
-are no longer to be had: those that are not there are counted in one line for each split, and left out.
+they lie. Where one lies in several, a folder named `replacement...` comes first, and then that of its split. Those that
+are not there (many are no longer to be had) are counted in one line for each split.
 
 The list `test` is the test split where it has labels and clips; otherwise `validate` (`val`) is the test split, and
 validation is taken out of training.
@@ -20,8 +20,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from hiperceiver.data.encoders.audio import AudioEncoder
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.encoders.video import VideoEncoder
@@ -32,8 +30,7 @@ from hiperceiver.data.sources.source import Source, SourceOptions, make_source
 from hiperceiver.data.sources.tree import Paths, Streams, Tree
 from hiperceiver.settings.data import NoSettings
 
-COLUMNS = ("youtube_id", "time_start", "time_end", "split")
-"""What every list has; `label` beside them."""
+COLUMNS = ("youtube_id", "time_start", "time_end", "split")  # what every list has; `label` beside them
 SPLITS_OF_LISTS = {**{split: split for split in SPLITS}, "validate": "validation", "val": "validation"}
 """Names of splits in the lists -> our names."""
 
@@ -78,7 +75,7 @@ def open_kinetics(tree: Tree, own: NoSettings, options: SourceOptions) -> Source
         offered["audio"] = AudioEncoder(rate=16000, seconds=10.0)
     rows = [(path, label, number) for number, split in enumerate(SPLITS) for path, label in found.get(split, ())]
     table = file_table(tree.root, rows, "video")
-    paths, may_lack = Paths(tree.root, np.asarray(table.names)), len(options.modalities or offered) > 1
+    paths, may_lack = Paths(tree.root, [path for path, _, _ in rows]), len(options.modalities or offered) > 1
     streams = {modality: Streams(paths, modality, may_lack=may_lack) for modality in offered}
     return make_source(
         name=tree.name,

@@ -4,7 +4,7 @@ The texts are translations of what the web framework Django 5.2 shows its users 
 compiled catalogues (.mo) are read; Django itself is not imported. 59,439 texts in the 80 languages that have 400 or
 more; half of the texts have 22 bytes or fewer, 5% more than the 128 that are kept. Regional variants are languages of
 their own (`es` and `es_AR`), so that no method can be right always. Left out: what is the same as the English text, and
-what a language repeats. Placeholders such as %(name)s stay as they are.
+what a language repeats.
 
 **The split is by the English text**: all its translations are in one split, and nothing but the text's own hash and the
 seed decides which. 1.5% of the test texts are also in training as a text of another language.
@@ -36,10 +36,8 @@ from hiperceiver.data.record import TEST, TRAIN, VALIDATION, Table
 from hiperceiver.data.sources.source import Baseline, Source, SourceOptions, make_source
 from hiperceiver.settings.data import NoSettings
 
-LENGTH = 128
-"""Bytes of the grid."""
-FEWEST = 400
-"""Languages with fewer texts are left out."""
+LENGTH = 128  # bytes of the grid
+FEWEST = 400  # texts: languages with fewer are left out
 NOTE = "The texts are messages of one program; a text's language is that of the catalogue in which it stands."
 
 

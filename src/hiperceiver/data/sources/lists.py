@@ -17,11 +17,10 @@ VIDEO_SUFFIXES = tuple(f".{ending}" for ending in ENDINGS["video"])
 def read_lines(path: Path) -> list[str]:
     """The lines of a list, without blanks around them and without empty ones; at least one."""
     with faults_of(path):
-        lines = read_file(path).decode("utf-8-sig").splitlines()
-        found = [stripped for line in lines if (stripped := line.strip())]
-        if not found:
-            raise ValueError("has no line")
-        return found
+        lines = map(str.strip, read_file(path).decode("utf-8-sig").splitlines())
+        if found := [line for line in lines if line]:
+            return found
+        raise ValueError("has no line")
 
 
 def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:

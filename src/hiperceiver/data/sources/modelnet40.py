@@ -11,9 +11,8 @@
 FOLDER may also hold `ModelNet40` or `modelnet40_ply_hdf5_2048`, as the archives give it. The aligned variants of the
 meshes and ModelNet10 lie in the same way. Validation is taken out of training.
 
-Meshes are read, and points drawn from their surface, whenever an example is read: for many epochs the HDF5 form is
-faster. Its files are compressed over many clouds, so that one costs as much as all of them: a file's clouds are read
-together when the first of them is wanted, and kept (50 MB a file; twice as much with normals).
+Points are drawn from the surface of a mesh whenever it is read: for many epochs the HDF5 form is faster. Its files are
+compressed over many clouds, so that a file is read whole when one of them is read, and kept (50 MB; 100 with normals).
 """
 
 from collections.abc import Sequence
@@ -33,8 +32,7 @@ from hiperceiver.data.sources.source import Source, SourceOptions, make_source
 from hiperceiver.data.sources.tree import Tree, as_paths, joined
 from hiperceiver.settings.data import ModelNet40Settings
 
-INSIDE = ("", "ModelNet40", "modelnet40_ply_hdf5_2048")
-"""Where the data may lie in the folder that is given."""
+INSIDE = ("", "ModelNet40", "modelnet40_ply_hdf5_2048")  # where the data may lie in the folder that is given
 SPLIT_NUMBERS = {"train": TRAIN, "test": TEST}
 
 

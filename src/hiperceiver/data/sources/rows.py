@@ -1,20 +1,25 @@
-"""How the rows of a table become raw values, targets and names."""
+"""The rows of tables, listed or streamed, and how they become raw values, targets and names."""
 
+import contextlib
+import logging
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from hiperceiver.data.example import BadExample
 from hiperceiver.data.members import hash_content, hash_names
-from hiperceiver.data.record import Record
-from hiperceiver.data.sources.classes import number_classes, numbers_within
+from hiperceiver.data.packages import import_extra
+from hiperceiver.data.record import SPLITS, TEST, TRAIN, Column, Computed, Record, Table
+from hiperceiver.data.sources.classes import Labels, number_classes, numbers_within
 from hiperceiver.data.sources.columns import Columns, is_list, is_of_classes, is_value, media_kind
-from hiperceiver.data.sources.source import SourceOptions
+from hiperceiver.data.sources.source import SourceOptions, left_out
 
 
 class Row(NamedTuple):
@@ -23,6 +28,67 @@ class Row(NamedTuple):
     split: str
     number: int  # in its split
     cells: Mapping[str, Any]
+
+
+@contextlib.contextmanager
+def reading(fault: str) -> Iterator[Any]:
+    """`datasets` without progress bars and chatter; its many kinds of errors become a `ValueError` of one line."""
+    datasets = import_extra("datasets", extra="data")
+    loggers = [logging.getLogger(name) for name in ("datasets", "huggingface_hub")]
+    levels = [logger.level for logger in loggers]
+    are_bars_off = datasets.utils.are_progress_bars_disabled()
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    datasets.utils.disable_progress_bars()
+    try:
+        yield datasets
+    except Exception as error:
+        raise ValueError(f"{fault}: {one_line(error)}") from error
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        if not are_bars_off:
+            datasets.utils.enable_progress_bars()
+
+
+def one_line(error: Exception) -> str:
+    """What an exception says, in one line.
+
+    >>> one_line(OSError("no   such file"))
+    'no such file'
+    """
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 300 else f"{text[:300]}..."
+
+
+class ListedRows:
+    """The rows of several tables, one after the other; the last one that was read is kept."""
+
+    def __init__(self, tables: Mapping[str, Any]) -> None:
+        self.tables = list(tables.items())
+        self.starts = np.cumsum([0, *(len(table) for table in tables.values())])
+        self.last: tuple[int, Row] = (-1, Row("", 0, {}))
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def __getitem__(self, row: int) -> Row:
+        if self.last[0] != row:
+            part = int(np.searchsorted(self.starts, row, side="right")) - 1
+            split, table = self.tables[part]
+            number = row - int(self.starts[part])
+            try:
+                self.last = (row, Row(split, number, table[number]))
+            except Exception as error:  # damaged files: many kinds
+                raise ValueError(f"{split} row {number}: cannot be read: {one_line(error)}") from error
+        return self.last[1]
+
+    def column(self, read: Callable[[Row], Any]) -> Column:
+        """What is read of each row."""
+        return Computed(len(self), partial(self._read, read))
+
+    def _read(self, read: Callable[[Row], Any], row: int) -> Any:
+        return read(self[row])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +106,8 @@ class ClassCells:
 
     def words(self, cell: Any) -> list[str | None]:
         """The names in a cell; None for none."""
-        if self.is_list:
-            return [] if cell is None else [self._word(value) for value in cell]
-        return [self._word(cell)]
+        cells = cell if self.is_list else (cell,)
+        return [self._word(value) for value in cells or ()]
 
     def _word(self, value: Any) -> str | None:
         if value is None:
@@ -52,12 +117,12 @@ class ClassCells:
             raise ValueError(f"label_column: expected class names or numbers in {self.column!r}, got {kind}")
         if self.names is not None and not isinstance(value, str):
             return self.names[value] if 0 <= value < len(self.names) else None
-        if isinstance(value, bool):
-            value = int(value)
-        return None if value == -1 else str(value)
+        return None if value == -1 else str(int(value) if isinstance(value, bool) else value)
 
     def number(self, cell: Any) -> Any:
-        """The number of a cell's class, -1 = none; a list of them, if the column holds lists."""
+        """The number of a cell's class, -1 = none; a list of them if the column holds lists, None if it is missing."""
+        if self.is_list and cell is None:
+            return None
         words = self.words(cell)
         if unknown := [word for word in words if word is not None and word not in self.numbers]:
             raise ValueError(f"its class is {unknown[0]!r}, expected one of {', '.join(self.numbers)}")
@@ -65,18 +130,14 @@ class ClassCells:
         return [number for number in found if number >= 0] if self.is_list else found[0]
 
     def __call__(self, row: Row) -> Any:
-        """The target of a row; None if a list is missing."""
-        cell = row.cells[self.column]
-        return None if self.is_list and cell is None else self.number(cell)
+        """The target of a row."""
+        return self.number(row.cells[self.column])
 
 
 def class_cells(
     feature: Any, column: str, cells: Iterable[Any] | None, classes: Sequence[str] = ()
 ) -> tuple[ClassCells, tuple[str, ...]]:
-    """How to read a column of classes, and the names of these: those that its type has, or those in all its cells.
-
-    Without `cells`, because they cannot all be read, the names are the given `classes`.
-    """
+    """How to read a column of classes, and their names: of its type, of its cells if all can be read, or as given."""
     leaf = feature.feature if is_list(feature) else feature
     names = tuple(leaf.names) if is_of_classes(leaf) else None
     reader = ClassCells(column=column, names=names, is_list=is_list(feature))
@@ -92,14 +153,14 @@ def class_cells(
     return replace(reader, numbers=numbers), found
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class RowReader:
     """How a row becomes a record."""
 
     columns: Columns
     targets: Mapping[str, Callable[[Row], Any]]  # target -> what reads it
-    root: str | None = None  # the folder that paths in cells are relative to
-    id_column: str | None = None  # of names
+    root: str | None  # the folder that paths in cells are relative to
+    id_column: str | None  # of names
 
     @property
     def raws(self) -> dict[str, Callable[[Row], Any]]:
@@ -112,17 +173,13 @@ class RowReader:
 
     def record(self, row: Row) -> Record:
         """The record of a row of a stream."""
-        raws = {modality: read(row) for modality, read in self.raws.items()}
-        targets = {target: read(row) for target, read in self.targets.items()}
-        if self.id_column is not None and row.cells[self.id_column] is not None:
-            name: str | bytes = str(row.cells[self.id_column])
-        else:
-            name = hash_content(row.cells[column] for column in self.columns.modalities.values())
+        name = None if self.id_column is None else row.cells[self.id_column]
+        content = [row.cells[column] for column in self.columns.modalities.values()]
         return Record(
             name=self.name(row),
-            raws={modality: raw for modality, raw in raws.items() if raw is not None},
-            targets={target: value for target, value in targets.items() if value is not None},
-            key=int(hash_names([name])[0]),
+            raws={modality: raw for modality, read in self.raws.items() if (raw := read(row)) is not None},
+            targets={target: value for target, read in self.targets.items() if (value := read(row)) is not None},
+            key=int(hash_names([hash_content(content) if name is None else str(name)])[0]),
         )
 
     def name(self, row: Row) -> str:
@@ -138,6 +195,61 @@ class RowReader:
         return f"{row.split} row {row.number}"
 
 
+@dataclass(frozen=True)
+class StreamedRows:
+    """The rows of a split of a streamed table as records, or what is wrong with a row; a broken stream is an error."""
+
+    table: Any  # a `datasets.IterableDataset` that decodes nothing
+    reader: RowReader
+    split: str
+
+    def __iter__(self) -> Iterator[Record | BadExample]:
+        rows = iter(self.table)
+        for number in count():
+            with reading(f"{self.split}: the stream breaks off at row {number}"):
+                cells = next(rows, None)
+            if cells is None:
+                return
+            try:
+                yield self.reader.record(Row(self.split, number, cells))
+            except ValueError as error:
+                yield BadExample(f"{self.split} row {number}", str(error))
+
+
+def make_table(
+    tables: Mapping[str, Any], reader: RowReader, keys: np.ndarray, strata: np.ndarray | int, warnings: list[str]
+) -> Table:
+    """The tables of all splits as one. A split whose labels are all kept back is left out."""
+    rows = ListedRows(tables)
+    splits = np.repeat(np.array([SPLITS.index(split) for split in tables], dtype=np.int8), np.diff(rows.starts))
+    targets: dict[str, Column] = {target: rows.column(read) for target, read in reader.targets.items()}
+    is_out = np.zeros(len(rows), dtype=bool)
+    if isinstance(label := reader.targets.get("label"), ClassCells):
+        labels = np.array([label.number(cell) for table in tables.values() for cell in table[label.column][:]], int)
+        targets["label"] = Labels(labels)
+        for number in set(splits.tolist()) - {TRAIN}:
+            is_out |= (splits == number) & (labels[splits == number] < 0).all()
+    known = np.zeros(len(rows), dtype=np.int64)
+    known[splits == splits.min(initial=TEST)] = strata
+    raws = {modality: rows.column(read) for modality, read in reader.raws.items()}
+    table = Table(names=rows.column(reader.name), raws=raws, targets=targets, splits=splits, strata=known, keys=keys)
+    return left_out(table, is_out, "label", warnings)
+
+
+def class_strata(column: str | None, features: Mapping[str, Any], table: Any) -> np.ndarray | int:
+    """The class of each row by which splits are drawn: int64 (rows,); 0 if no column has classes."""
+    if column is None or is_list(features[column]):
+        return 0
+    cells = table[column][:]
+    try:
+        reader, names = class_cells(features[column], column, cells)
+    except ValueError:  # refused where it is needed as a label
+        return 0
+    if 2 * len(names) > len(cells):
+        return 0  # texts rather than classes: dealt class by class, all of them would be training examples
+    return np.array([reader.number(cell) for cell in cells], dtype=np.int64)
+
+
 def make_reader(
     columns: Columns,
     features: Mapping[str, Any],
@@ -145,10 +257,7 @@ def make_reader(
     options: SourceOptions,
     root: str | None,
 ) -> tuple[RowReader, tuple[str, ...], dict[str, tuple[str, ...]]]:
-    """How rows are read; the names of the task's classes; and those of joint labels.
-
-    The cells of `tables` give the names of classes; None if they cannot all be read.
-    """
+    """How rows are read; names of the task's classes, and of joint labels, as in the `tables` if all can be read."""
 
     def cells_of(column: str) -> Iterator[Any] | None:
         if tables is None:
@@ -180,7 +289,7 @@ def make_reader(
             raise ValueError(f"label_columns: expected one class in each row of {column!r}, got lists")
         else:
             targets[name], joint_names[name] = class_cells(features[column], column, cells_of(column))
-    return RowReader(columns=columns, targets=targets, root=root), names, joint_names
+    return RowReader(columns, targets, root, _find_id_column(features)), names, joint_names
 
 
 def _raw(row: Row, column: str, kind: str, root: str | None) -> Any:
@@ -224,7 +333,7 @@ def _numbers(row: Row, columns: Sequence[str]) -> list[float]:
 _ID_COLUMNS = ("id", "file_name", "filename", "path", "file", "key", "__key__", "name", "url")
 
 
-def find_id_column(features: Mapping[str, Any]) -> str | None:
+def _find_id_column(features: Mapping[str, Any]) -> str | None:
     """The first column of a usual name that may hold the names of examples."""
     kinds = ("int", "uint", "string", "large_string")
     return next((name for name in _ID_COLUMNS if name in features and is_value(features[name], *kinds)), None)
@@ -233,8 +342,7 @@ def find_id_column(features: Mapping[str, Any]) -> str | None:
 def row_keys(tables: Sequence[Any], features: Mapping[str, Any], id_column: str | None) -> np.ndarray:
     """The key of each row of whole, undecoded tables, uint64, whatever columns the user names.
 
-    The name of a row is its cell of `id_column` if these differ from each other; else the paths of its pictures,
-    sounds and clips if they do; else its content: all columns but single numbers and class labels.
+    Of its cell of `id_column` if these differ; else of its medium's path if these do; else of its content.
     """
     if id_column is not None:
         names = [str(cell) for table in tables for cell in table[id_column][:]]

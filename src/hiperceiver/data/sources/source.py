@@ -15,16 +15,16 @@ from hiperceiver.data.encoders.audio import AudioEncoder
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.encoders.normalisation import FITTED_TO
 from hiperceiver.data.encoders.picture_files import Picture
-from hiperceiver.data.example import ExampleDataset
+from hiperceiver.data.example import BadExample, ExampleDataset
 from hiperceiver.data.media import read_audio
 from hiperceiver.data.members import Members, choose, draw_splits
-from hiperceiver.data.record import SPLITS, TEST, TRAIN, VALIDATION, Records, Table
+from hiperceiver.data.record import SPLITS, TEST, TRAIN, VALIDATION, Record, Records, Table
 from hiperceiver.data.sources.classes import choose_classes
 from hiperceiver.data.sources.lists import example_list
-from hiperceiver.data.streamed import StreamedExamples
+from hiperceiver.data.streamed import Head, HeldOut, StreamedExamples
 from hiperceiver.modality import Modality
 from hiperceiver.settings.base import Count
-from hiperceiver.settings.data import ReadSettings, SourceTask, SplitRule
+from hiperceiver.settings.data import ReadSettings, SourceTask, SplitRule, TableSettings
 
 LOOKED_AT = 64
 """How many signals an encoder's settings are chosen by, at most."""
@@ -59,11 +59,9 @@ class Source:
     encoders: dict[str, Encoder]
     """Per modality; normalisation is that of the training data, or was given."""
     splits: dict[str, ExampleDataset]
-    """Examples by split, in the order of `SPLITS`. Of a stream `train` is a `StreamedExamples`, which only
-    `train_loader` reads."""
+    """Examples by split, in the order of `SPLITS`. Of a stream `train` is for `train_loader` alone."""
     classes: tuple[str, ...] = ()
-    """Names of the labels, in the order of their numbers; empty if the task has none. For `regression`, the names of
-    the values."""
+    """Names of the labels by number, for `regression` of the values; empty if the task has none."""
     background_class: int | None = None
     """For `segmentation`: the class of what is no object, if there is one."""
     labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -87,13 +85,18 @@ class Source:
         return {name: encoder.modality for name, encoder in self.encoders.items()}
 
     def describe(self) -> list[str]:
-        """What was found, for people: layout, splits, classes and modalities. One example of each modality is read."""
+        """What was found, for people; one example of each modality is read."""
         sizes = [
             f"{split} {'a stream' if isinstance(part, StreamedExamples) else len(part)}"
             for split, part in self.splits.items()
         ]
         lines = [f"data: {self.name}{f', layout {self.layout}' if self.layout else ''}; {', '.join(sizes)}"]
-        if self.task == "classification" and (counts := self._counts()):
+        counts = {
+            split: np.bincount(part.records.cells("label"), minlength=len(self.classes))
+            for split, part in self.splits.items()
+            if self.task == "classification" and isinstance(part, EncodedRecords) and isinstance(part.records, Table)
+        }
+        if counts:
             total = zip(self.classes, np.sum([*counts.values()], axis=0), strict=True)
             lines.append(f"classes: {len(self.classes)}; {example_list([f'{name} {n}' for name, n in total], 8)}")
             for split, each in counts.items():
@@ -110,14 +113,6 @@ class Source:
         if self.num_leftovers:
             lines.append(f"passed over: {self.num_leftovers} hidden files and folders or leftovers of systems")
         return lines
-
-    def _counts(self) -> dict[str, np.ndarray]:
-        """Split -> number of examples of each class; empty for a stream."""
-        return {
-            split: np.bincount(part.records.cells("label"), minlength=len(self.classes))
-            for split, part in self.splits.items()
-            if isinstance(part, EncodedRecords) and isinstance(part.records, Table)
-        }
 
 
 _AXES = {
@@ -152,7 +147,6 @@ def _product(lengths: Iterable[int]) -> str:
     return " x ".join(map(str, lengths))
 
 
-@dataclass(frozen=True, kw_only=True)
 class SourceOptions(ReadSettings):
     """What every source takes."""
 
@@ -196,21 +190,14 @@ def make_source(
 ) -> Source:
     """Put a source together: choose modalities, draw missing splits, fit encoders, wrap records.
 
-    Args:
-        name: as `Source.name`.
+    Args, beside the fields of `Source`:
         table: with all targets that are known, whatever the task: so every task gets the same splits. Splits that it
             has not are drawn from `train`, see `draw_splits`.
         encoders: for each modality that the source offers, its encoder with its defaults, or the kind of one whose
             grid follows from the signals; normalisation is fitted here.
-        options: what the user chose.
         split_seed: used where the options name none.
-        classes: as `Source.classes`.
         class_names: names that the classes must have if the options have none, as in `SourceOptions.classes`.
-        background_class: of masks, the class of what is no object.
-        labels: as `Source.labels`.
         baseline: measures the baseline on the source's test split.
-        note: as `Source.note`.
-        warnings: what was odd about the data.
 
     Raises:
         ValueError: there is nothing to train on, or an option does not fit the data.
@@ -220,7 +207,7 @@ def make_source(
     if not len(table):
         raise ValueError(f"{name}: expected examples, found none that can be used")
     first = int(table.splits[table.rows].min())  # training, if there is some
-    chosen = choose_encoders(name, encoders, table.split(first), options)
+    chosen = _choose_encoders(name, encoders, table.split(first), options)
     table = _with_targets(name, table, options, found)
     present = np.unique(table.splits[table.rows])
     if TRAIN in present and VALIDATION not in present:
@@ -236,16 +223,16 @@ def make_source(
     if options.max_train_examples is not None and "train" in splits:
         train = splits["train"]
         splits["train"] = train.take(choose(train.row_keys, seed, count=options.max_train_examples))
-    source = encoded_source(
+    source = _encoded_source(
         name=name,
         records=splits,
-        encoders=fit_encoders(chosen, next(iter(splits.values())), options, found),
+        encoders=chosen,
         options=options,
         classes=classes,
         labels=labels or {},
+        warnings=found,
         background_class=background_class if options.task == "segmentation" else None,
         note=note if options.task != "none" else "",
-        warnings=tuple(found),
         members=Members(splits=keys, rule=options.split_rule),
     )
     if baseline is None or options.task == "none":
@@ -253,7 +240,57 @@ def make_source(
     return dataclasses.replace(source, baseline=lambda: baseline(source))
 
 
-def encoded_source(
+def make_streamed(
+    name: str,
+    streams: Mapping[str, Iterable[Record | BadExample]],
+    kinds: Mapping[str, str],
+    own: TableSettings,
+    options: SourceOptions,
+    classes: Sequence[str],
+    labels: Mapping[str, Sequence[str]],
+    warnings: Sequence[str],
+) -> Source:
+    """A source whose training examples are streamed; validation and test are the first records of their streams.
+
+    Without a stream for validation, a tenth of the training records is left out of training, by their names or content
+    and the seed, and the first of these validate: ten times as many records are read to find them.
+    """
+    if "train" not in streams:
+        raise ValueError(f"{name}: expected examples for training, found only {', '.join(streams)}")
+    held_out, size = HeldOut(rule="rows"), own.validation_examples
+    heads = {split: Head(stream, size, held_out, is_held=False) for split, stream in streams.items()}
+    if "validation" not in streams:
+        held_out = HeldOut(rule=options.split_rule, seed=options.split_seed or 0, count=size)
+        heads["validation"] = Head(streams["train"], size, held_out, is_held=True)
+    heads["train"] = Head(streams["train"], FITTED_TO, held_out, is_held=False)
+    if not len(heads["train"]):
+        least = " beside those that validate" if "validation" not in streams else ""
+        raise ValueError(f"{name}: expected examples for training{least}, found none")
+    heads = {split: heads[split] for split in SPLITS if len(heads.get(split, ()))}
+    missing = " and ".join(split for split in SPLITS if split not in heads)
+    source = _encoded_source(
+        name=name,
+        records=heads,
+        encoders=_choose_encoders(name, kinds, heads["train"], options),
+        options=options,
+        classes=classes,
+        labels=labels,
+        warnings=[*warnings, *([f"there is no split for {missing}"] if missing else [])],
+        members=Members(rule=options.split_rule),
+    )
+    encoded = source.splits["train"]
+    assert isinstance(encoded, EncodedRecords)
+    train = StreamedExamples(
+        records=streams["train"],
+        encoded=dataclasses.replace(encoded, records=[]),
+        buffer_size=own.buffer_size,
+        held_out=held_out,
+        max_examples=options.max_train_examples,
+    )
+    return dataclasses.replace(source, splits={**source.splits, "train": train})
+
+
+def _encoded_source(
     *,
     name: str,
     records: Mapping[str, Records],
@@ -261,14 +298,23 @@ def encoded_source(
     options: SourceOptions,
     classes: Sequence[str],
     labels: Mapping[str, Sequence[str]],
+    warnings: list[str],
     **more: Any,
 ) -> Source:
-    """A source of records by split, with the targets of the task; `more` are other fields of it."""
+    """A source of records by split, to whose first one the encoders are fitted; `more` are other fields of it."""
+    check_augmentations(options.augmentations, {modality: each.kind for modality, each in encoders.items()})
+    signals = EncodedRecords(records=next(iter(records.values())), encoders={})
+    fitted = dict(encoders)
+    for modality, encoder in encoders.items():
+        if options.encoders is None and "mean" not in options.encoder_settings.get(modality, {}):
+            notes: list[str] = []
+            fitted[modality] = encoder.fitted(signals.raws(modality, FITTED_TO), notes)
+            warnings += [f"{modality}: {note}" for note in notes]
     targets = tuple(labels) if options.task == "joint" else TARGETS[options.task]
     splits: dict[str, ExampleDataset] = {
         split: EncodedRecords(
             records=part,
-            encoders=encoders,
+            encoders=fitted,
             targets=targets,
             num_classes=len(classes),
             missing=options.missing,
@@ -279,19 +325,17 @@ def encoded_source(
     return Source(
         name=name,
         task=options.task,
-        encoders=encoders,
+        encoders=fitted,
         splits=splits,
         classes=() if options.task in ("none", "joint") else tuple(classes),
         labels={label: tuple(names) for label, names in labels.items()} if options.task == "joint" else {},
+        warnings=tuple(warnings),
         **more,
     )
 
 
 def configured(encoder: Encoder, settings: Mapping[str, Any], *, modality: str, is_fitted: bool = False) -> Encoder:
-    """A modality's encoder with other values of some of its fields, given as plain values.
-
-    Its mean and std are kept if it `is_fitted`, else left to be fitted.
-    """
+    """A modality's encoder with other values of some of its fields; its mean and std are kept if it `is_fitted`."""
     fields = _fields(encoder)
     if unknown := [name for name in settings if name not in fields]:
         has = f"the {encoder.kind} encoder of {modality!r} has no such setting"
@@ -303,13 +347,10 @@ def configured(encoder: Encoder, settings: Mapping[str, Any], *, modality: str, 
         raise ValueError(f"{modality}: {error}") from error
 
 
-def choose_encoders(
+def _choose_encoders(
     name: str, offered: Mapping[str, Encoder | str], train: Records, options: SourceOptions
 ) -> dict[str, Encoder]:
-    """The encoders of the modalities that are read, without normalisation: given ones instead of the source's.
-
-    `offered` is modality -> its encoder, or the kind of one whose grid follows from the signals in `train`.
-    """
+    """The encoders of the modalities that are read, without normalisation; arguments as in `make_source`."""
     wanted = options.modalities or tuple(offered)
     if absent := [modality for modality in wanted if modality not in offered]:
         raise ValueError(f"modalities: the source {name!r} has {', '.join(offered)}; got {absent[0]!r}")
@@ -321,6 +362,8 @@ def choose_encoders(
     for modality in wanted:
         encoder, own = offered[modality], options.encoder_settings.get(modality, {})
         kind = encoder if isinstance(encoder, str) else encoder.kind
+        fields = _fields(ENCODERS[kind] if isinstance(encoder, str) else encoder)
+        settings = {**{key: value for key, value in for_all.items() if key in fields}, **own}
         if options.encoders is not None:
             given = options.encoders.get(modality)
             if given is None or given.kind != kind:
@@ -328,15 +371,13 @@ def choose_encoders(
                 raise ValueError(f"encoders: expected one of kind {kind} for {modality!r}, got {found}")
             encoder = given
         elif isinstance(encoder, str):
-            names = _fields(ENCODERS[kind]) - {"mean", "std"}
-            settings = {key: value for key, value in {**for_all, **own}.items() if key in names}
+            of_grid = {key: value for key, value in settings.items() if key in fields - {"mean", "std"}}
             try:
-                measured = ENCODERS[kind].chosen_settings(signals.raws(modality, LOOKED_AT), settings)
-                encoder = ENCODERS[kind].from_dict({**measured, **settings})
+                measured = ENCODERS[kind].chosen_settings(signals.raws(modality, LOOKED_AT), of_grid)
+                encoder = ENCODERS[kind].from_dict({**measured, **of_grid})
             except ValueError as error:
                 raise ValueError(f"{modality}: {error}") from error
-        fields = _fields(encoder)
-        if settings := {**{key: value for key, value in for_all.items() if key in fields}, **own}:
+        if settings:
             encoder = configured(encoder, settings, modality=modality, is_fitted=options.encoders is not None)
         chosen[modality] = encoder
     for setting in for_all:
@@ -350,34 +391,14 @@ def _fields(encoder: Encoder | type[Encoder]) -> set[str]:
     return {each.name for each in dataclasses.fields(encoder)}
 
 
-def fit_encoders(
-    encoders: dict[str, Encoder], train: Records, options: SourceOptions, warnings: list[str]
-) -> dict[str, Encoder]:
-    """Encoders with the normalisation of training data, unless they or their `mean` were given.
-
-    What was measured, or left out, is added to the warnings.
-    """
-    check_augmentations(options.augmentations, {modality: each.kind for modality, each in encoders.items()})
-    if options.encoders is not None:
-        return encoders
-    signals = EncodedRecords(records=train, encoders={})
-    fitted = dict(encoders)
-    for modality, encoder in encoders.items():
-        if "mean" not in options.encoder_settings.get(modality, {}):
-            notes: list[str] = []
-            fitted[modality] = encoder.fitted(signals.raws(modality, FITTED_TO), notes)
-            warnings += [f"{modality}: {note}" for note in notes]
-    return fitted
-
-
 def _with_targets(name: str, table: Table, options: SourceOptions, warnings: list[str]) -> Table:
     """The rows that have the task's target; without a task, those of training that have none come last."""
     if table.only_trains is None:
         return table
     is_without, splits = table.only_trains[table.rows], table.splits[table.rows]
     if options.task == "none":
-        kept = table.take(~is_without | (splits == TRAIN))
-        return kept.take(np.argsort(is_without[~is_without | (splits == TRAIN)], kind="stable"))
+        kept = np.flatnonzero(~is_without | (splits == TRAIN))
+        return table.take(kept[np.argsort(is_without[kept], kind="stable")])
     target = TARGETS[options.task][0]
     if is_without.all():
         raise ValueError(f"{name}: expected examples with {target}, found none")

@@ -1,37 +1,22 @@
 """Tables that `datasets` reads: Parquet, Arrow, CSV and JSON lines in a folder, what it saved, and the hub.
 
-Columns become modalities (`columns={"image": "photo", "accel": "x:series"}`): of the kind that is written behind the
-column's name, or that the modality is named like, or that the column's type has. Other columns become targets: a class
-or a list of classes (`label_column`), several labels (`label_columns`), numbers (`value_columns`), or a picture whose
-pixels are class numbers (`mask_column`).
-
-Pictures, sounds and clips are decoded when they are read, by our encoders, so that a bad file is one bad example and
-nothing more. A cell without a value is a missing modality.
-
-In a folder, the files of a split are those with its name among the words of their paths (`data/train-00000.parquet`,
-`test/0.parquet`). A table `metadata.csv` or `metadata.jsonl` has a column `file_name` of files beside it. Splits that
-exist are used (`train`, `validation`, `test` and their usual abbreviations); missing ones are taken out of `train`.
-With `stream` nothing is downloaded or read before it is needed: see `stream`.
+The splits of a folder's tables follow from the words of their paths (`data/train-00000.parquet`). `metadata.csv` and
+`metadata.jsonl` have a column `file_name` of files beside them. Media are decoded by our encoders when they are read,
+so that a bad file is one bad example; an empty cell is a missing modality.
 """
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
-
-from hiperceiver.data.record import SPLITS, TRAIN, Column, Computed, Table
-from hiperceiver.data.sources.classes import Labels, mask_classes
-from hiperceiver.data.sources.columns import find_columns, is_list, media_types, undecoded
+from hiperceiver.data.record import SPLITS
+from hiperceiver.data.sources.classes import mask_classes
+from hiperceiver.data.sources.columns import find_columns, media_types, undecoded
 from hiperceiver.data.sources.kinds import kind_of
-from hiperceiver.data.sources.reading import one_line, reading
-from hiperceiver.data.sources.rows import ClassCells, Row, RowReader, class_cells, find_id_column, make_reader, row_keys
-from hiperceiver.data.sources.source import Source, SourceOptions, left_out, make_source
-from hiperceiver.data.sources.stream import StreamedRows, open_stream
+from hiperceiver.data.sources.rows import StreamedRows, class_strata, make_reader, make_table, reading, row_keys
+from hiperceiver.data.sources.source import Source, SourceOptions, make_source, make_streamed
 from hiperceiver.data.sources.tree import SPLIT_NAMES, Tree, by_split, joined
 from hiperceiver.settings.data import TableSettings
 
@@ -42,11 +27,7 @@ _SAVED = ("dataset_dict.json", "state.json")
 
 
 def matches(tree: Tree) -> bool:
-    """Whether a folder holds tables rather than a file for each example, or `datasets` saved it.
-
-    CSV and JSON files are tables if they are called `metadata` or by the name of a split, as `train.csv`; other CSV
-    files are series, unless columns are named.
-    """
+    """Whether a folder holds tables, or `datasets` saved it; other CSV files are series unless columns are named."""
     return any(map(tree.has_file, _SAVED)) or bool(table_files(tree, are_columns_named=False))
 
 
@@ -81,10 +62,9 @@ def _open(
     chosen = find_columns(features, own, options.task)
     root = None if folder is None else str(folder)
     reader, names, label_names = make_reader(chosen, features, None if own.stream else named, options, root)
-    used, id_column = reader.columns.used, find_id_column(features)
-    if own.stream and id_column is not None:
-        reader = replace(reader, id_column=id_column)
-        used.add(id_column)
+    used = reader.columns.used
+    if own.stream and reader.id_column is not None:
+        used.add(reader.id_column)
     whole = {split: undecoded(table, features) for split, table in named.items()}
     tables = {}
     for split, table in whole.items():
@@ -97,10 +77,10 @@ def _open(
             if not names:
                 raise ValueError("classes: expected the names of the classes, for a stream is not read to find them")
         streams = {split: StreamedRows(table, reader, split) for split, table in tables.items()}
-        return open_stream(name, streams, chosen.kinds, own, options, names, label_names, warnings)
-    keys = row_keys([*whole.values()], features, id_column)
-    strata = None if "validation" in tables else _strata(chosen.strata, features, first)
-    table = _as_table(tables, reader, keys, strata, warnings)
+        return make_streamed(name, streams, chosen.kinds, own, options, names, label_names, warnings)
+    keys = row_keys([*whole.values()], features, reader.id_column)
+    strata = 0 if "validation" in tables else class_strata(chosen.strata, features, first)
+    table = make_table(tables, reader, keys, strata, warnings)
     if options.task == "segmentation" and len(table):
         names = mask_classes(table.split(int(table.splits.min())), options.classes, folder, warnings)
     return make_source(
@@ -112,78 +92,6 @@ def _open(
         labels=label_names,
         warnings=warnings,
     )
-
-
-class _Rows:
-    """The rows of several tables, one after the other; the last one that was read is kept."""
-
-    def __init__(self, tables: Mapping[str, Any]) -> None:
-        self.tables = list(tables.items())
-        self.starts = np.cumsum([0, *(len(table) for table in tables.values())])
-        self.last: tuple[int, Row] = (-1, Row("", 0, {}))
-
-    def __len__(self) -> int:
-        return int(self.starts[-1])
-
-    def __getitem__(self, row: int) -> Row:
-        if self.last[0] != row:
-            part = int(np.searchsorted(self.starts, row, side="right")) - 1
-            split, table = self.tables[part]
-            number = row - int(self.starts[part])
-            try:
-                self.last = (row, Row(split, number, table[number]))
-            except Exception as error:  # damaged files: many kinds
-                raise ValueError(f"{split} row {number}: cannot be read: {one_line(error)}") from error
-        return self.last[1]
-
-
-def _cell(rows: _Rows, read: Callable[[Row], Any], row: int) -> Any:
-    return read(rows[row])
-
-
-def _as_table(
-    tables: Mapping[str, Any], reader: RowReader, keys: np.ndarray, strata: np.ndarray | None, warnings: list[str]
-) -> Table:
-    """The tables of all splits as one. A split whose labels are all kept back is left out."""
-    rows = _Rows(tables)
-    splits = np.repeat(np.array([SPLITS.index(split) for split in tables], dtype=np.int8), np.diff(rows.starts))
-
-    def column(read: Callable[[Row], Any]) -> Column:
-        return Computed(len(rows), partial(_cell, rows, read))
-
-    targets = {target: column(read) for target, read in reader.targets.items()}
-    is_out = np.zeros(len(rows), dtype=bool)
-    if isinstance(label := reader.targets.get("label"), ClassCells):
-        labels = np.array([label.number(cell) for table in tables.values() for cell in table[label.column][:]], int)
-        targets["label"] = Labels(labels)
-        for number in set(splits.tolist()) - {TRAIN}:
-            is_out |= (splits == number) & (labels[splits == number] < 0).all()
-    known = np.zeros(len(rows), dtype=np.int64)
-    if strata is not None:
-        known[splits == splits.min()] = strata
-    table = Table(
-        names=column(reader.name),
-        raws={modality: column(read) for modality, read in reader.raws.items()},
-        targets=targets,
-        splits=splits,
-        strata=known,
-        keys=keys,
-    )
-    return left_out(table, is_out, "label", warnings)
-
-
-def _strata(column: str | None, features: Mapping[str, Any], table: Any) -> np.ndarray | None:
-    """The class of each row by which splits are drawn: int64 (rows,); None if no column has classes."""
-    if column is None or is_list(features[column]):
-        return None
-    cells = table[column][:]
-    try:
-        reader, names = class_cells(features[column], column, cells)
-    except ValueError:  # refused where it is needed as a label
-        return None
-    if 2 * len(names) > len(cells):
-        return None  # texts rather than classes: dealt class by class, all of them would be training examples
-    return np.array([reader.number(cell) for cell in cells], dtype=np.int64)
 
 
 def _features(name: str, table: Any) -> dict[str, Any]:

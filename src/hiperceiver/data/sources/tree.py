@@ -43,14 +43,11 @@ class Tree:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.name = os.fspath(folder)
         self.root = Path(folder).expanduser()
+        # Folder, relative with `/` ("" = this one) -> names in it, sorted; each folder before those in it.
         self.files: dict[str, list[str]] = {}
-        """Folder, relative with `/` ("" = this one) -> names of its files, sorted; each folder before those in it."""
         self.folders: dict[str, list[str]] = {}
-        """Folder -> names of the folders in it, sorted."""
         self.num_leftovers = 0
-        """Hidden files and folders, and leftovers of systems."""
-        self.odd: dict[str, list[str]] = defaultdict(list)
-        """What else is passed over, and why: reason -> paths."""
+        self.odd: dict[str, list[str]] = defaultdict(list)  # why they are passed over -> paths
         if not self.root.is_dir():
             fault = "expected a folder, got a file" if self.root.exists() else "no such folder"
             raise ValueError(f"{self.root}: {fault}")
@@ -91,7 +88,7 @@ class Tree:
         return [joined(folder, name) for name in folders]
 
     def warnings(self) -> list[str]:
-        """What is passed over and why, a line for each reason."""
+        """What is passed over and why."""
         return [f"{len(paths)} {reason}, for example {paths[0]}" for reason, paths in self.odd.items()]
 
     def has_file(self, path: str) -> bool:
@@ -141,10 +138,7 @@ class Paths:
 
 @dataclass(frozen=True)
 class Streams:
-    """The sound or the pictures of media files as a column. Where both are read, a file may lack one.
-
-    A file whose header cannot be read is given as it is: the encoder says what is wrong with it.
-    """
+    """The sound or the pictures of media files as a column. Where both are read, a file may lack one."""
 
     paths: Paths
     stream: str  # `audio` or `video`
@@ -169,7 +163,7 @@ def _has_stream(path: str | Path, stream: str) -> bool:
     try:
         info = _info(path, os.stat(path).st_mtime_ns)
     except (OSError, ValueError):
-        return True
+        return True  # the encoder says what is wrong with it
     return info.has_audio if stream == "audio" else info.has_video
 
 

@@ -14,9 +14,9 @@ FOLDER may also hold `VOCdevkit/VOC2012` or `VOC2012`, as the archives give it. 
 | `multilabel` (20 classes) | `Main/*_train.txt` | `Main/*_val.txt` |
 | `none` | all pictures that are in no `val` list | those in one; without any list none |
 
-The real test set has no labels here, so the lists `val` are the test splits. Validation is 10% of training, drawn once
-for all pictures: one that validates in one task trains in none. A class that is only there as a difficult object (0) is
-counted as not there. Pictures are laid whole on 512 x 512 by default; the rest of it is absent, and ignored.
+The real test set has no labels. Validation is 10% of training, drawn once for all pictures: one that validates in one
+task trains in none. A class that is only there as a difficult object (0) is counted as not there. Pictures are laid
+whole on 512 x 512 by default; the rest of it is absent, and ignored.
 """
 
 from collections.abc import Mapping
@@ -39,10 +39,8 @@ CLASSES = (
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
 """What may be in a picture, in the standard order; in masks they are counted from 1, and 0 is the background."""
-INSIDE = ("", "VOCdevkit/VOC2012", "VOC2012")
-"""Where the data may lie in the folder that is given."""
-EXTENDED = ("trainaug", "train_aug")
-"""Names of the extended list of training pictures."""
+INSIDE = ("", "VOCdevkit/VOC2012", "VOC2012")  # where the data may lie in the folder that is given
+EXTENDED = ("trainaug", "train_aug")  # names of the extended list of training pictures
 MASKS, EXTENDED_MASKS = "SegmentationClass", "SegmentationClassAug"
 
 Part = Mapping[str, Any]

@@ -91,12 +91,11 @@ def open_watch(own: WatchSettings, options: SourceOptions) -> Source:
     start = STEP * np.concatenate([np.arange(count) for count in counts])
     person, exercise = recordings.person[number], recordings.exercise[number]
     windows = list(zip(number, start, strict=True))
+    names = [f"person {recordings.person[n]}, recording {n}, readings {at} to {at + LENGTH}" for n, at in windows]
     return make_source(
         name="watch",
         table=Table(
-            names=[
-                f"person {recordings.person[n]}, recording {n}, readings {at} to {at + LENGTH}" for n, at in windows
-            ],
+            names=names,
             raws={"motion": [recordings.readings[n][at : at + LENGTH] for n, at in windows]},
             targets={"label": exercise, "exercise": exercise, "side": recordings.side[number]},
             splits=np.select([np.isin(person, [*tested]), np.isin(person, [*validated])], [TEST, VALIDATION], TRAIN),

@@ -3,14 +3,8 @@
     FOLDER/train-000000.tar      0001.jpg 0001.cls 0002.jpg 0002.cls ...
     FOLDER/validation-000000.tar ...
 
-Files whose names are the same up to the first dot are one example. The rest of the name says what a file is: `jpg`,
-`png`, `flac`, `wav`, `mp4`, `npy`, `ply`, ... are signals of a kind (see `kinds`), and give the modality its name;
-`txt` is one if there is no other. `cls` is a class, by number or name. `json` may hold a field `label` (a class),
-`labels` (a list of classes) and numbers.
-
-Shards are plain local files. Their headers are read once, when the folder is opened; examples are then read where they
-lie, in any order. Splits follow from a word in a shard's name or in its folder's: `train-0000.tar`,
-`imagenet-val-0.tar`, `test/0000.tar`; without any, all shards are `train` and the other splits are taken out of it.
+Files whose names are the same up to the first dot are one example: signals by their endings, a class in `cls`, and in
+`json` a `label`, a list `labels`, and numbers. Headers are read once, examples where they lie.
 """
 
 import json
@@ -25,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from hiperceiver.data.faults import faults_of, open_file
 from hiperceiver.data.record import Computed, Table
 from hiperceiver.data.sources.classes import Known, read_class_names, target_columns
 from hiperceiver.data.sources.kinds import ENDINGS, KINDS, kind_of
@@ -49,15 +44,11 @@ class Sample:
     def read(self, root: Path, ending: str) -> bytes:
         """A file's bytes. The shard is opened for each, so that processes never share a position in it."""
         offset, length = self.files[ending]
-        try:
-            with (root / self.shard).open("rb") as file:
-                file.seek(offset)
-                content = file.read(length)
-        except OSError as error:
-            raise ValueError(f"{self.name}: {(error.strerror or 'cannot be read').lower()}") from error
-        if len(content) < length:
-            raise ValueError(f"{self.name}: the shard is shorter than when it was opened")
-        return content
+        with faults_of(self.name), open_file(root / self.shard) as file:
+            file.seek(offset)
+            if len(content := file.read(length)) < length:
+                raise ValueError("the shard is shorter than when it was opened")
+            return content
 
 
 def matches(tree: Tree) -> bool:
@@ -66,7 +57,7 @@ def matches(tree: Tree) -> bool:
 
 
 def open_webdataset(tree: Tree, own: WebDatasetSettings, options: SourceOptions) -> Source:
-    """Shards in a local folder; see the module. Tasks: `none`, `classification`, `multilabel`, `regression`."""
+    """Shards in a local folder."""
     options.check_task(tree.name, ("classification", "multilabel", "regression"))
     root, warnings = tree.root, tree.warnings()
     shards = tree.near((".tar",))
@@ -89,7 +80,7 @@ def open_webdataset(tree: Tree, own: WebDatasetSettings, options: SourceOptions)
     train = samples[: splits.count(min(splits))]
     signals = _signals(root, Counter(ending for sample in train for ending in sample.files), own.columns)
 
-    known = [_known(root, sample, own.label_field, own.value_fields) for sample in samples]
+    known = [_known(root, sample, own) for sample in samples]
     targets, names = target_columns(known)
     names["values"] = own.value_fields
     wanted = next(iter(TARGETS[options.task]), "label")
@@ -115,7 +106,7 @@ def open_webdataset(tree: Tree, own: WebDatasetSettings, options: SourceOptions)
         encoders={modality: kind for modality, (kind, _) in signals.items()},
         options=options,
         classes=names.get(wanted, ()),
-        class_names=read_class_names(root) or (),
+        class_names=read_class_names(root),
         warnings=warnings,
     )
 
@@ -127,10 +118,7 @@ def _content(root: Path, samples: Sequence[Sample], endings: Sequence[str], row:
 
 
 def read_shard(root: Path, shard: str) -> tuple[list[Sample], str]:
-    """The examples of a tar file by its headers alone, and what is wrong with it; an empty string if nothing is.
-
-    Those before a damage are given; the one at the damage may lack files and is left out.
-    """
+    """The examples of a tar file before any damage, by its headers alone; and what is wrong with it, or nothing."""
     path = root / shard
     samples: list[Sample] = []
     fault = ""
@@ -138,7 +126,7 @@ def read_shard(root: Path, shard: str) -> tuple[list[Sample], str]:
         size = path.stat().st_size
         if size == 0:
             return [], "is empty (0 bytes)"
-        with tarfile.open(path, "r:") as tar:
+        with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
             while (member := tar.next()) is not None:
                 tar.members = []  # pyright: ignore[reportAttributeAccessIssue] - it would remember each
                 if member.offset_data + member.size > size:
@@ -146,11 +134,12 @@ def read_shard(root: Path, shard: str) -> tuple[list[Sample], str]:
                     break
                 if member.isfile() and not member.issparse():
                     _add(samples, shard, member)
-            else:
-                fault = _fault_at_the_end(path, tar.offset)
-    except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, UnicodeError) as error:
+            else:  # tarfile takes a damaged header for an end, too, which is blocks of zeros or that of the file
+                file.seek(tar.offset)
+                fault = "is damaged" if file.read(tarfile.BLOCKSIZE).strip(b"\0") else ""
+    except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError) as error:
         fault = "is truncated or damaged" if samples else f"is no tar file ({' '.join(str(error).split())})"
-    return samples[:-1] if fault else samples, fault
+    return samples[:-1] if fault else samples, fault  # the one at the damage may lack files
 
 
 def _add(samples: list[Sample], shard: str, member: tarfile.TarInfo) -> None:
@@ -165,13 +154,6 @@ def _add(samples: list[Sample], shard: str, member: tarfile.TarInfo) -> None:
     samples[-1].files.setdefault(ending.lower(), (member.offset_data, member.size))
 
 
-def _fault_at_the_end(path: Path, offset: int) -> str:
-    """An archive ends with blocks of zeros or with its file; tarfile takes a damaged header for an end, too."""
-    with path.open("rb") as file:
-        file.seek(offset)
-        return "is damaged" if file.read(tarfile.BLOCKSIZE).strip(b"\0") else ""
-
-
 def _signals(
     root: Path, counts: Counter[str], columns: Mapping[str, str] | None
 ) -> dict[str, tuple[str, tuple[str, ...]]]:
@@ -180,14 +162,13 @@ def _signals(
         if not columns:
             raise ValueError("columns: expected at least one modality, got none")
         return {modality: _chosen(modality, text, counts) for modality, text in columns.items()}
-    found = {
-        kind: tuple(ending for ending, _ in counts.most_common() if ending in ENDINGS.get(kind, ())) for kind in KINDS
-    }
-    found["image"] = tuple(ending for ending in found["image"] if ending != "gif")
-    found["bytes"] = tuple(ending for ending in found["bytes"] if ending not in ("cls", "json"))
-    if any(endings for kind, endings in found.items() if kind != "bytes"):
-        found["bytes"] = ()
-    signals = {kind: (kind, endings) for kind, endings in found.items() if endings}
+    signals: dict[str, tuple[str, tuple[str, ...]]] = {}
+    for kind in KINDS:
+        own = {*ENDINGS.get(kind, ())} - {"cls", "json", *(["gif"] if kind == "image" else [])}
+        if endings := tuple(ending for ending, _ in counts.most_common() if ending in own):
+            signals[kind] = kind, endings
+    if len(signals) > 1:
+        signals.pop("bytes", None)
     if not signals:
         raise ValueError(f"{root}: expected files of a known kind in the shards, found {', '.join(counts) or 'none'}")
     return signals
@@ -207,23 +188,23 @@ def _chosen(modality: str, text: str, counts: Mapping[str, int]) -> tuple[str, t
     return found, (ending,)
 
 
-def _known(root: Path, sample: Sample, label_field: str | None, value_fields: Sequence[str]) -> Known:
+def _known(root: Path, sample: Sample, own: WebDatasetSettings) -> Known:
     """What an example's `cls` and `json` say."""
     label: Any = None
     values = None
     try:
-        if "cls" in sample.files and label_field is None:
+        if "cls" in sample.files and own.label_field is None:
             label = sample.read(root, "cls").decode().strip() or None
         if "json" in sample.files:
             fields = json.loads(sample.read(root, "json"))
             if not isinstance(fields, dict):
                 raise ValueError("expected an object {...} in its json")
-            if label_field is not None:
-                label = fields.get(label_field)
+            if own.label_field is not None:
+                label = fields.get(own.label_field)
             elif label is None:
                 label = fields.get("label", fields.get("labels"))
-            if value_fields:
-                values = tuple(_value(fields.get(name), name) for name in value_fields)
+            if own.value_fields:
+                values = tuple(_value(fields.get(name), name) for name in own.value_fields)
         if isinstance(label, list):
             return Known(labels=tuple(_word(each) for each in label), values=values)
         return Known(label=None if label is None or label == -1 else _word(label), values=values)
