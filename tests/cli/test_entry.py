@@ -149,7 +149,7 @@ def test_mistakes_in_the_options_are_found_before_anything_slow() -> None:
 
 @pytest.mark.parametrize(
     ("given", "expected"),
-    [({}, "20000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "passive"}, None)],
+    [({}, "2000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "passive"}, None)],
 )
 def test_waiting_threads_sleep_soon_unless_the_user_says_otherwise(
     given: dict[str, str], expected: str | None, monkeypatch: pytest.MonkeyPatch

@@ -13,16 +13,15 @@ from typing import Any, NoReturn, TypeVar, get_args
 
 import yaml
 
-from hiperceiver.cli.errors import UserError, one_line, renamed
+from hiperceiver.cli.errors import UserError, renamed
 from hiperceiver.cli.options import help_text, hints_at, option_names, options_of, parts_of, spelled
-from hiperceiver.settings.base import Settings, checked, default_of, did_you_mean, in_words, is_required
+from hiperceiver.settings.base import Settings, checked, default_of, did_you_mean, in_words, is_required, one_line
 from hiperceiver.settings.old_names import FORMAT, settings_of_format_1
 
 Command = TypeVar("Command", bound=Settings)
 
 _BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
-_OWN = ("config", "print_config", "help", "help_all")
-"""Options that are no settings."""
+_OWN = ("config", "print_config", "help", "help_all")  # options that are no settings
 
 
 def parse(

@@ -13,21 +13,15 @@ from hiperceiver.settings.base import did_you_mean
 
 USERS_MISTAKE = 2
 INTERRUPTED = 130
-
-_SPIN_COUNT = "20000"
-"""Turns that a waiting OpenMP thread spins before it sleeps, of GNU's library, which PyTorch brings on Linux."""
-
-
+_SPIN_COUNT = "2000"  # turns that a waiting thread of GNU's OpenMP, PyTorch's on Linux, spins before it sleeps
 _TRAINING = ("lightning", "torchmetrics", "rich", "PIL")
 
 
 class Command(NamedTuple):
     """One word after `hip`, such as `info`: `InfoSettings` in `settings/commands.py`, and `run` in `cli/info.py`."""
 
-    summary: str
-    """What it does, in one line."""
-    needs: tuple[str, ...]
-    """Packages of extras that it cannot do without."""
+    summary: str  # what it does, in one line
+    needs: tuple[str, ...]  # packages of extras without which it cannot run
 
 
 COMMANDS = {
@@ -39,7 +33,6 @@ COMMANDS = {
     "info": Command("list the models, or show what each block of one costs", ("rich",)),
 }
 """Every command, in the order of the help. A new one costs a line here, its settings and its module."""
-
 
 _HELP = """\
 usage: hip COMMAND [options]
@@ -62,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         130: interrupted.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    _wait_briefly()
+    _wait_briefly()  # before PyTorch is loaded
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names may hold anything
     options: dict[str, str] = {}
@@ -86,11 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _wait_briefly() -> None:
-    """Let OpenMP threads that wait for each other sleep soon, unless the user says otherwise; before PyTorch is loaded.
-
-    By default they spin for milliseconds, which on a shared machine keeps the thread they wait for off its core;
-    docs/scaling.md has the figures.
-    """
+    """Let waiting OpenMP threads sleep soon, unless the user chose otherwise; docs/scaling.md has the figures."""
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = _SPIN_COUNT
 
@@ -138,11 +127,7 @@ def settings_class(name: str) -> Any:
 
 
 def read_command(name: str, arguments: Sequence[str]) -> Any | None:
-    """The settings that a command's arguments make; None if only help was wanted, which is printed.
-
-    Raises:
-        UserError: an argument or a file that the command does not understand.
-    """
+    """The settings that a command's arguments make; None if only help was wanted, which is printed."""
     from hiperceiver.cli.arguments import parse
     from hiperceiver.recipes import read_recipe
 

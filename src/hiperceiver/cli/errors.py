@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
+from hiperceiver.settings.base import one_line
+
 PACKAGE = Path(__file__).parents[1]
 
 EXTRAS = {
@@ -21,11 +23,6 @@ EXTRAS = {
 
 class UserError(ValueError):
     """A user's mistake: what was given, what was expected, in one line."""
-
-
-def one_line(text: object) -> str:
-    """The text without line breaks and runs of blanks."""
-    return " ".join(str(text).split())
 
 
 def describe(error: BaseException, options: Mapping[str, str] = MappingProxyType({})) -> str | None:

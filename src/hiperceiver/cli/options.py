@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from hiperceiver.cli.errors import UserError, one_line
+from hiperceiver.cli.errors import UserError
 from hiperceiver.settings.base import (
     Settings,
     classes_of,
@@ -21,6 +21,7 @@ from hiperceiver.settings.base import (
     field_types,
     is_required,
     is_settings,
+    one_line,
     plain_name,
 )
 from hiperceiver.settings.commands import COMMON
@@ -39,14 +40,11 @@ _METAVARS = {bool: "", int: " N", float: " X", str: " TEXT", Mapping: " MAPPING"
 class Option:
     """One field of a settings class, or of one inside it."""
 
-    name: str
-    """As in YAML files, dotted: `encoders.audio.rate`."""
+    name: str  # as in YAML files, dotted: `encoders.audio.rate`.
     hint: Any
     field: dataclasses.Field[Any]
-    text: str
-    """What it means."""
-    group: str
-    """The title above it in the help."""
+    text: str  # what it means
+    group: str  # the title above it in the help
 
     @property
     def is_positional(self) -> bool:
@@ -149,11 +147,7 @@ def option_names(settings: type[Settings]) -> dict[str, str]:
 
 
 def help_text(settings: type[Settings], which: str, *, program: str, summary: str) -> str:
-    """The help of a command: its `common` options in short, `all`, or those with a word in their names or groups.
-
-    Raises:
-        UserError: no option has it.
-    """
+    """The help of a command: its `common` options in short, `all`, or those with a word in their names or groups."""
     top = {name: option for name, option in options_of(settings).items() if "." not in name}
     required = [option for option in top.values() if option.is_positional or is_required(option.field)]
     lines = [f"usage: {' '.join([program, *(option.usage for option in required)])} [options]", ""]

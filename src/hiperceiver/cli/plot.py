@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from hiperceiver.cli.data import open_data_for, print_data
 from hiperceiver.cli.drawing import PICTURES
-from hiperceiver.cli.errors import UserError, describe, one_line
+from hiperceiver.cli.errors import UserError, describe
 from hiperceiver.cli.models import locate, run_folder
 from hiperceiver.data.collate import collate
 from hiperceiver.data.example import Example, ExampleDataset
@@ -22,6 +22,7 @@ from hiperceiver.plots.arrays import spread_indices
 from hiperceiver.plots.curves import draw_curves
 from hiperceiver.plots.positions import draw_components, draw_similarity
 from hiperceiver.plots.style import save_picture
+from hiperceiver.settings.base import one_line
 from hiperceiver.settings.commands import PlotSettings
 from hiperceiver.tasks import load_task
 

@@ -18,10 +18,8 @@ from hiperceiver.data.media import Media
 from hiperceiver.data.record import Record, Records
 from hiperceiver.settings.data import Missing
 
-NO_LABEL = 255
-"""The number in a mask that by custom means 'no class'."""
-MASK = "segmentation"
-"""The name of the mask among an example's targets, and among the values that augmentations change."""
+NO_LABEL = 255  # the number in a mask that by custom means 'no class'
+MASK = "segmentation"  # the name of the mask among an example's targets, and among the values that augmentations change
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

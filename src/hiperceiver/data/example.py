@@ -15,14 +15,11 @@ from hiperceiver.modality import Modality
 class Example:
     """One record as tokens, before it joins a batch."""
 
-    inputs: dict[str, Tensor]
-    """Per modality: float (M, C)."""
+    inputs: dict[str, Tensor]  # per modality: float (M, C)
     is_padding: dict[str, Tensor] = field(default_factory=dict)
     """Per modality with absent tokens: bool (M,), True = absent."""
-    targets: dict[str, Tensor] = field(default_factory=dict)
-    """Per task, as in `Batch.targets` without its first axis."""
-    name: str = ""
-    """Where it came from, for people."""
+    targets: dict[str, Tensor] = field(default_factory=dict)  # per task, as in `Batch.targets` without its first axis.
+    name: str = ""  # where it came from, for people
 
 
 @dataclass(frozen=True)

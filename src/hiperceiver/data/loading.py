@@ -24,8 +24,7 @@ from hiperceiver.data.record import Record, Table
 from hiperceiver.data.streamed import StreamedExamples
 from hiperceiver.modality import Batch
 
-Key = tuple[int, int]
-"""(epoch, index in the dataset)."""
+Key = tuple[int, int]  # (epoch, index in the dataset)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -16,8 +16,7 @@ import numpy as np
 from hiperceiver.data.faults import Fault, faults_of, open_file
 from hiperceiver.data.packages import import_extra
 
-RawFile: TypeAlias = "str | os.PathLike[str] | bytes"
-"""A file's path, or its bytes."""
+RawFile: TypeAlias = "str | os.PathLike[str] | bytes"  # a file's path, or its bytes
 
 CLIP_SUFFIXES = ("mp4", "mkv", "webm", "avi", "mov", "m4v", "mpg", "mpeg")
 """Endings of files of video, which may have sound too, without the dot."""
@@ -40,10 +39,8 @@ class Media:
     """
 
     source: RawFile
-    start: float = 0.0
-    """Seconds that are left out at the beginning."""
-    seconds: float | None = None
-    """Length of the part; None goes to the end. A file that ends earlier gives less."""
+    start: float = 0.0  # seconds that are left out at the beginning
+    seconds: float | None = None  # length of the part; None goes to the end. A file that ends earlier gives less.
 
     def __post_init__(self) -> None:
         if not isinstance(self.source, str | os.PathLike | bytes):

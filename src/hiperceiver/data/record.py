@@ -18,16 +18,13 @@ TRAIN, VALIDATION, TEST = range(3)
 class Record:
     """One example as it is stored: paths, bytes, arrays. Nothing is opened before it is read."""
 
-    name: str
-    """For people: a path relative to the data's folder, or `train row 7`."""
-    raws: Mapping[str, Any]
-    """Modality -> what its encoder reads. A modality may be missing."""
+    name: str  # for people: a path relative to the data's folder, or `train row 7`
+    raws: Mapping[str, Any]  # modality -> what its encoder reads. A modality may be missing.
     targets: Mapping[str, Any] = field(default_factory=dict)
     """`label`: a class number, -1 = none. `labels`: class numbers, several or none. `values`: numbers, NaN = none.
     `segmentation`: a mask as `ImageEncoder.decode_mask` takes it. For joint labels: name -> class number (-1 = none) or
     a number (NaN = none)."""
-    key: int = 0
-    """Of a stream's record: what stands for it in draws, see `members`."""
+    key: int = 0  # of a stream's record: what stands for it in draws, see `members`
 
 
 class Records(Protocol):
@@ -69,12 +66,9 @@ class Table:
     (3, 'b', {'image': 'b.jpg'}, {}, 0)
     """
 
-    names: Column
-    """Name of each example: a string, or bytes in UTF-8."""
-    raws: Mapping[str, Column]
-    """Modality -> raw values."""
-    targets: Mapping[str, Column] = field(default_factory=dict)
-    """As in `Record.targets`; an empty cell has no target."""
+    names: Column  # name of each example: a string, or bytes in UTF-8
+    raws: Mapping[str, Column]  # modality -> raw values
+    targets: Mapping[str, Column] = field(default_factory=dict)  # as in `Record.targets`; an empty cell has no target.
     splits: np.ndarray = None  # pyright: ignore[reportAssignmentType] - all of them train
     """Number of each row's split in `SPLITS`, int8 (columns' rows,)."""
     strata: np.ndarray | None = None

@@ -48,19 +48,15 @@ Architecture: https://arxiv.org/abs/2202.10890
 class SavedModel:
     """A saved model's folder, read and checked."""
 
-    source: str
-    """The folder or hub id, for messages."""
+    source: str  # the folder or hub id, for messages
     config: PerceiverConfig
     modalities: dict[str, Modality]
     encoders: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Per modality: how raw values become tokens, normalisation included."""
-    classes: tuple[str, ...] = ()
-    """Names of the labels."""
-    task: dict[str, Any] | None = None
-    """The task whose head is saved, with its settings."""
+    classes: tuple[str, ...] = ()  # names of the labels
+    task: dict[str, Any] | None = None  # the task whose head is saved, with its settings
     weights: dict[str, Tensor] = field(repr=False)
-    head: dict[str, Tensor] = field(default_factory=dict, repr=False)
-    """The task head's weights."""
+    head: dict[str, Tensor] = field(default_factory=dict, repr=False)  # the task head's weights
 
     @property
     def architecture(self) -> str:

@@ -19,12 +19,9 @@ from torch import Tensor
 class Span:
     """The groups of one modality inside a plan."""
 
-    num_tokens: int
-    """Tokens of the modality, M."""
-    num_groups: int
-    """Groups assigned to it."""
-    num_slots: int
-    """Slots in each of its groups, P: its tokens, then padding."""
+    num_tokens: int  # tokens of the modality, M
+    num_groups: int  # groups assigned to it
+    num_slots: int  # slots in each of its groups, P: its tokens, then padding
 
     @property
     def tokens_per_group(self) -> int:
@@ -68,10 +65,8 @@ class GroupPlan:
     {'image': 14, 'audio': 2}
     """
 
-    spans: Mapping[str, Span]
-    """The groups of each modality, in the order of the input mapping."""
-    is_pooled: bool
-    """Whether all modalities share one group."""
+    spans: Mapping[str, Span]  # the groups of each modality, in the order of the input mapping
+    is_pooled: bool  # whether all modalities share one group
 
     @classmethod
     def assign(cls, num_tokens: Mapping[str, int], num_groups: int) -> GroupPlan:

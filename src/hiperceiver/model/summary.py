@@ -24,35 +24,27 @@ from hiperceiver.settings.model import PerceiverConfig
 class StageSummary:
     """One stage of a model in one training step."""
 
-    name: str
-    """`embedding`, `encoder 1`, ..., `processor`, `decoder 1`, ..., `readout`, `label readout`."""
-    num_groups: int
-    """Groups, G; the group that labels make at the bottleneck is not counted."""
+    name: str  # `embedding`, `encoder 1`, ..., `processor`, `decoder 1`, ..., `readout`, `label readout`.
+    num_groups: int  # groups, G; the group that labels make at the bottleneck is not counted
     tokens_per_group: int
     """Tokens (for later blocks: latents of the block before) in each group, padding included. In a readout: queries."""
-    num_latents: int | None
-    """Latents of each group, N; None outside the blocks."""
-    num_channels: int
-    """Channels of its latents, D; outside the blocks of its tokens."""
+    num_latents: int | None  # latents of each group, N; None outside the blocks
+    num_channels: int  # channels of its latents, D; outside the blocks of its tokens
     num_parameters: int
     """Parameters that belong to it. The embedding owns the positions; a readout owns the unembeddings after it."""
     flops: int
     """Floating-point operations of its forward pass, for the whole batch. A multiply-add is two; only matrix products
     and attention count. A backward pass takes about twice as many."""
-    activation_bytes: int
-    """Memory that it keeps for the backward pass, for the whole batch, in bytes."""
+    activation_bytes: int  # memory that it keeps for the backward pass, for the whole batch, in bytes
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSummary:
     """What a model costs in one training step, stage by stage."""
 
-    stages: tuple[StageSummary, ...]
-    """From the embedding to the readout."""
-    batch_size: int
-    """Examples in the step, B."""
-    mask_ratio: float
-    """Share of the slots of each group that the encoder does not see."""
+    stages: tuple[StageSummary, ...]  # from the embedding to the readout
+    batch_size: int  # examples in the step, B
+    mask_ratio: float  # share of the slots of each group that the encoder does not see
 
     @property
     def num_parameters(self) -> int:

@@ -21,16 +21,13 @@ from hiperceiver.model.layers import CrossAttention
 class TokenGroups(NamedTuple):
     """The tokens of one modality in its groups, not embedded yet."""
 
-    x: Tensor
-    """Raw tokens: (B, g, P, C)."""
+    x: Tensor  # raw tokens: (B, g, P, C)
     positions: Tensor
     """Position encodings, zero on padding: (1, g, P, E); (B, g, P, E) where they are computed from coordinates."""
-    key_mask: Tensor | None = None
-    """Slots that no latent attends to: bool (1 or B, g, P)."""
+    key_mask: Tensor | None = None  # slots that no latent attends to: bool (1 or B, g, P)
     zero_mask: Tensor | None = None
     """Slots that latents attend to as zeros, as the reference sees padding: bool (1, g, P)."""
-    visible: Tensor | None = None
-    """Slots that the encoder sees at all: int64 (B, g, K), -1 = none. None: all."""
+    visible: Tensor | None = None  # slots that the encoder sees at all: int64 (B, g, K), -1 = none. None: all.
 
     @classmethod
     def of(
@@ -84,14 +81,10 @@ class TokenGroups(NamedTuple):
 class Encoded(NamedTuple):
     """What the encoder and the processor leave for the decoder and for tasks' own readouts."""
 
-    plan: GroupPlan
-    """Which modality owns which groups."""
-    tokens: dict[str, TokenGroups]
-    """Per modality: its tokens and positions in their groups."""
-    skips: list[Tensor]
-    """Latents of each encoder block, first to last: (B, G, N, D)."""
-    processor_latents: Tensor
-    """Latents of the processor: (B, 1, N, D)."""
+    plan: GroupPlan  # which modality owns which groups
+    tokens: dict[str, TokenGroups]  # per modality: its tokens and positions in their groups
+    skips: list[Tensor]  # latents of each encoder block, first to last: (B, G, N, D)
+    processor_latents: Tensor  # latents of the processor: (B, 1, N, D)
 
 
 def attend_to_tokens(

@@ -19,14 +19,10 @@ Part = Literal["model", "positions"]
 class TransferReport:
     """The names of the weights by what was done with them."""
 
-    loaded: tuple[str, ...]
-    """Copied as they are."""
-    resized: tuple[str, ...]
-    """Position tables interpolated to another grid."""
-    new: tuple[str, ...]
-    """Not in the saved model: newly made, they belong to a modality that it does not know."""
-    unused: tuple[str, ...]
-    """In the saved model only."""
+    loaded: tuple[str, ...]  # copied as they are
+    resized: tuple[str, ...]  # position tables interpolated to another grid
+    new: tuple[str, ...]  # not in the saved model: newly made, they belong to a modality that it does not know
+    unused: tuple[str, ...]  # in the saved model only
 
     def summary(self) -> str:
         """One line for a person."""

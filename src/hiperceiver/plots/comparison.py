@@ -21,10 +21,8 @@ class Result:
     """
 
     name: str
-    values: tuple[float, ...]
-    """One for each run (seed)."""
-    is_baseline: bool = False
-    """Whether it is a cheap baseline that the others must beat."""
+    values: tuple[float, ...]  # one for each run (seed)
+    is_baseline: bool = False  # whether it is a cheap baseline that the others must beat
 
     def __post_init__(self) -> None:
         if not self.values or not all(math.isfinite(value) for value in self.values):

@@ -16,8 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from hiperceiver.plots import style
 from hiperceiver.plots.arrays import envelope
 
-Curve = tuple[np.ndarray, np.ndarray]
-"""Steps (K,) and values (K,), without gaps, in the order of the steps."""
+Curve = tuple[np.ndarray, np.ndarray]  # steps (K,) and values (K,), without gaps, in the order of the steps
 
 _SPLITS = {"train": "train", "training": "train", "test": "test"}
 _SPLITS |= dict.fromkeys(("val", "valid", "validation"), "validation")

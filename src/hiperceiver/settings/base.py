@@ -190,6 +190,11 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
     return f"; did you mean {match[0]}?" if match else ""
 
 
+def one_line(text: object) -> str:
+    """A text, or what an exception says, without line breaks and runs of blanks."""
+    return " ".join(str(text).split())
+
+
 def checked(name: str, value: Any, hint: Any) -> Any:
     """The value as its annotation wants it: lists as tuples, mappings as settings.
 

@@ -10,10 +10,8 @@ from hiperceiver.model.hip import HiP
 class LocalSpan(Span):
     """The groups of a modality on one rank; `num_tokens` and `num_groups` count the local ones."""
 
-    whole: Span
-    """All groups of the modality."""
-    first_group: int
-    """The first local one among them."""
+    whole: Span  # all groups of the modality
+    first_group: int  # the first local one among them
 
     @property
     def tokens_per_group(self) -> int:

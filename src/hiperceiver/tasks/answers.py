@@ -11,8 +11,7 @@ from torch import Tensor
 class DrawnTokens:
     """Tokens of a modality that an encoder turns into a picture. On the CPU."""
 
-    kind: ClassVar[str]
-    """Which picture: its name for `hip plot --kind`."""
+    kind: ClassVar[str]  # which picture: its name for `hip plot --kind`
 
     modality: str
 
@@ -33,8 +32,7 @@ class ForecastTokens(DrawnTokens):
     kind: ClassVar[str] = "forecast"
     tokens: Tensor
     persistence: Tensor
-    horizon: int
-    """Steps along the grid's first axis, h."""
+    horizon: int  # steps along the grid's first axis, h
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +48,9 @@ class LabelledTokens(DrawnTokens):
 class Answer:
     """What a task says of one example."""
 
-    values: dict[str, Any]
-    """For JSON."""
-    text: str
-    """One line for people."""
-    drawn: tuple[DrawnTokens, ...] = ()
-    """One entry for each of the task's `drawings`."""
+    values: dict[str, Any]  # for JSON
+    text: str  # one line for people
+    drawn: tuple[DrawnTokens, ...] = ()  # one entry for each of the task's `drawings`
 
 
 def most_probable(probabilities: Tensor, classes: Sequence[str], count: int) -> list[dict[str, Any]]:

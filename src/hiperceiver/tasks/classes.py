@@ -53,10 +53,8 @@ class ClassesTask(Task):
 class ClassPrediction(NamedTuple):
     """The output for a batch."""
 
-    label: Tensor
-    """The most probable class: int64 (B,), or of each token, (B, M)."""
-    probabilities: Tensor
-    """Of each class: float32 (B, K), or of each token, (B, M, K)."""
+    label: Tensor  # the most probable class: int64 (B,), or of each token, (B, M)
+    probabilities: Tensor  # of each class: float32 (B, K), or of each token, (B, M, K)
 
 
 class OneClassTask(ClassesTask):

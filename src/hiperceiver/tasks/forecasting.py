@@ -19,8 +19,7 @@ from hiperceiver.tasks.task import Task, find_input_modality, num_position_chann
 class ForecastingPrediction(NamedTuple):
     """The output for a batch."""
 
-    forecast: Tensor
-    """The last h steps of the grid, in the units of the input: float32 (B, tokens in h steps, C)."""
+    forecast: Tensor  # the last h steps of the grid, in the units of the input: float32 (B, tokens in h steps, C)
 
 
 class Forecasting(Task):

@@ -34,8 +34,7 @@ class JointPrediction(NamedTuple):
 
     labels: dict[str, Tensor]
     """Per label, the most probable class, int64 (B,), or the number in its own units, float32 (B,)."""
-    probabilities: dict[str, Tensor]
-    """Per label that has classes, of each class: float32 (B, K)."""
+    probabilities: dict[str, Tensor]  # per label that has classes, of each class: float32 (B, K)
 
 
 def label_modalities(labels: Mapping[str, int]) -> dict[str, Modality]:

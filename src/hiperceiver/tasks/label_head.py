@@ -37,8 +37,7 @@ class QueryHead(nn.Module):
 class ExampleTask(Task):
     """Base of the tasks that read K numbers for each example. The decoder is neither run nor trained."""
 
-    label_modality: str | None = None
-    """The label modality that is read. None: the head's query."""
+    label_modality: str | None = None  # the label modality that is read. None: the head's query.
 
     def make_readout(self, num_outputs: int, readout: LabelReadout = "query", label: str | None = None) -> None:
         """For the subclass's `__init__`: the readout of K numbers, a `QueryHead` or a label modality."""

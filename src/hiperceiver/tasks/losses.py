@@ -17,10 +17,8 @@ _EPSILON = 1e-6
 class LossTerm(NamedTuple):
     """A mean over what counts in a batch, and its weight."""
 
-    value: Tensor
-    """float32 scalar; zero where nothing counts."""
-    count: Tensor
-    """Number of what counts, or the sum of its weights: float32 scalar."""
+    value: Tensor  # float32 scalar; zero where nothing counts
+    count: Tensor  # number of what counts, or the sum of its weights: float32 scalar
 
     def sums(self) -> dict[str, Tensor]:
         """Addends of a mean over several batches: `loss` and `weight`."""

@@ -33,8 +33,7 @@ from hiperceiver.tasks.task import Task, num_position_channels
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
 
-_EVALUATION_SEED = 20220222
-"""Example i of an evaluation is masked by a generator of its own, seeded with this plus i."""
+_EVALUATION_SEED = 20220222  # example i of an evaluation is masked by a generator of its own, seeded with this plus i
 
 
 class Mask(NamedTuple):
@@ -42,8 +41,7 @@ class Mask(NamedTuple):
 
     visible: dict[str, Tensor]
     """Per modality: the slots that the encoder sees, int64 (B, groups or 1, K), -1 = none. Empty: all."""
-    is_masked: dict[str, Tensor]
-    """Per modality: bool (B, M), True = hidden."""
+    is_masked: dict[str, Tensor]  # per modality: bool (B, M), True = hidden
     compared: dict[str, Tensor]
     """Per modality: the hidden slots that are read out, int64 (B, groups or 1, R). Empty: all tokens."""
 
@@ -53,8 +51,7 @@ class Reconstruction(NamedTuple):
 
     reconstruction: dict[str, Tensor]
     """Per modality: (B, M, C), of every token, hidden or not, in the units of the input."""
-    is_masked: dict[str, Tensor]
-    """Per modality: bool (B, M), True = was hidden from the model."""
+    is_masked: dict[str, Tensor]  # per modality: bool (B, M), True = was hidden from the model
 
 
 class MaskedAutoencoding(Task):

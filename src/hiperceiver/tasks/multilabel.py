@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 class MultilabelPrediction(NamedTuple):
     """The output for a batch."""
 
-    probabilities: Tensor
-    """Of each class, whatever the others: float32 (B, K)."""
+    probabilities: Tensor  # of each class, whatever the others: float32 (B, K)
 
 
 class Multilabel(LabelsTask):

@@ -19,8 +19,7 @@ from hiperceiver.tasks.task import TargetInfo
 class RegressionPrediction(NamedTuple):
     """The output for a batch."""
 
-    values: Tensor
-    """In the units of the targets: float32 (B, R)."""
+    values: Tensor  # in the units of the targets: float32 (B, R)
 
 
 class Regression(ExampleTask):

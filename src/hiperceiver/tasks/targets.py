@@ -5,8 +5,7 @@ from torch import Tensor
 
 from hiperceiver.modality import Batch
 
-IGNORE = -100
-"""The class of an example or token without a label."""
+IGNORE = -100  # the class of an example or token without a label
 
 
 def find_classes(batch: Batch, name: str, shape: tuple[int, ...], num_classes: int) -> Tensor:

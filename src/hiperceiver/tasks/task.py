@@ -25,10 +25,8 @@ if TYPE_CHECKING:
 class TargetInfo:
     """The targets of the training data as a whole."""
 
-    classes: tuple[str, ...] = ()
-    """Names of the classes of `label`, `labels` or `segmentation`."""
-    background_class: int | None = None
-    """The class of what is no object, in masks that have one."""
+    classes: tuple[str, ...] = ()  # names of the classes of `label`, `labels` or `segmentation`
+    background_class: int | None = None  # the class of what is no object, in masks that have one
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """For joint labels: name -> names of its classes; none for a number."""
     statistics: Callable[[str], tuple[tuple[float, ...], tuple[float, ...]]]
@@ -42,32 +40,23 @@ class Task(nn.Module, ABC):
     `predict`, nothing is random.
     """
 
-    kind: ClassVar[str]
-    """Its name in `TASKS`, in settings and on the command line."""
+    kind: ClassVar[str]  # its name in `TASKS`, in settings and on the command line
     config_class: ClassVar[type[TaskConfig]]
     target_kind: ClassVar[str] = "none"
     """The targets that a source must give: `none`, `classification`, `multilabel`, `regression`, ..."""
-    has_classes: ClassVar[bool] = False
-    """Whether `classes` names the classes of its target."""
-    can_balance: ClassVar[bool] = False
-    """Whether `class_weights` can be taken from how many labels each class has."""
+    has_classes: ClassVar[bool] = False  # whether `classes` names the classes of its target
+    can_balance: ClassVar[bool] = False  # whether `class_weights` can be taken from how many labels each class has
     monitor: ClassVar[tuple[str, Literal["min", "max"]]]
     """The metric that selects the best checkpoint, and which way is better."""
 
-    model: HiP
-    """The model that is trained."""
+    model: HiP  # the model that is trained
     head: nn.Module
     """The weights that the task adds to the model; saved beside it. Its state is empty where nothing is added."""
-    input_modality: str | None = None
-    """The modality that an example must have; None: any."""
-    horizon: int = 0
-    """Last steps of its `input_modality` that the task predicts; 0: it is no forecast."""
-    drawing_note: str = ""
-    """Behind the title of pictures of its answers."""
-    encoders: dict[str, dict[str, Any]]
-    """Per modality, plain values of its encoder. Empty where not known."""
-    classes: tuple[str, ...]
-    """Names of the classes, or of the numbers of a regression. Empty where not known."""
+    input_modality: str | None = None  # the modality that an example must have; None: any
+    horizon: int = 0  # last steps of its `input_modality` that the task predicts; 0: it is no forecast
+    drawing_note: str = ""  # behind the title of pictures of its answers
+    encoders: dict[str, dict[str, Any]]  # per modality, plain values of its encoder. Empty where not known.
+    classes: tuple[str, ...]  # names of the classes, or of the numbers of a regression. Empty where not known.
 
     def __init__(self, model: HiP, config: TaskConfig):
         super().__init__()

@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 
-from hiperceiver.training.errors import one_line, write_errors
+from hiperceiver.settings.base import one_line
+from hiperceiver.training.errors import write_errors
 
 FORMAT = 2
-RUN_KEY = "hiperceiver"
-"""The entry of a checkpoint with the state of the run, beside weights and optimizer."""
+RUN_KEY = "hiperceiver"  # the entry of a checkpoint with the state of the run, beside weights and optimizer
 
 
 def write_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
@@ -52,7 +52,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f"{path}: refused{named}: a checkpoint may hold only tensors and plain values, which cannot execute code"
         ) from None
     except Exception as error:  # a damaged file makes the reader fail in many ways
-        raise ValueError(f"{path}: cannot be read, it may be damaged: {one_line(error)}") from None
+        raise ValueError(f"{path}: cannot be read, it may be damaged: {one_line(error)[:200]}") from None
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(RUN_KEY), dict):
         raise ValueError(f"{path}: not a checkpoint of a hiperceiver run")
     if (found := checkpoint[RUN_KEY].get("format")) != FORMAT:

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from hiperceiver.settings.base import one_line
+
 
 class TrainingError(ValueError):
     """Training cannot go on. The message is one line for the user: what happened, and what is left."""
@@ -14,9 +16,5 @@ def write_errors(message: str, then: str = "", kinds: tuple[type[Exception], ...
     try:
         yield
     except kinds as error:
-        raise TrainingError(f"{message} ({one_line(error)}){then}") from None
-
-
-def one_line(error: Exception) -> str:
-    """The error's text without line breaks; the system's own words where they are given."""
-    return getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+        reason = getattr(error, "strerror", None) or one_line(error)[:200]
+        raise TrainingError(f"{message} ({reason}){then}") from None

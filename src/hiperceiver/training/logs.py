@@ -15,8 +15,7 @@ from hiperceiver.modality import Batch
 from hiperceiver.training.checkpoints import replacing
 from hiperceiver.training.errors import TrainingError, write_errors
 
-VALIDATION = "validation/"
-"""How the columns of validation metrics begin."""
+VALIDATION = "validation/"  # how the columns of validation metrics begin
 
 ENOUGH_TO_JUDGE = 100
 """Examples that must have been read before their unreadable share can end a run; fewer where the data has no more."""

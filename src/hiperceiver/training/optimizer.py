@@ -7,8 +7,7 @@ from torch import nn
 
 from hiperceiver.model.positions import Positions
 
-BETAS = (0.9, 0.95)
-"""As in "Masked Autoencoders Are Scalable Vision Learners", arXiv 2111.06377, appendix A."""
+BETAS = (0.9, 0.95)  # as in "Masked Autoencoders Are Scalable Vision Learners", arXiv 2111.06377, appendix A.
 
 
 class WeightGroups(NamedTuple):

@@ -47,24 +47,17 @@ follows the new length of the run, if that is changed.)"""
 class TrainingResult:
     """What a run came to."""
 
-    metrics: dict[str, float]
-    """Validation metrics of the weights in `model_folder`; empty without a validation."""
+    metrics: dict[str, float]  # validation metrics of the weights in `model_folder`; empty without a validation
     last_metrics: dict[str, float]
     """Metrics of the last validation: of the last weights, unless the run was interrupted."""
-    best_step: int | None
-    """Optimizer step of the weights in `model_folder`; None without a validation."""
+    best_step: int | None  # optimizer step of the weights in `model_folder`; None without a validation
     steps: int
-    seconds: float
-    """Length of the whole run, its earlier parts included: optimizer steps, and time."""
-    loss: float | None
-    """Mean training loss of the last row of the log."""
+    seconds: float  # length of the whole run, its earlier parts included: optimizer steps, and time
+    loss: float | None  # mean training loss of the last row of the log
     run_folder: Path
-    model_folder: Path
-    """Saved model: the best weights by the task's metric, or the last ones without a validation."""
-    is_interrupted: bool
-    """Whether a signal stopped it before its end; it can be resumed."""
-    num_skipped: int
-    """Unreadable examples met while training; `skipped.log` names them."""
+    model_folder: Path  # saved model: the best weights by the task's metric, or the last ones without a validation
+    is_interrupted: bool  # whether a signal stopped it before its end; it can be resumed
+    num_skipped: int  # unreadable examples met while training; `skipped.log` names them.
 
 
 def train(

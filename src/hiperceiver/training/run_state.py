@@ -42,13 +42,10 @@ class Part(NamedTuple):
 class Run:
     """All processes have one and call its methods alike; the first one writes, shows and validates for all."""
 
-    step: int = 0
-    """Optimizer steps that are done."""
-    loss: float | None = None
-    """Mean training loss of the last row of the log."""
+    step: int = 0  # optimizer steps that are done
+    loss: float | None = None  # mean training loss of the last row of the log
     best_step: int | None = None
-    is_validated: bool = False
-    """Whether the weights of this very step are."""
+    is_validated: bool = False  # whether the weights of this very step are
     is_over = is_interrupted = False
     gradient_norm: Tensor | None = None
     _step_loss: Tensor | None = None

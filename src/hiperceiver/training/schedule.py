@@ -4,8 +4,7 @@ import math
 import time
 from dataclasses import dataclass
 
-_VALIDATIONS = 10
-"""Validations in a run whose settings do not say how many."""
+_VALIDATIONS = 10  # validations in a run whose settings do not say how many
 _LARGEST_SHARE_FOR_VALIDATION = 0.1
 _LARGEST_SHARE_FOR_SAVING = 0.05
 _SHORT_SECONDS = 5.0

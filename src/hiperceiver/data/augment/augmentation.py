@@ -10,8 +10,7 @@ from hiperceiver.data.encoders import ENCODERS
 from hiperceiver.settings.augment import ModalityDropoutSettings
 from hiperceiver.settings.base import Settings
 
-MASK = "mask"
-"""The kind of a segmentation mask, -100 = no label: it lies over the pictures and moves with them."""
+MASK = "mask"  # the kind of a segmentation mask, -100 = no label: it lies over the pictures and moves with them
 
 
 class Augmentation(Settings):

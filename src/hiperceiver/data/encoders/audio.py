@@ -19,14 +19,11 @@ from hiperceiver.settings.encoders import AudioSettings
 RawAudio: TypeAlias = "RawFile | Media | tuple[np.ndarray, int]"
 """A path, a file's bytes, a part of a file; or samples (n,) or (n, channels), and their rate."""
 
-SILENT = 1e-4
-"""A recording whose loudest sample is below this (of 1) is silent: -80 dB, three steps of 16 bits."""
-LOUDEST = 2.0**31
-"""Samples beyond this are no sound, in whatever unit."""
+SILENT = 1e-4  # a recording whose loudest sample is below this (of 1) is silent: -80 dB, three steps of 16 bits
+LOUDEST = 2.0**31  # samples beyond this are no sound, in whatever unit
 HIGHEST_RATE, LONGEST_SOUND = 16_000, 10.0
 """Of grids that are chosen by training sounds: samples per second, and seconds."""
-_SHOWN_LOUDNESS = 0.1
-"""Deviation of a wave whose own loudness is not known: -20 dB."""
+_SHOWN_LOUDNESS = 0.1  # deviation of a wave whose own loudness is not known: -20 dB
 
 
 class AudioEncoder(AudioSettings, Encoder):

@@ -19,12 +19,9 @@ _HOT = 16.0
 """The square root of 256: the mean square of a byte's channels is 1, and its embedding as large as that of a pixel."""
 _GROUP_HOT = 4.0
 """Lower than a byte's: groups are many, and as high as bytes they are learnt in steps that are too large."""
-_MIX = np.uint64(0x9E3779B97F4A7C15)
-"""An odd number, 2**64 divided by the golden ratio: times it, bits spread upwards."""
-_MOST_READ = 2**24
-"""Bytes that are read of a file whose start is kept, if the grid has fewer."""
-LONGEST_BYTES = 1024
-"""Grids are not chosen longer than this: of longer texts the beginning is kept."""
+_MIX = np.uint64(0x9E3779B97F4A7C15)  # an odd number, 2**64 divided by the golden ratio: times it, bits spread upwards
+_MOST_READ = 2**24  # bytes that are read of a file whose start is kept, if the grid has fewer
+LONGEST_BYTES = 1024  # grids are not chosen longer than this: of longer texts the beginning is kept
 
 
 class BytesEncoder(BytesSettings, Encoder):

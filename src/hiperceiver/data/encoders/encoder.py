@@ -42,14 +42,10 @@ class Drawing:
     kind: DrawingKind
     """`pictures`: (h, w, C). `frames`: pictures in a row, (T, h, w, C). `signals`: curves over steps, (steps, C).
     `points`: (N, 3 + features). `text`: bytes (n,)."""
-    rate: float | None = None
-    """Steps of a signal per second; None if they have no length in time."""
-    step: str = "step"
-    """What a step of a signal is called."""
-    names: tuple[str, ...] = ()
-    """Of the frames, or the curves of a signal, of the largest value; empty: they have none."""
-    is_transposed: bool = False
-    """The value of a signal is (C, steps)."""
+    rate: float | None = None  # steps of a signal per second; None if they have no length in time
+    step: str = "step"  # what a step of a signal is called
+    names: tuple[str, ...] = ()  # of the frames, or the curves of a signal, of the largest value; empty: they have none
+    is_transposed: bool = False  # the value of a signal is (C, steps)
 
 
 class Encoder(EncoderSettings, ABC):

@@ -25,8 +25,7 @@ from hiperceiver.settings.encoders import NUM_COLOURS, ImageSettings, PictureSet
 if TYPE_CHECKING:
     from PIL import Image
 
-IGNORE = -100
-"""The label of a position that has none."""
+IGNORE = -100  # the label of a position that has none
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

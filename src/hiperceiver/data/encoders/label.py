@@ -11,8 +11,7 @@ from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.modality import Modality
 from hiperceiver.settings.encoders import LabelSettings
 
-RawLabel: TypeAlias = "int | str | Sequence[int | str]"
-"""A class by its number or name; of several, a list of them."""
+RawLabel: TypeAlias = "int | str | Sequence[int | str]"  # a class by its number or name; of several, a list of them
 
 
 class LabelEncoder(LabelSettings, Encoder):

@@ -11,8 +11,7 @@ import numpy as np
 
 from hiperceiver.data.media import Media
 
-FITTED_TO = 256
-"""How many raw values normalisation is taken from at most."""
+FITTED_TO = 256  # how many raw values normalisation is taken from at most
 _ISOLATED, _ISOLATED_ONCE = 10.0, 100.0
 """Ranges of the others beyond which a file's extreme value is no measurement: if it occurs several times, or once."""
 _FARTHEST = 100.0

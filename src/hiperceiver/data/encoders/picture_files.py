@@ -27,8 +27,7 @@ RawImage: TypeAlias = "Image.Image | str | os.PathLike[str] | bytes | np.ndarray
 _ORIENTATION = 0x0112  # EXIF tag: how the camera was held
 _SIDEWAYS = ("TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
 _TURNS = (None, "FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", *_SIDEWAYS)  # of the tag's values, from 1 on
-_FFMPEG_FORMATS = {"PNG": "png_pipe", "TIFF": "tiff_pipe"}
-"""Formats whose 16-bit colours FFmpeg reads whole."""
+_FFMPEG_FORMATS = {"PNG": "png_pipe", "TIFF": "tiff_pipe"}  # formats whose 16-bit colours FFmpeg reads whole
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -25,8 +25,7 @@ TABLE_ENDINGS = (".csv", ".npy", ".npz", ".pts", ".tsv", ".txt", ".xyz")
 
 _CURVES = {"hilbert": hilbert_code, "morton": morton_code}
 _FARTHEST_POINT = 1e3
-_BITS = 16
-"""Bits of a cell along each axis, whose points are then told apart by their numbers alone."""
+_BITS = 16  # bits of a cell along each axis, whose points are then told apart by their numbers alone
 
 
 class PointsEncoder(PointsSettings, Encoder):

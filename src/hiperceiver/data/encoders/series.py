@@ -14,8 +14,7 @@ from hiperceiver.modality import Modality
 from hiperceiver.settings.encoders import SeriesSettings
 
 _FARTHEST = 1e5
-LONGEST_SERIES = 4096
-"""Grids are not chosen longer than this: of longer series the middle is kept."""
+LONGEST_SERIES = 4096  # grids are not chosen longer than this: of longer series the middle is kept
 
 
 class SeriesEncoder(SeriesSettings, Encoder):

@@ -18,8 +18,7 @@ from hiperceiver.data.faults import faults_of
 from hiperceiver.modality import Modality
 from hiperceiver.settings.encoders import VectorSettings
 
-VECTOR_TOKENS = 128
-"""Tokens that a feature vector is cut into where nobody says it, if it has as many features."""
+VECTOR_TOKENS = 128  # tokens that a feature vector is cut into where nobody says it, if it has as many features
 
 
 class VectorEncoder(VectorSettings, Encoder):

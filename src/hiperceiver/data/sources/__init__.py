@@ -82,18 +82,12 @@ LAYOUTS: dict[str, Layout] = {
 class Found:
     """Data that is there, before it is opened: a folder is listed by now."""
 
-    name: str
-    """As the user gave it."""
-    open: Callable[[Any, SourceOptions], Source]
-    """Opens it, with its own settings and those of any source."""
-    task: SourceTask
-    """What is learned on it by default."""
-    settings: type[Settings]
-    """Its own settings."""
-    layout: str | None = None
-    """One of `LAYOUTS` for a folder."""
-    num_leftovers: int = 0
-    """Of a folder: hidden files and leftovers of systems."""
+    name: str  # as the user gave it
+    open: Callable[[Any, SourceOptions], Source]  # opens it, with its own settings and those of any source
+    task: SourceTask  # what is learned on it by default
+    settings: type[Settings]  # its own settings
+    layout: str | None = None  # one of `LAYOUTS` for a folder
+    num_leftovers: int = 0  # of a folder: hidden files and leftovers of systems
 
 
 def find_source(name_or_path: str | Path, layout: str | None = None, *, are_columns_named: bool = False) -> Found:

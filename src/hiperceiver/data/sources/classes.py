@@ -15,8 +15,7 @@ from hiperceiver.data.record import Column, Computed, Table
 from hiperceiver.data.sources.lists import example_list, read_lines
 from hiperceiver.settings.data import ReadSettings
 
-CLASSES_FILE = "classes.txt"
-"""In a folder: the names of the classes, one a line, in the order of their numbers."""
+CLASSES_FILE = "classes.txt"  # in a folder: the names of the classes, one a line, in the order of their numbers
 _MAX_MASKS = 1000  # that are read for the number of their classes
 
 

@@ -8,10 +8,8 @@ from pathlib import Path
 from hiperceiver.data.faults import faults_of, read_file
 from hiperceiver.data.sources.kinds import ENDINGS
 
-AUDIO_SUFFIXES = tuple(f".{ending}" for ending in ENDINGS["audio"])
-"""Endings of files of sound alone."""
-VIDEO_SUFFIXES = tuple(f".{ending}" for ending in ENDINGS["video"])
-"""Endings of files of video, with or without sound."""
+AUDIO_SUFFIXES = tuple(f".{ending}" for ending in ENDINGS["audio"])  # endings of files of sound alone
+VIDEO_SUFFIXES = tuple(f".{ending}" for ending in ENDINGS["video"])  # endings of files of video, with or without sound
 
 
 def read_lines(path: Path) -> list[str]:

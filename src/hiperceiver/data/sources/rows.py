@@ -20,6 +20,7 @@ from hiperceiver.data.record import SPLITS, TEST, TRAIN, Column, Computed, Recor
 from hiperceiver.data.sources.classes import Labels, number_classes, numbers_within
 from hiperceiver.data.sources.columns import Columns, is_list, is_of_classes, is_value, media_kind
 from hiperceiver.data.sources.source import SourceOptions, left_out
+from hiperceiver.settings.base import one_line
 
 
 class Row(NamedTuple):
@@ -43,22 +44,12 @@ def reading(fault: str) -> Iterator[Any]:
     try:
         yield datasets
     except Exception as error:
-        raise ValueError(f"{fault}: {one_line(error)}") from error
+        raise ValueError(f"{fault}: {one_line(error)[:300] or type(error).__name__}") from error
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
         if not are_bars_off:
             datasets.utils.enable_progress_bars()
-
-
-def one_line(error: Exception) -> str:
-    """What an exception says, in one line.
-
-    >>> one_line(OSError("no   such file"))
-    'no such file'
-    """
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 300 else f"{text[:300]}..."
 
 
 class ListedRows:
@@ -80,7 +71,7 @@ class ListedRows:
             try:
                 self.last = (row, Row(split, number, table[number]))
             except Exception as error:  # damaged files: many kinds
-                raise ValueError(f"{split} row {number}: cannot be read: {one_line(error)}") from error
+                raise ValueError(f"{split} row {number}: cannot be read: {one_line(error)[:300]}") from error
         return self.last[1]
 
     def column(self, read: Callable[[Row], Any]) -> Column:

@@ -26,8 +26,7 @@ from hiperceiver.modality import Modality
 from hiperceiver.settings.base import Count
 from hiperceiver.settings.data import ReadSettings, SourceTask, SplitRule, TableSettings
 
-LOOKED_AT = 64
-"""How many signals an encoder's settings are chosen by, at most."""
+LOOKED_AT = 64  # how many signals an encoder's settings are chosen by, at most
 TARGETS: dict[str, tuple[str, ...]] = {
     "none": (),
     "classification": ("label",),
@@ -42,40 +41,30 @@ TARGETS: dict[str, tuple[str, ...]] = {
 class Baseline:
     """What is reached without any network; a table that shows a model shows its baseline beside it."""
 
-    name: str
-    """How it works, in a few words."""
-    metrics: dict[str, float]
-    """On the test split, by the names that the task gives them."""
+    name: str  # how it works, in a few words
+    metrics: dict[str, float]  # on the test split, by the names that the task gives them
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
     """A dataset that is ready for the loaders."""
 
-    name: str
-    """As the user gave it."""
-    task: SourceTask
-    """What the examples' targets are."""
-    encoders: dict[str, Encoder]
-    """Per modality; normalisation is that of the training data, or was given."""
+    name: str  # as the user gave it
+    task: SourceTask  # what the examples' targets are
+    encoders: dict[str, Encoder]  # per modality; normalisation is that of the training data, or was given
     splits: dict[str, ExampleDataset]
     """Examples by split, in the order of `SPLITS`. Of a stream `train` is for `train_loader` alone."""
     classes: tuple[str, ...] = ()
     """Names of the labels by number, for `regression` of the values; empty if the task has none."""
-    background_class: int | None = None
-    """For `segmentation`: the class of what is no object, if there is one."""
+    background_class: int | None = None  # for `segmentation`: the class of what is no object, if there is one
     labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """For `joint`: name of each label -> its classes; none for a number."""
     baseline: Callable[[], Baseline] | None = None
     """Measures the baseline on the test split, if there is one for this task."""
-    note: str = ""
-    """What must be said where results on this source are shown."""
-    warnings: tuple[str, ...] = ()
-    """What was odd about the data and did not stop us, each in one line."""
-    layout: str = ""
-    """How its files lie, one of `LAYOUTS`; empty for a built-in set and the hub."""
-    num_leftovers: int = 0
-    """Hidden files and leftovers of systems that were passed over."""
+    note: str = ""  # what must be said where results on this source are shown
+    warnings: tuple[str, ...] = ()  # what was odd about the data and did not stop us, each in one line
+    layout: str = ""  # how its files lie, one of `LAYOUTS`; empty for a built-in set and the hub
+    num_leftovers: int = 0  # hidden files and leftovers of systems that were passed over
     members: Members = field(default_factory=Members)
     """Which examples each split has, before any are left out for the task; empty for a stream."""
 

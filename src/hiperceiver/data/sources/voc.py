@@ -43,8 +43,7 @@ INSIDE = ("", "VOCdevkit/VOC2012", "VOC2012")  # where the data may lie in the f
 EXTENDED = ("trainaug", "train_aug")  # names of the extended list of training pictures
 MASKS, EXTENDED_MASKS = "SegmentationClass", "SegmentationClassAug"
 
-Part = Mapping[str, Any]
-"""Picture (its name without ending) -> its target."""
+Part = Mapping[str, Any]  # picture (its name without ending) -> its target
 
 
 def matches(tree: Tree) -> bool:

@@ -36,8 +36,7 @@ from hiperceiver.data.record import TEST, TRAIN, VALIDATION, Table
 from hiperceiver.data.sources.source import Baseline, Source, SourceOptions, make_source
 from hiperceiver.settings.data import WatchSettings
 
-LENGTH, STEP = 128, 64
-"""Readings of a window, and from one window's start to the next."""
+LENGTH, STEP = 128, 64  # readings of a window, and from one window's start to the next
 FIRST_TO_VALIDATE = 6
 SIDES = ("left", "right")
 NOTE = "The test windows are those of persons that training has not seen; results vary much from person to person."
