@@ -158,7 +158,8 @@ def test_mixed_examples_have_mixed_targets_and_unknown_ones_stay_out(make_model,
     task.train()
     losses = [task.loss(batch)[0] for _ in range(4)]
     assert len({loss.item() for loss in losses}) == 4
-    assert all(loss.isfinite() and loss != plain for loss in losses)
+    assert all(loss.isfinite() for loss in losses)
+    assert sum(bool(loss != plain) for loss in losses) >= 3  # a drawn box may be empty
     batch.inputs["image"][:2] = torch.nan  # would be seen wherever it is mixed in
     mixed = task.draw(batch)
     assert mixed.batch.inputs["image"][2:].isfinite().all()
