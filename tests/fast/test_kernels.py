@@ -120,6 +120,18 @@ def test_values_and_gradients(
     assert_same(found, expected, model, amplified=sharpness)
 
 
+def test_weights_in_any_memory_order(calls: list[str]) -> None:
+    model = hip({"image": IMAGE})
+    inputs = random_inputs(model.modalities)
+    expected = outputs_and_gradients(model, inputs)
+    for part in (model.embedding["image"], model.unembedding["image"], model.readout.feed_forward.output):
+        part.weight = torch.nn.Parameter(part.weight.detach().t().contiguous().t())
+    calls.clear()
+    found = outputs_and_gradients(model, inputs)
+    assert {"embed_and_attend_backward", "read_tokens_backward"} <= set(calls)
+    assert_same(found, expected, model)
+
+
 @pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("num_groups_of_slots", [1, 4])
 def test_reading_some_slots(batch: int, num_groups_of_slots: int, calls: list[str]) -> None:

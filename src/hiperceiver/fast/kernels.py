@@ -394,7 +394,7 @@ def _read_backward(*values: Any) -> tuple[Tensor, ...]:
     *tensors, gradient, by_positions, adds = values
     arguments = _ReadArguments(*tensors, adds=adds)
     by_latents = [torch.zeros_like(arguments.tensors[name]) for name in ("keys", "constants", "values")]
-    by_weights = one_for_each_thread(arguments.groups, *tensors[4:-1])
+    by_weights = one_for_each_thread(arguments.groups, *(arguments.tensors[n] for n in _READ_TENSORS.split()[4:]))
     outputs = [[gradient.contiguous()], [by_positions], *[[each] for each in by_latents], *by_weights]
     run_kernel("read_tokens_backward", arguments, arguments.groups, outputs)
     return *by_latents, *add_up(by_weights)
