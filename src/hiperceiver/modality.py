@@ -74,6 +74,17 @@ class Batch:
         """Number of examples, B."""
         return next((len(x) for x in self.inputs.values()), 0)
 
+    def is_present(self, name: str) -> Tensor:
+        """Which tokens of a modality are present: bool (B, M)."""
+        if name in self.is_padding:
+            return ~self.is_padding[name]
+        return torch.ones_like(self.inputs[name][..., 0], dtype=torch.bool)
+
+    def present_tokens(self, name: str) -> Tensor:
+        """A modality's tokens (B, M, C), 0 where they are absent: there even NaN must not matter."""
+        x, is_absent = self.inputs[name], self.is_padding.get(name)
+        return x if is_absent is None else x.masked_fill(is_absent[..., None], 0.0)
+
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
         """The same batch on another device."""
         return self._with_tensors(lambda x: x.to(device, non_blocking=non_blocking))

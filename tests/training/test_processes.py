@@ -34,6 +34,10 @@ def test_a_failure_ends_a_process_that_hangs(tmp_path: Path) -> None:
         environment = {**os.environ, **torchrun, "TORCH_CPP_LOG_LEVEL": "ERROR"}
         command = [sys.executable, "-c", PROGRAM, str(tmp_path / "meeting")]
         started.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
-    (_, first), (_, second) = (each.communicate(timeout=180) for each in started)
+    try:
+        (_, first), (_, second) = (each.communicate(timeout=120) for each in started)
+    finally:
+        for each in started:
+            each.kill()
     assert first == "the disk is on fire\n"
     assert [each.returncode for each in started] == [2, 2], second

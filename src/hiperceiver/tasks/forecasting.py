@@ -69,8 +69,8 @@ class Forecasting(Task):
     def persistence(self, batch: Batch) -> Tensor:
         """The forecast that repeats the last visible step, 0 where there is none: (B, tokens in h steps, C)."""
         name, shape = self.input_modality, (-1, self.tokens_per_step)
-        x = self.present_tokens(batch, name)[:, : self.num_past].unflatten(1, shape)
-        is_present = self.is_present(batch, name)[:, : self.num_past].unflatten(1, shape)
+        x = batch.present_tokens(name)[:, : self.num_past].unflatten(1, shape)
+        is_present = batch.is_present(name)[:, : self.num_past].unflatten(1, shape)
         x = F.pad(x, (0, 0, 0, 0, 1, 0))  # (B, 1 + T - h, tokens of a step, C): zeros before the first step
         step = torch.arange(1, x.shape[1], device=x.device)[:, None]
         last = (step * is_present).amax(dim=1, keepdim=True)
@@ -136,5 +136,5 @@ class Forecasting(Task):
 
     def _future(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The horizon's tokens, (B, tokens in h steps, C), and which of them are present."""
-        x, is_present = self.present_tokens(batch, self.input_modality), self.is_present(batch, self.input_modality)
+        x, is_present = batch.present_tokens(self.input_modality), batch.is_present(self.input_modality)
         return x[:, self.num_past :], is_present[:, self.num_past :]

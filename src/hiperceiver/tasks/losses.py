@@ -115,7 +115,7 @@ def binary_cross_entropy(
     Class weights (K,) are those of the members of each class; others count 1. Smoothing spreads a share of the target
     over yes and no.
     """
-    known = target.nan_to_num() * (1 - label_smoothing) + label_smoothing / 2
+    known = target.masked_fill(target.isnan(), 0.0) * (1 - label_smoothing) + label_smoothing / 2
     each = F.binary_cross_entropy_with_logits(logits.float(), known, pos_weight=class_weights, reduction="none")
     return _mean_over_known(each, target)
 
@@ -126,7 +126,8 @@ def number_error(prediction: Tensor, target: Tensor, kind: NumberLoss = "squared
     `huber` is half the square up to 1, beyond it the absolute error less a half.
     """
     measure = {"squared": F.mse_loss, "absolute": F.l1_loss, "huber": F.huber_loss}[kind]
-    return _mean_over_known(measure(prediction.float(), target.float().nan_to_num(), reduction="none"), target)
+    known = target.float().masked_fill(target.isnan(), 0.0)
+    return _mean_over_known(measure(prediction.float(), known, reduction="none"), target)
 
 
 def _mean_over_known(each: Tensor, target: Tensor) -> LossTerm:
@@ -158,7 +159,8 @@ def class_sums(label: Tensor, target: Tensor, num_classes: int) -> dict[str, Ten
 
     `label` is the predicted class, int64 (...); a target of -100 is not counted.
     """
-    label, target = label[target != IGNORE], target[target != IGNORE]
+    known = target != IGNORE
+    label, target = label[known], target[known]
     sums = {"members": target, "found": target[label == target], "predicted": label}
     return {name: x.bincount(minlength=num_classes) for name, x in sums.items()}
 

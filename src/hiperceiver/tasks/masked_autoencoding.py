@@ -168,8 +168,8 @@ class MaskedAutoencoding(Task):
         """Per modality, what the reconstruction is compared with: (B, M, C), normalised, without positions."""
         targets = {}
         for name in self.input_tensors(batch)[0]:
-            x = self._target_channels(name, self.present_tokens(batch, name))
-            targets[name] = normalise(x, self.config.target_normalisation, self.is_present(batch, name))
+            x = self._target_channels(name, batch.present_tokens(name))
+            targets[name] = normalise(x, self.config.target_normalisation, batch.is_present(name))
         return targets
 
     def sum_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -194,7 +194,7 @@ class MaskedAutoencoding(Task):
         for name, target in self.targets(batch).items():
             made = self._target_channels(name, reconstruction[name])
             error = (made.float() - target.float()).square().mean(dim=-1)  # (B, M)
-            is_present = self.is_present(batch, name)
+            is_present = batch.is_present(name)
             is_hidden = mask.is_masked[name] & is_present
             is_counted = is_hidden if self.config.loss_on == "hidden" else is_present
             hidden = target[is_hidden].double()  # (hidden tokens, C)
@@ -236,9 +236,9 @@ class MaskedAutoencoding(Task):
         mask = self.draw_mask(batch, generator or evaluation_generators(0, len(batch)))
         reconstruction, normalisation = self._reconstruct(batch, mask), self.config.target_normalisation
         for name, read in reconstruction.items():
-            x, prediction = self.present_tokens(batch, name), self._target_channels(name, read)
+            x, prediction = batch.present_tokens(name), self._target_channels(name, read)
             if normalisation != "none":
-                is_visible = ~mask.is_masked[name] & self.is_present(batch, name)
+                is_visible = ~mask.is_masked[name] & batch.is_present(name)
                 mean, deviation = mean_and_deviation(self._target_channels(name, x), normalisation, is_visible)
                 prediction = prediction * deviation + mean
             if count := self.num_position_channels[name]:
@@ -255,14 +255,14 @@ class MaskedAutoencoding(Task):
         """The reconstruction of each modality, and the share of present tokens that was hidden."""
         generators = None if seeds is None else [torch.Generator().manual_seed(seed) for seed in seeds]
         prediction = self.predict(batch, generators)
+        present = {name: batch.is_present(name).cpu() for name in prediction.reconstruction}
         for index in range(len(batch)):
             drawn, num_hidden, num_present = [], 0, 0
             for name, tokens in prediction.reconstruction.items():
                 is_masked = prediction.is_masked[name][index].cpu()
                 drawn.append(ReconstructedTokens(modality=name, tokens=tokens[index].cpu(), is_masked=is_masked))
-                is_present = self.is_present(batch, name)[index].cpu()
-                num_hidden += int((is_masked & is_present).sum())
-                num_present += int(is_present.sum())
+                num_hidden += int((is_masked & present[name][index]).sum())
+                num_present += int(present[name][index].sum())
             share = num_hidden / max(num_present, 1)
             text = f"reconstructed with {100 * share:.0f}% hidden"
             yield Answer(values={"hidden_share": share}, text=text, drawn=tuple(drawn))
@@ -291,14 +291,11 @@ class MaskedAutoencoding(Task):
         return x[..., self.num_position_channels[name] :]
 
     def _draw_group_wise(self, plan: GroupPlan, batch_size: int, where: dict[str, Any]) -> dict[str, Tensor]:
-        visible: dict[str, Tensor] = {}
-        for name, span in plan.spans.items():
-            if visible and not plan.is_pooled:
-                visible[name] = next(iter(visible.values()))
-                continue
-            self._check_hides(span.num_slots)
-            visible[name] = sample_visible_slots(batch_size, span.num_slots, self.config.mask_ratio, **where)
-        return visible
+        visible, first = {}, next(iter(plan.spans))
+        for name in plan.spans if plan.is_pooled else [first]:  # groups of several modalities have one mask
+            self._check_hides(num_slots := plan.spans[name].num_slots)
+            visible[name] = sample_visible_slots(batch_size, num_slots, self.config.mask_ratio, **where)
+        return {name: visible.get(name, visible[first]) for name in plan.spans}
 
     def _draw_uniform(self, plan: GroupPlan, batch_size: int, where: dict[str, Any]) -> dict[str, Tensor]:
         sizes = [span.num_tokens for span in plan.spans.values()]

@@ -50,23 +50,22 @@ def mix(
     share = _draw_share(cutmix if is_cut else mixup)
     inputs, is_padding = dict(batch.inputs), dict(batch.is_padding)
     own = num_present = torch.zeros(len(partner), device=partner.device)
-    for name, x in batch.inputs.items():
+    for name in batch.inputs:
         if modalities[name].role == "label":
             continue
-        is_absent = batch.is_padding.get(name, x.new_zeros(x.shape[:2], dtype=torch.bool))
-        x = x.masked_fill(is_absent[..., None], 0.0)  # even NaN must not matter there
+        x, is_present = batch.present_tokens(name), batch.is_present(name)
         if is_cut:
             is_inside = _draw_box(modalities[name].grid, share).to(x.device)
             inputs[name] = torch.where(is_inside[:, None], x[partner], x)
-            is_absent = torch.where(is_inside, is_absent[partner], is_absent)
-            count = (~is_absent).sum(dim=1)
-            own = own + (~is_absent & ~is_inside).sum(dim=1) / count.clamp(min=1)
+            is_present = torch.where(is_inside, is_present[partner], is_present)
+            count = is_present.sum(dim=1)
+            own = own + (is_present & ~is_inside).sum(dim=1) / count.clamp(min=1)
             num_present = num_present + (count > 0)
         else:
             inputs[name] = (share * x + (1 - share) * x[partner]).to(x.dtype)
-            is_absent = is_absent & is_absent[partner]
+            is_present = is_present | is_present[partner]
         if name in is_padding:
-            is_padding[name] = is_absent
+            is_padding[name] = ~is_present
     shares = share.to(partner.device).expand(len(partner))
     if is_cut:
         shares = torch.where(num_present > 0, own / num_present.clamp(min=1), 1.0)

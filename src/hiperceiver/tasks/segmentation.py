@@ -102,7 +102,7 @@ class Segmentation(OneClassTask):
     def answers(self, batch: Batch, *, top: int = 5, seeds: Sequence[int] | None = None) -> Iterator[Answer]:
         """The share of each class, and the class of each token, -100 where it is absent."""
         classes = self.class_names
-        labels, present = self.predict(batch).label.cpu(), self.is_present(batch, self.input_modality).cpu()
+        labels, present = self.predict(batch).label.cpu(), batch.is_present(self.input_modality).cpu()
         for label, is_present in zip(labels, present, strict=True):
             counts = label[is_present].bincount(minlength=len(classes))
             shares = most_probable(counts / counts.sum().clamp(min=1), classes, top)
@@ -113,4 +113,4 @@ class Segmentation(OneClassTask):
     def _target(self, batch: Batch) -> Tensor:
         shape = tuple(batch.inputs[self.input_modality].shape[:2])
         target = find_classes(batch, "segmentation", shape, self.config.num_classes)
-        return target.masked_fill(~self.is_present(batch, self.input_modality), IGNORE)
+        return target.masked_fill(~batch.is_present(self.input_modality), IGNORE)

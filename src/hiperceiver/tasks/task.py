@@ -205,17 +205,6 @@ class Task(nn.Module, ABC):
         is_padding = {name: x for name, x in batch.is_padding.items() if name not in labels}
         return inputs, is_padding
 
-    def is_present(self, batch: Batch, name: str) -> Tensor:
-        """Which tokens of a modality are present: bool (B, M)."""
-        if name in batch.is_padding:
-            return ~batch.is_padding[name]
-        return torch.ones_like(batch.inputs[name][..., 0], dtype=torch.bool)
-
-    def present_tokens(self, batch: Batch, name: str) -> Tensor:
-        """A modality's tokens (B, M, C), 0 where they are absent: there even NaN must not matter."""
-        x, is_absent = batch.inputs[name], batch.is_padding.get(name)
-        return x if is_absent is None else x.masked_fill(is_absent[..., None], 0.0)
-
     @property
     def device(self) -> torch.device:
         """Where the model is."""

@@ -28,6 +28,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """What needs PyTorch is loaded when it is first used."""
     homes = {"evaluate": "evaluation", "seed_everything": "randomness", "start_from": "finetune"}
-    if name not in __all__:
+    homes |= dict.fromkeys(("TrainingResult", "train"), "run")
+    if name not in homes:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"hiperceiver.training.{homes.get(name, 'run')}"), name)
+    globals()[name] = value = getattr(import_module(f"hiperceiver.training.{homes[name]}"), name)
+    return value

@@ -1,7 +1,8 @@
 """Metrics of a task over a set, for validation while training and for evaluation after it."""
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
 
 import torch
 
@@ -83,9 +84,9 @@ def evaluate(
     return {**measured.metrics, "num_examples": float(num_good), "num_skipped": float(num_bad)}
 
 
-def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
     """The context in which a task computes. Fabric's own precision would round inputs and targets, too."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
 def find_device(accelerator: Accelerator) -> torch.device:

@@ -33,7 +33,7 @@ class Launch:
 def find_launch(
     devices: int | None = None, num_nodes: int | None = None, environment: Mapping[str, str] = os.environ
 ) -> Launch:
-    """The launch of this process, by its environment variables; without a launcher it is alone unless `devices` is set.
+    """The launch of this process, by its environment variables; without a launcher `devices` and `num_nodes` decide.
 
     `ValueError`: the launcher started another number of processes or machines.
 

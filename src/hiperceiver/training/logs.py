@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from hiperceiver.modality import Batch
+from hiperceiver.settings.base import one_line
 from hiperceiver.training.checkpoints import replacing
 from hiperceiver.training.errors import TrainingError, write_errors
 
@@ -37,7 +38,8 @@ class CsvLog:
 
         def is_kept(row: Mapping[str, str]) -> bool:
             is_validation = any(value and name.startswith(VALIDATION) for name, value in row.items())
-            return int(row["step"]) < last_step + (not (redo_validation and is_validation))
+            step = int(row["step"])
+            return step < last_step or (step == last_step and not (redo_validation and is_validation))
 
         rows = [row for row in self._read() if is_kept(row)]
         self.columns = list(rows[0]) if rows else ["step"]
@@ -170,7 +172,7 @@ class SkippedExamples:
 
     def name(self, skipped: tuple[str, ...]) -> None:
         """Write the names that are not in the file yet; raises `TrainingError` at the first if `strict` is set."""
-        new = [each for each in dict.fromkeys(" ".join(each.split()) for each in skipped) if each not in self._named]
+        new = [each for each in dict.fromkeys(one_line(each) for each in skipped) if each not in self._named]
         self._named.update(new)
         if new and self.is_written:
             with write_errors(f"{self.path}: could not be written"), self.path.open("a", encoding="utf-8") as file:

@@ -11,6 +11,7 @@ from typing import Any
 import torch.distributed as dist
 from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage] - documented
 
+from hiperceiver.settings.base import one_line
 from hiperceiver.training.errors import TrainingError
 from hiperceiver.training.launch import Launch
 
@@ -88,7 +89,7 @@ class Processes:
             ended = f"another of the {self.num_ranks} processes ended by itself"
             own = f"devices: {ended}; if there is a checkpoint, the run can be resumed"
         else:
-            text = " ".join(str(error).split()) or type(error).__name__
+            text = one_line(error) or type(error).__name__
             own = text if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {text}"[:300]
         failure = self._first_failure(own)
         is_cause = failure == own and not is_echo

@@ -5,7 +5,6 @@ A strategy wraps the task, and owns its optimizer, the clipping of its gradients
 
 import copy
 import logging
-import math
 import os
 import threading
 import warnings
@@ -52,7 +51,10 @@ class Replicated:
     def clip(self, longest: float | None) -> Tensor:
         """Shorten the gradient to a length, if that is given; returns its length before."""
         weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
-        norm = torch.nn.utils.clip_grad_norm_(weights, math.inf if longest is None else longest)
+        if longest is None:
+            norm = torch.nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
+        else:
+            norm = torch.nn.utils.clip_grad_norm_(weights, longest)
         return getattr(norm, "full_tensor", lambda: norm)()  # of FSDP2: put together from its parts
 
     def state(self) -> dict[str, Any]:
@@ -175,7 +177,7 @@ def find_unused(task: Task, batch: Batch) -> list[nn.Parameter]:
 
 
 def average_weights(task: Task, decay: float) -> AveragedModel:
-    """A moving average of a task's weights; for short runs, its decay is min(decay, (1 + t) / (10 + t)) at update t."""
+    """A moving average of a task's weights. Its decay at update t is min(decay, (1 + t) / (10 + t)), for short runs."""
 
     def update(averages: Any, weights: Any, _: Any) -> None:
         count = int(average.n_averaged)  # on the CPU: nothing waits for a GPU
