@@ -11,7 +11,7 @@ FunctionT = TypeVar("FunctionT", bound=Callable)
 
 
 def without_compiler(function: FunctionT) -> FunctionT:
-    """A function that PyTorch's compiler leaves alone. The public `torch.compiler.disable` loads all of dynamo, 2 s."""
+    """A function that PyTorch's compiler leaves alone. `torch.compiler.disable` loads dynamo at once, 2 s."""
     return cast(FunctionT, _disable_dynamo(function))
 
 

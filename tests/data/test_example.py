@@ -1,9 +1,8 @@
 """Datasets made of others."""
 
 import torch
-from torch.utils.data import ConcatDataset
 
-from hiperceiver.data.example import BadExample, Example, ExampleDataset, WithAbsent
+from hiperceiver.data.example import BadExample, Example, WithAbsent
 from hiperceiver.modality import Modality
 
 BAD = BadExample("2", "is empty (0 bytes)")
@@ -13,14 +12,6 @@ VIDEO = Modality(grid=(2, 2), channels=3)
 
 def example(name: str, **inputs: torch.Tensor) -> Example:
     return Example(inputs=inputs or {"audio": torch.ones(4, 1)}, name=name, targets={"label": torch.tensor(1)})
-
-
-def test_several_datasets_follow_each_other() -> None:
-    first, second = [example("0"), example("1")], [BAD]
-    joined = ConcatDataset([first, [], second])  # type: ignore[arg-type] - as `--split all` joins splits
-    assert isinstance(joined, ExampleDataset)
-    assert len(joined) == 3
-    assert [joined[0], joined[1], joined[2]] == [*first, BAD]
 
 
 def test_modalities_that_are_not_there_or_not_shown() -> None:

@@ -26,14 +26,14 @@ def test_texts_show_a_spread_only_where_there_are_several_runs() -> None:
 
 
 @pytest.mark.parametrize(("best", "accented"), [("highest", 2), ("lowest", 1)])
-def test_the_best_that_is_no_floor_is_accented(best: str, accented: int) -> None:
+def test_the_best_that_is_no_baseline_is_accented(best: str, accented: int) -> None:
     (ax,) = draw_comparison([BASELINE, SCRATCH, PRETRAINED], metric="mIoU", best=best).axes
     colours = [to_hex(bar.get_facecolor()) for bar in ax.patches]
     assert [k for k, colour in enumerate(colours) if colour == style.ACCENT] == [accented]
     assert colours[0] == style.NEUTRAL
 
 
-def test_the_floor_is_a_line_through_all_bars() -> None:
+def test_the_baseline_is_a_line_through_all_bars() -> None:
     (ax,) = draw_comparison([BASELINE, SCRATCH], metric="mIoU").axes
     assert any(list(line.get_xdata()) == [0.239, 0.239] and list(line.get_ydata()) == [0, 1] for line in ax.lines)
 

@@ -34,15 +34,8 @@ def parse(
 ) -> Command | None:
     """A command's settings: options win over YAML files, these over the recipe, and that over the defaults.
 
-    Args:
-        settings: the command's class.
-        arguments: as on the command line.
-        program: such as `hip pretrain`.
-        summary: what the command does, for its help.
-        read_recipe: gives the settings that `--recipe NAME` stands for.
-
-    Returns:
-        None if only the help or the settings were wanted, which are printed.
+    `program` is such as `hip pretrain`; `read_recipe` gives the settings that `--recipe NAME` stands for. None if only
+    the help or the settings were wanted, which are printed.
     """
     with renamed(option_names(settings)):
         given = _split(settings, list(arguments), program)

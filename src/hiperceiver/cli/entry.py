@@ -50,9 +50,7 @@ hip --version           shows the version."""
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `hip` with these arguments (None: those of the process).
 
-    Returns:
-        0: done. 1: done, but some files or pictures failed, each named. 2: a user's mistake, in one line.
-        130: interrupted.
+    Gives 0: done. 1: done, but some files or pictures failed, each named. 2: a user's mistake. 130: interrupted.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     _wait_briefly()  # before PyTorch is loaded

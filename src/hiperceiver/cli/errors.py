@@ -29,10 +29,6 @@ def describe(error: BaseException, options: Mapping[str, str] = MappingProxyType
     """A user's mistake in one line; None if it is none, but a fault of ours.
 
     A `ValueError` is a user's mistake where our own code raised it; one from inside another package is a fault of ours.
-
-    Args:
-        error: raised by a command.
-        options: for `with_option_names`.
     """
     if isinstance(error, ModuleNotFoundError):
         package = (error.name or "").partition(".")[0]

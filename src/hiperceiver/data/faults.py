@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
+from hiperceiver.settings.base import one_line
+
 
 class Fault(ValueError):
     """A fault that was found before decoding: its text is the whole reason."""
@@ -34,7 +36,7 @@ def faults_of(
             warnings.simplefilter("ignore")  # of old headers and odd metadata, which change nothing
             yield
     except Exception as error:  # decoders raise many kinds on malformed files
-        text = " ".join(str(error).split())
+        text = one_line(error)
         reason = None if reason_of is None else reason_of(error)
         if isinstance(error, Fault) or (reason_of is None and type(error) is ValueError):
             reason = text

@@ -235,7 +235,7 @@ def eval_loader(
 ) -> ExampleLoader:
     """One pass over a dataset in its own order, without random changes; the last batch may be smaller.
 
-    Arguments and errors as those of `train_loader`.
+    Arguments as those of `train_loader`, but for streams; an empty dataset gives no batch.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size: expected a whole number >= 1, got {batch_size}")

@@ -199,7 +199,8 @@ def resampled(samples: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
         frame = av.AudioFrame.from_ndarray(mono, format="fltp", layout="mono")
         frame.sample_rate = rate
         new = [part.to_ndarray()[0] for part in (*resampler.resample(frame), *resampler.resample(None))]
-        result[:, channel] = np.concatenate([*new, result[:, channel]])[:length]  # or fewer, and then silence
+        values = np.concatenate(new)[:length] if new else np.zeros(0)
+        result[: len(values), channel] = values
     return result
 
 
@@ -311,7 +312,7 @@ def _starts(stream: Any, start: float) -> Iterator[None]:
         with contextlib.suppress(import_extra("av", extra="data").error.FFmpegError):  # it cannot seek: read it all
             container.seek(int((start + origin) / stream.time_base), stream=stream)
         yield
-        container.seek(stream.container.start_time or 0)
+        container.seek(container.start_time or 0)
     yield
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from hiperceiver.modality import Modality
+from hiperceiver.settings.base import one_line
 from hiperceiver.settings.model import ARCHITECTURES, PerceiverConfig
 from hiperceiver.settings.old_names import FORMAT, model_of_format_1
 
@@ -260,6 +261,4 @@ def _locate(source: str, **download: Any) -> Path:
 
 
 def _one_line(error: Exception) -> str:
-    if isinstance(error, KeyError):
-        return f"lacks {error.args[0]!r}"
-    return " ".join(str(error).split())[:200]
+    return f"lacks {error.args[0]!r}" if isinstance(error, KeyError) else one_line(error)[:200]

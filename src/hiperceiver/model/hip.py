@@ -194,7 +194,7 @@ class HiP(SavedInFolder):
         Args:
             encoded: from `encode`.
             latents: from `decode`, (B, G, N, D). A label is read from the processor's latents instead.
-            name: an input modality of the call, or a label, for which there are no further arguments.
+            name: an input modality of the call, or a label, which takes neither `own_embedding` nor `slots`.
             head: embedding channels to K, applied to each token alone.
             own_embedding: add the token's own embedding to its query and to what is read (as Perceiver IO does for
                 optical flow).

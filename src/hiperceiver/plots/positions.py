@@ -14,8 +14,6 @@ from hiperceiver.plots.arrays import as_array, envelope, spread_indices
 _COLOURS: dict[str, Any] = {"cmap": "RdBu_r", "norm": Normalize(-1.0, 1.0)}
 _PANELS = {1: (5,), 2: (3, 5), 3: (3, 1, 1)}  # number of grid axes -> how many positions are compared along each
 _MOST_SLICES = 8
-_Map = tuple[np.ndarray, str, tuple[int, ...] | None]
-"""Similarities in a plane, what stands below them, and the position itself if it lies in this plane."""
 
 
 def cosine_similarity(table: Any, positions: Sequence[int]) -> np.ndarray:
@@ -27,6 +25,8 @@ def cosine_similarity(table: Any, positions: Sequence[int]) -> np.ndarray:
     [[1.0, 0.0, -1.0]]
     """
     table = as_array(table, "table", ndim=2, legend="(M, E)").astype(np.float32)
+    if outside := [k for k in positions if not 0 <= k < len(table)]:
+        raise ValueError(f"positions: expected rows from 0 to {len(table) - 1}, got {outside[0]}")
     lengths = np.linalg.norm(table, axis=1, keepdims=True)
     directions = np.divide(table, lengths, out=np.zeros_like(table), where=lengths > 0)
     return np.clip(directions[list(positions)] @ directions.T, -1.0, 1.0)

@@ -5,7 +5,7 @@ Commands:
     hip finetune --recipe instruments
 
 Cost: 2 and 3 minutes on 2 cores, and once 20 seconds in which the sounds are made.
-Result (seed 0, 414 notes of instruments that training has not heard): 23.2% of the families; the baseline is 24.4%
+Result (one core, seed 0, 414 notes of instruments not heard in training): 23.2% of the families; the baseline is 24.4%
 (nearest spectrum), chance 6%: no better than the baseline. More time alone does not help: 12 minutes on one core
 without pretraining reached 22.5%, its validation loss rising from the fourth minute on, for there are few instruments
 to learn from. Playing the notes at other speeds helped: 23.9% after 150 seconds with it, 18.6% after 100 without it

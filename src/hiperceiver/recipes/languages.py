@@ -14,7 +14,7 @@ Tried for one round of the training texts, from scratch (validation accuracy): g
 """
 
 OUTER = {"num_groups": 1, "num_latents": 8, "num_channels": 64, "num_self_attention_heads": 2}
-"""One group, so that a group of bytes is learnt once for all places; few latents: many steps fit into the time."""
+"""One group, so that a group of bytes is learnt once, wherever it stands; few latents: many steps fit into the time."""
 PROCESSOR = {"num_groups": 1, "num_latents": 8, "num_channels": 128, "num_self_attention_heads": 4}
 BOTH = {"data": "languages", "batch_size": 64}
 PRETRAIN = {

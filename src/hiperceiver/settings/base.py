@@ -285,9 +285,8 @@ def in_words(hint: Any) -> str:
         bounds = {bound.holds.__name__: bound.value for bound in hint.__metadata__ if isinstance(bound, Bound)}
         if "_is_in" in bounds:
             return f"one of {', '.join(bounds['_is_in'])}"
-        return (
-            f"{in_words(arguments[0])} {_BOUNDS_IN_WORDS.get(' '.join(bounds), '').format(*bounds.values())}".rstrip()
-        )
+        words = _BOUNDS_IN_WORDS.get(" ".join(bounds), "").format(*bounds.values())
+        return f"{in_words(arguments[0])} {words}".rstrip()
     if origin is Literal:
         return ("one of " if len(arguments) > 1 else "") + ", ".join(map(str, arguments))
     if origin in (Union, types.UnionType):

@@ -121,6 +121,21 @@ def test_two_readings_are_refused_with_the_option_that_decides(tmp_path: Path) -
     tar(tmp_path / "both" / "old.tar", {"1.jpg": jpeg()})
     refused("layout: .* fits webdataset, folder, expected one of them to be chosen", tmp_path / "both")
     assert opened(tmp_path / "both", layout="folder").classes == ("a", "b")
+    tar(tmp_path / "listed" / "a.tar", {"1.jpg": jpeg()})
+    write(tmp_path / "listed" / "metadata.csv", b"file_name,label\n1.jpg,a\n")
+    refused("layout: .* fits webdataset, table, folder, expected one of them to be chosen", tmp_path / "listed")
+    write(tmp_path / "published" / "JPEGImages" / "1.jpg", jpeg())
+    write(tmp_path / "published" / "Annotations" / "1.xml", b"<a/>")
+    write(tmp_path / "published" / "chair" / "train" / "1.off", b"OFF")
+    refused("layout: .* fits .*voc.*, expected one of them to be chosen", tmp_path / "published")
+
+
+def test_of_equally_many_files_the_pictures_are_read_and_gifs_as_clips(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        for number in range(3):
+            write(tmp_path / "captions" / name / f"{number}.jpg", jpeg())
+            write(tmp_path / "captions" / name / f"{number}.txt", b"a cat")
+    assert opened(tmp_path / "captions").encoders.keys() == {"image"}
 
 
 def test_leftovers_of_systems_are_passed_over(tmp_path: Path) -> None:

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 RawImage: TypeAlias = "Image.Image | str | os.PathLike[str] | bytes | np.ndarray"
 """What is accepted as a picture: a Pillow picture, a path, a file's bytes, or uint8 (H, W) or (H, W, 1, 3 or 4)."""
 
-_ORIENTATION = 0x0112  # EXIF tag: how the camera was held
+_ORIENTATION = 0x0112  # EXIF tag: how the camera was held; below by its value
 _SIDEWAYS = ("TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
-_TURNS = (None, "FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", *_SIDEWAYS)  # of the tag's values, from 1 on
+_TURNS = dict(enumerate((None, "FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", *_SIDEWAYS), 1))
 _FFMPEG_FORMATS = {"PNG": "png_pipe", "TIFF": "tiff_pipe"}  # formats whose 16-bit colours FFmpeg reads whole
 
 
@@ -189,6 +189,6 @@ def _identify(content: Image.Image | bytes | np.ndarray) -> Image.Image:
 def _turn(picture: Image.Image) -> str | None:
     """The name of Pillow's transposition that puts the picture upright, if it is not."""
     try:
-        return dict(enumerate(_TURNS, 1)).get(picture.getexif().get(_ORIENTATION, 1))
+        return _TURNS.get(picture.getexif().get(_ORIENTATION, 1))
     except Exception:  # broken metadata of a good picture
         return None

@@ -7,7 +7,7 @@ from hiperceiver.data.encoders import ENCODERS
 KINDS = tuple(kind for kind, encoder in ENCODERS.items() if encoder.suffixes or encoder.other_suffixes)
 """The kinds of encoders that read files."""
 
-_FIRST = sorted(KINDS, key=lambda kind: kind == "image")  # the first kind wins: a GIF is a clip
+_FIRST = ("video", *(kind for kind in KINDS if kind != "video"))  # of equally many files the first: a GIF is a clip
 ENDINGS = {kind: ENCODERS[kind].suffixes for kind in _FIRST if ENCODERS[kind].suffixes}
 """Kind -> endings of its files. A GIF is a clip unless most of the files are pictures."""
 

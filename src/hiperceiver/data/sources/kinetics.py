@@ -27,7 +27,7 @@ from hiperceiver.data.record import SPLITS
 from hiperceiver.data.sources.lists import VIDEO_SUFFIXES, example_list, file_stem, read_table
 from hiperceiver.data.sources.published import NO_CLASS, file_table
 from hiperceiver.data.sources.source import Source, SourceOptions, make_source
-from hiperceiver.data.sources.tree import Paths, Streams, Tree
+from hiperceiver.data.sources.tree import Streams, Tree
 from hiperceiver.settings.data import NoSettings
 
 COLUMNS = ("youtube_id", "time_start", "time_end", "split")  # what every list has; `label` beside them
@@ -75,8 +75,8 @@ def open_kinetics(tree: Tree, own: NoSettings, options: SourceOptions) -> Source
         offered["audio"] = AudioEncoder(rate=16000, seconds=10.0)
     rows = [(path, label, number) for number, split in enumerate(SPLITS) for path, label in found.get(split, ())]
     table = file_table(tree.root, rows, "video")
-    paths, may_lack = Paths(tree.root, [path for path, _, _ in rows]), len(options.modalities or offered) > 1
-    streams = {modality: Streams(paths, modality, may_lack=may_lack) for modality in offered}
+    may_lack = len(options.modalities or offered) > 1
+    streams = {modality: Streams(table.raws["video"], modality, may_lack=may_lack) for modality in offered}
     return make_source(
         name=tree.name,
         table=replace(table, raws=streams),

@@ -71,7 +71,8 @@ class ListedRows:
             try:
                 self.last = (row, Row(split, number, table[number]))
             except Exception as error:  # damaged files: many kinds
-                raise ValueError(f"{split} row {number}: cannot be read: {one_line(error)[:300]}") from error
+                reason = one_line(error)[:300] or type(error).__name__
+                raise ValueError(f"{split} row {number}: cannot be read: {reason}") from error
         return self.last[1]
 
     def column(self, read: Callable[[Row], Any]) -> Column:

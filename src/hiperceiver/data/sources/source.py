@@ -15,7 +15,7 @@ from hiperceiver.data.encoders.audio import AudioEncoder
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.encoders.normalisation import FITTED_TO
 from hiperceiver.data.encoders.picture_files import Picture
-from hiperceiver.data.example import BadExample, ExampleDataset
+from hiperceiver.data.example import BadExample, ExampleDataset, WithAbsent
 from hiperceiver.data.media import read_audio
 from hiperceiver.data.members import Members, choose, draw_splits
 from hiperceiver.data.record import SPLITS, TEST, TRAIN, VALIDATION, Record, Records, Table
@@ -80,9 +80,10 @@ class Source:
             for split, part in self.splits.items()
         ]
         lines = [f"data: {self.name}{f', layout {self.layout}' if self.layout else ''}; {', '.join(sizes)}"]
+        parts = {split: part.dataset if isinstance(part, WithAbsent) else part for split, part in self.splits.items()}
         counts = {
             split: np.bincount(part.records.cells("label"), minlength=len(self.classes))
-            for split, part in self.splits.items()
+            for split, part in parts.items()
             if self.task == "classification" and isinstance(part, EncodedRecords) and isinstance(part.records, Table)
         }
         if counts:
@@ -93,7 +94,7 @@ class Source:
                     lines.append(f"{split} has no example of {example_list(lacking, 5)}")
         elif self.classes:
             lines.append(f"{'values' if self.task == 'regression' else 'classes'}: {example_list(self.classes, 8)}")
-        first = next(iter(self.splits.values()))
+        first = next(iter(parts.values()))
         for modality, encoder in self.encoders.items():
             grid = _product((*encoder.modality.grid, encoder.modality.channels))
             rate = f" at {encoder.rate} Hz" if isinstance(encoder, AudioEncoder) else ""
@@ -120,7 +121,8 @@ def _first_value(encoder: Encoder, raws: Iterable[Any]) -> str:
     """Shape, axes and range of the first value that can be read, and how it is stored if it has another shape there."""
     for raw in raws:
         with contextlib.suppress(ValueError):
-            value, stored, rate = encoder.read(raw), encoder.decode(raw), ""
+            stored, rate = encoder.decode(raw), ""
+            value = encoder.fit_to_grid(stored)
             if isinstance(encoder, AudioEncoder):
                 stored, stored_rate = raw if isinstance(raw, tuple) else read_audio(raw)
                 rate = "" if stored_rate == encoder.rate else f" at {stored_rate} Hz"
@@ -351,8 +353,8 @@ def _choose_encoders(
     for modality in wanted:
         encoder, own = offered[modality], options.encoder_settings.get(modality, {})
         kind = encoder if isinstance(encoder, str) else encoder.kind
-        fields = _fields(ENCODERS[kind] if isinstance(encoder, str) else encoder)
-        settings = {**{key: value for key, value in for_all.items() if key in fields}, **own}
+        fields = _fields(ENCODERS[kind] if isinstance(encoder, str) else encoder)  # or one of the user's own
+        settings = {key: value for key, value in for_all.items() if key in fields} | own
         if options.encoders is not None:
             given = options.encoders.get(modality)
             if given is None or given.kind != kind:

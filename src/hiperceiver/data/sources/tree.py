@@ -73,17 +73,18 @@ class Tree:
         seen.add((status.st_dev, status.st_ino))
         files, folders = [], []
         for entry in entries:
-            name, path = entry.name, joined(folder, entry.name)
+            name = entry.name
             if is_leftover(name):
                 self.num_leftovers += 1
             elif not name.isprintable() and any("\ud800" <= char <= "\udfff" for char in name):
-                self.odd["files whose names are not UTF-8 are left out"].append(ascii(path))
-            elif entry.is_file(follow_symlinks=False) or os.path.isfile(entry):
+                self.odd["files whose names are not UTF-8 are left out"].append(ascii(joined(folder, name)))
+            elif entry.is_file(follow_symlinks=False) or (entry.is_symlink() and os.path.isfile(entry)):
                 files.append(name)
-            elif os.path.isdir(entry):
+            elif entry.is_dir(follow_symlinks=False) or os.path.isdir(entry):
                 folders.append(name)
             else:
-                self.odd["broken links, pipes or other things that are no files are left out"].append(path)
+                what = "broken links, pipes or other things that are no files are left out"
+                self.odd[what].append(joined(folder, name))
         self.files[folder], self.folders[folder] = files, folders
         return [joined(folder, name) for name in folders]
 

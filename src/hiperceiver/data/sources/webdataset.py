@@ -25,6 +25,7 @@ from hiperceiver.data.sources.classes import Known, read_class_names, target_col
 from hiperceiver.data.sources.kinds import ENDINGS, KINDS, kind_of
 from hiperceiver.data.sources.source import TARGETS, Source, SourceOptions, make_source
 from hiperceiver.data.sources.tree import Tree, by_split, is_leftover
+from hiperceiver.settings.base import one_line
 from hiperceiver.settings.data import WebDatasetSettings
 
 
@@ -137,8 +138,10 @@ def read_shard(root: Path, shard: str) -> tuple[list[Sample], str]:
             else:  # tarfile takes a damaged header for an end, too, which is blocks of zeros or that of the file
                 file.seek(tar.offset)
                 fault = "is damaged" if file.read(tarfile.BLOCKSIZE).strip(b"\0") else ""
-    except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError) as error:
-        fault = "is truncated or damaged" if samples else f"is no tar file ({' '.join(str(error).split())})"
+    except OSError as error:
+        fault = (error.strerror or "cannot be read").lower()
+    except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
+        fault = "is truncated or damaged" if samples else f"is no tar file ({one_line(error)})"
     return samples[:-1] if fault else samples, fault  # the one at the damage may lack files
 
 
@@ -209,7 +212,7 @@ def _known(root: Path, sample: Sample, own: WebDatasetSettings) -> Known:
             return Known(labels=tuple(_word(each) for each in label), values=values)
         return Known(label=None if label is None or label == -1 else _word(label), values=values)
     except (ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split()).removeprefix(f"{sample.name}: ")
+        reason = one_line(error).removeprefix(f"{sample.name}: ")
         return Known(fault=f"its label cannot be read: {reason}")
 
 
