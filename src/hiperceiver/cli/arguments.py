@@ -34,8 +34,7 @@ def parse(
 ) -> Command | None:
     """A command's settings: options win over YAML files, these over the recipe, and that over the defaults.
 
-    `program` is such as `hip pretrain`; `read_recipe` gives the settings that `--recipe NAME` stands for. None if only
-    the help or the settings were wanted, which are printed.
+    `program`: `hip pretrain`; `read_recipe` gives the settings of `--recipe NAME`. None: help or settings were printed.
     """
     with renamed(option_names(settings)):
         given = _split(settings, list(arguments), program)

@@ -354,7 +354,7 @@ def _choose_encoders(
         encoder, own = offered[modality], options.encoder_settings.get(modality, {})
         kind = encoder if isinstance(encoder, str) else encoder.kind
         fields = _fields(ENCODERS[kind] if isinstance(encoder, str) else encoder)  # or one of the user's own
-        settings = {key: value for key, value in for_all.items() if key in fields} | own
+        settings = {**{key: value for key, value in for_all.items() if key in fields}, **own}
         if options.encoders is not None:
             given = options.encoders.get(modality)
             if given is None or given.kind != kind:

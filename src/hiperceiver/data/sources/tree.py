@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from hiperceiver.data.media import Media, MediaInfo, media_info
-from hiperceiver.data.record import SPLITS
+from hiperceiver.data.record import SPLITS, Column
 
 SYSTEM_NAMES = {
     *("@eadir", "#recycle", "@recycle", "$recycle.bin", "system volume information", "lost+found"),
@@ -141,7 +141,7 @@ class Paths:
 class Streams:
     """The sound or the pictures of media files as a column. Where both are read, a file may lack one."""
 
-    paths: Paths
+    paths: Column
     stream: str  # `audio` or `video`
     _: KW_ONLY
     may_lack: bool
