@@ -42,6 +42,9 @@ def transfer_weights(model: HiP, saved: SavedModel, *, part: Part = "model") -> 
 
     `part`: all that both have, the position encodings alone, or all but these; what is not taken stays as it is.
 
+    Position tables have a row for each place of the grid, whatever the order in which tokens go into groups: alone they
+    are taken from a model of any `token_order`. All weights are not: groups' latents know what their group sees.
+
     Raises:
         ValueError: before anything is copied, if a setting that gives the weights another meaning differs, or a weight
             has another shape, is missing or left over, and no difference in modalities explains it.
