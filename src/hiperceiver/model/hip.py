@@ -199,7 +199,7 @@ class HiP(SavedInFolder):
             own_embedding: add the token's own embedding to its query and to what is read (as Perceiver IO does for
                 optical flow).
             slots: the slots of each group that are read, each once: int64 (B, groups of the modality or 1, R); gives
-                (B, groups, R, K). None: all tokens. Not with `own_embedding`.
+                (B, groups, R, K). None: all tokens.
         """
         if name in self.label_names:
             assert self.label_readout is not None and not own_embedding and slots is None

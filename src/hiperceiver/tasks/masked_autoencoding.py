@@ -24,7 +24,7 @@ from hiperceiver.masking import (
 from hiperceiver.modality import Batch
 from hiperceiver.model import GroupPlan, HiP
 from hiperceiver.model.grouping import Span
-from hiperceiver.model.tokens import take_slots
+from hiperceiver.model.tokens import tokens_at
 from hiperceiver.settings.tasks import MaskedAutoencodingConfig
 from hiperceiver.tasks.answers import Answer, DrawnTokens, ReconstructedTokens
 from hiperceiver.tasks.losses import LossTerm, Tensors, mean_and_deviation, normalise, squared_error, weighted_mean
@@ -135,7 +135,7 @@ class MaskedAutoencoding(Task):
             slots, target = mask.compared.get(name), targets[name]
             read = self.model.read_out(encoded, latents, name, self.model.unembedding[name], slots=slots)
             if slots is not None:  # only hidden slots are read: (B, g, R, C), and targets with them
-                read, target = read.flatten(1, 2), _at_slots(target, span, slots)
+                read, target = read.flatten(1, 2), tokens_at(target, span, slots)
             is_counted = self._is_counted(name, span, is_padding, mask)
             terms[name] = squared_error(self._target_channels(name, read), target, is_counted)
         return terms
@@ -278,7 +278,7 @@ class MaskedAutoencoding(Task):
             if is_present is None and not span.has_padding:
                 return None
             is_present = torch.ones_like(mask.is_masked[name]) if is_present is None else is_present
-            return _at_slots(is_present, span, mask.compared[name])
+            return tokens_at(is_present, span, mask.compared[name])
         if self.config.loss_on == "all":
             return is_present
         return mask.is_masked[name] if is_present is None else mask.is_masked[name] & is_present
@@ -317,8 +317,3 @@ class MaskedAutoencoding(Task):
 def evaluation_generators(first: int, count: int) -> list[torch.Generator]:
     """The generators that mask examples `first` to `first + count - 1` of an evaluation."""
     return [torch.Generator().manual_seed(_EVALUATION_SEED + index) for index in range(first, first + count)]
-
-
-def _at_slots(x: Tensor, span: Span, slots: Tensor) -> Tensor:
-    """Tokens (B, M, ...) in slots of each group, (B, g or 1, R): (B, g R, ...)."""
-    return take_slots(span.to_groups(x), slots.expand(-1, span.num_groups, -1)).flatten(1, 2)
