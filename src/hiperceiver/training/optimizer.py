@@ -107,8 +107,9 @@ class MuonAdamW(torch.optim.AdamW):
         """Add the gradient to the mean of gradients, and look ahead by one step (Nesterov)."""
         gradient, state = weight.grad, self.state[weight]
         assert gradient is not None
-        if not state:
-            state["momentum_buffer"] = torch.zeros_like(gradient)
+        if not state:  # Adam, which loads the state, looks for a step in every weight's
+            state.update(step=torch.zeros(()), momentum_buffer=torch.zeros_like(gradient))
+        state["step"] += 1
         mean = state["momentum_buffer"].lerp_(gradient, 1 - self.momentum)
         return gradient.lerp(mean, self.momentum)
 
