@@ -132,6 +132,17 @@ def test_positions_alone_go_to_another_kind_of_model(saved: SavedModel) -> None:
     assert torch.equal(model.positions["image"].table, saved.weights["positions.image.table"])
 
 
+@pytest.mark.parametrize("order", ["hilbert", "shuffled"])
+def test_positions_alone_go_to_another_order_of_tokens(saved: SavedModel, order: str) -> None:
+    """A row of the table belongs to a place of the grid."""
+    model = fresh(token_order=order)
+    assert "positions.image.table" in transfer_weights(model, saved, part="positions").loaded
+    inputs = random_inputs()
+    for name, tokens in model.encode(inputs).tokens.items():
+        span = model.encode(inputs).plan.spans[name]
+        assert torch.equal(span.to_tokens(tokens.positions)[0], saved.weights[f"positions.{name}.table"])
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -159,6 +170,7 @@ OTHER_GROUPS = tuple(
             {"regrouping": "transpose"},
             "expected regrouping='transpose' as in the new model, got 'reshape'; use the same",
         ),
+        ({"token_order": "hilbert"}, "expected token_order='hilbert' as in the new model, got 'raster'; use the same"),
         ({"positions": "none"}, "expected positions='none' as in the new model, got 'learned'; use the same"),
         ({"position_channels": 3}, "expected position_channels=3 as in the new model, got None; use the same"),
         ({"embedding_channels": 9}, "expected embedding_channels=9 as in the new model, got 6; use the same"),

@@ -40,6 +40,9 @@ class TransferReport:
 def transfer_weights(model: HiP, saved: SavedModel, *, part: Part = "model") -> TransferReport:
     """Copy a saved model's weights into `model`, in place: all that both have, or the position encodings alone.
 
+    Position tables have a row for each place of the grid, whatever the order in which tokens go into groups: alone they
+    are taken from a model of any `token_order`. All weights are not: groups' latents know what their group sees.
+
     Raises:
         ValueError: before anything is copied, if a setting that gives the weights another meaning differs, or a weight
             has another shape, is missing or left over, and no difference in modalities explains it.
