@@ -81,7 +81,7 @@ def test_position_tables_have_a_rate_and_a_decay_of_their_own() -> None:
     task = classification()
     settings = TrainingSettings(learning_rate=0.1, position_rate=5.0, position_decay=0.2)
     optimizer = make_optimizer(task, settings)
-    table, other = task.model.positions["image"].table, task.model.blocks[0].latents
+    table, other = (task.get_parameter(f"model.{name}") for name in ("positions.image.table", "blocks.0.latents"))
     before = table.detach().clone(), other.detach().clone()
     table.grad, other.grad = torch.ones_like(table), torch.ones_like(other)
     set_learning_rate(optimizer, 0.01)

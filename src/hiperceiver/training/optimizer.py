@@ -1,6 +1,6 @@
 """The optimizers: Muon for matrices beside AdamW for all other weights, AdamW alone, LAMB."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -143,7 +143,7 @@ def divided_as(like: Tensor, x: Tensor) -> Tensor:
     return distribute_tensor(x.to(like.dtype), like.device_mesh, like.placements, src_data_rank=None)
 
 
-def _lamb(groups: Sequence[Mapping[str, Any]]) -> torch.optim.Optimizer:
+def _lamb(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
     try:
         from pytorch_optimizer import Lamb
     except ImportError:
