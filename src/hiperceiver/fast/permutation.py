@@ -9,7 +9,7 @@ from hiperceiver.fast.switch import is_on
 
 
 def permute(x: Tensor, order: Tensor, inverse: Tensor) -> Tensor | None:
-    """x (B, M, ...) in an order, with that and its inverse as int64 (M,); None if fast paths are off."""
+    """Tokens (B, M, ...) in an order, with that and its inverse as int64 (M,); None if fast paths are off."""
     return _Permutation.apply(x, order, inverse) if is_on() else None  # type: ignore[return-value]
 
 

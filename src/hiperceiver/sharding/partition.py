@@ -29,7 +29,8 @@ class LocalSpan(Span):
         """The local tokens among all of the modality: a slice in row-major order, or else their places, int64."""
         first = self.first_group * self.tokens_per_group
         local = slice(first, first + self.num_tokens)
-        return local if self.order is self.whole.order else self.whole.order.places[local]
+        order = self.whole.order if self.order is None else None
+        return local if order is None else order.places[local]
 
     @property
     def groups(self) -> slice:
