@@ -30,6 +30,9 @@ class MaskedAutoencodingConfig(TaskConfig):
     mask_strategy: MaskStrategy = "group-wise"
     """`group-wise`: the same slots in each group, so that a training step neither embeds hidden tokens nor reads out
     visible ones (with `loss_on` hidden). `uniform`: anywhere in the example."""
+    mask_block: Count = 1
+    """Neighbours that are hidden or visible together: so many slots in a row of a group, or tokens of an example with
+    `uniform`. A picture's neighbours are pixels of a row, or of a square with a `token_order` along a curve."""
     loss_on: MaskedTokens = "hidden"
     """Tokens that the loss counts: the `hidden` ones or `all`. Absent tokens never count."""
     compared_share: Annotated[float, Gt(0), Le(1)] = 1.0

@@ -155,7 +155,8 @@ class MaskedAutoencoding(Task):
             return Mask({}, {name: torch.zeros_like(x[..., 0], dtype=torch.bool) for name, x in inputs.items()}, {})
         is_group_wise = self.config.mask_strategy == "group-wise"
         draw = self._draw_group_wise if is_group_wise else self._draw_uniform
-        visible = draw(plan, len(batch), {"generator": generator, "device": device})
+        how = {"block": self.config.mask_block, "generator": generator, "device": device}
+        visible = draw(plan, len(batch), how)
         is_masked, compared = {}, {}
         for name, span in plan.spans.items():
             hidden = slots_to_mask(visible[name], span.num_slots)  # (B, groups or 1, P)
@@ -309,6 +310,8 @@ class MaskedAutoencoding(Task):
         return plan.split(mask_to_slots(plan.concat(hidden)))  # as many slots in each group of each modality
 
     def _check_hides(self, count: int) -> None:
+        if (block := self.config.mask_block) > count:
+            raise ValueError(f"mask_block: expected at most the {count} tokens that are drawn from, got {block}")
         if self.config.loss_on == "hidden" and num_visible(count, self.config.mask_ratio) == count:
             ratio = self.config.mask_ratio
             raise ValueError(f"mask_ratio: expected one that hides something of {count} tokens, got {ratio}")
