@@ -117,11 +117,11 @@ def table_locality(
     Raises:
         ValueError: the table does not fit the grid.
 
-    >>> angle = torch.arange(64) / 64 * 2 * torch.pi
-    >>> circle = torch.stack([angle.cos(), angle.sin()], dim=1)
-    >>> locality = table_locality(circle, (64,))
+    >>> angle = torch.arange(64) / 64 * torch.pi
+    >>> arc = torch.stack([angle.cos(), angle.sin()], dim=1)
+    >>> locality = table_locality(arc, (64,))
     >>> round(locality.near_cosine, 3), locality.neighbour_share, round(locality.chance, 3)
-    (0.995, 1.0, 0.031)
+    (0.999, 1.0, 0.031)
     """
     grid = tuple(int(extent) for extent in grid)
     table = _checked(table, "table").detach().float()

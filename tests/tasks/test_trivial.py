@@ -72,7 +72,10 @@ def test_interpolation_finds_a_ramp_between_visible_tokens(grid: tuple[int, ...]
     some = np.random.default_rng(1).choice(len(tokens), len(tokens) // 5, replace=False)
     is_visible, is_hidden = hidden_but([*corners, *some], len(tokens))
     found = fill_linear(tokens, is_visible, is_hidden, grid)
-    assert_close(found, tokens[is_hidden], terms=100, dtype=torch.float64)
+    if min(grid) > 1 and len(grid) == 3:
+        assert_within(found, tokens[is_hidden], 1e-4)  # the fit's slopes are held a little
+    else:
+        assert_close(found, tokens[is_hidden], terms=100, dtype=torch.float64)
 
 
 def test_beyond_the_visible_tokens_it_is_the_nearest() -> None:
@@ -92,6 +95,13 @@ def test_visible_tokens_on_one_line_of_a_plane_and_too_few_of_them_give_the_near
         is_visible, is_hidden = hidden_but(visible, 25)
         nearest = fill_nearest(tokens, is_visible, is_hidden, (5, 5))
         np.testing.assert_array_equal(fill_linear(tokens, is_visible, is_hidden, (5, 5)), nearest)
+
+
+def test_visible_tokens_in_one_slice_of_a_volume_say_nothing_of_the_slope_across_it() -> None:
+    tokens = ramp((3, 6, 6))
+    is_visible, is_hidden = hidden_but([*range(36)], 108)
+    found = fill_linear(tokens, is_visible, is_hidden, (3, 6, 6))
+    assert_within(found.reshape(2, 6, 6, 2)[:, 2, 3], tokens.reshape(3, 6, 6, 2)[[0, 0], 2, 3], 0.05)
 
 
 @pytest.mark.parametrize("fill", [fill_nearest, fill_linear])

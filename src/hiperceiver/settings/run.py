@@ -61,9 +61,9 @@ class ComputeSettings(Settings):
 class ProbeSettings(Settings):
     """Probe."""
 
-    probe_train: Count = 2000
+    probe_train: Count = 1000
     """Training examples that a probe of the latents learns labels from, at most; always the same ones."""
-    probe_validation: Count = 1000
+    probe_validation: Count = 500
     """Validation examples whose latents are looked at, at most; always the same ones."""
 
 
