@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from benchmarks.jobs import Job
 from benchmarks.timing import Step
+from hiperceiver.settings.run import TrainingSettings
 from hiperceiver.training.memory import keep_freed_memory
 from hiperceiver.training.optimizer import make_optimizer
 
@@ -40,12 +41,13 @@ def make_step(job: Job, model: nn.Module) -> Step:
 
 
 def training(job: Job, model: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], None]:
-    """A training step: loss, backward and, unless only gradients are wanted, the optimizer that `hip` trains with."""
+    """A training step: loss, backward and, unless only gradients are wanted, AdamW."""
     keep_freed_memory()
     model.train()
     optimizer = None
     if job.mode == "training":
-        optimizer = make_optimizer(model, learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+        settings = TrainingSettings(optimizer="adamw", learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+        optimizer = make_optimizer(model, settings)
 
     def train() -> None:
         with autocast(job):

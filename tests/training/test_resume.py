@@ -85,7 +85,7 @@ def weights(result: TrainingResult) -> dict[str, torch.Tensor]:
     """Last weights, averages and optimizer's moments."""
     checkpoint = read_checkpoint(RunFolder(result.run_folder).last_checkpoint)
     moments = checkpoint["optimizer"]["state"]
-    named = {f"moment {key}": each["exp_avg_sq"] for key, each in moments.items()}
+    named = {f"{name} {key}": moment for key, each in moments.items() for name, moment in each.items()}
     return {
         **checkpoint["weights"],
         **{f"average {n}": x for n, x in checkpoint["average"].items()},

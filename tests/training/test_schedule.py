@@ -21,6 +21,13 @@ def test_without_warm_up_it_starts_at_the_top() -> None:
     assert warmup_cosine(0.0, warmup=0.0, final=0.0) == 1.0
 
 
+def test_flat_before_the_cosine() -> None:
+    schedule = partial(warmup_cosine, warmup=0.2, flat=0.4, final=0.1)
+    assert [schedule(p) for p in (0.1, 0.2, 0.5, 0.6)] == pytest.approx([0.5, 1.0, 1.0, 1.0])
+    assert schedule(0.8) == pytest.approx(0.55)
+    assert schedule(1.0) == pytest.approx(0.1)
+
+
 def test_progress_by_steps_by_time_and_by_both(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr(schedule_module.time, "monotonic", lambda: now[0])

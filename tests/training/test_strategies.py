@@ -33,6 +33,10 @@ def test_weights_without_a_gradient_are_found() -> None:
         ({"devices": 1, "strategy": "fsdp"}, "devices: expected several for the strategy fsdp, got 1"),
         ({"devices": 2, "strategy": "fsdp", "ema": 0.9}, "ema: expected 0 with the strategy fsdp, got 0.9"),
         (
+            {"devices": 2, "strategy": "fsdp", "optimizer": "lamb"},
+            "optimizer: expected muon or adamw with the strategy fsdp, got lamb",
+        ),
+        (
             {"devices": 2, "strategy": "fsdp", "compile": True},
             "compile: expected false with the strategy fsdp, got true",
         ),

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 
-def init_scaled(weight: Tensor, fan_in: int) -> Tensor:
-    """Fill with a normal of std 1/sqrt(fan_in), cut at two standard deviations and widened to keep that std."""
-    std = 1 / math.sqrt(fan_in) / 0.87962566103423978
+def init_truncated(weight: Tensor, std: float) -> Tensor:
+    """Fill with a normal of this standard deviation, cut at two standard deviations and widened to keep it."""
+    std = std / 0.87962566103423978
     return nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
 
 
@@ -17,11 +17,11 @@ class Linear(nn.Linear):
 
     def reset_parameters(self) -> None:
         """Draw new weights."""
-        init_scaled(self.weight, self.in_features)
+        init_truncated(self.weight, 1 / math.sqrt(self.in_features))
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
 
-def learned_table(num_rows: int, num_channels: int) -> nn.Parameter:
-    """A table of learned vectors (rows, channels), drawn with std 1/sqrt(rows) as the reference draws them."""
-    return nn.Parameter(init_scaled(torch.empty(num_rows, num_channels), num_rows))
+def learned_table(num_rows: int, num_channels: int, std: float | None = None) -> nn.Parameter:
+    """A table of learned vectors (rows, channels); `std` None: 1/sqrt(rows), as the reference draws them."""
+    return nn.Parameter(init_truncated(torch.empty(num_rows, num_channels), std or 1 / math.sqrt(num_rows)))

@@ -36,12 +36,17 @@ class Positions(nn.Module):
 
 
 class LearnedPositions(Positions):
-    """A learned table with a row per token; projected to the embedding if its width differs."""
+    """A learned table with a row per token; projected to the embedding if its width differs.
 
-    def __init__(self, grid: tuple[int, ...], num_channels: int, table_channels: int | None = None):
+    `std` is the table's at the start; None: 1/sqrt(tokens), the reference's.
+    """
+
+    def __init__(
+        self, grid: tuple[int, ...], num_channels: int, table_channels: int | None = None, std: float | None = None
+    ):
         super().__init__(grid)
         table_channels = table_channels or num_channels
-        self.table = learned_table(math.prod(grid), table_channels)
+        self.table = learned_table(math.prod(grid), table_channels, std)
         is_projected = table_channels != num_channels
         self.projection = Linear(table_channels, num_channels, bias=False) if is_projected else nn.Identity()
 
@@ -154,7 +159,10 @@ def make_positions(config: PerceiverConfig, modality: Modality, num_channels: in
     """
     kind, grid, is_label = config.positions, modality.grid, modality.role == "label"
     if kind == "learned" or (kind == "coordinate" and not modality.num_coordinates):
-        return LearnedPositions(grid, num_channels, None if is_label else config.position_channels)
+        if is_label:
+            return LearnedPositions(grid, num_channels)
+        std = None if config.position_scale == "reference" else config.position_scale
+        return LearnedPositions(grid, num_channels, config.position_channels, std)
     if kind == "none":
         return NoPositions(grid, num_channels)
     assert config.fourier_bands is not None, "a config with Fourier features says how many"

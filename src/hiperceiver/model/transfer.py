@@ -80,8 +80,8 @@ def transfer_weights(model: HiP, saved: SavedModel, *, part: Part = "model") -> 
     return TransferReport(loaded=tuple(loaded), resized=tuple(resized), new=tuple(new), unused=unused)
 
 
-_FREE_SETTINGS = ("dropout", "drop_path", "mask_padding", "num_train_latents")
-"""Settings in which two models may differ and still share weights; they change how a model is run."""
+_FREE_SETTINGS = ("dropout", "drop_path", "mask_padding", "num_train_latents", "position_scale")
+"""Settings in which two models may differ and still share weights; they change how a model is run, or starts."""
 
 _POSITION_SETTINGS = ("positions", "position_channels", "fourier_bands", "fourier_max_resolution")
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, ClassVar, Literal, Self
 
-from hiperceiver.settings.base import Count, CountOrZero, Probability, Settings
+from hiperceiver.settings.base import Count, CountOrZero, Positive, Probability, Settings
 
 PositionKind = Literal["learned", "fourier", "coordinate", "none"]
 Activation = Literal["squared_relu", "gelu", "relu", "silu"]
@@ -62,6 +62,8 @@ class PerceiverConfig(Settings):
     own `coordinate` channels (modalities without any have learned tables), or none."""
     position_channels: Count | None = None
     """Width of input modalities' learned tables; projected to the embedding if it differs. None: the embedding's."""
+    position_scale: Positive | Literal["reference"] = "reference"
+    """Standard deviation with which input modalities' learned tables start; reference: 1 / sqrt(tokens)."""
     fourier_bands: Count | None = None
     """Frequencies per axis or coordinate, for `positions="fourier"` or `"coordinate"`. None: 64."""
     fourier_max_resolution: tuple[Count, ...] | None = None

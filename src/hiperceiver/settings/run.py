@@ -8,6 +8,7 @@ from hiperceiver.settings.base import Count, CountOrZero, NonNegative, Positive,
 Precision = Literal["32", "bf16"]
 Accelerator = Literal["auto", "cpu", "gpu", "cuda", "mps"]
 Strategy = Literal["auto", "ddp", "fsdp"]
+OptimizerName = Literal["muon", "adamw", "lamb"]
 
 DEFAULT_STEPS = 10_000
 """Length of a run for which neither `steps` nor `max_time` is given."""
@@ -83,14 +84,23 @@ class TrainingSettings(ComputeSettings):
     """Examples in a batch, of all devices together: each takes an equal part."""
     accumulate: Count = 1
     """Batches of an optimizer step, whose gradient is that of one large batch of all their examples."""
+    optimizer: OptimizerName = "muon"
+    """muon: Muon for the matrices of linear layers, AdamW for all other weights; adamw: AdamW for all; lamb: LAMB for
+    all, as Perceiver IO was trained (needs the package pytorch-optimizer)."""
     learning_rate: Positive = 1e-3
-    """Highest learning rate of AdamW, reached after the warm-up."""
+    """Highest learning rate, reached after the warm-up."""
     final_learning_rate: Share = 0.01
     """Learning rate at the end of the run, as a share of the highest; a cosine leads there."""
     warmup: Probability = 0.05
     """Share of the run during which the learning rate rises from zero."""
+    flat: Probability = 0.0
+    """Share of the run after the warm-up during which the learning rate stays at its highest, before the cosine."""
     weight_decay: NonNegative = 0.05
-    """Decay of the weights of linear layers; biases, norms, positions and latents never decay."""
+    """Decay of the matrices of linear layers; biases, norms and latents never decay."""
+    position_rate: Positive = 1.0
+    """Learning rate of learned position tables, as a multiple of `learning_rate`."""
+    position_decay: NonNegative = 0.0
+    """Decay of learned position tables."""
     gradient_clip: Positive | None = 1.0
     """Longest gradient (L2 norm over all weights) that is not shortened; None: never shortened."""
     ema: Probability = 0.0
@@ -128,6 +138,8 @@ class TrainingSettings(ComputeSettings):
                 raise ValueError(f"max_time: {error}") from None
         if self.steps is None and self.max_time is None:
             object.__setattr__(self, "steps", DEFAULT_STEPS)
+        if self.warmup + self.flat >= 1:
+            raise ValueError(f"flat: expected less than {1 - self.warmup:g}, which the warmup leaves, got {self.flat}")
 
     @property
     def max_seconds(self) -> float | None:

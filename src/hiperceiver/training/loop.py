@@ -1,6 +1,7 @@
 """The training loop."""
 
 from hiperceiver.training.evaluation import autocast
+from hiperceiver.training.optimizer import set_learning_rate
 from hiperceiver.training.run_state import Run
 
 
@@ -34,8 +35,7 @@ def train_steps(run: Run) -> None:
         # Clip, step
         if num_examples > 0:
             run.gradient_norm = strategy.clip(settings.gradient_clip)
-            for group in optimizer.param_groups:
-                group["lr"] = run.learning_rate
+            set_learning_rate(optimizer, run.learning_rate)
             optimizer.step()
             optimizer.zero_grad()
             if strategy.average is not None:

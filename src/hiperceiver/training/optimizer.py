@@ -1,43 +1,160 @@
-"""AdamW, and which weights it lets decay."""
+"""The optimizers: Muon for matrices beside AdamW for all other weights, AdamW alone, LAMB."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 
-from hiperceiver.model.positions import Positions
+from hiperceiver.model.positions import LearnedPositions, Positions
+from hiperceiver.settings.run import OptimizerName, TrainingSettings
 
 BETAS = (0.9, 0.95)  # as in "Masked Autoencoders Are Scalable Vision Learners", arXiv 2111.06377, appendix A.
 
 
 class WeightGroups(NamedTuple):
-    """Names of the weights that are trained: matrices of linear layers, which decay, and all others, which are kept."""
+    """Names of the weights that are trained."""
 
-    decayed: tuple[str, ...]
-    kept: tuple[str, ...]
+    matrices: tuple[str, ...]  # of linear layers, without those of position encodings
+    tables: tuple[str, ...]  # of learned positions
+    rest: tuple[str, ...]
 
 
 def group_weights(module: nn.Module) -> WeightGroups:
-    """Sort a module's trainable weights. Of the matrices of linear layers those of position encodings do not decay.
+    """Sort a module's trainable weights.
 
     >>> group_weights(nn.Sequential(nn.LayerNorm(4), nn.Linear(4, 2)))
-    WeightGroups(decayed=('1.weight',), kept=('0.weight', '0.bias', '1.bias'))
+    WeightGroups(matrices=('1.weight',), tables=(), rest=('0.weight', '0.bias', '1.bias'))
     """
     parts = dict(module.named_modules())
     positions = tuple(f"{name}." for name, part in parts.items() if isinstance(part, Positions))
-    decayed, kept = [], []
+    matrices, tables, rest = [], [], []
     for name, weight in module.named_parameters():
         owner, _, own_name = name.rpartition(".")
-        decays = isinstance(parts[owner], nn.Linear) and own_name == "weight" and not name.startswith(positions)
-        if weight.requires_grad:
-            (decayed if decays else kept).append(name)
-    return WeightGroups(tuple(decayed), tuple(kept))
+        if not weight.requires_grad:
+            continue
+        if isinstance(parts[owner], LearnedPositions) and own_name == "table":
+            tables.append(name)
+        elif isinstance(parts[owner], nn.Linear) and own_name == "weight" and not name.startswith(positions):
+            matrices.append(name)
+        else:
+            rest.append(name)
+    return WeightGroups(tuple(matrices), tuple(tables), tuple(rest))
 
 
-def make_optimizer(module: nn.Module, *, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW over a module's trainable weights, the fused one: on a CPU it takes an eighth of the plain one's time."""
-    decayed, kept = ([module.get_parameter(name) for name in names] for names in group_weights(module))
-    if not decayed and not kept:
+def make_optimizer(module: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+    """The optimizer of a module's trainable weights. `set_learning_rate` sets the rate of each step.
+
+    Raises:
+        ValueError: all weights are frozen, or the optimizer's package is not installed.
+    """
+    matrices, tables, rest = ([module.get_parameter(name) for name in names] for names in group_weights(module))
+    if not (matrices or tables or rest):
         raise ValueError("task: expected weights to train, got none that is not frozen")
-    parameters = [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
-    return torch.optim.AdamW(parameters, lr=learning_rate, betas=BETAS, fused=True)
+    groups = [
+        {"params": matrices, "weight_decay": settings.weight_decay, "rate": 1.0, "use_muon": True},
+        {"params": tables, "weight_decay": settings.position_decay, "rate": settings.position_rate, "use_muon": False},
+        {"params": rest, "weight_decay": 0.0, "rate": 1.0, "use_muon": False},
+    ]
+    optimizer = OPTIMIZERS[settings.optimizer]([group for group in groups if group["params"]])
+    set_learning_rate(optimizer, settings.learning_rate)
+    return optimizer
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+    """Set the rate of the next step; groups of weights may have a multiple of it."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate * group["rate"]
+
+
+class MuonAdamW(torch.optim.AdamW):
+    """Muon for the groups of matrices with `use_muon`, AdamW for the others.
+
+    Muon moves a matrix by its momentum made orthogonal, so that it turns in every direction by as much. Moves have
+    the root mean square of AdamW's, 0.2, and both share one learning rate. `step` takes the gradients of the matrices
+    away. Matrices of one shape are computed together; otherwise this is `torch.optim.Muon`, nesterov, with
+    `adjust_lr_fn="match_rms_adamw"`.
+
+    Source: Jordan and others, "Muon: An optimizer for hidden layers in neural networks", 2024; the length of the moves:
+    "Muon is Scalable for LLM Training", arXiv 2502.16982.
+    """
+
+    momentum = 0.95
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Take a step; as of the base class."""
+        for group in self.param_groups:
+            if group["use_muon"]:
+                self._step_muon(group)
+        return super().step(closure)
+
+    def _step_muon(self, group: Mapping[str, Any]) -> None:
+        by_shape: dict[torch.Size, list[Tensor]] = {}
+        for weight in group["params"]:
+            if weight.grad is not None:
+                by_shape.setdefault(weight.shape, []).append(weight)
+        for shape, weights in by_shape.items():
+            updates = orthogonal(torch.stack([whole(self._momentum(weight)) for weight in weights]))
+            length = 0.2 * max(shape) ** 0.5
+            for weight, update in zip(weights, updates, strict=True):
+                weight.mul_(1 - group["lr"] * group["weight_decay"])
+                weight.add_(divided_as(weight, update), alpha=-group["lr"] * length)
+                weight.grad = None
+
+    def _momentum(self, weight: Tensor) -> Tensor:
+        """Add the gradient to the mean of gradients, and look ahead by one step (Nesterov)."""
+        gradient, state = weight.grad, self.state[weight]
+        assert gradient is not None
+        if not state:  # Adam, which loads the state, looks for a step in every weight's
+            state.update(step=torch.zeros(()), momentum_buffer=torch.zeros_like(gradient))
+        state["step"] += 1
+        mean = state["momentum_buffer"].lerp_(gradient, 1 - self.momentum)
+        return gradient.lerp(mean, self.momentum)
+
+
+def orthogonal(matrices: Tensor) -> Tensor:
+    """The matrices (S, m, n) with all singular values near 1 (0.7 to 1.2), by five Newton-Schulz steps in bfloat16.
+
+    >>> orthogonal(torch.diag(torch.tensor([3.0, 2.0, 1.0]))[None]).diagonal(dim1=1, dim2=2).round(decimals=1)
+    tensor([[0.8, 1.0, 0.8]], dtype=torch.bfloat16)
+    """
+    x = matrices.bfloat16()
+    is_tall = x.shape[1] > x.shape[2]
+    x = x.mT if is_tall else x
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
+    for _ in range(5):
+        a = x @ x.mT
+        b = torch.baddbmm(a, a, a, beta=-4.7750, alpha=2.0315)
+        x = torch.baddbmm(x, b, x, beta=3.4445)
+    return x.mT if is_tall else x
+
+
+def whole(x: Tensor) -> Tensor:
+    """A tensor whose parts several processes hold (FSDP2), put together; any other as it is."""
+    return x.full_tensor() if isinstance(x, DTensor) else x
+
+
+def divided_as(like: Tensor, x: Tensor) -> Tensor:
+    """A tensor that all processes have alike, divided among them as `like` is, if it is."""
+    if not isinstance(like, DTensor):
+        return x
+    return distribute_tensor(x.to(like.dtype), like.device_mesh, like.placements, src_data_rank=None)
+
+
+def _lamb(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    try:
+        from pytorch_optimizer import Lamb
+    except ImportError:
+        remedy = "pip install 'hiperceiver[optimizers]'"
+        raise ValueError(f"optimizer: lamb needs the package pytorch-optimizer; {remedy}") from None
+    return Lamb(groups, betas=BETAS)
+
+
+OPTIMIZERS: dict[OptimizerName, Callable[[Any], torch.optim.Optimizer]] = {
+    "muon": lambda groups: MuonAdamW(groups, betas=BETAS, fused=True),
+    "adamw": lambda groups: torch.optim.AdamW(groups, betas=BETAS, fused=True),  # on a CPU eight times the plain one
+    "lamb": _lamb,
+}
+"""Each takes groups of weights."""

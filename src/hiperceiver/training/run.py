@@ -191,6 +191,8 @@ def _check_devices(settings: TrainingSettings, launch: Launch, device: torch.dev
         raise ValueError(f"batch_size: expected a multiple of {count}, the processes, got {settings.batch_size}")
     if settings.strategy == "fsdp" and settings.ema:
         raise ValueError(f"ema: expected 0 with the strategy fsdp, got {settings.ema}")
+    if settings.strategy == "fsdp" and settings.optimizer == "lamb":
+        raise ValueError("optimizer: expected muon or adamw with the strategy fsdp, got lamb")
     if settings.strategy == "fsdp" and settings.compile:
         raise ValueError("compile: expected false with the strategy fsdp, got true")
     if device.type == "mps" and count > 1:

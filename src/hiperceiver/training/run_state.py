@@ -155,8 +155,8 @@ class Run:
     def learning_rate(self) -> float:
         """Of the next step: of its middle, so that neither the first nor the last is wasted on zero."""
         settings, progress = self.settings, self.clock.progress(self.step + 0.5)
-        share = warmup_cosine(progress, warmup=settings.warmup, final=settings.final_learning_rate)
-        return settings.learning_rate * share
+        shape = {"warmup": settings.warmup, "flat": settings.flat, "final": settings.final_learning_rate}
+        return settings.learning_rate * warmup_cosine(progress, **shape)
 
     def count_examples(self, window: Sequence[Batch]) -> int:
         """The number of examples that all processes have read for a step; the unreadable ones are named."""
@@ -218,7 +218,8 @@ class Run:
         means, now = window.means(), time.monotonic() - self.validation_plan.seconds
         seconds = now - self._row_at
         row = {f"train/{name}": value for name, value in means.items()}
-        row["learning_rate"] = float(self.strategy.optimizer.param_groups[0]["lr"])
+        group = self.strategy.optimizer.param_groups[0]
+        row["learning_rate"] = float(group["lr"] / group["rate"])
         if self.gradient_norm is not None:
             row["gradient_norm"] = float(self.gradient_norm)
         row["examples_per_second"] = window.num_examples / seconds

@@ -10,10 +10,10 @@ _LARGEST_SHARE_FOR_SAVING = 0.05
 _SHORT_SECONDS = 5.0
 
 
-def warmup_cosine(progress: float, *, warmup: float, final: float) -> float:
-    """Learning rate as a share of the highest, at a progress from 0 to 1: a straight warm-up, then half a cosine.
+def warmup_cosine(progress: float, *, warmup: float, final: float, flat: float = 0.0) -> float:
+    """Learning rate as a share of the highest, at a progress from 0 to 1: straight up, then flat, then half a cosine.
 
-    `warmup` is the warm-up's share of the run, `final` the share of the highest rate at the end.
+    `warmup` and `flat` are shares of the run, `final` is the share of the highest rate at its end.
 
     >>> [round(warmup_cosine(progress, warmup=0.1, final=0.01), 3) for progress in (0.0, 0.05, 0.1, 0.55, 1.0)]
     [0.0, 0.5, 1.0, 0.505, 0.01]
@@ -21,7 +21,7 @@ def warmup_cosine(progress: float, *, warmup: float, final: float) -> float:
     progress = min(max(progress, 0.0), 1.0)
     if progress < warmup:
         return progress / warmup
-    after = (progress - warmup) / (1 - warmup)
+    after = max(progress - warmup - flat, 0.0) / (1 - warmup - flat)
     return final + (1 - final) * (1 + math.cos(math.pi * after)) / 2
 
 

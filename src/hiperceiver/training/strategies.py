@@ -44,7 +44,7 @@ class Replicated:
             weight.requires_grad_(False)
         self.model = fabric.setup_module(cast(nn.Module, torch.compile(task)) if settings.compile else task)
         """The task as it is called: gives its terms."""
-        self.optimizer = make_optimizer(task, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay)
+        self.optimizer = make_optimizer(task, settings)
         self.average = average_weights(task, settings.ema) if settings.ema else None
         """The moving average of the weights."""
 
