@@ -19,6 +19,7 @@ _PAIRS_AT_ONCE = 2**22
 _MOST_PLACES = 4096  # of a grid are learned from where coordinates are read off its table, and as many asked about
 
 
+@torch.no_grad()
 def effective_rank(x: Tensor) -> float:
     """In how many directions vectors (N, D) vary: 0 if they are all the same, at most min(N - 1, D).
 
@@ -39,6 +40,7 @@ def effective_rank(x: Tensor) -> float:
     return float(torch.special.entr(sizes / total).sum().exp())
 
 
+@torch.no_grad()
 def nearest_scores(
     x: Tensor, targets: Tensor, queries: Tensor, *, count: int = 20, temperature: float = 0.07
 ) -> Tensor:
@@ -61,6 +63,7 @@ def nearest_scores(
     return torch.einsum("qn,qnk->qk", (near / temperature).softmax(dim=1), targets[index])
 
 
+@torch.no_grad()
 def linear_scores(x: Tensor, targets: Tensor, queries: Tensor) -> Tensor:
     """What a line reads: ridge regression of targets on vectors with deviation 1, and an intercept, float32 (Q, K).
 

@@ -3,6 +3,7 @@
 An observer sees the model before the first step and at each validation, in evaluation mode.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self
@@ -146,7 +147,8 @@ def _r2(made: Tensor, wanted: Tensor) -> float:
 class PositionProbe:
     """Whether learned position tables become maps: `near_cosine` and the rest of `hiperceiver.probing.table_locality`.
 
-    `neighbour_share_by_chance` is what a table without order reaches. Of several tables each with its modality's name.
+    `neighbour_share_by_chance` is what a table without order reaches; `far_cosine` is left out where no places are far
+    apart. Of several tables each with its modality's name.
     """
 
     num_examples = 0
@@ -159,7 +161,8 @@ class PositionProbe:
             locality = table_locality(table, grid)
             suffix = "" if len(tables) == 1 else f"_{name}"
             for key in ("near_cosine", "far_cosine", "neighbour_share"):
-                results[f"{POSITIONS}{key}{suffix}"] = getattr(locality, key)
+                if not math.isnan(value := getattr(locality, key)):
+                    results[f"{POSITIONS}{key}{suffix}"] = value
             results[f"{POSITIONS}neighbour_share{suffix}_by_chance"] = locality.chance
         return results
 
