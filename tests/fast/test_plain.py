@@ -26,6 +26,7 @@ MODELS: dict[str, Callable[[], HiP]] = {
     "PerceiverIO": perceiver_io,
     "padding seen": lambda: hip(mask_padding=False),
     "transposed": lambda: hip(regrouping="transpose"),
+    "shuffled": lambda: hip(token_order="shuffled"),
     "coordinates": lambda: hip({"image": IMAGE, "points": POINTS}, positions="coordinate"),
     "fourier": lambda: hip({"image": IMAGE}, positions="fourier"),
     "no positions": lambda: hip({"image": IMAGE}, positions="none"),

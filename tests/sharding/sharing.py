@@ -55,6 +55,12 @@ MODELS: dict[str, tuple[Callable[[], HiP], str]] = {
     "narrow tables": (lambda: hip({"query": IMAGE, "label": LABEL}, position_channels=4), "everything"),
     "merging within": (lambda: hip({"image": WIDE}, blocks=blocks((8, 4, 1, 4, 8))), "everything, masked by group"),
     "merging across": (lambda: hip({"image": WIDE}, blocks=blocks((8, 2, 1, 2, 8))), "everything, masked by group"),
+    "along a curve": (
+        lambda: hip({"image": WIDE}, blocks=blocks((8, 2, 1, 2, 8)), token_order="hilbert"),
+        "everything, absent, masked by group",
+    ),
+    "shuffled": (lambda: hip(token_order="shuffled"), "absent, masked"),
+    "shuffled, fourier": (lambda: hip(token_order="shuffled", positions="fourier"), "everything"),
     "deep": (lambda: hip({"image": WIDE}, blocks=blocks((8, 8, 4, 1, 4, 8, 8))), "absent, masked"),
 }
 """The model, and which of `ARGUMENTS` it is called with."""
@@ -160,7 +166,7 @@ def check_gradients(model: HiP, share: ShardedHiP, rank: int | None = None) -> N
 
 
 def only_its_own_tokens(folder: Path) -> None:
-    for name in ("two modalities and a label", "coordinates", "fourier"):
+    for name in ("two modalities and a label", "coordinates", "fourier", "along a curve", "shuffled"):
         check_same(MODELS[name][0], absent, is_given_all=False)
     check_same(MODELS["merging across"][0], masked_by_group, is_given_all=False)
 
@@ -263,10 +269,12 @@ def masked_autoencoding(folder: Path) -> None:
         MaskedAutoencodingConfig(mask_ratio=0.5, mask_strategy="uniform", target_normalisation="channel"),
         MaskedAutoencodingConfig(mask_ratio=0.0, loss_on="all"),
     ]
-    for config, is_given_all in [(each, given) for each in configs for given in (True, False)]:
+    cases = [(each, given, "raster") for each in configs for given in (True, False)]
+    cases += [(each, given, "hilbert") for each in configs[1:3] for given in (True, False)]
+    for config, is_given_all, order in cases:
         if config.target_normalisation != "none" and not is_given_all:
             continue  # mean and variance are those of all tokens
-        model = hip().train()
+        model = hip(token_order=order).train()
         share = ShardedHiP(copy.deepcopy(model))
         inputs = random_inputs(model.modalities)
         padding = absent(model, inputs)["is_padding"]
@@ -319,7 +327,7 @@ def masked_autoencoding_refuses(folder: Path) -> None:
 
 
 def saved(folder: Path) -> None:
-    for name in ("two modalities and a label", "merging across", "coordinates"):
+    for name in ("two modalities and a label", "merging across", "coordinates", "along a curve", "shuffled"):
         model = MODELS[name][0]()
         model.metadata = {"classes": ["a", "b"]}
         share = ShardedHiP(copy.deepcopy(model))

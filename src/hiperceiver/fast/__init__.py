@@ -9,6 +9,7 @@ from hiperceiver.fast.absorbed import cross_attend
 from hiperceiver.fast.chunked import attend_in_chunks, read_in_chunks
 from hiperceiver.fast.kernels import embed_and_attend, read_tokens, share_gradient
 from hiperceiver.fast.layers import float32_attention, prefers_float32, squared_relu
+from hiperceiver.fast.permutation import permute
 from hiperceiver.fast.switch import is_on, plain
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "embed_and_attend",
     "float32_attention",
     "is_on",
+    "permute",
     "plain",
     "prefers_float32",
     "read_in_chunks",

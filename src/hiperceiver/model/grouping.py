@@ -8,11 +8,13 @@ latents, D latent channels.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from hiperceiver.model.token_order import TokenOrder
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,8 @@ class Span:
     num_tokens: int  # tokens of the modality, M
     num_groups: int  # groups assigned to it
     num_slots: int  # slots in each of its groups, P: its tokens, then padding
+    order: TokenOrder | None = field(default=None, kw_only=True)
+    """In which its tokens go into groups, one after the other; None: row-major order."""
 
     @property
     def tokens_per_group(self) -> int:
@@ -42,6 +46,7 @@ class Span:
 
     def to_groups(self, x: Tensor) -> Tensor:
         """Tokens (B, M, ...) to groups (B, g, P, ...); padding is zero (False)."""
+        x = x if self.order is None else self.order.arrange(x)
         x = _pad(x, 1, self.num_groups * self.tokens_per_group)
         x = x.unflatten(1, (self.num_groups, self.tokens_per_group))
         return _pad(x, 2, self.num_slots)
@@ -49,8 +54,10 @@ class Span:
     def to_tokens(self, x: Tensor) -> Tensor:
         """The inverse of `to_groups`: groups (B, g, P, ...) to tokens (B, M, ...), padding dropped."""
         if not self.has_padding:
-            return x.flatten(1, 2)
-        return x[:, :, : self.tokens_per_group].flatten(1, 2)[:, : self.num_tokens]
+            x = x.flatten(1, 2)
+        else:
+            x = x[:, :, : self.tokens_per_group].flatten(1, 2)[:, : self.num_tokens]
+        return x if self.order is None else self.order.restore(x)
 
 
 @dataclass(frozen=True)
@@ -69,8 +76,10 @@ class GroupPlan:
     is_pooled: bool  # whether all modalities share one group
 
     @classmethod
-    def assign(cls, num_tokens: Mapping[str, int], num_groups: int) -> GroupPlan:
-        """Assign `num_groups` groups to modalities with `num_tokens` tokens each.
+    def assign(
+        cls, num_tokens: Mapping[str, int], num_groups: int, *, orders: Mapping[str, TokenOrder] | None = None
+    ) -> GroupPlan:
+        """Assign `num_groups` groups to modalities with `num_tokens` tokens each, in `orders` other than row-major.
 
         Each modality starts with one group; each further group goes to the modality with the most tokens per group (the
         first on a tie), so that the longest group is as short as possible.
@@ -88,7 +97,9 @@ class GroupPlan:
                     crowded = name
             groups[crowded] += 1
         num_slots = max(-(-num_tokens[name] // groups[name]) for name in groups)
-        return cls({name: Span(num_tokens[name], groups[name], num_slots) for name in groups}, is_pooled=False)
+        orders = orders or {}
+        spans = {n: Span(num_tokens[n], groups[n], num_slots, order=orders.get(n)) for n in groups}
+        return cls(spans, is_pooled=False)
 
     @classmethod
     def pool(cls, num_tokens: Mapping[str, int]) -> GroupPlan:

@@ -17,6 +17,7 @@ from hiperceiver.model.grouping import GroupPlan, regroup
 from hiperceiver.model.initialisation import Linear
 from hiperceiver.model.layers import CrossAttention, PerceiverBlock
 from hiperceiver.model.positions import make_positions
+from hiperceiver.model.token_order import make_order
 from hiperceiver.model.tokens import Encoded, TokenGroups, attend_to_tokens, concat_tokens, read_tokens
 from hiperceiver.settings.model import HiPConfig, PerceiverConfig
 
@@ -66,19 +67,22 @@ class HiP(SavedInFolder):
         label_width = blocks[middle - 1].num_channels if middle else width  # labels join the processor's input
 
         self.embedding, self.unembedding, self.positions = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
+        self.orders = nn.ModuleDict()  # of the modalities whose tokens go into groups in another order than row-major
         for name, modality in self.modalities.items():
             channels = label_width if modality.role == "label" else width
             self.embedding[name] = Linear(modality.channels, channels)
             self.unembedding[name] = unembedding = Linear(channels, modality.channels)
             nn.init.zeros_(unembedding.weight)  # the first reconstruction is exactly zero
             self.positions[name] = make_positions(config, modality, channels)
+            if (order := make_order(self.config, modality)) is not None:
+                self.orders[name] = order
 
         widths = [width, *(block.num_channels for block in blocks)]
         self.blocks = nn.ModuleList(
             PerceiverBlock(
                 block,
                 widths[index],
-                skip_channels=widths[len(blocks) - index] if index > middle else None,
+                skip_channels=widths[len(blocks) - index] if index > middle and self.config.skips else None,
                 activation=config.activation,
                 dropout=config.dropout,
                 drop_path=config.drop_path,
@@ -107,7 +111,8 @@ class HiP(SavedInFolder):
 
     def plan(self, num_tokens: Mapping[str, int]) -> GroupPlan:
         """Assign the first block's groups to modalities with these numbers of tokens."""
-        return GroupPlan.assign(num_tokens, self.config.blocks[0].num_groups)
+        orders: dict[str, Any] = dict(self.orders.items())
+        return GroupPlan.assign(num_tokens, self.config.blocks[0].num_groups, orders=orders)
 
     def forward(
         self,
@@ -167,10 +172,10 @@ class HiP(SavedInFolder):
         return Encoded(plan, tokens, skips, self.processor(x, key_mask=key_mask))
 
     def decode(self, encoded: Encoded) -> Tensor:
-        """From the processor back to the groups of the first block, with skip connections: latents (B, G, N, D)."""
+        """From the processor back to the groups of the first block, with any skip connections: latents (B, G, N, D)."""
         x = encoded.processor_latents
         for index, skip in zip(range(self.processor_index + 1, len(self.blocks)), reversed(encoded.skips), strict=True):
-            x = self.blocks[index](self._regroup(x, index), skip=skip)
+            x = self.blocks[index](self._regroup(x, index), skip=skip if self.config.skips else None)
         return x
 
     def reconstruct(self, encoded: Encoded, latents: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
@@ -199,7 +204,7 @@ class HiP(SavedInFolder):
             own_embedding: add the token's own embedding to its query and to what is read (as Perceiver IO does for
                 optical flow).
             slots: the slots of each group that are read, each once: int64 (B, groups of the modality or 1, R); gives
-                (B, groups, R, K). None: all tokens. Not with `own_embedding`.
+                (B, groups, R, K). None: all tokens.
         """
         if name in self.label_names:
             assert self.label_readout is not None and not own_embedding and slots is None
@@ -236,3 +241,7 @@ class HiP(SavedInFolder):
             modality = dataclasses.replace(self.modalities[name], grid=tuple(grid))
             self.positions[name].resize(modality.grid)  # type: ignore[operator]
             self.modalities[name] = modality
+            if (order := make_order(self.config, modality)) is not None:
+                self.orders[name] = order.to(next(self.parameters()).device)
+            elif name in self.orders:
+                del self.orders[name]

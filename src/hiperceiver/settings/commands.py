@@ -155,10 +155,11 @@ class FinetuneSettings(DataSettings, ModelSettings, RunSettings, TrainingSetting
     """What is learned. None: what the data has labels for."""
     pretrained: str | None = field(default=None, metadata={"name": "from", "value": "MODEL"})
     """Pretrained model to start from: a run folder, a saved model's folder or a hub id. None: start from scratch."""
-    mode: Literal["all", "positions", "frozen-positions", "frozen-backbone"] = "all"
+    mode: Literal["all", "positions", "all-but-positions", "frozen-positions", "frozen-backbone"] = "all"
     """What is taken from the pretrained model and what is trained. all: everything. positions: take the position
-    encodings only, train all. frozen-positions: take everything, train all but the positions. frozen-backbone: take
-    everything, train the new head only (a linear probe)."""
+    encodings only, train all. all-but-positions: take everything but these, train all. frozen-positions: take
+    everything, train all but the positions. frozen-backbone: take everything, train the new head only (a linear
+    probe)."""
     model: str | None = None
     """Name of the model where none is pretrained; `hip info` lists them. None: hip-micro."""
     task_settings: Annotated[Mapping[str, Any], PartOf(LEARNED)] = field(default_factory=dict)

@@ -13,6 +13,7 @@ from hiperceiver.settings.base import Count, CountOrZero, Positive, Probability,
 PositionKind = Literal["learned", "fourier", "coordinate", "none"]
 Activation = Literal["squared_relu", "gelu", "relu", "silu"]
 Regrouping = Literal["reshape", "transpose"]
+TokenOrderKind = Literal["raster", "hilbert", "morton", "shuffled"]
 
 FOURIER_POSITIONS = ("fourier", "coordinate")
 """The kinds of position that are made of Fourier features."""
@@ -109,8 +110,15 @@ class HiPConfig(PerceiverConfig):
     regrouping: Regrouping = "reshape"
     """How a block's latents are assigned to the next block's groups: neighbouring groups merge (`reshape`), or every
     new group takes latents from all old ones (`transpose`)."""
+    skips: bool = True
+    """Add the latents of each encoder block to the queries of its decoder block, as in a U-Net."""
     mask_padding: bool = True
     """Hide the padding that fills groups. False: attend to it as zeros, as the published model does."""
+    token_order: TokenOrderKind = "raster"
+    """Which tokens share a group: neighbours in row-major order (`raster`: rows of a picture), along the `hilbert` or
+    the `morton` curve (blocks of a picture or volume; a line stays as it is), or drawn once for all (`shuffled`)."""
+    token_order_seed: CountOrZero | None = None
+    """Seed of `token_order="shuffled"`. None: 0."""
 
     @property
     def all_blocks(self) -> tuple[BlockConfig, ...]:
@@ -119,6 +127,9 @@ class HiPConfig(PerceiverConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.token_order != "shuffled" and (seed := self.token_order_seed) is not None:
+            but = f"with token_order={self.token_order!r}"
+            raise ValueError(f"token_order_seed: only for token_order='shuffled', got {seed} {but}")
         blocks = self.blocks
         if len(blocks) < 3 or len(blocks) % 2 == 0:
             raise ValueError(f"blocks: expected an odd number of blocks, at least 3, got {len(blocks)}")
@@ -153,6 +164,9 @@ class PerceiverIOConfig(PerceiverConfig):
     """The only block; it must have one group."""
     regrouping: ClassVar[Regrouping] = "reshape"
     mask_padding: ClassVar[bool] = True
+    skips: ClassVar[bool] = True  # it has no decoder blocks
+    token_order: ClassVar[TokenOrderKind] = "raster"  # in one group any order is the same
+    token_order_seed: ClassVar[int | None] = None
 
     @property
     def all_blocks(self) -> tuple[BlockConfig, ...]:

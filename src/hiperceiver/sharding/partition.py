@@ -2,13 +2,19 @@
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from hiperceiver.model.grouping import GroupPlan, Span
 from hiperceiver.model.hip import HiP
 
 
 @dataclass(frozen=True)
 class LocalSpan(Span):
-    """The groups of a modality on one rank; `num_tokens` and `num_groups` count the local ones."""
+    """The groups of a modality on one rank; `num_tokens` and `num_groups` count the local ones.
+
+    Some of a modality's tokens lie in the order of its groups, into which they go as they are; all of them, on a rank
+    that has all, lie in row-major order as ever, and `order` is the whole's.
+    """
 
     whole: Span  # all groups of the modality
     first_group: int  # the first local one among them
@@ -19,10 +25,12 @@ class LocalSpan(Span):
         return self.whole.tokens_per_group
 
     @property
-    def tokens(self) -> slice:
-        """The local tokens among all of the modality."""
+    def tokens(self) -> slice | Tensor:
+        """The local tokens among all of the modality: a slice in row-major order, or else their places, int64."""
         first = self.first_group * self.tokens_per_group
-        return slice(first, first + self.num_tokens)
+        local = slice(first, first + self.num_tokens)
+        order = self.whole.order if self.order is None else None
+        return local if order is None else order.places[local]
 
     @property
     def groups(self) -> slice:
@@ -40,7 +48,8 @@ def local_spans(plan: GroupPlan, rank: int, num_ranks: int) -> dict[str, LocalSp
         before += span.num_groups
         if first < last:
             count = min(last * span.tokens_per_group, span.num_tokens) - first * span.tokens_per_group
-            local[name] = LocalSpan(max(count, 0), last - first, span.num_slots, span, first)
+            order = span.order if count == span.num_tokens else None
+            local[name] = LocalSpan(max(count, 0), last - first, span.num_slots, span, first, order=order)
     return local
 
 

@@ -6,7 +6,7 @@ decoder every rank computes the same.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +54,9 @@ class ShardedHiP(HiP):
     >>> dist.destroy_process_group()
     """
 
-    local_tokens: dict[str, slice]
-    """Per input modality of the whole model: the local tokens among all M; an empty slice where there are none."""
+    local_tokens: dict[str, slice | Tensor]
+    """Per input modality of the whole model: the local tokens among all M, `x[:, local_tokens[name]]`. A slice, empty
+    where there are none; of some tokens in another `token_order` than raster their places in that order, int64."""
 
     def __init__(self, model: HiP, group: dist.ProcessGroup | DeviceMesh | None = None):
         if not isinstance(model, HiP) or isinstance(model, ShardedHiP | PerceiverIO):
@@ -80,7 +81,9 @@ class ShardedHiP(HiP):
 
         self._spans = spans[rank]
         self.whole_modalities = model.modalities
-        rows = [{n: local[n].tokens if n in local else slice(0, 0) for n in model.input_names} for local in spans]
+        rows: list[dict[str, slice | Tensor]] = [
+            {n: local[n].tokens if n in local else slice(0, 0) for n in model.input_names} for local in spans
+        ]
         self.local_tokens = rows[rank]
         self.modalities = {name: self.modalities[name] for name in self.label_names} | {
             name: dataclasses.replace(self.modalities[name], grid=(span.num_tokens,))
@@ -88,7 +91,7 @@ class ShardedHiP(HiP):
         }
         blocks, middle = self.config.blocks, self.processor_index
         self._num_divided = next((i for i in range(middle) if blocks[i].num_groups % num_ranks), middle)
-        self._rows: dict[str, list[slice]] = {}  # name of a divided table: rows of each rank
+        self._rows: dict[str, Sequence[slice | Tensor]] = {}  # name of a divided table: rows of each rank
         for name in model.input_names:
             positions = self.positions[name]
             if isinstance(positions, LearnedPositions):
@@ -96,7 +99,7 @@ class ShardedHiP(HiP):
             elif isinstance(positions, FourierPositions):
                 self.positions[name] = LocalFourierPositions(positions, self.local_tokens[name])
             elif isinstance(positions, NoPositions):
-                count = self.local_tokens[name].stop - self.local_tokens[name].start
+                count = self._spans[name].num_tokens if name in self._spans else 0
                 self.positions[name] = NoPositions((count,), positions.zero.shape[1]).to(positions.zero)
         for index in filter(self._is_divided, range(len(blocks))):
             step = blocks[index].num_groups * blocks[index].num_latents // num_ranks
@@ -130,12 +133,11 @@ class ShardedHiP(HiP):
         """The local tokens (B, local M, ...) among all or the local ones of each modality; labels as they are."""
         local = {}
         for name, x in tensors.items():
-            tokens = self.local_tokens.get(name)
-            if tokens is None:
+            if name not in self.local_tokens:
                 local[name] = x
-            elif name in self._spans:
+            elif (span := self._spans.get(name)) is not None:
                 is_whole = isinstance(x, Tensor) and x.shape[1:2] == (self.whole_modalities[name].num_tokens,)
-                local[name] = x[:, tokens] if is_whole else x
+                local[name] = x[:, span.tokens] if is_whole else x
         return local
 
     def local_slots(self, slots: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -209,12 +211,13 @@ class ShardedHiP(HiP):
                 if local.numel():
                     dist.send(local.contiguous(), group=collectives.group, group_dst=0)
                 continue
-            whole = torch.empty(max(rows.stop for rows in rows_of), *local.shape[1:], dtype=local.dtype)
-            for rank, rows in enumerate(rows_of):
-                part = local if rank == 0 else torch.empty_like(whole[rows], device=local.device)
+            counts = [_count(rows) for rows in rows_of]
+            whole = torch.empty(sum(counts), *local.shape[1:], dtype=local.dtype)
+            for rank, (rows, count) in enumerate(zip(rows_of, counts, strict=True)):
+                part = local if rank == 0 else local.new_empty(count, *local.shape[1:])
                 if rank > 0 and part.numel():
                     dist.recv(part, group=collectives.group, group_src=rank)
-                whole[rows] = part.cpu()
+                whole[rows if isinstance(rows, slice) else rows.cpu()] = part.cpu()
             state[name] = whole
         if collectives.rank > 0:
             return None
@@ -229,18 +232,24 @@ class ShardedHiP(HiP):
         return None if model is None else model.save_pretrained(save_directory, **settings)
 
 
+def _count(rows: slice | Tensor) -> int:
+    return rows.stop - rows.start if isinstance(rows, slice) else len(rows)
+
+
 class LocalFourierPositions(FourierPositions):
     """Fourier positions of some tokens, without computing the others."""
 
-    def __init__(self, whole: FourierPositions, tokens: slice):
+    def __init__(self, whole: FourierPositions, tokens: slice | Tensor):
         nn.Module.__init__(self)
         self.grid, self.num_bands = whole.grid, whole.num_bands
         self.max_resolution, self.projection = whole.max_resolution, whole.projection
-        self.tokens = tokens
+        self.tokens = tokens if isinstance(tokens, slice) else nn.Buffer(tokens, persistent=False)
 
     def forward(self, tokens: Tensor | None = None) -> Tensor:
         """Projected features of the local tokens: (local M, E)."""
-        number = torch.arange(self.tokens.start, self.tokens.stop, device=self.projection.weight.device)
+        number = self.tokens
+        if isinstance(number, slice):
+            number = torch.arange(number.start, number.stop, device=self.projection.weight.device)
         total = self.projection.weight.new_zeros(())
         for index, along in zip(torch.unravel_index(number, self.grid), self.along_axes(), strict=True):
             total = total + F.embedding(index, along)

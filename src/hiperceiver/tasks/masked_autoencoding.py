@@ -24,7 +24,7 @@ from hiperceiver.masking import (
 from hiperceiver.modality import Batch
 from hiperceiver.model import GroupPlan, HiP
 from hiperceiver.model.grouping import Span
-from hiperceiver.model.tokens import take_slots
+from hiperceiver.model.tokens import tokens_at
 from hiperceiver.settings.tasks import MaskedAutoencodingConfig
 from hiperceiver.tasks.answers import Answer, DrawnTokens, ReconstructedTokens
 from hiperceiver.tasks.losses import LossTerm, Tensors, mean_and_deviation, normalise, squared_error, weighted_mean
@@ -140,7 +140,7 @@ class MaskedAutoencoding(Task):
             slots, target = mask.compared.get(name), targets[name]
             read = self.model.read_out(encoded, latents, name, self.model.unembedding[name], slots=slots)
             if slots is not None:  # only hidden slots are read: (B, g, R, C), and targets with them
-                read, target = read.flatten(1, 2), _at_slots(target, span, slots)
+                read, target = read.flatten(1, 2), tokens_at(target, span, slots)
             is_counted = self._is_counted(name, span, is_padding, mask)
             terms[name] = squared_error(self._target_channels(name, read), target, is_counted)
         return terms
@@ -160,7 +160,8 @@ class MaskedAutoencoding(Task):
             return Mask({}, {name: torch.zeros_like(x[..., 0], dtype=torch.bool) for name, x in inputs.items()}, {})
         is_group_wise = self.config.mask_strategy == "group-wise"
         draw = self._draw_group_wise if is_group_wise else self._draw_uniform
-        visible = draw(plan, len(batch), {"generator": generator, "device": device})
+        how = {"block": self.config.mask_block, "generator": generator, "device": device}
+        visible = draw(plan, len(batch), how)
         is_masked, compared = {}, {}
         for name, span in plan.spans.items():
             hidden = slots_to_mask(visible[name], span.num_slots)  # (B, groups or 1, P)
@@ -302,7 +303,7 @@ class MaskedAutoencoding(Task):
             if is_present is None and not span.has_padding:
                 return None
             is_present = torch.ones_like(mask.is_masked[name]) if is_present is None else is_present
-            return _at_slots(is_present, span, mask.compared[name])
+            return tokens_at(is_present, span, mask.compared[name])
         if self.config.loss_on == "all":
             return is_present
         return mask.is_masked[name] if is_present is None else mask.is_masked[name] & is_present
@@ -333,6 +334,8 @@ class MaskedAutoencoding(Task):
         return plan.split(mask_to_slots(plan.concat(hidden)))  # as many slots in each group of each modality
 
     def _check_hides(self, count: int) -> None:
+        if (block := self.config.mask_block) > count:
+            raise ValueError(f"mask_block: expected at most the {count} tokens that are drawn from, got {block}")
         if self.config.loss_on == "hidden" and num_visible(count, self.config.mask_ratio) == count:
             ratio = self.config.mask_ratio
             raise ValueError(f"mask_ratio: expected one that hides something of {count} tokens, got {ratio}")
@@ -354,8 +357,3 @@ def byte_values(tokens: Tensor, coding: str) -> Tensor:
         return tokens[..., :256].argmax(dim=-1)
     bits = torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], device=tokens.device)
     return ((tokens[..., :8] > 0) * bits).sum(dim=-1)
-
-
-def _at_slots(x: Tensor, span: Span, slots: Tensor) -> Tensor:
-    """Tokens (B, M, ...) in slots of each group, (B, g or 1, R): (B, g R, ...)."""
-    return take_slots(span.to_groups(x), slots.expand(-1, span.num_groups, -1)).flatten(1, 2)

@@ -27,6 +27,7 @@ class ShardedAutoencoding(MaskedAutoencoding):
         Task.__init__(self, model, config or MaskedAutoencodingConfig())
         with torch.device("meta"):  # its shapes alone: masks and targets are those of all tokens
             whole = MaskedAutoencoding(build_model(model.config, model.whole_modalities), self.config)
+        whole.model.orders = model.orders  # real, and on the model's device: masks follow them
         object.__setattr__(self, "_whole", whole)  # not a submodule: it has no weights
         self.num_position_channels = whole.num_position_channels
 

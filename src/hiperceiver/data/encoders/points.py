@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
-from hiperceiver.data.curves import hilbert_code, morton_code
+from hiperceiver.curves import hilbert_code, morton_code
 from hiperceiver.data.encoders import arrays
 from hiperceiver.data.encoders.arrays import RawArray, read_array
 from hiperceiver.data.encoders.encoder import Drawing, Encoder, measured

@@ -5,8 +5,10 @@ import time
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from hiperceiver.data.curves import hilbert_code, morton_code
+from hiperceiver.curves import along_curve, hilbert_code, morton_code
 
 GRIDS = [(1, 5), (2, 1), (2, 4), (3, 1), (3, 3), (4, 2), (5, 2)]
 
@@ -76,6 +78,57 @@ def test_finer_cells_lie_inside_coarser_ones(code) -> None:
     """So a run of numbers is a place, at every scale."""
     cells = np.random.default_rng(1).integers(0, 2**9, size=(500, 3))
     assert np.array_equal(code(cells, 9) >> np.uint64(3), code(cells >> 1, 8))
+
+
+grids = st.lists(st.integers(1, 12), min_size=1, max_size=4).map(tuple)
+
+
+def path_through(grid: tuple[int, ...], code) -> np.ndarray:
+    """The cells of a grid, first to last along a curve: (M, D)."""
+    return np.stack(np.unravel_index(along_curve(grid, code), grid), axis=1)
+
+
+@given(grids, st.sampled_from([hilbert_code, morton_code]))
+def test_every_cell_of_a_grid_is_passed_once(grid: tuple[int, ...], code) -> None:
+    assert sorted(along_curve(grid, code).tolist()) == [*range(np.prod(grid))]
+
+
+@pytest.mark.parametrize("code", [hilbert_code, morton_code])
+@pytest.mark.parametrize(("axes", "bits"), GRIDS)
+def test_a_cube_is_passed_as_the_curve_goes(code, axes: int, bits: int) -> None:
+    cells = whole_grid(axes, bits)
+    path = path_through((2**bits,) * axes, code)
+    assert np.array_equal(path, cells[np.argsort(code(cells, bits))])
+    if code is hilbert_code:
+        assert (np.abs(np.diff(path, axis=0)).sum(1) == 1).all()
+
+
+@given(grids)
+def test_axes_of_one_cell_do_not_matter_and_lines_keep_their_order(grid: tuple[int, ...]) -> None:
+    for code in (hilbert_code, morton_code):
+        assert np.array_equal(along_curve((1, *grid, 1), code), along_curve(grid, code))
+        assert np.array_equal(along_curve(grid[:1], code), np.arange(grid[0]))
+
+
+def test_any_grid_literally() -> None:
+    """Shorter axes first, each stretched to a power of two."""
+    rows, columns, bits = 3, 5, 3
+    literal = {(r, c): literal_hilbert([r * 4 // 3, c * 8 // 5], bits) for r in range(rows) for c in range(columns)}
+    expected = sorted(literal, key=lambda cell: literal[cell])
+    assert path_through((rows, columns), hilbert_code).tolist() == [list(cell) for cell in expected]
+    turned = path_through((columns, rows), hilbert_code)
+    assert turned[:, ::-1].tolist() == [list(cell) for cell in expected]
+
+
+@pytest.mark.parametrize("code", [hilbert_code, morton_code])
+@pytest.mark.parametrize(
+    ("grid", "runs", "block"),
+    [((224, 224), 16, (56, 56)), ((224, 224), 256, (14, 14)), ((96, 48), 32, (12, 12)), ((8, 56, 56), 16, (8, 14, 14))],
+    ids=str,
+)
+def test_equal_runs_are_blocks_where_halves_are_whole(code, grid: tuple[int, ...], runs: int, block: tuple) -> None:
+    for run in path_through(grid, code).reshape(runs, -1, len(grid)):
+        assert tuple(np.ptp(run, axis=0) + 1) == block
 
 
 def test_mistakes() -> None:

@@ -3,6 +3,7 @@
 Source: Skilling, "Programming the Hilbert curve", AIP Conference Proceedings 707 (2004).
 """
 
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -53,6 +54,29 @@ def morton_code(cells: np.ndarray, bits: int) -> np.ndarray:
     array([ 0,  1,  2,  3, 13], dtype=uint64)
     """
     return _interleaved(_axes(cells, bits), bits)
+
+
+def along_curve(grid: Sequence[int], code: Callable[[np.ndarray, int], np.ndarray]) -> np.ndarray:
+    """The cells of a grid of any extents in the order of a curve: their numbers in row-major order, int64 (M,).
+
+    Each axis is stretched to the next power of two, so that halves of the curve are halves of the grid, and cut into
+    equal runs at these the curve passes through blocks: 16 of 56 x 56 cells for a grid of 224 x 224. A grid whose
+    extents are one power of two is passed as the curve defines it. A line keeps its order.
+
+    Args:
+        grid: extents >= 1.
+        code: `hilbert_code` or `morton_code`.
+
+    >>> along_curve((2, 2), hilbert_code)
+    array([0, 1, 3, 2])
+    """
+    axes = sorted((axis for axis, extent in enumerate(grid) if extent > 1), key=lambda axis: grid[axis])
+    if not axes:
+        return np.zeros(1, dtype=np.int64)
+    bits = [(grid[axis] - 1).bit_length() for axis in axes]
+    cells = np.indices(grid)[axes].reshape(len(axes), -1)
+    stretched = [(along << n) // grid[axis] for along, n, axis in zip(cells, bits, axes, strict=True)]
+    return np.argsort(code(np.stack(stretched, axis=1), max(bits)))
 
 
 def _axes(cells: np.ndarray, bits: int) -> np.ndarray:
