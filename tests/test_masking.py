@@ -49,6 +49,25 @@ def test_uniform_count_is_exact(batch: int, num_tokens: int, ratio: float) -> No
     assert (~is_masked).sum(dim=1).tolist() == [num_visible(num_tokens, ratio)] * batch
 
 
+@given(batches, sizes, ratios, st.integers(1, 20))
+def test_blocks_are_seen_together(batch: int, size: int, ratio: float, block: int) -> None:
+    """As many places as without blocks, and at most one block of each example is seen in part."""
+    block = min(block, size)
+    visible = sample_visible_slots(batch, size, ratio, block=block)
+    assert visible.shape == (batch, 1, num_visible(size, ratio))
+    grouped = ~slots_to_mask(visible, size)[:, 0]
+    uniform = ~uniform_is_masked(batch, size, ratio, block=block)
+    for is_seen in (grouped, uniform):
+        assert is_seen.sum(dim=1).tolist() == [num_visible(size, ratio)] * batch
+        parts = [is_seen[:, first : first + block].float().mean(dim=1) for first in range(0, size, block)]
+        assert (torch.stack([(part > 0) & (part < 1) for part in parts]).sum(dim=0) <= 1).all()
+
+
+def test_blocks_larger_than_the_whole_are_refused() -> None:
+    with pytest.raises(ValueError, match="block: expected a whole number from 1 to the 10 tokens or slots, got 11"):
+        sample_visible_slots(1, 10, 0.5, block=11)
+
+
 def test_each_example_draws_its_own() -> None:
     places = sample_visible_slots(8, 200, 0.5).squeeze(1)
     tokens = uniform_is_masked(8, 200, 0.5)

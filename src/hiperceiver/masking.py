@@ -29,17 +29,24 @@ def num_visible(count: int, ratio: float) -> int:
 
 
 def sample_visible_slots(
-    batch_size: int, num_slots: int, ratio: float, *, generator: Generators = None, device: Device = None
+    batch_size: int,
+    num_slots: int,
+    ratio: float,
+    *,
+    block: int = 1,
+    generator: Generators = None,
+    device: Device = None,
 ) -> Tensor:
     """Draw the slots that are seen, the same in each group of an example: int64 (B, 1, K), ascending.
 
     Each example has its own pattern, drawn over all P slots of a group, padding included; K = `num_visible(P, ratio)`.
-    Every group then keeps as many tokens, so that nothing is padded and the cost falls with the ratio.
+    Every group then keeps as many tokens, so that nothing is padded and the cost falls with the ratio. `block` slots in
+    a row are drawn together; to keep exactly K, one block may be seen in part.
 
     >>> sample_visible_slots(2, 16, 0.75).shape
     torch.Size([2, 1, 4])
     """
-    return _sample(batch_size, num_slots, ratio, generator, device)[:, None].sort(dim=2).values
+    return _sample(batch_size, num_slots, ratio, block, generator, device)[:, None].sort(dim=2).values
 
 
 def sample_masked_slots(visible: Tensor, num_slots: int, share: float) -> Tensor:
@@ -58,17 +65,23 @@ def sample_masked_slots(visible: Tensor, num_slots: int, share: float) -> Tensor
 
 
 def uniform_is_masked(
-    batch_size: int, num_tokens: int, ratio: float, *, generator: Generators = None, device: Device = None
+    batch_size: int,
+    num_tokens: int,
+    ratio: float,
+    *,
+    block: int = 1,
+    generator: Generators = None,
+    device: Device = None,
 ) -> Tensor:
     """Draw hidden tokens from a whole example, whatever their groups: bool (B, M), True = hidden.
 
     Exactly `num_visible(M, ratio)` of an example's M tokens, of all modalities together, are seen; groups keep
-    different numbers of them.
+    different numbers of them. `block` tokens in a row are drawn together; one block may be seen in part.
 
     >>> uniform_is_masked(2, 16, 0.75).sum(dim=1)
     tensor([12, 12])
     """
-    visible = _sample(batch_size, num_tokens, ratio, generator, device)
+    visible = _sample(batch_size, num_tokens, ratio, block, generator, device)
     hidden = torch.ones(batch_size, num_tokens, dtype=torch.bool, device=visible.device)
     return hidden.scatter(1, visible, False)
 
@@ -102,17 +115,24 @@ def slots_to_mask(slots: Tensor, num_slots: int) -> Tensor:
     return hidden.scatter(-1, slots, False)[..., :num_slots]
 
 
-def _sample(batch_size: int, size: int, ratio: float, generator: Generators, device: Device) -> Tensor:
-    """`num_visible(size, ratio)` different indices below `size` for each example: int64 (B, K).
+def _sample(batch_size: int, size: int, ratio: float, block: int, generator: Generators, device: Device) -> Tensor:
+    """`num_visible(size, ratio)` different indices below `size` for each example, block by block: int64 (B, K).
 
     The random numbers are drawn where the generators live, so that every device gets the same from the same seed.
     """
     count = num_visible(size, ratio)
+    if not 1 <= block <= size:
+        raise ValueError(f"block: expected a whole number from 1 to the {size} tokens or slots, got {block}")
+    num_blocks = -(-size // block)
     if generator is None or isinstance(generator, torch.Generator):
         source = device if generator is None else generator.device
-        noise = torch.rand(batch_size, size, generator=generator, device=source)
+        noise = torch.rand(batch_size, num_blocks, generator=generator, device=source)
     elif len(generator) == batch_size:
-        noise = torch.stack([torch.rand(size, generator=each, device=each.device) for each in generator])
+        noise = torch.stack([torch.rand(num_blocks, generator=each, device=each.device) for each in generator])
     else:
         raise ValueError(f"generator: expected one, or one for each of {batch_size} examples, got {len(generator)}")
-    return noise.to(device).argsort(dim=1)[:, :count]
+    order = noise.to(device).argsort(dim=1)
+    if block > 1:  # the last block may be shorter
+        order = (order[..., None] * block + torch.arange(block, device=order.device)).flatten(1)
+        order = order[order < size].view(batch_size, size)
+    return order[:, :count]

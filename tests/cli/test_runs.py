@@ -92,6 +92,7 @@ def test_options_reach_the_model_and_the_task(pictures: Path, hip: Hip) -> None:
         "kind": "masked-autoencoding",
         "mask_ratio": 0.5,
         "mask_strategy": "uniform",
+        "mask_block": 1,
         "loss_on": "all",
         "compared_share": 1.0,
         "target_normalisation": "channel",

@@ -497,6 +497,8 @@ def test_models_that_the_reference_cannot_compute() -> None:
     label = modalities | {"label": Modality(grid=(1,), channels=3, role="label")}
     with pytest.raises(ValueError, match=r"^model: the reference always uses squared_relu, got activation='gelu'$"):
         to_haiku(HiP(dataclasses.replace(OURS, activation="gelu"), modalities))
+    with pytest.raises(ValueError, match=r"^model: the reference always has skip connections, got skips=False$"):
+        to_haiku(HiP(dataclasses.replace(OURS, skips=False), modalities))
     with pytest.raises(
         ValueError, match=r"^model: the reference attends to the padding of groups, got mask_padding=True"
     ):

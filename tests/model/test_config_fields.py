@@ -38,6 +38,7 @@ HIP = COMMON | {
     "blocks": Case({"blocks": (block(), block(num_groups=1, num_latents=4), block())}, "parameters"),
     # Where all groups merge into one, their order changes nothing but rounding.
     "regrouping": Case({"regrouping": "transpose"}, "evaluation", {"blocks": FIVE_BLOCKS}),
+    "skips": Case({"skips": False}, "parameters"),
     "mask_padding": Case({"mask_padding": False}, "evaluation"),
     "token_order": Case({"token_order": "hilbert"}, "evaluation"),
     "token_order_seed": Case({"token_order_seed": 1}, "evaluation", {"token_order": "shuffled"}),

@@ -126,6 +126,24 @@ def test_positions_alone(saved: SavedModel) -> None:
         assert torch.equal(tensor, before[name]) == (name not in (*report.loaded, *report.resized))
 
 
+def test_all_but_positions_go_to_a_model_with_others(saved: SavedModel) -> None:
+    model = fresh(positions="fourier", fourier_bands=3)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    report = transfer_weights(model, saved, part="all-but-positions")
+    assert set(report.new) == {name for name in before if name.startswith("positions.")}
+    assert set(report.unused) == {name for name in saved.weights if name.startswith("positions.")}
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name] if name in report.new else saved.weights[name])
+
+
+def test_all_but_positions_need_the_same_blocks(saved: SavedModel) -> None:
+    with refusal("it: expected activation='gelu' as in the new model, got 'squared_relu'; use the same"):
+        transfer_weights(fresh(activation="gelu", positions="none"), saved, part="all-but-positions")
+    more = dataclasses.replace(saved, weights=saved.weights | {"blocks.3.latents": torch.zeros(1)})
+    with refusal("it: blocks.3.latents is not in the new model; use the same model and settings"):
+        transfer_weights(fresh(), more, part="all-but-positions")
+
+
 def test_positions_alone_go_to_another_kind_of_model(saved: SavedModel) -> None:
     model = fresh(PerceiverIO, {"image": IMAGE})
     assert transfer_weights(model, saved, part="positions").loaded == ("positions.image.table",)

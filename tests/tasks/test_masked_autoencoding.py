@@ -605,6 +605,26 @@ def test_wrong_settings_are_refused_in_one_line(make_model, settings, message):
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
+def test_neighbours_are_hidden_together(make_model, strategy):
+    """Of 64 tokens in groups of 16 a quarter is seen: whole blocks of 4."""
+    model = make_model()
+    task = MaskedAutoencoding(model, MaskedAutoencodingConfig(mask_ratio=0.75, mask_strategy=strategy, mask_block=4))
+    mask = task.draw_mask(make_batch(model))
+    (is_masked,) = mask.is_masked.values()
+    blocks = is_masked.unflatten(1, (-1, 4)).sum(dim=2)
+    assert set(blocks.flatten().tolist()) == {0, 4}
+    assert len({tuple(row) for row in blocks.tolist()}) > 1
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_blocks_larger_than_what_they_are_drawn_from_are_refused(make_model, strategy):
+    model = make_model()
+    task = MaskedAutoencoding(model, MaskedAutoencodingConfig(mask_strategy=strategy, mask_block=1000))
+    with pytest.raises(ValueError, match=r"mask_block: expected at most the \d+ tokens that are drawn from, got 1000"):
+        task.loss(make_batch(model))
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_ratio_that_hides_nothing_of_so_few_is_refused(make_model, strategy):
     model = make_model(groups=2, sound=Modality(grid=(8,), channels=1))
     task = MaskedAutoencoding(model, MaskedAutoencodingConfig(mask_ratio=0.05, mask_strategy=strategy))

@@ -48,6 +48,17 @@ def test_positions_only(tmp_path: Path, pretrained: Path) -> None:
     assert f"model.{TABLE}" in trained(task, tmp_path / "run")
 
 
+def test_all_but_positions(tmp_path: Path, pretrained: Path) -> None:
+    task, expected = classification(seed=1), make_model(seed=7).state_dict()
+    own = make_model(seed=1).state_dict()[TABLE]
+    report = start_from(task, pretrained, mode="all-but-positions")
+    assert set(report.loaded) == set(expected) - {TABLE}
+    assert TABLE in report.new and report.unused == (TABLE,)
+    for name, weight in task.model.state_dict().items():
+        assert torch.equal(weight, own if name == TABLE else expected[name])
+    assert f"model.{TABLE}" in trained(task, tmp_path / "run")
+
+
 def test_frozen_positions(tmp_path: Path, pretrained: Path) -> None:
     task = classification(seed=1)
     start_from(task, pretrained, mode="frozen-positions")
@@ -86,7 +97,7 @@ def test_what_does_not_fit_is_refused(pretrained: Path, tmp_path: Path) -> None:
 
     from .synthetic import block
 
-    with pytest.raises(ValueError, match="mode: expected one of all, positions, frozen-positions, frozen-backbone"):
+    with pytest.raises(ValueError, match="mode: expected one of all, positions, all-but-positions, frozen-positions"):
         start_from(classification(), pretrained, mode="some")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="frozen-backbone leaves nothing to train, the task masked-autoencoding"):
         start_from(autoencoding(), pretrained, mode="frozen-backbone")

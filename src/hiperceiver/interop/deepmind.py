@@ -134,6 +134,8 @@ def to_haiku(
         raise ValueError(f"model_class: expected one of {', '.join(fitting)} for this model, got {model_class!r}")
     if model.config.activation != "squared_relu":
         raise ValueError(f"model: the reference always uses squared_relu, got activation={model.config.activation!r}")
+    if not model.config.skips:
+        raise ValueError("model: the reference always has skip connections, got skips=False")
     sizes = {each: model.modalities[each].num_tokens for each in model.input_names}
     if isinstance(model.config, HiPConfig) and model.config.mask_padding and model.plan(sizes).has_padding:
         raise ValueError("model: the reference attends to the padding of groups, got mask_padding=True and padding")

@@ -82,7 +82,7 @@ class HiP(SavedInFolder):
             PerceiverBlock(
                 block,
                 widths[index],
-                skip_channels=widths[len(blocks) - index] if index > middle else None,
+                skip_channels=widths[len(blocks) - index] if index > middle and self.config.skips else None,
                 activation=config.activation,
                 dropout=config.dropout,
                 drop_path=config.drop_path,
@@ -172,10 +172,10 @@ class HiP(SavedInFolder):
         return Encoded(plan, tokens, skips, self.processor(x, key_mask=key_mask))
 
     def decode(self, encoded: Encoded) -> Tensor:
-        """From the processor back to the groups of the first block, with skip connections: latents (B, G, N, D)."""
+        """From the processor back to the groups of the first block, with any skip connections: latents (B, G, N, D)."""
         x = encoded.processor_latents
         for index, skip in zip(range(self.processor_index + 1, len(self.blocks)), reversed(encoded.skips), strict=True):
-            x = self.blocks[index](self._regroup(x, index), skip=skip)
+            x = self.blocks[index](self._regroup(x, index), skip=skip if self.config.skips else None)
         return x
 
     def reconstruct(self, encoded: Encoded, latents: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
@@ -204,7 +204,7 @@ class HiP(SavedInFolder):
             own_embedding: add the token's own embedding to its query and to what is read (as Perceiver IO does for
                 optical flow).
             slots: the slots of each group that are read, each once: int64 (B, groups of the modality or 1, R); gives
-                (B, groups, R, K). None: all tokens. Not with `own_embedding`.
+                (B, groups, R, K). None: all tokens.
         """
         if name in self.label_names:
             assert self.label_readout is not None and not own_embedding and slots is None

@@ -12,7 +12,7 @@ from hiperceiver.model.files import SavedModel
 from hiperceiver.model.hip import HiP
 from hiperceiver.model.positions import resize_table
 
-Part = Literal["model", "positions"]
+Part = Literal["model", "positions", "all-but-positions"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,9 @@ class TransferReport:
 
 
 def transfer_weights(model: HiP, saved: SavedModel, *, part: Part = "model") -> TransferReport:
-    """Copy a saved model's weights into `model`, in place: all that both have, or the position encodings alone.
+    """Copy a saved model's weights into `model`, in place.
+
+    `part`: all that both have, the position encodings alone, or all but these; what is not taken stays as it is.
 
     Position tables have a row for each place of the grid, whatever the order in which tokens go into groups: alone they
     are taken from a model of any `token_order`. All weights are not: groups' latents know what their group sees.
@@ -51,7 +53,10 @@ def transfer_weights(model: HiP, saved: SavedModel, *, part: Part = "model") -> 
     loaded, resized, new = [], [], []
     values: dict[str, Tensor] = {}
     target = model.state_dict()
-    for name in [name for name in target if part == "model" or name.startswith("positions.")]:
+    for name in target:
+        if not _is_taken(name, part):
+            new += [name] * (part == "all-but-positions")
+            continue
         modality, source, shape = _modality_of(name), saved.weights.get(name), tuple(target[name].shape)
         if source is None:
             if _is_known(name, saved.modalities):
@@ -73,7 +78,7 @@ def transfer_weights(model: HiP, saved: SavedModel, *, part: Part = "model") -> 
             raise ValueError(_mismatch(saved, name, f"shape {tuple(source.shape)}", shape))
     unused = tuple(name for name in saved.weights if name not in values)
     for name in unused:
-        if part == "model" and _is_known(name, model.modalities):
+        if part != "positions" and _is_taken(name, part) and _is_known(name, model.modalities):
             raise ValueError(f"{saved.source}: {name} is not in the new model; use the same model and settings")
     if not values:
         raise ValueError(f"{saved.source}: nothing to load: it shares no {part} weights with the new model")
@@ -90,12 +95,13 @@ _POSITION_SETTINGS = ("positions", "position_channels", "fourier_bands", "fourie
 
 
 def _check_settings(model: HiP, saved: SavedModel, part: Part) -> None:
-    if part == "model" and type(saved.config) is not type(model.config):
+    if part != "positions" and type(saved.config) is not type(model.config):
         expected = f"the weights of a {type(model).__name__}"
         raise ValueError(f"{saved.source}: expected {expected}, got those of a {saved.architecture}")
     old, new = _settings(saved.config.to_dict()), _settings(model.config.to_dict())
     for name in {**new, **old}:
-        if old.get(name) != new.get(name) and (part == "model" or name in _POSITION_SETTINGS):
+        counts = part == "model" or (name in _POSITION_SETTINGS) == (part == "positions")
+        if counts and old.get(name) != new.get(name):
             found = f"got {old.get(name)!r}; use the same model and settings"
             raise ValueError(f"{saved.source}: expected {name}={new.get(name)!r} as in the new model, {found}")
     for name, modality in model.modalities.items():
@@ -116,6 +122,10 @@ def _settings(values: Any, prefix: str = "") -> dict[str, Any]:
         if key not in _FREE_SETTINGS
         for name, value in _settings(each, f"{prefix}{key}.").items()
     }
+
+
+def _is_taken(name: str, part: Part) -> bool:
+    return part == "model" or name.startswith("positions.") == (part == "positions")
 
 
 def _is_known(name: str, modalities: Mapping[str, Modality]) -> bool:

@@ -29,12 +29,13 @@ from hiperceiver.settings.base import (
 from hiperceiver.settings.data import DATA_SETTINGS, LayoutName, ReadSettings, SplitRule
 from hiperceiver.settings.encoders import ENCODER_SETTINGS
 from hiperceiver.settings.model import ARCHITECTURES
-from hiperceiver.settings.run import ComputeSettings, TrainingSettings
+from hiperceiver.settings.run import ComputeSettings, ProbeSettings, TrainingSettings
 from hiperceiver.settings.tasks import LEARNED, MaskedAutoencodingConfig
 
 COMMON = (
     *("checkpoint", "files", "task", "from", "mode", "data", "recipe", "model", "model_settings", "task_settings"),
-    *("modality", "size", "modalities", "encoders", "augment", "mask_ratio", "train_share", "steps", "max_time"),
+    *("modality", "size", "modalities", "encoders", "augment", "mask_ratio", "probe", "train_share", "steps"),
+    "max_time",
     *("batch_size", "learning_rate", "precision", "seed", "devices", "test", "split", "each_modality", "kind"),
     *("num_examples", "top", "out", "resume", "json"),
 )
@@ -134,13 +135,17 @@ class ModelSettings(CommandSettings):
     """Fields of the model's config to change: '{"drop_path": 0.1}' or --model-settings.drop-path 0.1."""
 
 
-class PretrainSettings(DataSettings, ModelSettings, MaskedAutoencodingConfig, RunSettings, TrainingSettings):
+class PretrainSettings(
+    DataSettings, ModelSettings, MaskedAutoencodingConfig, RunSettings, ProbeSettings, TrainingSettings
+):
     """Pretraining."""
 
     kind: ClassVar[str] = ""
 
     model: str = "hip-micro"
     """Name of the model; `hip info` lists them."""
+    probe: bool = False
+    """At each validation, try how well the data's labels are read off the latents. They are never trained on."""
 
 
 class FinetuneSettings(DataSettings, ModelSettings, RunSettings, TrainingSettings):
@@ -150,10 +155,11 @@ class FinetuneSettings(DataSettings, ModelSettings, RunSettings, TrainingSetting
     """What is learned. None: what the data has labels for."""
     pretrained: str | None = field(default=None, metadata={"name": "from", "value": "MODEL"})
     """Pretrained model to start from: a run folder, a saved model's folder or a hub id. None: start from scratch."""
-    mode: Literal["all", "positions", "frozen-positions", "frozen-backbone"] = "all"
+    mode: Literal["all", "positions", "all-but-positions", "frozen-positions", "frozen-backbone"] = "all"
     """What is taken from the pretrained model and what is trained. all: everything. positions: take the position
-    encodings only, train all. frozen-positions: take everything, train all but the positions. frozen-backbone: take
-    everything, train the new head only (a linear probe)."""
+    encodings only, train all. all-but-positions: take everything but these, train all. frozen-positions: take
+    everything, train all but the positions. frozen-backbone: take everything, train the new head only (a linear
+    probe)."""
     model: str | None = None
     """Name of the model where none is pretrained; `hip info` lists them. None: hip-micro."""
     task_settings: Annotated[Mapping[str, Any], PartOf(LEARNED)] = field(default_factory=dict)

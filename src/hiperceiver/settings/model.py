@@ -110,6 +110,8 @@ class HiPConfig(PerceiverConfig):
     regrouping: Regrouping = "reshape"
     """How a block's latents are assigned to the next block's groups: neighbouring groups merge (`reshape`), or every
     new group takes latents from all old ones (`transpose`)."""
+    skips: bool = True
+    """Add the latents of each encoder block to the queries of its decoder block, as in a U-Net."""
     mask_padding: bool = True
     """Hide the padding that fills groups. False: attend to it as zeros, as the published model does."""
     token_order: TokenOrderKind = "raster"
@@ -162,6 +164,7 @@ class PerceiverIOConfig(PerceiverConfig):
     """The only block; it must have one group."""
     regrouping: ClassVar[Regrouping] = "reshape"
     mask_padding: ClassVar[bool] = True
+    skips: ClassVar[bool] = True  # it has no decoder blocks
     token_order: ClassVar[TokenOrderKind] = "raster"  # in one group any order is the same
     token_order_seed: ClassVar[int | None] = None
 

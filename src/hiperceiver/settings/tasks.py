@@ -30,6 +30,9 @@ class MaskedAutoencodingConfig(TaskConfig):
     mask_strategy: MaskStrategy = "group-wise"
     """`group-wise`: the same slots in each group, so that a training step neither embeds hidden tokens nor reads out
     visible ones (with `loss_on` hidden). `uniform`: anywhere in the example."""
+    mask_block: Count = 1
+    """Neighbours that are hidden or visible together: so many slots in a row of a group, or tokens of an example with
+    `uniform`. A picture's neighbours are pixels of a row, or of a square with a `token_order` along a curve."""
     loss_on: MaskedTokens = "hidden"
     """Tokens that the loss counts: the `hidden` ones or `all`. Absent tokens never count."""
     compared_share: Annotated[float, Gt(0), Le(1)] = 1.0
@@ -119,6 +122,9 @@ class SegmentationConfig(_ClassesConfig):
     optical flow). False: positions alone, as in masked auto-encoding."""
     hidden_channels: CountOrZero = 128
     """Width of the head's hidden layer. 0: none, the head is linear."""
+    compared_share: Annotated[float, Gt(0), Le(1)] = 1.0
+    """Share of the tokens that a training step reads out and compares: the same slots in each group, drawn for each
+    example. Less makes a step cheaper; the expected loss is the same. Evaluation compares all."""
     background_class: CountOrZero | None = None
     """The class whose tokens `foreground_accuracy` leaves out. None: that metric is not given."""
 

@@ -8,15 +8,16 @@ from hiperceiver.model import TransferReport, read_model, transfer_weights
 from hiperceiver.model.files import SavedModel
 from hiperceiver.tasks.task import Task
 
-Start = Literal["all", "positions", "frozen-positions", "frozen-backbone"]
+Start = Literal["all", "positions", "all-but-positions", "frozen-positions", "frozen-backbone"]
 
 
 def start_from(task: Task, pretrained: str | Path | SavedModel, *, mode: Start = "all") -> TransferReport:
     """Copy a pretrained model's weights into a new task's model, and freeze what `mode` says. The head stays new.
 
-    `all`: take and train all weights. `positions`: take the position encodings only, train all. `frozen-positions`:
-    take all, train all but the position encodings that were taken. `frozen-backbone`: take all, train only the task's
-    own head (a linear probe); the rest stays in evaluation mode, without dropout.
+    `all`: take and train all weights. `positions`: take the position encodings only, train all. `all-but-positions`:
+    take all but these, train all. `frozen-positions`: take all, train all but the position encodings that were taken.
+    `frozen-backbone`: take all, train only the task's own head (a linear probe); the rest stays in evaluation mode,
+    without dropout.
 
     `pretrained` is a saved model's folder, a hub id, or what `read_model` made of one. Returns what became of the
     weights, by name. `ValueError`: no saved model; weights that do not fit; nothing to take, to freeze or to train.
@@ -24,7 +25,7 @@ def start_from(task: Task, pretrained: str | Path | SavedModel, *, mode: Start =
     if mode not in get_args(Start):
         raise ValueError(f"mode: expected one of {', '.join(get_args(Start))}, got {mode!r}")
     saved = pretrained if isinstance(pretrained, SavedModel) else read_model(pretrained)
-    report = transfer_weights(task.model, saved, part="positions" if mode == "positions" else "model")
+    report = transfer_weights(task.model, saved, part=mode if mode in ("positions", "all-but-positions") else "model")
     if mode == "frozen-positions":
         taken = {name for name in (*report.loaded, *report.resized) if name.startswith("positions.")}
         frozen = [weight for name, weight in task.model.named_parameters() if name in taken]

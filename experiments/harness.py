@@ -1,0 +1,241 @@
+"""Do a table's cells: runs as processes of one thread, several at a time; whatever ends it, the next call goes on."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import IO
+
+from experiments.cells import Cell, Run, Table
+from experiments.report import write_report
+from experiments.results import ROOT, Places, Results, read_json, revision, shown_command, write_json
+from hiperceiver.settings.run import format_duration
+
+_SECONDS_BETWEEN_LINES = 60.0
+_SECONDS_BETWEEN_LOOKS = 0.3
+_PROGRESS = re.compile(rb"(\d+)%\s+(step [^\r\n]*)")
+
+
+@dataclass
+class Process:
+    """A run that is being done."""
+
+    run: Run
+    popen: subprocess.Popen[bytes]
+    lock: IO[str]
+    started: float
+    cost: dict[str, float]
+    log: Path
+
+    def progress(self) -> tuple[float, str]:
+        """Its share that is done, and the last line that it printed on that."""
+        with self.log.open("rb") as file:
+            file.seek(max(0, self.log.stat().st_size - 4000))
+            found = _PROGRESS.findall(file.read())
+        return (int(found[-1][0]) / 100, found[-1][1].decode(errors="replace").strip()) if found else (0.0, "")
+
+
+class Harness:
+    """The cells of a table that are to be done."""
+
+    def __init__(self, table: Table, cells: Sequence[Cell], places: Places, *, jobs: int):
+        self.table, self.cells, self.places, self.jobs = table, list(cells), places, jobs
+        self.results = Results(table, places)
+        self.waiting = [cell for cell in self.cells if self.results.state(cell) != "done"]
+        self.active: list[Process] = []
+        self.failed: dict[Run, str] = {}
+        self.done: set[Run] = set()
+        self.revision = revision()
+        self.is_stopping = False
+
+    def do(self) -> int:
+        """Do all; the exit code: 1 if a cell failed, 130 if it was stopped."""
+        is_main = threading.current_thread() is threading.main_thread()
+        signals = (signal.SIGINT, signal.SIGTERM) if is_main else ()
+        earlier = {each: signal.signal(each, self._stop) for each in signals}
+        shown = 0.0
+        try:
+            while self.active or (self.waiting and not self.is_stopping):
+                self._reap()
+                if not self.is_stopping and len(self.active) < self.jobs:
+                    self._finish_and_start()
+                if self.active and time.monotonic() - shown > _SECONDS_BETWEEN_LINES:
+                    self._show()
+                    shown = time.monotonic()
+                time.sleep(_SECONDS_BETWEEN_LOOKS)
+        finally:
+            for each in self.active:  # only an error of ours leaves any
+                each.popen.terminate()
+            for number, handler in earlier.items():
+                signal.signal(number, handler)
+        if self.is_stopping:
+            print("stopped; the same command goes on", file=sys.stderr)
+            return 130
+        return 1 if self.failed else 0
+
+    def _stop(self, number: int, frame: object) -> None:
+        """Let the runs write a checkpoint and end; at the second signal, at once."""
+        for each in self.active:
+            each.popen.send_signal(signal.SIGKILL if self.is_stopping else signal.SIGINT)
+        self.is_stopping = True
+        self._say("stopping: runs write their checkpoints")
+
+    def _is_done(self, run: Run) -> bool:
+        if run not in self.done and self.places.is_done(run):
+            self.done.add(run)
+        return run in self.done
+
+    def _finish_and_start(self) -> None:
+        """Write the results of cells whose runs are done; start runs of others, as many as may be at a time."""
+        for cell in list(self.waiting):
+            left = [run for run in cell.all_runs() if not self._is_done(run)]
+            if broken := next((run for run in left if run in self.failed), None):
+                self.waiting.remove(cell)
+                self._say(f"{cell.file} failed: {self.failed[broken]}")
+            elif not left:
+                result = self.results.finish(cell)
+                self.waiting.remove(cell)
+                first = next(iter(self.table.columns.values()))
+                number = result.get("test", {}).get(first.rpartition(".")[2])
+                self._say(f"{cell.file}: {first} {number}")
+            elif len(self.active) < self.jobs:
+                ready = [run for run in left if all(map(self._is_done, run.before()))]
+                for run in ready:
+                    if len(self.active) < self.jobs and run not in [each.run for each in self.active]:
+                        self._start(run, cell)
+
+    def _start(self, run: Run, cell: Cell) -> None:
+        folder, log = self.places.of(run), self.places.of(run, ".log")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = self.places.of(run, ".lock").open("w")
+        try:  # the process holds the lock too, so that nobody else does this run as long as it lives
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            return
+        cost = read_json(self.places.of(run, ".json"))
+        if cost.get("is_done"):
+            lock.close()
+            return
+        try:
+            command = self.places.command(run)
+        except (OSError, ValueError) as error:  # data that are not there, or are not as expected
+            self.failed[run] = str(error)
+            lock.close()
+            return
+        words, is_begun = command, (folder / "checkpoints" / "last.ckpt").exists()
+        if not is_begun:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+        elif "." not in run.command:  # our own modules see for themselves that there is something to go on with
+            words = [*command[:2], "--out", str(folder), "--resume"]
+        shown = shown_command(command, self.places)
+        write_json(self.places.of(run, ".json"), {**cost, "for": cell.file, "command": shown, "is_done": False})
+        path = os.pathsep.join([str(ROOT / "src"), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+        with log.open("ab") as out:
+            out.write(f"$ {shown}\n".encode())
+            popen = subprocess.Popen(
+                [sys.executable, "-m", *words],
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                cwd=self.places.base,
+                env={**os.environ, **threads, "PYTHONPATH": path},
+                start_new_session=True,  # Ctrl-C reaches it through us
+                pass_fds=(lock.fileno(),),
+            )
+        self.active.append(Process(run, popen, lock, time.monotonic(), cost, log))
+        self._say(f"{cell.file}: {run.name} {'goes on' if is_begun else 'begins'}")
+
+    def _reap(self) -> None:
+        """Count what finished runs have cost."""
+        for each in list(self.active):
+            pid, status, usage = os.wait4(each.popen.pid, os.WNOHANG)
+            if not pid:
+                continue
+            each.popen.returncode = code = os.waitstatus_to_exitcode(status)
+            self.active.remove(each)
+            path = self.places.of(each.run, ".json")
+            cost = read_json(path)
+            cost["core_seconds"] = each.cost.get("core_seconds", 0.0) + usage.ru_utime + usage.ru_stime
+            cost["wall_seconds"] = each.cost.get("wall_seconds", 0.0) + time.monotonic() - each.started
+            cost["peak_bytes"] = max(each.cost.get("peak_bytes", 0), usage.ru_maxrss * 1024)
+            write_json(path, {**cost, "revision": self.revision, "is_done": code == 0})
+            each.lock.close()
+            if code != 0 and not self.is_stopping:
+                lines = each.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+                self.failed[each.run] = f"{lines[-1] if lines else 'no output'} (exit code {code}; {each.log})"
+
+    def _show(self) -> None:
+        """Where things are, and when it will be over."""
+        for each in self.active:
+            print(f"    {each.run.name}: {each.progress()[1] or 'no step yet'}", file=sys.stderr)
+        self._say(f"{len(self.active)} running")
+
+    def _say(self, text: str) -> None:
+        done = len(self.cells) - len(self.waiting)
+        left = format_duration(60 * self._minutes_left())
+        print(f"[{done}/{len(self.cells)} cells, about {left} left] {text}", file=sys.stderr, flush=True)
+
+    def _minutes_left(self) -> float:
+        """By the runs' estimates, corrected by what those that are done have taken."""
+        doing = {each.run: each.progress()[0] for each in self.active}
+        runs = dict.fromkeys(run for cell in self.cells for run in cell.all_runs())
+        done = [run for run in runs if self._is_done(run)]
+        estimate = sum(run.minutes for run in done) * self.places.scale
+        taken = sum(read_json(self.places.of(run, ".json"))["wall_seconds"] for run in done) / 60
+        left = dict.fromkeys(run for cell in self.waiting for run in cell.all_runs() if run not in self.done)
+        minutes = sum(run.minutes * (1 - doing.get(run, 0.0)) for run in left) * self.places.scale
+        return minutes * (taken / estimate if estimate else 1.0) / self.jobs
+
+
+def list_cells(cells: Sequence[Cell], results: Results) -> None:
+    """Print the cells with their states and what those that are not done will take."""
+    counted: set[Run] = set()
+    for cell in cells:
+        state = results.state(cell)
+        new = [run for run in cell.all_runs() if run not in counted and not results.places.is_done(run)]
+        minutes = 0.0 if state == "done" else sum(run.minutes for run in new) * results.places.scale
+        counted |= set() if state == "done" else set(new)
+        begun = any(results.places.of(run, ".json").exists() for run in cell.all_runs())
+        print(f"{cell.file:44} {state or ('begun' if begun else 'to do'):9} {minutes:6.1f} core-minutes left")
+    total = sum(run.minutes for run in counted) * results.places.scale
+    print(f"{len(cells)} cells, {total / 60:.1f} core-hours left; runs that several cells share are counted once")
+
+
+def main(table: Table, arguments: Sequence[str] | None = None, base: Path = ROOT) -> int:
+    """The command of a table."""
+    parser = argparse.ArgumentParser(prog=f"python -m experiments.{table.name}", description=table.title)
+    parser.add_argument("--root", type=Path, default=Path("data"), help="folder of the data sets; default: data")
+    parser.add_argument("--only", nargs="+", default=["*"], help="names of rows, with * and ?")
+    parser.add_argument("--seeds", nargs="+", type=int, help="default: each row's own")
+    parser.add_argument("--jobs", type=int, default=2, help="processes at a time, of one thread each; default: 2")
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the steps and times, to try a table out")
+    parser.add_argument("--list", action="store_true", help="show the cells and do nothing")
+    parser.add_argument("--report", action="store_true", help="write the table and do nothing else")
+    given = parser.parse_args(arguments)
+    places = Places(root=given.root.resolve(), scale=given.scale, base=base)
+    results = Results(table, places)
+    named = [cell for cell in table.cells if any(fnmatch(cell.name, pattern) for pattern in given.only)]
+    cells = [cell for cell in named if given.seeds is None or cell.seed in given.seeds]
+    if not cells:
+        parser.error(f"--only, --seeds: expected some of {', '.join(dict.fromkeys(c.name for c in table.cells))}")
+    if given.list:
+        list_cells(cells, results)
+        return 0
+    code = 0 if given.report else Harness(table, cells, places, jobs=given.jobs).do()
+    print(write_report(results))
+    return code

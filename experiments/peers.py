@@ -1,0 +1,94 @@
+"""Against what a user would pick: small CNN, U-Net, ViT with patches, Perceiver IO; same data, time and tuning."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from experiments import common
+from experiments.cells import Cell, Run, Table
+from experiments.common import SETS
+from experiments.harness import main
+
+_RATES = (1e-3, 3e-3)
+"""Each model is trained with both; the better one by validation is in the table."""
+_MINUTES = 4
+_TITLES = {
+    "cifar-10": ("CIFAR-10", "accuracy"),
+    "esc-10": ("ESC-10, fold 1", "accuracy"),
+    "spoken-digits": ("Spoken digits, speaker `theo`", "accuracy"),
+    "watch": ("watch", "accuracy"),
+    "imdb": ("IMDB, 1,024 bytes", "accuracy"),
+    "JapaneseVowels": ("JapaneseVowels", "accuracy"),
+    "OSULeaf": ("OSULeaf", "accuracy"),
+    "BasicMotions": ("BasicMotions", "accuracy"),
+    "camvid": ("CamVid, 90 x 120", "miou"),
+}
+_PUBLISHED = {
+    "cifar-10": "published, grey: Transformer 42.4, S4 88.5",
+    "esc-10": "published, five folds: random forest 72.7, human 95.7",
+    "imdb": "published, up to 4,096 bytes: Transformer 64 to 65, S4 86.5",
+    "camvid": "published: SegNet about 60",
+}
+_NAMES = {
+    "hip": "HiP",
+    "hip-mae": "HiP, half of the time masked auto-encoding",
+    "perceiver-io": "Perceiver IO",
+    "cnn": "CNN (U-Net for CamVid)",
+    "vit": "ViT, patches",
+}
+_ONE_SAMPLE = {
+    name: {"audio": {**SETS[name]["encoders"]["audio"], "samples_per_token": 1}} for name in ("spoken-digits", "esc-10")
+}
+"""Peers have a stride or patches of their own."""
+
+
+def _runs(model: str, data: str, rate: float) -> tuple[Run, ...]:
+    """Training with one rate."""
+    own: dict[str, Any] = {"learning_rate": rate, "steps": None, "minutes": _MINUTES, "max_time": f"{_MINUTES}m"}
+    if model in ("cnn", "vit"):
+        encoders = {"encoders": _ONE_SAMPLE[data]} if data in _ONE_SAMPLE else {}
+        settings = {"peer": model, **SETS[data], **encoders, "batch_size": common.BATCH, "max_time": f"{_MINUTES}m"}
+        return (Run(command="experiments.peer", settings={**settings, "learning_rate": rate}, minutes=_MINUTES),)
+    if model == "hip":
+        return (common.finetune(data, 0, **own),)
+    if model == "perceiver-io":
+        return (common.finetune(data, 0, **own, model="perceiver-io-mini"),)
+    half = {"max_time": f"{_MINUTES * 30}s", "minutes": _MINUTES / 2}
+    before = common.pretrain(data, 0, steps=None, learning_rate=rate, **half)
+    return (common.finetune(data, 0, **own | half, **{"from": before}),)
+
+
+def cells() -> Iterator[Cell]:
+    for data, (title, _) in _TITLES.items():
+        part = f"{title} ({_PUBLISHED[data]})" if data in _PUBLISHED else title
+        yield Cell(name=f"{data}-floor", labels={"set": part, "model": "floor"}, runs=(common.floor(data),))
+        for model, words in _NAMES.items():
+            runs = tuple(run for rate in _RATES for run in _runs(model, data, rate))
+            yield Cell(name=f"{data}-{model}", labels={"set": part, "model": words}, runs=runs, is_best_of=True)
+
+
+TABLE = Table(
+    name="peers",
+    title="Against what a user would pick",
+    about=f"""
+Each model has {_MINUTES} minutes of one thread for each of two learning rates ({_RATES[0]:g} and {_RATES[1]:g}); the
+one that is better in validation is tested. Same splits, same random changes of the training examples, same batches of
+{common.BATCH}. HiP is `hip-nano`, Perceiver IO `perceiver-io-mini`, both as they are for every set, trained by `hip
+finetune`. CNN, U-Net and ViT are plain PyTorch (`experiments/peer_models.py`) with AdamW; they are told what is near in
+a signal, HiP is not. One seed.
+""",
+    cells=tuple(cells()),
+    columns={
+        "test accuracy": "test.accuracy",
+        "mIoU": "test.miou",
+        "validation": "validation.accuracy",
+        "steps": "steps",
+        "parameters": "parameters",
+    },
+    parts="set",
+)
+
+if __name__ == "__main__":
+    sys.exit(main(TABLE))

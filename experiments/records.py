@@ -1,0 +1,180 @@
+"""The best known way to a result within a fixed time on two cores; writes `docs/records.md`.
+
+To enter the table, add an `Entry` behind those of its class and run the command: an entry is a record if its mean over
+three seeds is above the last record's by more than the larger spread of the two.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import mean, stdev
+from typing import Any
+
+from experiments import common
+from experiments.cells import Cell, Run, Table, by_seed
+from experiments.harness import main
+from experiments.results import Results, value_at
+from hiperceiver.recipes import read_recipe
+
+_SEEDS = 3
+_FILES = "../experiments/results/records"
+_ABOUT = """The time is that of training, with one thread; validation and test come on top. No convolution, patch or 2-D
+order is in the model; flips and shifts of the training pictures are allowed. A seed is a link to its result, with the
+commands. `python -m experiments.records --root FOLDER` runs what has not been run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One way: minutes of masked auto-encoding and of labels, and what differs from `common`."""
+
+    what: str
+    """What is new about it."""
+    labels: float
+    """Minutes of training with labels."""
+    pretraining: float = 0.0
+    """Minutes of masked auto-encoding first."""
+    both: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of both runs."""
+    own: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the run with labels."""
+    pre: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of pretraining."""
+
+    def runs(self, data: str, seed: int) -> tuple[Run, ...]:
+        """As a chain."""
+        start: dict[str, Any] = {}
+        both = dict(self.both)
+        if self.pretraining:
+            time = {"steps": None, "minutes": self.pretraining, "max_time": f"{self.pretraining * 60:g}s"}
+            start = {"from": common.pretrain(data, seed, **{**time, **both, **self.pre})}
+            both = {name: value for name, value in both.items() if name not in ("model", "model_settings", "encoders")}
+        time = {"steps": None, "minutes": self.labels, "max_time": f"{self.labels * 60:g}s"}
+        return (common.finetune(data, seed, **{**time, **both, **self.own}, **start),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Class:
+    """What is compared: a set and a time."""
+
+    title: str
+    data: str
+    minutes: float
+    entries: Sequence[Entry]
+    """Oldest first."""
+    metric: str = "test.accuracy"
+
+
+_EARTH = {"pretrain": read_recipe("earth", "pretrain"), "finetune": read_recipe("earth", "finetune")}
+_NOT_OURS = ("recipe", "out", "from", "data", "test", "max_time", "steps")
+
+
+def _of_earth(command: str) -> dict[str, Any]:
+    return {name: value for name, value in _EARTH[command].items() if name not in _NOT_OURS}
+
+
+_DIGITS = {"augment": {"speed": True, "gain": True, "shift": True}}
+
+CLASSES: dict[str, Class] = {
+    "cifar20": Class(
+        title="CIFAR-10, 20 minutes",
+        data="cifar-10",
+        minutes=20,
+        entries=(
+            Entry(what="labels alone", labels=20),
+            Entry(what="masked auto-encoding first, 8 of the 20 minutes", labels=12, pretraining=8),
+        ),
+    ),
+    "cifar60": Class(
+        title="CIFAR-10, 60 minutes",
+        data="cifar-10",
+        minutes=60,
+        entries=(Entry(what="masked auto-encoding first, 24 of the 60 minutes", labels=36, pretraining=24),),
+    ),
+    "digits": Class(
+        title="Spoken digits, speaker `theo` held out, 10 minutes",
+        data="spoken-digits",
+        minutes=10,
+        entries=(Entry(what="labels alone, other speeds", labels=10, own=_DIGITS),),
+    ),
+    "esc10": Class(
+        title="ESC-10, fold 1, 10 minutes", data="esc-10", minutes=10, entries=(Entry(what="labels alone", labels=10),)
+    ),
+    "imdb": Class(
+        title="IMDB, bytes, 20 minutes",
+        data="imdb",
+        minutes=20,
+        entries=(Entry(what="labels alone, 1,024 bytes", labels=20),),
+    ),
+    "earth": Class(
+        title="earth, segmentation, 5 minutes",
+        data="earth",
+        minutes=5,
+        metric="test.miou",
+        entries=(
+            Entry(what="the recipe", labels=3, pretraining=2, pre=_of_earth("pretrain"), own=_of_earth("finetune")),
+        ),
+    ),
+}
+"""By the beginning of their cells' names."""
+
+
+def is_record(new: Sequence[float], old: Sequence[float]) -> bool:
+    """Whether results of three seeds or more beat others by more than the larger of the two spreads.
+
+    >>> is_record([0.61, 0.62, 0.60], [0.58, 0.59, 0.585]), is_record([0.60, 0.58, 0.62], [0.58, 0.60, 0.57])
+    (True, False)
+    """
+    if len(new) < _SEEDS:
+        return False
+    return len(old) < _SEEDS or mean(new) - mean(old) > max(stdev(new), stdev(old))
+
+
+def cells() -> Iterator[Cell]:
+    for name, each in CLASSES.items():
+        for number, entry in enumerate(each.entries, start=1):
+            if entry.labels + entry.pretraining > each.minutes:
+                raise ValueError(f"{name}: entry {number} takes longer than {each.minutes} minutes")
+            for seed in range(_SEEDS):
+                labels = {"class": each.title, "what": entry.what}
+                yield Cell(name=f"{name}-{number}", seed=seed, labels=labels, runs=entry.runs(each.data, seed))
+
+
+def write_records(results: Results) -> None:
+    """`docs/records.md`: the entries of each class, the last one first, and which were a record when they came."""
+    found = {cell.name: rows for cell, rows in results.rows()}
+    lines = ["# Records", "", __doc__.strip(), "", _ABOUT]
+    for name, each in CLASSES.items():
+        best: list[float] = []
+        rows = []
+        for number, entry in enumerate(each.entries, start=1):
+            those = found[f"{name}-{number}"]
+            values = [value for row in those if (value := value_at(row, each.metric)) is not None]
+            said = "**record**" if is_record(values, best) else "not above the record by more than the spread"
+            said = said if len(values) >= _SEEDS else "not run with three seeds yet"
+            spread = f"{100 * mean(values):.1f} ± {100 * stdev(values):.1f}" if len(values) > 1 else "–"
+            files = [f"[{row['seed']}]({_FILES}/{name}-{number}-seed{row['seed']}.json)" for row in those]
+            code = those[0]["revision"] if those else "–"
+            rows.append(f"| {number} | {entry.what} | {spread} | {said} | {code} | {', '.join(files) or '–'} |")
+            best = values if is_record(values, best) else best
+        metric = each.metric.removeprefix("test.")
+        lines += ["", f"## {each.title}", "", f"| | what is new | {metric}, % | | code | seeds |"]
+        lines += ["| --- | --- | ---: | --- | --- | --- |", *reversed(rows)]
+    path = results.places.docs / "records.md"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+TABLE = Table(
+    name="records",
+    title="Records",
+    about="All entries that were tried; [records.md](records.md) says which were records and how to enter one.",
+    cells=by_seed(cells()),
+    columns={"test accuracy": "test.accuracy", "mIoU": "test.miou", "steps with labels": "steps"},
+    parts="class",
+    finish=write_records,
+)
+
+if __name__ == "__main__":
+    sys.exit(main(TABLE))

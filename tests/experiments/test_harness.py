@@ -1,0 +1,145 @@
+"""Cells are done once, go on where they were, share their runs, and never mix with those of another scale."""
+
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments.cells import Cell, Data, Run, Table, TimeOf
+from experiments.harness import main
+
+FAKE = "tests.experiments.fake_run"
+
+
+def fake(**settings: Any) -> Run:
+    return Run(command=FAKE, settings={"steps": 4, **settings}, minutes=0.1)
+
+
+def table(*cells: Cell) -> Table:
+    return Table(name="fakes", title="Fakes", about="Made up.", cells=cells, columns={"accuracy": "test.accuracy"})
+
+
+def results(folder: Path) -> dict[str, dict[str, Any]]:
+    return {path.stem: json.loads(path.read_text()) for path in folder.glob("experiments/results/fakes/*.json")}
+
+
+def runs(folder: Path, kind: str = "whole") -> list[Path]:
+    return sorted(path for path in folder.glob(f"runs/experiments/{kind}/*") if path.is_dir())
+
+
+def test_runs_that_cells_share_are_done_once_and_in_their_order(tmp_path: Path) -> None:
+    shared = fake(steps=6)
+    cells = [Cell(name="plain", seed=seed, runs=(fake(start=shared, seed=seed),), labels={"a": "b"}) for seed in (0, 2)]
+    assert main(table(*cells), ["--root", str(tmp_path)], tmp_path) == 0
+    assert len(runs(tmp_path)) == 3
+    found = results(tmp_path)
+    assert {name: each["test"] for name, each in found.items()} == {
+        "plain-seed0": {"accuracy": 0.5},
+        "plain-seed2": {"accuracy": 0.52},
+    }
+    one = found["plain-seed0"]
+    assert one["commands"][0].startswith(f"python -m {FAKE} --steps 6 --out RUNS/fake_run-")
+    assert one["commands"][1].startswith(f"python -m {FAKE} --steps 4 --start RUNS/fake_run-")
+    assert one["core_seconds"] > 0 and one["peak_bytes"] > 1e6 and one["labels"] == {"a": "b"}
+    assert one["rerun"] == "python -m experiments.fakes --root ROOT --only plain --seeds 0"
+    assert "| b | 51.0 ± 1.4% | 2 |" in (tmp_path / "docs" / "results.md").read_text()
+    assert (tmp_path / "docs" / "pictures" / "results-fakes.png").exists()
+
+
+def test_what_is_done_is_not_done_again_unless_its_settings_changed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = Cell(name="plain", runs=(fake(),))
+    main(table(cell), [], tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/**/test.json")}
+    main(table(cell), [], tmp_path)
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/**/test.json")}
+    changed = table(Cell(name="plain", runs=(fake(seed=9),)))
+    main(changed, ["--list"], tmp_path)
+    assert "outdated" in capsys.readouterr().out
+    main(changed, [], tmp_path)
+    assert results(tmp_path)["plain-seed0"]["test"] == {"accuracy": 0.59}
+
+
+def test_a_run_that_broke_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cells = table(Cell(name="bad", runs=(fake(break_at=3),)), Cell(name="good", runs=(fake(seed=1),)))
+    assert main(cells, ["--jobs", "1"], tmp_path) == 1
+    assert "bad-seed0 failed: it broke (exit code 1;" in capsys.readouterr().err
+    assert results(tmp_path).keys() == {"good-seed0"}
+    assert main(cells, [], tmp_path) == 0
+    assert results(tmp_path).keys() == {"good-seed0", "bad-seed0"}
+    test = json.loads(next(path for path in tmp_path.glob("runs/**/test.json") if "3" in path.read_text()).read_text())
+    assert test["began_at"] == 3
+
+
+def test_ctrl_c_stops_cleanly_and_the_next_call_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cells = table(*(Cell(name="long", seed=seed, runs=(fake(steps=60, seed=seed),)) for seed in range(3)))
+
+    def interrupt() -> None:
+        wait = threading.Event()
+        while len(list(tmp_path.glob("runs/**/last.ckpt"))) < 2:
+            wait.wait(0.02)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    assert main(cells, ["--jobs", "2"], tmp_path) == 130
+    thread.join()
+    assert "the same command goes on" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert not results(tmp_path)
+    assert main(cells, ["--jobs", "3"], tmp_path) == 0
+    began = sorted(json.loads(path.read_text())["began_at"] for path in tmp_path.glob("runs/**/test.json"))
+    assert began[0] == 0 < began[1] < 60
+    costs = [json.loads(path.read_text()) for path in tmp_path.glob("runs/experiments/whole/*.json")]
+    assert all(cost["is_done"] and cost["wall_seconds"] > 2.5 for cost in costs)
+
+
+def test_cells_are_chosen_by_name_and_seed(tmp_path: Path) -> None:
+    cells = table(*(Cell(name=name, seed=seed, runs=(fake(seed=seed, data=name),)) for name in "ab" for seed in (0, 1)))
+    main(cells, ["--only", "b*", "--seeds", "1"], tmp_path)
+    assert results(tmp_path).keys() == {"b-seed1"}
+    with pytest.raises(SystemExit):
+        main(cells, ["--only", "c"], tmp_path)
+
+
+def test_another_scale_has_folders_of_its_own(tmp_path: Path) -> None:
+    cell = Cell(name="plain", runs=(fake(steps=40),))
+    main(table(cell), ["--scale", "0.1"], tmp_path)
+    assert not results(tmp_path) and not (tmp_path / "docs").exists() and not runs(tmp_path)
+    apart = tmp_path / "runs" / "experiments" / "scale-0.1"
+    assert json.loads((apart / "results" / "fakes" / "plain-seed0.json").read_text())["steps"] == 4
+    assert (apart / "docs" / "results.md").exists()
+
+
+def test_a_set_that_is_not_there_fails_its_cells_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cells = table(Cell(name="away", runs=(fake(data=Data("cifar-10")),)), Cell(name="here", runs=(fake(),)))
+    assert main(cells, ["--root", str(tmp_path / "sets")], tmp_path) == 1
+    assert f"away-seed0 failed: cifar-10: expected the folder {tmp_path}/sets/CIFAR-10" in capsys.readouterr().err
+    assert results(tmp_path).keys() == {"here-seed0"}
+
+
+def test_a_run_that_another_call_is_doing_is_left_to_it(tmp_path: Path) -> None:
+    cells = table(Cell(name="plain", runs=(fake(steps=20),)))
+    codes = []
+    both = [threading.Thread(target=lambda: codes.append(main(cells, [], tmp_path))) for _ in range(2)]
+    for thread in both:
+        thread.start()
+    for thread in both:
+        thread.join()
+    assert codes == [0, 0]
+    (log,) = tmp_path.glob("runs/experiments/whole/*.log")
+    assert log.read_text().count("$ python") == 1
+
+
+def test_keys_follow_from_settings_and_not_from_folders() -> None:
+    first, again, other = fake(seed=1), fake(seed=1), fake(seed=2)
+    assert first == again and first.key == again.key and first != other
+    assert fake(start=first).key != fake(start=other).key
+    assert Run(command=FAKE, settings={"max_time": TimeOf((first,))}, minutes=1).key != first.key
+    assert list(fake(start=first).before()) == [first]
+    assert [run.settings.get("seed") for run in Cell(name="x", runs=(fake(start=first),)).all_runs()] == [1, None]

@@ -1,0 +1,72 @@
+"""Tables, pictures and records from results that are there."""
+
+from pathlib import Path
+from typing import Any
+
+from experiments import records
+from experiments.cells import Cell, Run, Table
+from experiments.report import write_report
+from experiments.results import Places, Results, write_json
+
+ABOUT = {"revision": "abc", "machine": {"processor": "a processor"}, "core_seconds": 90.0, "costs": {"shared": 90.0}}
+
+
+def cell(name: str, seed: int = 0, **labels: str) -> Cell:
+    run = Run(command="finetune", settings={"name": name, "seed": seed}, minutes=1.0)
+    return Cell(name=name, seed=seed, runs=(run,), labels=labels)
+
+
+def give(results: Results, cell: Cell, **values: Any) -> None:
+    write_json(results.path(cell), {**ABOUT, "seed": cell.seed, "key": cell.key, **values})
+
+
+def small_table(*cells: Cell) -> Table:
+    columns = {"accuracy": "test.accuracy", "memory": "peak_bytes", "nothing": "measures.nothing"}
+    return Table(name="small", title="Small", about="Made up.", cells=cells, columns=columns, parts="set")
+
+
+def test_a_table_has_means_spreads_and_gaps(tmp_path: Path) -> None:
+    cells = [*(cell("a", seed, set="one", model="A") for seed in range(3)), cell("b", set="one", model="B")]
+    cells.append(cell("one-floor", set="one", model="floor"))
+    results = Results(small_table(*cells), Places(root=tmp_path, base=tmp_path))
+    for each, accuracy in zip(cells[:3], (0.50, 0.52, 0.54), strict=True):
+        give(results, each, test={"accuracy": accuracy}, peak_bytes=2e9)
+    give(results, cells[4], test={"accuracy": 0.3})
+    assert write_report(results).endswith("results.md: 2 of 3 rows")
+    text = (tmp_path / "docs" / "results.md").read_text()
+    assert "| model | accuracy | memory | seeds | core time | cell |" in text  # no column without a number
+    assert "| A | 52.0 ± 2.0% | 2.00 ± 0.00 GB | 3 | 1:30 | `a` |" in text
+    assert "| B | – | – | 0 | – | `b` |" in text
+    assert "### one" in text and "Cost: 0.0 core-hours on a processor; code of abc." in text
+    assert (tmp_path / "docs" / "pictures" / "results-small.png").stat().st_size > 1000
+
+
+def test_only_its_own_section_is_written_anew(tmp_path: Path) -> None:
+    results = Results(small_table(cell("a", set="one")), Places(root=tmp_path, base=tmp_path))
+    write_report(results)
+    path = tmp_path / "docs" / "results.md"
+    path.write_text(path.read_text() + "\nAn answer by hand.\n")
+    give(results, results.table.cells[0], test={"accuracy": 0.25})
+    write_report(results)
+    text = path.read_text()
+    assert text.count("## Small") == 1 and "25.0%" in text and text.endswith("An answer by hand.\n")
+
+
+def test_results_of_other_settings_do_not_count(tmp_path: Path) -> None:
+    results = Results(small_table(cell("a", set="one")), Places(root=tmp_path, base=tmp_path))
+    give(results, results.table.cells[0], test={"accuracy": 0.25}, key="of earlier settings")
+    assert results.state(results.table.cells[0]) == "outdated"
+    assert write_report(results).endswith("0 of 1 rows")
+
+
+def test_records_say_which_entries_were_some(tmp_path: Path) -> None:
+    results = Results(records.TABLE, Places(root=tmp_path, base=tmp_path))
+    accuracies = {"cifar20-1": (0.58, 0.59, 0.585), "cifar20-2": (0.60, 0.58, 0.62)}
+    for each in records.TABLE.cells:
+        if each.name in accuracies:
+            give(results, each, test={"accuracy": accuracies[each.name][each.seed]})
+    write_report(results)
+    text = (tmp_path / "docs" / "records.md").read_text()
+    assert "| 58.5 ± 0.5 | **record** | abc | [0](../experiments/results/records/cifar20-1-seed0.json)" in text
+    assert "| 60.0 ± 2.0 | not above the record by more than the spread |" in text
+    assert "not run with three seeds yet" in text

@@ -1,0 +1,80 @@
+"""Every cell of every table is made of settings that our commands understand."""
+
+from importlib import import_module
+from typing import Any
+
+import pytest
+
+from experiments.cells import Cell, Data, Run, Table, TimeOf
+from experiments.datasets import SETS
+from experiments.records import CLASSES, is_record
+from hiperceiver.cli.entry import read_command
+from hiperceiver.cli.models import with_settings
+from hiperceiver.model import variant_config
+
+NAMES = ("positions", "masking", "hierarchy", "two_senses", "peers", "records")
+TABLES: dict[str, Table] = {name: import_module(f"experiments.{name}").TABLE for name in NAMES}
+
+
+def resolve(value: Any) -> Any:
+    if isinstance(value, Run):
+        return f"RUNS/{value.name}"
+    return "300.0s" if isinstance(value, TimeOf) else value.name if isinstance(value, Data) else value
+
+
+def checked(run: Run) -> None:
+    words = run.arguments(resolve)
+    if run.command == "experiments.measures":
+        assert words[0] == "--run" and len(words) == 2
+        return
+    if run.command == "experiments.peer":
+        assert words[:2] in (["--peer", "cnn"], ["--peer", "vit"])
+        words = words[2:]
+    settings = read_command(run.command if "." not in run.command else "finetune", words)
+    assert settings.seed in range(3) if hasattr(settings, "seed") else True
+    if run.command in ("pretrain", "finetune"):
+        assert settings.steps or settings.max_time
+        if getattr(settings, "pretrained", None) is None:
+            with_settings(variant_config(settings.model), settings.model_settings)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_settings_are_understood(name: str) -> None:
+    for run in dict.fromkeys(run for cell in TABLES[name].cells for run in cell.all_runs()):
+        checked(run)
+        assert all(each in SETS for each in run.data())
+        assert run.minutes > 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_cells_have_names_of_their_own_and_rows_their_labels(name: str) -> None:
+    table = TABLES[name]
+    assert table.name == name
+    files = [cell.file for cell in table.cells]
+    assert len(files) == len(set(files))
+    rows: dict[str, list[Cell]] = {}
+    for cell in table.cells:
+        rows.setdefault(cell.name, []).append(cell)
+    for cells in rows.values():
+        assert len({tuple(cell.labels.items()) for cell in cells}) == 1
+        assert [cell.seed for cell in cells] == list(range(len(cells)))
+        assert len({cell.key for cell in cells}) == len(cells)
+    assert len({tuple(cells[0].labels.items()) for cells in rows.values()}) == len(rows)
+
+
+def test_the_central_table_has_what_it_must() -> None:
+    names = [cell.name for cell in TABLES["positions"].cells]
+    for row in ("none", "fourier", "learned-reference", "learned-ours"):
+        assert names.count(row) == names.count(f"{row}-mae") == 3
+    for run in (run for cell in TABLES["positions"].cells for run in cell.all_runs()):
+        if run.command == "pretrain" and run.settings["data"] == Data("cifar-10"):
+            assert run.settings["steps"] >= 5000
+
+
+def test_a_record_beats_the_last_one_by_more_than_the_spread() -> None:
+    assert is_record([0.5, 0.5, 0.5], [])
+    assert not is_record([0.9, 0.9], [])
+    assert not is_record([0.9, 0.9], [0.1, 0.1, 0.1])
+    assert is_record([0.61, 0.62, 0.60], [0.58, 0.59, 0.585])
+    assert not is_record([0.60, 0.58, 0.62], [0.58, 0.60, 0.57])
+    assert all(each.entries for each in CLASSES.values())
