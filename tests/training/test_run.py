@@ -2,6 +2,7 @@ import csv
 import json
 import math
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -361,11 +362,14 @@ def test_progress_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> 
     lines = err.splitlines()
     assert out == ""
     assert [line.split(":")[0] for line in lines] == [
-        "step 2, validation",
-        lines[1].split(":")[0],
-        "step 4, validation",
+        *("step 0, latents", "step 0, positions"),
+        *("step 2, validation", "step 2, latents", "step 2, positions"),
+        lines[5].split(":")[0],
+        *("step 4, validation", "step 4, latents", "step 4, positions"),
     ]
-    assert lines[1].startswith("100%  step 4/4, loss ")
+    assert re.fullmatch(r"step 2, validation: loss \S+, explained \S+ \(nearest \S+, interpolation \S+\)", lines[2])
+    assert re.fullmatch(r"step 2, latents: effective_rank \S+", lines[3])
+    assert lines[5].startswith("100%  step 4/4, loss ")
     train(autoencoding(), Source(), TrainingSettings(steps=1, **QUICK), tmp_path / "quiet", show_progress=False)
     assert capfd.readouterr() == ("", "")
 

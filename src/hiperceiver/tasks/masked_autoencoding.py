@@ -33,6 +33,8 @@ from hiperceiver.tasks.task import Task, num_position_channels
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
 
+    from hiperceiver.tasks.trivial import TrivialAnswers
+
 _EVALUATION_SEED = 20220222  # example i of an evaluation is masked by a generator of its own, seeded with this plus i
 
 
@@ -63,7 +65,9 @@ class MaskedAutoencoding(Task):
     Metrics: `loss`, and `explained`, the share of the hidden values' variance that is explained: 1 - (squared error) /
     (squared distance of each channel from its mean over all hidden tokens of the set). 1 is perfect; 0 is what the
     mean gives. It is taken in the units of the loss, so after target normalisation. With several modalities
-    also `loss_NAME` and `explained_NAME`, whose weighted means the two are.
+    also `loss_NAME` and `explained_NAME`, whose weighted means the two are. Of bytes whose targets are not normalised
+    also `accuracy`, or `accuracy_NAME`, the share of the hidden bytes that are guessed right. `trivial_answers` gives
+    what answers without a model reach.
 
     >>> from hiperceiver import Batch, Modality, create_model
     >>> model = create_model("hip-nano", modalities={"image": Modality(grid=(32, 32), channels=3)})
@@ -76,6 +80,7 @@ class MaskedAutoencoding(Task):
     kind = MaskedAutoencodingConfig.kind
     config_class = MaskedAutoencodingConfig
     monitor = ("loss", "min")
+    is_self_supervised = True
     config: MaskedAutoencodingConfig
 
     def __init__(self, model: HiP, config: MaskedAutoencodingConfig | None = None):
@@ -180,6 +185,8 @@ class MaskedAutoencoding(Task):
             each_channel = (self.model.modalities[name].channels - count,)
             shapes |= {f"{each}/{name}": () for each in ("error", "count", "hidden_error", "hidden_count")}
             shapes |= {f"{each}/{name}": each_channel for each in ("hidden", "hidden_square")}
+            if self.byte_coding(name):
+                shapes[f"right/{name}"] = ()
         return shapes
 
     @torch.no_grad()
@@ -207,6 +214,8 @@ class MaskedAutoencoding(Task):
                 f"hidden/{name}": hidden.sum(dim=0),
                 f"hidden_square/{name}": hidden.square().sum(dim=0),
             }
+            if coding := self.byte_coding(name):
+                sums[f"right/{name}"] = (byte_values(made, coding) == byte_values(target, coding))[is_hidden].sum()
         metrics.update(sums=sums)
 
     def results(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -224,7 +233,22 @@ class MaskedAutoencoding(Task):
         if len(weights) > 1:
             for name in weights:
                 results |= {f"loss_{name}": loss[name], f"explained_{name}": explained[name]}
+        for name in filter(self.byte_coding, weights):
+            share = sums[f"right/{name}"] / sums[f"hidden_count/{name}"]
+            results["accuracy" if len(weights) == 1 else f"accuracy_{name}"] = share
         return results
+
+    def trivial_answers(self, num_examples: int) -> TrivialAnswers:
+        """The nearest visible token and the like."""
+        from hiperceiver.tasks.trivial import TrivialAnswers
+
+        return TrivialAnswers(self, num_examples)
+
+    def byte_coding(self, name: str) -> str | None:
+        """How a modality's tokens hold bytes, `onehot` or `bits`; None if they do not, or are normalised."""
+        encoder = self.encoders.get(name, {})
+        is_kept = encoder.get("kind") == "bytes" and self.config.target_normalisation == "none"
+        return encoder.get("coding", "onehot") if is_kept else None
 
     @torch.no_grad()
     def predict(self, batch: Batch, generator: Generators = None) -> Reconstruction:
@@ -319,4 +343,17 @@ class MaskedAutoencoding(Task):
 
 def evaluation_generators(first: int, count: int) -> list[torch.Generator]:
     """The generators that mask examples `first` to `first + count - 1` of an evaluation."""
-    return [torch.Generator().manual_seed(_EVALUATION_SEED + index) for index in range(first, first + count)]
+    return [evaluation_generator(index) for index in range(first, first + count)]
+
+
+def evaluation_generator(index: int) -> torch.Generator:
+    """The generator that masks an example of an evaluation."""
+    return torch.Generator().manual_seed(_EVALUATION_SEED + index)
+
+
+def byte_values(tokens: Tensor, coding: str) -> Tensor:
+    """The likeliest byte of each token (..., C), by its first channels: one for each byte, or for each bit; (...)."""
+    if coding == "onehot":
+        return tokens[..., :256].argmax(dim=-1)
+    bits = torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], device=tokens.device)
+    return ((tokens[..., :8] > 0) * bits).sum(dim=-1)
