@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -84,6 +84,10 @@ class Batch:
         """A modality's tokens (B, M, C), 0 where they are absent: there even NaN must not matter."""
         x, is_absent = self.inputs[name], self.is_padding.get(name)
         return x if is_absent is None else x.masked_fill(is_absent[..., None], 0.0)
+
+    def take(self, rows: Sequence[int]) -> Batch:
+        """Some of the examples, in that order."""
+        return self._with_tensors(lambda x: x[list(rows)])
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
         """The same batch on another device."""

@@ -145,3 +145,21 @@ def test_a_loss_that_is_not_finite_leaves_a_gap() -> None:
     figure = draw_curves({"run": {"loss": (np.arange(3), values)}})
     assert np.isnan(figure.axes[0].lines[0].get_ydata()[1:]).all()
     figure.canvas.draw()
+
+
+def test_what_is_reached_otherwise_is_a_line_in_the_chart_that_it_belongs_to() -> None:
+    steps = np.array([10, 20])
+    curves = {
+        "validation/explained": (steps, np.array([0.3, 0.6])),
+        "validation/explained_by_nearest": (steps, np.array([0.5, 0.5])),
+        "validation/explained_by_most_frequent": (steps, np.array([-0.1, -0.1])),
+        "latents/two_by_four": (steps, np.array([1.0, 2.0])),
+    }
+    figure = draw_curves({"run": curves})
+    titles = [ax.get_title(loc="left") for ax in figure.axes if ax.get_title(loc="left")]
+    assert titles == ["explained", "latents/two_by_four"]
+    explained = figure.axes[titles.index("explained")]
+    assert [list(line.get_ydata()) for line in explained.lines] == [[0.3, 0.6], [0.5, 0.5], [-0.1, -0.1]]
+    assert [text.get_text() for text in explained.texts] == ["nearest", "most frequent"]
+    assert explained.get_title(loc="right") == "last validation 0.6"
+    figure.canvas.draw()

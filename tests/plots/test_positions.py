@@ -7,6 +7,7 @@ from hiperceiver.plots.positions import (
     cosine_similarity,
     draw_components,
     draw_similarity,
+    draw_snapshot,
     principal_components,
     spread_positions,
 )
@@ -128,3 +129,28 @@ def test_wrong_arguments_are_named(table: np.ndarray, grid: tuple, message: str)
     with pytest.raises(ValueError, match=message) as caught:
         draw_similarity(table, grid)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("grid", "num_panels"), [((12, 16), 5), ((40,), 1), ((6, 8, 8), 4), ((1, 8, 8), 2)])
+def test_a_snapshot_shows_a_table_at_a_glance(grid: tuple[int, ...], num_panels: int) -> None:
+    figure = draw_snapshot(smooth_table(grid), grid, title="positions", note="cosine of neighbours 0.9")
+    *panels, bar = figure.axes
+    assert len(panels) == num_panels
+    shown = [np.asarray(ax.images[0].get_array()) for ax in panels]
+    if len(grid) == 1:
+        assert_close(np.diag(shown[0]), np.ones(40), terms=32, dtype=torch.float32)
+    else:
+        assert shown[0].shape == (*grid[-2:], 3)
+        assert all(x.shape == grid[-2:] for x in shown[1:])
+        ringed = [ax for ax in panels if ax.lines]
+        assert len(ringed) == (4 if len(grid) == 2 else 1)
+        for ax in ringed:
+            column, row = (int(x[0]) for x in ax.lines[0].get_data())
+            assert_close(np.asarray(ax.images[0].get_array())[row, column], 1.0, terms=32, dtype=torch.float32)
+    assert bar.get_ylim() == (-1, 1)
+    figure.canvas.draw()
+
+
+def test_a_snapshot_of_a_long_line_is_small() -> None:
+    figure = draw_snapshot(np.random.default_rng(0).normal(size=(5000, 8)), (5000,))
+    assert np.asarray(figure.axes[0].images[0].get_array()).shape == (256, 256)

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from closeness import assert_close, terms_of
+from closeness import assert_close, assert_within, terms_of
 
 from hiperceiver.modality import Batch, Modality
 from hiperceiver.tasks import Segmentation, SegmentationConfig
@@ -110,6 +110,37 @@ def test_unlabelled_tokens_give_no_gradient(make_model):
     task.loss(batch)[0].backward()
     has_gradient = logits.grad.any(dim=-1)
     assert torch.equal(has_gradient, batch.targets["segmentation"] != -100)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("own_embedding", [True, False])
+def test_a_training_step_compares_a_share_of_the_slots(make_model, two_modalities, architecture, own_embedding):
+    """The same slots in each group, and as if all others had no label."""
+    settings = {"input_modality": "image", "class_weights": [1, 2, 3, 4, 5], "own_embedding": own_embedding}
+    task = make_task(make_model, architecture, modalities=two_modalities, compared_share=0.3, **settings)
+    batch = make_batch(task, has_absent=True)
+    assert task.draw(batch) is None
+    drawn = task.train().draw(batch)
+    span = task.model.plan({name: x.shape[1] for name, x in batch.inputs.items()}).spans["image"]
+    assert drawn.shape == (3, 1, round(0.3 * span.num_slots))
+    assert len({tuple(row) for row in drawn.squeeze(1).tolist()}) > 1
+    term, counts = task.terms(batch, drawn)["error"], task.counts(batch, drawn)
+    is_compared = torch.zeros(3, span.num_groups, span.num_slots, dtype=torch.bool)
+    is_compared.scatter_(2, drawn.expand(-1, span.num_groups, -1), True)
+    target = batch.targets["segmentation"].masked_fill(~span.to_tokens(is_compared), -100)
+    expected = task.eval().terms(
+        Batch(inputs=batch.inputs, is_padding=batch.is_padding, targets={"segmentation": target})
+    )
+    assert_close(term.value, expected["error"].value, terms=terms_of(task.model))
+    assert term.count == counts["error"] == expected["error"].count
+
+
+def test_what_is_compared_is_drawn_anew_and_expected_to_be_the_whole(make_model):
+    task = make_task(make_model, compared_share=0.25).train()
+    batch = make_batch(task)
+    drawn = torch.stack([task.draw(batch) for _ in range(400)])
+    share = torch.zeros(task._span(batch).num_slots).scatter_add_(0, drawn.flatten(), torch.ones(drawn.numel())) / 1200
+    assert_within(share, drawn.shape[-1] / len(share), 0.07)  # five standard deviations
 
 
 @pytest.mark.parametrize("weights", [None, [1, 2, 3, 4, 5]])

@@ -139,8 +139,9 @@ def test_a_run_that_died_while_validating_validates_first(tmp_path: Path, straig
     """At the end the checkpoint is from right before the validation; in between it may be older."""
     settings = dataclasses.replace(SETTINGS, validate_every=step, checkpoint_every=step)
     source = Source(splits={"train": Stripes(20), "validation": Failed()})  # pyright: ignore[reportArgumentType]
+    task = autoencoding(dropout=DROPOUT)
     with pytest.raises(PowerCut):
-        train(autoencoding(dropout=DROPOUT), source, settings, tmp_path / "run", show_progress=False)
+        train(task, source, settings, tmp_path / "run", show_progress=False, observers=())  # these too would die
     state = read_checkpoint(RunFolder(tmp_path / "run").last_checkpoint)[RUN_KEY]
     assert (state["step"], state["is_validation_due"]) == (step, True)
     result = train(
@@ -162,8 +163,9 @@ def test_a_run_that_died_while_validating_validates_first(tmp_path: Path, straig
     [
         ("train", 6 * 6 + 4, 7),
         ("train", 6 * 4 + 4, 5),  # a validation is due, and is made up for
-        ("validation", 2, 5),
-        ("validation", 6 + 6 + 2, 12),  # in the very last one
+        ("validation", 6 + 2, 5),  # all are observed before the first step, and after each validation
+        ("validation", 6 + 6 + 2, 5),  # observing
+        ("validation", 6 + 12 + 12 + 2, 12),  # in the very last one
     ],
 )
 def test_an_interrupted_run_goes_on_exactly(

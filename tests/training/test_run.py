@@ -2,6 +2,7 @@ import csv
 import json
 import math
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -51,7 +52,7 @@ class Interrupting(Stripes):
 def learned(tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
     """A classifier that has been trained, and whatever its run left."""
     run_folder = tmp_path_factory.mktemp("runs") / "learned"
-    settings = TrainingSettings(steps=60, validate_every=6, **QUICK)
+    settings = TrainingSettings(steps=60, validate_every=6, **{**QUICK, "learning_rate": 1e-2})
     return train(classification(), Source(), settings, run_folder, show_progress=False)
 
 
@@ -93,9 +94,9 @@ def test_logs_hold_what_they_should(learned: TrainingResult) -> None:
     assert list(column(learned, "validation/loss")) == list(range(6, 61, 6))
     rates = column(learned, "learning_rate")
     # The middle of step 2 of 3 of the warm-up; then half a cosine to a hundredth.
-    assert rates[2] == pytest.approx(3e-3 * 1.5 / 3)
+    assert rates[2] == pytest.approx(1e-2 * 1.5 / 3)
     share = (59.5 / 60 - 0.05) / 0.95
-    assert rates[60] == pytest.approx(3e-3 * (0.01 + 0.99 * (1 + math.cos(math.pi * share)) / 2))
+    assert rates[60] == pytest.approx(1e-2 * (0.01 + 0.99 * (1 + math.cos(math.pi * share)) / 2))
     examples, tokens = column(learned, "examples_per_second"), column(learned, "tokens_per_second")
     assert tokens[60] == pytest.approx(36 * examples[60])
 
@@ -361,11 +362,14 @@ def test_progress_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> 
     lines = err.splitlines()
     assert out == ""
     assert [line.split(":")[0] for line in lines] == [
-        "step 2, validation",
-        lines[1].split(":")[0],
-        "step 4, validation",
+        *("step 0, latents", "step 0, positions"),
+        *("step 2, validation", "step 2, latents", "step 2, positions"),
+        lines[5].split(":")[0],
+        *("step 4, validation", "step 4, latents", "step 4, positions"),
     ]
-    assert lines[1].startswith("100%  step 4/4, loss ")
+    assert re.fullmatch(r"step 2, validation: loss \S+, explained \S+ \(nearest \S+, interpolation \S+\)", lines[2])
+    assert re.fullmatch(r"step 2, latents: effective_rank \S+", lines[3])
+    assert lines[5].startswith("100%  step 4/4, loss ")
     train(autoencoding(), Source(), TrainingSettings(steps=1, **QUICK), tmp_path / "quiet", show_progress=False)
     assert capfd.readouterr() == ("", "")
 

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1]
 EXTRAS = {
     **dict.fromkeys(("PIL", "av", "datasets", "h5py", "kornia", "sklearn", "soundfile", "trimesh"), "data"),
     **dict.fromkeys(("midirenderer", "mido"), "instruments"),
-    **dict.fromkeys(("lightning", "rich", "tensorboard", "torchmetrics", "yaml"), "train"),
+    **dict.fromkeys(("lightning", "rich", "scipy", "tensorboard", "torchmetrics", "yaml"), "train"),
     "matplotlib": "plots",
     "mpl_toolkits": "earth",
 }

@@ -7,7 +7,7 @@ from hiperceiver.cli.data import choose_split, open_data_for, print_data
 from hiperceiver.cli.errors import UserError
 from hiperceiver.cli.models import locate
 from hiperceiver.cli.results import check_new, write_json
-from hiperceiver.cli.tables import metric, print_table
+from hiperceiver.cli.tables import print_metrics
 from hiperceiver.data.example import ExampleDataset, WithAbsent
 from hiperceiver.data.sources.source import Baseline, Source
 from hiperceiver.settings.commands import EvaluateSettings, FinetuneSettings
@@ -78,15 +78,13 @@ def _print(
 ) -> None:
     counts = {name: int(metrics[name]) for name in ("num_examples", "num_skipped") if name in metrics}
     names = sorted((name for name in metrics if name not in counts), key=lambda name: (name != "loss", name))
-    columns = {"model" if baseline is not None else "value": metrics}
+    own = {name: metrics[name] for name in names}
+    columns = {"model" if baseline is not None else "value": own}
     if alone:
-        columns = {f"all of {len(alone)}": metrics, **{f"{name} alone": values for name, values in alone.items()}}
+        columns = {f"all of {len(alone)}": own, **{f"{name} alone": values for name, values in alone.items()}}
     if baseline is not None:
         columns[f"baseline: {baseline.name}"] = baseline.metrics
-    rows = [
-        (name, *(metric(name, values[name]) if name in values else "" for values in columns.values())) for name in names
-    ]
-    print_table(("metric", *columns), rows, title=f"{title}: {counts['num_examples']} examples")
+    print_metrics(columns, title=f"{title}: {counts['num_examples']} examples")
     if counts.get("num_skipped"):
         print(f"{counts['num_skipped']} more could not be read and were left out.")
     if note:

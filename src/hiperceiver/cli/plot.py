@@ -16,6 +16,7 @@ from hiperceiver.cli.models import locate, run_folder
 from hiperceiver.data.collate import collate
 from hiperceiver.data.example import Example, ExampleDataset
 from hiperceiver.data.sources.source import Source
+from hiperceiver.modality import Batch
 from hiperceiver.model import load_model, read_model
 from hiperceiver.model.positions import CoordinatePositions
 from hiperceiver.plots.arrays import spread_indices
@@ -24,7 +25,9 @@ from hiperceiver.plots.positions import draw_components, draw_similarity
 from hiperceiver.plots.style import save_picture
 from hiperceiver.settings.base import one_line
 from hiperceiver.settings.commands import PlotSettings
-from hiperceiver.tasks import load_task
+from hiperceiver.tasks import Task, load_task
+from hiperceiver.training.evaluation import measure
+from hiperceiver.training.logs import split_compared
 
 Pictures = Iterator[tuple[str, Figure]]  # names of files without their ending, and what is in them
 
@@ -107,18 +110,40 @@ def _answers(kind: str, settings: PlotSettings, folder: Path | None) -> Pictures
         raise UserError(f"--data: expected {task.input_modality!r} in {source.name}, got {', '.join(source.encoders)}")
     examples = _examples(source, settings)
     print_data(source)
-    answers = list(task.answers(collate(examples)))
+    batch = collate(examples)
+    answers = list(task.answers(batch))
     subject = (folder or Path(settings.checkpoint)).resolve().name
     title = ", ".join(part for part in (subject, task.drawing_note) if part)
+    reached = _reached(task, batch)
     for name in (each for each in source.encoders if each in drawings):
         picture = PICTURES[drawings[name]](source.encoders[name])
         drawn = [each for answer in answers for each in answer.drawn if each.modality == name]
         try:
-            figures = picture.draw(examples, drawn, title)
+            figures = picture.draw(examples, drawn, "\n".join(filter(None, (title, reached.get(name)))))
         except ValueError as error:
             raise UserError(f"--data: {source.name}: {error}") from None
         for number, figure in enumerate(figures, 1):
             yield picture.file_name.format(name) + (f"-{number}" if len(figures) > 1 else ""), figure
+
+
+def _reached(task: Task, batch: Batch) -> dict[str, str]:
+    """What the model, and trivial answers, reach on the hidden tokens of what is drawn: a line for each modality."""
+    if (trivial := task.trivial_answers(len(batch))) is None:
+        return {}
+    measured = measure(task.eval(), [batch], precision="32", after_batch=lambda count: False, trivial=trivial)
+    assert measured is not None
+    own, compared = split_compared(measured.metrics)
+    names, lines = list(task.drawings), {}
+    for name in names:
+        suffix = "" if len(names) == 1 else f"_{name}"
+        parts = []
+        for base in (f"explained{suffix}", f"accuracy{suffix}"):
+            if base in compared:
+                others = ", ".join(f"{other.replace('_', ' ')} {value:.2f}" for other, value in compared[base].items())
+                parts.append(f"{base.removesuffix(suffix)} {own[base]:.2f} ({others})")
+        if parts:
+            lines[name] = "of what is drawn: " + ", ".join(parts)
+    return lines
 
 
 KINDS: dict[str, Callable[[PlotSettings, Path | None], Pictures]] = {

@@ -2,15 +2,17 @@
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from hiperceiver.cli.arguments import dump
 from hiperceiver.cli.data import changes_since, print_data
 from hiperceiver.cli.errors import UserError
-from hiperceiver.cli.tables import metric, print_table
+from hiperceiver.cli.position_maps import PositionMaps
+from hiperceiver.cli.tables import metric, print_metrics, print_table
 from hiperceiver.data.sources.source import Source
 from hiperceiver.settings.commands import FinetuneSettings, PretrainSettings
 from hiperceiver.settings.old_names import FORMAT
@@ -19,26 +21,37 @@ from hiperceiver.tasks import Task
 from hiperceiver.training import TrainingResult, format_duration, train
 from hiperceiver.training.folder import RunFolder
 from hiperceiver.training.launch import is_first_process
+from hiperceiver.training.observers import Observer
 
 AnySettings = PretrainSettings | FinetuneSettings
 
 
 def train_and_report(
-    task: Task, source: Source, settings: AnySettings, *, command: str, model: str
+    task: Task,
+    source: Source,
+    settings: AnySettings,
+    *,
+    command: str,
+    model: str,
+    observers: Sequence[Observer] = (),
 ) -> tuple[int, Path]:
     """Train, print the results, and return the exit code and the run's folder.
 
-    Of processes that train together the first alone does more than train; for the others this is the end.
+    Where there are `observers`, position tables are drawn too. Of processes that train together the first alone does
+    more than train; for the others this is the end.
     """
     how = settings.part(TrainingSettings)
+    seen: dict[str, Any] = {"resume": settings.resume, "observers": observers}
     if not is_first_process():
-        train(task, source, how, settings.out or "runs", resume=settings.resume, show_progress=False)
+        train(task, source, how, settings.out or "runs", show_progress=False, **seen)
         sys.exit(0)
     folder = _choose_folder(settings, command=command, model=model)
     print_data(source)
     print(f"run folder: {folder}", flush=True)
+    if observers:
+        seen["observers"] = (*observers, PositionMaps(RunFolder(folder).positions))
     with _recorded(settings, folder, source, command=command):
-        result = train(task, source, how, folder, resume=settings.resume)
+        result = train(task, source, how, folder, **seen)
     _report(result, f"{command} {model} on {source.name}, {task.kind}", source.note)
     if result.is_interrupted:
         print(f"hip: interrupted; go on with: hip {command} --out {folder} --resume", file=sys.stderr)
@@ -49,9 +62,9 @@ def train_and_report(
 def _report(result: TrainingResult, title: str, note: str) -> None:
     title = f"{title}: {result.steps} steps in {format_duration(result.seconds)}"
     if result.metrics:
-        last = {name: metric(name, value) for name, value in result.last_metrics.items()}
-        rows = [(name, metric(name, value), last.get(name, "")) for name, value in result.metrics.items()]
-        print_table(("metric", f"validation\nbest, step {result.best_step}", "last"), rows, title=title)
+        columns = {f"validation\nbest, step {result.best_step}": result.metrics | result.observed}
+        columns["last"] = result.last_metrics | result.last_observed
+        print_metrics(columns, title=title)
     else:
         rows = [] if result.loss is None else [("training loss", metric("loss", result.loss))]
         print_table(("metric", "last"), rows, title=title)

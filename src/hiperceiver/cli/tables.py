@@ -1,13 +1,14 @@
 """Tables and numbers for people: readable on 80 columns, whole when piped."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from hiperceiver.modality import Modality
+from hiperceiver.training.logs import split_compared
 
 PIPED_WIDTH = 1000  # columns where there is no terminal: nothing is broken or cut
 
@@ -26,6 +27,19 @@ def print_table(
     if title:
         output.print(title, style="bold", markup=False, soft_wrap=True)
     output.print(table)
+
+
+def print_metrics(columns: Mapping[str, Mapping[str, float]], *, title: str) -> None:
+    """Print metrics, a row each and a column for each that measured them, in the order of the first.
+
+    What is reached otherwise (`NAME_by_OTHER`) stands in columns of its own, beside what it is compared with.
+    """
+    own, compared = split_compared(next(iter(columns.values())))
+    shown = {name: split_compared(values)[0] for name, values in columns.items()}
+    for other in dict.fromkeys(other for others in compared.values() for other in others):
+        shown[other.replace("_", " ")] = {name: others[other] for name, others in compared.items() if other in others}
+    rows = [(name, *(metric(name, x[name]) if name in x else "" for x in shown.values())) for name in own]
+    print_table(("metric", *shown), rows, title=title)
 
 
 def quantity(value: float, *, step: int = 1000, units: Sequence[str] = ("", " k", " M", " G", " T", " P")) -> str:
@@ -52,6 +66,6 @@ def metric(name: str, value: float) -> str:
     """A metric's value: shares in percent, counts whole, others with four digits."""
     if name.startswith("num_"):
         return f"{value:.0f}"
-    if name.endswith("accuracy") or name.startswith("explained"):
+    if "accuracy" in name or "share" in name or name.startswith("explained"):
         return f"{100 * value:.1f}%"
     return f"{value:.3f}" if 0.001 <= abs(value) < 1e4 or value == 0 else f"{value:.3g}"

@@ -112,8 +112,8 @@ def read_tokens(
 ) -> Tensor:
     """Let each slot's position attend to its group's latents (B, g, N, D), and apply a head: (B, g, P or R, K).
 
-    With `embedding` each token's own embedding is added to its query and to what is read; without it, `slots`, int64
-    (B, g or 1, R), may say which are read, each once.
+    With `embedding` each token's own embedding is added to its query and to what is read. `slots` may say which are
+    read, each once: int64 (B, g or 1, R).
     """
 
     def read(latents: Tensor, positions: Tensor, x: Tensor | None = None) -> Tensor:
@@ -122,16 +122,17 @@ def read_tokens(
         queries = embedding(x) + positions
         return head(readout(queries, latents) + queries)
 
+    if embedding is None:
+        result = fast.read_tokens(readout, head, latents, tokens.positions, slots)
+        if result is not None:
+            return result
+    parts, modules = [tokens.positions], [readout, head]
     if embedding is not None:
-        assert slots is None
-        return fast.read_in_chunks(read, latents, [tokens.positions, tokens.x], [embedding, readout, head])
-    result = fast.read_tokens(readout, head, latents, tokens.positions, slots)
-    if result is None:
-        positions = tokens.positions
-        if slots is not None:
-            positions = take_slots(positions, slots.expand(-1, positions.shape[1], -1))
-        result = fast.read_in_chunks(read, latents, [positions], [readout, head])
-    return result
+        parts, modules = [*parts, tokens.x], [embedding, *modules]
+    if slots is not None:
+        slots = slots.expand(-1, tokens.x.shape[1], -1)
+        parts = [take_slots(each, slots) for each in parts]
+    return fast.read_in_chunks(read, latents, parts, modules)
 
 
 def take_slots(x: Tensor, slots: Tensor) -> Tensor:
@@ -139,7 +140,12 @@ def take_slots(x: Tensor, slots: Tensor) -> Tensor:
     rows = torch.arange(x.shape[0] * x.shape[1], device=x.device).view(x.shape[0], x.shape[1], 1) * x.shape[2]
     rows = rows + slots.clamp(min=0)
     flat = x.flatten(0, 2)
-    return flat[rows] if x.dtype == torch.bool else F.embedding(rows, flat)
+    return F.embedding(rows, flat) if flat.ndim == 2 else flat[rows]
+
+
+def tokens_at(x: Tensor, span: Span, slots: Tensor) -> Tensor:
+    """Tokens (B, M, ...) in slots of each group, int64 (B, g or 1, R): (B, g R, ...). Padding gives zero (False)."""
+    return take_slots(span.to_groups(x), slots.expand(-1, span.num_groups, -1)).flatten(1, 2)
 
 
 def concat_tokens(parts: Sequence[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor | None]:

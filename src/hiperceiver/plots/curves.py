@@ -67,7 +67,8 @@ def draw_curves(
 
     A column's split is read off its beginning (`train/loss`, `val_loss`). Of a column that is logged by step and
     by epoch, the steps are drawn. Long curves are drawn faintly, with a smoothed line on top. Positive values that span
-    more than a factor of 30 get a logarithmic axis. Values that are not finite leave a gap.
+    more than a factor of 30 get a logarithmic axis. Values that are not finite leave a gap. What is reached otherwise
+    (`explained_by_nearest`) is a dashed line in the chart of what it is compared with (`explained`).
 
     >>> import numpy as np
     >>> steps = np.arange(5)
@@ -80,6 +81,7 @@ def draw_curves(
     if not runs:
         raise ValueError("runs: expected at least one, got none")
     panels = _panels({name: read_metrics(run) if isinstance(run, str | Path) else run for name, run in runs.items()})
+    levels = _take_levels(panels)
     chosen = list(metrics) or sorted(panels, key=_rank)
     if missing := [name for name in chosen if name not in panels]:
         raise ValueError(f"metrics: expected some of {', '.join(sorted(panels))}, got {missing[0]!r}")
@@ -94,6 +96,12 @@ def draw_curves(
         is_lowest = k + columns >= len(chosen)
         style.as_chart_axes(ax, title=metric, x="step" if is_lowest else "")
         _draw_panel(ax, panels[metric], lines, is_measured=not _is_bookkeeping(metric))
+        for name, level in levels.get(metric, {}).items():
+            if ax.get_yscale() == "log" and level <= 0:
+                continue
+            ax.axhline(level, color=style.SOFT, linewidth=0.9, linestyle=style.DASHED)
+            where: dict[str, Any] = {"transform": ax.get_yaxis_transform(), "ha": "right", "va": "bottom"}
+            ax.text(0.99, level, name, **where, **style.CAPTION)
     if entries := lines.legend():
         style.add_legend(figure, entries, columns=min(len(entries), 2 * columns))
     return figure
@@ -115,6 +123,18 @@ def _panels(curves: Mapping[str, Mapping[str, Curve]]) -> dict[str, dict[tuple[s
             if grain != "_epoch" or f"{column.removesuffix(grain)}_step" not in columns:
                 panels.setdefault(metric, {})[run, _SPLITS.get(split, "")] = curve
     return panels
+
+
+def _take_levels(panels: dict[str, dict[tuple[str, str], Curve]]) -> dict[str, dict[str, float]]:
+    """Take what is reached otherwise, `NAME_by_OTHER`, out of the panels: metric -> other -> its last value."""
+    levels: dict[str, dict[str, float]] = {}
+    for metric in [*panels]:
+        base, by, other = metric.rpartition("_by_")
+        if by and base in panels:
+            _, values = next(iter(panels.pop(metric).values()))
+            if math.isfinite(values[-1]):
+                levels.setdefault(base, {})[other.replace("_", " ")] = float(values[-1])
+    return levels
 
 
 def _is_bookkeeping(metric: str) -> bool:

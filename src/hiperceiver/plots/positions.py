@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
@@ -14,6 +15,7 @@ from hiperceiver.plots.arrays import as_array, envelope, spread_indices
 _COLOURS: dict[str, Any] = {"cmap": "RdBu_r", "norm": Normalize(-1.0, 1.0)}
 _PANELS = {1: (5,), 2: (3, 5), 3: (3, 1, 1)}  # number of grid axes -> how many positions are compared along each
 _MOST_SLICES = 8
+_MOST_SNAPSHOT_PLACES = 256  # of a line
 
 
 def cosine_similarity(table: Any, positions: Sequence[int]) -> np.ndarray:
@@ -111,9 +113,7 @@ def draw_components(table: Any, grid: Sequence[int], *, title: str = "") -> Figu
         style.add_legend(figure, style.labelled_lines(ax))
         return figure
 
-    low, high = coordinates.min(axis=0), coordinates.max(axis=0)
-    varies = high - low > 1e-12  # a component that does not is mid-grey
-    colours = np.where(varies, (coordinates - low) / np.where(varies, high - low, 1.0), 0.5).reshape(*grid, 3)
+    colours = _as_colours(coordinates).reshape(*grid, 3)
     slices = spread_indices(grid[0], _MOST_SLICES)
     pictures = {"": colours} if len(grid) == 2 else {f"slice {k}": colours[k] for k in slices}
     size = 4.0 if len(pictures) == 1 else 1.5
@@ -125,6 +125,56 @@ def draw_components(table: Any, grid: Sequence[int], *, title: str = "") -> Figu
     for ax, (name, picture) in zip(axes[0], pictures.items(), strict=True):
         style.show_picture(ax, picture, caption=name)
     return figure
+
+
+def draw_snapshot(table: Any, grid: Sequence[int], *, title: str = "", note: str = "") -> Figure:
+    """A table at a glance, small enough to be drawn often: its principal components, and how alike its places are.
+
+    In a plane the components as colours beside the cosines of four places with all others; in a volume those of its
+    middle place in four slices; along a line the cosines of all places with each other. A table that is a map has
+    patches of like colours and a spot around each ring, or a band along the diagonal; one that has learned nothing is
+    noise. Table and grid are as for `draw_similarity`.
+
+    >>> import numpy as np
+    >>> figure = draw_snapshot(np.random.default_rng(0).normal(size=(64, 32)), (8, 8))
+    """
+    table, grid = _checked_table(table, grid)
+    how: dict[str, Any] = {"title": title, "note": note, "layout": "compressed"}
+    if len(grid) == 1:
+        shown = spread_indices(grid[0], _MOST_SNAPSHOT_PLACES)
+        similarity = cosine_similarity(table[shown], range(len(shown)))
+        figure, axes = style.new_figure(4.2, 3.8, **how)
+        where = (0, grid[0] - 1, grid[0] - 1, 0)
+        caption = "cosine of every position with every other"
+        style.show_picture(axes[0, 0], similarity, caption=caption, extent=where, **_COLOURS)
+        style.add_colour_bar(figure, axes, {-1.0: "−1", 0.0: "0", 1.0: "1"}, aspect=20, shrink=0.7, **_COLOURS)
+        return figure
+    colours = _as_colours(principal_components(table)[0]).reshape(*grid, 3)
+    if len(grid) == 2:
+        rows, columns = (spread_indices(extent, 2) for extent in grid)
+        homes = [(row, column) for row in rows for column in columns]
+        maps = cosine_similarity(table, [int(np.ravel_multi_index(home, grid)) for home in homes]).reshape(-1, *grid)
+        panels = [(x, "row {}, column {}".format(*home), home) for x, home in zip(maps, homes, strict=True)]
+    else:
+        home = tuple(extent // 2 for extent in grid)
+        values = cosine_similarity(table, [int(np.ravel_multi_index(home, grid))]).reshape(grid)
+        slices = sorted({home[0], *spread_indices(grid[0], 3)})
+        panels = [(values[k], f"slice {k}", home[1:] if k == home[0] else None) for k in slices]
+        colours = colours[home[0]]
+    width, height = 1.5 * (1 + len(panels)) + 0.5, _height(1.5, grid) + 0.75
+    figure, axes = style.new_figure(width, height, columns=1 + len(panels), **how)
+    style.show_picture(axes[0, 0], colours, caption="components 1, 2, 3")
+    for ax, panel in zip(axes[0, 1:], panels, strict=True):
+        _show_map(ax, *panel)
+    style.add_colour_bar(figure, axes[0, 1:], {-1.0: "−1", 0.0: "0", 1.0: "1"}, aspect=14, shrink=0.8, **_COLOURS)
+    return figure
+
+
+def _as_colours(coordinates: np.ndarray) -> np.ndarray:
+    """Coordinates (M, 3) as red, green and blue from 0 to 1; one that does not vary is mid-grey."""
+    low, high = coordinates.min(axis=0), coordinates.max(axis=0)
+    varies = high - low > 1e-12
+    return np.where(varies, (coordinates - low) / np.where(varies, high - low, 1.0), 0.5)
 
 
 def _checked_table(table: Any, grid: Sequence[int]) -> tuple[np.ndarray, tuple[int, ...]]:
@@ -174,11 +224,17 @@ def _draw_maps(
         for column, (values, below, home) in enumerate(maps):
             ax = axes[row, column]
             ax.set_axis_on()
-            beside = labels[row] if labels and column == 0 else ""
-            style.show_picture(ax, values, row=beside, caption=below, **_COLOURS)
-            if home is not None:
-                for colour, thickness in (("white", 2.2), (style.INK, 1.0)):
-                    ring = {"markerfacecolor": "none", "markeredgecolor": colour, "markeredgewidth": thickness}
-                    ax.plot(home[1], home[0], "o", markersize=7, **ring)
+            _show_map(ax, values, below, home, beside=labels[row] if labels and column == 0 else "")
     style.add_colour_bar(figure, axes, {-1.0: "−1", 0.0: "0", 1.0: "1"}, aspect=30, shrink=0.7, **_COLOURS)
     return figure
+
+
+def _show_map(
+    ax: Axes, values: np.ndarray, caption: str, home: Sequence[int] | None = None, *, beside: str = ""
+) -> None:
+    """Cosines in a plane, with what stands below and beside them, and a ring around the place that they are of."""
+    style.show_picture(ax, values, row=beside, caption=caption, **_COLOURS)
+    if home is not None:
+        for colour, thickness in (("white", 2.2), (style.INK, 1.0)):
+            ring = {"markerfacecolor": "none", "markeredgecolor": colour, "markeredgewidth": thickness}
+            ax.plot(home[1], home[0], "o", markersize=7, **ring)

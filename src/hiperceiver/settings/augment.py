@@ -62,6 +62,17 @@ class TiltSettings(Settings):
     """The largest turn; how much is drawn evenly."""
 
 
+class MirrorSettings(Settings):
+    """Series of vectors in threes: the body is mirrored, and the sensor sits on its other side."""
+
+    probability: Share = 0.5
+    """How often."""
+    axis: Literal["x", "y", "z"] = "x"
+    """The sensor's axis that points the other way on the other side."""
+    turning: tuple[Count, ...] = (2,)
+    """Which of the threes are rates of turning (gyroscopes), from 1; of them the other two axes change sign."""
+
+
 class GainSettings(Settings):
     """Sound and series: louder or softer."""
 
@@ -153,6 +164,7 @@ class AugmentSettings(Settings):
     speed: SpeedSettings | bool = False
     shift: ShiftSettings | bool = False
     tilt: TiltSettings | bool = False
+    mirror: MirrorSettings | bool = False
     gain: GainSettings | bool = False
     noise: NoiseSettings | bool = False
     drop_points: DropPointsSettings | bool = False

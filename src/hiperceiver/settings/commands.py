@@ -29,12 +29,13 @@ from hiperceiver.settings.base import (
 from hiperceiver.settings.data import DATA_SETTINGS, LayoutName, ReadSettings, SplitRule
 from hiperceiver.settings.encoders import ENCODER_SETTINGS
 from hiperceiver.settings.model import ARCHITECTURES
-from hiperceiver.settings.run import ComputeSettings, TrainingSettings
+from hiperceiver.settings.run import ComputeSettings, ProbeSettings, TrainingSettings
 from hiperceiver.settings.tasks import LEARNED, MaskedAutoencodingConfig
 
 COMMON = (
     *("checkpoint", "files", "task", "from", "mode", "data", "recipe", "model", "model_settings", "task_settings"),
-    *("modality", "size", "modalities", "encoders", "augment", "mask_ratio", "train_share", "steps", "max_time"),
+    *("modality", "size", "modalities", "encoders", "augment", "mask_ratio", "probe", "train_share", "steps"),
+    "max_time",
     *("batch_size", "learning_rate", "precision", "seed", "devices", "test", "split", "each_modality", "kind"),
     *("num_examples", "top", "out", "resume", "json"),
 )
@@ -134,13 +135,17 @@ class ModelSettings(CommandSettings):
     """Fields of the model's config to change: '{"drop_path": 0.1}' or --model-settings.drop-path 0.1."""
 
 
-class PretrainSettings(DataSettings, ModelSettings, MaskedAutoencodingConfig, RunSettings, TrainingSettings):
+class PretrainSettings(
+    DataSettings, ModelSettings, MaskedAutoencodingConfig, RunSettings, ProbeSettings, TrainingSettings
+):
     """Pretraining."""
 
     kind: ClassVar[str] = ""
 
     model: str = "hip-micro"
     """Name of the model; `hip info` lists them."""
+    probe: bool = False
+    """At each validation, try how well the data's labels are read off the latents. They are never trained on."""
 
 
 class FinetuneSettings(DataSettings, ModelSettings, RunSettings, TrainingSettings):

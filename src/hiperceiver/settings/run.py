@@ -59,6 +59,15 @@ class ComputeSettings(Settings):
     """Fail at the first unreadable example."""
 
 
+class ProbeSettings(Settings):
+    """Probe."""
+
+    probe_train: Count = 1000
+    """Training examples that a probe of the latents learns labels from, at most; always the same ones."""
+    probe_validation: Count = 500
+    """Validation examples whose latents are looked at, at most; always the same ones."""
+
+
 class TrainingSettings(ComputeSettings):
     """How a run is trained. A run ends after `steps` or after `max_time`, whichever comes first.
 

@@ -122,6 +122,9 @@ class SegmentationConfig(_ClassesConfig):
     optical flow). False: positions alone, as in masked auto-encoding."""
     hidden_channels: CountOrZero = 128
     """Width of the head's hidden layer. 0: none, the head is linear."""
+    compared_share: Annotated[float, Gt(0), Le(1)] = 1.0
+    """Share of the tokens that a training step reads out and compares: the same slots in each group, drawn for each
+    example. Less makes a step cheaper; the expected loss is the same. Evaluation compares all."""
     background_class: CountOrZero | None = None
     """The class whose tokens `foreground_accuracy` leaves out. None: that metric is not given."""
 

@@ -62,12 +62,12 @@ class OneClassTask(ClassesTask):
 
     can_balance = True
 
-    def counts(self, batch: Batch, drawn: Mixed | None = None) -> dict[str, Tensor]:
+    def counts(self, batch: Batch, drawn: Any = None) -> dict[str, Tensor]:
         """The weights of the labels."""
         target, share = self._targets(batch, drawn)
         return {"error": count_labels(target, class_weights=self.class_weights, share=share)}
 
-    def terms(self, batch: Batch, drawn: Mixed | None = None) -> dict[str, LossTerm]:
+    def terms(self, batch: Batch, drawn: Any = None) -> dict[str, LossTerm]:
         """Cross-entropy over everything with a label, of mixed examples between both labels."""
         mixed = drawn or self.draw(batch)
         logits = self.logits(batch if mixed is None else mixed.batch)

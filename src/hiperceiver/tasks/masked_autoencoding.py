@@ -24,7 +24,7 @@ from hiperceiver.masking import (
 from hiperceiver.modality import Batch
 from hiperceiver.model import GroupPlan, HiP
 from hiperceiver.model.grouping import Span
-from hiperceiver.model.tokens import take_slots
+from hiperceiver.model.tokens import tokens_at
 from hiperceiver.settings.tasks import MaskedAutoencodingConfig
 from hiperceiver.tasks.answers import Answer, DrawnTokens, ReconstructedTokens
 from hiperceiver.tasks.losses import LossTerm, Tensors, mean_and_deviation, normalise, squared_error, weighted_mean
@@ -32,6 +32,8 @@ from hiperceiver.tasks.task import Task, num_position_channels
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
+
+    from hiperceiver.tasks.trivial import TrivialAnswers
 
 _EVALUATION_SEED = 20220222  # example i of an evaluation is masked by a generator of its own, seeded with this plus i
 
@@ -63,7 +65,9 @@ class MaskedAutoencoding(Task):
     Metrics: `loss`, and `explained`, the share of the hidden values' variance that is explained: 1 - (squared error) /
     (squared distance of each channel from its mean over all hidden tokens of the set). 1 is perfect; 0 is what the
     mean gives. It is taken in the units of the loss, so after target normalisation. With several modalities
-    also `loss_NAME` and `explained_NAME`, whose weighted means the two are.
+    also `loss_NAME` and `explained_NAME`, whose weighted means the two are. Of bytes whose targets are not normalised
+    also `accuracy`, or `accuracy_NAME`, the share of the hidden bytes that are guessed right. `trivial_answers` gives
+    what answers without a model reach.
 
     >>> from hiperceiver import Batch, Modality, create_model
     >>> model = create_model("hip-nano", modalities={"image": Modality(grid=(32, 32), channels=3)})
@@ -76,6 +80,7 @@ class MaskedAutoencoding(Task):
     kind = MaskedAutoencodingConfig.kind
     config_class = MaskedAutoencodingConfig
     monitor = ("loss", "min")
+    is_self_supervised = True
     config: MaskedAutoencodingConfig
 
     def __init__(self, model: HiP, config: MaskedAutoencodingConfig | None = None):
@@ -135,7 +140,7 @@ class MaskedAutoencoding(Task):
             slots, target = mask.compared.get(name), targets[name]
             read = self.model.read_out(encoded, latents, name, self.model.unembedding[name], slots=slots)
             if slots is not None:  # only hidden slots are read: (B, g, R, C), and targets with them
-                read, target = read.flatten(1, 2), _at_slots(target, span, slots)
+                read, target = read.flatten(1, 2), tokens_at(target, span, slots)
             is_counted = self._is_counted(name, span, is_padding, mask)
             terms[name] = squared_error(self._target_channels(name, read), target, is_counted)
         return terms
@@ -180,6 +185,8 @@ class MaskedAutoencoding(Task):
             each_channel = (self.model.modalities[name].channels - count,)
             shapes |= {f"{each}/{name}": () for each in ("error", "count", "hidden_error", "hidden_count")}
             shapes |= {f"{each}/{name}": each_channel for each in ("hidden", "hidden_square")}
+            if self.byte_coding(name):
+                shapes[f"right/{name}"] = ()
         return shapes
 
     @torch.no_grad()
@@ -207,6 +214,8 @@ class MaskedAutoencoding(Task):
                 f"hidden/{name}": hidden.sum(dim=0),
                 f"hidden_square/{name}": hidden.square().sum(dim=0),
             }
+            if coding := self.byte_coding(name):
+                sums[f"right/{name}"] = (byte_values(made, coding) == byte_values(target, coding))[is_hidden].sum()
         metrics.update(sums=sums)
 
     def results(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -224,7 +233,22 @@ class MaskedAutoencoding(Task):
         if len(weights) > 1:
             for name in weights:
                 results |= {f"loss_{name}": loss[name], f"explained_{name}": explained[name]}
+        for name in filter(self.byte_coding, weights):
+            share = sums[f"right/{name}"] / sums[f"hidden_count/{name}"]
+            results["accuracy" if len(weights) == 1 else f"accuracy_{name}"] = share
         return results
+
+    def trivial_answers(self, num_examples: int) -> TrivialAnswers:
+        """The nearest visible token and the like."""
+        from hiperceiver.tasks.trivial import TrivialAnswers
+
+        return TrivialAnswers(self, num_examples)
+
+    def byte_coding(self, name: str) -> str | None:
+        """How a modality's tokens hold bytes, `onehot` or `bits`; None if they do not, or are normalised."""
+        encoder = self.encoders.get(name, {})
+        is_kept = encoder.get("kind") == "bytes" and self.config.target_normalisation == "none"
+        return encoder.get("coding", "onehot") if is_kept else None
 
     @torch.no_grad()
     def predict(self, batch: Batch, generator: Generators = None) -> Reconstruction:
@@ -279,7 +303,7 @@ class MaskedAutoencoding(Task):
             if is_present is None and not span.has_padding:
                 return None
             is_present = torch.ones_like(mask.is_masked[name]) if is_present is None else is_present
-            return _at_slots(is_present, span, mask.compared[name])
+            return tokens_at(is_present, span, mask.compared[name])
         if self.config.loss_on == "all":
             return is_present
         return mask.is_masked[name] if is_present is None else mask.is_masked[name] & is_present
@@ -319,9 +343,17 @@ class MaskedAutoencoding(Task):
 
 def evaluation_generators(first: int, count: int) -> list[torch.Generator]:
     """The generators that mask examples `first` to `first + count - 1` of an evaluation."""
-    return [torch.Generator().manual_seed(_EVALUATION_SEED + index) for index in range(first, first + count)]
+    return [evaluation_generator(index) for index in range(first, first + count)]
 
 
-def _at_slots(x: Tensor, span: Span, slots: Tensor) -> Tensor:
-    """Tokens (B, M, ...) in slots of each group, (B, g or 1, R): (B, g R, ...)."""
-    return take_slots(span.to_groups(x), slots.expand(-1, span.num_groups, -1)).flatten(1, 2)
+def evaluation_generator(index: int) -> torch.Generator:
+    """The generator that masks an example of an evaluation."""
+    return torch.Generator().manual_seed(_EVALUATION_SEED + index)
+
+
+def byte_values(tokens: Tensor, coding: str) -> Tensor:
+    """The likeliest byte of each token (..., C), by its first channels: one for each byte, or for each bit; (...)."""
+    if coding == "onehot":
+        return tokens[..., :256].argmax(dim=-1)
+    bits = torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], device=tokens.device)
+    return ((tokens[..., :8] > 0) * bits).sum(dim=-1)

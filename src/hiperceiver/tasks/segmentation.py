@@ -6,12 +6,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hiperceiver.masking import sample_visible_slots
 from hiperceiver.modality import Batch
 from hiperceiver.model import HiP
+from hiperceiver.model.grouping import Span
 from hiperceiver.model.layers import ACTIVATIONS, Activation, Linear
+from hiperceiver.model.tokens import tokens_at
 from hiperceiver.settings.tasks import SegmentationConfig
 from hiperceiver.tasks.answers import Answer, DrawnTokens, LabelledTokens, in_words, most_probable
 from hiperceiver.tasks.classes import ClassPrediction, OneClassTask
+from hiperceiver.tasks.losses import LossTerm, count_labels
 from hiperceiver.tasks.targets import IGNORE, find_classes
 from hiperceiver.tasks.task import TargetInfo, find_input_modality
 
@@ -73,12 +77,26 @@ class Segmentation(OneClassTask):
         """The number of classes, and which of them is the background."""
         return {**super().config_from_data(info), "background_class": info.background_class}
 
+    def draw(self, batch: Batch) -> Tensor | None:
+        """The slots of each group that a training step compares, int64 (B, 1, R); None: all."""
+        if not self.training or self.config.compared_share == 1:
+            return None
+        num_slots, target = self._span(batch).num_slots, batch.inputs[self.input_modality]
+        return sample_visible_slots(len(batch), num_slots, 1 - self.config.compared_share, device=target.device)
+
+    def counts(self, batch: Batch, drawn: Tensor | None = None) -> dict[str, Tensor]:
+        """The weights of the labels that are compared."""
+        return {"error": count_labels(self._target_at(batch, drawn), class_weights=self.class_weights)}
+
+    def terms(self, batch: Batch, drawn: Tensor | None = None) -> dict[str, LossTerm]:
+        """Cross-entropy over the labels that are compared."""
+        slots = self.draw(batch) if drawn is None else drawn
+        logits = self.logits(batch) if slots is None else self._read(batch, slots).flatten(1, 2)
+        return {"error": self._cross_entropy(logits, self._target_at(batch, slots))}
+
     def logits(self, batch: Batch) -> Tensor:
         """Unnormalised log-probabilities of the classes of each token: (B, M, K)."""
-        inputs, is_padding = self.input_tensors(batch)
-        encoded = self.model.encode(inputs, is_padding=is_padding)
-        latents, own_embedding = self.model.decode(encoded), self.config.own_embedding
-        return self.model.read_out(encoded, latents, self.input_modality, self.head, own_embedding=own_embedding)
+        return self._read(batch)
 
     def results(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """`loss`, `miou`, `accuracy`, and `foreground_accuracy` where there is a background class."""
@@ -109,6 +127,27 @@ class Segmentation(OneClassTask):
             label = label.masked_fill(~is_present, IGNORE)
             drawn = LabelledTokens(modality=self.input_modality, label=label, classes=classes)
             yield Answer(values={"shares": shares}, text=in_words(shares), drawn=(drawn,))
+
+    def _read(self, batch: Batch, slots: Tensor | None = None) -> Tensor:
+        """The logits of all tokens, (B, M, K), or in some slots of each group, (B, g, R, K)."""
+        inputs, is_padding = self.input_tensors(batch)
+        encoded = self.model.encode(inputs, is_padding=is_padding)
+        latents, own_embedding = self.model.decode(encoded), self.config.own_embedding
+        return self.model.read_out(
+            encoded, latents, self.input_modality, self.head, own_embedding=own_embedding, slots=slots
+        )
+
+    def _span(self, batch: Batch) -> Span:
+        """The groups of the labelled modality."""
+        num_tokens = {name: x.shape[1] for name, x in self.input_tensors(batch)[0].items()}
+        return self.model.plan(num_tokens).spans[self.input_modality]
+
+    def _target_at(self, batch: Batch, slots: Tensor | None) -> Tensor:
+        """The labels of all tokens, (B, M), or in some slots of each group, (B, g R)."""
+        target = self._target(batch)
+        if slots is None:
+            return target
+        return tokens_at(target - IGNORE, self._span(batch), slots) + IGNORE  # padding, filled with zeros, has no label
 
     def _target(self, batch: Batch) -> Tensor:
         shape = tuple(batch.inputs[self.input_modality].shape[:2])

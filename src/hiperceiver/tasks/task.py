@@ -20,6 +20,8 @@ from hiperceiver.tasks.losses import LossTerm, Tensors
 if TYPE_CHECKING:
     from torchmetrics import Metric, MetricCollection
 
+    from hiperceiver.tasks.trivial import TrivialAnswers
+
 
 @dataclass(frozen=True, kw_only=True)
 class TargetInfo:
@@ -45,6 +47,7 @@ class Task(nn.Module, ABC):
     target_kind: ClassVar[str] = "none"
     """The targets that a source must give: `none`, `classification`, `multilabel`, `regression`, ..."""
     has_classes: ClassVar[bool] = False  # whether `classes` names the classes of its target
+    is_self_supervised: ClassVar[bool] = False  # whether it learns without labels, so that others can be read off it
     can_balance: ClassVar[bool] = False  # whether `class_weights` can be taken from how many labels each class has
     monitor: ClassVar[tuple[str, Literal["min", "max"]]]
     """The metric that selects the best checkpoint, and which way is better."""
@@ -170,6 +173,10 @@ class Task(nn.Module, ABC):
     def results(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The metrics: scalars by name, from the sums over a set, in float64."""
         return {"loss": sums["loss"] / sums["weight"]}
+
+    def trivial_answers(self, num_examples: int) -> TrivialAnswers | None:
+        """What answers without a model reach on a set of so many examples, if the task knows any."""
+        return None
 
     @abstractmethod
     def predict(self, batch: Batch) -> NamedTuple:

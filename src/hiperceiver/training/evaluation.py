@@ -1,8 +1,10 @@
 """Metrics of a task over a set, for validation while training and for evaluation after it."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -12,6 +14,9 @@ from hiperceiver.modality import Batch
 from hiperceiver.settings.run import Accelerator, Precision
 from hiperceiver.tasks.task import Task
 from hiperceiver.training.progress import counting
+
+if TYPE_CHECKING:
+    from hiperceiver.tasks.trivial import TrivialAnswers
 
 
 class Measurement(NamedTuple):
@@ -23,11 +28,17 @@ class Measurement(NamedTuple):
 
 
 def measure(
-    task: Task, batches: Iterable[Batch], *, precision: Precision, after_batch: Callable[[int], object]
+    task: Task,
+    batches: Iterable[Batch],
+    *,
+    precision: Precision,
+    after_batch: Callable[[int], object],
+    trivial: TrivialAnswers | None = None,
 ) -> Measurement | None:
     """Metrics of a task in evaluation mode, on its device; `ValueError` without any example.
 
-    After each batch `after_batch` gets the number of examples so far; a true answer stops the measurement: None.
+    After each batch `after_batch` gets the number of examples so far; a true answer stops the measurement: None. What
+    `trivial` answers reach on the same examples joins the metrics.
     """
     device = task.device
     metrics = task.make_metrics()
@@ -38,6 +49,8 @@ def measure(
         for batch in batches:
             skipped.extend(batch.skipped)
             if len(batch) > 0:
+                if trivial is not None:
+                    trivial.add(batch)
                 task.update(metrics, batch.to(device, non_blocking=True))
                 num_examples += len(batch)
             if after_batch(num_examples):
@@ -46,7 +59,7 @@ def measure(
             first = f", the first: {skipped[0]}" if skipped else ""
             raise ValueError(f"dataset: expected examples to measure on, got none ({len(skipped)} unreadable{first})")
         values = metrics.compute()
-    metrics = {name: float(value) for name, value in values.items()}
+    metrics = {name: float(value) for name, value in values.items()} | ({} if trivial is None else trivial.metrics())
     return Measurement(metrics, num_examples, tuple(skipped))
 
 
@@ -73,7 +86,8 @@ def evaluate(
     try:
         loader = eval_loader(dataset, batch_size=batch_size, num_workers=num_workers, strict=strict)
         with counting("evaluating", len(dataset), is_shown=show_progress) as count:
-            measured = measure(task, loader, precision=precision, after_batch=count)
+            trivial = task.trivial_answers(len(dataset))
+            measured = measure(task, loader, precision=precision, after_batch=count, trivial=trivial)
     finally:
         task.to(before)
     assert measured is not None

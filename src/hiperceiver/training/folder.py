@@ -13,6 +13,7 @@ class RunFolder:
         self.model = self.path / "model"
         self.metrics = self.path / "metrics.csv"
         self.tensorboard = self.path / "tensorboard"
+        self.positions = self.path / "positions"  # pictures of position tables, as they are learned
         self.skipped = self.path / "skipped.log"  # names of unreadable examples
         self.members = self.path / "members.npz"  # the examples of each split
         self.settings = self.path / "settings.yaml"  # of the command line

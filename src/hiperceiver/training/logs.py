@@ -103,6 +103,37 @@ class BoardLog:
                 self._writer.close()
 
 
+def split_compared(metrics: Mapping[str, float]) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """Metrics apart from what is reached otherwise, `NAME_by_OTHER`; that by name of the metric and of the other.
+
+    >>> split_compared({"loss": 0.5, "explained": 0.8, "explained_by_nearest": 0.7})
+    ({'loss': 0.5, 'explained': 0.8}, {'explained': {'nearest': 0.7}})
+    """
+    own: dict[str, float] = {}
+    compared: dict[str, dict[str, float]] = {}
+    for name, value in metrics.items():
+        base, by, other = name.rpartition("_by_")
+        if by and base in metrics:
+            compared.setdefault(base, {})[other] = value
+        else:
+            own[name] = value
+    return own, compared
+
+
+def in_words(metrics: Mapping[str, float]) -> str:
+    """Metrics in a line, each with what is reached otherwise behind it.
+
+    >>> in_words({"loss": 0.5, "explained": 0.8, "explained_by_most_frequent": 0.7})
+    'loss 0.5, explained 0.8 (most frequent 0.7)'
+    """
+    own, compared = split_compared(metrics)
+    parts = []
+    for name, value in own.items():
+        others = ", ".join(f"{other.replace('_', ' ')} {each:.4g}" for other, each in compared.get(name, {}).items())
+        parts.append(f"{name} {value:.4g} ({others})" if others else f"{name} {value:.4g}")
+    return ", ".join(parts)
+
+
 class LossWindow:
     """Means over the steps since the last row of the log. Sums stay on the device, so that nothing waits for it."""
 

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ from hiperceiver.training.launch import Launch, find_launch
 from hiperceiver.training.logs import ENOUGH_TO_JUDGE
 from hiperceiver.training.loop import train_steps
 from hiperceiver.training.memory import keep_freed_memory
+from hiperceiver.training.observers import Observer, usual_observers
 from hiperceiver.training.processes import Processes
 from hiperceiver.training.progress import Display
 from hiperceiver.training.run_state import Run
@@ -50,6 +51,8 @@ class TrainingResult:
     metrics: dict[str, float]  # validation metrics of the weights in `model_folder`; empty without a validation
     last_metrics: dict[str, float]
     """Metrics of the last validation: of the last weights, unless the run was interrupted."""
+    observed: dict[str, float]  # what observers saw of the weights in `model_folder`; empty without a validation
+    last_observed: dict[str, float]  # and at the last validation
     best_step: int | None  # optimizer step of the weights in `model_folder`; None without a validation
     steps: int
     seconds: float  # length of the whole run, its earlier parts included: optimizer steps, and time
@@ -68,6 +71,7 @@ def train(
     *,
     resume: bool = False,
     show_progress: bool = True,
+    observers: Sequence[Observer] | None = None,
 ) -> TrainingResult:
     """Train a task on the split `train`; `validation`, if there is one, selects the weights that are saved.
 
@@ -76,6 +80,9 @@ def train(
     task then has them, in evaluation mode, on the CPU. SIGINT or SIGTERM ends the run after the step that is being
     done, with a checkpoint. `resume` goes on from the last one, exactly; only length, speed and logging may be set
     otherwise. Progress is a bar on a terminal, a line now and then elsewhere, on standard error.
+
+    `observers` look at the model before the first step and at each validation, and their numbers stand beside the
+    metrics; None: those of `usual_observers`, for a task that learns without labels.
 
     With several devices (`devices`, `num_nodes`, torchrun or SLURM) every process calls this with the same arguments
     and a run folder that all can read; Lightning starts them by the command of this one if nobody else did. Weights and
@@ -95,6 +102,9 @@ def train(
     if settings.num_workers is None:
         settings = dataclasses.replace(settings, num_workers=choose_num_workers(device, launch))
     training_set, validation_set = _splits(source)
+    if observers is None and validation_set is not None:
+        how = {"batch_size": settings.batch_size, "precision": settings.precision, "num_workers": settings.num_workers}
+        observers = usual_observers(task, validation_set, **how)
     _fit_to_source(task, source)
     identity = _identity(task, settings, training_set, launch)
     checkpoint, step, seconds = None, 0, 0.0
@@ -133,10 +143,13 @@ def train(
                 is_stop_requested=is_stop_requested,
                 training_set=training_set,
                 validation_set=validation_set,
+                observers=observers or (),
                 checkpoint=checkpoint,
             )
             stack.callback(run.close)
             del checkpoint  # the run holds its content now
+            if not resume:
+                run.observe_start()
             train_steps(run)
             run.finish()
             processes.close()
@@ -144,7 +157,7 @@ def train(
             raised = processes.failed(error)
             if processes.is_first and not folder.last_checkpoint.exists():  # it can be started again
                 folder.metrics.unlink(missing_ok=True)
-                for path in (folder.tensorboard, folder.last_checkpoint.parent):
+                for path in (folder.tensorboard, folder.last_checkpoint.parent, folder.positions):
                     shutil.rmtree(path, ignore_errors=True)
             if raised is error and not isinstance(error, KeyboardInterrupt):
                 raise
@@ -156,6 +169,8 @@ def train(
     return TrainingResult(
         metrics=run.best_metrics,
         last_metrics=run.last_metrics,
+        observed=run.best_observed,
+        last_observed=run.last_observed,
         best_step=run.best_step,
         steps=run.step,
         seconds=clock.elapsed,

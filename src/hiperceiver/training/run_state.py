@@ -19,14 +19,26 @@ from hiperceiver.training.checkpoints import FORMAT, RUN_KEY, copy_checkpoint, w
 from hiperceiver.training.errors import TrainingError, write_errors
 from hiperceiver.training.evaluation import Measurement, measure
 from hiperceiver.training.folder import RunFolder
-from hiperceiver.training.logs import ENOUGH_TO_JUDGE, VALIDATION, BoardLog, CsvLog, LossWindow, SkippedExamples
+from hiperceiver.training.logs import (
+    ENOUGH_TO_JUDGE,
+    VALIDATION,
+    BoardLog,
+    CsvLog,
+    LossWindow,
+    SkippedExamples,
+    in_words,
+)
+from hiperceiver.training.observers import Observer, observe
 from hiperceiver.training.processes import Processes
 from hiperceiver.training.progress import Display
 from hiperceiver.training.randomness import random_state, restore_random_state, seed_everything
 from hiperceiver.training.schedule import CheckpointPlan, ValidationPlan, warmup_cosine
 from hiperceiver.training.strategies import Replicated
 
-_KEPT = ("step", "loss", "last_metrics", "best_metrics", "best_step", "is_validated")
+_KEPT = (
+    *("step", "loss", "is_validated", "last_metrics", "best_metrics", "best_step", "last_observed", "best_observed"),
+    "trivial",
+)
 """Attributes of a run that its checkpoints hold as they are."""
 
 
@@ -62,16 +74,21 @@ class Run:
         is_stop_requested: Callable[[], bool],
         training_set: ExampleDataset | StreamedExamples,
         validation_set: ExampleDataset | None,
+        observers: Sequence[Observer] = (),
         checkpoint: dict[str, Any] | None,
     ):
         self.settings, self.folder, self.identity = settings, folder, identity
         self.strategy, self.fabric, self.processes = strategy, strategy.fabric, processes
         self.clock, self.display, self.is_stop_requested = display.clock, display, is_stop_requested
+        self.observers = observers
 
         is_resumed = checkpoint is not None
         state = checkpoint[RUN_KEY] if is_resumed else {}
         self.last_metrics: dict[str, float] = {}
         self.best_metrics: dict[str, float] = {}
+        self.last_observed: dict[str, float] = {}
+        self.best_observed: dict[str, float] = {}
+        self.trivial: dict[str, float] | None = None  # what trivial answers reach in each validation, once known
         vars(self).update({name: state[name] for name in _KEPT if name in state})
         self._window = LossWindow()
         is_validation_due: bool = state.get("is_validation_due", False)  # the run was stopped in, or before, one
@@ -82,9 +99,10 @@ class Run:
         first = self.step * settings.accumulate
         self.batches = train_loader(training_set, seed=settings.seed, start_batch=first, **ranks, **loading)
         self.validation = None if validation_set is None else eval_loader(validation_set, **loading)
+        self._num_validation = 0 if validation_set is None else len(validation_set)
         self.validation_plan = ValidationPlan(
             every=settings.validate_every,
-            num_examples=0 if validation_set is None else len(validation_set),
+            num_examples=self._num_validation + sum(each.num_examples for each in observers),
             examples_per_step=settings.batch_size * settings.accumulate,
             clock=self.clock,
             step=self.step,
@@ -233,9 +251,10 @@ class Run:
         """Validate the weights of this step; if they are the best so far (True), save them as the run's model."""
         started, is_best = time.monotonic(), False
         with self.strategy.whole() as task:
-            measured = self.processes.broadcast(self._measure(task))
-            if measured is None:
+            found = self.processes.broadcast(self._measure(task))
+            if found is None:
                 return False
+            measured, self.last_observed = found
             self.skipped.name(measured.skipped)
             self.is_validated = True
             self.last_metrics = measured.metrics
@@ -243,15 +262,39 @@ class Run:
             value, best = measured.metrics[name], self.best_metrics.get(name)
             if not math.isnan(value) and (best is None or (value < best if better == "min" else value > best)):
                 is_best, self.best_metrics, self.best_step = True, measured.metrics, self.step
+                self.best_observed = self.last_observed
                 if task is not None:
                     self._save_model(task)
         self.validation_plan.add(time.monotonic() - started)
-        self._write_row({f"{VALIDATION}{name}": value for name, value in measured.metrics.items()})
-        numbers = ", ".join(f"{name} {value:.4g}" for name, value in measured.metrics.items())
-        self.display.say(f"step {self.step}, validation: {numbers}")
+        metrics = {f"{VALIDATION}{name}": value for name, value in measured.metrics.items()}
+        self._show_row(metrics | self.last_observed)
         return is_best
 
-    def _measure(self, task: Task | None) -> Measurement | None:
+    def observe_start(self) -> None:
+        """Show what the observers see before the first step, to compare with."""
+        if not self.observers:
+            return
+        started = time.monotonic()
+        with self.strategy.whole() as task:
+            observed = self.processes.broadcast(None if task is None else self._observe(task))
+        self.validation_plan.seconds += time.monotonic() - started
+        self._show_row(observed)
+
+    def _observe(self, task: Task) -> dict[str, float]:
+        observed = observe(self.observers, task.eval(), self.step)
+        set_training_mode(self.strategy.task)
+        return observed
+
+    def _show_row(self, row: Mapping[str, float]) -> None:
+        """Write a row, and say it: a line for each part, by how the columns begin."""
+        self._write_row(row)
+        for part in dict.fromkeys(name.partition("/")[0] for name in row):
+            values = {
+                name.removeprefix(f"{part}/"): value for name, value in row.items() if name.startswith(f"{part}/")
+            }
+            self.display.say(f"step {self.step}, {part}: {in_words(values)}")
+
+    def _measure(self, task: Task | None) -> tuple[Measurement, dict[str, float]] | None:
         """The first process measures; the others exchange with it after each batch until it is done."""
         if task is None:
             while not any(self._agree(False)):
@@ -264,10 +307,17 @@ class Run:
             self._agree(False)
             return self.is_interrupted
 
-        measured = measure(task.eval(), self.validation, precision=self.settings.precision, after_batch=after_batch)
+        trivial = task.trivial_answers(self._num_validation) if self.trivial is None else None
+        how: dict[str, Any] = {"precision": self.settings.precision, "after_batch": after_batch, "trivial": trivial}
+        measured, observed = measure(task.eval(), self.validation, **how), {}
+        if measured is not None:
+            observed = self._observe(task)
+            if trivial is not None:
+                self.trivial = trivial.metrics()
+            measured = measured._replace(metrics=measured.metrics | (self.trivial or {}))
         set_training_mode(self.strategy.task)
         self._agree(True)
-        return measured
+        return None if measured is None else (measured, observed)
 
     # ---------------------------------------------------------------------------------------------------------- saving
 

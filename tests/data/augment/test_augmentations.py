@@ -23,6 +23,7 @@ OTHER_SETTINGS = {
     "speed": {"factors": (0.5, 0.6)},
     "shift": {"share": 0.9},
     "tilt": {"degrees": 90},
+    "mirror": {"probability": 1.0, "axis": "z", "turning": (1,)},
     "gain": {"decibels": 1},
     "noise": {"snr": 3},
     "drop_points": {"share": 0.9},

@@ -3,7 +3,7 @@ import pytest
 import torch
 from closeness import assert_close, assert_within
 
-from hiperceiver.data.augment.signals import CropTime, Gain, Noise, RotateSensor, Speed, TimeShift
+from hiperceiver.data.augment.signals import CropTime, Gain, MirrorBody, Noise, RotateSensor, Speed, TimeShift
 
 KINDS = {"sound": "audio", "watch": "series"}
 
@@ -119,6 +119,28 @@ def test_tilt_of_nothing_changes_nothing_and_other_channels_are_refused() -> Non
     assert_close(same, ramps()["watch"], terms=3)
     with pytest.raises(ValueError, match="^watch: expected channels in threes for tilt, got 4$"):
         RotateSensor()({"watch": np.zeros((5, 4), np.float32)}, KINDS, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("axis", ["x", "y", "z"])
+def test_mirror_keeps_the_law_of_rotation(axis: str) -> None:
+    """A point r that turns at the rate w moves with w x r: also in the mirror, where r is polar and w axial."""
+    rng = np.random.default_rng(0)
+    place, rate, field = rng.normal(size=(3, 50, 3)).astype(np.float32)
+    mirror, given = MirrorBody(probability=1, axis=axis, turning=(2,)), np.concatenate([place, rate, field], axis=1)
+    mirrored = mirror({"watch": given, "sound": place}, KINDS, rng)
+    assert mirrored["sound"] is place
+    new_place, new_rate, new_field = np.split(mirrored["watch"], 3, axis=1)
+    signs = np.where(np.arange(3) == "xyz".index(axis), -1, 1)
+    assert (new_place == place * signs).all() and (new_field == field * signs).all()
+    assert_close(np.cross(new_rate, new_place), np.cross(rate, place) * signs, terms=2, dtype=torch.float32)
+
+
+def test_mirror_is_as_frequent_as_it_says_and_refuses_other_channels() -> None:
+    given = {"watch": np.ones((5, 3), np.float32)}
+    changed = [MirrorBody(probability=0.3)(given, KINDS, np.random.default_rng(seed))["watch"] for seed in range(400)]
+    assert_within(np.mean([(each != 1).any() for each in changed]), 0.3, 0.1)  # four standard deviations
+    with pytest.raises(ValueError, match="^watch: expected channels in threes for mirror, got 4$"):
+        MirrorBody()({"watch": np.zeros((5, 4), np.float32)}, KINDS, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("snr", [0, 10, 30])

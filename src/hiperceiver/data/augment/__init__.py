@@ -10,7 +10,7 @@ from hiperceiver.data.augment.augmentation import MASK, Augmentation, ModalityDr
 from hiperceiver.data.augment.colours import ColorJitter, RandAugment
 from hiperceiver.data.augment.images import Crop, Flip, Rotate90
 from hiperceiver.data.augment.points import DropPoints, Jitter, Rotate, Scale
-from hiperceiver.data.augment.signals import CropTime, Gain, Noise, RotateSensor, Speed, TimeShift
+from hiperceiver.data.augment.signals import CropTime, Gain, MirrorBody, Noise, RotateSensor, Speed, TimeShift
 from hiperceiver.settings.augment import AugmentSettings
 
 AUGMENTATIONS: dict[str, type[Augmentation]] = {
@@ -20,6 +20,7 @@ AUGMENTATIONS: dict[str, type[Augmentation]] = {
     "speed": Speed,
     "shift": TimeShift,
     "tilt": RotateSensor,
+    "mirror": MirrorBody,
     "gain": Gain,
     "noise": Noise,
     "drop_points": DropPoints,

@@ -122,7 +122,38 @@ class RotateSensor(settings.TiltSettings, Augmentation):
         return rotation_about(rng.standard_normal(3), rng.uniform(0, self.degrees))
 
     def _change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
-        if value.shape[1] % 3:
-            raise ValueError(f"expected channels in threes for tilt, got {value.shape[1]}")
-        turned = value.reshape(len(value), -1, 3) @ draw.T
+        turned = _in_threes(value, "tilt") @ draw.T
         return turned.astype(value.dtype).reshape(value.shape)
+
+
+class MirrorBody(settings.MirrorSettings, Augmentation):
+    """Whoever wears a sensor moves as in a mirror, and wears it on the other side: the left arm becomes the right one.
+
+    An acceleration or magnetic field changes its sign along one axis. A rate of turning is an axial vector, whose sign
+    changes along the other two.
+
+    >>> motion = np.ones((1, 6), dtype=np.float32)
+    >>> mirror = MirrorBody(probability=1)
+    >>> mirror({"motion": motion}, {"motion": "series"}, np.random.default_rng(0))["motion"]
+    array([[-1.,  1.,  1.,  1., -1., -1.]], dtype=float32)
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("series",)
+
+    def _draw(self, rng: np.random.Generator) -> bool:
+        return rng.random() < self.probability
+
+    def _change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
+        threes = _in_threes(value, "mirror")
+        if not draw:
+            return value
+        signs = np.where(np.arange(3) == "xyz".index(self.axis), -1, 1).astype(value.dtype)
+        is_turning = np.isin(np.arange(threes.shape[1]) + 1, self.turning)[:, None]
+        return (threes * np.where(is_turning, -signs, signs)).reshape(value.shape)
+
+
+def _in_threes(value: np.ndarray, name: str) -> np.ndarray:
+    """Readings (steps, channels) as vectors: (steps, channels / 3, 3)."""
+    if value.shape[1] % 3:
+        raise ValueError(f"expected channels in threes for {name}, got {value.shape[1]}")
+    return value.reshape(len(value), -1, 3)
