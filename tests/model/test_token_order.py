@@ -19,7 +19,7 @@ from hiperceiver.masking import slots_to_mask
 from hiperceiver.modality import Batch, Modality
 from hiperceiver.model import HiP, save_model, variant_config
 from hiperceiver.model.summary import summarise
-from hiperceiver.model.token_order import TOKEN_ORDERS, make_order
+from hiperceiver.model.token_order import TOKEN_ORDERS, make_orders
 from hiperceiver.settings.model import TokenOrderKind
 from hiperceiver.tasks import MaskedAutoencoding, MaskedAutoencodingConfig, Segmentation, SegmentationConfig
 
@@ -69,11 +69,12 @@ def test_every_token_has_one_place(kind: TokenOrderKind, grid: tuple[int, ...]) 
     modality = Modality(grid=grid, channels=1)
     places = TOKEN_ORDERS[kind](grid, 0)
     assert sorted(places.tolist()) == [*range(modality.num_tokens)]
-    order = make_order(hip_config(token_order=kind), modality)
+    orders = make_orders(hip_config(token_order=kind), {"image": modality})
     is_raster = np.array_equal(places, np.arange(modality.num_tokens))
-    assert (order is None) == is_raster
-    if order is None:
+    assert (not orders) == is_raster
+    if is_raster:
         return
+    order = orders["image"]
     x = torch.randn(2, modality.num_tokens, 3)
     assert_equal(order.arrange(x), x[:, torch.as_tensor(places)])
     assert_equal(order.restore(order.arrange(x)), x)
@@ -108,9 +109,8 @@ def test_groups_of_a_picture_are_blocks(kind: TokenOrderKind) -> None:
     for side, name in ((224, "hip-16"), (32, "hip-nano")):
         with torch.device("meta"):
             model = HiP(variant_config(name), {"image": Modality(grid=(side, side), channels=3)})
-        order = make_order(dataclasses.replace(model.config, token_order=kind), model.modalities["image"])
-        assert order is not None
-        for group in order.places.view(16, -1):
+        orders = make_orders(dataclasses.replace(model.config, token_order=kind), model.modalities)
+        for group in orders["image"].places.view(16, -1):
             row, column = group // side, group % side
             assert row.max() - row.min() + 1 == column.max() - column.min() + 1 == side // 4
 
