@@ -261,14 +261,20 @@ def test_predictions_lie_where_the_input_does(kind: TokenOrderKind) -> None:
     model = ordered(kind, {"image": IMAGE}, embedding_channels=8)
     for parameter in (*model.readout.parameters(), *model.positions.parameters()):
         torch.nn.init.zeros_(parameter)
-    task = Segmentation(model, SegmentationConfig(num_classes=3, own_embedding=True, hidden_channels=0)).eval()
+    config = SegmentationConfig(num_classes=3, own_embedding=True, hidden_channels=0, compared_share=0.5)
+    task = Segmentation(model, config)
     with torch.no_grad():
         model.embedding["image"].weight.copy_(torch.eye(8, 3))
         model.embedding["image"].bias.zero_()
-        task.head.output.weight.copy_(torch.eye(3, 8))
+        task.head.output.weight.copy_(100 * torch.eye(3, 8))
     label = torch.randint(3, (2, 35))
-    x = torch.nn.functional.one_hot(label, 3).float()
-    assert torch.equal(task.predict(Batch(inputs={"image": x})).label, label)
+    batch = Batch(inputs={"image": torch.nn.functional.one_hot(label, 3).float()}, targets={"segmentation": label})
+    assert torch.equal(task.eval().predict(batch).label, label)
+    task.train()
+    slots = task.draw(batch)  # half of the labels are compared
+    assert slots is not None and task.loss(batch)[0] < 1e-6
+    batch.targets["segmentation"] = label.roll(1, dims=1)
+    assert task.loss(batch)[0] > 10
 
 
 # ------------------------------------------------------------------------------------------- it belongs to the model
