@@ -18,7 +18,7 @@ from hiperceiver.cli.models import with_settings
 from hiperceiver.data.loading import train_loader
 from hiperceiver.data.sources import SOURCES
 from hiperceiver.model import build_model, variant_config
-from hiperceiver.recipes import RECIPES
+from hiperceiver.recipes import RECIPES, recipe_commands
 from hiperceiver.settings.commands import PretrainSettings
 from hiperceiver.tasks import MaskedAutoencoding, MaskedAutoencodingConfig
 from hiperceiver.training.launch import find_launch
@@ -29,8 +29,8 @@ SECONDS = 5.0
 
 
 def built_in_recipes() -> list[str]:
-    """Recipes whose data comes with the package."""
-    return [name for name in RECIPES if name in SOURCES]
+    """Recipes that pretrain, and whose data comes with the package."""
+    return [name for name in RECIPES if name in SOURCES and "pretrain" in recipe_commands(name)]
 
 
 def measure(job: Job, *, seconds: float = SECONDS) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """A step of a model by public names alone, so that any checkout can run it: `python -P plain_step.py CELL`.
 
 `PYTHONPATH` says which `hiperceiver` is measured. A cell in JSON in, an answer in JSON out; nothing else of this folder
-is read.
+is read. A cell is {"model": "hip-nano", "side": 32, "batch": 64, "mode": "training" or "inference"}, and "settings" of
+the model's config if it has any other than its own: {"token_order": "hilbert"}.
 """
 
 import json
@@ -23,7 +24,7 @@ def main(cell: dict) -> None:
     torch.manual_seed(0)
     side, batch = cell["side"], cell["batch"]
     image = hiperceiver.Modality(grid=(side, side), channels=3)
-    model = hiperceiver.create_model(cell["model"], modalities={"image": image})
+    model = hiperceiver.create_model(cell["model"], modalities={"image": image}, **cell.get("settings", {}))
     x = torch.randn(batch, side * side, 3)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.05, fused=True)
     model.train(cell["mode"] == "training")

@@ -70,10 +70,10 @@ class Run:
     def arguments(self, resolve: Callable[[Any], Any], scale: float = 1.0) -> list[str]:
         """As words of a command line; `resolve` gives the value of `Data`, `TimeOf` or a run. Without --out."""
         values = {name: resolve(value) for name, value in self.settings.items()}
-        if scale != 1:
-            for name in values.keys() & {"steps", "max_time"}:
-                is_steps = name == "steps"
-                values[name] = max(2, round(values[name] * scale)) if is_steps else scaled_time(values[name], scale)
+        if scale != 1 and "steps" in values:
+            values["steps"] = max(2, round(values["steps"] * scale))
+        if scale != 1 and isinstance(self.settings.get("max_time"), str):  # that of other runs is theirs as it is
+            values["max_time"] = scaled_time(values["max_time"], scale)
         words = []
         for name, value in values.items():
             option = f"--{name.replace('_', '-')}"
@@ -154,9 +154,9 @@ def scaled_time(text: str, scale: float) -> str:
     """A share of a length of time.
 
     >>> scaled_time("10m", 0.5)
-    '300.0s'
+    '300s'
     """
-    return f"{parse_duration(text) * scale:.1f}s"
+    return f"{parse_duration(text) * scale:.4g}s"
 
 
 def _word(value: Any) -> str:

@@ -44,13 +44,15 @@ TABLE = Table(
     about="""
 CIFAR-10, `hip-nano`, 1,500 steps of masked auto-encoding and 1,000 with labels, 32 examples each. `group-wise` is the
 paper's way: the same slots in every group, so that hidden tokens cost nothing. Along a Hilbert curve groups are squares
-of 8 x 8 pixels, and 4 or 16 neighbours are squares too. To explain hidden pixels is easier the fewer there are: compare
-rows of one share.
+of 8 x 8 pixels, and 4 or 16 neighbours are squares too. To explain hidden pixels is easier the fewer there are; what
+the nearest visible pixel and interpolation explain of the same pixels stands beside it.
 """,
     cells=tuple(cells()),
     columns={
         "test accuracy": "test.accuracy",
         "explained": "pretraining.validation.explained",
+        "by the nearest visible": "pretraining.validation.explained_by_nearest",
+        "by interpolation": "pretraining.validation.explained_by_interpolation",
         "seconds a pretraining step": "pretraining.step_seconds",
     },
 )

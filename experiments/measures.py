@@ -20,6 +20,7 @@ from hiperceiver.model import HiP, build_model
 from hiperceiver.model.tokens import TokenGroups
 from hiperceiver.plots import style
 from hiperceiver.plots.positions import cosine_similarity, spread_positions
+from hiperceiver.probing import table_locality
 from hiperceiver.settings.commands import EvaluateSettings
 from hiperceiver.tasks import load_task
 
@@ -55,7 +56,7 @@ def attended_distance(model: HiP, name: str, x: Tensor) -> tuple[float, float]:
 def draw_maps(tables: dict[str, Tensor], grid: tuple[int, ...], path: Path) -> None:
     """Cosine of a few rows of each table with all others."""
     rows = spread_positions(grid)[::3] if len(grid) == 2 else spread_positions(grid)
-    title = "Which places are alike to the position table"
+    title = "Cosine of the marked place's position with all others"
     figure, axes = style.new_figure(
         1.6 * len(rows) + 1, 1.7 * len(tables) + 0.6, rows=len(tables), columns=len(rows), title=title
     )
@@ -85,8 +86,6 @@ def main() -> int:
     found: dict[str, float] = {"attended_distance": distance, "equal_distance": equal}
     positions, grid = task.model.positions[name], task.model.modalities[name].grid
     if task.model.config.positions == "learned":
-        from hiperceiver.probing import table_locality
-
         table = positions.table.detach()  # pyright: ignore[reportAttributeAccessIssue]
         local = table_locality(table, grid, num_features=512)
         found |= {"near": local.near_cosine, "far": local.far_cosine, "nearest": local.neighbour_share}

@@ -18,7 +18,7 @@ Real data, our own command line, one process of one thread a run. How to rerun a
 stands in [CONTRIBUTING.md](../CONTRIBUTING.md#experiments). ± is the standard deviation over the seeds, `–` what has
 not been done. Each seed of a row is a file of `experiments/results/`, with its commands, versions and all its numbers.
 """
-_SHARES = ("miou", "map", "explained", "score", "nearest")  # and every accuracy: shown in %
+_SHARES = ("miou", "map", "score", "nearest")  # and every accuracy, and what is explained: shown in %
 
 
 def write_report(results: Results) -> str:
@@ -58,6 +58,7 @@ def _section(results: Results, rows: Sequence[tuple[Cell, list[dict[str, Any]]]]
             f"Cost: {sum(costs.values()) / 3600:.1f} core-hours on {machine}; code of {', '.join(revisions)}.",
             "",
         ]
+    if any(_values(found, next(iter(table.columns.values()))) for _, found in rows):
         picture = _draw(results, parts, results.picture())
         lines += [f"![{table.title}](pictures/{picture.name})", ""]
     for cell, _ in rows:
@@ -96,10 +97,12 @@ def _shown(values: Sequence[float], path: str) -> str:
         return "–"
     name = path.rpartition(".")[2]
     factor, digits, unit = 1.0, 2, ""
-    if name in _SHARES or name.endswith("accuracy"):
+    if name in _SHARES or name.endswith("accuracy") or name.startswith("explained"):
         factor, digits, unit = 100.0, 1, "%"
     elif name == "parameters":
         factor, digits, unit = 1e-6, 2, " M"
+    elif name == "steps":
+        digits = 0
     elif name == "peak_bytes":
         factor, unit = 1e-9, " GB"
     spread = f" ± {factor * stdev(values):.{digits}f}" if len(values) > 1 else ""

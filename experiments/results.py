@@ -85,7 +85,8 @@ class Places:
 
 def trained(folder: Path) -> dict[str, Any]:
     """Steps, seconds and the best validation of a training run, from its log."""
-    rows = list(csv.DictReader(path.open(encoding="utf-8"))) if (path := folder / "metrics.csv").exists() else []
+    path = folder / "metrics.csv"
+    rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())) if path.exists() else []
     validations = [
         {"step": int(row["step"]), **{n[11:]: float(x) for n, x in row.items() if n.startswith("validation/") and x}}
         for row in rows

@@ -37,6 +37,16 @@ def test_it_is_a_value() -> None:
             {"num_coordinates": 1, "role": "label"},
             "num_coordinates: expected 0 for a label, which has no position, got 1",
         ),
+        ({"num_categories": -1}, "num_categories: expected a whole number >= 0, got -1"),
+        (
+            {"num_categories": 2**24 + 1},
+            "num_categories: expected at most 16777216, which float32 still counts one by one, got 16777217",
+        ),
+        ({"num_categories": 9, "role": "label"}, "num_categories: expected 0 for a label, got 9"),
+        (
+            {"num_categories": 9, "num_coordinates": 3},
+            "num_categories: expected 0 with num_coordinates, which are amounts, got 9",
+        ),
         ({"role": "output"}, "role: expected one of input, label, got 'output'"),
     ],
 )
@@ -48,11 +58,24 @@ def test_mistakes(settings: dict[str, Any], message: str) -> None:
 
 def test_plain_values_and_back() -> None:
     modality = Modality(grid=(4, 5), channels=3, role="label")
-    assert modality.to_dict() == {"grid": [4, 5], "channels": 3, "role": "label", "num_coordinates": 0}
+    plain = {"grid": [4, 5], "channels": 3, "num_categories": 0, "role": "label", "num_coordinates": 0}
+    assert modality.to_dict() == plain
     assert Modality.from_dict(modality.to_dict()) == modality
     assert Modality.from_dict({"grid": [2], "channels": 1}) == Modality(grid=(2,), channels=1)  # of an older version
     points = Modality(grid=(9,), channels=6, num_coordinates=3)
     assert Modality.from_dict(points.to_dict()) == points
+
+
+def test_outputs() -> None:
+    amounts = torch.randn(2, 4, 3)
+    modality = Modality(grid=(4,), channels=3)
+    assert modality.num_outputs == 3
+    assert modality.as_outputs(amounts) is amounts
+    modality = Modality(grid=(1,), channels=3, num_categories=12)
+    assert modality.num_outputs == 12
+    outputs = modality.as_outputs(torch.tensor([[12.0, 1.0, 4.0], [2.0, 0.0, 0.0]]))
+    assert outputs.nonzero().tolist() == [[0, 0], [0, 3], [0, 11], [1, 1]]
+    assert outputs[0].square().mean() == 1
 
 
 def test_a_batch_moves_whole() -> None:

@@ -18,6 +18,7 @@ from torch import Tensor
 from hiperceiver.settings.base import Count, CountOrZero, Settings
 
 Role = Literal["input", "label"]
+_MOST_CATEGORIES = 2**24
 
 
 class Modality(Settings):
@@ -31,6 +32,10 @@ class Modality(Settings):
     """Extent along each axis; the product is the number of tokens M, in row-major order."""
     channels: Count
     """Raw values per token, C."""
+    num_categories: CountOrZero = 0
+    """0: the values are amounts, embedded linearly. Else each is the number of a category, a whole number from 1 to
+    this, or 0 for none: a token is embedded as the sum of its categories' vectors, of which there may be many, and
+    reconstructed as a score for each category."""
     role: Role = "input"
     """`input` passes the encoder and the decoder; `label` joins at the bottleneck (the processor)."""
     num_coordinates: CountOrZero = 0
@@ -46,6 +51,12 @@ class Modality(Settings):
         count = self.num_coordinates
         if count > self.channels:
             raise ValueError(f"num_coordinates: expected 0 to channels={self.channels}, got {count}")
+        if self.num_categories > _MOST_CATEGORIES:
+            expected = f"at most {_MOST_CATEGORIES}, which float32 still counts one by one"
+            raise ValueError(f"num_categories: expected {expected}, got {self.num_categories}")
+        if self.num_categories and (count or self.role == "label"):
+            reason = "with num_coordinates, which are amounts" if count else "for a label"
+            raise ValueError(f"num_categories: expected 0 {reason}, got {self.num_categories}")
         if count and self.role == "label":
             raise ValueError(f"num_coordinates: expected 0 for a label, which has no position, got {count}")
 
@@ -53,6 +64,26 @@ class Modality(Settings):
     def num_tokens(self) -> int:
         """Tokens of one example, M: the product of the grid."""
         return math.prod(self.grid)
+
+    @property
+    def num_outputs(self) -> int:
+        """Values of a reconstructed token: its channels, or a score for each category."""
+        return self.num_categories or self.channels
+
+    def as_outputs(self, tokens: Tensor) -> Tensor:
+        """Tokens (..., C) as what a reconstruction is compared with, (..., `num_outputs`).
+
+        Categories are 1 in the channel of each, times the factor that makes the mean square 1 where all C are present.
+
+        >>> Modality(grid=(2,), channels=2, num_categories=8).as_outputs(torch.tensor([[3.0, 1.0], [8.0, 0.0]]))
+        tensor([[2., 0., 2., 0., 0., 0., 0., 0.],
+                [0., 0., 0., 0., 0., 0., 0., 2.]])
+        """
+        if not self.num_categories:
+            return tokens
+        height = math.sqrt(self.num_categories / self.channels)
+        outputs = tokens.new_zeros(*tokens.shape[:-1], 1 + self.num_categories)
+        return outputs.scatter_(-1, tokens.long(), height)[..., 1:]
 
 
 @dataclass(kw_only=True)

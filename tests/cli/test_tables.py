@@ -2,7 +2,8 @@
 
 import pytest
 
-from hiperceiver.cli.tables import memory, metric, print_table, quantity
+from hiperceiver.cli.tables import memory, metric, print_table, quantity, shape
+from hiperceiver.modality import Modality
 
 
 @pytest.mark.parametrize(
@@ -26,6 +27,11 @@ from hiperceiver.cli.tables import memory, metric, print_table, quantity
 )
 def test_quantities_have_three_digits(value: float, text: str) -> None:
     assert quantity(value) == text
+
+
+def test_shapes() -> None:
+    assert shape(Modality(grid=(8, 9), channels=3)) == "8 x 9 x 3"
+    assert shape(Modality(grid=(64,), channels=5, num_categories=700)) == "64 x 5 of 700 categories"
 
 
 def test_memory_is_in_powers_of_1024() -> None:

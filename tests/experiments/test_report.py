@@ -52,6 +52,14 @@ def test_only_its_own_section_is_written_anew(tmp_path: Path) -> None:
     assert text.count("## Small") == 1 and "25.0%" in text and text.endswith("An answer by hand.\n")
 
 
+def test_a_result_without_the_number_that_is_drawn_is_shown(tmp_path: Path) -> None:
+    results = Results(small_table(cell("a", set="one")), Places(root=tmp_path, base=tmp_path))
+    give(results, results.table.cells[0], test={"miou": 0.25}, peak_bytes=1e9)
+    write_report(results)
+    text = (tmp_path / "docs" / "results.md").read_text()
+    assert "| 1.00 GB |" in text and "![Small]" not in text
+
+
 def test_results_of_other_settings_do_not_count(tmp_path: Path) -> None:
     results = Results(small_table(cell("a", set="one")), Places(root=tmp_path, base=tmp_path))
     give(results, results.table.cells[0], test={"accuracy": 0.25}, key="of earlier settings")

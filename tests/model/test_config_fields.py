@@ -18,8 +18,9 @@ MODALITIES = {"image": IMAGE, "tail": Modality(grid=(5, 3), channels=2), "label"
 
 class Case(NamedTuple):
     change: dict[str, Any]
-    where: Literal["parameters", "evaluation", "training"]
-    """What must differ. Below `parameters`, the parameters must not; below `training`, evaluation must not either."""
+    where: Literal["parameters", "evaluation", "training", "start"]
+    """What must differ. Below `parameters`, the parameters must not; below `training`, evaluation must not either; and
+    at the `start`, new weights alone."""
     base: dict[str, Any] = {}  # noqa: RUF012 - never changed
 
 
@@ -27,6 +28,7 @@ COMMON = {
     "embedding_channels": Case({"embedding_channels": 9}, "parameters"),
     "positions": Case({"positions": "fourier"}, "parameters"),
     "position_channels": Case({"position_channels": 5}, "parameters"),
+    "position_scale": Case({"position_scale": 0.5}, "start"),
     "fourier_bands": Case({"fourier_bands": 3}, "parameters", {"positions": "fourier"}),
     "fourier_max_resolution": Case({"fourier_max_resolution": (90, 90)}, "evaluation", {"positions": "fourier"}),
     "activation": Case({"activation": "gelu"}, "evaluation"),
@@ -84,12 +86,18 @@ def check(before: PerceiverConfig, after: PerceiverConfig, where: str) -> None:
         outputs(b)
         return
     assert shapes(a) == shapes(b)
+    if where == "start":
+        drawn = []
+        for config in (before, after):
+            torch.manual_seed(0)
+            drawn.append(build_model(config, MODALITIES).state_dict())
+        assert any(not torch.equal(drawn[0][name], drawn[1][name]) for name in drawn[0])
     b.load_state_dict(dict(a.named_parameters()), strict=False)
     if where == "evaluation":
         assert differ(a, b)
         return
     assert not differ(a, b)
-    assert differ(a.train(), b.train())
+    assert differ(a.train(), b.train()) == (where == "training")
 
 
 def names(config: type) -> set[str]:

@@ -105,6 +105,7 @@ def test_the_config_is_plain_and_complete(saved: Path) -> None:
     assert values["modalities"]["label"] == {
         "grid": [2],
         "channels": 4,
+        "num_categories": 0,
         "role": "label",
         "num_coordinates": 0,
     }

@@ -19,7 +19,7 @@ from hiperceiver.masking import slots_to_mask
 from hiperceiver.modality import Batch, Modality
 from hiperceiver.model import HiP, save_model, variant_config
 from hiperceiver.model.summary import summarise
-from hiperceiver.model.token_order import TOKEN_ORDERS, make_order
+from hiperceiver.model.token_order import TOKEN_ORDERS, make_orders
 from hiperceiver.settings.model import TokenOrderKind
 from hiperceiver.tasks import MaskedAutoencoding, MaskedAutoencodingConfig, Segmentation, SegmentationConfig
 
@@ -69,11 +69,12 @@ def test_every_token_has_one_place(kind: TokenOrderKind, grid: tuple[int, ...]) 
     modality = Modality(grid=grid, channels=1)
     places = TOKEN_ORDERS[kind](grid, 0)
     assert sorted(places.tolist()) == [*range(modality.num_tokens)]
-    order = make_order(hip_config(token_order=kind), modality)
+    orders = make_orders(hip_config(token_order=kind), {"image": modality})
     is_raster = np.array_equal(places, np.arange(modality.num_tokens))
-    assert (order is None) == is_raster
-    if order is None:
+    assert (not orders) == is_raster
+    if is_raster:
         return
+    order = orders["image"]
     x = torch.randn(2, modality.num_tokens, 3)
     assert_equal(order.arrange(x), x[:, torch.as_tensor(places)])
     assert_equal(order.restore(order.arrange(x)), x)
@@ -108,9 +109,8 @@ def test_groups_of_a_picture_are_blocks(kind: TokenOrderKind) -> None:
     for side, name in ((224, "hip-16"), (32, "hip-nano")):
         with torch.device("meta"):
             model = HiP(variant_config(name), {"image": Modality(grid=(side, side), channels=3)})
-        order = make_order(dataclasses.replace(model.config, token_order=kind), model.modalities["image"])
-        assert order is not None
-        for group in order.places.view(16, -1):
+        orders = make_orders(dataclasses.replace(model.config, token_order=kind), model.modalities)
+        for group in orders["image"].places.view(16, -1):
             row, column = group // side, group % side
             assert row.max() - row.min() + 1 == column.max() - column.min() + 1 == side // 4
 
@@ -261,14 +261,20 @@ def test_predictions_lie_where_the_input_does(kind: TokenOrderKind) -> None:
     model = ordered(kind, {"image": IMAGE}, embedding_channels=8)
     for parameter in (*model.readout.parameters(), *model.positions.parameters()):
         torch.nn.init.zeros_(parameter)
-    task = Segmentation(model, SegmentationConfig(num_classes=3, own_embedding=True, hidden_channels=0)).eval()
+    config = SegmentationConfig(num_classes=3, own_embedding=True, hidden_channels=0, compared_share=0.5)
+    task = Segmentation(model, config)
     with torch.no_grad():
         model.embedding["image"].weight.copy_(torch.eye(8, 3))
         model.embedding["image"].bias.zero_()
-        task.head.output.weight.copy_(torch.eye(3, 8))
+        task.head.output.weight.copy_(100 * torch.eye(3, 8))
     label = torch.randint(3, (2, 35))
-    x = torch.nn.functional.one_hot(label, 3).float()
-    assert torch.equal(task.predict(Batch(inputs={"image": x})).label, label)
+    batch = Batch(inputs={"image": torch.nn.functional.one_hot(label, 3).float()}, targets={"segmentation": label})
+    assert torch.equal(task.eval().predict(batch).label, label)
+    task.train()
+    slots = task.draw(batch)  # half of the labels are compared
+    assert slots is not None and task.loss(batch)[0] < 1e-6
+    batch.targets["segmentation"] = label.roll(1, dims=1)
+    assert task.loss(batch)[0] > 10
 
 
 # ------------------------------------------------------------------------------------------- it belongs to the model

@@ -112,6 +112,31 @@ def test_unlabelled_examples_count_nowhere(make_model):
     assert_close(results[0], results[1], terms=terms_of(task.model), dtype=torch.float32)
 
 
+@pytest.mark.parametrize("architecture", ["HiP", "PerceiverIO"])
+def test_token_dropout_leaves_out_a_share_of_each_group_anew_in_training_alone(make_model, architecture):
+    """A token that is not seen has no gradient."""
+    modalities = {"image": Modality(grid=(8, 8), channels=3), "sound": Modality(grid=(32,), channels=1)}
+    model = make_model(architecture, **modalities)
+    task = Classification(model, ClassificationConfig(num_classes=3, token_dropout=0.75))
+    torch.nn.init.normal_(task.head.output.weight)
+    batch = Batch(inputs={}, targets={"label": torch.arange(6) % 3})
+    seen = []
+    for is_training in (True, True, False):
+        for name, modality in modalities.items():
+            batch.inputs[name] = torch.randn(6, modality.num_tokens, modality.channels, requires_grad=True)
+        task.train(is_training).loss(batch)[0].backward()
+        seen.append({name: (x.grad != 0).any(dim=2) for name, x in batch.inputs.items()})
+    assert all(is_seen.all() for is_seen in seen[2].values())
+    plan = model.plan({name: modality.num_tokens for name, modality in modalities.items()})
+    for name, span in plan.spans.items():
+        in_groups = span.to_groups(seen[0][name])
+        kept = -(-span.num_slots // 4)
+        assert (in_groups.sum(dim=2) <= kept).all()
+        assert in_groups.sum() > 0.8 * seen[0][name].numel() / 4
+        assert not torch.equal(seen[0][name], seen[1][name])
+        assert len(torch.unique(seen[0][name], dim=0)) == 6  # each example has its own
+
+
 def test_label_smoothing_and_class_weights_change_the_loss(make_model):
     batch = make_batch()
     losses = set()

@@ -180,6 +180,12 @@ def test_the_horizon_is_the_end_of_the_first_axis(make_model):
         assert torch.equal(came["is_padding"]["series"], (torch.arange(30) >= 30 - hidden).expand(5, -1))
 
 
+def test_categories_are_not_forecast(make_model):
+    message = "input_modality: expected one whose values are amounts, got the categories of 'series'"
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        make_task(make_model, {"series": Modality(grid=(30,), channels=1, num_categories=9)})
+
+
 def test_a_future_whose_places_are_its_own_values_is_refused():
     cloud = Modality(grid=(30,), channels=5, num_coordinates=3)
     model = create_model("hip-nano", modalities={"cloud": cloud}, positions="coordinate")

@@ -573,6 +573,29 @@ def test_examples_may_each_lack_another_modality(make_model, two_modalities):
     assert all(value.isfinite() for value in results.values())
 
 
+def test_categories_are_reconstructed_as_their_channels_would_be(make_model):
+    modality = Modality(grid=(20,), channels=3, num_categories=30)
+    model, plain = make_model(text=modality), make_model(text=Modality(grid=(20,), channels=30))
+    weights, height = model.state_dict(), 10**0.5
+    weights["embedding.text.bias"] = torch.zeros(8)
+    weights["embedding.text.weight"] = weights["embedding.text.weight"][1:].T / height
+    plain.load_state_dict(weights)
+    config = MaskedAutoencodingConfig(mask_ratio=0.5)
+    own = [torch.randint(1 + 10 * k, 11 + 10 * k, (4, 20)) for k in range(3)]
+    batch = Batch(inputs={"text": torch.stack(own, dim=-1).float()}, is_padding={"text": torch.rand(4, 20) < 0.2})
+    as_channels = torch.nn.functional.one_hot(torch.stack(own) - 1, 30).sum(0) * height
+    tasks = MaskedAutoencoding(model, config).eval(), MaskedAutoencoding(plain, config).eval()
+    found, expected = [], []
+    for task, tokens, values in zip(tasks, (batch.inputs["text"], as_channels.float()), (found, expected), strict=True):
+        each = Batch(inputs={"text": tokens}, is_padding=batch.is_padding)
+        metrics = task.make_metrics()
+        task.update(metrics, each)
+        values += [task.predict(each).reconstruction["text"], task.loss(each)[0], *metrics.compute().values()]
+    assert found[0].shape == (4, 20, 30)
+    for one, other in zip(found, expected, strict=True):
+        assert_close(one, other, terms=terms_of(model), dtype=torch.float32)
+
+
 # --------------------------------------------------------------------------------------------------------------- errors
 
 

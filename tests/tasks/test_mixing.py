@@ -207,3 +207,16 @@ def test_wrong_settings_are_refused_in_one_line(name):
         ClassificationConfig(num_classes=4, **{name: -1})
     with pytest.raises(ValueError, match=f"{name}: expected a number >= 0, got True"):
         ClassificationConfig(num_classes=4, **{name: True})
+
+
+def test_categories_are_cut_and_never_added(make_model):
+    model = make_model(text=Modality(grid=(16,), channels=2, num_categories=9))
+    message = "mixup: expected 0, as 'text' has categories and no amounts, got 0.2"
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        Classification(model, ClassificationConfig(num_classes=3, mixup=0.2))
+    task = Classification(model, ClassificationConfig(num_classes=3, cutmix=1.0))
+    text = torch.randint(0, 10, (4, 16, 2)).float()
+    mixed = task.draw(Batch(inputs={"text": text}, targets={"label": torch.arange(4) % 3}))
+    assert mixed is not None
+    partners = text[mixed.partner]
+    assert ((mixed.batch.inputs["text"] == text) | (mixed.batch.inputs["text"] == partners)).all()

@@ -52,7 +52,7 @@ class Interrupting(Stripes):
 def learned(tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
     """A classifier that has been trained, and whatever its run left."""
     run_folder = tmp_path_factory.mktemp("runs") / "learned"
-    settings = TrainingSettings(steps=60, validate_every=6, **QUICK)
+    settings = TrainingSettings(steps=60, validate_every=6, **{**QUICK, "learning_rate": 1e-2})
     return train(classification(), Source(), settings, run_folder, show_progress=False)
 
 
@@ -94,9 +94,9 @@ def test_logs_hold_what_they_should(learned: TrainingResult) -> None:
     assert list(column(learned, "validation/loss")) == list(range(6, 61, 6))
     rates = column(learned, "learning_rate")
     # The middle of step 2 of 3 of the warm-up; then half a cosine to a hundredth.
-    assert rates[2] == pytest.approx(3e-3 * 1.5 / 3)
+    assert rates[2] == pytest.approx(1e-2 * 1.5 / 3)
     share = (59.5 / 60 - 0.05) / 0.95
-    assert rates[60] == pytest.approx(3e-3 * (0.01 + 0.99 * (1 + math.cos(math.pi * share)) / 2))
+    assert rates[60] == pytest.approx(1e-2 * (0.01 + 0.99 * (1 + math.cos(math.pi * share)) / 2))
     examples, tokens = column(learned, "examples_per_second"), column(learned, "tokens_per_second")
     assert tokens[60] == pytest.approx(36 * examples[60])
 

@@ -58,8 +58,9 @@ def memory(num_bytes: float) -> str:
 
 
 def shape(modality: Modality) -> str:
-    """The sizes of a modality's grid, and its channels."""
-    return " x ".join(map(str, (*modality.grid, modality.channels)))
+    """The sizes of a modality's grid, and its channels; of how many categories, if its values are such."""
+    sizes = " x ".join(map(str, (*modality.grid, modality.channels)))
+    return f"{sizes} of {modality.num_categories} categories" if modality.num_categories else sizes
 
 
 def metric(name: str, value: float) -> str:

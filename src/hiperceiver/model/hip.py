@@ -14,10 +14,10 @@ from hiperceiver.modality import Modality
 from hiperceiver.model.checks import check_inputs, check_model, check_names, check_visible
 from hiperceiver.model.files import SavedInFolder
 from hiperceiver.model.grouping import GroupPlan, regroup
-from hiperceiver.model.initialisation import Linear
+from hiperceiver.model.initialisation import CategoryEmbedding, Linear
 from hiperceiver.model.layers import CrossAttention, PerceiverBlock
 from hiperceiver.model.positions import make_positions
-from hiperceiver.model.token_order import make_order
+from hiperceiver.model.token_order import make_orders
 from hiperceiver.model.tokens import Encoded, TokenGroups, attend_to_tokens, concat_tokens, read_tokens
 from hiperceiver.settings.model import HiPConfig, PerceiverConfig
 
@@ -67,15 +67,18 @@ class HiP(SavedInFolder):
         label_width = blocks[middle - 1].num_channels if middle else width  # labels join the processor's input
 
         self.embedding, self.unembedding, self.positions = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
-        self.orders = nn.ModuleDict()  # of the modalities whose tokens go into groups in another order than row-major
+        self.orders = make_orders(self.config, self.modalities)
         for name, modality in self.modalities.items():
             channels = label_width if modality.role == "label" else width
-            self.embedding[name] = Linear(modality.channels, channels)
-            self.unembedding[name] = unembedding = Linear(channels, modality.channels)
+            count = modality.num_categories
+            self.embedding[name] = (
+                CategoryEmbedding(count, channels, values_per_token=modality.channels)
+                if count
+                else Linear(modality.channels, channels)
+            )
+            self.unembedding[name] = unembedding = Linear(channels, modality.num_outputs)
             nn.init.zeros_(unembedding.weight)  # the first reconstruction is exactly zero
             self.positions[name] = make_positions(config, modality, channels)
-            if (order := make_order(self.config, modality)) is not None:
-                self.orders[name] = order
 
         widths = [width, *(block.num_channels for block in blocks)]
         self.blocks = nn.ModuleList(
@@ -241,7 +244,4 @@ class HiP(SavedInFolder):
             modality = dataclasses.replace(self.modalities[name], grid=tuple(grid))
             self.positions[name].resize(modality.grid)  # type: ignore[operator]
             self.modalities[name] = modality
-            if (order := make_order(self.config, modality)) is not None:
-                self.orders[name] = order.to(next(self.parameters()).device)
-            elif name in self.orders:
-                del self.orders[name]
+        self.orders = make_orders(self.config, self.modalities).to(next(self.parameters()).device)

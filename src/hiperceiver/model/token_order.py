@@ -5,7 +5,7 @@ Source: "HiP" for `raster`, and for `shuffled`, its control; Hilbert and Morton 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -64,12 +64,15 @@ TOKEN_ORDERS: dict[TokenOrderKind, Callable[[tuple[int, ...], int], np.ndarray]]
 """From a grid and a seed to the `places` of a `TokenOrder`, by name."""
 
 
-def make_order(config: HiPConfig, modality: Modality) -> TokenOrder | None:
-    """The order of a modality's tokens that a config asks for; None: row-major, as of a line along a curve.
+def make_orders(config: HiPConfig, modalities: Mapping[str, Modality]) -> nn.ModuleDict:
+    """The `TokenOrder` of each modality whose tokens go into groups in another order than row-major.
 
-    Labels, which have no groups, are never in another order.
+    A line along a curve does not. Labels have no groups.
     """
-    if config.token_order == "raster" or modality.role == "label":
-        return None
-    places = TOKEN_ORDERS[config.token_order](modality.grid, config.token_order_seed or 0)
-    return None if np.array_equal(places, np.arange(modality.num_tokens)) else TokenOrder(places)
+    orders = nn.ModuleDict()
+    if config.token_order != "raster":
+        for name, modality in modalities.items():
+            places = TOKEN_ORDERS[config.token_order](modality.grid, config.token_order_seed or 0)
+            if modality.role != "label" and not np.array_equal(places, np.arange(modality.num_tokens)):
+                orders[name] = TokenOrder(places)
+    return orders

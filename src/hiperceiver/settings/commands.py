@@ -147,6 +147,11 @@ class PretrainSettings(
     probe: bool = False
     """At each validation, try how well the data's labels are read off the latents. They are never trained on."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.probe and self.probe_train != ProbeSettings.probe_train:
+            raise ValueError(f"probe_train: only with probe, got {self.probe_train}")
+
 
 class FinetuneSettings(DataSettings, ModelSettings, RunSettings, TrainingSettings):
     """Fine-tuning."""

@@ -185,14 +185,17 @@ class BytesSettings(EncoderSettings):
     kind: ClassVar[str] = "bytes"
     length: Count
     """Bytes of the grid."""
-    coding: Literal["onehot", "bits"] = "onehot"
-    """`onehot`: 256 channels, the byte's own is 16 (a mean square of 1), others 0. `bits`: 8 of -1 or 1, high first."""
+    coding: Literal["onehot", "bits", "numbers"] = "onehot"
+    """`onehot`: 256 channels, the byte's own is 16 (a mean square of 1), others 0. `bits`: 8 of -1 or 1, high first.
+    `numbers`: the byte as the number of a category, and a number more for each of `ngrams`; many times as quick."""
     keep: Literal["start", "middle"] = "start"
     """Of a longer value: its first bytes, where texts and files say what they are, or its middle."""
     ngrams: tuple[Annotated[int, Ge(2)], ...] = ()
-    """Lengths of the groups of bytes, such as (2, 3), that a token shows beside its byte: those that end with it."""
+    """Lengths of the groups of bytes, such as (2, 3), that a token shows beside its byte: those that end with it; with
+    `numbers` those around it, also beyond the ends of the text, so that these can be seen."""
     buckets: Count = 4096
-    """Channels that groups are hashed to, after the byte's own; none without `ngrams`. A group is 4 in two of them."""
+    """Channels, or categories, that groups are hashed to, after the byte's own; none without `ngrams`. A group is 4 in
+    two channels, or the number of one category."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -85,6 +85,9 @@ class _LabelConfig(_ClassesConfig):
     modality at the bottleneck is reconstructed."""
     label_modality: str | None = None
     """Which label modality, for `readout` label: grid (1,), a channel per class. None: the only one."""
+    token_dropout: Probability = 0.0
+    """Share of each group's tokens that a training example is seen without, drawn anew each time: it regularises, and a
+    step costs less."""
     mixup: NonNegative = 0.0
     """Training examples are blended in pairs, with a share drawn from Beta(mixup, mixup). 0: never."""
     cutmix: NonNegative = 0.0

@@ -52,6 +52,8 @@ class Forecasting(Task):
         self.horizon = config.horizon
         if num_position_channels(model, name):
             raise ValueError(f"input_modality: expected one whose positions are not its own coordinates, got {name!r}")
+        if model.modalities[name].num_categories:
+            raise ValueError(f"input_modality: expected one whose values are amounts, got the categories of {name!r}")
         steps, *rest = model.modalities[name].grid
         if config.horizon >= steps:
             raise ValueError(f"horizon: expected fewer than the {steps} steps of {name!r}, got {config.horizon}")

@@ -1,9 +1,10 @@
 """Numbers of a whole example, read from the processor: the bases of three tasks. The decoder is never run."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from torch import Tensor, nn
 
+from hiperceiver.masking import sample_visible_slots
 from hiperceiver.modality import Batch, Modality
 from hiperceiver.model import HiP
 from hiperceiver.model.layers import Activation, CrossAttention, Linear, learned_table
@@ -38,6 +39,7 @@ class ExampleTask(Task):
     """Base of the tasks that read K numbers for each example. The decoder is neither run nor trained."""
 
     label_modality: str | None = None  # the label modality that is read. None: the head's query.
+    token_dropout: float = 0.0  # share of each group's tokens that training does not see
 
     def make_readout(self, num_outputs: int, readout: LabelReadout = "query", label: str | None = None) -> None:
         """For the subclass's `__init__`: the readout of K numbers, a `QueryHead` or a label modality."""
@@ -50,12 +52,26 @@ class ExampleTask(Task):
     def read(self, batch: Batch) -> Tensor:
         """K numbers for each example: (B, K)."""
         inputs, is_padding = self.input_tensors(batch)
-        encoded = self.model.encode(inputs, is_padding=is_padding)
+        encoded = self.model.encode(inputs, is_padding=is_padding, visible=self._draw_visible(inputs))
         if self.label_modality is None:
             return self.head(encoded.processor_latents)
         # A label is read from the processor, so that the decoder's latents are not needed.
         read = self.model.reconstruct(encoded, encoded.processor_latents, [self.label_modality])
         return read[self.label_modality].squeeze(1)
+
+    def _draw_visible(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The slots that are left in training; empty: all. "PatchDropout", arXiv 2208.07220."""
+        if not self.training or not self.token_dropout:
+            return {}
+        shapes = {name: x.shape for name, x in inputs.items() if name not in self.model.label_names}
+        plan = self.model.plan({name: shape[1] for name, shape in shapes.items()})
+        visible: dict[str, Tensor] = {}
+        for name, span in plan.spans.items():
+            if plan.is_pooled or not visible:  # groups of several modalities have one pattern
+                device = inputs[name].device
+                slots = sample_visible_slots(shapes[name][0], span.num_slots, self.token_dropout, device=device)
+            visible[name] = slots
+        return visible
 
     def head_parameters(self) -> Iterator[nn.Parameter]:
         """The head's; for `readout="label"`, what the model has for labels alone."""
@@ -71,6 +87,10 @@ class LabelsTask(ExampleTask, ClassesTask):
 
     def __init__(self, model: HiP, config: ClassificationConfig | MultilabelConfig):
         super().__init__(model, config)
+        for name, modality in model.modalities.items():
+            if config.mixup and modality.num_categories:
+                raise ValueError(f"mixup: expected 0, as {name!r} has categories and no amounts, got {config.mixup}")
+        self.token_dropout = config.token_dropout
         self.make_readout(config.num_classes, config.readout, config.label_modality)
 
     @classmethod

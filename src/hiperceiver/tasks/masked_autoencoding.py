@@ -171,10 +171,13 @@ class MaskedAutoencoding(Task):
         return Mask(visible, is_masked, compared)
 
     def targets(self, batch: Batch) -> dict[str, Tensor]:
-        """Per modality, what the reconstruction is compared with: (B, M, C), normalised, without positions."""
+        """Per modality, what the reconstruction is compared with: (B, M, C), normalised, without positions.
+
+        Categories are compared as `Modality.as_outputs` gives them.
+        """
         targets = {}
         for name in self.input_tensors(batch)[0]:
-            x = self._target_channels(name, batch.present_tokens(name))
+            x = self._target_channels(name, self.model.modalities[name].as_outputs(batch.present_tokens(name)))
             targets[name] = normalise(x, self.config.target_normalisation, batch.is_present(name))
         return targets
 
@@ -182,7 +185,7 @@ class MaskedAutoencoding(Task):
         """Of the examples, and of each modality; of its hidden values for each channel."""
         shapes: dict[str, tuple[int, ...]] = {"num_examples": ()}
         for name, count in self.num_position_channels.items():
-            each_channel = (self.model.modalities[name].channels - count,)
+            each_channel = (self.model.modalities[name].num_outputs - count,)
             shapes |= {f"{each}/{name}": () for each in ("error", "count", "hidden_error", "hidden_count")}
             shapes |= {f"{each}/{name}": each_channel for each in ("hidden", "hidden_square")}
             if self.byte_coding(name):
@@ -245,10 +248,12 @@ class MaskedAutoencoding(Task):
         return TrivialAnswers(self, num_examples)
 
     def byte_coding(self, name: str) -> str | None:
-        """How a modality's tokens hold bytes, `onehot` or `bits`; None if they do not, or are normalised."""
+        """How a modality's targets hold bytes, `onehot` or `bits`; None if they do not, or are normalised."""
         encoder = self.encoders.get(name, {})
         is_kept = encoder.get("kind") == "bytes" and self.config.target_normalisation == "none"
-        return encoder.get("coding", "onehot") if is_kept else None
+        if not is_kept:
+            return None
+        return "bits" if encoder.get("coding") == "bits" else "onehot"  # targets of numbers have a channel for each
 
     @torch.no_grad()
     def predict(self, batch: Batch, generator: Generators = None) -> Reconstruction:
@@ -261,7 +266,8 @@ class MaskedAutoencoding(Task):
         mask = self.draw_mask(batch, generator or evaluation_generators(0, len(batch)))
         reconstruction, normalisation = self._reconstruct(batch, mask), self.config.target_normalisation
         for name, read in reconstruction.items():
-            x, prediction = batch.present_tokens(name), self._target_channels(name, read)
+            x = self.model.modalities[name].as_outputs(batch.present_tokens(name))
+            prediction = self._target_channels(name, read)
             if normalisation != "none":
                 is_visible = ~mask.is_masked[name] & batch.is_present(name)
                 mean, deviation = mean_and_deviation(self._target_channels(name, x), normalisation, is_visible)

@@ -226,6 +226,9 @@ def _fit_to_source(task: Task, source: Source) -> None:
         if (known.grid, known.channels) != (modality.grid, modality.channels):
             expected = f"{name!r} with grid {known.grid} and {known.channels} channels, as the model has it"
             raise ValueError(f"source: expected {expected}, got {modality.grid} and {modality.channels}")
+        if known.num_categories != modality.num_categories:
+            expected = f"{name!r} with {known.num_categories} categories, as the model has it"
+            raise ValueError(f"source: expected {expected}, got {modality.num_categories}")
     classes = tuple(source.classes)
     num_classes = getattr(task.config, "num_classes", len(classes))
     if classes and len(classes) != num_classes:

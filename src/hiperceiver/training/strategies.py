@@ -147,8 +147,7 @@ def make_fabric(settings: TrainingSettings, launch: Launch) -> Fabric:
     if settings.strategy == "fsdp":
         strategy = ModelParallelStrategy(_shard, data_parallel_size=launch.num_ranks, tensor_parallel_size=1)
     elif launch.num_ranks > 1:
-        # Buffers are constants, the same in all processes: they need not be sent in every step.
-        strategy = DDPStrategy(gradient_as_bucket_view=True, broadcast_buffers=False)
+        strategy = DDPStrategy(gradient_as_bucket_view=True)
     devices = {"accelerator": settings.accelerator, "devices": launch.devices, "num_nodes": launch.num_nodes}
     return Fabric(**devices, strategy=strategy, plugins=[make_environment(launch)])
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hiperceiver.data.encoders import ENCODERS, BytesEncoder, encoder_from_dict
 from hiperceiver.modality import Modality
 
-CODINGS = ["onehot", "bits"]
+CODINGS = ["onehot", "bits", "numbers"]
 
 
 @given(
@@ -37,9 +37,11 @@ def test_text_comes_back(text: str) -> None:
 
 
 def test_codings() -> None:
-    onehot, bits = (BytesEncoder(length=2, coding=coding) for coding in CODINGS)
+    onehot, bits, numbers = (BytesEncoder(length=2, coding=coding) for coding in CODINGS)
     assert onehot.modality == Modality(grid=(2,), channels=256)
     assert bits.modality == Modality(grid=(2,), channels=8)
+    assert numbers.modality == Modality(grid=(2,), channels=1, num_categories=256)
+    assert numbers.encode(b"\x00\xff")[0].tolist() == [[1], [256]]
     assert onehot.encode(b"\x00\x05")[0].nonzero().tolist() == [[0, 0], [1, 5]]
     assert onehot.encode(b"\x00\x05")[0].square().mean().item() == 1
     assert bits.encode(b"\x00\x85")[0].tolist() == [[-1] * 8, [1, -1, -1, -1, -1, 1, -1, 1]]
@@ -72,6 +74,32 @@ def test_groups_are_the_same_on_every_machine() -> None:
     assert tokens[1].nonzero().flatten().tolist() == [ord("i"), *channels]
 
 
+def test_numbers_of_groups() -> None:
+    encoder = BytesEncoder(length=8, coding="numbers", ngrams=(2, 3), buckets=1000)
+    assert encoder.modality == Modality(grid=(8,), channels=3, num_categories=1256)
+    tokens, is_padding = encoder.encode(b"abcabc")
+    assert is_padding is not None
+    assert is_padding.sum() == 2
+    own, pairs, triples = tokens[:6].int().T.tolist()
+    assert own == [byte + 1 for byte in b"abcabc"]
+    assert all(256 < number <= 1256 for number in (*pairs, *triples))
+    assert pairs[1:3] == pairs[4:6]  # "ab" and "bc", wherever they stand
+    assert len(set(pairs)) == 4  # and "ca" and the beginning
+    assert triples[1] == triples[4]  # "abc" around its middle
+    assert len(set(triples)) == 5  # and "bca", "cab", the beginning and the end
+
+
+def test_numbers_of_groups_are_the_same_on_every_machine() -> None:
+    """Computed by hand, in whole numbers: a saved model depends on them."""
+    tokens = BytesEncoder(length=2, coding="numbers", ngrams=(3,), buckets=777).encode(b"hi")[0]
+    for token, group in zip(tokens, (b"\0hi", b"hi\0"), strict=True):
+        key = 3
+        for byte in group:
+            key = (key ^ byte) * 0x9E3779B97F4A7C15 % 2**64
+            key ^= key >> 32
+        assert token[1] == 257 + (key >> 32) % 777
+
+
 def test_groups_share_channels_by_chance_alone() -> None:
     text = "".join(chr(97 + first) + chr(97 + second) for first in range(26) for second in range(26)).encode()
     tokens = BytesEncoder(length=len(text), ngrams=(2,), buckets=64).encode(text)[0][1::2, 256:]  # each pair of letters
@@ -87,6 +115,10 @@ def test_decode_takes_the_likeliest() -> None:
     assert BytesEncoder(length=1).to_value(tokens).tobytes() == b"A"
     near = torch.tensor([[-0.1, 0.2, -3, -1, -1, -1, -1, 0.9]])
     assert BytesEncoder(length=1, coding="bits").to_value(near).tobytes() == b"A"
+    scores = torch.zeros(2, 256 + 9)
+    scores[0, 65], scores[0, 256] = 0.2, 0.9  # a group of bytes is no byte
+    numbers = BytesEncoder(length=2, coding="numbers", ngrams=(2,), buckets=9)
+    assert numbers.to_value(scores, torch.tensor([False, True])).tobytes() == b"A"
     with pytest.raises(ValueError, match=r"tokens: expected shape \(1, 256\), got \(1, 8\)"):
         BytesEncoder(length=1).to_value(near)
 
@@ -141,7 +173,7 @@ def test_bad_values_are_one_line(tmp_path: Path) -> None:
     [
         ({}, "length: required by BytesEncoder, got nothing"),
         ({"length": -1}, "length: expected a whole number >= 1, got -1"),
-        ({"length": 4, "coding": "words"}, "coding: expected one of onehot, bits, got 'words'"),
+        ({"length": 4, "coding": "words"}, "coding: expected one of onehot, bits, numbers, got 'words'"),
         ({"length": 4, "keep": "end"}, "keep: expected one of start, middle, got 'end'"),
         ({"length": 4, "ngrams": 3}, "ngrams: expected a list of .*, got 3"),
         ({"length": 4, "ngrams": [2, 1]}, r"ngrams\[.\]: expected a whole number >= 2, got 1"),

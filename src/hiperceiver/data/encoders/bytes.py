@@ -20,6 +20,7 @@ _HOT = 16.0
 _GROUP_HOT = 4.0
 """Lower than a byte's: groups are many, and as high as bytes they are learnt in steps that are too large."""
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # an odd number, 2**64 divided by the golden ratio: times it, bits spread upwards
+_HALF = np.uint64(32)
 _MOST_READ = 2**24  # bytes that are read of a file whose start is kept, if the grid has fewer
 LONGEST_BYTES = 1024  # grids are not chosen longer than this: of longer texts the beginning is kept
 
@@ -50,12 +51,15 @@ class BytesEncoder(BytesSettings, Encoder):
     @property
     def modality(self) -> Modality:
         """Grid (length,) and channels of the tokens."""
-        return Modality(grid=(self.length,), channels=self._num_own + (self.buckets if self.ngrams else 0))
+        num_all = self._num_own + (self.buckets if self.ngrams else 0)
+        if self.coding == "numbers":
+            return Modality(grid=(self.length,), channels=1 + len(self.ngrams), num_categories=num_all)
+        return Modality(grid=(self.length,), channels=num_all)
 
     @property
     def _num_own(self) -> int:
-        """Channels of the byte itself, the first ones."""
-        return 256 if self.coding == "onehot" else 8
+        """Channels, or categories, of the byte itself, the first ones."""
+        return 8 if self.coding == "bits" else 256
 
     def write(self, path: str | os.PathLike[str], value: np.ndarray) -> None:
         """Write the bytes as they are."""
@@ -95,6 +99,8 @@ class BytesEncoder(BytesSettings, Encoder):
 
     def to_tokens(self, value: np.ndarray) -> tuple[Tensor, Tensor | None]:
         """uint8 (n,) as tokens (length, C)."""
+        if self.coding == "numbers":
+            return padded(self._numbers(value), (self.length,))
         tokens = np.zeros((len(value), self.modality.channels), dtype=np.float32)
         if self.coding == "onehot":
             tokens[np.arange(len(value)), value] = _HOT
@@ -102,13 +108,33 @@ class BytesEncoder(BytesSettings, Encoder):
             tokens[:, : self._num_own] = np.unpackbits(value).reshape(-1, 8) * np.float32(2) - 1
         for length in self.ngrams:
             if len(value) >= length:
-                channels = _hashed(value, length) % np.uint64(self.buckets) + np.uint64(self._num_own)
+                key = _hashed(value.astype(np.uint64), length, len(value) - length + 1)
+                halves = np.stack([key >> _HALF, key & np.uint64(2**32 - 1)])
+                channels = halves % np.uint64(self.buckets) + np.uint64(self._num_own)
                 tokens[np.arange(length - 1, len(value)), channels] = _GROUP_HOT
         return padded(tokens, (self.length,))
 
+    def _numbers(self, value: np.ndarray) -> np.ndarray:
+        """Categories of each byte, from 1 on: its own and those of the groups around it; float32 (n, C)."""
+        numbers = np.empty((len(value), 1 + len(self.ngrams)), dtype=np.float32)
+        numbers[:, 0] = value + np.float32(1)
+        reach = max(self.ngrams, default=0) // 2
+        around = np.zeros(len(value) + 2 * reach, dtype=np.uint64)
+        around[reach : reach + len(value)] = value
+        for column, length in enumerate(self.ngrams, start=1):
+            key = _hashed(around[reach - length // 2 :], length, len(value))
+            numbers[:, column] = (key >> _HALF) % np.uint64(self.buckets) + np.uint64(1 + self._num_own)
+        return numbers
+
     def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
-        """The likeliest byte of each token: uint8 (n,)."""
+        """The likeliest byte of each token, or score for each category: uint8 (n,)."""
+        if self.coding == "numbers" and tokens.shape[-1] == self.modality.num_outputs:
+            tokens = tokens[: num_present(is_padding, self.length), : self._num_own]
+            return tokens.detach().cpu().float().numpy().argmax(1).astype(np.uint8)
         self.check_tokens(tokens)
+        if self.coding == "numbers":
+            numbers = tokens[: num_present(is_padding, self.length), 0]
+            return (numbers.detach().cpu().numpy() - 1).astype(np.uint8)
         values = tokens[: num_present(is_padding, self.length), : self._num_own]
         values = values.detach().to("cpu", torch.float32).numpy()
         if self.coding == "onehot":
@@ -121,11 +147,10 @@ class BytesEncoder(BytesSettings, Encoder):
         return value.tobytes().decode("utf-8", errors="replace")
 
 
-def _hashed(value: np.ndarray, length: int) -> np.ndarray:
-    """Numbers of each group of bytes in a row, the same on every machine: uint64 (2, n - length + 1)."""
-    groups = np.lib.stride_tricks.sliding_window_view(value, length).astype(np.uint64)  # (n - length + 1, length)
-    key = np.full(len(groups), length, dtype=np.uint64)
-    for byte in groups.T:
-        key = (key ^ byte) * _MIX  # modulo 2**64
-        key ^= key >> np.uint64(32)
-    return np.stack([key >> np.uint64(32), key & np.uint64(2**32 - 1)])
+def _hashed(value: np.ndarray, length: int, count: int) -> np.ndarray:
+    """Numbers of the first `count` groups of bytes in a row, the same on every machine: uint64 (count,)."""
+    key = np.full(count, length, dtype=np.uint64)
+    for place in range(length):
+        key = (key ^ value[place : place + count]) * _MIX  # modulo 2**64
+        key ^= key >> _HALF
+    return key
