@@ -256,8 +256,8 @@ def test_damaged_weights(saved: SavedModel) -> None:
 
 
 def test_nothing_in_common(saved: SavedModel) -> None:
-    with refusal("it: nothing to load: it shares no positions weights with the new model"):
+    with refusal("it: nothing to load for positions: it shares no such weights with the new model"):
         transfer_weights(fresh(modalities={"touch": SOUND}), saved, part="positions")
     nowhere = saved_as(hip({"image": IMAGE}, positions="none"))
-    with refusal("it: nothing to load: it shares no positions weights with the new model"):
+    with refusal("it: nothing to load for positions: it shares no such weights with the new model"):
         transfer_weights(fresh(modalities={"image": IMAGE}, positions="none"), nowhere, part="positions")

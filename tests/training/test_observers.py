@@ -149,7 +149,7 @@ def test_a_learned_table_is_looked_at() -> None:
 @pytest.fixture(scope="module")
 def pretrained(tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
     """A masked auto-encoder that has been trained with a probe."""
-    probe = LatentProbe(validation=Stripes(20, seed=1), train=Stripes(30))
+    probe = LatentProbe(validation=Stripes(10, seed=1), train=Stripes(16))
     folder = tmp_path_factory.mktemp("runs") / "pretrained"
     settings = TrainingSettings(steps=20, validate_every=10, **QUICK)
     return train(autoencoding(), Source(), settings, folder, show_progress=False, observers=[probe, PositionProbe()])

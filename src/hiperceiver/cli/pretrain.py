@@ -18,7 +18,10 @@ from hiperceiver.settings.commands import PretrainSettings
 from hiperceiver.settings.run import ProbeSettings
 from hiperceiver.tasks import MaskedAutoencoding, MaskedAutoencodingConfig
 from hiperceiver.training import seed_everything
+from hiperceiver.training.evaluation import find_device
+from hiperceiver.training.launch import find_launch
 from hiperceiver.training.observers import LatentProbe, Observer, PositionProbe
+from hiperceiver.training.run import choose_num_workers
 
 
 def run(settings: PretrainSettings) -> int:
@@ -40,7 +43,10 @@ def run(settings: PretrainSettings) -> int:
 def _observers(settings: PretrainSettings, found: Found, source: Source) -> Sequence[Observer]:
     """What looks at the model on the way; with `--probe` also at the data's labels, which training does not read."""
     how: dict[str, Any] = {"settings": settings.part(ProbeSettings), "batch_size": settings.batch_size}
-    how |= {"precision": settings.precision, "num_workers": settings.num_workers or 0}
+    how |= {"precision": settings.precision, "num_workers": settings.num_workers}
+    if settings.num_workers is None:
+        launch = find_launch(settings.devices, settings.num_nodes)
+        how["num_workers"] = choose_num_workers(find_device(settings.accelerator), launch)
     validation = source.splits.get("validation")
     if settings.probe:
         task = "classification" if found.task == "segmentation" else found.task

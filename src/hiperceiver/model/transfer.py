@@ -81,7 +81,7 @@ def transfer_weights(model: HiP, saved: SavedModel, *, part: Part = "model") -> 
         if part != "positions" and _is_taken(name, part) and _is_known(name, model.modalities):
             raise ValueError(f"{saved.source}: {name} is not in the new model; use the same model and settings")
     if not values:
-        raise ValueError(f"{saved.source}: nothing to load: it shares no {part} weights with the new model")
+        raise ValueError(f"{saved.source}: nothing to load for {part}: it shares no such weights with the new model")
     with torch.no_grad():
         for name, value in values.items():
             target[name].copy_(value)

@@ -126,14 +126,14 @@ def _panels(curves: Mapping[str, Mapping[str, Curve]]) -> dict[str, dict[tuple[s
 
 
 def _take_levels(panels: dict[str, dict[tuple[str, str], Curve]]) -> dict[str, dict[str, float]]:
-    """Take what is reached otherwise, `NAME_by_OTHER`, out of the panels: metric -> other -> its last value."""
+    """Take reference values, `NAME_by_OTHER`, out of the panels: metric -> other -> last value, if one for all runs."""
     levels: dict[str, dict[str, float]] = {}
     for metric in [*panels]:
         base, by, other = metric.rpartition("_by_")
         if by and base in panels:
-            _, values = next(iter(panels.pop(metric).values()))
-            if math.isfinite(values[-1]):
-                levels.setdefault(base, {})[other.replace("_", " ")] = float(values[-1])
+            last = {float(values[-1]) for _, values in panels.pop(metric).values()}
+            if len(last) == 1 and math.isfinite(level := last.pop()):
+                levels.setdefault(base, {})[other.replace("_", " ")] = level
     return levels
 
 

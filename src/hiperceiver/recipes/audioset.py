@@ -7,7 +7,7 @@ Commands (the folder as downloaders leave it, see `hiperceiver.data.sources.audi
 
 From the paper ("HiP", the experiments on AudioSet): 8 frames of 224 x 224 and 122,880 samples at 48 kHz, given to the
 model as they are; 85% hidden group by group in pretraining; labels of several classes. Modality dropout, with which
-one model answers for sound alone and for pictures alone, is ours, and so are AdamW, its rates and the lengths.
+one model answers for sound alone and for pictures alone, is ours, and so are the optimizer, its rates and the lengths.
 
 Cost and result: not run at full length. A few steps were run on a small folder in this layout.
 """

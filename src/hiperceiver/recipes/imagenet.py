@@ -6,8 +6,8 @@ Commands (the folder as the data comes, see `hiperceiver.data.sources.imagenet`)
 
 From the paper ("HiP", the experiments on ImageNet): the model, the resolution, learned positions of 32 channels, 85% of
 the pixels hidden group by group; from the training code published with Perceiver: RandAugment with 4 operations of
-magnitude 5, mixup, cutmix, label smoothing. Ours: AdamW, its rates, and the lengths, which are those of a masked
-auto-encoder of this size elsewhere. A batch of 1,024 is 16 batches of 64, which fit one GPU of 80 GB.
+magnitude 5, mixup, cutmix, label smoothing. Ours: the optimizer, its rates, and the lengths, which are those of a
+masked auto-encoder of this size elsewhere. A batch of 1,024 is 16 batches of 64, which fit one GPU of 80 GB.
 
 Cost and result: not run at full length. A few steps were run on a small folder in this layout.
 """

@@ -5,7 +5,7 @@ Commands (CSV and clips, see `hiperceiver.data.sources.kinetics`):
     hip finetune --recipe kinetics --data /path/to/kinetics
 
 From the paper ("HiP", the experiments on Kinetics): raw pixels of video, masked auto-encoding first, 85% hidden group
-by group. Ours: frames spread over the clip, AdamW, its rates and the lengths.
+by group. Ours: frames spread over the clip, the optimizer, its rates and the lengths.
 
 Cost and result: not run at full length. A few steps were run on a small folder in this layout.
 """

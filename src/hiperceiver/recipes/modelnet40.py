@@ -6,7 +6,7 @@ Commands (meshes or the HDF5 release, see `hiperceiver.data.sources.modelnet40`)
 
 From the paper ("HiP", the experiments on ModelNet40): 2,048 points, masked auto-encoding first, which helps much there.
 There a point's position is its place in the file; to repeat that, say `--encoders.points.order index`. Ours: order
-along a Hilbert curve, which does not care about the file; AdamW, its rates and the lengths.
+along a Hilbert curve, which does not care about the file; the optimizer, its rates and the lengths.
 
 Cost and result: not run at full length. A few steps were run on small folders in both layouts.
 """

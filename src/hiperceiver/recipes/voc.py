@@ -7,7 +7,7 @@ Commands (the folder as it is published, see `hiperceiver.data.sources.voc`):
 `hip pretrain --recipe voc` pretrains on VOC's own pictures instead, all of them, where ImageNet is not at hand.
 
 From the paper ("HiP", the experiments on PASCAL VOC): the resolution and pretraining on ImageNet. The learned positions
-are interpolated from 224 to 512. Ours: AdamW, its rates and the lengths.
+are interpolated from 224 to 512. Ours: the optimizer, its rates and the lengths.
 
 Cost and result: not run at full length. A few steps were run on a small folder in this layout.
 """

@@ -120,8 +120,8 @@ class RunSettings(CommandSettings):
     """Run."""
 
     recipe: str | None = None
-    """A documented run whose settings hold where no others are given: earth, watch, instruments, languages, clip,
-    imagenet, audioset, voc, modelnet40 or kinetics."""
+    """A documented run whose settings hold where no others are given: earth, earth-classes, watch, instruments,
+    languages, clip, imagenet, audioset, voc, modelnet40 or kinetics."""
     out: str | None = field(default=None, metadata={"value": "FOLDER"})
     """Folder of the run, which must be new or empty. None: a new one under runs/."""
     resume: bool = False
@@ -146,6 +146,11 @@ class PretrainSettings(
     """Name of the model; `hip info` lists them."""
     probe: bool = False
     """At each validation, try how well the data's labels are read off the latents. They are never trained on."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.probe and self.probe_train != ProbeSettings.probe_train:
+            raise ValueError(f"probe_train: only with probe, got {self.probe_train}")
 
 
 class FinetuneSettings(DataSettings, ModelSettings, RunSettings, TrainingSettings):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,8 @@ class TrivialAnswers:
         self.task = task
         cost = sum(_cost(task, name) for name in task.model.input_names)
         self.every = max(1, math.ceil(num_examples / max(MOST_TOKENS // cost, 1)))
+        self.seconds = 0.0
+        """Time that it has taken."""
         self._num_met = 0
         self._sums = {name: _Sums(task.byte_coding(name)) for name in task.model.input_names}
 
@@ -57,8 +60,10 @@ class TrivialAnswers:
         self._num_met += len(batch)
         if not rows:
             return
-        batch = batch.take(rows).to("cpu")
-        is_masked = self.task.draw_mask(batch, generators).is_masked
+        started = time.monotonic()
+        batch = batch.take(rows)
+        drawn = self.task.draw_mask(batch.to(self.task.device), generators)
+        is_masked, batch = {name: each.cpu() for name, each in drawn.is_masked.items()}, batch.to("cpu")
         for name, targets in self.task.targets(batch).items():
             is_present, count = batch.is_present(name), self.task.num_position_channels[name]
             grid = self.task.model.modalities[name].grid
@@ -67,6 +72,7 @@ class TrivialAnswers:
                 is_visible = (~is_masked[name][row] & is_present[row]).numpy()
                 places = batch.inputs[name][row, :, :count].double().numpy() if count else None
                 self._sums[name].add(target, is_visible, is_hidden, grid, places)
+        self.seconds += time.monotonic() - started
 
     def metrics(self) -> dict[str, float]:
         """By the names of the task's own metrics: `explained_by_nearest`, `accuracy_image_by_nearest` and so on."""

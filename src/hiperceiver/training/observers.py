@@ -4,7 +4,7 @@ An observer sees the model before the first step and at each validation, in eval
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self
 
@@ -183,6 +183,12 @@ def usual_observers(task: Task, validation: ExampleDataset, **how: Any) -> tuple
     return (LatentProbe(validation=validation, **how), PositionProbe()) if task.is_self_supervised else ()
 
 
-def observe(observers: Sequence[Observer], task: Task, step: int) -> dict[str, float]:
+def observe(
+    observers: Sequence[Observer], task: Task, step: int, *, after_each: Callable[[], object] = lambda: None
+) -> dict[str, float]:
     """What all of them see."""
-    return {name: float(value) for each in observers for name, value in each(task, step).items()}
+    seen: dict[str, float] = {}
+    for each in observers:
+        seen |= {name: float(value) for name, value in each(task, step).items()}
+        after_each()
+    return seen

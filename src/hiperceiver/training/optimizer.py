@@ -10,6 +10,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from hiperceiver.model.positions import LearnedPositions, Positions
 from hiperceiver.settings.run import OptimizerName, TrainingSettings
 
+_MOST_AT_ONCE = 2**24  # numbers of matrices that are made orthogonal together
 BETAS = (0.9, 0.95)  # as in "Masked Autoencoders Are Scalable Vision Learners", arXiv 2111.06377, appendix A.
 
 
@@ -85,10 +86,15 @@ class MuonAdamW(torch.optim.AdamW):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Take a step; as of the base class."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
         for group in self.param_groups:
             if group["use_muon"]:
                 self._step_muon(group)
-        return super().step(closure)
+        super().step()
+        return loss
 
     def _step_muon(self, group: Mapping[str, Any]) -> None:
         by_shape: dict[torch.Size, list[Tensor]] = {}
@@ -96,12 +102,13 @@ class MuonAdamW(torch.optim.AdamW):
             if weight.grad is not None:
                 by_shape.setdefault(weight.shape, []).append(weight)
         for shape, weights in by_shape.items():
-            updates = orthogonal(torch.stack([whole(self._momentum(weight)) for weight in weights]))
-            length = 0.2 * max(shape) ** 0.5
-            for weight, update in zip(weights, updates, strict=True):
-                weight.mul_(1 - group["lr"] * group["weight_decay"])
-                weight.add_(divided_as(weight, update), alpha=-group["lr"] * length)
-                weight.grad = None
+            length, count = 0.2 * max(shape) ** 0.5, max(1, _MOST_AT_ONCE // shape.numel())
+            for some in (weights[first : first + count] for first in range(0, len(weights), count)):
+                updates = orthogonal(torch.stack([whole(self._momentum(weight)) for weight in some]))
+                for weight, update in zip(some, updates, strict=True):
+                    weight.mul_(1 - group["lr"] * group["weight_decay"])
+                    weight.add_(divided_as(weight, update), alpha=-group["lr"] * length)
+                    weight.grad = None
 
     def _momentum(self, weight: Tensor) -> Tensor:
         """Add the gradient to the mean of gradients, and look ahead by one step (Nesterov)."""

@@ -89,6 +89,7 @@ class Run:
         self.last_observed: dict[str, float] = {}
         self.best_observed: dict[str, float] = {}
         self.trivial: dict[str, float] | None = None  # what trivial answers reach in each validation, once known
+        self._seconds_once = 0.0  # that finding them took, in the first validation
         vars(self).update({name: state[name] for name in _KEPT if name in state})
         self._window = LossWindow()
         is_validation_due: bool = state.get("is_validation_due", False)  # the run was stopped in, or before, one
@@ -265,25 +266,24 @@ class Run:
                 self.best_observed = self.last_observed
                 if task is not None:
                     self._save_model(task)
-        self.validation_plan.add(time.monotonic() - started)
+        self.validation_plan.add(time.monotonic() - started, once=self._seconds_once)
+        self._seconds_once = 0.0
         metrics = {f"{VALIDATION}{name}": value for name, value in measured.metrics.items()}
         self._show_row(metrics | self.last_observed)
         return is_best
 
     def observe_start(self) -> None:
-        """Show what the observers see before the first step, to compare with."""
-        if not self.observers:
+        """Show what the observers see before the first step, to compare with; not if the run is too short for that."""
+        num_looked_at = sum(each.num_examples for each in self.observers)
+        examples_per_step = self.settings.batch_size * self.settings.accumulate
+        if not self.observers or 3 * num_looked_at > (self.settings.steps or math.inf) * examples_per_step:
             return
         started = time.monotonic()
         with self.strategy.whole() as task:
-            observed = self.processes.broadcast(None if task is None else self._observe(task))
-        self.validation_plan.seconds += time.monotonic() - started
-        self._show_row(observed)
-
-    def _observe(self, task: Task) -> dict[str, float]:
-        observed = observe(self.observers, task.eval(), self.step)
+            observed = self.processes.broadcast(None if task is None else observe(self.observers, task.eval(), 0))
         set_training_mode(self.strategy.task)
-        return observed
+        self.validation_plan.add_once(time.monotonic() - started)
+        self._show_row(observed)
 
     def _show_row(self, row: Mapping[str, float]) -> None:
         """Write a row, and say it: a line for each part, by how the columns begin."""
@@ -311,9 +311,9 @@ class Run:
         how: dict[str, Any] = {"precision": self.settings.precision, "after_batch": after_batch, "trivial": trivial}
         measured, observed = measure(task.eval(), self.validation, **how), {}
         if measured is not None:
-            observed = self._observe(task)
+            observed = observe(self.observers, task, self.step, after_each=lambda: self._agree(False))
             if trivial is not None:
-                self.trivial = trivial.metrics()
+                self.trivial, self._seconds_once = trivial.metrics(), trivial.seconds
             measured = measured._replace(metrics=measured.metrics | (self.trivial or {}))
         set_training_mode(self.strategy.task)
         self._agree(True)

@@ -74,6 +74,7 @@ class ValidationPlan:
         self.every, self.clock = every, clock
         self.num_examples, self.examples_per_step = num_examples, examples_per_step
         self.seconds = 0.0  # of the validations of this part of the run
+        self._seconds_once = 0.0  # of these
         self._num_measured = 0
         self._last = clock.progress(step)
 
@@ -88,10 +89,16 @@ class ValidationPlan:
             self._last = progress
         return is_due
 
-    def add(self, seconds: float) -> None:
-        """Count a validation."""
-        self.seconds += seconds
+    def add(self, seconds: float, *, once: float = 0.0) -> None:
+        """Count a validation, of whose seconds some, `once`, are not spent in the next one again."""
+        self.add_once(once)
+        self.seconds += seconds - once
         self._num_measured += 1
+
+    def add_once(self, seconds: float) -> None:
+        """Count what is done once in a run."""
+        self.seconds += seconds
+        self._seconds_once += seconds
 
     def _affordable(self, step: int, progress: float) -> int:
         """Validations that the whole run can afford."""
@@ -99,7 +106,7 @@ class ValidationPlan:
         measured = 0.0
         if self._num_measured:
             training = max(self.clock.elapsed - self.seconds, 1e-9) / progress
-            measured = self.seconds / self._num_measured / training
+            measured = (self.seconds - self._seconds_once) / self._num_measured / training
         if self.clock.max_seconds is not None:
             share = measured or share / 3  # there is no backward pass in it
         elif self.seconds > _SHORT_SECONDS:
