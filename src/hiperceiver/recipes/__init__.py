@@ -6,15 +6,21 @@ of the two may be missing: then nothing is learned from labels, or all from scra
 """
 
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 from hiperceiver.settings.base import did_you_mean
 
 RECIPES = (
-    *("earth", "watch", "instruments", "languages", "clip"),
+    *("earth", "earth-classes", "watch", "instruments", "languages", "clip"),
     *("imagenet", "audioset", "voc", "modelnet40", "kinetics"),
 )
-"""Each is the module of that name."""
+"""Each is the module of that name, with `_` for `-`."""
+
+
+def recipe_module(name: str) -> ModuleType:
+    """The module of a recipe, whose docstring has its commands, cost and results."""
+    return import_module(f"hiperceiver.recipes.{name.replace('-', '_')}")
 
 
 def recipe_commands(name: str) -> tuple[str, ...]:
@@ -23,7 +29,7 @@ def recipe_commands(name: str) -> tuple[str, ...]:
     >>> recipe_commands("clip")
     ('pretrain',)
     """
-    module = import_module(f"hiperceiver.recipes.{name}")
+    module = recipe_module(name)
     return tuple(command for command in ("pretrain", "finetune") if hasattr(module, command.upper()))
 
 
@@ -40,7 +46,7 @@ def read_recipe(name: str, command: str) -> dict[str, Any]:
     """
     if name not in RECIPES:
         raise ValueError(f"recipe: expected one of {', '.join(RECIPES)}, got {name!r}{did_you_mean(name, RECIPES)}")
-    module, commands = import_module(f"hiperceiver.recipes.{name}"), recipe_commands(name)
+    module, commands = recipe_module(name), recipe_commands(name)
     if command not in commands:
         raise ValueError(f"recipe: {name!r} has nothing for this command, it is for hip {commands[0]}")
     start: dict[str, Any] = {"test": True} if command == "finetune" else {}

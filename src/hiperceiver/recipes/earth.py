@@ -4,10 +4,35 @@ Commands:
     hip pretrain --recipe earth
     hip finetune --recipe earth
 
-Cost: 2 and 3 minutes on 2 cores.
-Result: `examples/earth_demo.py` is the same run with all its baselines and pictures, and says what it reached.
+Cost: 1,000 and 1,200 steps, about 2 and 4 minutes of one core.
+Result (seed 0, 536 test tiles): mIoU 0.325, 58.3% of the land; the baseline is 0.286 and 54.6% (the most frequent class
+of each colour, 6 bits a channel). Pretraining explains 96.0% of the variance of hidden pixels of validation tiles.
+
+On the way (mIoU of the validation tiles, without pretraining, 500 steps, one run each): 0.285 with rows of the picture
+as groups, 0.299 with blocks of 16 x 16 pixels; 0.292 with 64 groups of 8 x 8 pixels and four latents each, the position
+table's rate times 5 and a moving average of the weights. It still learns at the end: 0.287, 0.313 and 0.325 after 400,
+800 and 1,200 steps of the recipe.
 """
 
-BOTH = {"data": "earth", "augment": {"flip": True, "turn": True}, "batch_size": 8, "learning_rate": 3e-3}
-PRETRAIN = {"model": "hip-nano", "size": 64, "mask_ratio": 0.75, "max_time": "2m"}
-FINETUNE = {"task": "segmentation", "data_settings": {"min_land": 0.02}, "balance": 0.5, "max_time": "3m"}
+BOTH = {
+    "data": "earth",
+    "data_settings": {"min_land": 0.02},
+    "augment": {"flip": True, "turn": True},
+    "batch_size": 8,
+    "learning_rate": 3e-3,
+    "position_rate": 5.0,
+}
+PRETRAIN = {
+    "model": "hip-nano",
+    "model_settings": {"token_order": "morton"},
+    "size": 64,
+    "mask_ratio": 0.75,
+    "steps": 1000,
+}
+FINETUNE = {
+    "task": "segmentation",
+    "task_settings": {"compared_share": 0.25},
+    "balance": 0.5,
+    "steps": 1200,
+    "ema": 0.98,
+}

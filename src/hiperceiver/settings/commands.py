@@ -120,8 +120,8 @@ class RunSettings(CommandSettings):
     """Run."""
 
     recipe: str | None = None
-    """A documented run whose settings hold where no others are given: earth, watch, instruments, languages, clip,
-    imagenet, audioset, voc, modelnet40 or kinetics."""
+    """A documented run whose settings hold where no others are given: earth, earth-classes, watch, instruments,
+    languages, clip, imagenet, audioset, voc, modelnet40 or kinetics."""
     out: str | None = field(default=None, metadata={"value": "FOLDER"})
     """Folder of the run, which must be new or empty. None: a new one under runs/."""
     resume: bool = False
