@@ -115,6 +115,35 @@ def test_what_is_said_on_the_way(pictures: Path, hip: Hip) -> None:
     assert "Traceback" not in outcome.err
 
 
+def test_a_probe_reads_labels_at_each_validation_and_trains_on_none(pictures: Path, pretrained: Path, hip: Hip) -> None:
+    told = hip("pretrain", "--config", pretrained / "settings.yaml", "--probe", "--probe-train", 8, "--out", "run")
+    assert told.code == 0
+    header, *rows = Path("run/metrics.csv").read_text().splitlines()
+    cells = [dict(zip(header.split(","), row.split(","), strict=True)) for row in rows]
+    (last,) = (row for row in cells if row["validation/loss"])
+    for name in ("knn_accuracy", "linear_accuracy", "linear_accuracy_by_majority", "effective_rank"):
+        assert float(last[f"latents/{name}"]) >= 0
+    assert {"explained_by_nearest", "explained_by_interpolation"} <= {
+        name.rpartition("/")[2] for name in header.split(",")
+    }
+    assert [path.name for path in Path("run/positions").iterdir()] == ["step-000003-image.png"]
+    for words in ("nearest", "interpolation", "majority", "latents/linear_accuracy", "positions/neighbour_share"):
+        assert words in told.out
+    assert same_weights(pretrained, Path("run"))
+
+
+def test_a_probe_needs_labels(pictures: Path, masks: Path, hip: Hip, tmp_path: Path) -> None:
+    Path("plain").mkdir()
+    for seed in range(6):
+        picture("checks", seed).save(f"plain/{seed}.png")
+    for data in ("plain", masks):
+        outcome = hip("pretrain", "--data", data, *TINY, "--steps", 1, "--probe", "--out", "run")
+        assert outcome.code == 2
+        assert outcome.err.count("\n") == 1
+        assert "Traceback" not in outcome.err
+        assert not Path("run").exists()
+
+
 def test_the_folders_of_runs_are_numbered(pictures: Path, hip: Hip) -> None:
     Path("runs/pretrain-pictures-hip-nano-1").mkdir(parents=True)
     assert hip("pretrain", "--data", pictures, *TINY, "--steps", 1).code == 0

@@ -61,7 +61,8 @@ def test_a_run_is_measured_on_its_own_test_split(name: str, folder: Path, hip: C
     assert {each: now[each] for each in ("checkpoint", "data", "split", "task")} == {
         each: before[each] for each in ("checkpoint", "data", "split", "task")
     }
-    assert now["metrics"] == close(before["metrics"])
+    assert before["metrics"].keys() <= now["metrics"].keys()  # today there are also those of trivial answers
+    assert {each: now["metrics"][each] for each in before["metrics"]} == close(before["metrics"])
 
 
 @pytest.mark.parametrize("name", PREDICTED)

@@ -132,10 +132,12 @@ def test_long_curves_are_smoothed_on_top_of_what_was_logged() -> None:
 
 def test_a_wide_range_is_logarithmic_but_not_of_learning_rates() -> None:
     steps, values = np.arange(3), np.array([1.0, 0.1, 0.01])
-    figure = draw_curves({"run": {"train/loss": (steps, values), "lr": (steps, values), "miou": (steps, values + 1)}})
+    curves = {"train/loss": (steps, values), "lr": (steps, values), "miou": (steps, values + 1)}
+    figure = draw_curves({"run": curves | {"positions/far_cosine": (steps, values)}})
     assert {ax.get_title(loc="left"): ax.get_yscale() for ax in figure.axes if ax.get_title(loc="left")} == {
         "loss": "log",
         "miou": "linear",
+        "positions/far_cosine": "linear",
         "lr": "linear",
     }
 

@@ -73,12 +73,16 @@ def measure_and_print(
     }
 
 
+def _rank(name: str) -> tuple[bool, str]:
+    """The loss first; what a metric is compared with stays in the order in which it came."""
+    return name != "loss", name.partition("_by_")[0]
+
+
 def _print(
     title: str, note: str, metrics: dict[str, float], alone: dict[str, dict[str, float]], baseline: Baseline | None
 ) -> None:
     counts = {name: int(metrics[name]) for name in ("num_examples", "num_skipped") if name in metrics}
-    names = sorted((name for name in metrics if name not in counts), key=lambda name: (name != "loss", name))
-    own = {name: metrics[name] for name in names}
+    own = {name: metrics[name] for name in sorted((each for each in metrics if each not in counts), key=_rank)}
     columns = {"model" if baseline is not None else "value": own}
     if alone:
         columns = {f"all of {len(alone)}": own, **{f"{name} alone": values for name, values in alone.items()}}

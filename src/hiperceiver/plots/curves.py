@@ -26,6 +26,7 @@ _SPLIT_COLOURS = {"validation": style.LINES[0], "train": style.LINES[1], "test":
 _FEW = 25  # a curve of at most so many points has a dot at each
 _NOISY = 60  # a curve of more points than this is also drawn smoothed
 _LOG_FACTOR = 30  # positive values that span more than this factor get a logarithmic axis
+_LINEAR = ("cosine", "share", "accuracy", "explained")  # ... but not what lies between fixed ends
 
 
 def read_metrics(path: str | Path) -> dict[str, Curve]:
@@ -67,8 +68,8 @@ def draw_curves(
 
     A column's split is read off its beginning (`train/loss`, `val_loss`). Of a column that is logged by step and
     by epoch, the steps are drawn. Long curves are drawn faintly, with a smoothed line on top. Positive values that span
-    more than a factor of 30 get a logarithmic axis. Values that are not finite leave a gap. What is reached otherwise
-    (`explained_by_nearest`) is a dashed line in the chart of what it is compared with (`explained`).
+    more than a factor of 30 get a logarithmic axis, but for shares and cosines. Values that are not finite leave a gap.
+    What is reached otherwise (`explained_by_nearest`) is a dashed line in the chart of what it is compared with.
 
     >>> import numpy as np
     >>> steps = np.arange(5)
@@ -95,7 +96,9 @@ def draw_curves(
     for k, (ax, metric) in enumerate(zip(axes.flat, chosen, strict=False)):
         is_lowest = k + columns >= len(chosen)
         style.as_chart_axes(ax, title=metric, x="step" if is_lowest else "")
-        _draw_panel(ax, panels[metric], lines, is_measured=not _is_bookkeeping(metric))
+        is_measured = not _is_bookkeeping(metric)
+        can_be_log = is_measured and not any(word in metric for word in _LINEAR)
+        _draw_panel(ax, panels[metric], lines, is_measured=is_measured, can_be_log=can_be_log)
         for name, level in levels.get(metric, {}).items():
             if ax.get_yscale() == "log" and level <= 0:
                 continue
@@ -173,7 +176,9 @@ class _Lines:
         return {name: Line2D([], [], **look) for name, look in looks.items()}
 
 
-def _draw_panel(ax: Axes, panel: Mapping[tuple[str, str], Curve], lines: _Lines, *, is_measured: bool) -> None:
+def _draw_panel(
+    ax: Axes, panel: Mapping[tuple[str, str], Curve], lines: _Lines, *, is_measured: bool, can_be_log: bool
+) -> None:
     for (run, split), (steps, values) in panel.items():
         values = np.where(np.isfinite(values), values, np.nan)
         look = lines.of(run, split)
@@ -184,7 +189,7 @@ def _draw_panel(ax: Axes, panel: Mapping[tuple[str, str], Curve], lines: _Lines,
             values = _smoothed(values)
         ax.plot(steps, values, marker="o" if len(values) <= _FEW else "", markersize=2.6, **look)
     finite = np.concatenate([values[np.isfinite(values)] for _, values in panel.values()])
-    if is_measured and len(finite) and 0 < _LOG_FACTOR * finite.min() < finite.max():
+    if can_be_log and len(finite) and 0 < _LOG_FACTOR * finite.min() < finite.max():
         ax.set_yscale("log")
     else:
         ax.yaxis.set_major_locator(MaxNLocator(5))

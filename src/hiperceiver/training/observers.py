@@ -47,9 +47,9 @@ class LatentProbe:
 
     A vector of an example is the mean of its latents, of inputs that are neither masked nor changed at random. Of those
     of some validation examples it gives `effective_rank`; with training examples and labels also `knn_accuracy` (of
-    the 20 nearest by cosine) and `linear_accuracy` (ridge regression), beside `majority_accuracy`, what the most
-    frequent class reaches; of numbers `knn_r2` and `linear_r2`, of any number of classes `knn_map` and `linear_map`;
-    of several targets each with its name. See `hiperceiver.probing`.
+    the 20 nearest by cosine) and `linear_accuracy` (ridge regression), each beside what the most frequent class
+    reaches (`knn_accuracy_by_majority`); of numbers `knn_r2` and `linear_r2`, of any number of classes `knn_map` and
+    `linear_map`; of several targets each with its name. See `hiperceiver.probing`.
     """
 
     validation: ExampleDataset
@@ -89,7 +89,8 @@ class LatentProbe:
                 for name, target in targets.items():
                     is_set = name == "labels" and target.ndim == 2
                     read = read_target(known, target, asked, its_targets[name], is_label_set=is_set)
-                    results |= {key if len(targets) == 1 else f"{key}_{name}": value for key, value in read.items()}
+                    suffix = "" if len(targets) == 1 else f"_{name}"
+                    results |= {with_suffix(key, suffix): value for key, value in read.items()}
         return {f"{LATENTS}{name}": value for name, value in results.items()}
 
     def _vectors(self, task: Task, dataset: ExampleDataset, count: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -128,13 +129,23 @@ def read_target(
         scores = read(known, wanted.float(), asked)
         if is_class:
             results[f"{name}_accuracy"] = float((scores.argmax(dim=1) == its_target).float().mean())
+            majority = target.bincount().argmax()
+            results[f"{name}_accuracy_by_majority"] = float((its_target == majority).float().mean())
         elif is_label_set:
             results[f"{name}_map"] = float(ranking_results(scores, its_target)["map"])
         else:
             results[f"{name}_r2"] = _r2(scores, its_target.view(len(its_target), -1))
-    if is_class:
-        results["majority_accuracy"] = float((its_target == target.bincount().argmax()).float().mean())
     return results
+
+
+def with_suffix(name: str, suffix: str) -> str:
+    """The name of a number with whose it is.
+
+    >>> with_suffix("accuracy_by_majority", "_image")
+    'accuracy_image_by_majority'
+    """
+    metric, by, other = name.partition("_by_")
+    return f"{metric}{suffix}{by}{other}"
 
 
 def _r2(made: Tensor, wanted: Tensor) -> float:
