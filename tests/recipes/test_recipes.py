@@ -85,6 +85,9 @@ def test_what_recipes_do_not_say_is_asked_for(hip: Hip) -> None:
     assert hip("pretrain", "--recipe", "voc") == (2, "", f"hip: {message}\n")
     outcome = hip("finetune", "--recipe", "clip")
     assert outcome == (2, "", "hip: --recipe: 'clip' has nothing for this command, it is for hip pretrain\n")
+    outcome = hip("pretrain", "--recipe", "languages")
+    assert outcome == (2, "", "hip: --recipe: 'languages' has nothing for this command, it is for hip finetune\n")
+    assert "from" not in read_recipe("languages", "finetune")
     outcome = hip("pretrain", "--recipe", "audiost")
     assert (outcome.code, outcome.err.endswith("got 'audiost'; did you mean audioset?\n")) == (2, True)
 
