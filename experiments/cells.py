@@ -57,11 +57,13 @@ class Run:
         """Of its folder."""
         return f"{self.command.rpartition('.')[2]}-{self.key}"
 
-    def before(self) -> Iterator[Run]:
-        """The runs that must be done first."""
+    def before(self, *, is_timed: bool = True) -> Iterator[Run]:
+        """The runs that must be done first: those that it goes on from, and those whose time it takes (`is_timed`)."""
         for value in self.settings.values():
-            if isinstance(value, (Run, TimeOf)):
-                yield from (value,) if isinstance(value, Run) else value.runs
+            if isinstance(value, Run):
+                yield value
+            elif isinstance(value, TimeOf) and is_timed:
+                yield from value.runs
 
     def data(self) -> Iterator[str]:
         """Names of the sets that it reads."""
@@ -112,12 +114,12 @@ class Cell:
         """Changes when any of its settings does."""
         return hashlib.sha256(" ".join(run.key for run in self.all_runs()).encode()).hexdigest()[:10]
 
-    def all_runs(self) -> list[Run]:
-        """Its runs, each after those that it needs."""
+    def all_runs(self, *, is_timed: bool = True) -> list[Run]:
+        """Its runs, each after those that it needs; without `is_timed` not those whose time alone is taken."""
         ordered: dict[Run, None] = {}
 
         def add(run: Run) -> None:
-            for each in run.before():
+            for each in run.before(is_timed=is_timed):
                 add(each)
             ordered.setdefault(run)
 

@@ -113,7 +113,8 @@ class Harness:
             elif len(self.active) < self.jobs:
                 ready = [run for run in left if all(map(self._is_done, run.before()))]
                 for run in ready:
-                    if len(self.active) < self.jobs and run not in [each.run for each in self.active]:
+                    is_free = len(self.active) < self.jobs and not self.is_stopping
+                    if is_free and run not in [each.run for each in self.active]:
                         self._start(run, cell)
 
     def _start(self, run: Run, cell: Cell) -> None:
@@ -145,6 +146,7 @@ class Harness:
         write_json(self.places.of(run, ".json"), {**cost, "for": cell.file, "command": shown, "is_done": False})
         path = os.pathsep.join([str(ROOT / "src"), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+        threads["CUDA_VISIBLE_DEVICES"] = ""  # all that is compared has one core
         with log.open("ab") as out:
             out.write(f"$ {shown}\n".encode())
             popen = subprocess.Popen(
@@ -158,6 +160,8 @@ class Harness:
                 pass_fds=(lock.fileno(),),
             )
         self.active.append(Process(run, popen, lock, time.monotonic(), cost, log))
+        if self.is_stopping:  # since the signal came while it was being started
+            popen.send_signal(signal.SIGINT)
         self._say(f"{cell.file}: {run.name} {'goes on' if is_begun else 'begins'}")
 
     def _reap(self) -> None:

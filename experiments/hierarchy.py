@@ -52,8 +52,8 @@ Perceiver IO with as many latents and layers. Skips act in pretraining alone: a 
     columns={
         "test accuracy": "test.accuracy",
         "explained": "pretraining.validation.explained",
-        "seconds a pretraining step": "pretraining.step_seconds",
-        "seconds a step with labels": "step_seconds",
+        "examples a second, pretraining": "pretraining.examples_per_second",
+        "examples a second, labels": "examples_per_second",
         "memory": "peak_bytes",
         "parameters": "parameters",
     },

@@ -34,13 +34,14 @@ def attended_distance(model: HiP, name: str, x: Tensor) -> tuple[float, float]:
     """
     layer = model.blocks[0].cross_attention
     plan = model.plan({name: x.shape[1]})
-    tokens, _ = TokenGroups.of(plan.spans[name], x, model.positions[name]).embed(model.embedding[name])  # (B, g, P, E)
+    groups = TokenGroups.of(plan.spans[name], x, model.positions[name])
+    tokens, key_mask = groups.embed(model.embedding[name])  # (B, g, P, E), and where there is none
     latents = plan.split(model.blocks[0].latents.unflatten(0, (1, plan.spans[name].num_groups, -1)))[name]
     queries = layer.query(layer.query_norm(latents)).unflatten(-1, (layer.num_heads, -1))  # pyright: ignore
     keys = layer.key_value(layer.token_norm(tokens)).chunk(2, -1)[0].unflatten(-1, (layer.num_heads, -1))  # pyright: ignore
-    weights = (torch.einsum("bgnhc,bgphc->bghnp", queries.expand(len(x), -1, -1, -1, -1), keys) * layer.scale).softmax(
-        -1
-    )
+    scores = torch.einsum("bgnhc,bgphc->bghnp", queries.expand(len(x), -1, -1, -1, -1), keys) * layer.scale
+    if key_mask is not None:
+        scores = scores.masked_fill(key_mask[:, :, None, None], -torch.inf)
     grid = model.modalities[name].grid
     places = torch.cartesian_prod(*(torch.arange(extent) for extent in grid)).view(-1, len(grid)).float()
     places = plan.spans[name].to_groups(places[None])  # (1, g, P, axes)
@@ -50,7 +51,7 @@ def attended_distance(model: HiP, name: str, x: Tensor) -> tuple[float, float]:
         distance = (places[:, :, None, None] - centre[..., None, :]).norm(dim=-1)  # (B, g, H, N, P)
         return float((weights * distance).sum(-1).mean())
 
-    return spread(weights), spread(torch.full_like(weights, 1 / weights.shape[-1]))
+    return spread(scores.softmax(-1)), spread(torch.where(scores.isfinite(), 0.0, -torch.inf).softmax(-1))
 
 
 def draw_maps(tables: dict[str, Tensor], grid: tuple[int, ...], path: Path) -> None:

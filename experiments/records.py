@@ -20,9 +20,10 @@ from hiperceiver.recipes import read_recipe
 
 _SEEDS = 3
 _FILES = "../experiments/results/records"
-_ABOUT = """The time is that of training, with one thread; validation and test come on top. No convolution, patch or 2-D
-order is in the model; flips and shifts of the training pictures are allowed. A seed is a link to its result, with the
-commands. `python -m experiments.records --root FOLDER` runs what has not been run."""
+_ABOUT = """The time is that of training with one thread, validation included; the test comes on top. The test split
+decides what is a record, as is usual. No convolution, patch or 2-D order is in the model; flips and shifts of the
+training pictures are allowed. A seed is a link to its result, with the commands. `python -m experiments.records --root
+FOLDER` runs what has not been run."""
 
 
 @dataclass(frozen=True, kw_only=True)

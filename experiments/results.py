@@ -91,10 +91,13 @@ def trained(folder: Path) -> dict[str, Any]:
         {"step": int(row["step"]), **{n[11:]: float(x) for n, x in row.items() if n.startswith("validation/") and x}}
         for row in rows
     ]
-    best = max((each for each in validations if len(each) > 1), key=_goodness, default={})
+    goodness = _goodness if not any("explained" in each for each in validations) else lambda each: -each["loss"]
+    best = max((each for each in validations if len(each) > 1), key=goodness, default={})
     seconds = max((float(row["seconds"]) for row in rows if row.get("seconds")), default=0.0)
     steps = max((int(row["step"]) for row in rows), default=0)
-    return {"steps": steps, "seconds": seconds, "step_seconds": seconds / max(steps, 1), "validation": best}
+    speeds = [float(row["examples_per_second"]) for row in rows if row.get("examples_per_second")]
+    speed = len(speeds) / sum(1 / each for each in speeds) if speeds else 0.0  # without validations
+    return {"steps": steps, "seconds": seconds, "examples_per_second": speed, "validation": best}
 
 
 def _goodness(validation: Mapping[str, float]) -> float:
@@ -132,14 +135,15 @@ def revision() -> str:
 
 def result_of(cell: Cell, table: Table, places: Places) -> dict[str, Any]:
     """A finished cell as plain values."""
-    runs = cell.all_runs()
+    runs = cell.all_runs(is_timed=False)
     costs = [read_json(places.of(run, ".json")) for run in runs]
     tests = {run: test for run in cell.runs if (test := read_json(places.of(run) / "test.json"))}
     validations = {run: test.get("validation") or trained(places.of(run))["validation"] for run, test in tests.items()}
     measured = max(tests, key=lambda run: _goodness(validations[run])) if cell.is_best_of else [*tests][-1]
     test, training = tests[measured], trained(places.of(measured))
-    before = next((run for run in measured.before() if run.command == "pretrain"), None)
-    saved = next((run for run in (measured, *measured.before()) if num_parameters(places.of(run))), measured)
+    earlier = list(measured.before(is_timed=False))
+    before = next((run for run in earlier if run.command == "pretrain"), None)
+    saved = next((run for run in (measured, *earlier) if num_parameters(places.of(run))), measured)
     measures: dict[str, Any] = {}
     for run in runs:
         measures |= read_json(places.of(run) / "measures.json")
@@ -159,7 +163,7 @@ def result_of(cell: Cell, table: Table, places: Places) -> dict[str, Any]:
         "peak_bytes": max(cost["peak_bytes"] for cost in costs),
         "steps": test.get("steps", training["steps"]),
         "train_seconds": round(test.get("seconds", training["seconds"]), 1),
-        "step_seconds": training["step_seconds"],
+        "examples_per_second": training["examples_per_second"],
         "parameters": test.get("parameters", num_parameters(places.of(saved))),
         "pretraining": None if before is None else trained(places.of(before)),
         "test": test.get("metrics", {}),
