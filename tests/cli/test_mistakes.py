@@ -66,7 +66,7 @@ def check(outcome, message: str) -> None:
         (["--augment.flop", "true"], "--augment.flop*; did you mean --augment.flip?"),
         (["--augment.noise", "true"], "noise"),
         (["--layout", "coco"], "--layout: *voc, audioset*coco"),
-        (["--recipe", "wach"], "--recipe: *earth, watch, *wach*did you mean*watch"),
+        (["--recipe", "wach"], "--recipe: *earth, *watch, *wach*did you mean*watch"),
         (["--data-settings.size", "8"], "--data-settings: size has an option of its own"),
         (["--columns.image", "img"], "--columns: *"),
         (["--data-settings.min_land", "0.1"], "min_land: the source"),
