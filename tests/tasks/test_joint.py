@@ -141,7 +141,7 @@ def test_a_shown_label_helps_to_tell_another(make_model):
     batch.targets["animal"] = batch.targets["colour"] % 3
     batch.targets["weight"] = batch.targets["colour"] * 20.0
     optimizer = torch.optim.Adam(task.parameters(), lr=3e-3)
-    for _ in range(120):
+    for _ in range(300):
         optimizer.zero_grad()
         task.loss(batch)[0].backward()
         optimizer.step()
