@@ -59,7 +59,7 @@ def _run(command: str, settings: Mapping[str, Any], steps: int | None, minutes: 
     return Run(command=command, settings={**settings, "steps": steps}, minutes=steps * MINUTES[command])
 
 
-def floor(data: str) -> Run:
+def baseline(data: str) -> Run:
     """The cheapest baseline of a set, on the same splits."""
     reading = {name: value for name, value in SETS[data].items() if name != "augment"}
-    return Run(command="experiments.floor", settings=reading, minutes=2.0)
+    return Run(command="experiments.baseline", settings=reading, minutes=2.0)

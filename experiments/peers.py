@@ -63,7 +63,7 @@ def _runs(model: str, data: str, rate: float) -> tuple[Run, ...]:
 def cells() -> Iterator[Cell]:
     for data, (title, _) in _TITLES.items():
         part = f"{title} ({_PUBLISHED[data]})" if data in _PUBLISHED else title
-        yield Cell(name=f"{data}-floor", labels={"set": part, "model": "floor"}, runs=(common.floor(data),))
+        yield Cell(name=f"{data}-baseline", labels={"set": part, "model": "baseline"}, runs=(common.baseline(data),))
         for model, words in _NAMES.items():
             runs = tuple(run for rate in _RATES for run in _runs(model, data, rate))
             yield Cell(name=f"{data}-{model}", labels={"set": part, "model": words}, runs=runs, is_best_of=True)

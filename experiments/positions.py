@@ -63,18 +63,18 @@ def training(name: str, seed: int, data: str = "cifar-10", start: Run | None = N
 def cells() -> Iterator[Cell]:
     """All rows, for CIFAR-10 and for the second set."""
     yield Cell(
-        name="floor",
-        runs=(common.floor("cifar-10"),),
-        labels={"set": "CIFAR-10", "positions": "floor: nearest neighbour"},
+        name="baseline",
+        runs=(common.baseline("cifar-10"),),
+        labels={"set": "CIFAR-10", "positions": "baseline: nearest neighbour"},
     )
     for data, title, seeds in (("cifar-10", "CIFAR-10", range(3)), ("spoken-digits", "Spoken digits", range(1))):
         prefix = "" if data == "cifar-10" else "digits-"
         of_set = {"set": title}
         if prefix:
             yield Cell(
-                name="digits-floor",
-                runs=(common.floor(data),),
-                labels={**of_set, "positions": "floor: nearest spectrum"},
+                name="digits-baseline",
+                runs=(common.baseline(data),),
+                labels={**of_set, "positions": "baseline: nearest spectrum"},
             )
         for name in POSITIONS:
             for seed in seeds:

@@ -110,7 +110,7 @@ def _shown(values: Sequence[float], path: str) -> str:
 
 
 def _draw(results: Results, parts: dict[str, list[tuple[Cell, list[dict[str, Any]]]]], path: Path) -> Path:
-    """The first column: a dot a seed, a bar at the mean, the floor dashed."""
+    """The first column: a dot a seed, a bar at the mean, the baseline dashed."""
     from hiperceiver.plots import style
 
     name, where = next(iter(results.table.columns.items()))
@@ -126,7 +126,7 @@ def _draw(results: Results, parts: dict[str, list[tuple[Cell, list[dict[str, Any
             ax.plot([mean(values)], [number], "|", color=style.ACCENT, markersize=11, markeredgewidth=2.5)
         ax.set_yticks(range(len(rows)), [cell.name for cell, _ in rows])
         ax.invert_yaxis()
-        floor = next((values for cell, values in rows if cell.name.endswith("floor")), None)
-        if floor:
-            ax.axvline(mean(floor), color=style.SOFT, linestyle=style.DASHED, linewidth=0.8)
+        baseline = next((values for cell, values in rows if cell.name.endswith("baseline")), None)
+        if baseline:
+            ax.axvline(mean(baseline), color=style.SOFT, linestyle=style.DASHED, linewidth=0.8)
     return style.save_picture(figure, path)

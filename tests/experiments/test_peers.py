@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from experiments import floor, peer
+from experiments import baseline, peer
 from experiments.peer_models import make_peer
 
 
@@ -67,7 +67,7 @@ def test_a_peer_that_was_stopped_goes_on(pictures: Path, tmp_path: Path, monkeyp
     assert json.loads((tmp_path / "run" / "test.json").read_text())["steps"] == 6
 
 
-def test_the_floor_of_pictures(pictures: Path, tmp_path: Path) -> None:
-    assert floor.main(["--data", str(pictures), "--size", "8", "--out", str(tmp_path / "run")]) == 0
+def test_the_baseline_of_pictures(pictures: Path, tmp_path: Path) -> None:
+    assert baseline.main(["--data", str(pictures), "--size", "8", "--out", str(tmp_path / "run")]) == 0
     test = json.loads((tmp_path / "run" / "test.json").read_text())
     assert test["floor"]["name"] == "nearest neighbour" and test["metrics"]["accuracy"] > 0.9

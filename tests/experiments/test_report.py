@@ -27,7 +27,7 @@ def small_table(*cells: Cell) -> Table:
 
 def test_a_table_has_means_spreads_and_gaps(tmp_path: Path) -> None:
     cells = [*(cell("a", seed, set="one", model="A") for seed in range(3)), cell("b", set="one", model="B")]
-    cells.append(cell("one-floor", set="one", model="floor"))
+    cells.append(cell("one-baseline", set="one", model="baseline"))
     results = Results(small_table(*cells), Places(root=tmp_path, base=tmp_path))
     for each, accuracy in zip(cells[:3], (0.50, 0.52, 0.54), strict=True):
         give(results, each, test={"accuracy": accuracy}, peak_bytes=2e9)

@@ -45,11 +45,11 @@ def test_positions(root: Path, tmp_path: Path) -> None:
 
 
 def test_peers(root: Path, tmp_path: Path) -> None:
-    only = ["cifar-10-floor", "cifar-10-cnn"]
+    only = ["cifar-10-baseline", "cifar-10-cnn"]
     options = ["--root", str(root), "--scale", "0.004", "--only", *only]
     assert main(peers.TABLE, options, tmp_path) == 0
     places = tmp_path / "runs" / "experiments" / "scale-0.004" / "results" / "peers"
     found = {name: json.loads((places / f"{name}-seed0.json").read_text()) for name in only}
-    assert found["cifar-10-floor"]["floor"]["name"] == "nearest neighbour"
+    assert found["cifar-10-baseline"]["floor"]["name"] == "nearest neighbour"
     assert len(found["cifar-10-cnn"]["commands"]) == 2  # a rate each; the better one counts
     assert found["cifar-10-cnn"]["test"]["accuracy"] >= 0

@@ -1,6 +1,6 @@
 """The cheapest baseline of a set, its own or that of its kind of signal.
 
-`python -m experiments.floor --data FOLDER --out FOLDER` writes `test.json` as `hip finetune`, whose options it has.
+`python -m experiments.baseline --data FOLDER --out FOLDER` writes `test.json` as `hip finetune`, whose options it has.
 """
 
 from __future__ import annotations
