@@ -14,7 +14,7 @@ from hiperceiver.modality import Modality
 from hiperceiver.model.checks import check_inputs, check_model, check_names, check_visible
 from hiperceiver.model.files import SavedInFolder
 from hiperceiver.model.grouping import GroupPlan, regroup
-from hiperceiver.model.initialisation import CategoryEmbedding, Linear
+from hiperceiver.model.initialisation import Linear, make_embedding
 from hiperceiver.model.layers import CrossAttention, PerceiverBlock
 from hiperceiver.model.positions import make_positions
 from hiperceiver.model.token_order import make_orders
@@ -70,12 +70,7 @@ class HiP(SavedInFolder):
         self.orders = make_orders(self.config, self.modalities)
         for name, modality in self.modalities.items():
             channels = label_width if modality.role == "label" else width
-            count = modality.num_categories
-            self.embedding[name] = (
-                CategoryEmbedding(count, channels, values_per_token=modality.channels)
-                if count
-                else Linear(modality.channels, channels)
-            )
+            self.embedding[name] = make_embedding(modality, channels)
             self.unembedding[name] = unembedding = Linear(channels, modality.num_outputs)
             nn.init.zeros_(unembedding.weight)  # the first reconstruction is exactly zero
             self.positions[name] = make_positions(config, modality, channels)

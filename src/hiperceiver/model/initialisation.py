@@ -1,9 +1,11 @@
-"""How weights begin: truncated normals scaled by fan-in, as the published JAX reference draws them."""
+"""Weights as they begin: truncated normals scaled by fan-in, as the published JAX reference draws them."""
 
 import math
 
 import torch
 from torch import Tensor, nn
+
+from hiperceiver.modality import Modality
 
 
 def init_truncated(weight: Tensor, std: float) -> Tensor:
@@ -40,6 +42,13 @@ class CategoryEmbedding(nn.Embedding):
     def forward(self, input: Tensor) -> Tensor:
         """Look up and add."""
         return super().forward(input.long()).sum(-2)
+
+
+def make_embedding(modality: Modality, num_channels: int) -> Linear | CategoryEmbedding:
+    """The layer that embeds a modality's raw tokens (..., C): to (..., E)."""
+    if count := modality.num_categories:
+        return CategoryEmbedding(count, num_channels, values_per_token=modality.channels)
+    return Linear(modality.channels, num_channels)
 
 
 def learned_table(num_rows: int, num_channels: int, std: float | None = None) -> nn.Parameter:
