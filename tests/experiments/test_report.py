@@ -5,10 +5,16 @@ from typing import Any
 
 from experiments import records
 from experiments.cells import Cell, Run, Table
-from experiments.report import write_report
+from experiments.report import drawn_column, write_report
 from experiments.results import Places, Results, write_json
 
-ABOUT = {"revision": "abc", "machine": {"processor": "a processor"}, "core_seconds": 90.0, "costs": {"shared": 90.0}}
+ABOUT = {
+    "revision": "abc",
+    "machine": {"processor": "a processor", "versions": {"torch": "9.9"}},
+    "finished": "2030-01-02",
+    "core_seconds": 90.0,
+    "costs": {"shared": 90.0},
+}
 
 
 def cell(name: str, seed: int = 0, **labels: str) -> Cell:
@@ -36,8 +42,9 @@ def test_a_table_has_means_spreads_and_gaps(tmp_path: Path) -> None:
     text = (tmp_path / "docs" / "results.md").read_text()
     assert "| model | accuracy | memory | seeds | core time | cell |" in text  # no column without a number
     assert "| A | 52.0 ± 2.0% | 2.00 ± 0.00 GB | 3 | 1:30 | `a` |" in text
-    assert "| B | – | – | 0 | – | `b` |" in text
-    assert "### one" in text and "Cost: 0.0 core-hours on a processor; code of abc." in text
+    assert "| B | – | – | 0 of 1 | – | `b` |" in text
+    cost = "Cost: 0.0 core-hours on a processor, torch 9.9; 2030-01-02; code of abc."
+    assert "### one" in text and f"Done: 4 of 5 cells. {cost}" in text
     assert (tmp_path / "docs" / "pictures" / "results-small.png").stat().st_size > 1000
 
 
@@ -60,6 +67,27 @@ def test_a_result_without_the_number_that_is_drawn_is_shown(tmp_path: Path) -> N
     assert "| 1.00 GB |" in text and "![Small]" not in text
 
 
+def test_the_column_that_is_drawn_is_the_one_that_the_baseline_has(tmp_path: Path) -> None:
+    cells = (cell("a", set="one"), cell("one-baseline", set="one"))
+    columns = {"accuracy": "test.accuracy", "mIoU": "test.miou", "memory": "peak_bytes"}
+    table = Table(name="small", title="Small", about="Made up.", cells=cells, columns=columns)
+    results = Results(table, Places(root=tmp_path, base=tmp_path))
+    give(results, cells[0], test={"accuracy": 0.8, "miou": 0.4}, peak_bytes=1e9)
+    give(results, cells[1], test={"miou": 0.3}, peak_bytes=1e9)
+    assert drawn_column(table, list(results.rows())) == ("mIoU", "test.miou")
+
+
+def test_all_that_was_used_is_named(tmp_path: Path) -> None:
+    cells = (cell("a"), cell("b"), cell("c"))
+    results = Results(small_table(*cells), Places(root=tmp_path, base=tmp_path))
+    give(results, cells[0], test={"accuracy": 0.25}, revision="abc, def")
+    other = {"processor": "another", "versions": {"torch": "9.9"}}
+    give(results, cells[1], test={"accuracy": 0.25}, finished="2030-02-03", machine=other, revision="def")
+    write_report(results)
+    text = (tmp_path / "docs" / "results.md").read_text()
+    assert "on a processor, torch 9.9 and another, torch 9.9; 2030-01-02 to 2030-02-03; code of abc, def." in text
+
+
 def test_results_of_other_settings_do_not_count(tmp_path: Path) -> None:
     results = Results(small_table(cell("a", set="one")), Places(root=tmp_path, base=tmp_path))
     give(results, results.table.cells[0], test={"accuracy": 0.25}, key="of earlier settings")
@@ -73,8 +101,11 @@ def test_records_say_which_entries_were_some(tmp_path: Path) -> None:
     for each in records.TABLE.cells:
         if each.name in accuracies:
             give(results, each, test={"accuracy": accuracies[each.name][each.seed]})
+        elif each.name == "cifar20-baseline":
+            give(results, each, test={"accuracy": 0.35}, floor={"name": "nearest neighbour"})
     write_report(results)
     text = (tmp_path / "docs" / "records.md").read_text()
-    assert "| 58.5 ± 0.5 | **record** | abc | [0](../experiments/results/records/cifar20-1-seed0.json)" in text
-    assert "| 60.0 ± 2.0 | not above the record by more than the spread |" in text
+    assert "| 0 | baseline: nearest neighbour | 35.0% |  | abc | [0](" in text
+    assert "| 58.5 ± 0.5% | **record** | abc | [0](../experiments/results/records/cifar20-1-seed0.json)" in text
+    assert "| 60.0 ± 2.0% | not above the record by more than the spread |" in text
     assert "not run with three seeds yet" in text
