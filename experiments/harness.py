@@ -74,6 +74,7 @@ class Harness:
         self.active: list[Process] = []
         self.failed: dict[Run, str] = {}
         self.done: set[Run] = set()
+        self.elsewhere: set[Run] = set()
         self.is_stopping = False
 
     def do(self) -> int:
@@ -141,6 +142,9 @@ class Harness:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             lock.close()
+            if run not in self.elsewhere:
+                self.elsewhere.add(run)
+                self._say(f"{cell.file}: {run.name} is being done by another call, or by what one left behind")
             return
         cost = read_json(self.places.of(run, ".json"))
         if self.places.is_done(run):

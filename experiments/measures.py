@@ -67,7 +67,7 @@ def spread_batch(dataset: ExampleDataset, count: int = 32) -> Batch:
 def draw_maps(tables: dict[str, Tensor], grid: tuple[int, ...], path: Path) -> None:
     """Cosine of a few rows of each table with all others."""
     rows = spread_positions(grid)[::3] if len(grid) == 2 else spread_positions(grid)
-    title = "Cosine of the marked place's position with all others"
+    title = "Cosine of the marked place's position with all others" + (" (red 1, blue -1)" if len(grid) == 2 else "")
     figure, axes = style.new_figure(
         1.6 * len(rows) + 1, 1.7 * len(tables) + 0.6, rows=len(tables), columns=len(rows), title=title
     )

@@ -144,6 +144,7 @@ of its group alike.
     columns={
         "test accuracy": "test.accuracy",
         "validation": "validation.accuracy",
+        "steps with labels": "steps",
         "cosine, near": "measures.near",
         "cosine, far": "measures.far",
         "nearest is a neighbour": "measures.nearest",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -28,18 +29,21 @@ Rows = Sequence[tuple[Cell, list[dict[str, Any]]]]
 
 def write_report(results: Results) -> str:
     """Bring a table's section of `docs/results.md` and its picture up to date; says in a line what it wrote."""
-    table, docs = results.table, results.places.docs
-    rows = list(results.rows())
-    path = docs / "results.md"
-    text = path.read_text(encoding="utf-8") if path.exists() else _HEAD
-    begin, end = f"<!-- {table.name}: generated -->", f"<!-- {table.name}: end -->"
-    section = f"{begin}\n{_section(results, rows)}{end}\n"
-    if begin in text:
-        text = re.sub(f"{re.escape(begin)}.*?{re.escape(end)}\n", lambda _: section, text, flags=re.S)
-    else:
-        text = f"{text.rstrip()}\n\n{section}"
+    table, rows = results.table, list(results.rows())
+    path = results.places.docs / "results.md"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    begin, end = f"<!-- {table.name}: generated -->", f"<!-- {table.name}: end -->"
+    with path.open("a+", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # other tables may be finished at the same time
+        file.seek(0)
+        text = file.read() or _HEAD
+        section = f"{begin}\n{_section(results, rows)}{end}\n"
+        if begin in text:
+            text = re.sub(f"{re.escape(begin)}.*?{re.escape(end)}\n", lambda _: section, text, flags=re.S)
+        else:
+            text = f"{text.rstrip()}\n\n{section}"
+        file.truncate(0)
+        file.write(text)
     if table.finish is not None:
         table.finish(results)
     return f"{path}: {sum(bool(found) for _, found in rows)} of {len(rows)} rows"

@@ -126,7 +126,7 @@ def test_a_set_that_is_not_there_fails_its_cells_alone(tmp_path: Path, capsys: p
     assert results(tmp_path).keys() == {"here-seed0"}
 
 
-def test_a_run_that_another_call_is_doing_is_left_to_it(tmp_path: Path) -> None:
+def test_a_run_that_another_call_is_doing_is_left_to_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cells = table(Cell(name="plain", runs=(fake(steps=20),)))
     codes = []
     both = [threading.Thread(target=lambda: codes.append(main(cells, [], tmp_path))) for _ in range(2)]
@@ -137,6 +137,7 @@ def test_a_run_that_another_call_is_doing_is_left_to_it(tmp_path: Path) -> None:
     assert codes == [0, 0]
     (log,) = tmp_path.glob("runs/experiments/whole/*.log")
     assert log.read_text().count("$ python") == 1
+    assert capsys.readouterr().err.count("is being done by another call") == 1
 
 
 def test_keys_follow_from_settings_and_not_from_folders() -> None:

@@ -1,9 +1,13 @@
 """Tables, pictures and records from results that are there."""
 
+import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from experiments import records
+import pytest
+
+from experiments import records, report
 from experiments.cells import Cell, Run, Table
 from experiments.report import drawn_column, write_report
 from experiments.results import Places, Results, write_json
@@ -57,6 +61,24 @@ def test_only_its_own_section_is_written_anew(tmp_path: Path) -> None:
     write_report(results)
     text = path.read_text()
     assert text.count("## Small") == 1 and "25.0%" in text and text.endswith("An answer by hand.\n")
+
+
+def test_tables_that_are_written_at_once_all_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = (Results(replace(small_table(), name=name), Places(root=tmp_path, base=tmp_path)) for name in "ab")
+    other = threading.Thread(target=write_report, args=(second,))
+    section = report._section
+
+    def slow(results: Results, rows: report.Rows) -> str:
+        if results is first:
+            other.start()
+            other.join(0.2)
+        return section(results, rows)
+
+    monkeypatch.setattr(report, "_section", slow)
+    write_report(first)
+    other.join()
+    text = (tmp_path / "docs" / "results.md").read_text()
+    assert "<!-- a: generated -->" in text and "<!-- b: generated -->" in text and text.count("# Results") == 1
 
 
 def test_a_result_without_the_number_that_is_drawn_is_shown(tmp_path: Path) -> None:
