@@ -127,8 +127,9 @@ with Fourier features) at a size that two cores can do: raw pixels of CIFAR-10, 
 speaker that training has not heard. `hip-nano`; 5,000 steps of masked auto-encoding (75% hidden) and 2,500 with labels
 (digits: 1,500 and 1,000; parts of the labels: 1,250), 32 examples each, at one learning rate for all rows; flips and
 nothing else (digits: loudness and shifts). A table as the reference's starts at 1 / sqrt(tokens) and learns at the rate
-of all weights; ours starts at {OURS[0]:g} and learns {OURS[1]:g} times as fast. Validation chooses the weights, with
-all of its labels even where training has a part of them, which is the same part in all rows.
+of all weights; ours starts at {OURS[0]:g} and learns {OURS[1]:g} times as fast. A part of the
+labels is the same in all rows. What validates best is tested; with labels CIFAR-10 is validated once, at the end of a
+run, and digits ten times.
 
 *Groups of shuffled pixels*: one fixed permutation, flips before it, decides which pixels share a group. A learned table
 is none the wiser, as in the paper's control; Fourier features still tell where each pixel was. *Labels for the time of
