@@ -29,6 +29,7 @@ from experiments.results import (
     read_json,
     revision,
     shown_command,
+    trained,
     value_at,
     write_json,
 )
@@ -162,9 +163,12 @@ class Harness:
             folder.mkdir()
         elif "." not in run.command:  # our own modules see for themselves that there is something to go on with
             words = [*command[:2], "--out", str(folder), "--resume"]
+        if is_begun and not cost.get("is_counted", True):  # what began it was killed: at least what it trained counts
+            seconds = trained(folder)["seconds"]
+            cost |= {name: max(cost.get(name, 0.0), seconds) for name in ("core_seconds", "wall_seconds")}
         shown = shown_command(command, self.places)
         code = each_once([cost.get("revision", ""), revision()])  # now: a checkout may change while others run
-        begun = {**cost, "for": cell.file, "command": shown, "revision": code, "is_done": False}
+        begun = {**cost, "for": cell.file, "command": shown, "revision": code, "is_counted": False, "is_done": False}
         write_json(self.places.of(run, ".json"), begun)
         path = os.pathsep.join([str(ROOT / "src"), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -199,7 +203,7 @@ class Harness:
             cost["core_seconds"] = each.cost.get("core_seconds", 0.0) + usage.ru_utime + usage.ru_stime
             cost["wall_seconds"] = each.cost.get("wall_seconds", 0.0) + time.monotonic() - each.started
             cost["peak_bytes"] = max(each.cost.get("peak_bytes", 0), usage.ru_maxrss * 1024)
-            write_json(path, {**cost, "is_done": code == 0})
+            write_json(path, {**cost, "is_counted": True, "is_done": code == 0})
             each.lock.close()
             if code != 0 and not self.is_stopping:
                 lines = each.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()

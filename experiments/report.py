@@ -82,7 +82,9 @@ def _provenance(table: Table, done: Sequence[dict[str, Any]]) -> str:
     when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
     code = each_once(sorted(result["revision"] for result in done))
     cost = f"{sum(costs.values()) / 3600:.1f} core-hours on {' and '.join(machines)}"
-    return f"{count} Cost: {cost}; {when}; code of {code}."
+    shares = [result["share_of_core"] for result in done]
+    had = f"cells had a core to themselves for {min(shares):.0%} to {max(shares):.0%} of their time"
+    return f"{count} Cost: {cost}; {had}; {when}; code of {code}."
 
 
 def _table(results: Results, rows: Rows) -> list[str]:

@@ -170,6 +170,9 @@ def result_of(cell: Cell, table: Table, places: Places) -> dict[str, Any]:
         "machine": about_machine(),
         "finished": time.strftime("%Y-%m-%d"),
         "core_seconds": round(sum(cost["core_seconds"] for cost in costs), 1),
+        "share_of_core": round(
+            sum(cost["core_seconds"] for cost in costs) / sum(cost["wall_seconds"] for cost in costs), 2
+        ),
         "peak_bytes": max(cost["peak_bytes"] for cost in costs),
         "steps": test.get("steps", training["steps"]) or None,
         "train_seconds": round(test.get("seconds", training["seconds"]), 1) or None,

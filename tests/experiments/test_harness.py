@@ -12,7 +12,7 @@ import pytest
 
 from experiments.cells import Cell, Data, Run, Table, TimeOf
 from experiments.harness import Harness, main
-from experiments.results import Places
+from experiments.results import Places, write_json
 
 FAKE = "tests.experiments.fake_run"
 
@@ -46,7 +46,12 @@ def test_runs_that_cells_share_are_done_once_and_in_their_order(tmp_path: Path) 
     one = found["plain-seed0"]
     assert one["commands"][0].startswith(f"python -m {FAKE} --steps 6 --out RUNS/fake_run-")
     assert one["commands"][1].startswith(f"python -m {FAKE} --steps 4 --start RUNS/fake_run-")
-    assert one["core_seconds"] > 0 and one["peak_bytes"] > 1e6 and one["labels"] == {"a": "b"}
+    assert (
+        one["core_seconds"] > 0
+        and 0 < one["share_of_core"] <= 1
+        and one["peak_bytes"] > 1e6
+        and one["labels"] == {"a": "b"}
+    )
     assert one["rerun"] == "python -m experiments.fakes --root ROOT --only plain --seeds 0 --into NEW"
     assert "| b | 51.0 ± 1.4% | 2 |" in (tmp_path / "docs" / "results.md").read_text()
     assert (tmp_path / "docs" / "pictures" / "results-fakes.png").exists()
@@ -158,6 +163,19 @@ def test_a_run_that_ends_as_a_signal_comes_is_counted(tmp_path: Path) -> None:
     harness._reap()
     cost = json.loads(next(tmp_path.glob("runs/experiments/whole/*.json")).read_text())
     assert not harness.active and cost["is_done"] and cost["core_seconds"] > 0
+
+
+def test_what_nobody_counted_costs_what_it_trained(tmp_path: Path) -> None:
+    """The call that began it was killed, and the process went on to its end."""
+    cell = Cell(name="plain", runs=(fake(),))
+    places = Places(root=tmp_path, base=tmp_path)
+    folder = places.of(cell.runs[0])
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "checkpoints" / "last.ckpt").write_text("2")
+    (folder / "metrics.csv").write_text("step,seconds\n1,50\n2,100.0\n")
+    write_json(places.of(cell.runs[0], ".json"), {"core_seconds": 10.0, "is_counted": False, "is_done": False})
+    assert main(table(cell), [], tmp_path) == 0
+    assert 100 < results(tmp_path)["plain-seed0"]["core_seconds"] < 110
 
 
 def test_a_result_names_the_code_of_all_its_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

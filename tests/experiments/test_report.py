@@ -17,6 +17,7 @@ ABOUT = {
     "machine": {"processor": "a processor", "versions": {"torch": "9.9"}},
     "finished": "2030-01-02",
     "core_seconds": 90.0,
+    "share_of_core": 0.9,
     "costs": {"shared": 90.0},
 }
 
@@ -47,8 +48,7 @@ def test_a_table_has_means_spreads_and_gaps(tmp_path: Path) -> None:
     assert "| model | accuracy | memory | seeds | core time | cell |" in text  # no column without a number
     assert "| A | 52.0 ± 2.0% | 2.00 ± 0.00 GB | 3 | 1:30 | `a` |" in text
     assert "| B | – | – | 0 of 1 | – | `b` |" in text
-    cost = "Cost: 0.0 core-hours on a processor, torch 9.9; 2030-01-02; code of abc."
-    assert "### one" in text and f"Done: 4 of 5 cells. {cost}" in text
+    assert "### one" in text and "Done: 4 of 5 cells. Cost: 0.0 core-hours on a processor, torch 9.9; cells had" in text
     assert (tmp_path / "docs" / "pictures" / "results-small.png").stat().st_size > 1000
 
 
@@ -104,10 +104,12 @@ def test_all_that_was_used_is_named(tmp_path: Path) -> None:
     results = Results(small_table(*cells), Places(root=tmp_path, base=tmp_path))
     give(results, cells[0], test={"accuracy": 0.25}, revision="abc, def")
     other = {"processor": "another", "versions": {"torch": "9.9"}}
-    give(results, cells[1], test={"accuracy": 0.25}, finished="2030-02-03", machine=other, revision="def")
+    own = {"finished": "2030-02-03", "machine": other, "revision": "def", "share_of_core": 0.6}
+    give(results, cells[1], test={"accuracy": 0.25}, **own)
     write_report(results)
     text = (tmp_path / "docs" / "results.md").read_text()
-    assert "on a processor, torch 9.9 and another, torch 9.9; 2030-01-02 to 2030-02-03; code of abc, def." in text
+    assert "on a processor, torch 9.9 and another, torch 9.9; cells had a core to themselves for 60% to 90% of" in text
+    assert "; 2030-01-02 to 2030-02-03; code of abc, def." in text
 
 
 def test_results_of_other_settings_do_not_count(tmp_path: Path) -> None:
