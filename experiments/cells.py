@@ -28,9 +28,10 @@ class TimeOf:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Run:
-    """One process. Runs that are equal are done once, whichever cells or tables they belong to.
+    """One process; with the setting `devices`, several.
 
-    In its settings `Data`, `TimeOf` and other runs (their folders) may stand for values.
+    Runs that are equal are done once, whichever cells or tables they belong to. In its settings `Data`, `TimeOf` and
+    other runs (their folders) may stand for values.
     """
 
     command: str
@@ -38,7 +39,7 @@ class Run:
     settings: Mapping[str, Any]
     """By option name, as in a recipe; what has no option is named ``."""
     minutes: float
-    """What it takes of one core, roughly."""
+    """What it takes, roughly, with as many cores as it has."""
 
     @cached_property
     def key(self) -> str:
@@ -51,6 +52,16 @@ class Run:
 
     def __hash__(self) -> int:
         return hash(self.key)
+
+    @property
+    def cores(self) -> int:
+        """How many it has, each with a process of one thread."""
+        return self.settings.get("devices", 1)
+
+    @property
+    def core_minutes(self) -> float:
+        """What it takes of all its cores, roughly."""
+        return self.minutes * self.cores
 
     @property
     def name(self) -> str:

@@ -87,7 +87,7 @@ class Harness:
         try:
             while self.active or (self.waiting and not self.is_stopping):
                 self._reap()
-                if not self.is_stopping and len(self.active) < self.jobs:
+                if not self.is_stopping:
                     self._finish_and_start()
                 if self.active and time.monotonic() - shown > _SECONDS_BETWEEN_LINES:
                     self._show()
@@ -122,18 +122,22 @@ class Harness:
             if broken := next((run for run in left if run in self.failed), None):
                 self.waiting.remove(cell)
                 self._say(f"{cell.file} failed: {self.failed[broken]}")
-            elif not left:
+                continue
+            if not left:
                 result = self.results.finish(cell)
                 self.waiting.remove(cell)
                 numbers = ((name, value_at(result, where)) for name, where in self.table.columns.items())
                 name, number = next((each for each in numbers if each[1] is not None), ("done", ""))
                 self._say(f"{cell.file}: {name} {number}")
-            elif len(self.active) < self.jobs:
-                ready = [run for run in left if all(map(self._is_done, run.before()))]
-                for run in ready:
-                    is_free = len(self.active) < self.jobs and not self.is_stopping
-                    if is_free and run not in [each.run for each in self.active]:
-                        self._start(run, cell)
+                continue
+            for run in (run for run in left if all(map(self._is_done, run.before()))):
+                active = [each.run for each in self.active]
+                if run in active:
+                    continue
+                busy = sum(each.cores for each in active)
+                if self.is_stopping or (busy and busy + run.cores > self.jobs):
+                    return  # runs start in their order: one that needs more cores than are free is not passed by others
+                self._start(run, cell)
 
     def _start(self, run: Run, cell: Cell) -> None:
         folder, log = self.places.of(run), self.places.of(run, ".log")
@@ -172,7 +176,7 @@ class Harness:
         write_json(self.places.of(run, ".json"), begun)
         path = os.pathsep.join([str(ROOT / "src"), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-        threads["CUDA_VISIBLE_DEVICES"] = ""  # all that is compared has one core
+        threads["CUDA_VISIBLE_DEVICES"] = ""  # all that is compared has cores alone
         with log.open("ab") as out:
             out.write(f"$ {shown}\n".encode())
             popen = subprocess.Popen(
@@ -225,10 +229,10 @@ class Harness:
         doing = {each.run: each.progress()[0] for each in self.active}
         runs = dict.fromkeys(run for cell in self.cells for run in cell.all_runs())
         done = [run for run in runs if self._is_done(run)]
-        estimate = sum(run.minutes for run in done) * self.places.scale
-        taken = sum(read_json(self.places.of(run, ".json"))["wall_seconds"] for run in done) / 60
+        estimate = sum(run.core_minutes for run in done) * self.places.scale
+        taken = sum(read_json(self.places.of(run, ".json"))["wall_seconds"] * run.cores for run in done) / 60
         left = dict.fromkeys(run for cell in self.waiting for run in cell.all_runs() if run not in self.done)
-        minutes = sum(run.minutes * (1 - doing.get(run, 0.0)) for run in left) * self.places.scale
+        minutes = sum(run.core_minutes * (1 - doing.get(run, 0.0)) for run in left) * self.places.scale
         return minutes * (taken / estimate if estimate else 1.0) / self.jobs
 
 
@@ -238,11 +242,11 @@ def list_cells(cells: Sequence[Cell], results: Results) -> None:
     for cell in cells:
         state = results.state(cell)
         new = [run for run in cell.all_runs() if run not in counted and not results.places.is_done(run)]
-        minutes = 0.0 if state == "done" else sum(run.minutes for run in new) * results.places.scale
+        minutes = 0.0 if state == "done" else sum(run.core_minutes for run in new) * results.places.scale
         counted |= set() if state == "done" else set(new)
         begun = any(results.places.of(run, ".json").exists() for run in cell.all_runs())
         print(f"{cell.file:44} {state or ('begun' if begun else 'to do'):9} {minutes:6.1f} core-minutes left")
-    total = sum(run.minutes for run in counted) * results.places.scale
+    total = sum(run.core_minutes for run in counted) * results.places.scale
     print(f"{len(cells)} cells, {total / 60:.1f} core-hours left; runs that several cells share are counted once")
 
 
@@ -252,7 +256,12 @@ def main(table: Table, arguments: Sequence[str] | None = None, base: Path = ROOT
     parser.add_argument("--root", type=Path, default=Path("data"), help="folder of the data sets; default: data")
     parser.add_argument("--only", nargs="+", default=["*"], help="names of rows, with * and ?")
     parser.add_argument("--seeds", nargs="+", type=int, help="default: each row's own")
-    parser.add_argument("--jobs", type=int, default=2, help="processes at a time, of one thread each; default: 2")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=2,
+        help="processes at a time, of one thread each; runs on several cores are several; default: 2",
+    )
     parser.add_argument("--scale", type=float, default=1.0, help="share of the steps and times, to try a table out")
     parser.add_argument(
         "--into", type=Path, default=base, help="folder for runs, results and report; in an empty one all is done anew"

@@ -171,7 +171,9 @@ def result_of(cell: Cell, table: Table, places: Places) -> dict[str, Any]:
         "finished": time.strftime("%Y-%m-%d"),
         "core_seconds": round(sum(cost["core_seconds"] for cost in costs), 1),
         "share_of_core": round(
-            sum(cost["core_seconds"] for cost in costs) / sum(cost["wall_seconds"] for cost in costs), 2
+            sum(cost["core_seconds"] for cost in costs)
+            / sum(cost["wall_seconds"] * run.cores for run, cost in zip(runs, costs, strict=True)),
+            2,
         ),
         "peak_bytes": max(cost["peak_bytes"] for cost in costs),
         "steps": test.get("steps", training["steps"]) or None,

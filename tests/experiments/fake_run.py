@@ -13,10 +13,12 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--steps", type=int, default=10)
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--break-at", type=int, default=-1)
+parser.add_argument("--devices")
 parser.add_argument("--start")
 parser.add_argument("--data")
 parser.add_argument("--out", type=Path, required=True)
 given = parser.parse_args()
+began = time.time()
 
 checkpoint = given.out / "checkpoints" / "last.ckpt"
 first = step = int(checkpoint.read_text()) if checkpoint.exists() else 0
@@ -32,4 +34,5 @@ try:
 except KeyboardInterrupt:
     sys.exit(130)
 metrics = {"accuracy": (50 + given.seed) / 100}
-(given.out / "test.json").write_text(json.dumps({"metrics": metrics, "steps": step, "began_at": first}))
+test = {"metrics": metrics, "steps": step, "began_at": first, "from": began, "to": time.time()}
+(given.out / "test.json").write_text(json.dumps(test))
