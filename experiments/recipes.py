@@ -78,8 +78,8 @@ by sample, bytes as the recipe reads them, embedded. Three seeds.
 """,
     cells=by_seed(cells()),
     columns={
-        "mIoU": "test.miou",
         "test accuracy": "test.accuracy",
+        "mIoU": "test.miou",
         "steps": "steps",
         "training time, s": "train_seconds",
         "parameters": "parameters",
