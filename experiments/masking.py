@@ -22,6 +22,8 @@ def _cell(name: str, labels: dict[str, str], model_settings: dict[str, Any], **m
 
 
 def cells() -> Iterator[Cell]:
+    baseline = {"hidden": "baseline: nearest neighbour", "share": "–", "neighbours together": "–"}
+    yield Cell(name="baseline", labels=baseline, runs=(common.baseline("cifar-10"),))
     nothing = {"hidden": "–", "share": "0%", "neighbours together": "–"}
     scratch = common.finetune("cifar-10", 0, steps=_STEPS["finetune"])
     yield Cell(name="none", labels={**nothing, "hidden": "nothing: labels alone"}, runs=(scratch,))

@@ -11,11 +11,14 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.utils.data import Subset
 
 from experiments.results import write_json
 from hiperceiver.cli.data import open_data_for
 from hiperceiver.cli.models import locate
+from hiperceiver.data.example import ExampleDataset
 from hiperceiver.data.loading import eval_loader
+from hiperceiver.modality import Batch
 from hiperceiver.model import HiP, build_model
 from hiperceiver.model.tokens import TokenGroups
 from hiperceiver.plots import style
@@ -54,10 +57,17 @@ def attended_distance(model: HiP, name: str, x: Tensor) -> tuple[float, float]:
     return spread(scores.softmax(-1)), spread(torch.where(scores.isfinite(), 0.0, -torch.inf).softmax(-1))
 
 
+def spread_batch(dataset: ExampleDataset, count: int = 32) -> Batch:
+    """So many examples, evenly spread over a set, whose order may be that of its classes."""
+    rows = torch.linspace(0, len(dataset) - 1, min(count, len(dataset))).long().tolist()
+    part = Subset(dataset, rows)  # pyright: ignore[reportArgumentType]
+    return next(iter(eval_loader(part, batch_size=count)))  # pyright: ignore[reportArgumentType]
+
+
 def draw_maps(tables: dict[str, Tensor], grid: tuple[int, ...], path: Path) -> None:
     """Cosine of a few rows of each table with all others."""
     rows = spread_positions(grid)[::3] if len(grid) == 2 else spread_positions(grid)
-    title = "Cosine of the marked place's position with all others"
+    title = "Cosine of the marked place's position with all others" + (" (red 1, blue -1)" if len(grid) == 2 else "")
     figure, axes = style.new_figure(
         1.6 * len(rows) + 1, 1.7 * len(tables) + 0.6, rows=len(tables), columns=len(rows), title=title
     )
@@ -81,7 +91,7 @@ def main() -> int:
     given = parser.parse_args()
     task = load_task(locate(given.run))
     source = open_data_for(task, EvaluateSettings(checkpoint=given.run))
-    batch = next(iter(eval_loader(source.splits["test"], batch_size=32)))
+    batch = spread_batch(source.splits["test"])
     name = task.model.input_names[0]
     distance, equal = attended_distance(task.model, name, batch.inputs[name])
     found: dict[str, float] = {"attended_distance": distance, "equal_distance": equal}

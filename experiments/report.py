@@ -2,45 +2,54 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from experiments.cells import Cell
-from experiments.results import Results, value_at
+from experiments.cells import Cell, Table
+from experiments.results import Results, each_once, value_at
 from hiperceiver.settings.run import format_duration
 
 _HEAD = """# Results
 
 Real data, our own command line, one process of one thread a run. How to rerun a table or a cell and how to add one
 stands in [CONTRIBUTING.md](../CONTRIBUTING.md#experiments). ± is the standard deviation over the seeds, `–` what has
-not been done. Each seed of a row is a file of `experiments/results/`, with its commands, versions and all its numbers.
+not been done or has no such number; core time is that of all runs behind one seed of a row. Each seed of a row is a
+file of `experiments/results/`, with its commands, versions and all its numbers.
 """
 _SHARES = ("miou", "map", "score", "nearest")  # and every accuracy, and what is explained: shown in %
+
+Rows = Sequence[tuple[Cell, list[dict[str, Any]]]]
+"""The first cell of each row, and what the row's seeds came to."""
 
 
 def write_report(results: Results) -> str:
     """Bring a table's section of `docs/results.md` and its picture up to date; says in a line what it wrote."""
-    table, docs = results.table, results.places.docs
-    rows = list(results.rows())
-    path = docs / "results.md"
-    text = path.read_text(encoding="utf-8") if path.exists() else _HEAD
-    begin, end = f"<!-- {table.name}: generated -->", f"<!-- {table.name}: end -->"
-    section = f"{begin}\n{_section(results, rows)}{end}\n"
-    if begin in text:
-        text = re.sub(f"{re.escape(begin)}.*?{re.escape(end)}\n", lambda _: section, text, flags=re.S)
-    else:
-        text = f"{text.rstrip()}\n\n{section}"
+    table, rows = results.table, list(results.rows())
+    path = results.places.docs / "results.md"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    begin, end = f"<!-- {table.name}: generated -->", f"<!-- {table.name}: end -->"
+    with path.open("a+", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # other tables may be finished at the same time
+        file.seek(0)
+        text = file.read() or _HEAD
+        section = f"{begin}\n{_section(results, rows)}{end}\n"
+        if begin in text:
+            text = re.sub(f"{re.escape(begin)}.*?{re.escape(end)}\n", lambda _: section, text, flags=re.S)
+        else:
+            text = f"{text.rstrip()}\n\n{section}"
+        file.truncate(0)
+        file.write(text)
     if table.finish is not None:
         table.finish(results)
     return f"{path}: {sum(bool(found) for _, found in rows)} of {len(rows)} rows"
 
 
-def _section(results: Results, rows: Sequence[tuple[Cell, list[dict[str, Any]]]]) -> str:
+def _section(results: Results, rows: Rows) -> str:
     table = results.table
     parts: dict[str, list[tuple[Cell, list[dict[str, Any]]]]] = {}
     for cell, found in rows:
@@ -50,25 +59,37 @@ def _section(results: Results, rows: Sequence[tuple[Cell, list[dict[str, Any]]]]
     for part, members in parts.items():
         lines += [f"### {part}", ""] if part else []
         lines += [*_table(results, members), ""]
-    costs = {run: cost for _, found in rows for result in found for run, cost in result["costs"].items()}
-    revisions = sorted({result["revision"] for _, found in rows for result in found})
-    if revisions:
-        machine = next(result["machine"]["processor"] for _, found in rows for result in found)
-        lines += [
-            f"Cost: {sum(costs.values()) / 3600:.1f} core-hours on {machine}; code of {', '.join(revisions)}.",
-            "",
-        ]
-    if any(_values(found, next(iter(table.columns.values()))) for _, found in rows):
-        picture = _draw(results, parts, results.picture())
+    lines += [_provenance(table, [result for _, found in rows for result in found]), ""]
+    if drawn := {part: column for part, members in parts.items() if (column := drawn_column(table, members))}:
+        picture = _draw(results, parts, drawn)
         lines += [f"![{table.title}](pictures/{picture.name})", ""]
-    for cell, _ in rows:
-        if (picture := results.picture(cell.name)).exists():
+    for cell, found in rows:
+        if found and (picture := results.picture(cell.name)).exists():
             lines += [f"`{cell.name}`:", "", f"![{cell.name}](pictures/{picture.name})", ""]
     return "\n".join(lines)
 
 
-def _table(results: Results, rows: Sequence[tuple[Cell, list[dict[str, Any]]]]) -> list[str]:
+def _provenance(table: Table, done: Sequence[dict[str, Any]]) -> str:
+    """How much is done, what it cost, and with which machine and code it was done, and when."""
+    count = f"Done: {len(done)} of {len(table.cells)} cells."
+    if not done:
+        return count
+    costs = {run: cost for result in done for run, cost in result["costs"].items()}
+    machines = sorted(
+        {f"{each['processor']}, torch {each['versions']['torch']}" for each in (r["machine"] for r in done)}
+    )
+    days = sorted({result["finished"] for result in done})
+    when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+    code = each_once(sorted(result["revision"] for result in done))
+    cost = f"{sum(costs.values()) / 3600:.1f} core-hours on {' and '.join(machines)}"
+    shares = [result["share_of_core"] for result in done]
+    had = f"cells had a core to themselves for {min(shares):.0%} to {max(shares):.0%} of their time"
+    return f"{count} Cost: {cost}; {had}; {when}; code of {code}."
+
+
+def _table(results: Results, rows: Rows) -> list[str]:
     table = results.table
+    seeds = Counter(cell.name for cell in table.cells)
     headings = [name for name in dict.fromkeys(name for cell, _ in rows for name in cell.labels) if name != table.parts]
     columns = {
         name: path for name, path in table.columns.items() if any(_values(found, path) for _, found in rows)
@@ -79,9 +100,10 @@ def _table(results: Results, rows: Sequence[tuple[Cell, list[dict[str, Any]]]]) 
     ]
     for cell, found in rows:
         cells = [cell.labels.get(name, "") for name in headings]
-        cells += [_shown(_values(found, path), path) for path in columns.values()]
+        cells += [shown(_values(found, path), path) for path in columns.values()]
         time = mean(result["core_seconds"] for result in found) if found else 0.0
-        cells += [str(len(found)), format_duration(time) if found else "–", f"`{cell.name}`"]
+        count = f"{len(found)}" if len(found) == seeds[cell.name] else f"{len(found)} of {seeds[cell.name]}"
+        cells += [count, format_duration(time) if found else "–", f"`{cell.name}`"]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
@@ -91,42 +113,71 @@ def _values(found: Sequence[dict[str, Any]], path: str) -> list[float]:
     return [value for value in values if value is not None]
 
 
-def _shown(values: Sequence[float], path: str) -> str:
+def _unit(path: str) -> tuple[float, int, str]:
+    """In what a number is shown: a factor, digits and a unit."""
+    name = path.rpartition(".")[2]
+    if name in _SHARES or name.endswith("accuracy") or name.startswith("explained"):
+        return 100.0, 1, "%"
+    units = {"parameters": (1e-6, 2, " M"), "peak_bytes": (1e-9, 2, " GB"), "steps": (1.0, 0, "")}
+    return units.get(name, (1.0, 1 if name == "examples_per_second" else 2, ""))
+
+
+def shown(values: Sequence[float], path: str) -> str:
     """Mean and spread, in the unit of the number."""
     if not values:
         return "–"
-    name = path.rpartition(".")[2]
-    factor, digits, unit = 1.0, 2, ""
-    if name in _SHARES or name.endswith("accuracy") or name.startswith("explained"):
-        factor, digits, unit = 100.0, 1, "%"
-    elif name == "parameters":
-        factor, digits, unit = 1e-6, 2, " M"
-    elif name == "steps":
-        digits = 0
-    elif name == "peak_bytes":
-        factor, unit = 1e-9, " GB"
+    factor, digits, unit = _unit(path)
     spread = f" ± {factor * stdev(values):.{digits}f}" if len(values) > 1 else ""
     return f"{factor * mean(values):.{digits}f}{spread}{unit}"
 
 
-def _draw(results: Results, parts: dict[str, list[tuple[Cell, list[dict[str, Any]]]]], path: Path) -> Path:
-    """The first column: a dot a seed, a bar at the mean, the baseline dashed."""
+def drawn_column(table: Table, rows: Rows) -> tuple[str, str] | None:
+    """The column of shares that is drawn of a part: the one that most rows have, the first of several."""
+    counts = {
+        column: sum(bool(_values(found, column[1])) for _, found in rows)
+        for column in table.columns.items()
+        if _unit(column[1])[2] == "%"
+    }
+    best = max(counts, key=lambda each: counts[each], default=None)
+    return best if best is not None and counts[best] else None
+
+
+def _draw(results: Results, parts: Mapping[str, Rows], drawn: Mapping[str, tuple[str, str]]) -> Path:
+    """A column of each part: a dot a seed, a bar at the mean of several, the baseline dashed, numbers of the table."""
     from hiperceiver.plots import style
 
-    name, where = next(iter(results.table.columns.items()))
-    shown = {part: [(cell, _values(found, where)) for cell, found in rows] for part, rows in parts.items()}
-    shown = {part: rows for part, each in shown.items() if (rows := [row for row in each if row[1]])}
-    height = sum(0.26 * len(rows) + 0.9 for rows in shown.values()) + 0.4
-    ratios = {"height_ratios": [len(rows) + 2 for rows in shown.values()]}
-    figure, axes = style.new_figure(7.5, height, rows=len(shown), title=results.table.title, gridspec_kw=ratios)
-    for ax, (part, rows) in zip(axes[:, 0], shown.items(), strict=True):
-        style.as_chart_axes(ax, title=part, x=name)
+    each_part = {
+        part: [(cell, values) for cell, found in parts[part] if (values := _values(found, where))]
+        for part, (_, where) in drawn.items()
+    }
+    figure, axes = style.new_figure(
+        7.5,
+        sum(0.24 * len(rows) + 0.75 for rows in each_part.values()) + 0.6,
+        rows=len(each_part),
+        title=results.table.title,
+        note="a dot a seed, a bar at the mean, ± the standard deviation; dashed: baseline",
+        gridspec_kw={"height_ratios": [len(rows) for rows in each_part.values()]},
+    )
+    for ax, (part, rows) in zip(axes[:, 0], each_part.items(), strict=True):
+        name, where = drawn[part]
+        factor, _, unit = _unit(where)
+        style.as_chart_axes(ax, title=part.replace("`", ""), x=f"{name}, {unit.strip()}" if unit else name)
         for number, (_, values) in enumerate(rows):
-            ax.plot(values, [number] * len(values), "o", color=style.NEUTRAL, markersize=4)
-            ax.plot([mean(values)], [number], "|", color=style.ACCENT, markersize=11, markeredgewidth=2.5)
+            ax.plot(
+                [factor * value for value in values],
+                [number] * len(values),
+                "o",
+                color=style.ACCENT,
+                alpha=0.5,
+                markersize=4,
+            )
+            if len(values) > 1:
+                ax.plot(factor * mean(values), number, "|", color=style.ACCENT, markersize=9, markeredgewidth=2)
+            ax.text(
+                1.01, number, shown(values, where), transform=ax.get_yaxis_transform(), va="center", **style.CAPTION
+            )
         ax.set_yticks(range(len(rows)), [cell.name for cell, _ in rows])
-        ax.invert_yaxis()
-        baseline = next((values for cell, values in rows if cell.name.endswith("baseline")), None)
-        if baseline:
-            ax.axvline(mean(baseline), color=style.SOFT, linestyle=style.DASHED, linewidth=0.8)
-    return style.save_picture(figure, path)
+        ax.set_ylim(len(rows) - 0.5, -0.5)
+        if baseline := next((values for cell, values in rows if cell.name.endswith("baseline")), None):
+            ax.axvline(factor * mean(baseline), color=style.SOFT, linestyle=style.DASHED, linewidth=0.8)
+    return style.save_picture(figure, results.picture())

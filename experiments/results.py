@@ -8,8 +8,9 @@ import os
 import shlex
 import shutil
 import subprocess
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ MONITORED = ("miou", "score", "map", "accuracy")  # what the best validation is 
 def write_json(path: Path, values: Any) -> None:
     """A whole file or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_suffix(".new")
+    new = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.new")
     new.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     new.replace(path)
 
@@ -64,7 +65,7 @@ class Places:
         return self.runs / f"{run.name}{ending}"
 
     def is_done(self, run: Run) -> bool:
-        return read_json(self.of(run, ".json")).get("is_done", False)
+        return read_json(self.of(run, ".json")).get("is_done", False) and self.of(run).is_dir()
 
     def resolve(self, value: Any) -> Any:
         """What stands in a command line for a setting."""
@@ -133,8 +134,17 @@ def revision() -> str:
     return git("rev-parse", "--short=10", "HEAD").strip() + "+" * bool(changed)
 
 
+def each_once(lists: Iterable[str]) -> str:
+    """What several lists hold, all parted by commas.
+
+    >>> each_once(["a, b", "", "b, c"])
+    'a, b, c'
+    """
+    return ", ".join(dict.fromkeys(each for text in lists for each in text.split(", ") if each))
+
+
 def result_of(cell: Cell, table: Table, places: Places) -> dict[str, Any]:
-    """A finished cell as plain values."""
+    """A finished cell as plain values; its `revision` is that of the code in each of its runs."""
     runs = cell.all_runs(is_timed=False)
     costs = [read_json(places.of(run, ".json")) for run in runs]
     tests = {run: test for run in cell.runs if (test := read_json(places.of(run) / "test.json"))}
@@ -153,17 +163,20 @@ def result_of(cell: Cell, table: Table, places: Places) -> dict[str, Any]:
         "seed": cell.seed,
         "key": cell.key,
         "labels": dict(cell.labels),
-        "rerun": f"python -m experiments.{table.name} --root ROOT --only {cell.name} --seeds {cell.seed}",
+        "rerun": f"python -m experiments.{table.name} --root ROOT --only {cell.name} --seeds {cell.seed} --into NEW",
         "commands": [cost["command"] for cost in costs],
         "costs": {run.name: round(cost["core_seconds"], 1) for run, cost in zip(runs, costs, strict=True)},
-        "revision": costs[-1]["revision"],
+        "revision": each_once(cost["revision"] for cost in costs),
         "machine": about_machine(),
         "finished": time.strftime("%Y-%m-%d"),
         "core_seconds": round(sum(cost["core_seconds"] for cost in costs), 1),
+        "share_of_core": round(
+            sum(cost["core_seconds"] for cost in costs) / sum(cost["wall_seconds"] for cost in costs), 2
+        ),
         "peak_bytes": max(cost["peak_bytes"] for cost in costs),
-        "steps": test.get("steps", training["steps"]),
-        "train_seconds": round(test.get("seconds", training["seconds"]), 1),
-        "examples_per_second": training["examples_per_second"],
+        "steps": test.get("steps", training["steps"]) or None,
+        "train_seconds": round(test.get("seconds", training["seconds"]), 1) or None,
+        "examples_per_second": training["examples_per_second"] or None,
         "parameters": test.get("parameters", num_parameters(places.of(saved))),
         "pretraining": None if before is None else trained(places.of(before)),
         "test": test.get("metrics", {}),
@@ -192,7 +205,7 @@ class Results:
         """Write the result of a cell whose runs are done; of seed 0 the pictures that they drew go into the docs."""
         result = result_of(cell, self.table, self.places)
         write_json(self.path(cell), result)
-        for run in cell.all_runs() if cell.seed == 0 else ():
+        for run in cell.all_runs(is_timed=False) if cell.seed == 0 else ():
             for picture in self.places.of(run).glob("*.png"):
                 shutil.copy(picture, self.picture(cell.name))
         return result

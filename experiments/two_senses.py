@@ -20,13 +20,19 @@ _STEPS = 1500
 _NAMES = {("audio",): "sound", ("video",): "pictures", ("audio", "video"): "sound and pictures"}
 
 
-def _finetune(modalities: tuple[str, ...], **augment: Any) -> Run:
-    settings = {
+def _reading(modalities: tuple[str, ...]) -> dict[str, Any]:
+    return {
         "data": Data("grid"),
         "task": "joint",
         "columns": {name: _COLUMNS[name] for name in modalities},
         "data_settings": {"label_columns": list(WORDS)},
         "encoders": {name: _READ[name] for name in modalities},
+    }
+
+
+def _finetune(modalities: tuple[str, ...], **augment: Any) -> Run:
+    settings = {
+        **_reading(modalities),
         "augment": {"gain": True, "shift": {"share": 0.05}, **augment} if "audio" in modalities else augment,
         "model": common.MODEL,
         "batch_size": 16,
@@ -39,6 +45,8 @@ def _finetune(modalities: tuple[str, ...], **augment: Any) -> Run:
 
 
 def cells() -> Iterator[Cell]:
+    baseline = Run(command="experiments.baseline", settings=_reading(("audio",)), minutes=2.0)
+    yield Cell(name="baseline", labels={"given": "sound", "model": "baseline: nearest spectrum"}, runs=(baseline,))
     for modalities, given in _NAMES.items():
         name = "both" if len(modalities) > 1 else given
         labels = {"given": given, "model": "its own"}
@@ -58,7 +66,8 @@ TABLE = Table(
 GRID, speaker 1: clips of 3 s, a sentence of six words each, told by the name of the file. Sound and pictures are read
 from the same MPEG file, as 1,500 tokens of 16 samples and 12 grey frames of 48 x 64 pixels (36,864 tokens); nothing is
 said of time or place. Six labels at once (of 4, 4, 4, 25, 10 and 4 words); 1,500 steps of 16 clips with labels alone;
-a fifth of the clips is held out, by name. Chance is 4% to 25%. The shape is that of the paper's table on AudioSet.
+a fifth of the clips is held out, by name. Chance is 4% to 25%, 19% on average. The shape is that of the paper's table
+on AudioSet.
 """,
     cells=tuple(cells()),
     columns={"mean of the six": "test.score", **{name: f"test.{name}_accuracy" for name in WORDS}},

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import threading
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 import pytest
 
 from experiments.cells import Cell, Data, Run, Table, TimeOf
-from experiments.harness import main
+from experiments.harness import Harness, main
+from experiments.results import Places, write_json
 
 FAKE = "tests.experiments.fake_run"
 
@@ -44,8 +46,13 @@ def test_runs_that_cells_share_are_done_once_and_in_their_order(tmp_path: Path) 
     one = found["plain-seed0"]
     assert one["commands"][0].startswith(f"python -m {FAKE} --steps 6 --out RUNS/fake_run-")
     assert one["commands"][1].startswith(f"python -m {FAKE} --steps 4 --start RUNS/fake_run-")
-    assert one["core_seconds"] > 0 and one["peak_bytes"] > 1e6 and one["labels"] == {"a": "b"}
-    assert one["rerun"] == "python -m experiments.fakes --root ROOT --only plain --seeds 0"
+    assert (
+        one["core_seconds"] > 0
+        and 0 < one["share_of_core"] <= 1
+        and one["peak_bytes"] > 1e6
+        and one["labels"] == {"a": "b"}
+    )
+    assert one["rerun"] == "python -m experiments.fakes --root ROOT --only plain --seeds 0 --into NEW"
     assert "| b | 51.0 ± 1.4% | 2 |" in (tmp_path / "docs" / "results.md").read_text()
     assert (tmp_path / "docs" / "pictures" / "results-fakes.png").exists()
 
@@ -124,7 +131,7 @@ def test_a_set_that_is_not_there_fails_its_cells_alone(tmp_path: Path, capsys: p
     assert results(tmp_path).keys() == {"here-seed0"}
 
 
-def test_a_run_that_another_call_is_doing_is_left_to_it(tmp_path: Path) -> None:
+def test_a_run_that_another_call_is_doing_is_left_to_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cells = table(Cell(name="plain", runs=(fake(steps=20),)))
     codes = []
     both = [threading.Thread(target=lambda: codes.append(main(cells, [], tmp_path))) for _ in range(2)]
@@ -135,6 +142,7 @@ def test_a_run_that_another_call_is_doing_is_left_to_it(tmp_path: Path) -> None:
     assert codes == [0, 0]
     (log,) = tmp_path.glob("runs/experiments/whole/*.log")
     assert log.read_text().count("$ python") == 1
+    assert capsys.readouterr().err.count("is being done by another call") == 1
 
 
 def test_keys_follow_from_settings_and_not_from_folders() -> None:
@@ -144,3 +152,56 @@ def test_keys_follow_from_settings_and_not_from_folders() -> None:
     assert Run(command=FAKE, settings={"max_time": TimeOf((first,))}, minutes=1).key != first.key
     assert list(fake(start=first).before()) == [first]
     assert [run.settings.get("seed") for run in Cell(name="x", runs=(fake(start=first),)).all_runs()] == [1, None]
+
+
+def test_a_run_that_ends_as_a_signal_comes_is_counted(tmp_path: Path) -> None:
+    cell = Cell(name="plain", runs=(fake(steps=1),))
+    harness = Harness(table(cell), [cell], Places(root=tmp_path, base=tmp_path), jobs=1)
+    harness._start(cell.runs[0], cell)
+    os.waitid(os.P_PID, harness.active[0].popen.pid, os.WEXITED | os.WNOWAIT)  # it has ended, nobody has seen it
+    harness._stop(signal.SIGINT, None)
+    harness._reap()
+    cost = json.loads(next(tmp_path.glob("runs/experiments/whole/*.json")).read_text())
+    assert not harness.active and cost["is_done"] and cost["core_seconds"] > 0
+
+
+def test_what_nobody_counted_costs_what_it_trained(tmp_path: Path) -> None:
+    """The call that began it was killed, and the process went on to its end."""
+    cell = Cell(name="plain", runs=(fake(),))
+    places = Places(root=tmp_path, base=tmp_path)
+    folder = places.of(cell.runs[0])
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "checkpoints" / "last.ckpt").write_text("2")
+    (folder / "metrics.csv").write_text("step,seconds\n1,50\n2,100.0\n")
+    write_json(places.of(cell.runs[0], ".json"), {"core_seconds": 10.0, "is_counted": False, "is_done": False})
+    assert main(table(cell), [], tmp_path) == 0
+    assert 100 < results(tmp_path)["plain-seed0"]["core_seconds"] < 110
+
+
+def test_a_result_names_the_code_of_all_its_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    codes = iter(("one", "two", "three"))
+    monkeypatch.setattr("experiments.harness.revision", lambda: next(codes))
+    first = fake(break_at=2)
+    cells = table(Cell(name="plain", runs=(fake(start=first, seed=1),)))
+    assert main(cells, [], tmp_path) == 1
+    assert main(cells, [], tmp_path) == 0
+    assert results(tmp_path)["plain-seed0"]["revision"] == "one, two, three"
+
+
+def test_another_folder_does_anew_what_has_a_result(tmp_path: Path) -> None:
+    cells = table(Cell(name="plain", runs=(fake(),)))
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    main(cells, [], here)
+    again = results(here)["plain-seed0"]["rerun"].split("--root ROOT ")[1].replace("NEW", str(there)).split()
+    assert main(cells, again, here) == 0
+    assert results(there)["plain-seed0"]["test"] == results(here)["plain-seed0"]["test"]
+    assert len(runs(there)) == 1 and (there / "docs" / "results.md").exists()
+
+
+def test_a_run_whose_folder_is_gone_is_done_again(tmp_path: Path) -> None:
+    shared = fake()
+    assert main(table(Cell(name="a", runs=(shared,))), [], tmp_path) == 0
+    shutil.rmtree(runs(tmp_path)[0])
+    assert main(table(Cell(name="b", runs=(shared,))), [], tmp_path) == 0
+    assert results(tmp_path)["b-seed0"]["test"] == {"accuracy": 0.5}

@@ -22,7 +22,6 @@ BOTH = {
     "augment": {"flip": True, "turn": True},
     "batch_size": 8,
     "learning_rate": 3e-3,
-    "position_rate": 5.0,
 }
 PRETRAIN = {
     "model": "hip-nano",

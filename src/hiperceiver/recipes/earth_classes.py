@@ -18,7 +18,6 @@ BOTH = {
     "augment": {"flip": True, "turn": True},
     "batch_size": 32,
     "learning_rate": 2e-3,
-    "position_rate": 5.0,
 }
 PRETRAIN = {
     "model": "hip-nano",

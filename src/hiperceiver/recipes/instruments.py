@@ -25,6 +25,7 @@ BOTH = {
     "augment": {"speed": True, "gain": True, "shift": True},
     "batch_size": 32,
     "optimizer": "adamw",  # with which the result above was measured
+    "position_rate": 1.0,
 }
 PRETRAIN = {
     "model": "hip-nano",

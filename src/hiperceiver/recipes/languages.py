@@ -33,4 +33,5 @@ FINETUNE = {
     "steps": 800,
     "batch_size": 256,
     "learning_rate": 4e-3,
+    "position_rate": 1.0,
 }

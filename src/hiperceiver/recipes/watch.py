@@ -31,6 +31,7 @@ BOTH = {
     },
     "batch_size": 32,
     "learning_rate": 2e-3,
+    "position_rate": 1.0,
 }
 PRETRAIN = {
     "model": "hip-nano",

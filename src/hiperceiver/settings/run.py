@@ -97,7 +97,7 @@ class TrainingSettings(ComputeSettings):
     """Share of the run after the warm-up during which the learning rate stays at its highest, before the cosine."""
     weight_decay: NonNegative = 0.05
     """Decay of the matrices of linear layers; biases, norms, latents and projections of positions never decay."""
-    position_rate: Positive = 1.0
+    position_rate: Positive = 5.0
     """Learning rate of learned position tables, as a multiple of `learning_rate`."""
     position_decay: NonNegative = 0.0
     """Decay of learned position tables."""
