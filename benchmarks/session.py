@@ -19,7 +19,7 @@ from benchmarks.jobs import Answer, Job
 
 _UNKNOWN_SECONDS = 20.0
 """What a measurement is thought to take before there is any like it."""
-_PACKAGES = ("hiperceiver", "torch", "perceiver-pytorch", "transformers")
+_PACKAGES = ("hiperceiver", "torch", "perceiver-pytorch", "transformers", "monai")
 
 
 @dataclass(frozen=True, kw_only=True)

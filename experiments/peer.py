@@ -24,8 +24,10 @@ from hiperceiver.cli.data import find_data, open_data
 from hiperceiver.cli.entry import read_command
 from hiperceiver.data.baselines.pictures import segmentation_scores
 from hiperceiver.data.loading import eval_loader, train_loader
+from hiperceiver.data.targets import class_counts
 from hiperceiver.modality import Batch
 from hiperceiver.tasks import TASKS
+from hiperceiver.tasks.losses import balanced_weights
 from hiperceiver.training import seed_everything
 from hiperceiver.training.progress import Display
 from hiperceiver.training.schedule import CheckpointPlan, RunClock, ValidationPlan, warmup_cosine
@@ -42,16 +44,23 @@ class PeerRun:
         self.settings, self.source, self.is_dense = settings, source, task == "segmentation"
         self.name, modality = next(iter(source.modalities.items()))
         self.grid, self.num_classes = modality.grid, len(source.classes)
-        self.model = make_peer(peer, modality.grid, modality.channels, self.num_classes, is_dense=self.is_dense)
+        self.model = make_peer(peer, modality, self.num_classes, is_dense=self.is_dense)
+        self.class_weights = None
+        if settings.balance:
+            counts = class_counts(source.splits["train"], self.num_classes)
+            self.class_weights = torch.tensor(balanced_weights(counts, power=settings.balance))
         rate, decay = settings.learning_rate, settings.weight_decay
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=rate, weight_decay=decay, fused=True)
         self.state = {"step": 0, "seconds": 0.0, "best": {}}
+        self.token_dropout = settings.task_settings.get("token_dropout", 0.0)
         self.best_weights = copy.deepcopy(self.model.state_dict())
         self.path = Path(settings.out) / "checkpoints" / "last.ckpt"
 
     def scores(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The model's scores with classes second, and the targets."""
         x = batch.present_tokens(self.name)
+        if self.model.training and self.token_dropout:
+            x = x * (torch.rand(*x.shape[:2], 1) >= self.token_dropout)
         scores = self.model(x.transpose(1, 2).unflatten(2, self.grid))
         target = batch.targets["segmentation" if self.is_dense else "label"]
         return (scores.flatten(2), target) if self.is_dense else (scores, target)
@@ -68,7 +77,7 @@ class PeerRun:
         train, count = self.source.splits["train"], len(self.source.splits["validation"])
         clock = RunClock(steps=settings.steps, max_seconds=settings.max_seconds, earlier_seconds=state["seconds"])
         validations = ValidationPlan(
-            every=None, num_examples=count, examples_per_step=size, clock=clock, step=state["step"]
+            every=settings.validate_every, num_examples=count, examples_per_step=size, clock=clock, step=state["step"]
         )
         checkpoints = CheckpointPlan(every=None, seconds=settings.checkpoint_every_seconds, is_saved=True)
         display = Display(clock, step=state["step"])
@@ -76,11 +85,14 @@ class PeerRun:
         batches = iter(train_loader(train, batch_size=size, seed=settings.seed, start_batch=state["step"]))
         clock.start()
         display.start()
+        is_over = clock.progress(state["step"]) == 1
         with stop_signals(display) as is_stop_requested:
-            while clock.progress(state["step"]) < 1:
+            while not is_over:
                 self.model.train()
                 scores, target = self.scores(next(batches))
-                loss = F.cross_entropy(scores, target, ignore_index=_IGNORE, label_smoothing=smoothing)
+                loss = F.cross_entropy(
+                    scores, target, self.class_weights, ignore_index=_IGNORE, label_smoothing=smoothing
+                )
                 self.optimizer.zero_grad()
                 loss.backward()
                 nn.utils.clip_grad_norm_(self.model.parameters(), settings.gradient_clip or math.inf)
@@ -92,7 +104,8 @@ class PeerRun:
                 state["step"] += 1
                 state["seconds"] = clock.elapsed
                 display.update(state["step"], float(loss.detach()))
-                if validations.is_due(state["step"]):
+                is_over = clock.progress(state["step"]) == 1
+                if validations.is_due(state["step"]) or is_over:
                     started = time.monotonic()
                     display.say(f"step {state['step']}, validation: {self.validate()}")
                     validations.add(time.monotonic() - started)
@@ -143,7 +156,11 @@ def main(arguments: list[str]) -> int:
     settings = read_command("finetune", others)
     found = find_data(settings)
     task = settings.task or found.task
-    run = PeerRun(own.peer, settings, open_data(settings, found, task=TASKS[task].target_kind), task)
+    source = open_data(settings, found, task=TASKS[task].target_kind)
+    try:
+        run = PeerRun(own.peer, settings, source, task)
+    except ValueError as error:  # such as a library that is not installed
+        sys.exit(f"peer: {error}")
     run.train()
     write_json(
         Path(settings.out) / "test.json",

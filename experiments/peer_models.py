@@ -1,4 +1,4 @@
-"""What a user would pick instead, in plain PyTorch: small convolutional networks, a U-Net, and a ViT with patches.
+"""What a user would pick instead: ResNet and U-Net of monai, ViT of transformers, in sizes for small inputs.
 
 All take (B, C, *grid) of a grid with one or two axes; classifiers give (B, K), segmenters (B, K, *grid).
 """
@@ -7,107 +7,104 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor, nn
 
-CONV = {1: nn.Conv1d, 2: nn.Conv2d}
-NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d}
-POOL = {1: nn.MaxPool1d, 2: nn.MaxPool2d}
+from hiperceiver.data.packages import import_extra
+from hiperceiver.modality import Modality
 
 
-def convolve(axes: int, channels: int, width: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    """Convolution, batch norm, ReLU."""
-    layer = CONV[axes](channels, width, kernel, stride=stride, padding=kernel // 2, bias=False)
-    return nn.Sequential(layer, NORM[axes](width), nn.ReLU())
+def make_resnet(grid: tuple[int, ...], channels: int, classes: int) -> nn.Module:
+    """ResNet-10 of half the usual width, which begins as those for CIFAR do: without a reduction.
+
+    A line of more than 512 values is reduced first, to 250 to 512, by a stride and a pooling as in ResNets for large
+    pictures. ResNet and ConvNeXt of transformers are for pictures alone, and its ResNet begins with a reduction by 4.
+    """
+    stride = 2 ** math.ceil(math.log2(max(1.0, max(grid) / 1024))) if len(grid) == 1 else 1
+    is_long = len(grid) == 1 and grid[0] > 512
+    return import_extra("monai.networks.nets", extra="bench").ResNet(
+        block="basic",
+        layers=[1, 1, 1, 1],
+        block_inplanes=[32, 64, 128, 256],
+        spatial_dims=len(grid),
+        n_input_channels=channels,
+        conv1_t_size=4 * stride - 1,
+        conv1_t_stride=stride,
+        no_max_pool=not is_long,
+        bias_downsample=False,
+        num_classes=classes,
+    )
 
 
-class Residual(nn.Module):
-    """Two convolutions around which the input passes."""
-
-    def __init__(self, axes: int, width: int):
-        super().__init__()
-        self.inner = nn.Sequential(convolve(axes, width, width), convolve(axes, width, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.inner(x)
-
-
-class ConvNet(nn.Module):
-    """A small residual network: halved at least twice, and until 8 cells are left along an axis; then averaged."""
-
-    def __init__(self, grid: tuple[int, ...], channels: int, classes: int, width: int = 32):
-        super().__init__()
-        axes, extent = len(grid), max(grid)
-        stride = 4 if axes == 1 and extent > 512 else 1
-        layers: list[nn.Module] = [convolve(axes, channels, width, kernel=9 if axes == 1 else 3, stride=stride)]
-        for _ in range(max(2, math.ceil(math.log2(extent / stride / 8)))):
-            wider = min(2 * width, 256)
-            layers += [convolve(axes, width, wider), POOL[axes](2, ceil_mode=True), Residual(axes, wider)]
-            width = wider
-        self.layers, self.head = nn.Sequential(*layers), nn.Linear(width, classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.layers(x).flatten(2).mean(2))
-
-
-class UNet(nn.Module):
-    """The U-Net for pictures: three halvings, skips, transposed convolutions."""
-
-    def __init__(self, grid: tuple[int, ...], channels: int, classes: int, width: int = 24):
-        super().__init__()
-        widths = [width * 2**k for k in range(4)]
-        self.down = nn.ModuleList(
-            nn.Sequential(convolve(2, before, after), convolve(2, after, after))
-            for before, after in zip([channels, *widths], widths, strict=False)
-        )
-        self.up = nn.ModuleList(nn.ConvTranspose2d(2 * w, w, 2, stride=2) for w in reversed(widths[:-1]))
-        self.join = nn.ModuleList(convolve(2, 2 * w, w) for w in reversed(widths[:-1]))
-        self.head = nn.Conv2d(width, classes, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        rows, columns = x.shape[2:]
-        x = nn.functional.pad(x, (0, -columns % 8, 0, -rows % 8))
-        skips = []
-        for index, block in enumerate(self.down):
-            x = block(x if index == 0 else nn.functional.max_pool2d(x, 2))
-            skips.append(x)
-        for up, join, skip in zip(self.up, self.join, reversed(skips[:-1]), strict=True):
-            x = join(torch.cat([up(x), skip], dim=1))
-        return self.head(x)[..., :rows, :columns]
+def make_unet(grid: tuple[int, ...], channels: int, classes: int) -> nn.Module:
+    """Four halvings; three quarters of monai's widths. Batch norm: its own, of instances, hides a picture's colour."""
+    return import_extra("monai.networks.nets", extra="bench").BasicUNet(
+        spatial_dims=len(grid),
+        in_channels=channels,
+        out_channels=classes,
+        features=(24, 24, 48, 96, 192, 24),
+        norm="batch",
+    )
 
 
 class ViT(nn.Module):
-    """Patches, a learned position each, and PyTorch's transformer encoder."""
+    """The ViT of transformers with a linear layer: of each patch for segmentation, else of their mean.
 
-    def __init__(
-        self, grid: tuple[int, ...], channels: int, classes: int, *, is_dense: bool, width: int = 128, layers: int = 6
-    ):
+    A patch has 4 x 4 pixels, 8 x 8 of more than 4096; a line is a picture with one row, of about 128 patches.
+    """
+
+    def __init__(self, grid: tuple[int, ...], channels: int, classes: int, *, is_dense: bool):
         super().__init__()
-        side = 4 if len(grid) == 2 else max(2, min(16, grid[0] // 32))
-        side = side if math.prod(grid) <= 4096 else 2 * side
-        self.grid, self.side, self.is_dense, self.classes = grid, side, is_dense, classes
-        patches = math.prod(-(-extent // side) for extent in grid)
-        self.embedding = CONV[len(grid)](channels, width, side, stride=side)
-        self.positions = nn.Parameter(0.02 * torch.randn(1, patches, width))
-        layer = nn.TransformerEncoderLayer(width, 4, 4 * width, 0.0, "gelu", batch_first=True, norm_first=True)
-        self.encoder = nn.TransformerEncoder(layer, layers, nn.LayerNorm(width), enable_nested_tensor=False)
-        self.head = nn.Linear(width, classes * (side ** len(grid) if is_dense else 1))
+        transformers = import_extra("transformers", extra="bench")
+        side = 2 ** max(1, round(math.log2(grid[0] / 128))) if len(grid) == 1 else 4 if math.prod(grid) <= 4096 else 8
+        self.patch = (side, side) if len(grid) == 2 else (1, side)
+        self.grid, self.is_dense = grid, is_dense
+        rows, columns = grid if len(grid) == 2 else (1, *grid)
+        self.padding = (0, -columns % self.patch[1], 0, -rows % self.patch[0])
+        self.size = (rows + self.padding[3], columns + self.padding[1])
+        config = transformers.ViTConfig(
+            image_size=self.size,
+            patch_size=self.patch,
+            num_channels=channels,
+            hidden_size=128,
+            num_hidden_layers=6,
+            num_attention_heads=4,
+            intermediate_size=512,
+        )
+        self.model = transformers.ViTModel(config, add_pooling_layer=False)
+        self.head = nn.Linear(128, classes * (math.prod(self.patch) if is_dense else 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        padding = [amount for extent in reversed(self.grid) for amount in (0, -extent % self.side)]
-        x = self.embedding(nn.functional.pad(x, padding))
-        shape = x.shape[2:]
-        x = self.encoder(x.flatten(2).transpose(1, 2) + self.positions)
+        pictures = nn.functional.pad(x if len(self.grid) == 2 else x.unsqueeze(2), self.padding)
+        patches = self.model(pixel_values=pictures).last_hidden_state[:, 1:]  # without the class token
         if not self.is_dense:
-            return self.head(x.mean(1))
-        x = self.head(x).transpose(1, 2)  # (B, K side^2, patches)
-        size = tuple(self.side * extent for extent in shape)
-        x = nn.functional.fold(x, size, self.side, stride=self.side)
-        return x[..., : self.grid[0], : self.grid[1]]
+            return self.head(patches.mean(1))
+        scores = self.head(patches).transpose(1, 2)  # (B, K * values of a patch, patches)
+        scores = nn.functional.fold(scores, self.size, self.patch, stride=self.patch)
+        rows, columns = (self.size[0] - self.padding[3], self.size[1] - self.padding[1])
+        return scores[..., :rows, :columns].reshape(len(x), -1, *self.grid)
 
 
-def make_peer(name: str, grid: tuple[int, ...], channels: int, classes: int, *, is_dense: bool) -> nn.Module:
-    """`cnn` (for segmentation a U-Net) or `vit`."""
+class Categories(nn.Module):
+    """Tokens that are numbers of categories, each as the sum of their vectors, in front of a network."""
+
+    def __init__(self, num_categories: int, width: int, network: nn.Module):
+        super().__init__()
+        self.vectors = nn.Embedding(num_categories + 1, width, padding_idx=0)
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network(self.vectors(x.long()).sum(1).movedim(-1, 1))
+
+
+def make_peer(name: str, modality: Modality, classes: int, *, is_dense: bool) -> nn.Module:
+    """`cnn` (for segmentation a U-Net) or `vit`.
+
+    Raises:
+        ValueError: its library is not installed; the message gives the command.
+    """
+    grid, channels = modality.grid, 32 if modality.num_categories else modality.channels
     if name == "vit":
-        return ViT(grid, channels, classes, is_dense=is_dense)
-    return UNet(grid, channels, classes) if is_dense else ConvNet(grid, channels, classes)
+        network = ViT(grid, channels, classes, is_dense=is_dense)
+    else:
+        network = (make_unet if is_dense else make_resnet)(grid, channels, classes)
+    return Categories(modality.num_categories, channels, network) if modality.num_categories else network

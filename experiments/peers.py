@@ -11,7 +11,7 @@ from experiments.cells import Cell, Run, Table
 from experiments.common import SETS
 from experiments.harness import main
 
-_RATES = (1e-3, 3e-3)
+RATES = (1e-3, 3e-3)
 """Each model is trained with both; the better one by validation is in the table."""
 _MINUTES = 4
 _TITLES = {
@@ -65,7 +65,7 @@ def cells() -> Iterator[Cell]:
         part = f"{title} ({_PUBLISHED[data]})" if data in _PUBLISHED else title
         yield Cell(name=f"{data}-baseline", labels={"set": part, "model": "baseline"}, runs=(common.baseline(data),))
         for model, words in _NAMES.items():
-            runs = tuple(run for rate in _RATES for run in _runs(model, data, rate))
+            runs = tuple(run for rate in RATES for run in _runs(model, data, rate))
             yield Cell(name=f"{data}-{model}", labels={"set": part, "model": words}, runs=runs, is_best_of=True)
 
 
@@ -73,11 +73,11 @@ TABLE = Table(
     name="peers",
     title="Against what a user would pick",
     about=f"""
-Each model has {_MINUTES} minutes of one thread for each of two learning rates ({_RATES[0]:g} and {_RATES[1]:g}); the
+Each model has {_MINUTES} minutes of one thread for each of two learning rates ({RATES[0]:g} and {RATES[1]:g}); the
 one that is better in validation is tested. Same splits, same random changes of the training examples, same batches of
 {common.BATCH}. HiP is `hip-nano`, Perceiver IO `perceiver-io-mini`, both as they are for every set, trained by `hip
-finetune`. CNN, U-Net and ViT are plain PyTorch (`experiments/peer_models.py`) with AdamW; they are told what is near in
-a signal, HiP is not. One seed.
+finetune`. The CNN (a ResNet-10) and the U-Net are monai's, the ViT is that of transformers, in sizes for such inputs
+(`experiments/peer_models.py`), with AdamW; they are told what is near in a signal, HiP is not. One seed.
 """,
     cells=tuple(cells()),
     columns={

@@ -7,12 +7,13 @@ import pytest
 
 from experiments.cells import Cell, Data, Run, Table, TimeOf
 from experiments.datasets import SETS
+from experiments.recipes import SETS as RECIPE_SETS
 from experiments.records import CLASSES, is_record
 from hiperceiver.cli.entry import read_command
 from hiperceiver.cli.models import with_settings
 from hiperceiver.model import variant_config
 
-NAMES = ("positions", "masking", "hierarchy", "two_senses", "peers", "records")
+NAMES = ("positions", "masking", "hierarchy", "two_senses", "peers", "recipes", "records")
 TABLES: dict[str, Table] = {name: import_module(f"experiments.{name}").TABLE for name in NAMES}
 
 
@@ -69,6 +70,19 @@ def test_the_central_table_has_what_it_must() -> None:
     for run in (run for cell in TABLES["positions"].cells for run in cell.all_runs()):
         if run.command == "pretrain" and run.settings["data"] == Data("cifar-10"):
             assert run.settings["steps"] >= 5000
+
+
+def test_peers_of_recipes_read_and_take_what_the_recipes_do() -> None:
+    cells = {cell.file: cell for cell in TABLES["recipes"].cells}
+    for name in RECIPE_SETS:
+        for seed in range(3):
+            *_, tuned = recipe = cells[f"{name}-hip-seed{seed}"].runs
+            for run in cells[f"{name}-cnn-seed{seed}"].runs:
+                assert run.settings["max_time"].runs == recipe
+                assert run.settings["seed"] == seed
+                for option in ("data", "data_settings", "task", "augment", "batch_size", "balance"):
+                    assert run.settings.get(option) == tuned.settings.get(option)
+                assert run.settings.get("size") == recipe[0].settings.get("size")
 
 
 def test_a_record_beats_the_last_one_by_more_than_the_spread() -> None:

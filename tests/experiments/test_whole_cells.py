@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import peers, positions
+from experiments import peers, positions, recipes
 from experiments.harness import main
 
 
@@ -53,3 +53,17 @@ def test_peers(root: Path, tmp_path: Path) -> None:
     assert found["cifar-10-baseline"]["floor"]["name"] == "nearest neighbour"
     assert len(found["cifar-10-cnn"]["commands"]) == 2  # a rate each; the better one counts
     assert found["cifar-10-cnn"]["test"]["accuracy"] >= 0
+
+
+def test_recipes(tmp_path: Path) -> None:
+    """A recipe's two commands, and a peer for as long as both took."""
+    only = ["watch-hip", "watch-cnn"]
+    options = ["--root", str(tmp_path), "--scale", "0.002", "--seeds", "0", "--only", *only]
+    assert main(recipes.TABLE, options, tmp_path) == 0
+    places = tmp_path / "runs" / "experiments" / "scale-0.002" / "results" / "recipes"
+    hip, cnn = (json.loads((places / f"{name}-seed0.json").read_text()) for name in only)
+    assert (hip["pretraining"]["steps"], hip["steps"]) == (2, 4)
+    assert 0 <= hip["test"]["accuracy"] <= 1 and hip["floor"]["name"] == "ridge on spectra"
+    both = hip["pretraining"]["seconds"] + hip["train_seconds"]
+    assert all(f"--max-time {both:.1f}s" in command for command in cnn["commands"][-2:])
+    assert cnn["steps"] >= 1 and 0 <= cnn["test"]["accuracy"] <= 1

@@ -1,0 +1,91 @@
+"""Recipes on the built-in sets, and what a user would pick in the same time; each with three seeds."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from experiments.cells import Cell, Run, Table, TimeOf, by_seed
+from experiments.harness import main
+from experiments.peers import RATES
+from hiperceiver.recipes import read_recipe, recipe_commands
+
+SETS = {
+    "earth": ("Land cover of every pixel: target mIoU 0.35, baseline 0.286", {"pretrain": 2, "finetune": 5}),
+    "earth-classes": ("Land cover of tiles: target 66%, baseline 59.4%", {"pretrain": 1, "finetune": 2}),
+    "watch": ("Exercises by a watch: target 91%, baseline 87.3%", {"pretrain": 1, "finetune": 2}),
+    "instruments": ("Families of instruments: target 30%, baseline 24.4%", {"pretrain": 2, "finetune": 3}),
+    "languages": ("Languages of short texts: target 76%, baseline 72.9%", {"finetune": 2}),
+}
+"""Recipe -> what is shown, and the minutes that each of its commands takes, as it says."""
+_READING = ("data", "data_settings", "task", "size", "encoders")
+_TRAINING = ("augment", "batch_size", "balance", "task_settings")
+"""What a peer takes over as well."""
+_OWN_ENCODERS = {"instruments": {"sound": {"samples_per_token": 1}}}
+"""Of peers: they have a stride of their own."""
+
+
+def _hip(name: str, seed: int) -> tuple[Run, ...]:
+    """The recipe's commands with all their settings, so that results are outdated when it is changed."""
+    runs: tuple[Run, ...] = ()
+    for command in recipe_commands(name):
+        settings = {**read_recipe(name, command), **({"from": runs[-1]} if runs else {}), "seed": seed}
+        settings = {option: value for option, value in settings.items() if option not in ("recipe", "out")}
+        runs += (Run(command=command, settings=settings, minutes=SETS[name][1][command]),)
+    return runs
+
+
+def _settings(name: str, options: tuple[str, ...]) -> dict[str, Any]:
+    """Some of the recipe's settings of training with labels, with what a pretrained model brings to that."""
+    before = read_recipe(name, "pretrain") if "pretrain" in recipe_commands(name) else {}
+    brought = {option: before[option] for option in ("size", "encoders") if option in before}
+    settings = {**brought, **read_recipe(name, "finetune")}
+    return {option: settings[option] for option in options if option in settings}
+
+
+def _peer(name: str, seed: int, rate: float) -> Run:
+    settings = {"peer": "cnn", **_settings(name, (*_READING, *_TRAINING)), "learning_rate": rate, "seed": seed}
+    if name in _OWN_ENCODERS:
+        settings["encoders"] = _OWN_ENCODERS[name]
+    if "validate_every" in read_recipe(name, "finetune"):  # the recipe keeps the last weights
+        settings["validate_every"] = 10**9
+    settings["max_time"] = TimeOf(_hip(name, seed))
+    return Run(command="experiments.peer", settings=settings, minutes=sum(SETS[name][1].values()))
+
+
+def cells() -> Iterator[Cell]:
+    for name, (title, _) in SETS.items():
+        baseline = Run(command="experiments.baseline", settings=_settings(name, _READING), minutes=1.0)
+        yield Cell(name=f"{name}-baseline", labels={"set": title, "model": "baseline"}, runs=(baseline,))
+        for seed in range(3):
+            labels = {"set": title, "model": "HiP, the recipe"}
+            yield Cell(name=f"{name}-hip", seed=seed, labels=labels, runs=_hip(name, seed))
+            labels = {"set": title, "model": "U-Net" if name == "earth" else "CNN"}
+            peers = tuple(_peer(name, seed, rate) for rate in RATES)
+            yield Cell(name=f"{name}-cnn", seed=seed, labels=labels, runs=peers, is_best_of=True)
+
+
+TABLE = Table(
+    name="recipes",
+    title="Recipes, and what a user would pick in the same time",
+    about=f"""
+Each recipe as it stands: its pretraining, if it has any, and its training with labels, both with the seed. The peer is
+a U-Net or a ResNet-10 of monai (`experiments/peer_models.py`), trained by AdamW for as long as both took with that
+seed; of two runs with learning rates of {RATES[0]:g} and {RATES[1]:g} the one that is better in validation is tested.
+Splits, random changes, batches, class weights and label smoothing are the recipe's; sound is given to the peer sample
+by sample, bytes as the recipe reads them, embedded. Three seeds.
+""",
+    cells=by_seed(cells()),
+    columns={
+        "test accuracy": "test.accuracy",
+        "mIoU": "test.miou",
+        "steps": "steps",
+        "training time, s": "train_seconds",
+        "parameters": "parameters",
+    },
+    parts="set",
+)
+
+if __name__ == "__main__":
+    sys.exit(main(TABLE))
