@@ -175,8 +175,8 @@ class Harness:
         begun = {**cost, "for": cell.file, "command": shown, "revision": code, "is_counted": False, "is_done": False}
         write_json(self.places.of(run, ".json"), begun)
         path = os.pathsep.join([str(ROOT / "src"), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-        threads["CUDA_VISIBLE_DEVICES"] = ""  # all that is compared has cores alone
+        own = {"PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""}  # all that is compared has cores alone
+        own |= {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
         with log.open("ab") as out:
             out.write(f"$ {shown}\n".encode())
             popen = subprocess.Popen(
@@ -185,7 +185,7 @@ class Harness:
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 cwd=self.places.base,
-                env={**os.environ, **threads, "PYTHONPATH": path},
+                env={**os.environ, **own},
                 start_new_session=True,  # Ctrl-C reaches it through us
                 pass_fds=(lock.fileno(),),
             )

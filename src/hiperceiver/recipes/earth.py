@@ -34,6 +34,6 @@ FINETUNE = {
     "task": "segmentation",
     "task_settings": {"compared_share": 0.25},
     "balance": 0.5,
-    "steps": 2000,
+    "steps": 3000,
     "ema": 0.98,
 }
