@@ -32,7 +32,7 @@ def _of_pictures(source: Any, task: str, modality: str) -> tuple[str, dict[str, 
 
 
 def main(arguments: list[str]) -> int:
-    settings = read_command("finetune", arguments)
+    settings: Any = read_command("finetune", arguments)
     found = find_data(settings)
     task = settings.task or found.task
     source = open_data(settings, found, task=TASKS[task].target_kind)

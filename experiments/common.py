@@ -46,10 +46,19 @@ def pretrain(data: str, seed: int, *, steps: int | None = PRETRAIN_STEPS, minute
     return _run("pretrain", {**values, "seed": seed}, steps, minutes)
 
 
-def finetune(data: str, seed: int, *, steps: int | None = FINETUNE_STEPS, minutes: float = 0.0, **settings: Any) -> Run:
-    """A task with labels, measured on the test split; its length is given as that of `pretrain`."""
+def finetune(
+    data: str,
+    seed: int,
+    *,
+    start: Run | None = None,
+    steps: int | None = FINETUNE_STEPS,
+    minutes: float = 0.0,
+    **settings: Any,
+) -> Run:
+    """A task with labels, from scratch or from a pretrained model, measured on the test split; its length as above."""
     values = {**SETS[data], "model": MODEL, "batch_size": BATCH, **OPTIMIZER, **settings}
-    values = {name: value for name, value in values.items() if "from" not in settings or name not in _OF_THE_MODEL}
+    if start is not None:  # which brings its model
+        values = {name: value for name, value in values.items() if name not in _OF_THE_MODEL} | {"from": start}
     return _run("finetune", {**values, "seed": seed, "test": True}, steps, minutes)
 
 

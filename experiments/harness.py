@@ -176,7 +176,7 @@ class Harness:
         write_json(self.places.of(run, ".json"), begun)
         path = os.pathsep.join([str(ROOT / "src"), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         own = {"PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""}  # all that is compared has cores alone
-        own |= {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+        own |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
         with log.open("ab") as out:
             out.write(f"$ {shown}\n".encode())
             popen = subprocess.Popen(

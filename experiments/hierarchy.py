@@ -23,7 +23,7 @@ def _outer(groups: int) -> dict[str, int]:
 
 def _cell(name: str, groups: str, skips: str, **model: Any) -> Cell:
     before = common.pretrain("cifar-10", 0, steps=_STEPS["pretrain"], **model)
-    after = common.finetune("cifar-10", 0, steps=_STEPS["finetune"], **{"from": before})
+    after = common.finetune("cifar-10", 0, start=before, steps=_STEPS["finetune"])
     return Cell(name=name, labels={"groups": groups, "skips": skips}, runs=(before, after))
 
 

@@ -17,7 +17,7 @@ _HILBERT = {"token_order": "hilbert"}
 def _cell(name: str, labels: dict[str, str], model_settings: dict[str, Any], **mask: Any) -> Cell:
     settings = {"model_settings": model_settings} if model_settings else {}
     before = common.pretrain("cifar-10", 0, steps=_STEPS["pretrain"], **settings, **mask)
-    after = common.finetune("cifar-10", 0, steps=_STEPS["finetune"], **{"from": before})
+    after = common.finetune("cifar-10", 0, start=before, steps=_STEPS["finetune"])
     return Cell(name=name, labels=labels, runs=(before, after))
 
 

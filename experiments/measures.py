@@ -20,6 +20,8 @@ from hiperceiver.data.example import ExampleDataset
 from hiperceiver.data.loading import eval_loader
 from hiperceiver.modality import Batch
 from hiperceiver.model import HiP, build_model
+from hiperceiver.model.layers import PerceiverBlock
+from hiperceiver.model.positions import LearnedPositions
 from hiperceiver.model.tokens import TokenGroups
 from hiperceiver.plots import style
 from hiperceiver.plots.positions import cosine_similarity, spread_positions
@@ -35,13 +37,15 @@ def attended_distance(model: HiP, name: str, x: Tensor) -> tuple[float, float]:
     Of the first block's cross-attention: for each latent, head and example x (B, M, C) the centre is the mean of the
     tokens' places weighted by attention, and distances from it are weighted in the same way.
     """
-    layer = model.blocks[0].cross_attention
+    block = model.blocks[0]
+    assert isinstance(block, PerceiverBlock)
+    layer = block.cross_attention
     plan = model.plan({name: x.shape[1]})
     groups = TokenGroups.of(plan.spans[name], x, model.positions[name])
     tokens, key_mask = groups.embed(model.embedding[name])  # (B, g, P, E), and where there is none
-    latents = plan.split(model.blocks[0].latents.unflatten(0, (1, plan.spans[name].num_groups, -1)))[name]
-    queries = layer.query(layer.query_norm(latents)).unflatten(-1, (layer.num_heads, -1))  # pyright: ignore
-    keys = layer.key_value(layer.token_norm(tokens)).chunk(2, -1)[0].unflatten(-1, (layer.num_heads, -1))  # pyright: ignore
+    latents = plan.split(block.latents.unflatten(0, (1, plan.spans[name].num_groups, -1)))[name]
+    queries = layer.query(layer.query_norm(latents)).unflatten(-1, (layer.num_heads, -1))
+    keys = layer.key_value(layer.token_norm(tokens)).chunk(2, -1)[0].unflatten(-1, (layer.num_heads, -1))
     scores = torch.einsum("bgnhc,bgphc->bghnp", queries.expand(len(x), -1, -1, -1, -1), keys) * layer.scale
     if key_mask is not None:
         scores = scores.masked_fill(key_mask[:, :, None, None], -torch.inf)
@@ -96,15 +100,16 @@ def main() -> int:
     distance, equal = attended_distance(task.model, name, batch.inputs[name])
     found: dict[str, float] = {"attended_distance": distance, "equal_distance": equal}
     positions, grid = task.model.positions[name], task.model.modalities[name].grid
-    if task.model.config.positions == "learned":
-        table = positions.table.detach()  # pyright: ignore[reportAttributeAccessIssue]
+    if isinstance(positions, LearnedPositions):
+        table = positions.table.detach()
         local = table_locality(table, grid, num_features=512)
         found |= {"near": local.near_cosine, "far": local.far_cosine, "nearest": local.neighbour_share}
         found |= {"chance": local.chance}
         found |= {f"r2_axis{axis}": value for axis, value in enumerate(local.coordinate_r2)}
         torch.manual_seed(0)
-        new = build_model(task.model.config, task.model.modalities).positions[name].table.detach()  # pyright: ignore
-        draw_maps({"before": new, "after": table}, grid, given.out / "positions.png")
+        new = build_model(task.model.config, task.model.modalities).positions[name]
+        assert isinstance(new, LearnedPositions)
+        draw_maps({"before": new.table.detach(), "after": table}, grid, given.out / "positions.png")
     write_json(given.out / "measures.json", found)
     return 0
 

@@ -151,9 +151,9 @@ class PeerRun:
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(allow_abbrev=False)
-    parser.add_argument("--peer", choices=("cnn", "vit"), required=True)
+    parser.add_argument("--peer", choices=("cnn", "vit", "fasttext"), required=True)
     own, others = parser.parse_known_args(arguments)
-    settings = read_command("finetune", others)
+    settings: Any = read_command("finetune", others)
     found = find_data(settings)
     task = settings.task or found.task
     source = open_data(settings, found, task=TASKS[task].target_kind)

@@ -1,4 +1,4 @@
-"""What a user would pick instead: ResNet and U-Net of monai, ViT of transformers, in sizes for small inputs.
+"""What a user would pick instead: ResNet and U-Net of monai, ViT of transformers, fastText; in sizes for small inputs.
 
 All take (B, C, *grid) of a grid with one or two axes; classifiers give (B, K), segmenters (B, K, *grid).
 """
@@ -84,27 +84,33 @@ class ViT(nn.Module):
         return scores[..., :rows, :columns].reshape(len(x), -1, *self.grid)
 
 
-class Categories(nn.Module):
-    """Tokens that are numbers of categories, each as the sum of their vectors, in front of a network."""
+class FastText(nn.Module):
+    """A linear layer on the mean vector of a text's bytes and groups of bytes (arXiv 1607.01759), which are numbers.
 
-    def __init__(self, num_categories: int, width: int, network: nn.Module):
+    Its own package has loops and threads of its own, which take no time limit, split or batch of ours.
+    """
+
+    def __init__(self, num_categories: int, classes: int, width: int = 64):
         super().__init__()
-        self.vectors = nn.Embedding(num_categories + 1, width, padding_idx=0)
-        self.network = network
+        self.vectors = nn.EmbeddingBag(num_categories + 1, width, mode="mean", padding_idx=0)
+        nn.init.uniform_(self.vectors.weight, -1 / width, 1 / width)  # as in its code
+        self.head = nn.Linear(width, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.network(self.vectors(x.long()).sum(1).movedim(-1, 1))
+        return self.head(self.vectors(x.flatten(1).long()))
 
 
 def make_peer(name: str, modality: Modality, classes: int, *, is_dense: bool) -> nn.Module:
-    """`cnn` (for segmentation a U-Net) or `vit`.
+    """`cnn` (for segmentation a U-Net) or `vit`; for numbers of categories, such as those of bytes, `fasttext`.
 
     Raises:
-        ValueError: its library is not installed; the message gives the command.
+        ValueError: it does not read such values, or its library is not installed; the message gives the command.
     """
-    grid, channels = modality.grid, 32 if modality.num_categories else modality.channels
+    if (name == "fasttext") != bool(modality.num_categories):
+        expected = "fasttext for numbers of categories" if modality.num_categories else "cnn or vit for amounts"
+        raise ValueError(f"--peer: expected {expected}, got {name}")
+    if name == "fasttext":
+        return FastText(modality.num_categories, classes)
     if name == "vit":
-        network = ViT(grid, channels, classes, is_dense=is_dense)
-    else:
-        network = (make_unet if is_dense else make_resnet)(grid, channels, classes)
-    return Categories(modality.num_categories, channels, network) if modality.num_categories else network
+        return ViT(modality.grid, modality.channels, classes, is_dense=is_dense)
+    return (make_unet if is_dense else make_resnet)(modality.grid, modality.channels, classes)

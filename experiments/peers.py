@@ -57,7 +57,7 @@ def _runs(model: str, data: str, rate: float) -> tuple[Run, ...]:
         return (common.finetune(data, 0, **own, model="perceiver-io-mini"),)
     half = {"max_time": f"{_MINUTES * 30}s", "minutes": _MINUTES / 2}
     before = common.pretrain(data, 0, steps=None, learning_rate=rate, **half)
-    return (common.finetune(data, 0, **own | half, **{"from": before}),)
+    return (common.finetune(data, 0, start=before, **own | half),)
 
 
 def cells() -> Iterator[Cell]:

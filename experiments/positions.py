@@ -54,11 +54,10 @@ def pretraining(name: str, seed: int, data: str = "cifar-10", **settings: Any) -
 
 def training(name: str, seed: int, data: str = "cifar-10", start: Run | None = None, **settings: Any) -> Run:
     """The labels, from scratch or from a pretrained model."""
-    own = {"model_settings": {**POSITIONS[name], **settings.pop("model_settings", {})}}
-    if start is not None:  # which brings its model
-        own = {"from": start}
+    if start is None:
+        settings["model_settings"] = {**POSITIONS[name], **settings.get("model_settings", {})}
     steps = settings.pop("steps", _SECOND[data]["finetune"] if data in _SECOND else common.FINETUNE_STEPS)
-    return common.finetune(data, seed, steps=steps, **own, **RATES.get(name, {}), **settings)
+    return common.finetune(data, seed, start=start, steps=steps, **RATES.get(name, {}), **settings)
 
 
 def cells() -> Iterator[Cell]:

@@ -11,7 +11,7 @@ from experiments.harness import main
 from experiments.peers import RATES
 from hiperceiver.recipes import read_recipe, recipe_commands
 
-SETS = {
+SETS: dict[str, tuple[str, dict[str, float]]] = {
     "earth": ("Land cover of every pixel: target mIoU 0.35, baseline 0.286", {"pretrain": 2, "finetune": 8}),
     "earth-classes": ("Land cover of tiles: target 66%, baseline 59.4%", {"pretrain": 1, "finetune": 2}),
     "watch": ("Exercises by a watch: target 91%, baseline 87.3%", {"pretrain": 1, "finetune": 2}),
@@ -19,11 +19,17 @@ SETS = {
     "languages": ("Languages of short texts: target 76%, baseline 72.9%", {"finetune": 2}),
 }
 """Recipe -> what is shown, and the minutes that each of its commands takes, as it says."""
+PEERS = {
+    **dict.fromkeys(SETS, ("cnn", "CNN", RATES)),
+    "earth": ("cnn", "U-Net", RATES),
+    "languages": ("fasttext", "fastText", (1e-2, 3e-2)),
+}
+"""Recipe -> the peer, in words, and its learning rates."""
+_FINER = {"instruments": {"encoders": {"sound": {"samples_per_token": 1}}}}
+"""What peers read otherwise, as they have strides of their own."""
 _READING = ("data", "data_settings", "task", "size", "encoders")
 _TRAINING = ("augment", "batch_size", "balance", "task_settings")
 """What a peer takes over as well."""
-_OWN_ENCODERS = {"instruments": {"sound": {"samples_per_token": 1}}}
-"""Of peers: they have a stride of their own."""
 
 
 def _hip(name: str, seed: int) -> tuple[Run, ...]:
@@ -45,36 +51,35 @@ def _settings(name: str, options: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _peer(name: str, seed: int, rate: float) -> Run:
-    settings = {"peer": "cnn", **_settings(name, (*_READING, *_TRAINING)), "learning_rate": rate, "seed": seed}
-    if name in _OWN_ENCODERS:
-        settings["encoders"] = _OWN_ENCODERS[name]
+    settings = {"peer": PEERS[name][0], **_settings(name, (*_READING, *_TRAINING)), **_FINER.get(name, {})}
     if "validate_every" in read_recipe(name, "finetune"):  # the recipe keeps the last weights
         settings["validate_every"] = 10**9
-    settings["max_time"] = TimeOf(_hip(name, seed))
+    settings |= {"learning_rate": rate, "seed": seed, "max_time": TimeOf(_hip(name, seed))}
     return Run(command="experiments.peer", settings=settings, minutes=sum(SETS[name][1].values()))
 
 
 def cells() -> Iterator[Cell]:
     for name, (title, _) in SETS.items():
+        peer, model, rates = PEERS[name]
         baseline = Run(command="experiments.baseline", settings=_settings(name, _READING), minutes=1.0)
         yield Cell(name=f"{name}-baseline", labels={"set": title, "model": "baseline"}, runs=(baseline,))
         for seed in range(3):
             labels = {"set": title, "model": "HiP, the recipe"}
             yield Cell(name=f"{name}-hip", seed=seed, labels=labels, runs=_hip(name, seed))
-            labels = {"set": title, "model": "U-Net" if name == "earth" else "CNN"}
-            peers = tuple(_peer(name, seed, rate) for rate in RATES)
-            yield Cell(name=f"{name}-cnn", seed=seed, labels=labels, runs=peers, is_best_of=True)
+            runs = tuple(_peer(name, seed, rate) for rate in rates)
+            labels = {"set": title, "model": model}
+            yield Cell(name=f"{name}-{peer}", seed=seed, labels=labels, runs=runs, is_best_of=True)
 
 
 TABLE = Table(
     name="recipes",
     title="Recipes, and what a user would pick in the same time",
     about=f"""
-Each recipe as it stands: its pretraining, if it has any, and its training with labels, both with the seed. The peer is
-a U-Net or a ResNet-10 of monai (`experiments/peer_models.py`), trained by AdamW for as long as both took with that
-seed; of two runs with learning rates of {RATES[0]:g} and {RATES[1]:g} the one that is better in validation is tested.
-Splits, random changes, batches, class weights and label smoothing are the recipe's; sound is given to the peer sample
-by sample, bytes as the recipe reads them, embedded. Three seeds.
+Each recipe as it stands: its pretraining, if it has any, and its training with labels, both with the seed. Its peer is
+monai's U-Net or ResNet-10, or fastText's model (`experiments/peer_models.py`), trained by AdamW for as long as both
+took with that seed. Of two runs, with learning rates of {RATES[0]:g} and {RATES[1]:g} (fastText: 0.01 and 0.03), the
+one that is better in validation is tested. Splits, random changes, batches, class weights, label smoothing and left-out
+tokens are the recipe's; bytes are read as by the recipe, sound by single samples. Three seeds.
 """,
     cells=by_seed(cells()),
     columns={

@@ -48,14 +48,16 @@ class Entry:
 
     def runs(self, data: str, seed: int) -> tuple[Run, ...]:
         """As a chain."""
-        start: dict[str, Any] = {}
-        both = dict(self.both)
-        if self.pretraining:
-            time = {"steps": None, "minutes": self.pretraining, "max_time": f"{self.pretraining * 60:g}s"}
-            start = {"from": common.pretrain(data, seed, devices=_CORES, **{**time, **both, **self.pre})}
-            both = {name: value for name, value in both.items() if name not in ("model", "model_settings", "encoders")}
-        time = {"steps": None, "minutes": self.labels, "max_time": f"{self.labels * 60:g}s"}
-        return (common.finetune(data, seed, devices=_CORES, **{**time, **both, **self.own}, **start),)
+
+        def of(minutes: float, *settings: Mapping[str, Any]) -> dict[str, Any]:
+            values = {name: value for each in settings for name, value in each.items()}
+            return {**values, "devices": _CORES, "steps": None, "minutes": minutes, "max_time": f"{minutes * 60:g}s"}
+
+        if not self.pretraining:
+            return (common.finetune(data, seed, **of(self.labels, self.both, self.own)),)
+        before = common.pretrain(data, seed, **of(self.pretraining, self.both, self.pre))
+        both = {name: value for name, value in self.both.items() if name != "model_settings"}  # which `before` brings
+        return (common.finetune(data, seed, start=before, **of(self.labels, both, self.own)),)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +152,7 @@ def cells() -> Iterator[Cell]:
 def write_records(results: Results) -> None:
     """`docs/records.md`: the entries of each class, the last one first, and which were a record when they came."""
     found = {cell.name: rows for cell, rows in results.rows()}
-    lines = ["# Records", "", __doc__.strip(), "", _ABOUT]
+    lines = ["# Records", "", (__doc__ or "").strip(), "", _ABOUT]
     for name, each in CLASSES.items():
         best: list[float] = []
         rows = []

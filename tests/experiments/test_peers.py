@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from closeness import assert_close
 from PIL import Image
 
 from experiments import baseline, peer
@@ -43,6 +44,13 @@ def test_segments_lie_where_the_values_do(name: str) -> None:
     assert change[:, -3:, -3:].mean() > 2 * change[:, :3, :3].mean()
 
 
+def test_a_text_is_the_mean_of_its_bytes_and_groups() -> None:
+    model = make_peer("fasttext", Modality(grid=(4,), channels=2, num_categories=9), 3, is_dense=False).eval()
+    x = torch.tensor([[[1, 2, 3, 0], [5, 6, 0, 0]]]).float()
+    vectors = model.vectors.weight[[1, 2, 3, 5, 6]].mean(0)  # pyright: ignore
+    assert_close(model(x)[0], model.head(vectors), terms=64)  # pyright: ignore
+
+
 def test_a_missing_library_is_named(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "monai.networks.nets", None)
     with pytest.raises(SystemExit, match=r"monai.* is missing: pip install 'hiperceiver\[bench\]'"):
@@ -72,7 +80,6 @@ def test_a_peer_learns_and_is_tested(name: str, pictures: Path, tmp_path: Path) 
 
 
 def test_a_peer_learns_from_numbers_of_bytes(tmp_path: Path) -> None:
-    """Tokens are left out in training and rare classes count more, as the settings say."""
     rng = np.random.default_rng(0)
     for split, count in (("train", 40), ("validation", 10), ("test", 10)):
         for label, letters in (("early", "abcdefgh"), ("late", "stuvwxyz")):
@@ -82,7 +89,9 @@ def test_a_peer_learns_from_numbers_of_bytes(tmp_path: Path) -> None:
     encoder = json.dumps({"length": 24, "coding": "numbers", "ngrams": [2], "buckets": 64})
     options = ["--data", str(tmp_path / "texts"), "--encoders.bytes", encoder, "--out", str(tmp_path / "run")]
     options += ["--balance", "1", "--task-settings", '{"token_dropout": 0.5}', "--steps", "40", "--batch-size", "16"]
-    assert peer.main(["--peer", "cnn", *options]) == 0
+    with pytest.raises(SystemExit, match="expected fasttext for numbers of categories, got cnn"):
+        peer.main(["--peer", "cnn", *options])
+    assert peer.main(["--peer", "fasttext", "--learning-rate", "0.03", *options]) == 0
     assert json.loads((tmp_path / "run" / "test.json").read_text())["metrics"]["accuracy"] > 0.9
 
 

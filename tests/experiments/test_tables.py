@@ -7,7 +7,7 @@ import pytest
 
 from experiments.cells import Cell, Data, Run, Table, TimeOf
 from experiments.datasets import SETS
-from experiments.recipes import SETS as RECIPE_SETS
+from experiments.recipes import PEERS
 from experiments.records import CLASSES, is_record
 from hiperceiver.cli.entry import read_command
 from hiperceiver.cli.models import with_settings
@@ -29,7 +29,7 @@ def checked(run: Run) -> None:
         assert words[0] == "--run" and len(words) == 2
         return
     if run.command == "experiments.peer":
-        assert words[:2] in (["--peer", "cnn"], ["--peer", "vit"])
+        assert words[0] == "--peer" and words[1] in ("cnn", "vit", "fasttext")
         words = words[2:]
     settings = read_command(run.command if "." not in run.command else "finetune", words)
     assert settings.seed in range(3) if hasattr(settings, "seed") else True
@@ -74,10 +74,10 @@ def test_the_central_table_has_what_it_must() -> None:
 
 def test_peers_of_recipes_read_and_take_what_the_recipes_do() -> None:
     cells = {cell.file: cell for cell in TABLES["recipes"].cells}
-    for name in RECIPE_SETS:
+    for name, (peer, *_) in PEERS.items():
         for seed in range(3):
             *_, tuned = recipe = cells[f"{name}-hip-seed{seed}"].runs
-            for run in cells[f"{name}-cnn-seed{seed}"].runs:
+            for run in cells[f"{name}-{peer}-seed{seed}"].runs:
                 assert run.settings["max_time"].runs == recipe
                 assert run.settings["seed"] == seed
                 for option in ("data", "data_settings", "task", "augment", "batch_size", "balance"):
