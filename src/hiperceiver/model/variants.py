@@ -40,7 +40,10 @@ def _perceiver_io(embedding: int, **columns: int) -> PerceiverIOConfig:
 
 
 VARIANTS: dict[str, PerceiverConfig] = {
-    # Ours, for a CPU: pictures of up to about 64 x 64 in minutes.
+    # Ours, for a CPU: pictures of up to about 64 x 64 in minutes. CIFAR-10, 1,250 steps of 32 with labels, seed 0, test
+    # accuracy and core seconds: hip-nano 48.4% in 315; with a processor of 32 x 192 48.6% in 329, of four layers 47.2%
+    # in 433; with outer blocks of 8 x 96 47.7% in 339; without self-attention in them, and three layers in the
+    # processor, 46.1% in 303.
     "hip-nano": _hip(
         32, groups=(16, 1, 16), layers=(1, 2, 1), latents=(16, 64, 16), channels=(64, 128, 64), heads=(2, 4, 2)
     ),
