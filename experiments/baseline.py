@@ -38,7 +38,8 @@ def main(arguments: list[str]) -> int:
     source = open_data(settings, found, task=TASKS[task].target_kind)
     modality, encoder = next(iter(source.encoders.items()))
     if source.baseline is not None:
-        name, metrics = vars(source.baseline()).values()
+        own = source.baseline()
+        name, metrics = own.name, own.metrics
     elif encoder.kind == "image":
         name, metrics = _of_pictures(source, task, modality)
     else:

@@ -4,40 +4,42 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from experiments import common
 from experiments.cells import Cell, Run, Table, TimeOf, by_seed
 from experiments.harness import main
 
-POSITIONS: dict[str, dict[str, Any]] = {
-    "none": {"positions": "none"},
-    "fourier": {"positions": "fourier"},
-    "learned-reference": {"positions": "learned", "position_scale": "reference"},
-    "learned-ours": {"positions": "learned", "position_scale": "reference"},
-    "learned-unit": {"positions": "learned", "position_scale": 1.0},
+
+class Positions(NamedTuple):
+    """A kind of positions: how it is called, settings of the model, and how its table is trained."""
+
+    words: str
+    model: dict[str, Any]
+    training: dict[str, Any]
+
+
+POSITIONS = {
+    "none": Positions("none", {"positions": "none"}, {}),
+    "fourier": Positions("Fourier", {"positions": "fourier"}, {}),
+    "learned-reference": Positions(
+        "learned, as the reference", {"positions": "learned", "position_scale": "reference"}, {"position_rate": 1.0}
+    ),
+    "learned-ours": Positions(
+        "learned, ours: rate x 5", {"positions": "learned", "position_scale": "reference"}, {"position_rate": 5.0}
+    ),
+    "learned-unit": Positions(
+        "learned, start 1, rate x 5", {"positions": "learned", "position_scale": 1.0}, {"position_rate": 5.0}
+    ),
 }
-"""Name -> settings of the model."""
-RATES: dict[str, dict[str, Any]] = {
-    "learned-reference": {"position_rate": 1.0},
-    "learned-ours": {"position_rate": 5.0},
-    "learned-unit": {"position_rate": 5.0},
-}
-"""Name -> how its table is trained."""
-WORDS = {
-    "none": "none",
-    "fourier": "Fourier",
-    "learned-reference": "learned, as the reference",
-    "learned-ours": "learned, ours: rate x 5",
-    "learned-unit": "learned, start 1, rate x 5",
-}
+"""By the beginning of their cells' names."""
 SHUFFLED = {"token_order": "shuffled"}
 _SECOND = {"spoken-digits": {"pretrain": 1500, "finetune": 1000}}
 
 
 def labels(positions: str, mae: str, what: str = "") -> dict[str, str]:
     """The first columns of a row."""
-    return {"positions": WORDS[positions], "masked auto-encoding first": mae, "": what}
+    return {"positions": POSITIONS[positions].words, "masked auto-encoding first": mae, "": what}
 
 
 def measures(model: Run) -> Run:
@@ -47,17 +49,17 @@ def measures(model: Run) -> Run:
 
 def pretraining(name: str, seed: int, data: str = "cifar-10", **settings: Any) -> Run:
     """Masked auto-encoding with these positions."""
-    model_settings = {**POSITIONS[name], **settings}
+    model_settings = {**POSITIONS[name].model, **settings}
     steps = _SECOND[data]["pretrain"] if data in _SECOND else common.PRETRAIN_STEPS
-    return common.pretrain(data, seed, steps=steps, model_settings=model_settings, **RATES.get(name, {}))
+    return common.pretrain(data, seed, steps=steps, model_settings=model_settings, **POSITIONS[name].training)
 
 
 def training(name: str, seed: int, data: str = "cifar-10", start: Run | None = None, **settings: Any) -> Run:
     """The labels, from scratch or from a pretrained model."""
     if start is None:
-        settings["model_settings"] = {**POSITIONS[name], **settings.get("model_settings", {})}
+        settings["model_settings"] = {**POSITIONS[name].model, **settings.get("model_settings", {})}
     steps = settings.pop("steps", _SECOND[data]["finetune"] if data in _SECOND else common.FINETUNE_STEPS)
-    return common.finetune(data, seed, start=start, steps=steps, **RATES.get(name, {}), **settings)
+    return common.finetune(data, seed, start=start, steps=steps, **POSITIONS[name].training, **settings)
 
 
 def cells() -> Iterator[Cell]:

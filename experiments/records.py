@@ -25,8 +25,8 @@ _FILES = "../experiments/results/records"
 _ABOUT = """The time is that of training on two cores, a process each (`--devices 2`), validations included; the last
 validation of a run and the test come on top. The test split decides what is a record, as is usual; validation chooses
 the weights. No convolution, patch or 2-D order is in the model; flips and shifts of the training pictures are allowed.
-A seed is a link to its result, with the commands. `python -m experiments.records --root FOLDER` runs
-what has not been run."""
+A seed is a link to its result, with the commands. `python -m experiments.records --root FOLDER` runs what has not been
+run."""
 
 
 @dataclass(frozen=True, kw_only=True)

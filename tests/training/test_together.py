@@ -73,18 +73,19 @@ def rows(folder: Path) -> list[dict[str, float]]:
 
 
 def assert_trained_alike(found: dict[str, Tensor], expected: dict[str, Tensor], name: str) -> None:
-    """Assert that weights went the same way: on average to 1% of the longest way, and none by more than twice that.
+    """Assert that weights are alike but for one in a hundred of each tensor, and that none went another way by more
+    than it can.
 
-    Adam divides each gradient by its own size, so that a step moves a weight by about the learning rate even where the
-    gradient is nothing but rounding, whose sign is chance.
+    Adam divides each gradient by its own size: where that is nothing but rounding, whose sign is chance, a step moves
+    the weight by the learning rate nevertheless.
     """
     assert found.keys() == expected.keys()
     settings = {**SETTINGS, **RUNS[name.partition("-")[0]][2]}
-    way = settings["steps"] * settings["learning_rate"]
+    farthest = 2 * settings["steps"] * settings["learning_rate"]
     for weight, wanted in expected.items():
-        gaps = (found[weight] - wanted).double()
-        assert_within(gaps, 0.0, 2 * way)
-        assert_within(gaps.square().mean().sqrt(), 0.0, way / 100)
+        gaps = (found[weight] - wanted).abs()
+        assert_within(gaps, 0.0, farthest)
+        assert (gaps > 2e-4 + 1e-3 * wanted.abs()).sum() <= gaps.numel() // 100, weight
 
 
 @pytest.mark.parametrize("name", [name for name in TOGETHER if name.partition("-")[0] in ALONE])
