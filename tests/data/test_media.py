@@ -1,5 +1,6 @@
 """Parts of real sound and video files are decoded where they lie; a broken file is one line, soon."""
 
+import gc
 import io
 import multiprocessing
 import os
@@ -350,6 +351,7 @@ def test_forked_workers_read_after_their_parent(whole_files: dict[str, bytes]) -
     here = _read_in_worker(whole_files["a.mp4"])
     with multiprocessing.get_context("fork").Pool(2) as pool:
         there = pool.map_async(_read_in_worker, [whole_files["a.mp4"]] * 4).get(timeout=60)
+    pool.join()
     assert there == [here] * 4
     assert here[0] == [1, 3, 6, 8, 10]
 
@@ -358,6 +360,7 @@ def test_reading_leaves_no_thread_and_no_open_file(whole_files: dict[str, bytes]
     path = write(tmp_path / "a.mp4", whole_files["a.mp4"])
     bad = write(tmp_path / "bad.mp4", whole_files["a.mp4"][:3000])
     before = None
+    gc.collect()  # what other tests left behind must not go while this one counts
     for _ in range(4):
         read_audio(path), read_frames(path, 2), media_info(path)
         resampled(sine(0.1), 44100, 16000)
