@@ -7,8 +7,9 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
-Kind = Literal["step", "count", "masked", "loading", "machine", "command"]
+Kind = Literal["step", "count", "masked", "values", "loading", "machine", "command"]
 Mode = Literal["inference", "training", "gradients"]
+Precision = Literal["32", "bf16"]
 Status = Literal["measured", "does not fit", "too slow", "not installed", "failed"]
 
 
@@ -18,7 +19,8 @@ class Job:
 
     kind: Kind
     """`step`: time and memory of a model's step. `count`: its operations. `masked`: a step of masked auto-encoding.
-    `loading`: a recipe's data beside its step. `machine`: what the machine can do. `command`: a command's start."""
+    `values`: how far its numbers are from the formulas. `loading`: a recipe's data beside its step. `machine`: what the
+    machine can do. `command`: a command's start."""
     name: str = ""
     """IMPLEMENTATION:VARIANT of a model, a recipe's name, or a command's words."""
     side: int = 0
@@ -28,12 +30,12 @@ class Job:
     mode: Mode = "inference"
     """`training`: forward, mean squared error, backward and AdamW. `gradients`: the same without AdamW."""
     ratio: float = 0.0
-    """Share of the pixels that is hidden, for `masked`."""
+    """Share of the pixels that is hidden, for `masked` and `values`."""
     compared: float = 1.0
     """Share of the hidden pixels that is read out and compared, for `masked`."""
     device: str = "cpu"
     """`cpu` or `cuda`."""
-    precision: Literal["32", "bf16"] = "32"
+    precision: Precision = "32"
     """`bf16`: matrix products in bfloat16, by autocast."""
 
     @property
@@ -53,6 +55,8 @@ class Job:
         words = [self.name, self.mode, f"{self.side} x {self.side}"]
         if self.batch > 1:
             words.append(f"batch {self.batch}")
+        if self.kind == "values":
+            return f"{self.name}, values, {self.side} x {self.side}, {self.device}, {self.precision}"
         if self.kind == "masked":
             words.append(f"{self.ratio:.0%} hidden")
             words += [f"{self.compared:.0%} of them compared"] * (self.compared < 1)

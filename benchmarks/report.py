@@ -55,6 +55,8 @@ def tables(what: str, jobs: Sequence[Job], answers: Answers) -> list[Table]:
         return _loading(done, answers)
     if what == "startup":
         return _startup(done, answers)
+    if what == "values":
+        return _values(done, answers)
     steps = [row(job, answers) for job in done if job.kind in ("step", "masked")]
     make = {"peers": _peers, "masking": _masking, "tokens": _tokens}[what]
     groups: dict[tuple[str, int], list[Row]] = {}
@@ -167,6 +169,18 @@ def _loading(jobs: Sequence[Job], answers: Answers) -> list[Table]:
         rows.append((job.name, number(loading), number(step), _times(loading / step), f"{workers:.0f}", ""))
     columns = ("recipe", "loaded / s", "trained / s", "loaded / trained", "workers", "note")
     return [Table(title="Loading: examples a second", columns=columns, rows=tuple(rows))] if rows else []
+
+
+def _values(jobs: Sequence[Job], answers: Answers) -> list[Table]:
+    rows = []
+    for job in jobs:
+        numbers, note = answers[job][-1].numbers, answers[job][-1].note
+        found = [f"{numbers[name]:.1e}" if numbers else "" for name in ("outputs", "loss", "gradients", "worst")]
+        where = numbers.get("device_name", job.device)
+        rows.append((job.name, str(job.side), where, job.precision, *found, numbers.get("worst_name", note)))
+    columns = ("model", "side", "device", "precision", "outputs", "loss", "gradients", "worst weight", "which")
+    note = "||found - expected|| / ||expected||; expected: the plain formulas in float64 on the CPU"
+    return [Table(title="Values", columns=columns, rows=tuple(rows), note=note)] if rows else []
 
 
 def _startup(jobs: Sequence[Job], answers: Answers) -> list[Table]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 from benchmarks.commands import COMMANDS
-from benchmarks.jobs import Job, Mode
+from benchmarks.jobs import Job, Mode, Precision
 from benchmarks.peers import DEFAULT, OURS, counted_as, is_jax, ours_for
 from benchmarks.session import Series
 
@@ -107,6 +107,20 @@ def tokens(options: Options) -> list[Series]:
     return series
 
 
+def values(options: Options) -> list[Series]:
+    """How far numbers are from the formulas: on the CPU and on the device, in both precisions."""
+    series = []
+    for name in options.ours("hip-nano", "hip-16", "hip-256"):
+        for side in options.sides or (64,):
+            job = Job(kind="values", name=name, side=side, batch=2, mode="gradients", ratio=0.75)
+            series += [
+                Series(once=(replace(job, device=device, precision=precision),))
+                for device in dict.fromkeys(("cpu", options.device))
+                for precision in get_args(Precision)
+            ]
+    return series
+
+
 def loading(options: Options) -> list[Series]:
     """Every recipe whose data comes with the package."""
     from benchmarks.loading import built_in_recipes
@@ -123,6 +137,7 @@ SUITES: dict[str, Callable[[Options], list[Series]]] = {
     "peers": peers,
     "masking": masking,
     "tokens": tokens,
+    "values": values,
     "loading": loading,
     "startup": startup,
 }

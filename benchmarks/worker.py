@@ -19,6 +19,7 @@ MEASURES = {
     "step": "benchmarks.steps",
     "count": "benchmarks.counting",
     "masked": "benchmarks.masking",
+    "values": "benchmarks.values",
     "loading": "benchmarks.loading",
     "machine": "benchmarks.machine",
     "command": "benchmarks.commands",

@@ -33,3 +33,9 @@ def _same_random_numbers() -> None:
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - libraries still draw from it
     torch.manual_seed(seed)
+
+
+@pytest.fixture(params=["cpu", *["cuda"] * torch.cuda.is_available()])
+def device(request: pytest.FixtureRequest) -> str:
+    """Every kind of device that is there."""
+    return request.param

@@ -70,6 +70,13 @@ def subset(model: HiP, inputs: dict[str, Tensor]) -> dict[str, Any]:
     return {"reconstruct": ["image", *model.label_names]}
 
 
+def moved(value: Any, device: str) -> Any:
+    """A tensor, or those in a mapping."""
+    if isinstance(value, dict):
+        return {name: moved(each, device) for name, each in value.items()}
+    return value.to(device) if isinstance(value, Tensor) else value
+
+
 def computed(model: HiP, run: Callable[[], dict[str, Tensor]]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Values, and the gradients of all weights by their squared sines."""
     model.zero_grad()
@@ -93,14 +100,19 @@ def check(model: HiP, run: Callable[[], dict[str, Tensor]], dtype: torch.dtype =
 @pytest.mark.parametrize("arguments", [everything, absent, masked, subset])
 @pytest.mark.parametrize("name", MODELS)
 def test_a_call(
-    name: str, arguments: Callable[[HiP, dict[str, Tensor]], dict[str, Any]], precision: torch.dtype, path: str
+    name: str,
+    arguments: Callable[[HiP, dict[str, Tensor]], dict[str, Any]],
+    precision: torch.dtype,
+    path: str,
+    device: str,
 ) -> None:
-    model = MODELS[name]()
+    model = MODELS[name]().to(device)
     inputs = random_inputs(model.modalities)
-    given = arguments(model, inputs)
+    given = moved(arguments(model, inputs), device)
+    inputs = moved(inputs, device)
 
     def run() -> dict[str, Tensor]:
-        with torch.autocast("cpu", dtype=precision, enabled=precision == torch.bfloat16):
+        with torch.autocast(device, dtype=precision, enabled=precision == torch.bfloat16):
             output = model(inputs, **given)
         return {**output.reconstruction, "latents": output.latents, "processor": output.processor_latents}
 

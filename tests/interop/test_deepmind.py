@@ -41,6 +41,9 @@ class Golden:
     def modalities(self) -> dict[str, tuple[int, int]]:
         return {name: (x.shape[1], x.shape[2]) for name, x in self.inputs.items()}
 
+    def on(self, device: str) -> dict[str, Tensor]:
+        return {name: x.to(device) for name, x in self.inputs.items()}
+
     def load(self, **changes: Any) -> HiP:
         values = {
             "model_class": self.model_class,
@@ -99,20 +102,21 @@ def test_the_golden_cases_are_here() -> None:
     assert len(CASES) == 6
 
 
-def test_outputs_and_loss_agree(golden: Golden) -> None:
-    model = golden.load()
+def test_outputs_and_loss_agree(golden: Golden, device: str) -> None:
+    model = golden.load().to(device)
     assert not model.training
     with torch.no_grad():
-        loss, outputs = loss_of(model, golden.inputs)
+        loss, outputs = loss_of(model, golden.on(device))
     for name, theirs in golden.outputs.items():
         assert_close(outputs[name], theirs, terms=terms_of(model), name=name)
     assert_close(loss, golden.loss, terms=terms_of(model) + sum(x.numel() for x in golden.inputs.values()))
 
 
-def test_gradients_agree(golden: Golden, request: pytest.FixtureRequest) -> None:
-    model = golden.load()
-    loss_of(model, golden.inputs)[0].backward()
-    ours = to_haiku(model, {name: p.grad for name, p in model.named_parameters()}, model_class=golden.model_class)
+def test_gradients_agree(golden: Golden, device: str) -> None:
+    model = golden.load().to(device)
+    loss_of(model, golden.on(device))[0].backward()
+    gradients = {name: p.grad.cpu() for name, p in model.named_parameters() if p.grad is not None}
+    ours = to_haiku(model, gradients, model_class=golden.model_class)
     if "num_position_encoding_channels" in golden.kwargs and any("_linear" in m for m in golden.params if "posit" in m):
         ours = unfold_positions(ours, golden)
     assert ours.keys() == golden.gradients.keys()

@@ -1,6 +1,7 @@
 """The optimizers: Muon for matrices beside AdamW for all other weights, AdamW alone, LAMB."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -74,7 +75,7 @@ class MuonAdamW(torch.optim.AdamW):
 
     Muon moves a matrix by its momentum made orthogonal, so that it turns in every direction by as much. Moves have
     the root mean square of AdamW's, 0.2, and both share one learning rate. `step` takes the gradients of the matrices
-    away. Matrices of one shape are computed together; otherwise this is `torch.optim.Muon`, nesterov, with
+    away. Matrices of about one size are computed together; otherwise this is `torch.optim.Muon`, nesterov, with
     `adjust_lr_fn="match_rms_adamw"`.
 
     Source: Jordan and others, "Muon: An optimizer for hidden layers in neural networks", 2024; the length of the moves:
@@ -97,17 +98,20 @@ class MuonAdamW(torch.optim.AdamW):
         return loss
 
     def _step_muon(self, group: Mapping[str, Any]) -> None:
-        by_shape: dict[torch.Size, list[Tensor]] = {}
+        by_size: dict[tuple[int, int], list[Tensor]] = {}
         for weight in group["params"]:
             if weight.grad is not None:
-                by_shape.setdefault(weight.shape, []).append(weight)
-        for shape, weights in by_shape.items():
-            length, count = 0.2 * max(shape) ** 0.5, max(1, _MOST_AT_ONCE // shape.numel())
+                by_size.setdefault(padded_size(weight), []).append(weight)
+        for size, weights in by_size.items():
+            count = max(1, _MOST_AT_ONCE // math.prod(size))
             for some in (weights[first : first + count] for first in range(0, len(weights), count)):
-                updates = orthogonal(torch.stack([whole(self._momentum(weight)) for weight in some]))
-                for weight, update in zip(some, updates, strict=True):
+                moves = torch.zeros(len(some), *size, device=some[0].device)
+                for move, weight in zip(moves, some, strict=True):
+                    _part(move, weight.shape).copy_(whole(self._momentum(weight)))
+                for move, weight in zip(orthogonal(moves), some, strict=True):
+                    length = 0.2 * max(weight.shape) ** 0.5
                     weight.mul_(1 - group["lr"] * group["weight_decay"])
-                    weight.add_(divided_as(weight, update), alpha=-group["lr"] * length)
+                    weight.add_(divided_as(weight, _part(move, weight.shape)), alpha=-group["lr"] * length)
                     weight.grad = None
 
     def _momentum(self, weight: Tensor) -> Tensor:
@@ -119,6 +123,25 @@ class MuonAdamW(torch.optim.AdamW):
         state["step"] += 1
         mean = state["momentum_buffer"].lerp_(gradient, 1 - self.momentum)
         return gradient.lerp(mean, self.momentum)
+
+
+def padded_size(matrix: Tensor) -> tuple[int, int]:
+    """Rows and columns, not fewer, to which zeros pad a matrix or its transpose, so that there are few sizes.
+
+    What is computed of small matrices takes a GPU as long as it takes to start it, however many there are; zeros leave
+    singular values and vectors as they are.
+
+    >>> padded_size(torch.zeros(192, 64)), padded_size(torch.zeros(3, 32)), padded_size(torch.zeros(512, 1536))
+    ((64, 256), (64, 64), (512, 1536))
+    """
+    rows, columns = sorted(size if size > 256 else max(64, 1 << (size - 1).bit_length()) for size in matrix.shape)
+    return rows, columns
+
+
+def _part(padded: Tensor, shape: Sequence[int]) -> Tensor:
+    """Where a matrix of this shape lies in a padded one, which is wide: a tall one on its side."""
+    rows, columns = shape
+    return padded[:rows, :columns] if rows <= columns else padded[:columns, :rows].mT
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
