@@ -26,6 +26,7 @@ from experiments.results import (
     Places,
     Results,
     each_once,
+    gpu_name,
     read_json,
     revision,
     shown_command,
@@ -175,7 +176,7 @@ class Harness:
         begun = {**cost, "for": cell.file, "command": shown, "revision": code, "is_counted": False, "is_done": False}
         write_json(self.places.of(run, ".json"), begun)
         path = os.pathsep.join([str(ROOT / "src"), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        own = {"PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""}  # all that is compared has cores alone
+        own = {"PYTHONPATH": path} | ({} if self.places.gpu else {"CUDA_VISIBLE_DEVICES": ""})
         own |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
         with log.open("ab") as out:
             out.write(f"$ {shown}\n".encode())
@@ -266,10 +267,15 @@ def main(table: Table, arguments: Sequence[str] | None = None, base: Path = ROOT
     parser.add_argument(
         "--into", type=Path, default=base, help="folder for runs, results and report; in an empty one all is done anew"
     )
+    parser.add_argument(
+        "--gpu", action="store_true", help="compute on the GPU, which all runs share; default: cores alone"
+    )
     parser.add_argument("--list", action="store_true", help="show the cells and do nothing")
     parser.add_argument("--report", action="store_true", help="write the table and do nothing else")
     given = parser.parse_args(arguments)
-    places = Places(root=given.root.resolve(), scale=given.scale, base=given.into.resolve())
+    if given.gpu and not gpu_name():
+        parser.error("--gpu: expected a GPU, but PyTorch finds none")
+    places = Places(root=given.root.resolve(), scale=given.scale, base=given.into.resolve(), gpu=given.gpu)
     results = Results(table, places)
     named = [cell for cell in table.cells if any(fnmatch(cell.name, pattern) for pattern in given.only)]
     cells = [cell for cell in named if given.seeds is None or cell.seed in given.seeds]

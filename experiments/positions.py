@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from experiments import common
@@ -47,11 +47,13 @@ def measures(model: Run) -> Run:
     return Run(command="experiments.measures", settings={"run": model}, minutes=0.5)
 
 
-def pretraining(name: str, seed: int, data: str = "cifar-10", **settings: Any) -> Run:
-    """Masked auto-encoding with these positions."""
-    model_settings = {**POSITIONS[name].model, **settings}
+def pretraining(
+    name: str, seed: int, data: str = "cifar-10", *, model: Mapping[str, Any] | None = None, **settings: Any
+) -> Run:
+    """Masked auto-encoding with these positions, and further settings of the model and of training."""
+    settings |= {"model_settings": {**POSITIONS[name].model, **(model or {})}, **POSITIONS[name].training}
     steps = _SECOND[data]["pretrain"] if data in _SECOND else common.PRETRAIN_STEPS
-    return common.pretrain(data, seed, steps=steps, model_settings=model_settings, **POSITIONS[name].training)
+    return common.pretrain(data, seed, steps=steps, **settings)
 
 
 def training(name: str, seed: int, data: str = "cifar-10", start: Run | None = None, **settings: Any) -> Run:
@@ -102,10 +104,14 @@ def _more() -> Iterator[Cell]:
         row = of_set | labels(name, "no", "groups of shuffled pixels")
         scratch = training(name, 0, model_settings=SHUFFLED)
         yield Cell(name=f"{name}-shuffled", labels=row, runs=(scratch, measures(scratch)))
-    before = pretraining(ours, 0, **SHUFFLED)
+    before = pretraining(ours, 0, model=SHUFFLED)
     row = of_set | labels(ours, "yes", "groups of shuffled pixels")
     chain = (before, training(ours, 0, start=before), measures(before))
     yield Cell(name=f"{ours}-shuffled-mae", labels=row, runs=chain)
+    before = pretraining(ours, 0, augment={})
+    row = of_set | labels(ours, "yes", "pretrained without flips")
+    chain = (before, training(ours, 0, start=before), measures(before))
+    yield Cell(name=f"{ours}-mae-no-flips", labels=row, runs=chain)
     for name in (ours, "fourier"):
         before = pretraining(name, 0)
         total = TimeOf((before, training(name, 0, start=before)))

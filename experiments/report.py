@@ -75,9 +75,7 @@ def _provenance(table: Table, done: Sequence[dict[str, Any]]) -> str:
     if not done:
         return count
     costs = {run: cost for result in done for run, cost in result["costs"].items()}
-    machines = sorted(
-        {f"{each['processor']}, torch {each['versions']['torch']}" for each in (r["machine"] for r in done)}
-    )
+    machines = sorted({_named(result["machine"]) for result in done})
     days = sorted({result["finished"] for result in done})
     when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
     code = each_once(sorted(result["revision"] for result in done))
@@ -85,6 +83,11 @@ def _provenance(table: Table, done: Sequence[dict[str, Any]]) -> str:
     shares = [result["share_of_core"] for result in done]
     had = f"cells had a core to themselves for {min(shares):.0%} to {max(shares):.0%} of their time"
     return f"{count} Cost: {cost}; {had}; {when}; code of {code}."
+
+
+def _named(machine: Mapping[str, Any]) -> str:
+    parts = (machine["processor"], machine.get("gpu"), f"torch {machine['versions']['torch']}")
+    return ", ".join(filter(None, parts))
 
 
 def _table(results: Results, rows: Rows) -> list[str]:

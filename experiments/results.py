@@ -44,6 +44,8 @@ class Places:
     """Of the data."""
     scale: float = 1.0
     base: Path = ROOT
+    gpu: bool = False
+    """Whether runs compute on the GPU; they are the same otherwise."""
 
     @property
     def runs(self) -> Path:
@@ -81,6 +83,8 @@ class Places:
         words = [run.command] if is_ours else ["hiperceiver.cli", run.command]
         is_evaluation = run.command == "evaluate"
         out = ["--json", str(self.of(run) / "test.json")] if is_evaluation else ["--out", str(self.of(run))]
+        if self.gpu and not is_ours:  # many share the machine's cores
+            out += ["--accelerator", "gpu", *(["--num-workers", "1"] * (not is_evaluation))]
         return [*words, *run.arguments(self.resolve, self.scale), *out]
 
 
@@ -134,6 +138,13 @@ def revision() -> str:
     return git("rev-parse", "--short=10", "HEAD").strip() + "+" * bool(changed)
 
 
+def gpu_name() -> str:
+    """Of the GPU that runs see; `` if there is none."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+
+
 def each_once(lists: Iterable[str]) -> str:
     """What several lists hold, all parted by commas.
 
@@ -167,7 +178,7 @@ def result_of(cell: Cell, table: Table, places: Places) -> dict[str, Any]:
         "commands": [cost["command"] for cost in costs],
         "costs": {run.name: round(cost["core_seconds"], 1) for run, cost in zip(runs, costs, strict=True)},
         "revision": each_once(cost["revision"] for cost in costs),
-        "machine": about_machine(),
+        "machine": about_machine() | ({"gpu": gpu_name()} if places.gpu else {}),
         "finished": time.strftime("%Y-%m-%d"),
         "core_seconds": round(sum(cost["core_seconds"] for cost in costs), 1),
         "share_of_core": round(
