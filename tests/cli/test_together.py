@@ -25,7 +25,7 @@ def hip_together(folder: Path, *arguments: object, launcher: tuple[str, ...] = (
 
 
 def test_processes_that_the_command_starts(pictures: Path, tmp_path: Path) -> None:
-    options = ["pretrain", "--data", pictures, *TINY, "--devices", 2]
+    options = ["pretrain", "--data", pictures, *TINY, "--accelerator", "cpu", "--devices", 2]
     done = hip_together(tmp_path, *options, "--steps", 2)
     assert done.returncode == 0, done.stderr
     (run,) = (tmp_path / "runs").iterdir()

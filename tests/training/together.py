@@ -24,7 +24,14 @@ from hiperceiver.training import TrainingResult, TrainingSettings, train
 from hiperceiver.training.launch import is_first_process
 from training.synthetic import GRID, Source, Stripes, autoencoding, classification, make_model
 
-SETTINGS: dict[str, Any] = {"steps": 4, "batch_size": 4, "log_every": 2, "learning_rate": 3e-3, "seed": 5}
+SETTINGS: dict[str, Any] = {
+    "accelerator": "cpu",
+    "steps": 4,
+    "batch_size": 4,
+    "log_every": 2,
+    "learning_rate": 3e-3,
+    "seed": 5,
+}
 
 
 class FixedMasks(MaskedAutoencoding):
