@@ -173,8 +173,8 @@ class Harness:
             cost |= {name: max(cost.get(name, 0.0), seconds) for name in ("core_seconds", "wall_seconds")}
         shown = shown_command(command, self.places)
         code = each_once([cost.get("revision", ""), revision()])  # now: a checkout may change while others run
-        begun = {**cost, "for": cell.file, "command": shown, "revision": code, "is_counted": False, "is_done": False}
-        write_json(self.places.of(run, ".json"), begun)
+        about = {"for": cell.file, "command": shown, "revision": code, "machine": self.places.machine}
+        write_json(self.places.of(run, ".json"), {**cost, **about, "is_counted": False, "is_done": False})
         path = os.pathsep.join([str(ROOT / "src"), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         own = {"PYTHONPATH": path} | ({} if self.places.gpu else {"CUDA_VISIBLE_DEVICES": ""})
         own |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")

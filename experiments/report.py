@@ -75,7 +75,7 @@ def _provenance(table: Table, done: Sequence[dict[str, Any]]) -> str:
     if not done:
         return count
     costs = {run: cost for result in done for run, cost in result["costs"].items()}
-    machines = sorted({_named(result["machine"]) for result in done})
+    machines = sorted({_named(machine) for result in done for machine in result["machines"]})
     days = sorted({result["finished"] for result in done})
     when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
     code = each_once(sorted(result["revision"] for result in done))

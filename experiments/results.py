@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,11 @@ class Places:
     base: Path = ROOT
     gpu: bool = False
     """Whether runs compute on the GPU; they are the same otherwise."""
+
+    @cached_property
+    def machine(self) -> dict[str, Any]:
+        """What runs depend on beside the code."""
+        return about_machine() | ({"gpu": gpu_name()} if self.gpu else {})
 
     @property
     def runs(self) -> Path:
@@ -138,6 +144,19 @@ def revision() -> str:
     return git("rev-parse", "--short=10", "HEAD").strip() + "+" * bool(changed)
 
 
+def distinct(values: Iterable[Any]) -> list[Any]:
+    """Each value once, in their order.
+
+    >>> distinct([{"cores": 2}, {"cores": 16}, {"cores": 2}])
+    [{'cores': 2}, {'cores': 16}]
+    """
+    found: list[Any] = []
+    for value in values:
+        if value not in found:
+            found.append(value)
+    return found
+
+
 def gpu_name() -> str:
     """Of the GPU that runs see; `` if there is none."""
     import torch
@@ -155,7 +174,7 @@ def each_once(lists: Iterable[str]) -> str:
 
 
 def result_of(cell: Cell, table: Table, places: Places) -> dict[str, Any]:
-    """A finished cell as plain values; its `revision` is that of the code in each of its runs."""
+    """A finished cell as plain values; `revision` and `machines` are those of all its runs."""
     runs = cell.all_runs(is_timed=False)
     costs = [read_json(places.of(run, ".json")) for run in runs]
     tests = {run: test for run in cell.runs if (test := read_json(places.of(run) / "test.json"))}
@@ -178,7 +197,7 @@ def result_of(cell: Cell, table: Table, places: Places) -> dict[str, Any]:
         "commands": [cost["command"] for cost in costs],
         "costs": {run.name: round(cost["core_seconds"], 1) for run, cost in zip(runs, costs, strict=True)},
         "revision": each_once(cost["revision"] for cost in costs),
-        "machine": about_machine() | ({"gpu": gpu_name()} if places.gpu else {}),
+        "machines": distinct(cost["machine"] for cost in costs),
         "finished": time.strftime("%Y-%m-%d"),
         "core_seconds": round(sum(cost["core_seconds"] for cost in costs), 1),
         "share_of_core": round(

@@ -14,7 +14,7 @@ from experiments.results import Places, Results, write_json
 
 ABOUT = {
     "revision": "abc",
-    "machine": {"processor": "a processor", "versions": {"torch": "9.9"}},
+    "machines": [{"processor": "a processor", "versions": {"torch": "9.9"}}],
     "finished": "2030-01-02",
     "core_seconds": 90.0,
     "share_of_core": 0.9,
@@ -104,7 +104,7 @@ def test_all_that_was_used_is_named(tmp_path: Path) -> None:
     results = Results(small_table(*cells), Places(root=tmp_path, base=tmp_path))
     give(results, cells[0], test={"accuracy": 0.25}, revision="abc, def")
     other = {"processor": "another", "versions": {"torch": "9.9"}}
-    own = {"finished": "2030-02-03", "machine": other, "revision": "def", "share_of_core": 0.6}
+    own = {"finished": "2030-02-03", "machines": [other], "revision": "def", "share_of_core": 0.6}
     give(results, cells[1], test={"accuracy": 0.25}, **own)
     write_report(results)
     text = (tmp_path / "docs" / "results.md").read_text()
