@@ -11,7 +11,9 @@ It runs `hip` as you would, prints each command, and puts the results together (
     3. does the same with all labels, once;
     4. measures the baseline, the nearest neighbour among the labelled tiles. All are tested on tiles of other places.
 
-RESULTS
+Cost: 9 minutes on 2 cores, beside making the environment.
+Result (934 test tiles of 9 classes; accuracy): with 5% of the labels, mean of three seeds, 59.6% pretrained, 54.5% from
+scratch, the baseline 54.9%; with all labels, one seed, 69.6%, 65.5% and 59.4%.
 """
 
 from __future__ import annotations
@@ -174,11 +176,12 @@ def _together(settings: DemoSettings, accuracies: dict[str, list[float]]) -> dic
     """Labels -> method -> accuracy of each run, the baseline's among them."""
     results: dict[str, dict[str, list[float]]] = {}
     tiles = open_source("earth", task="classification", size=PRETRAIN["size"])
+    train = tiles.splits["train"]
+    assert not isinstance(train, StreamedExamples)
     for number, (share, _, seed) in enumerate(_plan(settings)):
         source = with_train_share(tiles, share, seed=seed)
-        train = source.splits["train"]
-        assert not isinstance(train, StreamedExamples)
-        rows = results.setdefault(f"{len(train):,} labelled tiles", {BASELINE: [], SCRATCH: [], PRETRAINED: []})
+        labels = f"{'all' if share == 1 else f'{share:.0%} of'} {len(train):,} labels"
+        rows = results.setdefault(labels, {BASELINE: [], SCRATCH: [], PRETRAINED: []})
         rows[BASELINE].append(nearest_neighbour_baseline(source).accuracy)
         for name, values in accuracies.items():
             rows[name].append(values[number])
