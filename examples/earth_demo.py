@@ -221,7 +221,7 @@ def _as_markdown(report: dict[str, Any], pictures: Sequence[Path]) -> str:
         f"steps with few labels and {settings['all_steps']} with all. All in all "
         f"{format_duration(report['seconds'])} on {report['machine']}.",
         "",
-        "Positions: the table began as noise. A group is 36 pixels, a row and a half; within each the table has become a "
+        "Positions: the table began as noise. A group is 36 pixels, a row and a half; within each the table is now a "
         "line from left to right, in some of them from right to left. Reconstructions are of training tiles.",
         "",
         *(f"![{path.stem}](pictures/{path.name})" for path in pictures),
