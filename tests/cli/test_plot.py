@@ -4,10 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from hiperceiver.cli.plot import _examples
 from hiperceiver.data.encoders import PointsEncoder
 from hiperceiver.data.encoders.audio import write_wav
+from hiperceiver.data.example import BadExample, Example
+from hiperceiver.data.sources.source import Source
+from hiperceiver.settings.commands import PlotSettings
 
 from .conftest import Hip, Outcome, picture
 from .saved_models import ENCODERS, save
@@ -108,3 +113,23 @@ def test_points_whose_coordinates_are_their_positions(tmp_path: Path, hip: Hip) 
     options = ["--data-settings.kind", "points", "--out", "drawn", "--kind", "reconstruction"]
     outcome = hip("plot", model, "--data", "data", *options)
     assert_drawn(outcome, "points", ["reconstructions-points"], note="hip: note: there is no split for validation\n")
+
+
+def test_of_labelled_pixels_those_with_the_most_classes_are_drawn() -> None:
+    class Striped:
+        """Example n has as many classes as stand at n, and is named by n; 0 cannot be read."""
+
+        counts = [1] * 5 + [4] + [1] * 30 + [0, 3, 2] + [1] * 25
+
+        def __len__(self) -> int:
+            return len(self.counts)
+
+        def __getitem__(self, index: int) -> Example | BadExample:
+            if not self.counts[index]:
+                return BadExample(str(index), "broken")
+            labels = torch.arange(8) % self.counts[index]
+            return Example(inputs={"image": torch.zeros(8, 3)}, targets={"segmentation": labels}, name=str(index))
+
+    source = Source(name="stripes", task="segmentation", encoders={}, splits={"test": Striped()})
+    chosen = _examples(source, PlotSettings(checkpoint="a", num_examples=2))
+    assert [example.name for example in chosen] == ["5", "37"]

@@ -25,9 +25,12 @@ from hiperceiver.plots.positions import draw_components, draw_similarity
 from hiperceiver.plots.style import save_picture
 from hiperceiver.settings.base import one_line
 from hiperceiver.settings.commands import PlotSettings
-from hiperceiver.tasks import Task, load_task
+from hiperceiver.tasks import Segmentation, Task, load_task
 from hiperceiver.training.evaluation import measure
 from hiperceiver.training.logs import split_compared
+
+_TRIED = 16
+"""Examples with labelled pixels that are looked at for each that is drawn: many show a single class."""
 
 Pictures = Iterator[tuple[str, Figure]]  # names of files without their ending, and what is in them
 
@@ -155,17 +158,27 @@ KINDS: dict[str, Callable[[PlotSettings, Path | None], Pictures]] = {
 
 
 def _examples(source: Source, settings: PlotSettings) -> list[Example]:
-    """A few readable examples, evenly spread over the split."""
+    """A few readable examples, evenly spread over the split; of labelled pixels, those nearby with the most classes."""
     names = (settings.split, "test", "validation", "train")
     # A stream has no examples by number.
     parts = [part for name in names if isinstance(part := source.splits.get(name), ExampleDataset) and len(part)]
     if not parts:
         raise UserError(f"--data: {source.name} has no examples that can be drawn")
     dataset = parts[0]
+    num = settings.num_examples
     # The spread ones first; the others stand in for those that cannot be read.
-    indices = [index for n in (1, 4) for index in spread_indices(len(dataset), n * settings.num_examples)]
+    indices = [index for n in (1, 4) for index in spread_indices(len(dataset), n * num)]
     readable = (each for index in dict.fromkeys(indices) if isinstance(each := dataset[index], Example))
-    examples = list(islice(readable, settings.num_examples))
+    examples = list(islice(readable, num))
     if not examples:
         raise UserError(f"--data: no example of {source.name} could be read")
-    return examples
+    if Segmentation.target_kind not in examples[0].targets:
+        return examples
+    spread = spread_indices(len(dataset), _TRIED * num)
+    tried = [each for index in spread if isinstance(each := dataset[index], Example)]
+    parts = (tried[len(tried) * n // num : len(tried) * (n + 1) // num] for n in range(num))
+    return [max(part, key=_num_classes) for part in parts if part]
+
+
+def _num_classes(example: Example) -> int:
+    return len(example.targets[Segmentation.target_kind].unique())

@@ -242,7 +242,8 @@ class PlotSettings(SourceSettings):
     split: Literal["test", "validation", "train"] = "test"
     """The split that examples come from; another split if there is no such one."""
     num_examples: Count = 6
-    """How many examples are drawn; in one figure at most 8 pictures or segmentations, or 6 clouds or texts."""
+    """How many examples are drawn; in one figure at most 8 pictures or segmentations, or 6 clouds or texts. They are
+    spread over the split; where pixels have labels, each is the one of 16 with the most classes."""
     out: str | None = field(default=None, metadata={"value": "FOLDER"})
     """Folder for the pictures. None: pictures/ in the run's or model's folder."""
 
