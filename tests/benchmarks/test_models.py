@@ -1,5 +1,6 @@
 """The models that are compared, and how their operations are counted."""
 
+from dataclasses import replace
 from importlib import import_module
 
 import pytest
@@ -15,6 +16,7 @@ from benchmarks.loading import built_in_recipes, recipe_settings
 from benchmarks.peers import DEFAULT, PEERS, check_name, is_jax, ours_for
 from benchmarks.suites import MASKS, MODES, SUITES, Options
 from benchmarks.torch_steps import make_step, num_parameters
+from benchmarks.values import measure as measure_values
 from hiperceiver.recipes import RECIPES
 
 SIDE = 32
@@ -144,3 +146,14 @@ def test_recipes_with_data_of_their_own_are_loaded() -> None:
     assert loaded and set(loaded) <= set(RECIPES)
     for name in loaded:
         assert recipe_settings(name).batch_size > 0
+
+
+def test_values_are_as_far_from_the_formulas_as_the_precision_is(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = Job(kind="values", name="hiperceiver:hip-nano", side=16, batch=2, ratio=0.75, device=device)
+    single, half = measure_values(job), measure_values(replace(job, precision="bf16"))
+    for name in ("outputs", "gradients", "worst"):
+        assert 1e-8 < single[name] < 1e-4
+        assert 1e-3 < half[name] < 0.2
+    assert single["loss"] < 1e-5
+    monkeypatch.setattr("hiperceiver.fast.layers._SquaredReLU.backward", lambda ctx, gradient: gradient)
+    assert measure_values(job)["gradients"] > 0.1  # a wrong derivative is seen

@@ -113,6 +113,18 @@ def test_loading_and_startup() -> None:
     assert tables("startup", [command], {}) == []
 
 
+def test_values_are_shown_with_where_they_come_from() -> None:
+    found, missing = (Job(kind="values", name="hiperceiver:hip-nano", side=8, precision=p) for p in ("32", "bf16"))
+    numbers = {"outputs": 1.5e-7, "loss": 0.0, "gradients": 2e-7, "worst": 3e-6, "worst_name": "a.weight"}
+    answers = {
+        found: [Answer(status="measured", numbers={**numbers, "device_name": "a device"})],
+        missing: [Answer(status="failed", note="no memory")],
+    }
+    (table,) = tables("values", list(answers), answers)
+    assert table.rows[0][2:] == ("a device", "32", "1.5e-07", "0.0e+00", "2.0e-07", "3.0e-06", "a.weight")
+    assert table.rows[1][2:] == ("cpu", "bf16", "", "", "", "", "no memory")
+
+
 def test_the_machine_from_first_to_last() -> None:
     (table,) = machine_table(ANSWERS)
     assert table.rows[0][1:] == ("100", "90.0", "130", "90.0 100 130")

@@ -129,6 +129,23 @@ def test_cells_are_chosen_by_name_and_seed(tmp_path: Path) -> None:
         main(cells, ["--only", "c"], tmp_path)
 
 
+def test_runs_on_a_gpu_are_told_so_and_name_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("experiments.harness.gpu_name", lambda: "")
+    with pytest.raises(SystemExit) as error:
+        main(table(Cell(name="a", runs=(fake(),))), ["--root", str(tmp_path), "--gpu"], tmp_path)
+    assert error.value.code == 2
+    assert capsys.readouterr().err.endswith("error: --gpu: expected a GPU, but PyTorch finds none\n")
+    for module in ("harness", "results"):
+        monkeypatch.setattr(f"experiments.{module}.gpu_name", lambda: "a GPU")
+    assert main(table(Cell(name="a", runs=(fake(),))), ["--root", str(tmp_path), "--gpu"], tmp_path) == 0
+    assert [each["gpu"] for each in results(tmp_path)["a-seed0"]["machines"]] == ["a GPU"]
+    ours = Run(command="pretrain", settings={"steps": 4}, minutes=0.1)
+    on_gpu, on_cores = (Places(root=tmp_path, base=tmp_path, gpu=gpu).command(ours) for gpu in (True, False))
+    assert on_gpu == [*on_cores, "--accelerator", "gpu", "--num-workers", "1"]
+
+
 def test_another_scale_has_folders_of_its_own(tmp_path: Path) -> None:
     cell = Cell(name="plain", runs=(fake(steps=40),))
     main(table(cell), ["--scale", "0.1"], tmp_path)
