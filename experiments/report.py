@@ -130,7 +130,7 @@ def shown(values: Sequence[float], path: str) -> str:
     if not values:
         return "–"
     factor, digits, unit = _unit(path)
-    spread = f" ± {factor * stdev(values):.{digits}f}" if len(values) > 1 else ""
+    spread = f" ± {factor * stdev(values):.{digits}f}" if len(set(values)) > 1 else ""
     return f"{factor * mean(values):.{digits}f}{spread}{unit}"
 
 
