@@ -12,8 +12,8 @@ from experiments.datasets import WORDS
 from experiments.harness import main
 
 _READ: dict[str, dict[str, Any]] = {
-    "audio": {"rate": 8000, "seconds": 3.0, "samples_per_token": 4},
-    "video": {"frames": 12, "size": [24, 32], "colours": "L"},
+    "audio": {"rate": 8000, "seconds": 3.0, "samples_per_token": 16},
+    "video": {"frames": 12, "size": [15, 20], "colours": "L"},
 }
 _COLUMNS = {"audio": "file:audio", "video": "file:video"}
 _STEPS = 1500
@@ -64,10 +64,14 @@ TABLE = Table(
     title="One model, two senses",
     about="""
 GRID, speaker 1: clips of 3 s, a sentence of six words each, told by the name of the file. Sound and pictures are read
-from the same MPEG file, as 6,000 tokens of 4 samples and 12 grey frames of 24 x 32 pixels (9,216 tokens), so that sound
-has 6 of the 16 groups; nothing is said of time or place. Six labels at once (of 4, 4, 4, 25, 10 and 4 words); 1,500
+from the same MPEG file, as 1,500 tokens of 16 samples and 12 grey frames of 15 x 20 pixels (3,600 tokens), so that
+sound has 5 of the 16 groups; nothing is said of time or place. Six labels at once (of 4, 4, 4, 25, 10 and 4 words); 1,500
 steps of 16 clips with labels alone; a fifth of the clips is held out, by name. Chance is 4% to 25%, 19% on average. The
 shape is that of the paper's table on AudioSet.
+
+Tried before, seed 0: sound as 6,000 tokens of 4 samples reached 53.5% alone. Beside frames of 48 x 64 pixels (36,864
+tokens) 1,500 tokens of sound have one group of 16, and so 16 latents: both together reached 24.6%, the pictures alone
+20.3%, and one model with modality dropout 17.8% given both. A sense is heard by the groups that its tokens fill.
 """,
     cells=tuple(cells()),
     columns={"mean of the six": "test.score", **{name: f"test.{name}_accuracy" for name in WORDS}},
