@@ -65,9 +65,9 @@ TABLE = Table(
     about="""
 GRID, speaker 1: clips of 3 s, a sentence of six words each, told by the name of the file. Sound and pictures are read
 from the same MPEG file, as 1,500 tokens of 16 samples and 12 grey frames of 15 x 20 pixels (3,600 tokens), so that
-sound has 5 of the 16 groups; nothing is said of time or place. Six labels at once (of 4, 4, 4, 25, 10 and 4 words); 1,500
-steps of 16 clips with labels alone; a fifth of the clips is held out, by name. Chance is 4% to 25%, 19% on average. The
-shape is that of the paper's table on AudioSet.
+sound has 5 of the 16 groups; nothing is said of time or place. Six labels at once (of 4, 4, 4, 25, 10 and 4 words);
+1,500 steps of 16 clips with labels alone; a fifth of the clips is held out, by name. Chance is 4% to 25%, 19% on
+average. The shape is that of the paper's table on AudioSet.
 
 Tried before, seed 0: sound as 6,000 tokens of 4 samples reached 53.5% alone. Beside frames of 48 x 64 pixels (36,864
 tokens) 1,500 tokens of sound have one group of 16, and so 16 latents: both together reached 24.6%, the pictures alone
