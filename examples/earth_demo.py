@@ -53,6 +53,7 @@ NEW_MODEL = [
 """What pretraining makes, with new weights."""
 BASELINE, SCRATCH, PRETRAINED = "baseline: nearest neighbour", "from scratch", "pretrained"
 INTERRUPTED = 130
+LOG = "from-scratch.log"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +115,7 @@ def run_demo(settings: DemoSettings, out: Path) -> dict[str, Any]:
     started = time.monotonic()
     check_run_folder(out, resume=False)
     out.mkdir(parents=True, exist_ok=True)
-    seen, beside = Lane(), Lane(out / "from-scratch.log")
+    seen, beside = Lane(), Lane(out / LOG)
     print(f"Two processes of one thread each; what is trained from scratch says so in {beside.log}.")
     with ThreadPoolExecutor(1) as pool:
         scratch = pool.submit(_train, settings, out, SCRATCH, beside)
@@ -249,8 +250,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         report = run_demo(DemoSettings(**options), out)
     except Failed as failed:
+        print(f"earth_demo: a command of hip failed; it says why here, or in {out / LOG}", file=sys.stderr)
         return failed.code
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f"earth_demo: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
