@@ -46,7 +46,7 @@ def test_a_table_has_means_spreads_and_gaps(tmp_path: Path) -> None:
     assert write_report(results).endswith("results.md: 2 of 3 rows")
     text = (tmp_path / "docs" / "results.md").read_text()
     assert "| model | accuracy | memory | seeds | core time | cell |" in text  # no column without a number
-    assert "| A | 52.0 ± 2.0% | 2.00 ± 0.00 GB | 3 | 1:30 | `a` |" in text
+    assert "| A | 52.0 ± 2.0% | 2.00 GB | 3 | 1:30 | `a` |" in text
     assert "| B | – | – | 0 of 1 | – | `b` |" in text
     assert "### one" in text and "Done: 4 of 5 cells. Cost: 0.0 core-hours on a processor, torch 9.9; cells had" in text
     assert (tmp_path / "docs" / "pictures" / "results-small.png").stat().st_size > 1000
