@@ -161,7 +161,7 @@ def _checked(given: argparse.Namespace) -> tuple[list[str], Options]:
         precision=given.precision,
         has_reference=given.reference is not None,
     )
-    for what in {"masking", "tokens"} & set(whats):
+    for what in {"masking", "tokens", "values"} & set(whats):
         if not options.ours("any"):
             raise ValueError(f"--models: expected one of ours among them, as {what} measures only those")
     if given.device == "cuda":

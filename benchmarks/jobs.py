@@ -52,11 +52,11 @@ class Job:
         """In a few words, for people."""
         if self.kind in ("machine", "loading", "command"):
             return f"{self.kind} {self.name}".strip()
+        if self.kind == "values":
+            return f"{self.name}, values, {self.side} x {self.side}, {self.device}, {self.precision}"
         words = [self.name, self.mode, f"{self.side} x {self.side}"]
         if self.batch > 1:
             words.append(f"batch {self.batch}")
-        if self.kind == "values":
-            return f"{self.name}, values, {self.side} x {self.side}, {self.device}, {self.precision}"
         if self.kind == "masked":
             words.append(f"{self.ratio:.0%} hidden")
             words += [f"{self.compared:.0%} of them compared"] * (self.compared < 1)

@@ -34,8 +34,13 @@ def measure(job: Job) -> dict[str, Any]:
         "narrow_rate": 2 * tokens * _NARROW[0] * _NARROW[1] / _usual(job, _product(tall, small)),
         "copy_rate": 2 * source.numel() / _usual(job, lambda: target.copy_(source)),
         "num_threads": torch.get_num_threads(),
-        "device_name": torch.cuda.get_device_name() if job.device == "cuda" else "cpu",
+        "device_name": device_name(job),
     }
+
+
+def device_name(job: Job) -> str:
+    """Of the GPU, or `cpu`."""
+    return torch.cuda.get_device_name() if job.device == "cuda" else "cpu"
 
 
 def matmul_rate(job: Job) -> float:

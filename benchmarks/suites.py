@@ -112,7 +112,7 @@ def values(options: Options) -> list[Series]:
     series = []
     for name in options.ours("hip-nano", "hip-16", "hip-256"):
         for side in options.sides or (64,):
-            job = Job(kind="values", name=name, side=side, batch=2, mode="gradients", ratio=0.75)
+            job = Job(kind="values", name=name, side=side, batch=2, ratio=0.75)
             series += [
                 Series(once=(replace(job, device=device, precision=precision),))
                 for device in dict.fromkeys(("cpu", options.device))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.jobs import Job
+from benchmarks.machine import device_name
 from benchmarks.torch_steps import autocast
 from hiperceiver import Batch, Modality, create_model, fast
 from hiperceiver.tasks import MaskedAutoencoding, MaskedAutoencodingConfig
@@ -49,7 +50,7 @@ def measure(job: Job) -> dict[str, Any]:
         "gradients": distance(ours, theirs),
         "worst": apart[worst],
         "worst_name": worst,
-        "device_name": torch.cuda.get_device_name() if job.device == "cuda" else "cpu",
+        "device_name": device_name(job),
     }
 
 

@@ -33,7 +33,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hiperceiver.cli.data import with_train_share
 from hiperceiver.cli.tables import print_table
@@ -53,7 +53,15 @@ NEW_MODEL = [
 """What pretraining makes, with new weights."""
 BASELINE, SCRATCH, PRETRAINED = "baseline: nearest neighbour", "from scratch", "pretrained"
 INTERRUPTED = 130
-LOG = "from-scratch.log"
+LOG = "second-process.log"
+
+
+class Training(NamedTuple):
+    """One training with labels."""
+
+    share: float  # of the labels
+    steps: int
+    seed: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +78,11 @@ class DemoSettings:
     """How often that is done, with other labels, weights and order."""
     all_steps: int = 500
     """Steps of each training with all labels."""
+
+    def plan(self) -> tuple[list[Training], list[Training]]:
+        """What is trained with few labels, and with all."""
+        few = [Training(self.few_share, self.few_steps, seed) for seed in range(self.few_seeds)]
+        return few, [Training(1.0, self.all_steps, 0)]
 
 
 class Failed(Exception):
@@ -116,18 +129,21 @@ def run_demo(settings: DemoSettings, out: Path) -> dict[str, Any]:
     check_run_folder(out, resume=False)
     out.mkdir(parents=True, exist_ok=True)
     seen, beside = Lane(), Lane(out / LOG)
-    print(f"Two processes of one thread each; what is trained from scratch says so in {beside.log}.")
+    print(f"Two processes of one thread each; the second one writes to {beside.log}.")
+    few, every = settings.plan()
     with ThreadPoolExecutor(1) as pool:
-        scratch = pool.submit(_train, settings, out, SCRATCH, beside)
+        scratch = pool.submit(_train, [*few, *every], out, SCRATCH, beside)
         try:
             seen.run("pretrain", *RECIPE, "--steps", settings.pretrain_steps, "--out", out / "pretrain")
-            pretrained = _train(settings, out, PRETRAINED, seen)
+            pretrained = pool.submit(_train, few, out, PRETRAINED, beside)  # behind those from scratch
+            last = _train(every, out, PRETRAINED, seen)
             seen.run("plot", out / "pretrain", "--split", "train", "--out", out / "pictures")  # tests are mostly sea
+            accuracies = {SCRATCH: scratch.result(), PRETRAINED: [*pretrained.result(), *last]}
         except BaseException:
             beside.stop()
             seen.stop()
             raise
-        results = _together(settings, {SCRATCH: scratch.result(), PRETRAINED: pretrained})
+    results = _together([*few, *every], accuracies)
     note = json.loads(next(out.glob("*/*/test.json")).read_text(encoding="utf-8"))["note"]
     report = {
         "settings": asdict(settings),
@@ -153,17 +169,11 @@ def run_demo(settings: DemoSettings, out: Path) -> dict[str, Any]:
     return report
 
 
-def _plan(settings: DemoSettings) -> list[tuple[float, int, int]]:
-    """Share of the labels, steps and seed of each training."""
-    few = [(settings.few_share, settings.few_steps, seed) for seed in range(settings.few_seeds)]
-    return [*few, (1.0, settings.all_steps, 0)]
-
-
-def _train(settings: DemoSettings, out: Path, name: str, lane: Lane) -> list[float]:
-    """All trainings from scratch, or all from the pretrained model; accuracy on the test tiles."""
+def _train(plan: Sequence[Training], out: Path, name: str, lane: Lane) -> list[float]:
+    """Train from scratch or from the pretrained model; the accuracy of each on the test tiles."""
     start = ["--from", out / "pretrain"] if name == PRETRAINED else NEW_MODEL
     found = []
-    for share, steps, seed in _plan(settings):
+    for share, steps, seed in plan:
         folder = out / f"{share:.0%}-of-labels" / f"{name.replace(' ', '-')}-{seed}"
         length = ["--steps", steps, "--validate-every", steps]
         lane.run(
@@ -173,13 +183,13 @@ def _train(settings: DemoSettings, out: Path, name: str, lane: Lane) -> list[flo
     return found
 
 
-def _together(settings: DemoSettings, accuracies: dict[str, list[float]]) -> dict[str, dict[str, list[float]]]:
+def _together(plan: Sequence[Training], accuracies: dict[str, list[float]]) -> dict[str, dict[str, list[float]]]:
     """Labels -> method -> accuracy of each run, the baseline's among them."""
     results: dict[str, dict[str, list[float]]] = {}
     tiles = open_source("earth", task="classification", size=PRETRAIN["size"])
     train = tiles.splits["train"]
     assert not isinstance(train, StreamedExamples)
-    for number, (share, _, seed) in enumerate(_plan(settings)):
+    for number, (share, _, seed) in enumerate(plan):
         source = with_train_share(tiles, share, seed=seed)
         labels = f"{'all' if share == 1 else f'{share:.0%} of'} {len(train):,} labels"
         rows = results.setdefault(labels, {BASELINE: [], SCRATCH: [], PRETRAINED: []})

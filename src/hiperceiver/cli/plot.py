@@ -177,7 +177,7 @@ def _examples(source: Source, settings: PlotSettings) -> list[Example]:
     spread = spread_indices(len(dataset), _TRIED * num)
     tried = [each for index in spread if isinstance(each := dataset[index], Example)]
     parts = (tried[len(tried) * n // num : len(tried) * (n + 1) // num] for n in range(num))
-    return [max(part, key=_num_classes) for part in parts if part]
+    return [max(part, key=_num_classes) for part in parts if part] or examples
 
 
 def _num_classes(example: Example) -> int:
