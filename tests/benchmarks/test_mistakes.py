@@ -19,6 +19,7 @@ from benchmarks.command import main
         (["--models", "jax:hip-16"], ["--reference", "jax:hip-16"]),
         (["--reference", "/nowhere"], ["--reference", "perceiver.py", "'/nowhere'"]),
         (["masking", "--models", "vit:tiny"], ["--models", "masking"]),
+        (["values", "--models", "vit:tiny"], ["--models", "values"]),
         (["--sides", "0"], ["--sides", "'0'"]),
         (["--sides", "many"], ["--sides", "'many'"]),
         (["--limit", "-1"], ["--limit", "'-1'"]),
