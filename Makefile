@@ -11,7 +11,7 @@ PYTEST_FLAGS ?= -n auto --maxprocesses 8
 .PHONY: help demo bench test check format clean
 
 help:
-	@echo "make demo    what pretraining is worth with few labels, on pictures of the Earth; 9 to 11 minutes on 2 cores"
+	@echo "make demo    what pretraining is worth with few labels, on pictures of the Earth; 7 minutes on 2 cores"
 	@echo "make bench   ours beside its peers; WHAT='tokens --rounds 1' chooses, docs/benchmarks.md explains"
 	@echo "make test    the tests"
 	@echo "make check   everything that CI checks: ruff, pyright, import-linter, tests"
