@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import dataclasses
 import math
 import sys
 import time
@@ -42,8 +43,12 @@ class PeerRun:
     def __init__(self, peer: str, settings: Any, source: Any, task: str):
         seed_everything(settings.seed)
         self.settings, self.source, self.is_dense = settings, source, task == "segmentation"
-        self.name, modality = next(iter(source.modalities.items()))
-        self.grid, self.num_classes = modality.grid, len(source.classes)
+        first, *others = source.modalities.values()
+        if any(each.grid != first.grid for each in others):
+            raise ValueError(f"--modalities: expected one grid for a peer, got {', '.join(source.modalities)}")
+        # Modalities on one grid are channels of one picture.
+        modality = dataclasses.replace(first, channels=sum(each.channels for each in (first, *others)))
+        self.names, self.grid, self.num_classes = tuple(source.modalities), modality.grid, len(source.classes)
         self.model = make_peer(peer, modality, self.num_classes, is_dense=self.is_dense)
         self.class_weights = None
         if settings.balance:
@@ -58,7 +63,7 @@ class PeerRun:
 
     def scores(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The model's scores with classes second, and the targets."""
-        x = batch.present_tokens(self.name)
+        x = torch.cat([batch.present_tokens(name) for name in self.names], dim=2)
         if self.model.training and self.token_dropout:
             x = x * (torch.rand(*x.shape[:2], 1) >= self.token_dropout)
         scores = self.model(x.transpose(1, 2).unflatten(2, self.grid))

@@ -1,5 +1,6 @@
 """Segmentation: every token's label, from its position and its own value."""
 
+import dataclasses
 from itertools import pairwise
 
 import numpy as np
@@ -9,6 +10,7 @@ from closeness import assert_close, assert_within, terms_of
 
 from hiperceiver.modality import Batch, Modality
 from hiperceiver.tasks import Segmentation, SegmentationConfig
+from hiperceiver.tasks.task import TargetInfo
 
 ARCHITECTURES = ["HiP", "PerceiverIO"]
 
@@ -298,3 +300,12 @@ def test_wrong_targets_are_refused(make_model):
     batch.targets["segmentation"] = torch.full((3, 50), 17)
     with pytest.raises(ValueError, match="targets: expected 'segmentation' from 0 to 4 or -100, got 17"):
         task.loss(batch)
+
+
+def test_the_labelled_modality_is_that_of_the_data_s_masks():
+    def statistics(name):
+        raise AssertionError(name)
+
+    info = TargetInfo(classes=("land", "sea"), masked_modality="image", statistics=statistics)
+    assert Segmentation.config_from_data(info)["input_modality"] == "image"
+    assert "input_modality" not in Segmentation.config_from_data(dataclasses.replace(info, masked_modality=None))

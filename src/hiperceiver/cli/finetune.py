@@ -76,7 +76,7 @@ def _with_its_split(settings: FinetuneSettings) -> tuple[FinetuneSettings, Path 
 def _make_task(kind: str, settings: FinetuneSettings, source: Source, config: PerceiverConfig) -> Task:
     task_class = TASKS[kind]
     from_data = _from_data(task_class, source)
-    for name in from_data.keys() & settings.task_settings.keys() - {"background_class"}:
+    for name in from_data.keys() & settings.task_settings.keys() - {"background_class", "input_modality"}:
         raise UserError(f"--task-settings: {name} is taken from the data, it cannot be set")
     if settings.balance:
         from_data["class_weights"] = _class_weights(kind, settings, source)
@@ -93,6 +93,7 @@ def _from_data(task_class: type[Task], source: Source) -> dict[str, Any]:
     info = TargetInfo(
         classes=source.classes,
         background_class=source.background_class,
+        masked_modality=source.masked_modality,
         labels=source.labels,
         statistics=partial(value_statistics, source.splits["train"]),
     )

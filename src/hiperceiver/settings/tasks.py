@@ -116,10 +116,10 @@ class SegmentationConfig(_ClassesConfig):
     """Segmentation: a class for every token of a modality."""
 
     kind: ClassVar[str] = "segmentation"
-    from_data: ClassVar[tuple[str, ...]] = ("num_classes", "background_class")
+    from_data: ClassVar[tuple[str, ...]] = ("num_classes", "background_class", "input_modality")
 
     input_modality: str | None = None
-    """The modality whose tokens are labelled. None: the only one."""
+    """The modality whose tokens are labelled. None: the only one; on the command line, the one that masks belong to."""
     own_embedding: bool = True
     """Whether a token's own embedding joins its position in the readout's query and output (as Perceiver IO does for
     optical flow). False: positions alone, as in masked auto-encoding."""

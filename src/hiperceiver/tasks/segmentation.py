@@ -74,8 +74,9 @@ class Segmentation(OneClassTask):
 
     @classmethod
     def config_from_data(cls, info: TargetInfo) -> dict[str, Any]:
-        """The number of classes, and which of them is the background."""
-        return {**super().config_from_data(info), "background_class": info.background_class}
+        """The number of classes, which of them is the background, and the modality that masks label."""
+        masked = {} if info.masked_modality is None else {"input_modality": info.masked_modality}
+        return {**super().config_from_data(info), "background_class": info.background_class, **masked}
 
     def draw(self, batch: Batch) -> Tensor | None:
         """The slots of each group that a training step compares, int64 (B, 1, R); None: all."""

@@ -29,6 +29,7 @@ class TargetInfo:
 
     classes: tuple[str, ...] = ()  # names of the classes of `label`, `labels` or `segmentation`
     background_class: int | None = None  # the class of what is no object, in masks that have one
+    masked_modality: str | None = None  # whose tokens masks label, where there are masks
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """For joint labels: name -> names of its classes; none for a number."""
     statistics: Callable[[str], tuple[tuple[float, ...], tuple[float, ...]]]

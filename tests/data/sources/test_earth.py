@@ -181,6 +181,8 @@ def test_the_relief_lies_over_the_picture_and_is_off_by_default() -> None:
     plain, both = open_earth(task="segmentation"), open_earth(task="segmentation", modalities=("image", "relief"))
     assert list(plain.encoders) == ["image"]
     assert list(both.encoders) == ["image", "relief"]
+    assert both.masked_modality == "image"
+    assert open_earth(task="classification").masked_modality is None
     assert both.encoders["image"] == plain.encoders["image"]
     y, x = tiles(both, "test").corners[7]
     example = example_of(both, "test", 7)

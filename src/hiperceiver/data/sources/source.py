@@ -13,6 +13,7 @@ from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.encoders import ENCODERS
 from hiperceiver.data.encoders.audio import AudioEncoder
 from hiperceiver.data.encoders.encoder import Encoder
+from hiperceiver.data.encoders.image import ImageEncoder
 from hiperceiver.data.encoders.normalisation import FITTED_TO
 from hiperceiver.data.encoders.picture_files import Picture
 from hiperceiver.data.example import BadExample, ExampleDataset, WithAbsent
@@ -72,6 +73,12 @@ class Source:
     def modalities(self) -> dict[str, Modality]:
         """Grid and channels per modality, for the model."""
         return {name: encoder.modality for name, encoder in self.encoders.items()}
+
+    @property
+    def masked_modality(self) -> str | None:
+        """For `segmentation`: the modality whose tokens masks label, the first picture."""
+        pictures = (name for name, encoder in self.encoders.items() if isinstance(encoder, ImageEncoder))
+        return next(pictures, None) if self.task == "segmentation" else None
 
     def describe(self) -> list[str]:
         """What was found, for people; one example of each modality is read."""
