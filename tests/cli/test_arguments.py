@@ -291,3 +291,34 @@ def test_what_is_missing(arguments: list[str], message: str) -> None:
 def test_too_much() -> None:
     with pytest.raises(UserError, match="hip one: expected MODEL, got 'b' as well"):
         parse(One, ["a", "b"], program="hip one")
+
+
+class Crew(Settings):
+    """A crew."""
+
+    people: tuple[Count, ...] = ()
+    """Their numbers."""
+
+
+class Voyage(Settings):
+    """A voyage."""
+
+    ports: tuple[str, ...] = ()
+    """Where it calls."""
+    crew: Crew = Crew()
+    """Who is aboard."""
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--ports", "Ur"], Voyage(ports=("Ur",))),
+        (["--ports", "Ur", "--ports", "Tyre"], Voyage(ports=("Ur", "Tyre"))),
+        (["--ports", "[Ur, Tyre]"], Voyage(ports=("Ur", "Tyre"))),
+        (["--ports", '["Ur", "Tyre"]'], Voyage(ports=("Ur", "Tyre"))),
+        (["--crew.people", "2", "--crew.people", "4"], Voyage(crew=Crew(people=(2, 4)))),
+        (["--crew.people", "[2, 4]"], Voyage(crew=Crew(people=(2, 4)))),
+    ],
+)
+def test_a_list_is_given_item_by_item_or_as_a_whole(words: list[str], expected: Voyage) -> None:
+    assert parse(Voyage, words, program="hip sail") == expected

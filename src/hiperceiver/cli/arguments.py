@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import pairwise, product
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, get_args
+from typing import Any, NoReturn, TypeVar, get_args, get_origin
 
 import yaml
 
@@ -139,8 +139,7 @@ def _split(settings: type[Settings], arguments: list[str], program: str) -> dict
             hints[name] = hints_at(settings, name.split("."))
             if not hints[name] or any(name == option.name for option in positional):
                 _refuse(word, settings, program)
-            is_list = name in options_of(settings) and options_of(settings)[name].is_list
-            parser.add_argument(f"--{name}", action="append" if is_list else "store")
+            parser.add_argument(f"--{name}", action="append" if _items(hints[name]) else "store")
         is_flag = name == "print_config" or hints.get(name) == [bool]
         if is_flag and not equals and following.lower() not in _BOOLEANS:
             equals, text = "=", "true"
@@ -158,10 +157,8 @@ def _split(settings: type[Settings], arguments: list[str], program: str) -> dict
         raise UserError(f"{program}: expected {usage}, got {rest[0]!r} as well")
     given = vars(namespace)
     for name in hints:
-        if isinstance(given[name], list):
-            given[name] = [_value(name, text, get_args(hints[name][0])[:1]) for text in given[name]]
-        else:
-            given[name] = _value(name, given[name], hints[name])
+        read = _listed if isinstance(given[name], list) else _value
+        given[name] = read(name, given[name], hints[name])
     return given
 
 
@@ -188,6 +185,20 @@ def _value(name: str, text: str, hints: Sequence[Any]) -> Any:
             checked(name, candidate, hint)
             return candidate
     return checked(name, value, hints[0])
+
+
+def _items(hints: Sequence[Any]) -> list[Any]:
+    """What the items of lists are, of annotations that allow one."""
+    parts = (part for hint in hints for part in parts_of(hint))
+    return [get_args(part)[0] for part in parts if get_origin(part) is tuple]
+
+
+def _listed(name: str, texts: Sequence[str], hints: Sequence[Any]) -> Any:
+    """What an option that may be a list was given: an item each time, or once the whole, in JSON or YAML."""
+    if len(texts) == 1:
+        with suppress(ValueError):
+            return _value(name, texts[0], hints)
+    return [_value(name, text, _items(hints)) for text in texts]
 
 
 def _with_value(mapping: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:

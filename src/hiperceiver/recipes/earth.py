@@ -5,7 +5,7 @@ Commands:
     hip finetune --recipe earth
 
 Cost: 1,000 and 2,000 steps, about 4 and 11 minutes of one core.
-Result (536 test tiles): RESULT
+Result (536 test tiles; seed 0): mIoU 0.360, 60.4% of the land.
 The baseline is 0.286 and 54.6% (the most frequent class of each colour, 6 bits a channel).
 
 From the picture alone (one pretraining, fine-tuned with seeds 0 and 2): mIoU 0.344 and 0.341, 60.1% and 58.6% of the
@@ -22,7 +22,7 @@ latents each, the position table's rate times 5 and a moving average of the weig
 
 BOTH = {
     "data": "earth",
-    "modalities": ["image", "relief"],
+    "modalities": ("image", "relief"),
     "data_settings": {"min_land": 0.02},
     "augment": {"flip": True, "turn": True},
     "batch_size": 8,
