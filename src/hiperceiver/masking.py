@@ -49,7 +49,7 @@ def sample_visible_slots(
     return _sample(batch_size, num_slots, ratio, block, generator, device)[:, None].sort(dim=2).values
 
 
-def sample_masked_slots(visible: Tensor, num_slots: int, share: float) -> Tensor:
+def sample_masked_slots(visible: Tensor, num_slots: int, share: float, *, generator: Generators = None) -> Tensor:
     """Draw some of the slots that are not `visible` (B, g, K): int64 (B, g, R), ascending; R = `share` of them, or one.
 
     >>> sample_masked_slots(torch.tensor([[[0, 2]]]), 4, 1.0)
@@ -59,7 +59,7 @@ def sample_masked_slots(visible: Tensor, num_slots: int, share: float) -> Tensor
     if share == 1:  # nothing to draw
         is_seen = ~slots_to_mask(visible, num_slots)
         return is_seen.byte().argsort(dim=2, stable=True)[..., : num_slots - seen]
-    noise = torch.rand(batch, groups, num_slots, device=visible.device).scatter(2, visible, 2.0)  # seen ones last
+    noise = _noise((batch, groups, num_slots), generator, visible.device).scatter(2, visible, 2.0)  # seen ones last
     count = max(1, round((num_slots - seen) * share))
     return noise.argsort(dim=2)[..., :count].sort(dim=2).values
 
@@ -116,23 +116,27 @@ def slots_to_mask(slots: Tensor, num_slots: int) -> Tensor:
 
 
 def _sample(batch_size: int, size: int, ratio: float, block: int, generator: Generators, device: Device) -> Tensor:
-    """`num_visible(size, ratio)` different indices below `size` for each example, block by block: int64 (B, K).
-
-    The random numbers are drawn where the generators live, so that every device gets the same from the same seed.
-    """
+    """`num_visible(size, ratio)` different indices below `size` for each example, block by block: int64 (B, K)."""
     count = num_visible(size, ratio)
     if not 1 <= block <= size:
         raise ValueError(f"block: expected a whole number from 1 to the {size} tokens or slots, got {block}")
     num_blocks = -(-size // block)
-    if generator is None or isinstance(generator, torch.Generator):
-        source = device if generator is None else generator.device
-        noise = torch.rand(batch_size, num_blocks, generator=generator, device=source)
-    elif len(generator) == batch_size:
-        noise = torch.stack([torch.rand(num_blocks, generator=each, device=each.device) for each in generator])
-    else:
-        raise ValueError(f"generator: expected one, or one for each of {batch_size} examples, got {len(generator)}")
-    order = noise.to(device).argsort(dim=1)
+    order = _noise((batch_size, num_blocks), generator, device).argsort(dim=1)
     if block > 1:  # the last block may be shorter
         order = (order[..., None] * block + torch.arange(block, device=order.device)).flatten(1)
         order = order[order < size].view(batch_size, size)
     return order[:, :count]
+
+
+def _noise(shape: tuple[int, ...], generator: Generators, device: Device) -> Tensor:
+    """Numbers in [0, 1) for a batch: float32 (B, ...).
+
+    They are drawn where the generators live, so that every device gets the same from the same seed.
+    """
+    if generator is None or isinstance(generator, torch.Generator):
+        source = device if generator is None else generator.device
+        return torch.rand(shape, generator=generator, device=source).to(device)
+    if len(generator) != shape[0]:
+        raise ValueError(f"generator: expected one, or one for each of {shape[0]} examples, got {len(generator)}")
+    drawn = [torch.rand(shape[1:], generator=each, device=each.device) for each in generator]
+    return (torch.stack(drawn) if drawn else torch.empty(shape)).to(device)

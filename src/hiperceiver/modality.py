@@ -100,6 +100,11 @@ class Batch:
     -100 = none, or float32 (B,), NaN = none."""
     skipped: tuple[str, ...] = ()
     """Bad examples left out of this batch, each as `name: reason`."""
+    seeds: Tensor | None = None
+    """Of each example's random choices in training (what is hidden, how it is mixed): int64 (B,), on the CPU. With them
+    the choices are the same in whichever process and batch an example comes. None: drawn from PyTorch's generator."""
+    places: Tensor | None = None
+    """Where each example stood before bad ones were left out, ascending: int64 (B,), on the CPU. None: 0 to B - 1."""
 
     def __len__(self) -> int:
         """Number of examples, B."""
@@ -116,9 +121,15 @@ class Batch:
         x, is_absent = self.inputs[name], self.is_padding.get(name)
         return x if is_absent is None else x.masked_fill(is_absent[..., None], 0.0)
 
+    def generators(self) -> list[torch.Generator]:
+        """A generator for each example, by its seed: the same ones at each call, unless the batch has no seeds."""
+        seeds = torch.randint(2**62, (len(self),)) if self.seeds is None else self.seeds
+        return [torch.Generator().manual_seed(seed) for seed in seeds.tolist()]
+
     def take(self, rows: Sequence[int]) -> Batch:
         """Some of the examples, in that order."""
-        return self._with_tensors(lambda x: x[list(rows)])
+        kept = {name: None if x is None else x[list(rows)] for name, x in (("seeds", self.seeds), ("places", self.places))}
+        return dataclasses.replace(self._with_tensors(lambda x: x[list(rows)]), **kept)
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
         """The same batch on another device."""

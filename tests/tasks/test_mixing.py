@@ -5,6 +5,8 @@ import pytest
 import torch
 from closeness import assert_close, terms_of
 
+from hiperceiver.data.collate import collate
+from hiperceiver.data.example import BadExample, Example
 from hiperceiver.modality import Batch, Modality
 from hiperceiver.tasks import Classification, ClassificationConfig
 from hiperceiver.tasks.mixing import mix
@@ -29,20 +31,20 @@ def make_batch(batch_size: int = 8, *, has_absent: bool = False) -> Batch:
 
 
 @pytest.mark.parametrize("has_absent", [False, True])
-def test_mixup_adds_all_tokens_with_one_share(has_absent):
+def test_mixup_adds_all_tokens_with_one_share_for_a_pair(has_absent):
     batch = make_batch(has_absent=has_absent)
     mixed, partner, share = mix(batch, MODALITIES, torch.ones(8, dtype=torch.bool), mixup=0.8)
-    assert len(set(share.tolist())) == 1
-    assert 0 < share[0] < 1
-    assert sorted(partner.tolist()) == list(range(8))
-    assert partner.tolist() != list(range(8))
+    assert len(set(share.tolist())) == 4
+    assert torch.equal(share, share[partner])
+    assert ((share > 0) & (share < 1)).all()
+    assert partner.tolist() == [1, 0, 3, 2, 5, 4, 7, 6]
     for name, modality in MODALITIES.items():
         if modality.role == "label":
             assert torch.equal(mixed.inputs[name], batch.inputs[name])
             continue
         for example in range(8):
             for token in range(modality.num_tokens):
-                parts = [(share[0].item(), example), (1 - share[0].item(), int(partner[example]))]
+                parts = [(share[example].item(), example), (1 - share[example].item(), int(partner[example]))]
                 if has_absent:
                     absent = [bool(batch.is_padding[name][owner, token]) for _, owner in parts]
                     assert mixed.is_padding[name][example, token] == all(absent)
@@ -126,11 +128,11 @@ def test_with_both_each_is_done_half_of_the_time_and_the_batch_stays_as_it_was()
     batch = make_batch(4)
     before = {name: x.clone() for name, x in batch.inputs.items()}
     is_labelled = torch.ones(4, dtype=torch.bool)
-    num_whole = 0
+    num_cut = 0
     for _ in range(60):
         image = mix(batch, MODALITIES, is_labelled, mixup=1.0, cutmix=1.0).batch.inputs["image"]
-        num_whole += bool((image == image.round()).all())
-    assert 15 < num_whole < 45
+        num_cut += int((image == image.round()).flatten(1).all(dim=1).sum())
+    assert 80 < num_cut < 160
     assert all(torch.equal(x, before[name]) for name, x in batch.inputs.items())
 
 
@@ -216,7 +218,33 @@ def test_categories_are_cut_and_never_added(make_model):
         Classification(model, ClassificationConfig(num_classes=3, mixup=0.2))
     task = Classification(model, ClassificationConfig(num_classes=3, cutmix=1.0))
     text = torch.randint(0, 10, (4, 16, 2)).float()
-    mixed = task.draw(Batch(inputs={"text": text}, targets={"label": torch.arange(4) % 3}))
-    assert mixed is not None
+    drawn = task.draw(Batch(inputs={"text": text}, targets={"label": torch.arange(4) % 3}))
+    assert drawn is not None and (mixed := drawn.mixed) is not None
     partners = text[mixed.partner]
     assert ((mixed.batch.inputs["text"] == text) | (mixed.batch.inputs["text"] == partners)).all()
+
+
+# ------------------------------------------------------------------------------------------------------- seeds
+
+
+@pytest.mark.parametrize("settings", [{"mixup": 1.0}, {"cutmix": 1.0}, {"mixup": 0.5, "cutmix": 0.5}])
+def test_a_pair_is_mixed_alike_in_whichever_batch_it_comes(settings):
+    whole = make_batch(has_absent=True)
+    whole.seeds = torch.tensor([5, 2**62, 11, 3, 8, 1, 0, 9])
+    all_labelled = torch.ones(8, dtype=torch.bool)
+    together = mix(whole, MODALITIES, all_labelled, **settings)
+    for first in (0, 2, 6):
+        rows = [first, first + 1]
+        apart = mix(whole.take(rows), MODALITIES, all_labelled[:2], **settings)
+        assert torch.equal(apart.share, together.share[rows])
+        for name, x in apart.batch.inputs.items():
+            assert torch.equal(x, together.batch.inputs[name][rows])
+
+
+def test_an_example_whose_partner_could_not_be_read_is_not_mixed():
+    examples = [Example(inputs={"image": torch.full((48, 2), float(n))}, seed=n) for n in range(6)]
+    batch = collate([*examples[:2], BadExample("c.png", "is empty"), *examples[3:]])
+    mixed = mix(batch, MODALITIES, torch.ones(5, dtype=torch.bool), mixup=1.0)
+    assert mixed.partner.tolist() == [1, 0, 2, 4, 3]
+    assert mixed.share[2] == 1
+    assert torch.equal(mixed.batch.inputs["image"][2], batch.inputs["image"][2])

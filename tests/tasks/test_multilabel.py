@@ -157,11 +157,12 @@ def test_mixed_examples_have_mixed_targets_and_unknown_ones_stay_out(make_model,
     plain = task.eval().loss(batch)[0]
     task.train()
     own = torch.arange(6)  # a draw may leave all as they are: every partner the example itself, or an empty box
-    mixed = next(m for m in (task.draw(batch) for _ in range(50)) if ((m.share < 1) & (m.partner != own)).any())
-    loss = task.weigh(task.terms(batch, mixed))[0]
+    draws = (task.draw(batch) for _ in range(50))
+    drawn = next(each for each in draws if ((each.mixed.share < 1) & (each.mixed.partner != own)).any())
+    loss = task.weigh(task.terms(batch, drawn))[0]
     assert loss.isfinite() and loss != plain
     batch.inputs["image"][:2] = torch.nan  # would be seen wherever it is mixed in
-    mixed = task.draw(batch)
+    mixed = task.draw(batch).mixed
     assert mixed.batch.inputs["image"][2:].isfinite().all()
 
 

@@ -26,16 +26,17 @@ TOGETHER = [
     "bad-fsdp",
     "modalities-ddp",
     "modalities-fsdp",
+    "mixed-ddp",
     "pixels-ddp",
     "straight-ddp",
     "stopped-ddp",
     "timed-ddp",
 ]
-ALONE = ("classes", "average", "bad", "modalities", "pixels")
+ALONE = ("classes", "average", "bad", "modalities", "pixels", "masked", "mixed")
 AT_ONCE = "pixels-at-once"
 
 
-def in_two_processes(*arguments: str, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+def in_processes(*arguments: str, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if "RANK" not in name}
     return subprocess.run(
         [sys.executable, *launcher, *arguments],
@@ -53,7 +54,7 @@ PROGRAM = str(Path(__file__).with_name("together.py"))
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of runs of two processes."""
     folder = tmp_path_factory.mktemp("together")
-    done = in_two_processes(PROGRAM, str(folder), *TOGETHER)
+    done = in_processes(PROGRAM, str(folder), *TOGETHER)
     assert (done.returncode, done.stderr) == (0, "")
     return folder
 
@@ -139,13 +140,34 @@ def test_time_is_agreed_on(runs: Path) -> None:
     assert state["is_validated"]
 
 
-def test_another_number_of_processes_does_not_go_on(runs: Path) -> None:
-    with pytest.raises(ValueError, match="^devices: expected 2, got 1; a run is resumed as it was begun") as error:
-        run("straight", runs / "straight-ddp", resume=True)
-    assert "\n" not in str(error.value)
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1), (2, 4)])
+def test_a_run_goes_on_with_another_number_of_processes(
+    tmp_path: Path, alone: dict[str, TrainingResult], before: int, after: int
+) -> None:
+    """Masks, mixing and token dropout are those of one process that was never stopped."""
+    kinds = ("masked", "mixed")
+    for number, ending in ((before, "-stopped"), (after, "")):
+        if number == 1:
+            for kind in kinds:
+                folder = tmp_path / f"{kind}-stopped"
+                result = run(kind + ending, folder, resume=not ending)
+                assert result.is_interrupted == bool(ending)
+            continue
+        names = [f"{kind}{ending}-ddp" for kind in kinds]
+        resumed = [] if ending else ["--resumed=-stopped"]
+        done = in_processes(PROGRAM, str(tmp_path), *names, f"--devices={number}", *resumed)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.count("was interrupted") == (2 * number if ending else 0)
+        for kind in kinds if ending else ():
+            (tmp_path / f"{kind}-stopped-ddp").rename(tmp_path / f"{kind}-stopped")
+    for kind in kinds:
+        folder, expected = tmp_path / f"{kind}-stopped", alone[kind].run_folder
+        for row, other in zip(rows(folder), rows(expected), strict=True):
+            assert row == pytest.approx(other, rel=1e-4, abs=1e-5)
+        assert_trained_alike(*(load_task(RunFolder(each).model).state_dict() for each in (folder, expected)), kind)
 
 
 def test_an_error_of_one_process_ends_all_with_one_line(tmp_path: Path) -> None:
-    done = in_two_processes(PROGRAM, str(tmp_path), "failing-ddp")
+    done = in_processes(PROGRAM, str(tmp_path), "failing-ddp")
     assert done.returncode == 1
     assert done.stderr == "TrainingError: the disk is on fire\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import os
 import signal
@@ -16,10 +17,9 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from hiperceiver.data.example import BadExample, Example
-from hiperceiver.modality import Batch, Modality
+from hiperceiver.modality import Modality
 from hiperceiver.model import HiP
-from hiperceiver.tasks import MaskedAutoencoding, Segmentation, SegmentationConfig, Task
-from hiperceiver.tasks.masked_autoencoding import Mask
+from hiperceiver.tasks import Classification, MaskedAutoencoding, Segmentation, SegmentationConfig, Task
 from hiperceiver.training import TrainingResult, TrainingSettings, train
 from hiperceiver.training.launch import is_first_process
 from training.synthetic import GRID, Source, Stripes, autoencoding, classification, make_model
@@ -34,23 +34,16 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-class FixedMasks(MaskedAutoencoding):
-    """Hides the same of every example."""
+class Disturbed(Stripes):
+    """Something happens in one process, the first or one that is not, when it reads its n-th example."""
 
-    def draw_mask(self, batch: Batch, generator: Any = None) -> Mask:
-        return super().draw_mask(batch, [torch.Generator().manual_seed(7) for _ in range(len(batch))])
-
-
-class InTheOther(Stripes):
-    """Something happens in the process that is not the first when it reads its n-th example."""
-
-    def __init__(self, count: int, *, at: int, what: Callable[[], None]):
+    def __init__(self, count: int, *, at: int, what: Callable[[], None], is_first: bool):
         super().__init__(count)
-        self.at, self.what, self.reads = at, what, 0
+        self.at, self.what, self.is_first, self.reads = at, what, is_first, 0
 
     def __getitem__(self, index: int) -> Example | BadExample:
         self.reads += 1
-        if self.reads == self.at and not is_first_process():
+        if self.reads == self.at and is_first_process() == self.is_first:
             self.what()
         return super().__getitem__(index)
 
@@ -80,11 +73,11 @@ def ragged() -> Source:
     return Source(splits=splits, modalities=with_sound())
 
 
-def two_modalities() -> FixedMasks:
+def two_modalities() -> MaskedAutoencoding:
     torch.manual_seed(0)
     config = dataclasses.replace(autoencoding().config, modality_weights={"sound": 3.0})
     model = dataclasses.replace(make_model().config, token_order="shuffled")  # its buffers must be in all processes
-    return FixedMasks(HiP(model, with_sound()), config)
+    return MaskedAutoencoding(HiP(model, with_sound()), config)
 
 
 def segmentation() -> Task:
@@ -93,9 +86,9 @@ def segmentation() -> Task:
     return Segmentation(HiP(make_model().config, with_sound()), config)
 
 
-def fixed_masks() -> FixedMasks:
-    task = autoencoding()
-    return FixedMasks(task.model, task.config)
+def mixing() -> Task:
+    task = classification()
+    return Classification(task.model, dataclasses.replace(task.config, mixup=0.5, cutmix=0.5, token_dropout=0.5))
 
 
 def dropout() -> Task:
@@ -114,8 +107,8 @@ def bad() -> Source:
     return Source(splits={"train": Stripes(10, bad=(0, 1, 2, 3)), "validation": Stripes(6, seed=1, bad=(2,))})
 
 
-def disturbed(what: Callable[[], None]) -> Source:
-    return Source(splits={"train": InTheOther(20, at=6, what=what), "validation": Stripes(6, seed=1)})
+def disturbed(what: Callable[[], None], *, is_first: bool = False) -> Source:
+    return Source(splits={"train": Disturbed(20, at=6, what=what, is_first=is_first), "validation": Stripes(6, seed=1)})
 
 
 Run = tuple[Callable[[], Task], Callable[[], Source], dict[str, Any]]
@@ -123,10 +116,14 @@ Run = tuple[Callable[[], Task], Callable[[], Source], dict[str, Any]]
 RUNS: dict[str, Run] = {
     "classes": (classification, Source, {"accumulate": 2, "gradient_clip": 0.1, "validate_every": 3}),
     "average": (classification, Source, {"ema": 0.9}),
-    "bad": (fixed_masks, bad, {"max_bad_share": 0.9, "log_every": 1, "batch_size": 2, "steps": 6, "validate_every": 5}),
+    "bad": (autoencoding, bad, {"max_bad_share": 0.9, "log_every": 1, "batch_size": 2, "steps": 6, "validate_every": 5}),
     "modalities": (two_modalities, ragged, {"validate_every": 3}),
     "pixels": (segmentation, ragged, {"accumulate": 2}),
     "pixels-at-once": (segmentation, ragged, {"batch_size": 8}),
+    "masked": (autoencoding, Source, {"validate_every": 2}),
+    "masked-stopped": (autoencoding, lambda: disturbed(told_to_stop, is_first=True), {"validate_every": 2}),
+    "mixed": (mixing, Source, {"validate_every": 2}),
+    "mixed-stopped": (mixing, lambda: disturbed(told_to_stop, is_first=True), {"validate_every": 2}),
     "straight": (dropout, Source, {"validate_every": 2}),
     "stopped": (dropout, lambda: disturbed(told_to_stop), {"validate_every": 2}),
     "timed": (dropout, Source, {"steps": None, "max_time": "1s"}),
@@ -141,18 +138,30 @@ def run(name: str, folder: Path, *, resume: bool = False, **settings: Any) -> Tr
     return train(task(), source(), everything, folder, resume=resume, show_progress=False)
 
 
-def main(folder: Path, names: list[str]) -> None:
+def main(folder: Path, names: list[str], *, devices: int = 2, resumed: str = "") -> None:
+    """Train each run; `resumed`: go on with it instead, by the name of what it was begun as, in the same folder."""
     torch.set_num_threads(1)
     for name in names:
-        run_name, _, strategy = name.partition("-")
-        result = run(run_name, folder / name, devices=2, strategy=strategy)
+        run_name, _, strategy = name.rpartition("-")
+        how: dict[str, Any] = {"devices": devices, "strategy": strategy}
+        if resumed:
+            run(run_name, folder / f"{run_name}{resumed}", resume=True, **how)
+            continue
+        result = run(run_name, folder / name, **how)
         if result.is_interrupted:
             print(f"{name} was interrupted after {result.steps} steps", flush=True)
-            run("straight", folder / name, resume=True, devices=2, strategy=strategy)
+        if result.is_interrupted and run_name == "stopped":
+            run("straight", folder / name, resume=True, **how)
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("names", nargs="+")
+    parser.add_argument("--devices", type=int, default=2)
+    parser.add_argument("--resumed", default="")
+    arguments = parser.parse_args()
     try:
-        main(Path(sys.argv[1]), sys.argv[2:])
+        main(**vars(arguments))
     except ValueError as error:
         sys.exit(f"{type(error).__name__}: {error}")

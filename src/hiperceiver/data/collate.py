@@ -32,7 +32,15 @@ def collate(examples: Sequence[Example | BadExample]) -> Batch:
         for name in padded
     }
     targets = _stack("targets", good, [example.targets for example in good])
-    return Batch(inputs=inputs, is_padding=is_padding, targets=targets, skipped=skipped)
+    seeds = [example.seed for example in good]
+    return Batch(
+        inputs=inputs,
+        is_padding=is_padding,
+        targets=targets,
+        skipped=skipped,
+        seeds=None if None in seeds else torch.tensor(seeds),
+        places=torch.tensor([place for place, example in enumerate(examples) if isinstance(example, Example)]),
+    )
 
 
 def _stack(what: str, examples: Sequence[Example], values: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hiperceiver.data.members import mixed
 from hiperceiver.modality import Modality
 
 
@@ -20,6 +21,7 @@ class Example:
     """Per modality with absent tokens: bool (M,), True = absent."""
     targets: dict[str, Tensor] = field(default_factory=dict)  # per task, as in `Batch.targets` without its first axis.
     name: str = ""  # where it came from, for people
+    seed: int | None = None  # of its random choices in training, as `Batch.seeds`
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,17 @@ class BadExample:
 
     def __str__(self) -> str:
         return f"{self.name}: {self.reason}"
+
+
+def with_seed(example: Example | BadExample, key: int | np.uint64, seed: int, epoch: int) -> Example | BadExample:
+    """An example with the seed of its random choices in an epoch of a run; `key` is the example's own.
+
+    >>> with_seed(Example(inputs={}), 7, seed=0, epoch=1).seed != with_seed(Example(inputs={}), 7, seed=0, epoch=2).seed
+    True
+    """
+    if isinstance(example, BadExample):
+        return example
+    return replace(example, seed=int(mixed(np.array([key], dtype=np.uint64), seed, epoch, "choices")[0] >> np.uint64(1)))
 
 
 @runtime_checkable

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from hiperceiver.data.collate import collate
 from hiperceiver.data.encoded import EncodedRecords
-from hiperceiver.data.example import AugmentedDataset, BadExample, Example, ExampleDataset
+from hiperceiver.data.example import AugmentedDataset, BadExample, Example, ExampleDataset, with_seed
 from hiperceiver.data.members import mixed
 from hiperceiver.data.record import Record, Table
 from hiperceiver.data.streamed import StreamedExamples
@@ -91,7 +91,8 @@ class TrainingOrder(Cut):
 
 
 class _AugmentedByKey(Dataset[Example | BadExample]):
-    """A dataset read by (epoch, index), with random changes that depend on the seed, the epoch and the name alone."""
+    """A dataset read by (epoch, index), with random changes and choices that depend on the seed, the epoch and the name
+    alone."""
 
     def __init__(self, dataset: ExampleDataset, keys: np.ndarray, seed: int) -> None:
         self.dataset = dataset
@@ -104,8 +105,10 @@ class _AugmentedByKey(Dataset[Example | BadExample]):
         try:
             if self.is_augmented:
                 rng = np.random.default_rng([self.seed, epoch, int(self.keys[index])])
-                return self.dataset.augmented(index, rng)  # pyright: ignore[reportAttributeAccessIssue]
-            return self.dataset[index]
+                example = self.dataset.augmented(index, rng)  # pyright: ignore[reportAttributeAccessIssue]
+            else:
+                example = self.dataset[index]
+            return with_seed(example, self.keys[index], self.seed, epoch)
         except Exception as error:
             error.add_note(f"while reading example {index} of epoch {epoch}")
             raise

@@ -12,7 +12,7 @@ from itertools import islice
 import numpy as np
 
 from hiperceiver.data.encoded import EncodedRecords
-from hiperceiver.data.example import BadExample, Example
+from hiperceiver.data.example import BadExample, Example, with_seed
 from hiperceiver.data.members import validates
 from hiperceiver.data.record import Record
 from hiperceiver.settings.data import SplitRule
@@ -72,10 +72,11 @@ class StreamedExamples:
             yield buffer[index]
 
     def example(self, epoch: int, number: int, record: Record | BadExample, *, seed: int) -> Example | BadExample:
-        """A record as an example, with random changes that depend on (seed, epoch, number) alone."""
+        """A record as an example, with random changes and choices that depend on (seed, epoch, number) alone."""
         if isinstance(record, BadExample):
             return record
-        return replace(self.encoded, records=[record]).augmented(0, np.random.default_rng([seed, epoch, number]))
+        rng = np.random.default_rng([seed, epoch, number])
+        return with_seed(replace(self.encoded, records=[record]).augmented(0, rng), number, seed, epoch)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,8 +9,7 @@ from torch import Tensor
 from hiperceiver.modality import Batch
 from hiperceiver.model import HiP
 from hiperceiver.settings.tasks import ClassificationConfig, MultilabelConfig, SegmentationConfig
-from hiperceiver.tasks.losses import LossTerm, class_sums, count_labels, cross_entropy
-from hiperceiver.tasks.mixing import Mixed
+from hiperceiver.tasks.losses import LossTerm, class_sums, cross_entropy
 from hiperceiver.tasks.task import TargetInfo, Task
 
 
@@ -62,19 +61,6 @@ class OneClassTask(ClassesTask):
 
     can_balance = True
 
-    def counts(self, batch: Batch, drawn: Any = None) -> dict[str, Tensor]:
-        """The weights of the labels."""
-        target, share = self._targets(batch, drawn)
-        return {"error": count_labels(target, class_weights=self.class_weights, share=share)}
-
-    def terms(self, batch: Batch, drawn: Any = None) -> dict[str, LossTerm]:
-        """Cross-entropy over everything with a label, of mixed examples between both labels."""
-        mixed = drawn or self.draw(batch)
-        logits = self.logits(batch if mixed is None else mixed.batch)
-        if mixed is not None:
-            logits = torch.cat([logits, logits])
-        return {"error": self._cross_entropy(logits, *self._targets(batch, mixed))}
-
     def sum_shapes(self) -> dict[str, tuple[int, ...]]:
         """Of the loss, and of each class."""
         return {**super().sum_shapes(), **dict.fromkeys(("members", "found", "predicted"), (self.config.num_classes,))}
@@ -92,13 +78,6 @@ class OneClassTask(ClassesTask):
         """The most probable class, and the probability of each class."""
         probabilities = self.probabilities(batch)
         return ClassPrediction(probabilities.argmax(dim=-1), probabilities)
-
-    def _targets(self, batch: Batch, mixed: Mixed | None) -> tuple[Tensor, Tensor | None]:
-        """The labels that count and their shares; of mixed examples both labels, one after the other: (2 B,)."""
-        target = self._target(batch)
-        if mixed is None:
-            return target, None
-        return torch.cat([target, target[mixed.partner]]), torch.cat([mixed.share, 1 - mixed.share])
 
     def _sums(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
         classes = class_sums(logits.argmax(dim=-1), target, self.config.num_classes)

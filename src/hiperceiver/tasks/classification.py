@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from hiperceiver.modality import Batch
 from hiperceiver.settings.tasks import ClassificationConfig
 from hiperceiver.tasks.classes import ClassPrediction, OneClassTask
-from hiperceiver.tasks.label_head import LabelsTask
+from hiperceiver.tasks.label_head import Drawn, LabelsTask
+from hiperceiver.tasks.losses import LossTerm, count_labels
 from hiperceiver.tasks.targets import find_classes
 
 ClassificationPrediction = ClassPrediction
@@ -34,6 +36,19 @@ class Classification(LabelsTask, OneClassTask):
     monitor = ("accuracy", "max")
     config: ClassificationConfig
 
+    def counts(self, batch: Batch, drawn: Drawn | None = None) -> dict[str, Tensor]:
+        """The weights of the labels."""
+        target, share = self._targets(batch, drawn)
+        return {"error": count_labels(target, class_weights=self.class_weights, share=share)}
+
+    def terms(self, batch: Batch, drawn: Drawn | None = None) -> dict[str, LossTerm]:
+        """Cross-entropy over everything with a label, of mixed examples between both labels."""
+        drawn = drawn or self.draw(batch)
+        logits = self.drawn_logits(batch, drawn)
+        if drawn is not None and drawn.mixed is not None:
+            logits = torch.cat([logits, logits])
+        return {"error": self._cross_entropy(logits, *self._targets(batch, drawn))}
+
     def sum_shapes(self) -> dict[str, tuple[int, ...]]:
         """Also of the examples whose label is among the five most probable classes."""
         return {**super().sum_shapes(), "top5": ()}
@@ -55,6 +70,14 @@ class Classification(LabelsTask, OneClassTask):
         if self.config.num_classes > _TOP:
             results["top5_accuracy"] = sums["top5"] / members.sum()
         return results
+
+    def _targets(self, batch: Batch, drawn: Drawn | None) -> tuple[Tensor, Tensor | None]:
+        """The labels that count and their shares; of mixed examples both labels, one after the other: (2 B,)."""
+        target = self._target(batch)
+        if drawn is None or drawn.mixed is None:
+            return target, None
+        mixed = drawn.mixed
+        return torch.cat([target, target[mixed.partner]]), torch.cat([mixed.share, 1 - mixed.share])
 
     def _target(self, batch: Batch) -> Tensor:
         return find_classes(batch, "label", (len(batch),), self.config.num_classes)

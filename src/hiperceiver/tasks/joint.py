@@ -111,9 +111,11 @@ class Joint(Task):
         """By label, which examples show it to the model: bool (B,); empty where none does."""
         if not self.training or not self.config.shown:
             return {}
+        targets = self._targets(batch)
+        drawn = torch.stack([torch.rand(len(targets), generator=each) for each in batch.generators()], dim=1)
         return {
-            name: (torch.rand(len(target), device=target.device) < self.config.shown) & is_known(target)
-            for name, target in self._targets(batch).items()
+            name: (each.to(target.device) < self.config.shown) & is_known(target)
+            for each, (name, target) in zip(drawn, targets.items(), strict=True)
         }
 
     def counts(self, batch: Batch, drawn: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:

@@ -1,7 +1,9 @@
 """Numbers of a whole example, read from the processor: the bases of three tasks. The decoder is never run."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from hiperceiver.masking import sample_visible_slots
@@ -39,7 +41,6 @@ class ExampleTask(Task):
     """Base of the tasks that read K numbers for each example. The decoder is neither run nor trained."""
 
     label_modality: str | None = None  # the label modality that is read. None: the head's query.
-    token_dropout: float = 0.0  # share of each group's tokens that training does not see
 
     def make_readout(self, num_outputs: int, readout: LabelReadout = "query", label: str | None = None) -> None:
         """For the subclass's `__init__`: the readout of K numbers, a `QueryHead` or a label modality."""
@@ -49,35 +50,28 @@ class ExampleTask(Task):
         else:
             self.label_modality = _find_label_modality(self.model, label, num_outputs)
 
-    def read(self, batch: Batch) -> Tensor:
-        """K numbers for each example: (B, K)."""
+    def read(self, batch: Batch, visible: Mapping[str, Tensor] | None = None) -> Tensor:
+        """K numbers for each example: (B, K). Of each modality the `visible` slots are seen; None: all."""
         inputs, is_padding = self.input_tensors(batch)
-        encoded = self.model.encode(inputs, is_padding=is_padding, visible=self._draw_visible(inputs))
+        encoded = self.model.encode(inputs, is_padding=is_padding, visible=visible)
         if self.label_modality is None:
             return self.head(encoded.processor_latents)
         # A label is read from the processor, so that the decoder's latents are not needed.
         read = self.model.reconstruct(encoded, encoded.processor_latents, [self.label_modality])
         return read[self.label_modality].squeeze(1)
 
-    def _draw_visible(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The slots that are left in training; empty: all. "PatchDropout", arXiv 2208.07220."""
-        if not self.training or not self.token_dropout:
-            return {}
-        shapes = {name: x.shape for name, x in inputs.items() if name not in self.model.label_names}
-        plan = self.model.plan({name: shape[1] for name, shape in shapes.items()})
-        visible: dict[str, Tensor] = {}
-        for name, span in plan.spans.items():
-            if plan.is_pooled or not visible:  # groups of several modalities have one pattern
-                device = inputs[name].device
-                slots = sample_visible_slots(shapes[name][0], span.num_slots, self.token_dropout, device=device)
-            visible[name] = slots
-        return visible
-
     def head_parameters(self) -> Iterator[nn.Parameter]:
         """The head's; for `readout="label"`, what the model has for labels alone."""
         yield from super().head_parameters()
         if self.label_modality is not None:
             yield from label_parameters(self.model, [self.label_modality])
+
+
+class Drawn(NamedTuple):
+    """The random choices of a training step."""
+
+    mixed: Mixed | None  # None: no examples are mixed
+    visible: dict[str, Tensor]  # slots of each modality that are seen, int64 (B, 1, K); empty: all
 
 
 class LabelsTask(ExampleTask, ClassesTask):
@@ -90,7 +84,6 @@ class LabelsTask(ExampleTask, ClassesTask):
         for name, modality in model.modalities.items():
             if config.mixup and modality.num_categories:
                 raise ValueError(f"mixup: expected 0, as {name!r} has categories and no amounts, got {config.mixup}")
-        self.token_dropout = config.token_dropout
         self.make_readout(config.num_classes, config.readout, config.label_modality)
 
     @classmethod
@@ -106,13 +99,36 @@ class LabelsTask(ExampleTask, ClassesTask):
         """Unnormalised log-probabilities of the classes: (B, K)."""
         return self.read(batch)
 
-    def draw(self, batch: Batch) -> Mixed | None:
-        """The batch with its labelled examples mixed by mixup and cutmix; None where the config has neither."""
-        mixup, cutmix = self.config.mixup, self.config.cutmix
-        if not self.training or not (mixup or cutmix):
+    def drawn_logits(self, batch: Batch, drawn: Drawn | None) -> Tensor:
+        """The logits of a training step's examples, mixed and without the tokens that it does not see: (B, K)."""
+        if drawn is None:
+            return self.logits(batch)
+        return self.read(batch if drawn.mixed is None else drawn.mixed.batch, drawn.visible)
+
+    def draw(self, batch: Batch) -> Drawn | None:
+        """The batch with its labelled examples mixed, and the slots that are seen; None where the config asks for
+        neither."""
+        config = self.config
+        if not self.training or not (config.mixup or config.cutmix or config.token_dropout):
             return None
-        is_labelled = is_known(self._target(batch))[:, None].flatten(1).any(dim=1)
-        return mix(batch, self.model.modalities, is_labelled, mixup=mixup, cutmix=cutmix)
+        mixed, generators = None, batch.generators()
+        if config.mixup or config.cutmix:
+            is_labelled = is_known(self._target(batch))[:, None].flatten(1).any(dim=1)
+            how: dict[str, Any] = {"mixup": config.mixup, "cutmix": config.cutmix, "generators": generators}
+            mixed = mix(batch, self.model.modalities, is_labelled, **how)
+        return Drawn(mixed, self._draw_visible(batch, generators) if config.token_dropout else {})
+
+    def _draw_visible(self, batch: Batch, generators: Sequence[torch.Generator]) -> dict[str, Tensor]:
+        """The slots that are left in training. "PatchDropout", arXiv 2208.07220."""
+        inputs, _ = self.input_tensors(batch)
+        plan = self.model.plan({name: x.shape[1] for name, x in inputs.items()})
+        visible: dict[str, Tensor] = {}
+        for name, span in plan.spans.items():
+            if plan.is_pooled or not visible:  # groups of several modalities have one pattern
+                how: dict[str, Any] = {"generator": generators, "device": inputs[name].device}
+                slots = sample_visible_slots(len(batch), span.num_slots, self.config.token_dropout, **how)
+            visible[name] = slots
+        return visible
 
     def answers(self, batch: Batch, *, top: int = 5, seeds: Sequence[int] | None = None) -> Iterator[Answer]:
         """The most probable classes."""

@@ -108,7 +108,7 @@ class MaskedAutoencoding(Task):
 
     def draw(self, batch: Batch) -> Mask:
         """The mask; in evaluation mode example i of a batch is masked as example i of an evaluation."""
-        return self.draw_mask(batch, None if self.training else evaluation_generators(0, len(batch)))
+        return self.draw_mask(batch, batch.generators() if self.training else evaluation_generators(0, len(batch)))
 
     def counts(self, batch: Batch, drawn: Mask | None = None) -> dict[str, Tensor]:
         """The number of tokens that are compared."""
@@ -167,7 +167,8 @@ class MaskedAutoencoding(Task):
             hidden = slots_to_mask(visible[name], span.num_slots)  # (B, groups or 1, P)
             is_masked[name] = span.to_tokens(hidden.expand(-1, span.num_groups, -1))
             if self.training and is_group_wise and self.config.loss_on == "hidden":
-                compared[name] = sample_masked_slots(visible[name], span.num_slots, self.config.compared_share)
+                how = {"share": self.config.compared_share, "generator": generator}
+                compared[name] = sample_masked_slots(visible[name], span.num_slots, **how)
         return Mask(visible, is_masked, compared)
 
     def targets(self, batch: Batch) -> dict[str, Tensor]:

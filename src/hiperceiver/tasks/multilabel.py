@@ -9,9 +9,8 @@ from torch import Tensor
 
 from hiperceiver.modality import Batch
 from hiperceiver.settings.tasks import MultilabelConfig
-from hiperceiver.tasks.label_head import LabelsTask
+from hiperceiver.tasks.label_head import Drawn, LabelsTask
 from hiperceiver.tasks.losses import LossTerm, binary_cross_entropy, count_known
-from hiperceiver.tasks.mixing import Mixed
 from hiperceiver.tasks.targets import find_label_set
 
 if TYPE_CHECKING:
@@ -47,15 +46,15 @@ class Multilabel(LabelsTask):
     target_kind = "multilabel"
     monitor = ("map", "max")
 
-    def counts(self, batch: Batch, drawn: Mixed | None = None) -> dict[str, Tensor]:
+    def counts(self, batch: Batch, drawn: Drawn | None = None) -> dict[str, Tensor]:
         """The number of known targets."""
         return {"error": count_known(self._mixed_target(batch, drawn))}
 
-    def terms(self, batch: Batch, drawn: Mixed | None = None) -> dict[str, LossTerm]:
+    def terms(self, batch: Batch, drawn: Drawn | None = None) -> dict[str, LossTerm]:
         """Binary cross-entropy over known targets, mixed examples between both."""
-        mixed = drawn or self.draw(batch)
-        logits = self.logits(batch if mixed is None else mixed.batch)
-        return {"error": self._cross_entropy(logits, self._mixed_target(batch, mixed))}
+        drawn = drawn or self.draw(batch)
+        logits = self.drawn_logits(batch, drawn)
+        return {"error": self._cross_entropy(logits, self._mixed_target(batch, drawn))}
 
     def more_metrics(self) -> dict[str, Metric]:
         """`map` and `auc`."""
@@ -81,11 +80,11 @@ class Multilabel(LabelsTask):
     def _target(self, batch: Batch) -> Tensor:
         return find_label_set(batch, "labels", (len(batch), self.config.num_classes))
 
-    def _mixed_target(self, batch: Batch, mixed: Mixed | None) -> Tensor:
+    def _mixed_target(self, batch: Batch, drawn: Drawn | None) -> Tensor:
         target = self._target(batch)
-        if mixed is None:
+        if drawn is None or drawn.mixed is None:
             return target
-        return torch.lerp(target[mixed.partner], target, mixed.share[:, None])
+        return torch.lerp(target[drawn.mixed.partner], target, drawn.mixed.share[:, None])
 
     def _cross_entropy(self, logits: Tensor, target: Tensor) -> LossTerm:
         return binary_cross_entropy(

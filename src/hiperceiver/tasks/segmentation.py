@@ -82,8 +82,9 @@ class Segmentation(OneClassTask):
         """The slots of each group that a training step compares, int64 (B, 1, R); None: all."""
         if not self.training or self.config.compared_share == 1:
             return None
-        num_slots, target = self._span(batch).num_slots, batch.inputs[self.input_modality]
-        return sample_visible_slots(len(batch), num_slots, 1 - self.config.compared_share, device=target.device)
+        num_slots, device = self._span(batch).num_slots, batch.inputs[self.input_modality].device
+        how: dict[str, Any] = {"generator": batch.generators(), "device": device}
+        return sample_visible_slots(len(batch), num_slots, 1 - self.config.compared_share, **how)
 
     def counts(self, batch: Batch, drawn: Tensor | None = None) -> dict[str, Tensor]:
         """The weights of the labels that are compared."""

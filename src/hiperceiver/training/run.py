@@ -86,8 +86,9 @@ def train(
 
     With several devices (`devices`, `num_nodes`, torchrun or SLURM) every process calls this with the same arguments
     and a run folder that all can read; Lightning starts them by the command of this one if nobody else did. Weights and
-    metrics are those of one process with the same batches, but for masks, dropout and mixing, which each process draws
-    for itself; order and augmentation of the data are the same.
+    metrics are those of one process with the same batches: order, augmentation, masks and mixing of the data hang on
+    seed, epoch and example alone. Dropout is drawn by each process for itself. A run may be resumed with another number
+    of processes.
 
     Raises:
         ValueError: a user's mistake, or training that cannot go on (`TrainingError`); one line.
@@ -252,12 +253,11 @@ def _identity(
         values["number of training examples"] = len(training_set)
     values["trained weights"] = [name for name, weight in task.named_parameters() if weight.requires_grad]
     values |= {name: value for name, value in dataclasses.asdict(settings).items() if name not in _MAY_CHANGE}
-    values["devices"] = launch.num_ranks
     return {name: json.dumps(value, default=str) for name, value in values.items()}
 
 
 def _check_same(checkpoint: Path, before: Mapping[str, str], now: Mapping[str, str]) -> None:
-    before = {"devices": "1", **before}  # was not written by a process that trained alone
+    before = {name: value for name, value in before.items() if name != "devices"}  # earlier versions asked for as many
     for name in {**before, **now}:
         if before.get(name) != now.get(name):
             was, came = (values.get(name, "none") for values in (before, now))

@@ -131,12 +131,21 @@ class Run:
         if is_validation_due and self.validation is not None and self.validate() and processes.is_first:
             copy_checkpoint(folder.last_checkpoint, folder.best_checkpoint)
         if is_resumed:
-            own = state["processes"][processes.rank]
-            restore_random_state(own["random"])
-            self._window = LossWindow.restored(own["window"], device=self.fabric.device)
+            self._restore_own(state["processes"])
         else:
             seed_everything(settings.seed, rank=processes.rank)
         self._row_at = time.monotonic() - self.validation_plan.seconds
+
+    def _restore_own(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """Go on with this process's random numbers and sums, however many processes wrote the checkpoint."""
+        rank, num_ranks = self.processes.rank, self.processes.num_ranks
+        if rank < len(states):
+            restore_random_state(states[rank]["random"])
+        else:
+            seed_everything(self.settings.seed, rank=rank)
+        windows = [each["window"] for each in states[rank::num_ranks]]
+        self._window = LossWindow.restored(*windows, device=self.fabric.device)
+        self._window.num_steps = states[0]["window"]["counts"][0]  # the same in all
 
     def finish(self) -> None:
         """Save the model of a run that was never validated."""

@@ -38,12 +38,15 @@ class Replicated:
 
     def __init__(self, fabric: Fabric, task: Task, settings: TrainingSettings, stand_in: Batch | None = None):
         self.fabric, self.task, self.stand_in = fabric, task, stand_in
-        # DDP waits for the gradient of every weight, but classification never runs the decoder.
-        self._frozen = [] if stand_in is None else find_unused(task, stand_in)
-        for weight in self._frozen:
+        # DDP waits for the gradient of every weight that is trained when it is made, but classification never runs the
+        # decoder.
+        unused = [] if stand_in is None else find_unused(task, stand_in)
+        for weight in unused:
             weight.requires_grad_(False)
         self.model = fabric.setup_module(cast(nn.Module, torch.compile(task)) if settings.compile else task)
         """The task as it is called: gives its terms."""
+        for weight in unused:  # so that checkpoints are those of one process
+            weight.requires_grad_(True)
         self.optimizer = make_optimizer(task, settings)
         self.average = average_weights(task, settings.ema) if settings.ema else None
         """The moving average of the weights."""
@@ -77,8 +80,6 @@ class Replicated:
 
     def close(self) -> None:
         """Leave the task as it came, on the CPU."""
-        for weight in self._frozen:
-            weight.requires_grad_(True)
         self.task.cpu()
 
 
