@@ -35,9 +35,12 @@ def check_names(argument: str, names: Iterable[str], known: Iterable[str]) -> No
 
 
 def check_inputs(
-    inputs: Mapping[str, Tensor], is_padding: Mapping[str, Tensor], modalities: Mapping[str, Modality]
+    inputs: Mapping[str, Tensor],
+    is_padding: Mapping[str, Tensor],
+    modalities: Mapping[str, Modality],
+    dtype: torch.dtype,
 ) -> None:
-    """Refuse what the declared modalities do not allow: names, shapes, types, or no input at all."""
+    """Refuse what the declared modalities do not allow: names, shapes, other types than the weights', no input."""
     if not isinstance(inputs, Mapping):
         raise ValueError(f"inputs: expected a tensor for each modality by name, got {type(inputs).__name__}")
     signals = [name for name, modality in modalities.items() if modality.role == "input"]
@@ -57,6 +60,10 @@ def check_inputs(
             )
         if not x.is_floating_point():
             raise ValueError(f"inputs: expected floating-point values for {name!r}, got {x.dtype}")
+        # Categories are looked up; autocast brings what it knows to its own type.
+        is_cast = x.dtype != torch.float64 and torch.is_autocast_enabled(x.device.type)
+        if x.dtype != dtype and not modality.num_categories and not is_cast:
+            raise ValueError(f"inputs: expected {dtype} for {name!r}, as the model's weights are, got {x.dtype}")
         batch_size = x.shape[0] if batch_size is None else batch_size
         if x.shape[0] != batch_size:
             raise ValueError(f"inputs: expected batch size {batch_size} for {name!r}, got {x.shape[0]}")

@@ -120,7 +120,10 @@ ModelT = TypeVar("ModelT", bound=SavedInFolder)
 def check_weights(
     source: str, weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, prefix: str = ""
 ) -> None:
-    """Refuse weights that differ from those expected in names or shapes; `prefix` is before the names in the file."""
+    """Refuse weights that are not finite, or differ from those expected in names or shapes.
+
+    `prefix` is before the names in the file.
+    """
     for name in [*expected, *weights]:
         if name not in weights:
             raise ValueError(f"{source}: {WEIGHTS_FILE} lacks {prefix}{name}, which {CONFIG_FILE} calls for")
@@ -130,6 +133,9 @@ def check_weights(
         if shape != found:
             by = f"for {prefix}{name} by {CONFIG_FILE}, got {found} in {WEIGHTS_FILE}"
             raise ValueError(f"{source}: expected shape {shape} {by}")
+        if not weights[name].isfinite().all():
+            reason = "its training diverged, or the file is damaged"
+            raise ValueError(f"{source}: {prefix}{name} in {WEIGHTS_FILE} holds numbers that are not finite; {reason}")
 
 
 def build_saved(saved: SavedModel, make: Callable[[Any, dict[str, Modality]], ModelT]) -> ModelT:

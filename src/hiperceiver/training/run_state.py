@@ -268,9 +268,7 @@ class Run:
             self.skipped.name(measured.skipped)
             self.is_validated = True
             self.last_metrics = measured.metrics
-            name, better = self.strategy.task.monitor
-            value, best = measured.metrics[name], self.best_metrics.get(name)
-            if not math.isnan(value) and (best is None or (value < best if better == "min" else value > best)):
+            if self._is_best(measured.metrics):
                 is_best, self.best_metrics, self.best_step = True, measured.metrics, self.step
                 self.best_observed = self.last_observed
                 if task is not None:
@@ -280,6 +278,15 @@ class Run:
         metrics = {f"{VALIDATION}{name}": value for name, value in measured.metrics.items()}
         self._show_row(metrics | self.last_observed)
         return is_best
+
+    def _is_best(self, metrics: Mapping[str, float]) -> bool:
+        """Whether they are better than the best so far, or as good with a smaller loss. Not where one is not finite."""
+        name, better = self.strategy.task.monitor
+        sign = 1 if better == "min" else -1
+        rank = sign * metrics[name], metrics["loss"]
+        if not all(map(math.isfinite, rank)):
+            return False
+        return not self.best_metrics or rank < (sign * self.best_metrics[name], self.best_metrics["loss"])
 
     def observe_start(self) -> None:
         """Show what the observers see before the first step, to compare with; not if the run is too short for that."""

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeGuard
 
 import numpy as np
 
@@ -83,12 +83,27 @@ def open_picture(raw: RawImage) -> Picture:
         return Picture(raw=raw, content=content, size=size, is_deep=is_deep, is_float=is_float)
 
 
-def read_labels(raw: RawImage) -> np.ndarray:
-    """The class numbers of a mask, in its own size: int64 (H, W). A colour picture is refused."""
+class RenumberedMask(NamedTuple):
+    """A mask whose classes have other numbers elsewhere."""
+
+    raw: RawImage
+    numbers: np.ndarray  # the number of each class, by the number that it has here; -1: there is no such class
+
+
+def read_labels(raw: RawImage | RenumberedMask) -> np.ndarray:
+    """The class numbers of a mask, in its own size: int64 (H, W). Colours and JPEG, which changes numbers, are refused."""
+    if isinstance(raw, RenumberedMask):
+        labels = read_labels(raw.raw)
+        for number in np.unique(labels):
+            if number >= len(raw.numbers) or raw.numbers[number] < 0:
+                raise Fault(f"holds the class {number}, which has no name")
+        return raw.numbers[labels]
     if is_pixels(raw) and raw.ndim == 2:
         return raw.astype(np.int64)
     picture = open_picture(raw).decoded()
     with one_line_faults(raw):
+        if picture.format == "JPEG":
+            raise Fault("a mask needs exact class numbers, which JPEG does not keep; save masks as PNG")
         if picture.mode not in ("P", "L", "1", "I") and not picture.mode.startswith("I;16"):
             raise Fault(f"a mask needs one class number per pixel (palette or grey), its mode is {picture.mode}")
     return np.asarray(picture).astype(np.int64)

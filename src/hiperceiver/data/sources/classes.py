@@ -1,6 +1,5 @@
 """Names of classes and their numbers, however a data set has them."""
 
-import contextlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hiperceiver.data.encoded import NO_LABEL
-from hiperceiver.data.encoders.picture_files import read_labels
+from hiperceiver.data.encoders.picture_files import RenumberedMask, read_labels
 from hiperceiver.data.record import Column, Computed, Table
 from hiperceiver.data.sources.lists import example_list, read_lines
 from hiperceiver.settings.data import ReadSettings
@@ -170,20 +169,47 @@ def read_class_names(folder: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def mask_classes(train: Table, classes: Sequence[str], folder: Path | None, warnings: list[str]) -> tuple[str, ...]:
-    """Names of the classes of masks: as given, of the folder's `classes.txt`, or the numbers in training masks."""
-    if names := classes or (folder and read_class_names(folder)):
+def choose_mask_classes(
+    source: str, names: Sequence[str], table: Table, given: Sequence[str]
+) -> tuple[tuple[str, ...], Table]:
+    """The classes of masks: as `given`, or else the data's `names`; and the table with their numbers."""
+    if not given or tuple(given) == tuple(names):
+        return tuple(names), table
+    numbers = numbers_within(names, given)
+    if unknown := [name for name in names if name not in numbers]:
+        raise ValueError(f"classes: expected only {', '.join(given)}, found {example_list(unknown, 5)} in {source}")
+    lookup = np.full(max(len(names), NO_LABEL + 1), -1, dtype=np.int64)
+    lookup[NO_LABEL] = NO_LABEL
+    lookup[: len(names)] = [numbers[name] for name in names]
+    masks = table.targets["segmentation"]
+    renumbered = Computed(len(masks), partial(_renumbered_mask, masks, lookup))
+    return tuple(given), replace(table, targets={**table.targets, "segmentation": renumbered})
+
+
+def _renumbered_mask(masks: Column, lookup: np.ndarray, row: int) -> RenumberedMask | None:
+    mask = masks[row]
+    return None if mask is None else RenumberedMask(mask, lookup)
+
+
+def mask_classes(train: Table, given: Sequence[str], folder: Path | None, warnings: list[str]) -> tuple[str, ...]:
+    """Names of the classes of masks: of the folder's `classes.txt`, as given, or the numbers in training masks."""
+    if names := (folder and read_class_names(folder)) or given:
         return tuple(names)
     count = min(_MAX_MASKS, len(train))
     seen: set[int] = set()
+    fault = ""
     for index in np.linspace(0, len(train) - 1, count).astype(np.int64):
-        with contextlib.suppress(ValueError, KeyError):  # found again, and named, when it is read as an example
+        try:  # a fault is found again, and named, when it is read as an example
             seen.update(np.unique(read_labels(train[int(index)].targets["segmentation"])).tolist())
+        except (ValueError, KeyError) as error:
+            fault = fault or str(error)
+    if not seen:
+        raise ValueError(f"masks: expected class numbers, found none that can be read; the first: {fault or 'no mask'}")
     if seen == {0, NO_LABEL}:
         raise ValueError("masks: expected class numbers, got only 0 and 255 (255 means 'no class'); write 1 for 255")
     seen.discard(NO_LABEL)
     if not seen or max(seen) < 1:
-        raise ValueError(f"masks: expected at least two classes, found {sorted(seen) or 'none that can be read'}")
+        raise ValueError(f"masks: expected at least two classes, found {sorted(seen) or 'no number but 255'}")
     warnings.append(
         f"class names are not given: numbers 0 to {max(seen)}, as in {count} training masks (see {CLASSES_FILE})"
     )

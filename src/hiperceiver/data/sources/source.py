@@ -20,7 +20,7 @@ from hiperceiver.data.example import BadExample, ExampleDataset, WithAbsent
 from hiperceiver.data.media import read_audio
 from hiperceiver.data.members import Members, choose, draw_splits
 from hiperceiver.data.record import SPLITS, TEST, TRAIN, VALIDATION, Record, Records, Table
-from hiperceiver.data.sources.classes import choose_classes
+from hiperceiver.data.sources.classes import choose_classes, choose_mask_classes
 from hiperceiver.data.sources.lists import example_list
 from hiperceiver.data.streamed import Head, HeldOut, StreamedExamples
 from hiperceiver.modality import Modality
@@ -424,10 +424,10 @@ def _choose_classes(
         if options.task != "none" or not classes:
             raise ValueError(f"only_classes, leave_out_classes: the source {name!r} has no classes for {options.task}")
         return (), choose_classes(name, classes, table, (), options)[1]
-    has = classes if options.task == "segmentation" else ()
-    if options.classes and options.classes != tuple(has):
-        got = ", ".join(options.classes)
-        raise ValueError(f"classes: the source {name!r} has {', '.join(has) or 'none'}; got {got}")
+    if options.task == "segmentation":
+        return choose_mask_classes(name, classes, table, given)
+    if options.classes:
+        raise ValueError(f"classes: the source {name!r} has none; got {', '.join(options.classes)}")
     return tuple(classes), table
 
 
