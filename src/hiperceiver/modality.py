@@ -128,7 +128,9 @@ class Batch:
 
     def take(self, rows: Sequence[int]) -> Batch:
         """Some of the examples, in that order."""
-        kept = {name: None if x is None else x[list(rows)] for name, x in (("seeds", self.seeds), ("places", self.places))}
+        kept = {
+            name: None if x is None else x[list(rows)] for name, x in (("seeds", self.seeds), ("places", self.places))
+        }
         return dataclasses.replace(self._with_tensors(lambda x: x[list(rows)]), **kept)
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
@@ -348,15 +349,19 @@ def test_bad_files_are_named_and_the_rest_is_done(finetuned: Path, pictures: Pat
 def test_segmentations_are_pictures_with_a_palette(segmenter: Path, hip: Hip) -> None:
     Path("a").mkdir()
     picture("stripes", 20).save("a/x.png")
-    picture("stripes", 21).save("x.png")
+    picture("stripes", 21).resize((60, 40)).save("x.png")
     outcome = hip("predict", segmenter, "a/x.png", "x.png", "--out", "labels")
     assert outcome.code == 0
     assert outcome.out.startswith("a/x.png: labels/x.png: ")
-    for name in ("labels/x.png", "labels/x-2.png"):
+    for name, size in (("labels/x.png", picture("stripes", 20).size), ("labels/x-2.png", (60, 40))):
         with Image.open(name) as written:
-            assert (written.mode, written.size) == ("P", (16, 16))
-            assert set(written.get_flattened_data()) <= {0, 1}
+            assert (written.mode, written.size) == ("P", size)
+            labels = np.asarray(written)
             colours = written.getpalette()
+        width, height = size
+        margin = (width - height) // 2  # the model sees the square in the middle
+        assert set(np.unique(labels[:, margin : width - margin])) <= {0, 1}
+        assert (labels[:, :margin] == 255).all() and (labels[:, width - margin :] == 255).all()
         assert colours is not None
         assert colours[:6] == palette(["dark", "bright"]).ravel().tolist()
     outcome = hip("predict", segmenter, "x.png", "--out", "labels")

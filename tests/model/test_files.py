@@ -244,6 +244,13 @@ def test_a_config_that_asks_for_more_than_there_is(saved: Path) -> None:
         HiP.from_pretrained(saved)
 
 
+@pytest.mark.parametrize("number", [torch.nan, torch.inf])
+def test_weights_that_are_not_finite(saved: Path, number: float) -> None:
+    rewrite_weights(saved, lambda tensors: tensors["blocks.1.latents"].view(-1)[3].fill_(number))
+    with refusal(f"{saved}: blocks.1.latents in model.safetensors holds numbers that are not finite; its training"):
+        HiP.from_pretrained(saved)
+
+
 def test_weights_that_do_not_fit(saved: Path) -> None:
     original = (saved / "model.safetensors").read_bytes()
     rewrite_weights(saved, lambda tensors: tensors.pop("blocks.1.latents"))

@@ -345,6 +345,15 @@ def test_more_latents_in_evaluation_than_in_training() -> None:
             {"image": torch.zeros(2, 35, 3, dtype=torch.uint8)},
             "inputs: expected floating-point values for 'image', got",
         ),
+        (
+            {"image": torch.zeros(2, 35, 3, dtype=torch.float64)},
+            "inputs: expected torch.float32 for 'image', as the model's weights are, got torch.float64",
+        ),
+        (
+            {"image": torch.zeros(2, 35, 3), "sound": torch.zeros(2, 16, 2, dtype=torch.float16)},
+            "inputs: expected torch.float32 for 'sound', as the model's weights are, got torch.float16",
+        ),
+        ({"image": None}, "inputs: expected a tensor for 'image', got NoneType"),
         ({"image": [[0.0]]}, "inputs: expected a tensor for 'image', got list"),
         (torch.zeros(2, 35, 3), "inputs: expected a tensor for each modality by name, got Tensor"),
         (

@@ -116,7 +116,11 @@ Run = tuple[Callable[[], Task], Callable[[], Source], dict[str, Any]]
 RUNS: dict[str, Run] = {
     "classes": (classification, Source, {"accumulate": 2, "gradient_clip": 0.1, "validate_every": 3}),
     "average": (classification, Source, {"ema": 0.9}),
-    "bad": (autoencoding, bad, {"max_bad_share": 0.9, "log_every": 1, "batch_size": 2, "steps": 6, "validate_every": 5}),
+    "bad": (
+        autoencoding,
+        bad,
+        {"max_bad_share": 0.9, "log_every": 1, "batch_size": 2, "steps": 6, "validate_every": 5},
+    ),
     "modalities": (two_modalities, ragged, {"validate_every": 3}),
     "pixels": (segmentation, ragged, {"accumulate": 2}),
     "pixels-at-once": (segmentation, ragged, {"batch_size": 8}),

@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from hiperceiver.data.encoders.encoder import Drawing, DrawingKind, Encoder
+from hiperceiver.data.encoders.image import ImageEncoder
+from hiperceiver.data.encoders.picture_files import Picture as OpenedPicture
 from hiperceiver.data.example import Example
 from hiperceiver.plots.forecasts import draw_forecast
 from hiperceiver.plots.points import draw_points
@@ -132,9 +134,9 @@ class Picture:
         return figures_of(self.encoder, list(map(_tokens, examples, drawn)), title=title)
 
     def write(
-        self, example: Example, drawn: Any, past: np.ndarray | None, paths: Sequence[str]
+        self, example: Example, drawn: Any, original: Any, paths: Sequence[str]
     ) -> tuple[dict[str, Any], str] | None:
-        """Write one answer; of a forecast with its past in the file's units, if the encoder continues its values.
+        """Write one answer. `original`: what was decoded of the file, the past of a sequence or an opened picture.
 
         May return values for JSON and a line that say more than the answer.
         """
@@ -150,9 +152,9 @@ class _Reconstruction(Picture):
     def suffixes(self) -> list[str]:
         return [".png", self.encoder.written_suffix] if self.encoder.written_suffix else [".png"]
 
-    def write(self, example: Example, drawn: ReconstructedTokens, past: None, paths: Sequence[str]) -> None:
+    def write(self, example: Example, drawn: ReconstructedTokens, original: Any, paths: Sequence[str]) -> None:
         """A picture; of sound also the sound, of bytes also the text."""
-        super().write(example, drawn, past, paths)
+        super().write(example, drawn, original, paths)
         if not self.encoder.written_suffix:
             return
         value = decoded(self.encoder, _tokens(example, drawn))
@@ -173,9 +175,12 @@ class _Segmentation(Picture):
         labels = torch.stack([each.targets["segmentation"] for each in examples]).view(-1, *grid)
         return [draw_segmentation(inputs, predictions, drawn[0].classes, labels=labels, title=title)]
 
-    def write(self, example: Example, drawn: LabelledTokens, past: None, paths: Sequence[str]) -> None:
-        """A picture with a palette."""
-        segmentation_picture(drawn.label.view(self.encoder.modality.grid), drawn.classes).save(paths[0])
+    def write(self, example: Example, drawn: LabelledTokens, original: Any, paths: Sequence[str]) -> None:
+        """A picture with a palette, as large as the original."""
+        labels = drawn.label.view(self.encoder.modality.grid).numpy()
+        if isinstance(original, OpenedPicture) and isinstance(self.encoder, ImageEncoder):
+            labels = self.encoder.mask_on_picture(labels, original)
+        segmentation_picture(labels, drawn.classes).save(paths[0])
 
 
 class _Forecast(Picture):
@@ -203,11 +208,12 @@ class _Forecast(Picture):
         return figures
 
     def write(
-        self, example: Example, drawn: ForecastTokens, past: np.ndarray | None, paths: Sequence[str]
+        self, example: Example, drawn: ForecastTokens, original: Any, paths: Sequence[str]
     ) -> tuple[dict[str, Any], str] | None:
         """Of a sequence a table, a row for each step and a column for each channel, and a picture."""
-        if past is None:
-            return super().write(example, drawn, past, paths)
+        if original is None:
+            return super().write(example, drawn, original, paths)
+        past: np.ndarray = original
         tokens = example.inputs[drawn.modality]
         values, repeated = (self.encoder.in_units_of(x, past) for x in self._values(tokens, drawn))
         header = ",".join(f"channel_{k}" for k in range(values.shape[1]))

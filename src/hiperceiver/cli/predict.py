@@ -16,7 +16,9 @@ from hiperceiver.cli.models import locate
 from hiperceiver.cli.results import check_new, write_json
 from hiperceiver.data.collate import collate
 from hiperceiver.data.encoders.encoder import Encoder
+from hiperceiver.data.encoders.picture_files import Picture as OpenedPicture
 from hiperceiver.data.example import Example
+from hiperceiver.data.faults import faults_of
 from hiperceiver.data.sources.kinds import kind_of
 from hiperceiver.data.sources.tree import Tree
 from hiperceiver.settings.commands import PredictSettings
@@ -37,7 +39,9 @@ class InputFile:
     path: Path
     example: Example
     absent: list[str] = field(default_factory=list)  # modalities that could not be read from it
-    past: np.ndarray | None = None  # before a forecast of a sequence: the visible part, in the file's units
+    original: Any = None
+    """What was decoded of it and an answer needs: before a forecast of a sequence the visible part, in the file's
+    units; for a segmentation the opened picture."""
 
 
 def run(settings: PredictSettings) -> int:
@@ -134,10 +138,14 @@ def _read(task: Task, encoders: Mapping[str, Encoder], path: Path) -> InputFile:
         num_tokens, channels = encoder.modality.num_tokens, encoder.modality.channels
         try:
             if task.horizon and name == task.input_modality and encoder.is_sequence:
-                file.past = _past(encoder, encoder.decode(path), task.horizon)
-                inputs[name], absent = _before_the_horizon(encoder, file.past, task.horizon)
+                file.original = _past(encoder, encoder.decode(path), task.horizon)
+                inputs[name], absent = _before_the_horizon(encoder, file.original, task.horizon)
             else:
-                inputs[name], absent = encoder.encode(path)
+                with faults_of(path, is_path=True):
+                    value = encoder.decode(path)
+                    inputs[name], absent = encoder.to_tokens(encoder.fit_to_grid(value))
+                if name == task.input_modality and isinstance(value, OpenedPicture):
+                    file.original = value
         except ValueError as error:
             if name == task.input_modality:
                 raise
@@ -192,7 +200,7 @@ def _finish(file: InputFile, answer: Answer, stem: Path, pictures: Pictures) -> 
         stem.parent.mkdir(parents=True, exist_ok=True)
         picture, suffixes = pictures[drawn.modality]
         paths = [f"{stem}{suffix}" for suffix in suffixes]
-        more = picture.write(file.example, drawn, file.past, paths)
+        more = picture.write(file.example, drawn, file.original, paths)
         written += paths
         if more is not None:
             values, text = {**values, **more[0]}, more[1]

@@ -91,8 +91,7 @@ class TrainingOrder(Cut):
 
 
 class _AugmentedByKey(Dataset[Example | BadExample]):
-    """A dataset read by (epoch, index), with random changes and choices that depend on the seed, the epoch and the name
-    alone."""
+    """A dataset read by (epoch, index): what is random depends on the seed, the epoch and the name alone."""
 
     def __init__(self, dataset: ExampleDataset, keys: np.ndarray, seed: int) -> None:
         self.dataset = dataset

@@ -26,7 +26,11 @@ FORMATS = (
 )
 """What FFmpeg may take a file for. Its other formats are pictures, texts, lists of other files and addresses."""
 _ESTIMATED = ("mp3", "aac", "ac3", "eac3", "amr", "mpeg", "mpegts", "mpegvideo", "m4v")  # FFmpeg guesses their length
+_PLACEHOLDER = 0x7FFFF000  # bytes; what is written to a pipe states as many or more, or none
+_AFTER_RIFF = (b"RIFF", b"ID3", b"TAG", b"APETAGEX", b"LIST", b"id3 ", b"JUNK", b"bext", b"_PMX", b"iXML")
+"""How a part begins that may follow the stated size: of a long AVI file, or tags."""
 _PREROLL = 0.5  # seconds of sound that are decoded before the part that is wanted: codecs need a start
+LOWEST_RATE, HIGHEST_RATE = 1000, 5_000_000  # samples of a sound per second; recorders of ultrasound reach the latter
 _LONGEST_LEAD = 60.0  # seconds of silence before a sound that begins later than its file; broken time stamps say more
 
 
@@ -91,8 +95,8 @@ def read_audio(media: Media | RawFile) -> tuple[np.ndarray, int]:
     with _opened(media) as container:
         stream = _stream(container, "audio")
         rate = stream.rate
-        if not rate or rate < 1000:  # a broken header: to resample it would take all the memory there is
-            raise Fault(f"expected sound of at least 1000 samples per second, got {rate}")
+        if not rate or not LOWEST_RATE <= rate <= HIGHEST_RATE:  # a broken header: resampling would take all memory
+            raise Fault(f"expected sound of {LOWEST_RATE} to {HIGHEST_RATE} samples per second, got {rate}")
         begin = round(media.start * rate)
         stop = None if media.seconds is None else begin + round(media.seconds * rate)
         for _ in _starts(stream, media.start - _PREROLL):
@@ -256,15 +260,23 @@ def _opened(media: Media) -> Iterator[Any]:
 
 
 def _check_size(file: BinaryIO) -> None:
-    """Refuse an empty file, and a cut WAV or AVI file, which FFmpeg takes for a short one."""
+    """Refuse an empty file, and a WAV or AVI file that is longer or shorter than its header says.
+
+    FFmpeg takes a cut file for a short one, and leaves out what follows the stated size.
+    """
     header = file.read(8)
     size = file.seek(0, os.SEEK_END)
-    file.seek(0)
     if not size:
         raise Fault("is empty (0 bytes)")
-    stated = int.from_bytes(header[4:8], "little")  # of those written to a pipe 0 or all ones
-    if header[:4] == b"RIFF" and stated not in (0, 0xFFFFFFFF) and stated > size:
-        raise Fault(f"is truncated: it has {size} of {stated + 8} bytes")
+    stated = 8 + int.from_bytes(header[4:8], "little")
+    if header[:4] == b"RIFF" and 8 < stated < _PLACEHOLDER:
+        if stated > size + 8:
+            raise Fault(f"is truncated: it has {size} of {stated} bytes")
+        file.seek(stated + stated % 2)
+        rest = file.read(8)
+        if len(rest) == 8 and any(rest) and not rest.startswith(_AFTER_RIFF):
+            raise Fault(f"its header states {stated} of its {size} bytes: the rest would not be heard")
+    file.seek(0)
 
 
 def _streams(container: Any, kind: Literal["audio", "video"]) -> list[Any]:

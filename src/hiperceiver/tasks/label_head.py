@@ -106,8 +106,7 @@ class LabelsTask(ExampleTask, ClassesTask):
         return self.read(batch if drawn.mixed is None else drawn.mixed.batch, drawn.visible)
 
     def draw(self, batch: Batch) -> Drawn | None:
-        """The batch with its labelled examples mixed, and the slots that are seen; None where the config asks for
-        neither."""
+        """The batch with its labelled examples mixed, and the slots that are seen; None: the batch as it is."""
         config = self.config
         if not self.training or not (config.mixup or config.cutmix or config.token_dropout):
             return None

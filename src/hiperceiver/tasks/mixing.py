@@ -67,7 +67,9 @@ def mix(
             continue
         x, is_present = batch.present_tokens(name), batch.is_present(name)
         is_inside = _is_inside(modalities[name].grid, draws)
-        weight = torch.where(is_cut[:, None], (~is_inside).float(), share[:, None])  # of an example's own tokens, (B, M)
+        weight = torch.where(
+            is_cut[:, None], (~is_inside).float(), share[:, None]
+        )  # of an example's own tokens, (B, M)
         inputs[name] = torch.lerp(x[partner], x, weight[..., None].to(x.dtype))
         is_own = is_present & (weight > 0)
         is_present = is_own | (is_present[partner] & (weight < 1))
@@ -102,8 +104,7 @@ def _draw(seeds: Sequence[int], mixup: float, cutmix: float) -> _Draws:
 
 
 def _pair(batch: Batch, is_labelled: Tensor) -> tuple[Tensor, Tensor]:
-    """Each example's partner, or its own number if it has none, and the first of the two; int64 (B,), the latter on the
-    CPU. An example whose partner could not be read has none."""
+    """Each example's partner, or itself if that could not be read; and the first of the two, on the CPU. int64 (B,)."""
     own = torch.arange(len(is_labelled))
     places = own if batch.places is None else batch.places
     other = torch.searchsorted(places, places ^ 1).clamp(max=max(len(own) - 1, 0))

@@ -387,3 +387,35 @@ def test_size_in_the_header_is_that_of_the_upright_picture(orientation: int, kin
     assert open_picture(raw).size == (height, width) == ((24, 36) if orientation < 5 else (36, 24))
     with pytest.raises(ValueError, match="is not a picture"):
         open_picture(b"words")
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "squash"])
+@pytest.mark.parametrize("size", [(40, 60), (60, 40), (7, 31), (24, 36), (1, 1)])
+def test_a_mask_lies_on_its_picture_as_the_picture_on_the_grid(fit: str, size: tuple[int, int]) -> None:
+    """What is taken from the picture comes back to the same places."""
+    encoder = ImageEncoder(size=(24, 36), fit=fit)
+    picture = open_picture(np.zeros((*size, 3), dtype=np.uint8))
+    own = np.arange(size[0] * size[1]).reshape(size) % 1000
+    grid = targets_of(encoder, own.astype(np.uint8), ignore=None).numpy().reshape(24, 36)
+    found = encoder.mask_on_picture(grid, picture)
+    assert found.shape == size
+    left, top, right, bottom = fit_to_grid(*size, (24, 36), fit).box
+    y, x = np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5
+    is_inside = ((y > top) & (y < bottom))[:, None] & ((x > left) & (x < right))
+    np.testing.assert_array_equal(found != -100, is_inside)
+    if size == (24, 36):
+        np.testing.assert_array_equal(found, own % 256)
+    # Each half keeps its label, to within a cell of the border.
+    halves = (np.arange(size[1]) >= size[1] / 2).astype(np.uint8)[None].repeat(size[0], 0)
+    grid = targets_of(encoder, halves, ignore=None).numpy().reshape(24, 36)
+    found = encoder.mask_on_picture(grid, picture)
+    cell = max(1, (right - left) / 30)
+    is_far = is_inside & (abs(x - size[1] / 2) > cell)
+    np.testing.assert_array_equal(found[is_far], halves[is_far])
+
+
+def test_a_jpeg_is_no_mask() -> None:
+    buffer = BytesIO()
+    Image.fromarray(np.eye(16, dtype=np.uint8)).save(buffer, "JPEG")
+    with pytest.raises(ValueError, match="a mask needs exact class numbers, which JPEG does not keep; save masks as P"):
+        SQUASH.decode_mask(buffer.getvalue())

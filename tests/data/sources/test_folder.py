@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from hiperceiver.data.example import BadExample, Example
@@ -345,3 +346,52 @@ def test_the_endings_of_kinds_are_told_apart() -> None:
     assert kind_of("a.gif") == "video"
     assert kind_of("a.gif", among=["image"]) == "image"
     assert kind_of(".npy") is None
+
+
+def with_masks(folder: Path, names: tuple[str, ...], numbers: tuple[int, ...] = (0, 1, 2)) -> Path:
+    """Pictures whose masks have bands of background, bar and pole, by these numbers."""
+    bands = np.repeat(np.array([*numbers, 255], dtype=np.uint8), 4)[:, None].repeat(20, 1)
+    for n in range(12):
+        write(folder / "images" / f"{n}.jpg", jpeg())
+        write(folder / "masks" / f"{n}.png", encoded(Image.fromarray(bands)))
+    if names:
+        (folder / "classes.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    return folder
+
+
+def masks_of(source: Source) -> list[list[int]]:
+    return [sorted(set(example.targets["segmentation"].tolist())) for example in good(source)]
+
+
+def test_classes_of_masks_are_matched_by_name(tmp_path: Path) -> None:
+    names = ("background", "bar", "pole")
+    how: dict[str, Any] = {"task": "segmentation", "encoder_settings": {"*": {"size": 16}}}
+    own = open_folder(with_masks(tmp_path / "own", names), **how)
+    swapped = with_masks(tmp_path / "swapped", ("pole", "background", "bar"), numbers=(1, 2, 0))
+    other = open_folder(swapped, classes=names, **how)
+    assert own.classes == other.classes == names
+    for mine, its in zip(good(own), good(other), strict=True):
+        assert torch.equal(mine.targets["segmentation"], its.targets["segmentation"])
+    two = with_masks(tmp_path / "two", ("bar", "background"), numbers=(1, 0, 255))
+    fewer = open_folder(two, classes=names, **how)
+    assert masks_of(fewer) == [[-100, 0, 1]] * 12
+    unnamed = open_folder(with_masks(tmp_path / "unnamed", ()), classes=names, **how)
+    assert masks_of(unnamed) == [[-100, 0, 1, 2]] * 12  # by number, for there is nothing else
+
+
+def test_classes_of_masks_that_a_model_does_not_know_are_refused(tmp_path: Path) -> None:
+    folder = with_masks(tmp_path / "foreign", ("background", "bar", "tree"))
+    with pytest.raises(ValueError, match=r"^classes: expected only background, bar, pole, found tree in "):
+        open_folder(folder, task="segmentation", classes=("background", "bar", "pole"), **SMALL)
+    unnamed = with_masks(tmp_path / "nameless", ("bar", "background"))  # the third number has no name
+    found = bad(open_folder(unnamed, task="segmentation", classes=("background", "bar"), **SMALL))
+    assert set(found.values()) == {"its mask: holds the class 2, which has no name"}
+
+
+def test_masks_that_cannot_be_read_say_why(tmp_path: Path) -> None:
+    for n in range(12):
+        write(tmp_path / "images" / f"{n}.png", encoded(Image.fromarray(gradient())))
+        write(tmp_path / "masks" / f"{n}.jpg", jpeg())
+    message = "found none that can be read; the first: .*masks/.*jpg: a mask needs exact class numbers, which JPEG"
+    with pytest.raises(ValueError, match=message):
+        open_folder(tmp_path, task="segmentation", **SMALL)

@@ -159,6 +159,21 @@ class ImageEncoder(ImageSettings, PictureEncoder):
         grid[self._covered(mask)] = mask
         return torch.from_numpy(grid.ravel())
 
+    def mask_on_picture(self, labels: np.ndarray, picture: Picture) -> np.ndarray:
+        """A mask (H, W) on the grid as it lies on a picture: int64 in the picture's size, -100 where it shows nothing.
+
+        The inverse of `fit_mask_to_grid`, to the nearest cell.
+        """
+        height, width = picture.size
+        shown = fit_to_grid(height, width, self.size, self.fit)
+        left, top, right, bottom = shown.box
+        y = np.floor((np.arange(height) + 0.5 - top) * (shown.height / (bottom - top))).astype(np.int64)
+        x = np.floor((np.arange(width) + 0.5 - left) * (shown.width / (right - left))).astype(np.int64)
+        rows, columns = ((self.size[0] - shown.height) // 2, (self.size[1] - shown.width) // 2)
+        is_shown = ((y >= 0) & (y < shown.height))[:, None] & ((x >= 0) & (x < shown.width))
+        cells = labels[rows + y.clip(0, shown.height - 1)[:, None], columns + x.clip(0, shown.width - 1)]
+        return np.where(is_shown, cells, IGNORE)
+
     def fitted(self, raws: Iterable[RawImage], notes: list[str] | None = None) -> Self:
         """As `Encoder.fitted`; of pictures of more than 8 bits the full scale is measured too."""
         raws = list(islice(raws, FITTED_TO))

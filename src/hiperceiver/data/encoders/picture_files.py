@@ -91,7 +91,7 @@ class RenumberedMask(NamedTuple):
 
 
 def read_labels(raw: RawImage | RenumberedMask) -> np.ndarray:
-    """The class numbers of a mask, in its own size: int64 (H, W). Colours and JPEG, which changes numbers, are refused."""
+    """The class numbers of a mask, in its own size: int64 (H, W). Colours, and JPEG, which is lossy, are refused."""
     if isinstance(raw, RenumberedMask):
         labels = read_labels(raw.raw)
         for number in np.unique(labels):
