@@ -409,3 +409,54 @@ def test_frames_are_chosen_evenly_or_at_a_rate() -> None:
             assert 1 <= len(times) <= 7
             assert times[0] > 0
             assert times[-1] < seconds
+
+
+def with_sizes(content: bytes, riff: int, data: int) -> bytes:
+    """A WAV file whose header states other sizes."""
+    at = content.find(b"data") + 4
+    sizes = (riff.to_bytes(4, "little"), data.to_bytes(4, "little"))
+    return content[:4] + sizes[0] + content[8:at] + sizes[1] + content[at + 4 :]
+
+
+def test_sizes_that_a_header_states(tmp_path: Path) -> None:
+    """Those of a recording that went through a pipe are not known; else they must be those of the file."""
+    path = tmp_path / "a.wav"
+    soundfile.write(path, sine(1.0, 4000), 4000, subtype="PCM_16")
+    content = path.read_bytes()
+    whole = read_audio(content)[0]
+    assert len(whole) == 4000
+    for riff, data in [(0x7FFFF024, 0x7FFFF000), (0xFFFFFFFF, 0xFFFFFFFF), (0x80000024, 0x80000000), (0, 0xFFFFFFFF)]:
+        np.testing.assert_array_equal(read_audio(with_sizes(content, riff, data))[0], whole)
+    shown = "its header states 2044 of its 8044 bytes: the rest would not be heard"
+    assert refusal(with_sizes(content, 2036, 2000)) == shown
+    assert refusal(content + content[44:] * 2).startswith("its header states 8044 of its 24044 bytes")
+    assert refusal(content[:-200]) == "is truncated: it has 7844 of 8044 bytes"
+    for tags in (b"ID3\x04\x00\x00\x00\x00\x00\x0a" + bytes(10), bytes(512), b"LIST\x04\x00\x00\x00INFO", b"\x00"):
+        np.testing.assert_array_equal(read_audio(content + tags)[0], whole)
+
+
+@pytest.mark.parametrize("rate", [0, 1, 999, 5_000_001, 64_000_000, 2**31 - 1])
+def test_rates_that_no_sound_has_are_named_before_they_take_memory(tmp_path: Path, rate: int) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, sine(1.0, 4000), 4000)
+    content = path.read_bytes()
+    content = content[:24] + rate.to_bytes(4, "little") + (2 * rate % 2**32).to_bytes(4, "little") + content[32:]
+    with pytest.raises(
+        ValueError, match=r"^(expected sound of 1000 to 5000000 samples per sec|is not a sound)"
+    ):
+        read_audio(content)
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "webm"])
+def test_a_cut_file_with_sound_and_video_is_not_taken_for_a_short_one(tmp_path: Path, suffix: str) -> None:
+    codecs = {"mkv": ("libx264", "aac"), "webm": ("libvpx", "libopus")}[suffix]
+    path = tmp_path / f"whole.{suffix}"
+    write_media(path, video=CLIP, audio=sine(2.0, 48000), rate=48000, codecs=codecs)
+    content = path.read_bytes()
+    read_audio(content)
+    read_frames(content, 3)
+    for share in (0.5, 0.8, 0.99):
+        cut = content[: int(len(content) * share)]
+        for read in (read_audio, lambda each: read_frames(each, 3)):
+            with pytest.raises(ValueError, match=f"^is truncated: it has {len(cut)} of {len(content)} bytes$"):
+                read(cut)

@@ -26,6 +26,7 @@ FORMATS = (
 )
 """What FFmpeg may take a file for. Its other formats are pictures, texts, lists of other files and addresses."""
 _ESTIMATED = ("mp3", "aac", "ac3", "eac3", "amr", "mpeg", "mpegts", "mpegvideo", "m4v")  # FFmpeg guesses their length
+_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"  # how a Matroska file and its content begin
 _PLACEHOLDER = 0x7FFFF000  # bytes; what is written to a pipe states as many or more, or none
 _AFTER_RIFF = (b"RIFF", b"ID3", b"TAG", b"APETAGEX", b"LIST", b"id3 ", b"JUNK", b"bext", b"_PMX", b"iXML")
 """How a part begins that may follow the stated size: of a long AVI file, or tags."""
@@ -260,9 +261,9 @@ def _opened(media: Media) -> Iterator[Any]:
 
 
 def _check_size(file: BinaryIO) -> None:
-    """Refuse an empty file, and a WAV or AVI file that is longer or shorter than its header says.
+    """Refuse a file whose size is not what its own header says.
 
-    FFmpeg takes a cut file for a short one, and leaves out what follows the stated size.
+    FFmpeg takes a cut WAV, AVI, Matroska or WebM file for a short one, and leaves out what follows the stated size.
     """
     header = file.read(8)
     size = file.seek(0, os.SEEK_END)
@@ -276,7 +277,31 @@ def _check_size(file: BinaryIO) -> None:
         rest = file.read(8)
         if len(rest) == 8 and any(rest) and not rest.startswith(_AFTER_RIFF):
             raise Fault(f"its header states {stated} of its {size} bytes: the rest would not be heard")
+    if header[:4] == _EBML and size < (stated := _stated_by_matroska(file)):
+        raise Fault(f"is truncated: it has {size} of {stated} bytes")
     file.seek(0)
+
+
+def _stated_by_matroska(file: BinaryIO) -> int:
+    """How many bytes a Matroska or WebM file says that it has; 0 where it does not say: it was streamed."""
+    file.seek(len(_EBML))
+    head = _ebml_size(file)
+    if head is None:
+        return 0
+    file.seek(head, os.SEEK_CUR)
+    if file.read(4) != _SEGMENT or (size := _ebml_size(file)) is None:
+        return 0
+    return file.tell() + size
+
+
+def _ebml_size(file: BinaryIO) -> int | None:
+    """The next number in the file, of 1 to 8 bytes; the zeros before its first bit count those that follow."""
+    first = file.read(1)
+    if not first or not first[0]:
+        return None
+    count = 8 - first[0].bit_length()
+    value = int.from_bytes(bytes([first[0] & (0x7F >> count)]) + file.read(count), "big")
+    return None if value == (1 << 7 * (count + 1)) - 1 else value  # all ones: not known
 
 
 def _streams(container: Any, kind: Literal["audio", "video"]) -> list[Any]:

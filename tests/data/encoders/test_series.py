@@ -185,3 +185,13 @@ def test_encoding_leaves_the_raw_array_alone() -> None:
     for settings in ({}, {"normalise": "example"}):
         SeriesEncoder(length=10, channels=2, **settings).encode(raw)[0].zero_()
         np.testing.assert_array_equal(raw, RAMP)
+
+
+@pytest.mark.parametrize("shape", [(6, 128), (1, 4), (32, 128)])
+def test_channels_that_come_first_are_refused_until_they_are_said(shape: tuple[int, int]) -> None:
+    with pytest.raises(
+        ValueError, match=rf"^channels: expected \(steps, channels\), got \({shape[0]}, {shape[1]}\), wh"
+    ):
+        SeriesEncoder.chosen_settings([np.zeros(shape)], {})
+    assert SeriesEncoder.chosen_settings([np.zeros(shape)], {"channels": shape[1]})["length"] == shape[0]
+    assert SeriesEncoder.chosen_settings([np.zeros(shape[::-1])], {})["channels"] == shape[0]

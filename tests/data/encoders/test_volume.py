@@ -149,3 +149,12 @@ def test_wrong_settings_are_one_line(settings: dict[str, object], message: str) 
     with pytest.raises(ValueError, match=f"^{message}") as caught:
         encoder_from_dict({"kind": "volume", **settings})
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [(1, 12, 12, 12), (3, 16, 8, 8), (4, 5, 6, 7)])
+def test_channels_that_come_first_are_refused_until_they_are_said(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=rf"^channels: expected \(D, H, W, channels\), got \({shape[0]}, "):
+        VolumeEncoder.chosen_settings([np.zeros(shape)], {})
+    assert VolumeEncoder.chosen_settings([np.zeros(shape)], {"channels": shape[3]})["size"] == shape[:3]
+    turned = np.zeros((*shape[1:], shape[0]))
+    assert VolumeEncoder.chosen_settings([turned], {}) == {"size": shape[1:], "channels": shape[0]}

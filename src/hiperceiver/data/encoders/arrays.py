@@ -29,11 +29,15 @@ def read_array(raw: RawArray, *, array_name: str = "") -> np.ndarray:
 
     A table has two axes, with or without a line of names; its cells are parted by tabs, semicolons, commas or blanks,
     the first of these that is in its first line. Empty cells and NA are NaN, and lines that start with # are left out.
-    Faults do not name the path and may be of any kind: see `faults_of`.
+    Names may be numbers that count columns, over cells with decimal points; a column without a name that counts lines
+    is left out: so pandas writes them. Faults do not name the path and may be of any kind: see `faults_of`.
 
     >>> read_array(b"time;level\n0;1.5\n1;NA\n")
     array([[0. , 1.5],
            [1. , nan]])
+    >>> read_array(b",level\n0,1.5\n1,2.5\n")
+    array([[1.5],
+           [2.5]])
     """
     if isinstance(raw, str | os.PathLike):
         array = _from_bytes(read_file(raw), Path(raw).suffix.lower(), array_name)
@@ -61,6 +65,12 @@ def shape_of(raw: RawArray, *dimensions: int, array_name: str = "") -> tuple[int
     if len(shape) not in dimensions:
         raise ValueError(f"expected {' or '.join(map(str, dimensions))} dimensions, got shape {shape}")
     return shape
+
+
+def turned(kind: str, expected: str, shape: tuple[int, ...], channels: int) -> str:
+    """What is said of an array whose first axis looks like channels."""
+    remedy = f"transpose the files, or say --encoders.{kind}.channels {channels} if they are as they should be"
+    return f"channels: expected {expected}, got {shape}, which looks as if channels came first; {remedy}"
 
 
 def as_float32(array: np.ndarray, *, may_miss: bool = False) -> np.ndarray:
@@ -190,9 +200,37 @@ def _from_table(content: bytes) -> np.ndarray:
     lines = {number: line for number, line in numbered if line.strip() and not line.lstrip().startswith("#")}
     first = next(iter(lines.values()), "")
     delimiter = next((each for each in "\t;," if each in first), None)
-    has_names = bool(first) and None in map(_number, next(_cells([first], delimiter)))
+    rows = _cells(lines.values(), delimiter)
+    names, row = next(rows, []), next(rows, [])
+    has_names = bool(first) and (None in map(_number, names) or _count_columns(names, row))
     if len(lines) == has_names:
         raise ValueError("has no line of numbers")
+    table = _numbers_of(lines, delimiter, has_names=has_names)
+    if not has_names and delimiter == ",":
+        _check_decimal_points(lines, table)
+    counts_lines = has_names and len(names) == table.shape[1] > 1 and not names[0].strip()
+    return table[:, 1:] if counts_lines and (np.diff(table[:, 0], prepend=table[0, 0] - 1) == 1).all() else table
+
+
+def _count_columns(names: Sequence[str], row: Sequence[str]) -> bool:
+    """Whether cells are 0, 1, ... over numbers with decimal points."""
+    is_counted = [cell.strip() for cell in names] == [str(number) for number in range(len(names))]
+    return is_counted and len(row) == len(names) and all("." in cell for cell in row)
+
+
+def _check_decimal_points(lines: dict[int, str], table: np.ndarray) -> None:
+    """Refuse numbers with decimal commas, which were taken for two cells."""
+    if table.shape[1] != 2:
+        return
+    cells = [line.strip().partition(",")[2] for line in lines.values()]
+    are_digits = all(cell.isdecimal() for cell in cells) and len({len(cell) for cell in cells}) == 1
+    if are_digits and any(cell.startswith("0") for cell in cells) and len(cells[0]) > 1:
+        number, line = next(iter(lines.items()))
+        reason = "which looks like one number with a decimal comma"
+        raise ValueError(f"line {number}: got {line.strip()[:40]!r}, {reason}; write numbers with decimal points")
+
+
+def _numbers_of(lines: dict[int, str], delimiter: str | None, *, has_names: bool) -> np.ndarray:
     with contextlib.suppress(ValueError):  # by far the fastest, if no cell is missing
         return np.loadtxt([*lines.values()][has_names:], delimiter=delimiter, comments=None, quotechar='"', ndmin=2)
     # A quoted cell over several lines leaves fewer rows than lines.

@@ -15,6 +15,8 @@ from hiperceiver.data.faults import faults_of
 from hiperceiver.modality import Modality
 from hiperceiver.settings.encoders import VolumeSettings
 
+_MOST_FIRST = 5  # a first axis that is shorter than this, and than all others, is probably that of the channels
+
 
 class VolumeEncoder(VolumeSettings, Encoder):
     """Volumes of any size as (D * H * W, C) tokens, and back; values are normalised per channel.
@@ -44,7 +46,10 @@ class VolumeEncoder(VolumeSettings, Encoder):
             return {}
         name = given.get("array_name", "")
         shape = next(measured(raws, lambda raw: arrays.shape_of(raw, 3, 4, array_name=name)))
-        return {"size": shape[:3], "channels": shape[3] if len(shape) == 4 else 1}
+        channels = shape[3] if len(shape) == 4 else 1
+        if "channels" not in given and channels > 1 and shape[0] < min(_MOST_FIRST, *shape[1:]):
+            raise ValueError(arrays.turned("volume", "(D, H, W, channels)", shape, channels))
+        return {"size": shape[:3], "channels": channels}
 
     def decode(self, raw: RawArray) -> np.ndarray:
         """A volume (d, h, w, C), or (d, h, w) of one channel, as float32 (d, h, w, C). False and True are 0 and 1."""
