@@ -141,6 +141,14 @@ class Batch:
         """The same batch in page-locked memory, for an asynchronous copy to a GPU."""
         return self._with_tensors(Tensor.pin_memory)
 
+    def share_memory(self) -> None:
+        """Move the tensors to memory that processes share; `RuntimeError` where there is not enough."""
+        groups = (self.inputs, self.is_padding, self.targets)
+        tensors = [*(x for group in groups for x in group.values()), self.seeds, self.places]
+        for x in tensors:
+            if x is not None:
+                x.share_memory_()
+
     def _with_tensors(self, change: Callable[[Tensor], Tensor]) -> Batch:
         tensors = {
             name: {key: change(x) for key, x in getattr(self, name).items()}

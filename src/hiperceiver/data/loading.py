@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
 from hiperceiver.data.collate import collate
 from hiperceiver.data.encoded import EncodedRecords
@@ -23,6 +23,7 @@ from hiperceiver.data.members import mixed
 from hiperceiver.data.record import Record, Table
 from hiperceiver.data.streamed import StreamedExamples
 from hiperceiver.modality import Batch
+from hiperceiver.settings.base import one_line
 
 Key = tuple[int, int]  # (epoch, index in the dataset)
 
@@ -141,7 +142,18 @@ class _StreamedBatches(IterableDataset[Any]):
 
 
 def _collated(examples: Sequence[Example | BadExample] | ValueError) -> Batch | ValueError:
-    return examples if isinstance(examples, ValueError) else collate(examples)
+    if isinstance(examples, ValueError):
+        return examples
+    batch = collate(examples)
+    if get_worker_info() is not None:
+        # Shared here, where a fault can be caught: in the thread that sends batches it would only be printed, and the
+        # main process would wait for ever.
+        try:
+            batch.share_memory()
+        except (RuntimeError, OSError) as error:
+            remedy = "make /dev/shm larger (docker: --shm-size), the batches smaller, or set num_workers to 0"
+            return ValueError(f"num_workers: no shared memory for a batch ({one_line(error)[:150]}); {remedy}")
+    return batch
 
 
 class ExampleLoader(DataLoader[Any]):

@@ -116,7 +116,12 @@ def numbers_within(names: Sequence[str], given: Sequence[str]) -> dict[str, int]
 
 
 def choose_classes(
-    source: str, names: Sequence[str], table: Table, given: Sequence[str], options: ReadSettings
+    source: str,
+    names: Sequence[str],
+    table: Table,
+    given: Sequence[str],
+    options: ReadSettings,
+    warnings: list[str],
 ) -> tuple[tuple[str, ...], Table]:
     """The classes: as `given`, or else the data's `names`; and the table with their numbers, without those left out."""
     for option, listed in (("only_classes", options.only_classes), ("leave_out_classes", options.leave_out_classes)):
@@ -131,6 +136,8 @@ def choose_classes(
     if not given or tuple(given) == tuple(names):
         return tuple(names), table
     numbers = numbers_within(names, given)
+    if taken := [f"{name} is {given[numbers[name]]}" for name in names if name in numbers and name not in given]:
+        warnings.append(f"classes are taken by number: {example_list(taken, 8)}")
     lookup = np.array([*(numbers.get(name, -1) for name in names), -1], dtype=np.int64)
     targets = dict(table.targets)
     present: set[int] = set()
@@ -193,8 +200,12 @@ def _renumbered_mask(masks: Column, lookup: np.ndarray, row: int) -> RenumberedM
 
 def mask_classes(train: Table, given: Sequence[str], folder: Path | None, warnings: list[str]) -> tuple[str, ...]:
     """Names of the classes of masks: of the folder's `classes.txt`, as given, or the numbers in training masks."""
-    if names := (folder and read_class_names(folder)) or given:
-        return tuple(names)
+    if names := folder and read_class_names(folder):
+        return names
+    if given:
+        taken = [f"{number} is {name}" for number, name in enumerate(given)]
+        warnings.append(f"classes of masks are taken by number: {example_list(taken, 8)} (see {CLASSES_FILE})")
+        return tuple(given)
     count = min(_MAX_MASKS, len(train))
     seen: set[int] = set()
     fault = ""

@@ -214,7 +214,7 @@ def make_source(
     if missing := [split for number, split in enumerate(SPLITS) if number not in present]:
         found.append(f"there is no split for {' and '.join(missing)}")
     keys = {SPLITS[number]: np.sort(table.split(number).row_keys) for number in present}
-    classes, table = _choose_classes(name, classes, table, options.classes or class_names, options)
+    classes, table = _choose_classes(name, classes, table, options.classes or class_names, options, found)
     if options.task == "classification":
         table = _labelled(name, table, classes, found)
     splits = {split: part for number, split in enumerate(SPLITS) if len(part := table.split(number))}
@@ -415,15 +415,20 @@ def left_out(table: Table, is_out: np.ndarray, target: str, warnings: list[str],
 
 
 def _choose_classes(
-    name: str, classes: Sequence[str], table: Table, given: Sequence[str], options: SourceOptions
+    name: str,
+    classes: Sequence[str],
+    table: Table,
+    given: Sequence[str],
+    options: SourceOptions,
+    warnings: list[str],
 ) -> tuple[tuple[str, ...], Table]:
     """The classes of the task, and the table with their numbers."""
     if options.task in ("classification", "multilabel"):
-        return choose_classes(name, classes, table, given, options)
+        return choose_classes(name, classes, table, given, options, warnings)
     if options.only_classes or options.leave_out_classes:
         if options.task != "none" or not classes:
             raise ValueError(f"only_classes, leave_out_classes: the source {name!r} has no classes for {options.task}")
-        return (), choose_classes(name, classes, table, (), options)[1]
+        return (), choose_classes(name, classes, table, (), options, warnings)[1]
     if options.task == "segmentation":
         return choose_mask_classes(name, classes, table, given)
     if options.classes:
