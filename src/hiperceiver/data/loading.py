@@ -167,7 +167,7 @@ class ExampleLoader(DataLoader[Any]):
             num_workers=num_workers,
             collate_fn=_collated,
             pin_memory=torch.cuda.is_available(),
-            worker_init_fn=_leave_interrupts_to_the_main_process,
+            worker_init_fn=_leave_signals_to_the_main_process,
             # Its own generator, so that making an iterator draws nothing from the global one.
             generator=torch.Generator().manual_seed(seed),
             **settings,
@@ -183,9 +183,18 @@ class ExampleLoader(DataLoader[Any]):
             yield batch
 
 
-def _leave_interrupts_to_the_main_process(worker: int) -> None:
-    """On Ctrl-C the main process stops its workers; without this each of them prints a traceback first."""
+def _leave_signals_to_the_main_process(worker: int) -> None:
+    """The main process stops its workers; without this each of them prints a traceback on Ctrl-C.
+
+    SIGTERM may be sent to the whole group (by `timeout`, SLURM, systemd): the first one is for the main process, which
+    still needs batches for the step that it is doing. What stops a worker that does not end by itself is another.
+    """
+
+    def outlive_one(number: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, outlive_one)
 
 
 def train_loader(
