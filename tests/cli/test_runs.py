@@ -1,6 +1,7 @@
 """From a folder of pictures to metrics, predictions and pictures, through the commands alone."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -42,10 +43,10 @@ def same_weights(one: Path, other: Path) -> bool:
 
 @contextmanager
 def hip_process(*arguments: object, folder: Path, until: str) -> Iterator[subprocess.Popen[str]]:
-    """`hip` as a process that has come so far that the file `until` is there."""
+    """`hip` as a process, the first of a group, that has come so far that the file `until` is there."""
     command = [sys.executable, "-m", "hiperceiver.cli", *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=folder, **pipes) as process:
+    with subprocess.Popen(command, cwd=folder, start_new_session=True, **pipes) as process:
         try:
             end = time.monotonic() + 280
             while not (folder / until).exists() and time.monotonic() < end:
@@ -198,6 +199,18 @@ def test_interrupted_saves_and_says_how_to_go_on(pictures: Path, hip: Hip, tmp_p
     assert "Traceback" not in err
     outcome = hip("pretrain", "--resume", "--out", "run", "--max-time", "1s")
     assert outcome.code == 0
+
+
+def test_a_signal_to_the_whole_group_leaves_the_workers_at_work(pictures: Path, hip: Hip, tmp_path: Path) -> None:
+    """As `timeout`, SLURM and systemd send it."""
+    options = ["--data", pictures, *TINY, "--steps", 100000, "--checkpoint-every", 1, "--num-workers", 2]
+    with hip_process("pretrain", *options, "--out", "run", folder=tmp_path, until=CHECKPOINT) as process:
+        os.killpg(process.pid, signal.SIGTERM)
+        _, err = process.communicate(timeout=280)
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "hip: interrupted; go on with: hip pretrain --out run --resume"
+    assert "--num-workers" not in err
+    assert hip("pretrain", "--resume", "--out", "run", "--max-time", "1s").code == 0
 
 
 @pytest.mark.parametrize(
