@@ -14,7 +14,9 @@ is 81.7% there): 76.3% after 1,000 steps with speeds from 0.8 to 1.25, turns of 
 by 6 dB; 77.7% after 800 steps with the mirror as well; 80.8% after 800 with the mirror, speeds from 0.6 to 1.7, turns
 by 40 degrees and gains by 3 dB. Twice the latents, a wider processor and four heads of cross-attention: 89.1% on
 persons 1, 3 and 9, where this model had 90.6% (with the first augmentations). Real readings beside the window instead
-of repeated ones where it is shifted: as good.
+of repeated ones where it is shifted: as good. Of this recipe without pretraining, 1,200 steps: 83.2%; with half of the
+tokens left out 80.4%, with mixup of 0.4 81.7%, with half the rate and the table's times 5 79.5%, with Fourier positions
+82.8%. The mean over nine changed copies of a test window is right 0.8 points more often than one (four models).
 """
 
 OUTER = {"num_groups": 8, "num_latents": 4, "num_channels": 64, "num_self_attention_heads": 2}
