@@ -39,8 +39,8 @@ class TargetInfo:
 class Task(nn.Module, ABC):
     """A model with an objective.
 
-    Losses in training mode draw from PyTorch's global random numbers; in evaluation mode, and in `update` and
-    `predict`, nothing is random.
+    Losses in training mode draw what is hidden or mixed by the batch's seeds, and dropout from PyTorch's global random
+    numbers; in evaluation mode, and in `update` and `predict`, nothing is random.
     """
 
     kind: ClassVar[str]  # its name in `TASKS`, in settings and on the command line
