@@ -1,6 +1,7 @@
 """Folders of files of every kind: what they hold is told by their names, and every fault is a line."""
 
 import os
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -395,3 +396,38 @@ def test_masks_that_cannot_be_read_say_why(tmp_path: Path) -> None:
     message = "found none that can be read; the first: .*masks/.*jpg: a mask needs exact class numbers, which JPEG"
     with pytest.raises(ValueError, match=message):
         open_folder(tmp_path, task="segmentation", **SMALL)
+
+
+@pytest.mark.parametrize(("stored", "listed"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_names_with_accents_are_found_however_they_are_written(tmp_path: Path, stored: str, listed: str) -> None:
+    """macOS takes accents apart; lists and masks often come from elsewhere."""
+
+    def on_disk(name: str) -> str:
+        return unicodedata.normalize(stored, name)
+
+    def in_list(name: str) -> str:
+        return unicodedata.normalize(listed, name)
+
+    rows = ["file,label"]
+    for n in range(12):
+        write(tmp_path / "list" / "files" / on_disk(f"nö{n}.jpg"), jpeg())
+        rows.append(in_list(f"files/nö{n}.jpg,{'äb'[n % 2]}"))
+        write(tmp_path / "masks" / "images" / on_disk(f"é{n}.jpg"), jpeg())
+        mask = encoded(Image.fromarray(np.eye(16, 20, dtype=np.uint8)))
+        write(tmp_path / "masks" / "masks" / in_list(f"é{n}.png"), mask)
+        write(tmp_path / "classes" / on_disk("aäö"[n % 3]) / f"{n}.jpg", jpeg())
+    (tmp_path / "list" / "labels.csv").write_text("\n".join(rows), encoding="utf-8")
+    found = open_folder(tmp_path / "list", task="classification", **SMALL)
+    assert (len(good(found)), found.warnings, found.classes) == (12, (), ("b", "ä"))
+    masked = open_folder(tmp_path / "masks", task="segmentation", **SMALL)
+    assert len(good(masked)) == 12
+    names = tuple(map(in_list, "öäa"))
+    (tmp_path / "classes" / "classes.txt").write_text("\n".join(names), encoding="utf-8")
+    assert open_folder(tmp_path / "classes", task="classification", **SMALL).classes == ("ö", "ä", "a")
+
+
+def test_folders_that_are_taken_by_number_are_said(tmp_path: Path) -> None:
+    for n in range(12):
+        write(tmp_path / str(n % 2 + 1) / f"{n}.jpg", jpeg())
+    found = open_folder(tmp_path, task="classification", classes=("ant", "bee", "cat"), **SMALL)
+    assert "classes are taken by number: 1 is bee, 2 is cat" in found.warnings

@@ -11,7 +11,7 @@ import numpy as np
 from hiperceiver.data.encoded import NO_LABEL
 from hiperceiver.data.encoders.picture_files import RenumberedMask, read_labels
 from hiperceiver.data.record import Column, Computed, Table
-from hiperceiver.data.sources.lists import example_list, read_lines
+from hiperceiver.data.sources.lists import composed, example_list, read_lines
 from hiperceiver.settings.data import ReadSettings
 
 CLASSES_FILE = "classes.txt"  # in a folder: the names of the classes, one a line, in the order of their numbers
@@ -168,7 +168,7 @@ def read_class_names(folder: Path) -> tuple[str, ...]:
     file = folder / CLASSES_FILE
     if not file.is_file():
         return ()
-    names = read_lines(file)
+    names = [composed(name) for name in read_lines(file)]
     if len(names) < 2:
         raise ValueError(f"{file}: expected the name of a class on each of two or more lines, got {len(names)}")
     if len(set(names)) < len(names):

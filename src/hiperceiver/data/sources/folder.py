@@ -21,7 +21,7 @@ from hiperceiver.data.faults import faults_of, open_file
 from hiperceiver.data.record import SPLITS, TRAIN, Column, Table
 from hiperceiver.data.sources.classes import CLASSES_FILE, Known, mask_classes, read_class_names, target_columns
 from hiperceiver.data.sources.kinds import ENDINGS, ending_of, endings_of, split_kinds
-from hiperceiver.data.sources.lists import example_list
+from hiperceiver.data.sources.lists import composed, example_list
 from hiperceiver.data.sources.source import TARGETS, Source, SourceOptions, make_source
 from hiperceiver.data.sources.tree import SPLIT_NAMES, Paths, Streams, Tree, as_paths, joined
 from hiperceiver.settings.data import FolderSettings
@@ -184,9 +184,9 @@ def _pairs(tree: Tree, own: FolderSettings, is_mask_needed: bool) -> Listing | N
         }
     listing = Listing(kinds=("image",), splits=parts)
     for split, (image_part, mask_part) in parts.items():
-        masks_of = {_stem(path[len(mask_part) :]): path for path in _pictures(tree, mask_part)}
-        pictures = _pictures(tree, image_part)
-        found = [Files(split, (path,), mask=masks_of.pop(_stem(path[len(image_part) :]), None)) for path in pictures]
+        masks_of = {composed(_stem(path[len(mask_part) :])): path for path in _pictures(tree, mask_part)}
+        stems = {path: composed(_stem(path[len(image_part) :])) for path in _pictures(tree, image_part)}
+        found = [Files(split, (path,), mask=masks_of.pop(stem, None)) for path, stem in stems.items()]
         if masks_of:
             alone = f"{len(masks_of)} masks without a picture of the same name are left out"
             listing.warnings.append(f"{alone}, for example {next(iter(masks_of.values()))}")
@@ -209,7 +209,8 @@ def _targets(
         return {"segmentation": Paths(root, masks)}, {}, np.array([mask is not None for mask in masks])
     if (root / LABEL_LIST).is_file():
         columns, numbers, listed = _read_label_list(root / LABEL_LIST)
-        files = [next((file for file in (*each.paths, _stem(each.name)) if file in listed), None) for each in examples]
+        named = (map(composed, (*each.paths, _stem(each.name))) for each in examples)
+        files = [next((file for file in names if file in listed), None) for names in named]
         there = set(files)
         if absent := [file for file in listed if file not in there]:
             listing.warnings.append(f"{LABEL_LIST}: {len(absent)} files are not there, for example {absent[0]}")
@@ -222,7 +223,8 @@ def _targets(
         return targets, names, np.array([file is not None for file in files])
     if task in ("multilabel", "regression"):
         raise ValueError(f"{root}: for {task} expected the file {LABEL_LIST} beside the files, found none")
-    targets, names = target_columns([Known(label=each.group) for each in examples])
+    groups = [None if each.group is None else composed(each.group) for each in examples]
+    targets, names = target_columns([Known(label=group) for group in groups])
     if task == "classification" and not names:
         is_whole = len({each.split for each in examples}) == 1
         folder = root if is_whole else root / examples[0].name.partition("/")[0]
@@ -249,12 +251,12 @@ def _read_label_list(path: Path) -> tuple[list[str], tuple[str, ...], dict[str, 
         for line, row in lines:
             if None in row or None in row.values():
                 raise ValueError(f"line {line}: expected {len(columns)} cells")
-            name = PurePosixPath(row["file"]).as_posix()
+            name = composed(PurePosixPath(row["file"]).as_posix())
             if name in known:
                 raise ValueError(f"line {line}: expected each file once, got {name!r} again")
             known[name] = Known(
-                label=row.get("label", "").strip() or None,
-                labels=[word.strip() for word in row["labels"].split(";") if word.strip()] if "labels" in row else None,
+                label=composed(row.get("label", "").strip()) or None,
+                labels=_words(row["labels"]) if "labels" in row else None,
                 values=[_number(row[column], column, line) for column in numbers] or None,
             )
     return others, numbers, known
@@ -309,6 +311,10 @@ def _files(tree: Tree, folder: str, *, is_deep: bool) -> list[str]:
 
 def _pictures(tree: Tree, folder: str) -> Iterable[str]:
     return tree.below(folder, tuple(f".{ending}" for ending in ENDINGS["image"]))
+
+
+def _words(cell: str) -> list[str]:
+    return [composed(word.strip()) for word in cell.split(";") if word.strip()]
 
 
 def _stem(path: str) -> str:

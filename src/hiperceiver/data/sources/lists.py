@@ -2,6 +2,7 @@
 
 import csv
 import os
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,15 @@ from hiperceiver.data.sources.kinds import ENDINGS
 
 AUDIO_SUFFIXES = tuple(f".{ending}" for ending in ENDINGS["audio"])  # endings of files of sound alone
 VIDEO_SUFFIXES = tuple(f".{ending}" for ending in ENDINGS["video"])  # endings of files of video, with or without sound
+
+
+def composed(name: str) -> str:
+    """A name with each accent in its letter: some systems write them apart (NFD), and it is the same name.
+
+    >>> composed("nai\u0308ve") == "na\u00efve"
+    True
+    """
+    return unicodedata.normalize("NFC", name)
 
 
 def read_lines(path: Path) -> list[str]:
