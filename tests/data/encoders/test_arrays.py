@@ -327,3 +327,26 @@ def test_decimal_commas_are_refused(text: str) -> None:
     )
     with pytest.raises(ValueError, match=f"^{message}$"):
         read_array(text.encode())
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [1.7e9, 1.7e9 + 1, 1.7e9 + 60],  # seconds since 1970
+        np.array([2**40, 2**40 + 7]),
+        [[0.0, 300.0], [1.0, 300.00001]],
+    ],
+)
+def test_numbers_that_float32_cannot_tell_apart_are_refused(values: object) -> None:
+    with pytest.raises(
+        ValueError, match=r"^expected numbers that float32 can tell apart, got numbers from .* in channel "
+    ):
+        as_float32(np.asarray(values))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[1.7e9] * 3, [1.7e9, 1.8e9], [300.0, 300.5], [[np.nan, 1.0], [2.0, 1.5]], np.arange(5, dtype=np.int16) + 20000],
+)
+def test_other_numbers_are_not(values: object) -> None:
+    as_float32(np.asarray(values), may_miss=True)

@@ -498,3 +498,21 @@ def test_shuffling_does_not_change_what_a_model_says(positions: str, order: Any)
     whole, shuffled = say(points), say(np.random.default_rng(5).permutation(points))
     for a, b in zip(whole, shuffled, strict=True):
         assert torch.equal(a, b) == (order != "index")
+
+
+@pytest.mark.parametrize("normalise", ["sphere", "box"])
+@pytest.mark.parametrize("place", [(3.5e6, 5.8e6, 100.0), (-1e9, 0.0, 0.0), (0.0, 1e4, -1e7)])
+def test_a_cloud_far_from_the_origin_keeps_its_shape(normalise: str, place: tuple[float, float, float]) -> None:
+    """In map coordinates, in double precision, it is as at the origin."""
+    cloud = np.random.default_rng(0).random((256, 4)) * (1, 1, 0.2, 1)
+    encoder = PointsEncoder(num_points=256, num_features=1, normalise=normalise)
+    here, _ = encoder.encode(cloud)
+    there, _ = encoder.encode(cloud + np.array([*place, 0.0]))
+    step = np.spacing(max(map(abs, place)))  # of float64 there
+    assert_within(np.abs(there.numpy() - here.numpy()), 0.0, 1e-6 + 4 * step)
+
+
+def test_a_cloud_far_from_the_origin_is_refused_where_its_place_matters() -> None:
+    cloud = np.random.default_rng(0).random((256, 3)) + np.array([3.5e6, 5.8e6, 100.0])
+    with pytest.raises(ValueError, match=r"^expected numbers that float32 can tell apart, got numbers from 3500000"):
+        PointsEncoder(num_points=256, num_features=0, normalise="none").encode(cloud)

@@ -21,6 +21,7 @@ RawArray: TypeAlias = "np.ndarray | Tensor | Sequence[Any] | str | os.PathLike[s
 
 _NPY, _NPZ = b"\x93NUMPY", b"PK\x03\x04"  # how such files begin
 _LARGEST_TOKEN = 1e4
+_COARSEST = 0.01  # what float32 may round a number by, as a share of how far the numbers of its channel lie apart
 _MISSING = {"", "na", "n/a", "null"}
 
 
@@ -74,7 +75,10 @@ def turned(kind: str, expected: str, shape: tuple[int, ...], channels: int) -> s
 
 
 def as_float32(array: np.ndarray, *, may_miss: bool = False) -> np.ndarray:
-    """Finite numbers as float32; with `may_miss` some, but not all, may be NaN."""
+    """Finite numbers as float32, channels last; with `may_miss` some, but not all, may be NaN.
+
+    Numbers that float32 cannot tell apart, such as seconds since 1970, are refused.
+    """
     with np.errstate(over="ignore"):
         values = np.asarray(array, dtype=np.float32)
     is_bad = np.isinf(values) if may_miss else ~np.isfinite(values)
@@ -83,7 +87,20 @@ def as_float32(array: np.ndarray, *, may_miss: bool = False) -> np.ndarray:
         raise ValueError(f"expected finite numbers, got {float(array[index]):g} at {index}")
     if may_miss and np.isnan(values).all():
         raise ValueError("holds no number, only NaN")
+    if array.dtype.itemsize > 2 and array.dtype != np.float32:
+        _check_resolution(array.reshape(-1, array.shape[-1] if array.ndim > 1 else 1))
     return values
+
+
+def _check_resolution(values: np.ndarray) -> None:
+    """Refuse channels whose numbers (n, C) differ by less than float32 holds of them."""
+    low, high = (reduce(values, axis=0).astype(np.float64) for reduce in (np.fmin.reduce, np.fmax.reduce))
+    largest = np.maximum(np.abs(low), np.abs(high))
+    is_lost = (high > low) & (largest * 2.0**-24 > _COARSEST * (high - low))
+    if is_lost.any():
+        channel = int(is_lost.argmax())
+        found = f"numbers from {low[channel]:.10g} to {high[channel]:.10g} in channel {channel}"
+        raise ValueError(f"expected numbers that float32 can tell apart, got {found}; subtract an offset from them")
 
 
 def normalised(values: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:

@@ -24,6 +24,7 @@ TABLE_ENDINGS = (".csv", ".npy", ".npz", ".pts", ".tsv", ".txt", ".xyz")
 """Endings of files that hold a row of numbers for each point."""
 
 _CURVES = {"hilbert": hilbert_code, "morton": morton_code}
+_FAR_AWAY = 100  # times a cloud's own extent: closer to the origin float32 is good enough
 _FARTHEST_POINT = 1e3
 _BITS = 16  # bits of a cell along each axis, whose points are then told apart by their numbers alone
 
@@ -74,7 +75,7 @@ class PointsEncoder(PointsSettings, Encoder):
             if array.ndim != 2 or array.shape[1] != 3 + self.num_features:
                 expected = f"(N, {3 + self.num_features}) with num_features={self.num_features}"
                 raise ValueError(f"expected points of shape {expected}, got {array.shape}")
-            points = arrays.as_float32(array)
+            points = arrays.as_float32(array if self.normalise == "none" else _near_the_origin(array))
             if (points[:, :3] == points[0, :3]).all():
                 raise ValueError(f"expected points in different places, got {len(points)} in one")
             if self.normalise != "none":
@@ -134,6 +135,20 @@ class PointsEncoder(PointsSettings, Encoder):
             coordinates -= (coordinates.min(0) + coordinates.max(0)) / 2
             coordinates /= np.abs(coordinates).max() or 1.0
         return scaled
+
+
+def _near_the_origin(points: np.ndarray) -> np.ndarray:
+    """Points (N, 3 or more) that lie too far away for float32, as in maps, without their mean, which is lost anyway."""
+    coordinates = points[:, :3]
+    if not np.isfinite(coordinates).all():
+        return points  # refused where numbers are checked
+    coordinates = coordinates.astype(np.float64)
+    low, high = coordinates.min(0), coordinates.max(0)
+    if np.maximum(np.abs(low), np.abs(high)).max() <= _FAR_AWAY * (high - low).max():
+        return points
+    moved = points.astype(np.float64)
+    moved[:, :3] -= coordinates.mean(0)
+    return moved
 
 
 def _check_spread(coordinates: np.ndarray) -> None:
