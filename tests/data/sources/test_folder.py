@@ -431,3 +431,16 @@ def test_folders_that_are_taken_by_number_are_said(tmp_path: Path) -> None:
         write(tmp_path / str(n % 2 + 1) / f"{n}.jpg", jpeg())
     found = open_folder(tmp_path, task="classification", classes=("ant", "bee", "cat"), **SMALL)
     assert "classes are taken by number: 1 is bee, 2 is cat" in found.warnings
+
+
+def test_what_a_run_leaves_is_no_data(tmp_path: Path) -> None:
+    class_folder(tmp_path, "image")
+    before = open_folder(tmp_path, task="classification", **SMALL)
+    for run in ("run", "one/run"):
+        write(tmp_path / run / "settings.yaml", b"data: x\n")
+        write(tmp_path / run / "members.npz", b"")
+        write(tmp_path / run / "pictures" / "curves.png", encoded(Image.fromarray(gradient())))
+    after = open_folder(tmp_path, task="classification", **SMALL)
+    assert after.classes == before.classes
+    assert [len(part) for part in after.splits.values()] == [len(part) for part in before.splits.values()]
+    assert after.warnings == ("2 folders of runs are passed over, for example one/run",)

@@ -233,3 +233,16 @@ def test_mistakes_are_one_line(tmp_path: Path) -> None:
     shard(tmp_path / "more" / "0.tar")
     refused("classes: expected only cat .*found 1", tmp_path / "more", classes=["cat"], **classify)
     refused("columns: expected at least one modality", tmp_path / "more", columns={})
+
+
+def test_files_that_nobody_reads_are_counted(tmp_path: Path) -> None:
+    """Of names with dots before their ending the key is another one than meant."""
+    files: dict[str, bytes] = {}
+    for n in range(12):
+        key = f"22.{n:04}" if n % 2 else f"{n:04}"
+        files |= {f"{key}.jpg": jpeg(), f"{key}.cls": str(n % 3).encode()}
+    tar(tmp_path / "0.tar", files)
+    source = open_webdataset(tmp_path, task="classification", **SMALL)
+    (warning,) = [each for each in source.warnings if "passed over" in each]
+    assert warning.startswith("12 files in shards are passed over, for example *.00")
+    assert warning.endswith(": a key ends at the first dot of a name, and no signal ends so")

@@ -20,6 +20,9 @@ SYSTEM_NAMES = {
 }
 """What systems leave in folders, in small letters."""
 
+RUN_FILES = {"members.npz", "metrics.csv", "checkpoints"}
+"""One of these lies in the folder of a run, beside its settings: what a run leaves is no data."""
+
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
@@ -71,6 +74,12 @@ class Tree:
             self.odd[f"folders cannot be listed ({reason})"].append(folder)
             return []
         seen.add((status.st_dev, status.st_ino))
+        names = {entry.name for entry in entries}
+        if folder and "settings.yaml" in names and names & RUN_FILES:
+            parent, _, name = folder.rpartition("/")
+            self.folders[parent].remove(name)
+            self.odd["folders of runs are passed over"].append(folder)
+            return []
         files, folders = [], []
         for entry in entries:
             name = entry.name

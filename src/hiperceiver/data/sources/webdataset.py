@@ -81,6 +81,11 @@ def open_webdataset(tree: Tree, own: WebDatasetSettings, options: SourceOptions)
     train = samples[: splits.count(min(splits))]
     signals = _signals(root, Counter(ending for sample in train for ending in sample.files), own.columns)
 
+    if unread := _unread(samples, signals):
+        ending, _ = unread.most_common(1)[0]
+        passed = f"{unread.total()} files in shards are passed over, for example *.{ending}"
+        warnings.append(f"{passed}: a key ends at the first dot of a name, and no signal ends so")
+
     known = [_known(root, sample, own) for sample in samples]
     targets, names = target_columns(known)
     names["values"] = own.value_fields
@@ -110,6 +115,12 @@ def open_webdataset(tree: Tree, own: WebDatasetSettings, options: SourceOptions)
         class_names=read_class_names(root),
         warnings=warnings,
     )
+
+
+def _unread(samples: Sequence[Sample], signals: Mapping[str, tuple[str, tuple[str, ...]]]) -> Counter[str]:
+    """Endings of files that are neither signals nor labels, and how many there are of each."""
+    read = {"cls", "json", *(ending for _, endings in signals.values() for ending in endings)}
+    return Counter(ending for sample in samples for ending in sample.files if ending not in read)
 
 
 def _content(root: Path, samples: Sequence[Sample], endings: Sequence[str], row: int) -> bytes | None:
