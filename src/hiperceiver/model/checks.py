@@ -60,9 +60,8 @@ def check_inputs(
             )
         if not x.is_floating_point():
             raise ValueError(f"inputs: expected floating-point values for {name!r}, got {x.dtype}")
-        # Categories are looked up; autocast brings what it knows to its own type.
-        is_cast = x.dtype != torch.float64 and torch.is_autocast_enabled(x.device.type)
-        if x.dtype != dtype and not modality.num_categories and not is_cast:
+        # Categories are looked up, whatever their type.
+        if x.dtype != dtype and not modality.num_categories and not _is_cast(x):
             raise ValueError(f"inputs: expected {dtype} for {name!r}, as the model's weights are, got {x.dtype}")
         batch_size = x.shape[0] if batch_size is None else batch_size
         if x.shape[0] != batch_size:
@@ -73,6 +72,11 @@ def check_inputs(
         shape, expected = tuple(mask.shape), tuple(inputs[name].shape[:2])
         if mask.dtype != torch.bool or shape != expected:
             raise ValueError(f"is_padding: expected bool {expected} for {name!r}, got {mask.dtype} {shape}")
+
+
+def _is_cast(x: Tensor) -> bool:
+    """Whether autocast brings a tensor to its own type."""
+    return x.dtype != torch.float64 and x.device.type != "meta" and torch.is_autocast_enabled(x.device.type)
 
 
 def check_visible(visible: Mapping[str, Tensor], plan: GroupPlan, *, batch_size: int) -> None:

@@ -334,6 +334,9 @@ def test_class_names_of_masks_come_from_a_file_or_the_caller(tmp_path: Path) -> 
     segmentation_folder(tmp_path)
     write(tmp_path / "classes.txt", b"sea\nland\nice\n\n")
     assert open_huggingface(tmp_path, task="segmentation", **SMALL).classes == ("sea", "land", "ice")
+    with pytest.raises(ValueError, match=r"^classes: expected only sea, land, found ice in "):
+        open_huggingface(tmp_path, task="segmentation", classes=["sea", "land"], **SMALL)
+    (tmp_path / "classes.txt").unlink()
     source = open_huggingface(tmp_path, task="segmentation", classes=["sea", "land"], **SMALL)
     found = [source.splits["train"][index] for index in range(7)]
     bad = {example.reason for example in found if isinstance(example, BadExample)}

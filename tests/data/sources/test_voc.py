@@ -158,10 +158,12 @@ def test_damaged_files_are_bad_examples(tmp_path: Path) -> None:
     for line, number, reason in zip(lines, range(22, 26), reasons, strict=True):
         assert line.startswith(f"JPEGImages/{name(number)}.jpg: ")
         assert np.char.find(line, reason.split(".*")[-1]) > 0
+    write(masks / f"{name(23)}.png", encoded(Image.new("RGB", (20, 16))))
     write(masks / f"{name(24)}.png", jpeg())
     write(masks / f"{name(25)}.png", mask(7, (30, 30)))
     lines = bad(open_voc(tmp_path, task="segmentation", encoder_settings=SMALL), "test")
-    assert "its mode is RGB" in lines[2]
+    assert "its mode is RGB" in lines[1]
+    assert "exact class numbers, which JPEG does not keep" in lines[2]
     assert "its mask has 30 x 30 pixels (height x width), the picture 16 x 20" in lines[3]
 
 
