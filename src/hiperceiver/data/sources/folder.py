@@ -209,7 +209,7 @@ def _targets(
         return {"segmentation": Paths(root, masks)}, {}, np.array([mask is not None for mask in masks])
     if (root / LABEL_LIST).is_file():
         columns, numbers, listed = _read_label_list(root / LABEL_LIST)
-        named = (map(composed, (*each.paths, _stem(each.name))) for each in examples)
+        named = ([composed(path) for path in (*each.paths, _stem(each.name)) if path is not None] for each in examples)
         files = [next((file for file in names if file in listed), None) for names in named]
         there = set(files)
         if absent := [file for file in listed if file not in there]:
