@@ -126,8 +126,12 @@ RUNS: dict[str, Run] = {
     "pixels-at-once": (segmentation, ragged, {"batch_size": 8}),
     "masked": (autoencoding, Source, {"validate_every": 2}),
     "masked-stopped": (autoencoding, lambda: disturbed(told_to_stop, is_first=True), {"validate_every": 2}),
-    "mixed": (mixing, Source, {"validate_every": 2}),
-    "mixed-stopped": (mixing, lambda: disturbed(told_to_stop, is_first=True), {"validate_every": 2}),
+    "mixed": (mixing, Source, {"validate_every": 2, "batch_size": 8}),  # pairs in each of four processes
+    "mixed-stopped": (
+        mixing,
+        lambda: disturbed(told_to_stop, is_first=True),
+        {"validate_every": 2, "batch_size": 8},
+    ),
     "straight": (dropout, Source, {"validate_every": 2}),
     "stopped": (dropout, lambda: disturbed(told_to_stop), {"validate_every": 2}),
     "timed": (dropout, Source, {"steps": None, "max_time": "1s"}),
