@@ -128,10 +128,9 @@ class Batch:
 
     def take(self, rows: Sequence[int]) -> Batch:
         """Some of the examples, in that order."""
-        kept = {
-            name: None if x is None else x[list(rows)] for name, x in (("seeds", self.seeds), ("places", self.places))
-        }
-        return dataclasses.replace(self._with_tensors(lambda x: x[list(rows)]), **kept)
+        index = list(rows)
+        seeds, places = (None if x is None else x[index] for x in (self.seeds, self.places))
+        return dataclasses.replace(self._with_tensors(lambda x: x[index]), seeds=seeds, places=places)
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
         """The same batch on another device."""
@@ -143,9 +142,8 @@ class Batch:
 
     def share_memory(self) -> None:
         """Move the tensors to memory that processes share; `RuntimeError` where there is not enough."""
-        groups = (self.inputs, self.is_padding, self.targets)
-        tensors = [*(x for group in groups for x in group.values()), self.seeds, self.places]
-        for x in tensors:
+        self._with_tensors(Tensor.share_memory_)  # in place
+        for x in (self.seeds, self.places):
             if x is not None:
                 x.share_memory_()
 

@@ -211,7 +211,7 @@ class _Forecast(Picture):
         self, example: Example, drawn: ForecastTokens, original: Any, paths: Sequence[str]
     ) -> tuple[dict[str, Any], str] | None:
         """Of a sequence a table, a row for each step and a column for each channel, and a picture."""
-        if original is None:
+        if not self.encoder.is_sequence:
             return super().write(example, drawn, original, paths)
         past: np.ndarray = original
         tokens = example.inputs[drawn.modality]

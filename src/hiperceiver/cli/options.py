@@ -54,7 +54,7 @@ class Option:
     @property
     def is_list(self) -> bool:
         """Whether it may be given several times."""
-        return get_origin(self.hint) is tuple and "." not in self.name
+        return get_origin(self.hint) is tuple
 
     @property
     def spelled(self) -> str:

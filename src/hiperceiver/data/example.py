@@ -47,9 +47,8 @@ def with_seed(example: Example | BadExample, key: int | np.uint64, seed: int, ep
     """
     if isinstance(example, BadExample):
         return example
-    return replace(
-        example, seed=int(mixed(np.array([key], dtype=np.uint64), seed, epoch, "choices")[0] >> np.uint64(1))
-    )
+    number = mixed(np.array([key], dtype=np.uint64), seed, epoch, "choices")[0]
+    return replace(example, seed=int(number >> np.uint64(1)))  # as it fits into int64
 
 
 @runtime_checkable

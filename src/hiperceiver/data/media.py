@@ -31,7 +31,7 @@ _PLACEHOLDER = 0x7FFFF000  # bytes; what is written to a pipe states as many or 
 _AFTER_RIFF = (b"RIFF", b"ID3", b"TAG", b"APETAGEX", b"LIST", b"id3 ", b"JUNK", b"bext", b"_PMX", b"iXML")
 """How a part begins that may follow the stated size: of a long AVI file, or tags."""
 _PREROLL = 0.5  # seconds of sound that are decoded before the part that is wanted: codecs need a start
-LOWEST_RATE, HIGHEST_RATE = 1000, 5_000_000  # samples of a sound per second; recorders of ultrasound reach the latter
+_LOWEST_RATE, _HIGHEST_RATE = 1000, 5_000_000  # samples of a sound per second; recorders of ultrasound reach the latter
 _LONGEST_LEAD = 60.0  # seconds of silence before a sound that begins later than its file; broken time stamps say more
 
 
@@ -96,8 +96,8 @@ def read_audio(media: Media | RawFile) -> tuple[np.ndarray, int]:
     with _opened(media) as container:
         stream = _stream(container, "audio")
         rate = stream.rate
-        if not rate or not LOWEST_RATE <= rate <= HIGHEST_RATE:  # a broken header: resampling would take all memory
-            raise Fault(f"expected sound of {LOWEST_RATE} to {HIGHEST_RATE} samples per second, got {rate}")
+        if not rate or not _LOWEST_RATE <= rate <= _HIGHEST_RATE:  # a broken header: resampling would take all memory
+            raise Fault(f"expected sound of {_LOWEST_RATE} to {_HIGHEST_RATE} samples per second, got {rate}")
         begin = round(media.start * rate)
         stop = None if media.seconds is None else begin + round(media.seconds * rate)
         for _ in _starts(stream, media.start - _PREROLL):

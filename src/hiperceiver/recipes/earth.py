@@ -5,8 +5,8 @@ Commands:
     hip finetune --recipe earth
 
 Cost: 1,000 and 2,000 steps, about 3 and 7 minutes of one core.
-Result (536 test tiles; seeds 0, 1 and 2, each with its pretraining): mIoU 0.360, 0.362 and 0.359, 60.4%,
-59.0% and 59.6% of the land. The baseline is 0.286 and 54.6% (the most frequent class of each colour, 6 bits a channel).
+Result (536 test tiles; seeds 0, 1 and 2, each with its pretraining): mIoU 0.360, 0.362 and 0.359, 60.4%, 59.0% and
+59.6% of the land. The baseline is 0.286 and 54.6% (the most frequent class of each colour, 6 bits a channel).
 
 From the picture alone (one pretraining, fine-tuned with seeds 0 and 2): mIoU 0.344 and 0.341, 60.1% and 58.6% of the
 land, in half of the time. After 1,200 steps: 0.325 and 58.3% (seed 0). Pretraining explains 96.0% of the variance of

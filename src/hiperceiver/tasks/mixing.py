@@ -66,10 +66,10 @@ def mix(
         if modalities[name].role == "label":
             continue
         x, is_present = batch.present_tokens(name), batch.is_present(name)
-        is_inside = _is_inside(modalities[name].grid, draws)
-        weight = torch.where(
-            is_cut[:, None], (~is_inside).float(), share[:, None]
-        )  # of an example's own tokens, (B, M)
+        weight = share[:, None]  # of an example's own tokens, (B, M or 1)
+        if cutmix:
+            is_outside = ~_is_inside(modalities[name].grid, draws)
+            weight = torch.where(is_cut[:, None], is_outside.to(weight.dtype), weight)
         inputs[name] = torch.lerp(x[partner], x, weight[..., None].to(x.dtype))
         is_own = is_present & (weight > 0)
         is_present = is_own | (is_present[partner] & (weight < 1))

@@ -416,6 +416,8 @@ def test_a_mask_lies_on_its_picture_as_the_picture_on_the_grid(fit: str, size: t
 
 def test_a_jpeg_is_no_mask() -> None:
     buffer = BytesIO()
-    Image.fromarray(np.eye(16, dtype=np.uint8)).save(buffer, "JPEG")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # it lies on its side
+    Image.fromarray(np.eye(16, dtype=np.uint8)).save(buffer, "JPEG", exif=exif)
     with pytest.raises(ValueError, match="a mask needs exact class numbers, which JPEG does not keep; save masks as P"):
         SQUASH.decode_mask(buffer.getvalue())

@@ -68,7 +68,7 @@ def shape_of(raw: RawArray, *dimensions: int, array_name: str = "") -> tuple[int
     return shape
 
 
-def turned(kind: str, expected: str, shape: tuple[int, ...], channels: int) -> str:
+def turned_axes(kind: str, expected: str, shape: tuple[int, ...], channels: int) -> str:
     """What is said of an array whose first axis looks like channels."""
     remedy = f"transpose the files, or say --encoders.{kind}.channels {channels} if they are as they should be"
     return f"channels: expected {expected}, got {shape}, which looks as if channels came first; {remedy}"

@@ -93,17 +93,19 @@ class RenumberedMask(NamedTuple):
 def read_labels(raw: RawImage | RenumberedMask) -> np.ndarray:
     """The class numbers of a mask, in its own size: int64 (H, W). Colours, and JPEG, which is lossy, are refused."""
     if isinstance(raw, RenumberedMask):
-        labels = read_labels(raw.raw)
-        for number in np.unique(labels):
-            if number >= len(raw.numbers) or raw.numbers[number] < 0:
-                raise Fault(f"holds the class {number}, which has no name")
-        return raw.numbers[labels]
+        labels, last = read_labels(raw.raw), len(raw.numbers) - 1
+        numbers = np.where((labels < 0) | (labels > last), -1, raw.numbers[labels.clip(0, last)])
+        if (is_unknown := numbers < 0).any():
+            raise Fault(f"holds the class {labels[is_unknown][0]}, which has no name")
+        return numbers
     if is_pixels(raw) and raw.ndim == 2:
         return raw.astype(np.int64)
-    picture = open_picture(raw).decoded()
+    opened = open_picture(raw)
     with one_line_faults(raw):
-        if picture.format == "JPEG":
+        if _identify(opened.content).format == "JPEG":  # what is decoded no longer knows, if it was turned
             raise Fault("a mask needs exact class numbers, which JPEG does not keep; save masks as PNG")
+    picture = opened.decoded()
+    with one_line_faults(raw):
         if picture.mode not in ("P", "L", "1", "I") and not picture.mode.startswith("I;16"):
             raise Fault(f"a mask needs one class number per pixel (palette or grey), its mode is {picture.mode}")
     return np.asarray(picture).astype(np.int64)

@@ -14,7 +14,7 @@ from hiperceiver.modality import Modality
 from hiperceiver.settings.encoders import SeriesSettings
 
 _FARTHEST = 1e5
-LEAST_TURNED = 4  # as many times as many channels as steps: the axes are probably the other way round
+_LEAST_TURNED = 4  # as many times as many channels as steps: the axes are probably the other way round
 LONGEST_SERIES = 4096  # grids are not chosen longer than this: of longer series the middle is kept
 
 
@@ -58,8 +58,8 @@ class SeriesEncoder(SeriesSettings, Encoder):
         name = given.get("array_name", "")
         shapes = list(measured(raws, lambda raw: arrays.shape_of(raw, 1, 2, array_name=name)))
         channels = shapes[0][1] if len(shapes[0]) == 2 else 1
-        if "channels" not in given and channels >= LEAST_TURNED * shapes[0][0]:
-            raise ValueError(arrays.turned("series", "(steps, channels)", shapes[0], channels))
+        if "channels" not in given and channels >= _LEAST_TURNED * shapes[0][0]:
+            raise ValueError(arrays.turned_axes("series", "(steps, channels)", shapes[0], channels))
         return {"length": min(max(shape[0] for shape in shapes), LONGEST_SERIES), "channels": channels}
 
     def decode(self, raw: RawArray) -> np.ndarray:

@@ -48,7 +48,7 @@ class VolumeEncoder(VolumeSettings, Encoder):
         shape = next(measured(raws, lambda raw: arrays.shape_of(raw, 3, 4, array_name=name)))
         channels = shape[3] if len(shape) == 4 else 1
         if "channels" not in given and channels > 1 and shape[0] < min(_MOST_FIRST, *shape[1:]):
-            raise ValueError(arrays.turned("volume", "(D, H, W, channels)", shape, channels))
+            raise ValueError(arrays.turned_axes("volume", "(D, H, W, channels)", shape, channels))
         return {"size": shape[:3], "channels": channels}
 
     def decode(self, raw: RawArray) -> np.ndarray:
