@@ -20,7 +20,6 @@ from hiperceiver.training.errors import TrainingError, write_errors
 from hiperceiver.training.evaluation import Measurement, measure
 from hiperceiver.training.folder import RunFolder
 from hiperceiver.training.logs import (
-    ENOUGH_TO_JUDGE,
     VALIDATION,
     BoardLog,
     CsvLog,
@@ -110,11 +109,16 @@ class Run:
         )
         every, seconds = settings.checkpoint_every, settings.checkpoint_every_seconds
         self.checkpoint_plan = CheckpointPlan(every=every, seconds=seconds, is_saved=is_resumed)
-        is_streamed = isinstance(training_set, StreamedExamples)
-        enough = ENOUGH_TO_JUDGE if is_streamed else min(ENOUGH_TO_JUDGE, len(training_set))
-        limits = {"max_share": settings.max_bad_share, "strict": settings.strict, "enough": enough}
-        counts = tuple(state.get("skipped", (0, 0)))
-        self.skipped = SkippedExamples(folder.skipped, **limits, counts=counts, is_written=processes.is_first)
+        unreadable = state.get("unreadable", {})
+        self.skipped = SkippedExamples(
+            folder.skipped,
+            max_share=settings.max_bad_share,
+            strict=settings.strict,
+            num_files=None if isinstance(training_set, StreamedExamples) else len(training_set),
+            num_met=unreadable.get("num_met", 0),
+            keys=set(unreadable.get("keys", ())),
+            is_written=processes.is_first,
+        )
         self.logs: list[CsvLog | BoardLog] = []
         if processes.is_first:
             last_step = self.step if is_resumed else None
@@ -350,7 +354,7 @@ class Run:
                 "elapsed": self.clock.elapsed,
                 **{name: getattr(self, name) for name in _KEPT},
                 "is_validation_due": is_validation_due,
-                "skipped": [self.skipped.num_met, self.skipped.num_skipped],
+                "unreadable": {"num_met": self.skipped.num_met, "keys": sorted(self.skipped.keys)},
                 "processes": states,
             }
             path = self.folder.best_checkpoint if is_best else self.folder.last_checkpoint
