@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
+from hiperceiver import limits
 from hiperceiver.settings.base import one_line
 
 
@@ -38,7 +39,7 @@ def faults_of(
     except Exception as error:  # decoders raise many kinds on malformed files
         text = one_line(error)
         reason = None if reason_of is None else reason_of(error)
-        if isinstance(error, Fault) or (reason_of is None and type(error) is ValueError):
+        if isinstance(error, Fault | limits.TooMuch) or (reason_of is None and type(error) is ValueError):
             reason = text
         if reason is None and isinstance(error, MemoryError):
             raise
@@ -59,9 +60,15 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
 
 
 def read_file(path: str | os.PathLike[str], limit: int = -1) -> bytes:
-    """A regular file's bytes, of which there must be some; at most `limit` of them if it is not negative."""
+    """A regular file's bytes, of which there must be some, and not more than `limits.FILE` allows.
+
+    With a `limit` that is not negative, at most so many of a file of any size.
+    """
     with open_file(path) as file:
-        content = file.read(limit)
+        size = os.fstat(file.fileno()).st_size
+        if limit < 0:
+            limits.FILE.check(size, "has")
+        content = file.read(size if limit < 0 else limit)
     if not content:
         raise Fault("is empty (0 bytes)")
     return content

@@ -1,0 +1,56 @@
+"""How much one file may take: the limits on what comes from strangers, all in one place.
+
+A few bytes can promise terabytes, or become as many when they are unpacked. A user whose own files are larger than what
+is usual raises a limit by its environment variable.
+"""
+
+import os
+from dataclasses import dataclass
+
+
+class TooMuch(ValueError):
+    """More than a limit allows: its text is the whole reason."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """The most that there may be of something.
+
+    >>> Limit(variable="MAX_PARTS", default=3, unit="parts").check(4, "has")
+    Traceback (most recent call last):
+    hiperceiver.limits.TooMuch: has 4 parts, more than MAX_PARTS=3 in the environment allows
+    """
+
+    variable: str
+    """Of the environment, by which a user sets another."""
+    default: int
+    unit: str
+    size: int = 1  # of a unit
+
+    @property
+    def most(self) -> int:
+        """The most that is allowed, not in units."""
+        return self._given * self.size
+
+    @property
+    def _given(self) -> int:
+        text = os.environ.get(self.variable, "") or str(self.default)
+        if not (text.isascii() and text.isdecimal() and len(text) < 19 and int(text)):
+            raise TooMuch(f"{self.variable}: expected a whole number above 0 in the environment, got {text[:40]!r}")
+        return int(text)
+
+    def check(self, amount: float, words: str) -> None:
+        """Refuse more than that; `words` stand before the amount in the message, such as "its header states"."""
+        if amount > self.most:
+            count = f"{amount / self.size:.4g} {self.unit}"
+            raise TooMuch(f"{words} {count}, more than {self.variable}={self._given} in the environment allows")
+
+
+FILE = Limit(variable="HIPERCEIVER_MAX_FILE_MB", default=1024, unit="MiB", size=2**20)
+"""What a file may have that is read whole, and what may be decoded of any: numbers, samples, triangles. Sounds and
+films are read in parts: they may be larger, their decoded part not."""
+PIXELS = Limit(variable="HIPERCEIVER_MAX_MEGAPIXELS", default=90, unit="million pixels", size=10**6)
+"""Of a picture, or a frame of a film, before it is brought to the grid."""
+SCANS = 12  # as many times as many pixels as `PIXELS` may a progressive JPEG go through, scan by scan
+TEXT = Limit(variable="HIPERCEIVER_MAX_TEXT_MB", default=4, unit="MiB", size=2**20)
+"""Of a file of settings, of a list, or of a line of a table, which take many times their size when they are read."""
