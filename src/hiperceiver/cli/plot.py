@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from hiperceiver.cli.data import open_data_for, print_data
 from hiperceiver.cli.drawing import PICTURES
 from hiperceiver.cli.errors import UserError, describe
-from hiperceiver.cli.models import locate, run_folder
+from hiperceiver.cli.models import locate, run_folder, run_settings
+from hiperceiver.cli.results import check_beside_data
 from hiperceiver.data.collate import collate
 from hiperceiver.data.example import Example, ExampleDataset
 from hiperceiver.data.sources.source import Source
@@ -39,6 +40,8 @@ def run(settings: PlotSettings) -> int:
     """Draw, write, and say where."""
     folder = run_folder(settings.checkpoint)
     target = _target(settings, folder)
+    if settings.out is not None:
+        check_beside_data(target, settings.data, run_settings(settings.checkpoint).get("data"))
     faults: dict[str, ValueError] = {}
     num_drawn = 0
     for kind in KINDS if settings.pictures == "all" else [settings.pictures]:

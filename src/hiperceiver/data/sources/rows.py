@@ -19,6 +19,7 @@ from hiperceiver.data.packages import import_extra
 from hiperceiver.data.record import SPLITS, TEST, TRAIN, Column, Computed, Record, Table
 from hiperceiver.data.sources.classes import Labels, number_classes, numbers_within
 from hiperceiver.data.sources.columns import Columns, is_list, is_of_classes, is_value, media_kind
+from hiperceiver.data.sources.lists import composed
 from hiperceiver.data.sources.source import SourceOptions, left_out
 from hiperceiver.settings.base import one_line
 
@@ -109,7 +110,9 @@ class ClassCells:
             raise ValueError(f"label_column: expected class names or numbers in {self.column!r}, got {kind}")
         if self.names is not None and not isinstance(value, str):
             return self.names[value] if 0 <= value < len(self.names) else None
-        return None if value == -1 else str(int(value) if isinstance(value, bool) else value)
+        if isinstance(value, str):
+            return composed(value.strip())
+        return None if value == -1 else str(int(value))
 
     def number(self, cell: Any) -> Any:
         """The number of a cell's class, -1 = none; a list of them if the column holds lists, None if it is missing."""

@@ -2,8 +2,10 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +18,14 @@ from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.encoders.image import ImageEncoder
 from hiperceiver.data.encoders.normalisation import FITTED_TO
 from hiperceiver.data.encoders.picture_files import Picture
+from hiperceiver.data.encoders.text_tables import columns_in_words
 from hiperceiver.data.example import BadExample, ExampleDataset, WithAbsent
+from hiperceiver.data.faults import read_file, text_of
 from hiperceiver.data.media import read_audio
 from hiperceiver.data.members import Members, choose, draw_splits
 from hiperceiver.data.record import SPLITS, TEST, TRAIN, VALIDATION, Record, Records, Table
 from hiperceiver.data.sources.classes import choose_classes, choose_mask_classes
-from hiperceiver.data.sources.lists import example_list
+from hiperceiver.data.sources.lists import example_list, look_alike
 from hiperceiver.data.streamed import Head, HeldOut, StreamedExamples
 from hiperceiver.modality import Modality
 from hiperceiver.settings.base import Count, printable
@@ -137,8 +141,17 @@ def _first_value(encoder: Encoder, raws: Iterable[Any]) -> str:
             is_other = rate or shape != value.shape[: len(shape)]
             low, high = (f"{float(bound):.4g}" for bound in (np.nanmin(value), np.nanmax(value)))
             found = f"{_product(value.shape)} ({_AXES.get(encoder.kind, 'values')}), {low} to {high}"
-            return f"; the first is {found}{f', stored as {_product(shape)}{rate}' if is_other else ''}"
+            as_stored = f", stored as {_product(shape)}{rate}" if is_other else ""
+            return f"; the first is {found}{as_stored}{_columns(encoder, raw)}"
     return ""
+
+
+def _columns(encoder: Encoder, raw: Any) -> str:
+    """What the columns of a table as text were taken for."""
+    is_path = isinstance(raw, str | os.PathLike) and encoder.kind in ("series", "points", "vector")
+    if not is_path or Path(raw).suffix.lower() not in (".csv", ".tsv", ".txt"):
+        return ""
+    return f", {columns_in_words(text_of(read_file(raw)))}"
 
 
 def _product(lengths: Iterable[int]) -> str:
@@ -204,38 +217,51 @@ def make_source(
     seed = split_seed if options.split_seed is None else options.split_seed
     if not len(table):
         raise ValueError(f"{name}: expected examples, found none that can be used")
-    first = int(table.splits[table.rows].min())  # training, if there is some
-    chosen = _choose_encoders(name, encoders, table.split(first), options)
-    table = _with_targets(name, table, options, found)
-    present = np.unique(table.splits[table.rows])
-    if TRAIN in present and VALIDATION not in present:
-        table = draw_splits(table, seed, is_test_drawn=TEST not in present, rule=options.split_rule)
+    with _telling(found):
+        first = int(table.splits[table.rows].min())  # training, if there is some
+        chosen = _choose_encoders(name, encoders, table.split(first), options)
+        table = _with_targets(name, table, options, found)
         present = np.unique(table.splits[table.rows])
-    if missing := [split for number, split in enumerate(SPLITS) if number not in present]:
-        found.append(f"there is no split for {' and '.join(missing)}")
-    keys = {SPLITS[number]: np.sort(table.split(number).row_keys) for number in present}
-    classes, table = _choose_classes(name, classes, table, options.classes or class_names, options, found)
-    if options.task == "classification":
-        table = _labelled(name, table, classes, found)
-    splits = {split: part for number, split in enumerate(SPLITS) if len(part := table.split(number))}
-    if options.max_train_examples is not None and "train" in splits:
-        train = splits["train"]
-        splits["train"] = train.take(choose(train.row_keys, seed, count=options.max_train_examples))
-    source = _encoded_source(
-        name=name,
-        records=splits,
-        encoders=chosen,
-        options=options,
-        classes=classes,
-        labels=labels or {},
-        warnings=found,
-        background_class=background_class if options.task == "segmentation" else None,
-        note=note if options.task != "none" else "",
-        members=Members(splits=keys, rule=options.split_rule),
-    )
+        if TRAIN in present and VALIDATION not in present:
+            table = draw_splits(table, seed, is_test_drawn=TEST not in present, rule=options.split_rule)
+            present = np.unique(table.splits[table.rows])
+        if missing := [split for number, split in enumerate(SPLITS) if number not in present]:
+            found.append(f"there is no split for {' and '.join(missing)}")
+        keys = {SPLITS[number]: np.sort(table.split(number).row_keys) for number in present}
+        classes, table = _choose_classes(name, classes, table, options.classes or class_names, options, found)
+        found += [f"classes {pair} look alike: are they one?" for pair in look_alike(classes)]
+        if options.task == "classification":
+            table = _labelled(name, table, classes, found)
+        splits = {split: part for number, split in enumerate(SPLITS) if len(part := table.split(number))}
+        if options.max_train_examples is not None and "train" in splits:
+            train = splits["train"]
+            splits["train"] = train.take(choose(train.row_keys, seed, count=options.max_train_examples))
+        source = _encoded_source(
+            name=name,
+            records=splits,
+            encoders=chosen,
+            options=options,
+            classes=classes,
+            labels=labels or {},
+            warnings=found,
+            background_class=background_class if options.task == "segmentation" else None,
+            note=note if options.task != "none" else "",
+            members=Members(splits=keys, rule=options.split_rule),
+        )
     if baseline is None or options.task == "none":
         return source
     return dataclasses.replace(source, baseline=lambda: baseline(source))
+
+
+@contextlib.contextmanager
+def _telling(notes: Sequence[str]) -> Iterator[None]:
+    """A mistake inside also says what was noticed before, which may be its cause."""
+    try:
+        yield
+    except ValueError as error:
+        if not notes:
+            raise
+        raise ValueError(f"{error} (noticed before: {'; '.join(notes[:3])})") from error
 
 
 def make_streamed(

@@ -15,9 +15,10 @@ from hiperceiver.data.record import SPLITS
 from hiperceiver.data.sources.classes import mask_classes
 from hiperceiver.data.sources.columns import find_columns, media_types, undecoded
 from hiperceiver.data.sources.kinds import kind_of
+from hiperceiver.data.sources.lists import composed
 from hiperceiver.data.sources.rows import StreamedRows, class_strata, make_reader, make_table, reading, row_keys
 from hiperceiver.data.sources.source import Source, SourceOptions, make_source, make_streamed
-from hiperceiver.data.sources.tree import SPLIT_NAMES, Tree, by_split, joined
+from hiperceiver.data.sources.tree import SPLIT_NAMES, Tree, by_split, joined, named_as_splits
 from hiperceiver.settings.data import TableSettings
 
 TASKS = ("classification", "multilabel", "segmentation", "regression", "joint")
@@ -148,6 +149,7 @@ def _with_files(
 ) -> dict[str, Any]:
     """Split -> table of what `metadata` has of the files beside it; their column is named after their kind."""
     found: dict[str, Any] = {}
+    there = {composed(path): path for path in tree.below()}  # accents may be written otherwise in the table
     kind, listed, media = None, set(), media_types()
     for number, paths in metadata.items():
         parts = []
@@ -155,6 +157,7 @@ def _with_files(
             table = datasets.load_dataset(reader, data_files=[str(tree.root.absolute() / path)], split="train")
             if "file_name" in table.column_names:
                 files = [joined(path.rpartition("/")[0], str(name)) for name in table["file_name"][:]]
+                files = [there.get(composed(name), name) for name in files]
                 listed.update(files)
                 kind = kind_of(files[0]) if files else None
                 name = kind if kind in media else "file_name"
@@ -174,9 +177,9 @@ def _with_files(
 def named_splits(source: str, tables: dict[str, Any], warnings: list[str]) -> dict[str, Any]:
     """Tables by our names of splits, in their order; the only split of a dataset is `train`."""
     named: dict[str, Any] = {}
-    for name, table in tables.items():
-        if ours := SPLIT_NAMES.get(str(name).lower()):
-            named.setdefault(ours, table)
+    by_name = {str(name): table for name, table in tables.items()}
+    for ours, names in named_as_splits(name for name in by_name if name.lower() in SPLIT_NAMES).items():
+        named[ours] = by_name[names[0]]
     if not named:
         if len(tables) != 1:
             raise ValueError(f"{source}: expected a split named train, got {', '.join(map(str, tables))}")
