@@ -19,8 +19,8 @@ _OGG_PAGE = 27 + 255 + 255 * 255  # bytes at most
 def check_size(file: BinaryIO) -> None:
     """Refuse a file whose size is not what its own headers say; afterwards it stands at its beginning.
 
-    Known are WAV, RF64, W64, AVI, AIFF, AU, CAF, MP3 with a Xing header, Ogg, Matroska and WebM, FLV and MPEG-TS. A stream of MPEG
-    program or NUT does not say it.
+    Known are WAV, RF64, W64, AVI, AIFF, AU, CAF, MP3 with a Xing header, Ogg, Matroska and WebM, FLV and MPEG-TS. MPEG
+    program streams and NUT do not say it.
     """
     head = file.read(512)
     size = file.seek(0, os.SEEK_END)
