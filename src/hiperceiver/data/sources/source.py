@@ -218,6 +218,10 @@ def make_source(
     if options.task == "classification":
         table = _labelled(name, table, classes, found)
     splits = {split: part for number, split in enumerate(SPLITS) if len(part := table.split(number))}
+    if not splits:
+        raise ValueError(
+            f"{name}: expected examples of the chosen classes, found none (only_classes, leave_out_classes)"
+        )
     if options.max_train_examples is not None and "train" in splits:
         train = splits["train"]
         splits["train"] = train.take(choose(train.row_keys, seed, count=options.max_train_examples))
