@@ -21,6 +21,7 @@ from hiperceiver.data.record import Table
 from hiperceiver.data.sources import Found, find_source, open_source
 from hiperceiver.data.sources.source import Source
 from hiperceiver.data.streamed import StreamedExamples
+from hiperceiver.settings.base import printable
 from hiperceiver.settings.commands import DataSettings, EvaluateSettings, PlotSettings, SourceSettings
 from hiperceiver.tasks import Task
 from hiperceiver.training.folder import RunFolder
@@ -117,7 +118,7 @@ def print_data(source: Source) -> None:
     """Print what was found, and what is odd about it; only once nothing is wrong."""
     print("\n".join(source.describe()), flush=True)
     for warning in source.warnings:
-        print(f"hip: note: {warning}", file=sys.stderr)
+        print(f"hip: note: {printable(warning)}", file=sys.stderr)
 
 
 def own_encoders(encoders: Mapping[str, Mapping[str, Any]]) -> dict[str, Encoder] | None:

@@ -106,7 +106,7 @@ def read_audio(media: Media | RawFile) -> tuple[np.ndarray, int]:
         stop = None if media.seconds is None else begin + round(media.seconds * rate)
         for _ in _starts(stream, media.start - _PREROLL):
             parts, first, end = _sound(stream, begin, stop)
-            if first <= begin:
+            if parts and first <= begin:
                 break
         if stop is None or end < stop:
             _check_whole(stream, end / rate)

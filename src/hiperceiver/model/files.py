@@ -6,7 +6,8 @@
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -138,9 +139,18 @@ def check_weights(
             raise ValueError(f"{source}: {prefix}{name} in {WEIGHTS_FILE} holds numbers that are not finite; {reason}")
 
 
+@contextmanager
+def faults_of_config(saved: SavedModel) -> Iterator[None]:
+    """What cannot be built of a saved model, because it contradicts itself or no tensor is so large: a `ValueError`."""
+    try:
+        yield
+    except (ValueError, TypeError, RuntimeError, OverflowError, MemoryError) as error:
+        raise ValueError(f"{saved.source}: {CONFIG_FILE} is not valid: {_one_line(error)}") from error
+
+
 def build_saved(saved: SavedModel, make: Callable[[Any, dict[str, Modality]], ModelT]) -> ModelT:
     """The model of a class with its saved weights, which must fit, in evaluation mode."""
-    with torch.device("meta"):  # shapes only: sizes that are wrong must not be allocated
+    with faults_of_config(saved), torch.device("meta"):  # shapes only: sizes that are wrong must not be allocated
         expected = make(saved.config, saved.modalities).state_dict()
     check_weights(saved.source, saved.weights, expected)
     model = make(saved.config, saved.modalities)

@@ -20,6 +20,7 @@ import difflib
 import inspect
 import math
 import operator
+import re
 import sys
 import types
 import typing
@@ -191,8 +192,21 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
 
 
 def one_line(text: object) -> str:
-    """A text, or what an exception says, without line breaks and runs of blanks."""
-    return " ".join(str(text).split())
+    """A text, or what an exception says, without line breaks and runs of blanks, and `printable`."""
+    return printable(" ".join(str(text).split()))
+
+
+_OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, line breaks, changes of direction, and halves of characters."""
+
+
+def printable(text: str) -> str:
+    r"""A text with escapes in place of what a terminal would obey, such as changes of colour, and cannot print.
+
+    >>> printable("café [31m.jpg")
+    'café \x1b[31m.jpg'
+    """
+    return _OBEYED.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)
 
 
 def checked(name: str, value: Any, hint: Any) -> Any:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from hiperceiver import limits
-from hiperceiver.data.faults import read_file
+from hiperceiver.data.faults import faults_of, read_file
 
 RawArray: TypeAlias = "np.ndarray | Tensor | Sequence[Any] | str | os.PathLike[str] | bytes"
 """What is accepted as an array: an array, a tensor, nested lists, a path, or a file's bytes."""
@@ -63,10 +63,11 @@ def read_array(raw: RawArray, *, array_name: str = "") -> np.ndarray:
 
 def shape_of(raw: RawArray, *dimensions: int, array_name: str = "") -> tuple[int, ...]:
     """The shape of an array that may have so many dimensions."""
-    shape = read_array(raw, array_name=array_name).shape
-    if len(shape) not in dimensions:
-        raise ValueError(f"expected {' or '.join(map(str, dimensions))} dimensions, got shape {shape}")
-    return shape
+    with faults_of(raw):
+        shape = read_array(raw, array_name=array_name).shape
+        if len(shape) not in dimensions:
+            raise ValueError(f"expected {' or '.join(map(str, dimensions))} dimensions, got shape {shape}")
+        return shape
 
 
 def turned_axes(kind: str, expected: str, shape: tuple[int, ...], channels: int) -> str:

@@ -24,7 +24,7 @@ from hiperceiver.data.sources.classes import choose_classes, choose_mask_classes
 from hiperceiver.data.sources.lists import example_list
 from hiperceiver.data.streamed import Head, HeldOut, StreamedExamples
 from hiperceiver.modality import Modality
-from hiperceiver.settings.base import Count
+from hiperceiver.settings.base import Count, printable
 from hiperceiver.settings.data import ReadSettings, SourceTask, SplitRule, TableSettings
 
 LOOKED_AT = 64  # how many signals an encoder's settings are chosen by, at most
@@ -109,7 +109,7 @@ class Source:
             lines.append(f"{modality}: {encoder.kind}, tokens {grid}{rate}{_first_value(encoder, raws)}")
         if self.num_leftovers:
             lines.append(f"passed over: {self.num_leftovers} hidden files and folders or leftovers of systems")
-        return lines
+        return [printable(line) for line in lines]
 
 
 _AXES = {
