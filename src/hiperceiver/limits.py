@@ -53,4 +53,15 @@ PIXELS = Limit(variable="HIPERCEIVER_MAX_MEGAPIXELS", default=90, unit="million 
 """Of a picture, or a frame of a film, before it is brought to the grid."""
 SCANS = 12  # as many times as many pixels as `PIXELS` may a progressive JPEG go through, scan by scan
 TEXT = Limit(variable="HIPERCEIVER_MAX_TEXT_MB", default=4, unit="MiB", size=2**20)
-"""Of a file of settings, of a list, or of a line of a table, which take many times their size when they are read."""
+"""Of a file of settings, or of a line of a list or table, which take many times their size when they are read."""
+
+
+def check_lines(content: bytes) -> None:
+    """Refuse text with a line that is longer than `TEXT` allows."""
+    start, most = 0, TEXT.most
+    while len(content) - start > most:
+        window = (start, start + most + 1)
+        end = max(content.rfind(b"\n", *window), content.rfind(b"\r", *window))
+        if end < 0:
+            TEXT.check(most + 1, "has a line of more than")
+        start = end + 1

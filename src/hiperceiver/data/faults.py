@@ -10,6 +10,8 @@ from typing import BinaryIO
 from hiperceiver import limits
 from hiperceiver.settings.base import one_line
 
+_LONGEST = 500  # characters of a reason: a file may have anything in it
+
 
 class Fault(ValueError):
     """A fault that was found before decoding: its text is the whole reason."""
@@ -38,6 +40,7 @@ def faults_of(
             yield
     except Exception as error:  # decoders raise many kinds on malformed files
         text = one_line(error)
+        text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
         reason = None if reason_of is None else reason_of(error)
         if isinstance(error, Fault | limits.TooMuch) or (reason_of is None and type(error) is ValueError):
             reason = text

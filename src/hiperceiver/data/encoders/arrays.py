@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hiperceiver import limits
 from hiperceiver.data.faults import faults_of, read_file
 
 RawArray: TypeAlias = "np.ndarray | Tensor | Sequence[Any] | str | os.PathLike[str] | bytes"
@@ -183,7 +184,12 @@ def _from_npz(content: bytes, array_name: str) -> np.ndarray:
         if array_name not in names and (array_name or len(names) != 1):
             expected = f"an array {array_name!r}" if array_name else "one array, or array_name"
             raise ValueError(f"expected {expected}, got {', '.join(names) or 'none'}")
-        return _from_npy(archive.read(f"{array_name or names[0]}.npy"))
+        packed = archive.getinfo(f"{array_name or names[0]}.npy")
+        if packed.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ValueError("expected an .npz file as NumPy writes it, got one that is compressed in another way")
+        limits.FILE.check(packed.file_size, f"its array {packed.filename.removesuffix('.npy')!r} has")
+        with archive.open(packed) as file:
+            return _from_npy(file.read(packed.file_size))  # not one byte more, whatever there is
 
 
 def _from_npy(content: bytes) -> np.ndarray:
@@ -210,6 +216,7 @@ def _from_npy(content: bytes) -> np.ndarray:
 
 
 def _from_table(content: bytes) -> np.ndarray:
+    limits.check_lines(content)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
