@@ -7,7 +7,6 @@ A case is a sample and a seed: the same in every run. `HIPERCEIVER_FUZZ=20` make
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
 from collections import Counter
@@ -49,17 +48,14 @@ from hiperceiver.training.checkpoints import FORMAT, RUN_KEY, read_checkpoint, w
 
 from ..model.small_models import hip
 from . import samples
+from .cases import FIRST_SEED, LONGEST, OBEYED, TIMES
 from .forked import FAULT, outcomes
 from .mutations import mutated, mutated_json, mutated_safetensors, mutated_zip
 from .samples import Files, Sample
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits and counts memory as Linux does")
 
-TIMES = float(os.environ.get("HIPERCEIVER_FUZZ", "1"))
-FIRST_SEED = 1_000_000 * int(os.environ.get("HIPERCEIVER_TEST_SEED", "0"))
 GOOD, BAD = "good", "bad: "
-_OBEYED = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # by a terminal
-LONGEST = 1000  # letters of what is said of a file
 
 
 class FuzzCase(NamedTuple):
@@ -178,7 +174,7 @@ def judged(example: Example | BadExample, path: Path | None) -> str:
 
 def said(message: str) -> str:
     """A message for people: one line that a terminal can show."""
-    assert message.strip() and not _OBEYED.search(message), f"cannot be shown: {message!r}"
+    assert message.strip() and not OBEYED.search(message), f"cannot be shown: {message!r}"
     assert len(message) <= LONGEST, f"a message of {len(message)} letters: {message[:100]}"
     return BAD + message
 

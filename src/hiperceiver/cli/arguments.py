@@ -44,8 +44,8 @@ def parse(
             return None
         top = {name: option for name, option in options_of(settings).items() if "." not in name}
         values: dict[str, Any] = {}
-        out = given.get("out", "")
-        is_resumed = given.get("resume") is True and "out" in given
+        out = given.get("out") or ""
+        is_resumed = given.get("resume") is True and bool(out)
         run, configs = Path(out, "settings.yaml"), [Path(path) for path in own.get("config", ())]
         if is_resumed and run.is_file():
             if _read_yaml(run)[1] != FORMAT:
@@ -92,7 +92,7 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], int]:
         values = yaml.safe_load(text)
     except OSError as error:
         raise UserError(f"--config: {path}: {error.strerror}") from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+    except (ValueError, RecursionError, yaml.YAMLError) as error:  # YAML has dates, which may be no dates
         raise UserError(f"--config: {path}: is not valid YAML: {one_line(error)[:200]}") from None
     if not isinstance(values, dict):
         raise UserError(f"--config: {path}: expected lines of `name: value`, got {one_line(values)[:60]!r}")
@@ -175,7 +175,7 @@ def _value(name: str, text: str, hints: Sequence[Any]) -> Any:
     """A text as the plain value that fits one of these annotations: itself, or what it is in JSON or YAML."""
     value: Any = text
     for read in (json.loads, yaml.safe_load):  # YAML alone takes 1e-3 for a text
-        with suppress(ValueError, yaml.YAMLError):
+        with suppress(ValueError, RecursionError, yaml.YAMLError):
             value = read(text)
             break
     if any(bool in parts_of(hint) for hint in hints):

@@ -42,7 +42,7 @@ def measure_and_print(
     subject: str,
     split: str,
     each_modality: bool = False,
-    **loading: int,
+    **loading: Any,
 ) -> dict[str, Any]:
     """Measure a task (and each modality alone) on a split, print a table with the baseline, and return the numbers."""
     dataset = choose_split(source, split)

@@ -12,7 +12,10 @@ _AFTER_RIFF = (b"RIFF", b"ID3", b"TAG", b"APETAGEX", b"LIST", b"id3 ", b"JUNK", 
 _W64 = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
 _EBML, _SEGMENT, _CLUSTER = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
 """How a Matroska or WebM file, its content, and a part of it begin."""
-_MOST_PARTS = 1_000_000  # that are looked at
+_MOST_PARTS = 200_000  # that are looked at
+_MP4_STARTS = (b"ftyp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp")
+_MP4_PARTS = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf")  # that have parts in them
+_MOST_FRAMES = 8  # for each byte of the file: old codecs of QuickTime count samples, of which a byte holds some
 _OGG_PAGE = 27 + 255 + 255 * 255  # bytes at most
 
 
@@ -29,6 +32,8 @@ def check_size(file: BinaryIO) -> None:
     for start, check in _CHECKS:
         if head.startswith(start):
             check(file, size, head)
+    if head[4:8] in _MP4_STARTS:
+        _check_tables(file, 0, size)
     file.seek(0)
 
 
@@ -169,6 +174,26 @@ def _ebml_size(file: BinaryIO) -> int | None:
     count = 8 - first[0].bit_length()
     value = _number(bytes([first[0] & (0x7F >> count)]) + file.read(count), "big")
     return None if value == (1 << 7 * (count + 1)) - 1 else value  # all ones: not known
+
+
+def _check_tables(file: BinaryIO, start: int, stop: int) -> None:
+    """Refuse an MP4 file with a table of many more frames than it has bytes: FFmpeg would make an entry for each."""
+    size = file.seek(0, os.SEEK_END)
+    while start + 8 <= stop:
+        file.seek(start)
+        head = file.read(32)
+        length, kind = int.from_bytes(head[:4], "big"), head[4:8]
+        if length == 1:
+            length = int.from_bytes(head[8:16], "big")
+        end = start + length if length else stop
+        if kind in _MP4_PARTS:
+            _check_tables(file, start + 8, min(end, stop))
+        where = {b"stsz": 16, b"trun": 12}.get(kind)  # of the number of frames
+        if where is not None and (count := int.from_bytes(head[where : where + 4], "big")) > _MOST_FRAMES * size:
+            raise Fault(f"is damaged: a table of its header has {count} frames, and the file {size} bytes")
+        if end < start + 8:
+            return
+        start = end
 
 
 def _cut(size: int, stated: int) -> Fault:

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from hiperceiver import limits
 from hiperceiver.data.containers import check_size
 from hiperceiver.data.faults import Fault, faults_of, open_file
 from hiperceiver.data.packages import import_extra
@@ -111,6 +112,7 @@ def read_audio(media: Media | RawFile) -> tuple[np.ndarray, int]:
         lead = first - begin
         if lead > _LONGEST_LEAD * rate or (stop is not None and first >= stop):
             raise Fault(f"has no sound in this part: it begins after {first / rate:.2f} seconds")
+        _check_sound(max(lead, 0) + sum(map(len, parts)), parts[0].shape[1])
     samples = np.concatenate(parts)
     if lead > 0:
         samples = np.concatenate([np.zeros((lead, samples.shape[1]), dtype=np.float32), samples])
@@ -196,6 +198,7 @@ def resampled(samples: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
         raise ValueError(f"rate: expected at least {-(-new_rate // _MOST_TIMES)} for sound at {new_rate}, got {rate}")
     av = import_extra("av", extra="data")
     length = max(1, round(len(samples) * new_rate / rate))
+    _check_sound(length, samples.shape[1], f"at {new_rate} samples per second is sound of")
     result = np.zeros((length, samples.shape[1]), dtype=np.float32)
     for channel in range(samples.shape[1]):
         # Twice the taps of the default, which lets aliases through at -58 dB.
@@ -254,7 +257,13 @@ def _opened(media: Media) -> Iterator[Any]:
         options = {"format_whitelist": FORMATS.replace(" ", ",")}
         try:
             # The file itself, never an address or a pipe that FFmpeg would make of its name.
-            container = stack.enter_context(av.open(file, metadata_errors="ignore", container_options=options))
+            container = av.open(
+                file,
+                metadata_errors="ignore",
+                container_options=options,
+                options={"max_pixels": str(limits.PIXELS.most)},
+            )
+            stack.enter_context(container)
         except (av.error.InvalidDataError, av.error.ArgumentError, av.error.EOFError):
             raise Fault("is not a sound or video file in a known format, or is truncated") from None
         yield container
@@ -276,6 +285,9 @@ def _stream(container: Any, kind: Literal["audio", "video"]) -> Any:
     for stream in container.streams:
         if stream is not found[0]:
             stream.discard = discard
+    if kind == "video":
+        limits.PIXELS.check(found[0].codec_context.width * found[0].codec_context.height, "has frames of")
+        found[0].codec_context.options = {"max_pixels": str(limits.PIXELS.most)}
     found[0].codec_context.thread_count = 1
     found[0].codec_context.thread_type = "NONE"
     return found[0]
@@ -312,7 +324,9 @@ def _starts(stream: Any, start: float) -> Iterator[None]:
 def _sound(stream: Any, begin: int, stop: int | None) -> tuple[list[np.ndarray], int, int]:
     """Sound up to `stop`: parts (samples, channels); the numbers of its first sample and of the one after the last."""
     parts: list[np.ndarray] = []
-    first = end = 0
+    first = end = count = 0
+    if stop is None and stream.duration and stream.container.format.name not in _ESTIMATED:
+        _check_sound(float(stream.duration * stream.time_base) * stream.rate, stream.codec_context.channels)
     for frame in stream.container.decode(stream):
         values = frame.to_ndarray()
         values = values.T if frame.format.is_planar else values.reshape(frame.samples, -1)
@@ -326,20 +340,28 @@ def _sound(stream: Any, begin: int, stop: int | None) -> tuple[list[np.ndarray],
             parts = [np.zeros((0, values.shape[1]), dtype=np.float32)]
         else:
             parts.append(to_floats(values))
+            count += len(values)
+            _check_sound(count, values.shape[1])
         if stop is not None and end >= stop:
             break
     return parts, first, end
 
 
+def _check_sound(num_samples: float, channels: int, words: str = "is sound of") -> None:
+    """Refuse more samples than `limits.FILE` allows, as float32."""
+    limits.FILE.check(4 * num_samples * channels, words)
+
+
 def _packets(stream: Any, stop: float) -> list[Any]:
     """The compressed frames, with time stamps, that are decoded until `stop` is shown; of later ones at least one."""
-    packets = []
+    packets, size = [], 0
     for packet in stream.container.demux(stream):
         if packet.pts is None:
             packet.pts = packet.dts  # AVI files know no other
         if packet.pts is None or packet.is_discard:
             continue
         packets.append(packet)
+        limits.FILE.check(size := size + packet.size, "has compressed frames of")
         if packet.dts is not None and _seconds(stream, packet.dts) >= stop:
             break
     return packets
@@ -382,6 +404,7 @@ def _frames(codec: Any, packets: list[Any], wanted: set[int]) -> Iterator[Any]:
 
 def _pixels(frame: Any) -> np.ndarray:
     """An upright frame: uint8 (h, w, 3), or (h, w, 4) where it has transparent pixels."""
+    limits.PIXELS.check(frame.width * frame.height, "has frames of")
     if frame.is_corrupt:
         raise Fault("cannot be decoded: a frame is corrupt")
     has_alpha = any(component.is_alpha for component in frame.format.components)

@@ -376,6 +376,8 @@ def test_classes_of_masks_are_matched_by_name(tmp_path: Path) -> None:
     two = with_masks(tmp_path / "two", ("bar", "background"), numbers=(1, 0, 255))
     fewer = open_folder(two, classes=names, **how)
     assert masks_of(fewer) == [[-100, 0, 1]] * 12
+    counted = open_folder(with_masks(tmp_path / "counted", ("0", "1", "2")), classes=names, **how)
+    assert "classes are taken by number: 0 is background, 1 is bar, 2 is pole" in counted.warnings
     unnamed = open_folder(with_masks(tmp_path / "unnamed", ()), classes=names, **how)
     assert masks_of(unnamed) == [[-100, 0, 1, 2]] * 12  # by number, for there is nothing else
 
@@ -506,3 +508,22 @@ def test_columns_of_tables_are_matched_by_name(tmp_path: Path) -> None:
     assert any(line.endswith(", columns a, b") for line in source.describe())
     chosen = open_folder(tmp_path, encoder_settings={"series": {"channel_names": ("b",)}})
     assert chosen.encoders["series"].to_dict()["channels"] == 1
+
+
+@pytest.mark.parametrize("marker", [-9999.0, 1e30, 32767.0])
+def test_markers_of_missing_numbers_to_regress_are_said_and_left_out(tmp_path: Path, marker: float) -> None:
+    rows = ["file,age,size"]
+    for n in range(24):
+        write(tmp_path / "train" / f"{n}.jpg", jpeg())
+        rows.append(f"train/{n}.jpg,{marker if n in (3, 5) else n / 10},{n}")
+    write(tmp_path / "test" / "0.jpg", jpeg())
+    write(tmp_path / "labels.csv", "\n".join([*rows, f"test/0.jpg,{marker},7"]).encode())
+    source = open_folder(tmp_path, task="regression", **SMALL)
+    found = {example.name: example.targets["values"].tolist() for example in good(source)}
+    for n in range(24):
+        age, size = found[f"train/{n}.jpg"]
+        assert np.isnan(age) if n in (3, 5) else age == pytest.approx(n / 10)
+        assert size == n
+    assert np.isnan(found["test/0.jpg"][0])
+    said = [each for each in source.warnings if "taken for a missing one" in each]
+    assert len(said) == 1 and said[0].startswith(f"age: {marker:g} of train/")

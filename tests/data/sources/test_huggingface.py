@@ -893,6 +893,7 @@ def test_streams_of_saved_tables_and_of_csv(tmp_path: Path) -> None:
     write(tmp_path / "csv" / "train.csv", "\n".join(["text,label", *lines]).encode())
     settings: dict[str, Any] = {"stream": True, "task": "classification", "validation_examples": 4}
     source = open_huggingface(tmp_path / "csv", classes=["x", "y", "z"], **settings)
+    assert "classes are taken by number: 0 is x, 1 is y, 2 is z" in source.warnings
     batch = next(iter(train_loader(source.splits["train"], batch_size=30, seed=0)))
     assert set(batch.targets["label"].tolist()) == {0, 1, 2}
     assert_one_line("classes: expected the names of the classes in 'label'", tmp_path / "csv", **settings)

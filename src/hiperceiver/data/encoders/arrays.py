@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hiperceiver import limits
 from hiperceiver.data.encoders.text_tables import read_text_table
 from hiperceiver.data.faults import Fault, faults_of, read_file, text_of
 
@@ -207,7 +208,12 @@ def _from_npz(content: bytes, array_name: str) -> np.ndarray:
         if array_name not in names and (array_name or len(names) != 1):
             expected = f"an array {array_name!r}" if array_name else "one array, or array_name"
             raise ValueError(f"expected {expected}, got {', '.join(names) or 'none'}")
-        return _from_npy(archive.read(f"{array_name or names[0]}.npy"))
+        packed = archive.getinfo(f"{array_name or names[0]}.npy")
+        if packed.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ValueError("expected an .npz file as NumPy writes it, got one that is compressed in another way")
+        limits.FILE.check(packed.file_size, f"its array {packed.filename.removesuffix('.npy')!r} has")
+        with archive.open(packed) as file:
+            return _from_npy(file.read(packed.file_size))  # not one byte more, whatever there is
 
 
 def _from_npy(content: bytes) -> np.ndarray:

@@ -90,6 +90,18 @@ def channel_statistics(
     return tuple(float(f"{value:.6g}") for value in mean), tuple(float(f"{value:.6g}") for value in std)
 
 
+def values_apart(values: np.ndarray) -> set[tuple[int, float]]:
+    """Channel and value of those of numbers (n, C) that stand alone far beyond all others, as in `channel_statistics`.
+
+    >>> values_apart(np.array([[0.5], [0.25], [-9999.0], [1.0], [0.75], [-9999.0], [0.0], [0.125], [0.3], [0.9]]))
+    {(0, -9999.0)}
+    """
+    isolated = [*_take_isolated(values.astype(np.float64), np.arange(len(values)), 0.0)]
+    times = Counter((each.channel, each.value) for each in isolated)
+    far = {(each.channel, each.value) for each in isolated if each.distance > _ISOLATED_ONCE}
+    return far | {each for each, count in times.items() if count > 1}
+
+
 class _Isolated(NamedTuple):
     """A value that stands alone in a channel of a file."""
 

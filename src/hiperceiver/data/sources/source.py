@@ -2,9 +2,11 @@
 
 import contextlib
 import dataclasses
+import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +18,14 @@ from hiperceiver.data.encoders import ENCODERS
 from hiperceiver.data.encoders.audio import AudioEncoder
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.encoders.image import ImageEncoder
-from hiperceiver.data.encoders.normalisation import FITTED_TO
+from hiperceiver.data.encoders.normalisation import FITTED_TO, values_apart
 from hiperceiver.data.encoders.picture_files import Picture
 from hiperceiver.data.encoders.text_tables import columns_in_words
 from hiperceiver.data.example import BadExample, ExampleDataset, WithAbsent
 from hiperceiver.data.faults import read_file, text_of
 from hiperceiver.data.media import read_audio
 from hiperceiver.data.members import Members, choose, draw_splits
-from hiperceiver.data.record import SPLITS, TEST, TRAIN, VALIDATION, Record, Records, Table
+from hiperceiver.data.record import SPLITS, TEST, TRAIN, VALIDATION, Column, Computed, Record, Records, Table
 from hiperceiver.data.sources.classes import choose_classes, choose_mask_classes
 from hiperceiver.data.sources.lists import example_list, look_alike
 from hiperceiver.data.streamed import Head, HeldOut, StreamedExamples
@@ -31,6 +33,7 @@ from hiperceiver.modality import Modality
 from hiperceiver.settings.base import Count, printable
 from hiperceiver.settings.data import ReadSettings, SourceTask, SplitRule, TableSettings
 
+_MOST_TARGETS = 10_000  # numbers to regress that are looked at for markers of missing ones
 LOOKED_AT = 64  # how many signals an encoder's settings are chosen by, at most
 TARGETS: dict[str, tuple[str, ...]] = {
     "none": (),
@@ -232,7 +235,13 @@ def make_source(
         found += [f"classes {pair} look alike: are they one?" for pair in look_alike(classes)]
         if options.task == "classification":
             table = _labelled(name, table, classes, found)
+        if options.task == "regression":
+            table = _without_markers(table, classes, found)
         splits = {split: part for number, split in enumerate(SPLITS) if len(part := table.split(number))}
+        if not splits:
+            raise ValueError(
+                f"{name}: expected examples of the chosen classes, found none (only_classes, leave_out_classes)"
+            )
         if options.max_train_examples is not None and "train" in splits:
             train = splits["train"]
             splits["train"] = train.take(choose(train.row_keys, seed, count=options.max_train_examples))
@@ -456,10 +465,36 @@ def _choose_classes(
             raise ValueError(f"only_classes, leave_out_classes: the source {name!r} has no classes for {options.task}")
         return (), choose_classes(name, classes, table, (), options, warnings)[1]
     if options.task == "segmentation":
-        return choose_mask_classes(name, classes, table, given)
+        return choose_mask_classes(name, classes, table, given, warnings)
     if options.classes:
         raise ValueError(f"classes: the source {name!r} has none; got {', '.join(options.classes)}")
     return tuple(classes), table
+
+
+def _without_markers(table: Table, names: Sequence[str], warnings: list[str]) -> Table:
+    """The table without numbers to regress that stand for missing ones: absurdly far from all others in training."""
+    column, rows = table.targets["values"], table.split(TRAIN).rows
+    chosen = rows[np.linspace(0, len(rows) - 1, min(len(rows), _MOST_TARGETS)).astype(np.int64)]
+    known = np.full((len(chosen), len(names)), np.nan)
+    for place, row in enumerate(chosen):
+        with contextlib.suppress(ValueError):  # found again, and named, when it is read as an example
+            known[place] = np.nan if (values := column[int(row)]) is None else values
+    apart = values_apart(known) if len(known) else set()
+    for number, value in sorted(apart):
+        first = chosen[int(np.argmax(known[:, number] == value))]
+        example = replace(table, rows=np.array([first]))[0].name
+        count = int((known[:, number] == value).sum())
+        where = f"{example}{f' and {count - 1} more' if count > 1 else ''}"
+        warnings.append(f"{names[number]}: {value:g} of {where} lies far from all others: taken for a missing one")
+    if not apart:
+        return table
+    values = Computed(len(column), partial(_marked_missing, column, apart))
+    return replace(table, targets={**table.targets, "values": values})
+
+
+def _marked_missing(column: Column, apart: Collection[tuple[int, float]], row: int) -> list[float] | None:
+    values = column[row]
+    return None if values is None else [math.nan if (n, x) in apart else x for n, x in enumerate(values)]
 
 
 def _labelled(name: str, table: Table, classes: Sequence[str], warnings: list[str]) -> Table:

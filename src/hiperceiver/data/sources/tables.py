@@ -12,11 +12,19 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hiperceiver.data.record import SPLITS
-from hiperceiver.data.sources.classes import mask_classes
+from hiperceiver.data.sources.classes import mask_classes, taken_by_number
 from hiperceiver.data.sources.columns import find_columns, media_types, undecoded
 from hiperceiver.data.sources.kinds import kind_of
 from hiperceiver.data.sources.lists import composed
-from hiperceiver.data.sources.rows import StreamedRows, class_strata, make_reader, make_table, reading, row_keys
+from hiperceiver.data.sources.rows import (
+    ClassCells,
+    StreamedRows,
+    class_strata,
+    make_reader,
+    make_table,
+    reading,
+    row_keys,
+)
 from hiperceiver.data.sources.source import Source, SourceOptions, make_source, make_streamed
 from hiperceiver.data.sources.tree import SPLIT_NAMES, Tree, by_split, joined, named_as_splits
 from hiperceiver.settings.data import TableSettings
@@ -77,6 +85,9 @@ def _open(
             names = options.classes
             if not names:
                 raise ValueError("classes: expected the names of the classes, for a stream is not read to find them")
+        for label in reader.targets.values():
+            if isinstance(label, ClassCells):
+                warnings += taken_by_number(label.numbers, names, label.numbers)
         streams = {split: StreamedRows(table, reader, split) for split, table in tables.items()}
         return make_streamed(name, streams, chosen.kinds, own, options, names, label_names, warnings)
     keys = row_keys([*whole.values()], features, reader.id_column)

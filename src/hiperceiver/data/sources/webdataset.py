@@ -80,9 +80,7 @@ def open_webdataset(tree: Tree, own: WebDatasetSettings, options: SourceOptions)
                 warnings.append(f"{path}: {fault}; {len(found)} examples of it are used")
         splits += [split] * (len(samples) - len(splits))
     if again:
-        warnings.append(
-            f"{again} keys stand in their shard again, with an ending that they had: taken for other examples"
-        )
+        warnings.append(f"{again} keys stand again in their shard, with an ending that they had: other examples")
     if not samples:
         why = f" ({warnings[-1]})" if warnings else ""
         raise ValueError(f"{root}: expected examples for training, found none{why}")
