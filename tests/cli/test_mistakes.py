@@ -74,7 +74,7 @@ def check(outcome, message: str) -> None:
         (["--data-settings.min_land", "0.1"], "min_land: the source"),
         (["--fit", "stretch"], "--fit: *crop, squash, pad*stretch"),
         (["--out", __file__], "expected a folder, got the file"),
-        (["--config", "missing.yaml"], "--config: missing.yaml: No such file or directory"),
+        (["--config", "missing.yaml"], "--config: missing.yaml: no such file or directory"),
         (["--stepz", "3"], "--stepz is not an option of hip pretrain; did you mean --steps?"),
         (["more"], "hip pretrain: expected options alone, got 'more' as well"),
         (["--accelerator", "tpu"], "--accelerator: *cpu, gpu, *tpu"),
