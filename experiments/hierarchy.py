@@ -55,8 +55,8 @@ most that a process of the row held, data and libraries included.
     columns={
         "test accuracy": "test.accuracy",
         "explained": "pretraining.validation.explained",
-        "examples a second, pretraining": "pretraining.examples_per_second",
-        "examples a second, labels": "examples_per_second",
+        "core-seconds, pretraining": "pretraining.core_seconds",
+        "core-seconds, labels": "labels_core_seconds",
         "memory": "peak_bytes",
         "parameters": "parameters",
     },

@@ -55,7 +55,7 @@ the nearest visible pixel and interpolation explain of the same pixels stands be
         "explained": "pretraining.validation.explained",
         "by the nearest visible": "pretraining.validation.explained_by_nearest",
         "by interpolation": "pretraining.validation.explained_by_interpolation",
-        "examples a second, pretraining": "pretraining.examples_per_second",
+        "core-seconds, pretraining": "pretraining.core_seconds",
     },
 )
 

@@ -83,8 +83,8 @@ tokens are the recipe's; bytes are read as by the recipe, sound by single sample
 """,
     cells=by_seed(cells()),
     columns={
+        "mIoU": "test.miou",  # first: of a part that has it, it is drawn
         "test accuracy": "test.accuracy",
-        "mIoU": "test.miou",
         "steps": "steps",
         "training time, s": "train_seconds",
         "parameters": "parameters",

@@ -122,7 +122,7 @@ def _unit(path: str) -> tuple[float, int, str]:
     if name in _SHARES or name.endswith("accuracy") or name.startswith("explained"):
         return 100.0, 1, "%"
     units = {"parameters": (1e-6, 2, " M"), "peak_bytes": (1e-9, 2, " GB"), "steps": (1.0, 0, "")}
-    return units.get(name, (1.0, 1 if name == "examples_per_second" else 2, ""))
+    return units.get(name, (1.0, 0 if name.endswith("core_seconds") else 2, ""))
 
 
 def shown(values: Sequence[float], path: str) -> str:

@@ -184,6 +184,7 @@ def result_of(cell: Cell, table: Table, places: Places) -> dict[str, Any]:
     earlier = list(measured.before(is_timed=False))
     before = next((run for run in earlier if run.command == "pretrain"), None)
     saved = next((run for run in (measured, *earlier) if num_parameters(places.of(run))), measured)
+    taken = {run: round(cost["core_seconds"], 1) for run, cost in zip(runs, costs, strict=True)}
     measures: dict[str, Any] = {}
     for run in runs:
         measures |= read_json(places.of(run) / "measures.json")
@@ -195,7 +196,7 @@ def result_of(cell: Cell, table: Table, places: Places) -> dict[str, Any]:
         "labels": dict(cell.labels),
         "rerun": f"python -m experiments.{table.name} --root ROOT --only {cell.name} --seeds {cell.seed} --into NEW",
         "commands": [cost["command"] for cost in costs],
-        "costs": {run.name: round(cost["core_seconds"], 1) for run, cost in zip(runs, costs, strict=True)},
+        "costs": {run.name: seconds for run, seconds in taken.items()},
         "revision": each_once(cost["revision"] for cost in costs),
         "machines": distinct(cost["machine"] for cost in costs),
         "finished": time.strftime("%Y-%m-%d"),
@@ -209,8 +210,9 @@ def result_of(cell: Cell, table: Table, places: Places) -> dict[str, Any]:
         "steps": test.get("steps", training["steps"]) or None,
         "train_seconds": round(test.get("seconds", training["seconds"]), 1) or None,
         "examples_per_second": training["examples_per_second"] or None,
+        "labels_core_seconds": taken[measured],
         "parameters": test.get("parameters", num_parameters(places.of(saved))),
-        "pretraining": None if before is None else trained(places.of(before)),
+        "pretraining": None if before is None else {**trained(places.of(before)), "core_seconds": taken[before]},
         "test": test.get("metrics", {}),
         "alone": test.get("alone", {}),
         "validation": validations[measured],

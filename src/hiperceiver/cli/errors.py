@@ -12,6 +12,8 @@ from hiperceiver.settings.base import one_line
 
 PACKAGE = Path(__file__).parents[1]
 
+_LONGEST = 800  # characters of a message: a file that it is about may have anything in it
+
 
 class UserError(ValueError):
     """A user's mistake: what was given, what was expected, in one line."""
@@ -34,7 +36,18 @@ def describe(error: BaseException, options: Mapping[str, str] = MappingProxyType
         return f"--num-workers: a process that loads data ended by itself: {found[0][:200]}"
     is_ours = isinstance(error, ValueError) and _comes_from_us(error)
     is_mistake = is_ours or type(error).__name__ == "MisconfigurationException"  # Lightning's
-    return with_option_names(one_line(error), options) if is_mistake else None
+    message = one_line(error)
+    message = message if len(message) <= _LONGEST else f"{message[:_LONGEST]}..."
+    return with_option_names(message, options) if is_mistake else None
+
+
+def shortened(message: str) -> str:
+    """A message without the middle of one that is very long, because it repeats what was pasted.
+
+    >>> len(shortened("x" * 5000))
+    800
+    """
+    return message if len(message) <= _LONGEST else f"{message[: _LONGEST - 205]} ... {message[-200:]}"
 
 
 def with_option_names(message: str, options: Mapping[str, str]) -> str:

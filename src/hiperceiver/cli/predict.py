@@ -21,6 +21,7 @@ from hiperceiver.data.example import Example
 from hiperceiver.data.faults import faults_of
 from hiperceiver.data.sources.kinds import kind_of
 from hiperceiver.data.sources.tree import Tree
+from hiperceiver.settings.base import printable
 from hiperceiver.settings.commands import PredictSettings
 from hiperceiver.tasks import Task, load_task
 from hiperceiver.tasks.answers import Answer
@@ -66,14 +67,14 @@ def run(settings: PredictSettings) -> int:
             except ValueError as error:
                 fault = f"{path}: {str(error).removeprefix(f'{path}: ')}"  # not every fault names the file
                 results[path] = {"error": fault}
-                print(f"hip: {fault}", file=sys.stderr)
+                print(f"hip: {printable(fault)}", file=sys.stderr)
         if not files:
             continue
         batch = collate([file.example for file in files.values()]).to(task.device)
         answers = task.answers(batch, top=settings.top, seeds=list(files))
         for file, answer in zip(files.values(), answers, strict=True):
             results[file.path], text = _finish(file, answer, stems[file.path], pictures)
-            print(f"{file.path}: {text}", flush=True)
+            print(printable(f"{file.path}: {text}"), flush=True)
     write_json(settings.json, [{"file": str(path), **results[path]} for path in paths])
     num_failed = sum("error" in result for result in results.values())
     if num_failed:
@@ -83,12 +84,13 @@ def run(settings: PredictSettings) -> int:
 
 def _encoders(task: Task, checkpoint: str) -> dict[str, Encoder]:
     """An encoder for each modality that the model takes, all from one file."""
-    known = own_encoders(task.encoders) or {}
+    known = own_encoders(task.encoders, checkpoint) or {}
     for name in task.model.input_names:
         if name not in known:
             raise UserError(f"{checkpoint}: was saved without how {name!r} is read; files cannot be brought to it")
-        if known[name].modality.grid != task.model.modalities[name].grid:
-            raise UserError(f"{checkpoint}: its encoder and its model disagree on the grid of {name!r}")
+        own, model = known[name].modality, task.model.modalities[name]
+        if (own.grid, own.channels, own.num_categories) != (model.grid, model.channels, model.num_categories):
+            raise UserError(f"{checkpoint}: its encoder and its model disagree on the tokens of {name!r}")
     return {name: known[name] for name in task.model.input_names}
 
 

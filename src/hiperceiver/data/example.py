@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hiperceiver.data.members import mixed
 from hiperceiver.modality import Modality
+from hiperceiver.settings.base import printable
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,7 +37,7 @@ class BadExample:
     reason: str  # in one line
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.reason}"
+        return printable(f"{self.name}: {self.reason}")
 
 
 def with_seed(example: Example | BadExample, key: int | np.uint64, seed: int, epoch: int) -> Example | BadExample:

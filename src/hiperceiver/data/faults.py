@@ -2,16 +2,16 @@
 
 import contextlib
 import os
-import stat
 import warnings
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
 
+from hiperceiver import limits
+from hiperceiver.limits import Fault, open_file
 from hiperceiver.settings.base import one_line
 
+__all__ = ["Fault", "faults_of", "open_file", "read_file"]
 
-class Fault(ValueError):
-    """A fault that was found before decoding: its text is the whole reason."""
+_LONGEST = 500  # characters of a reason: a file may have anything in it
 
 
 @contextlib.contextmanager
@@ -37,6 +37,7 @@ def faults_of(
             yield
     except Exception as error:  # decoders raise many kinds on malformed files
         text = one_line(error)
+        text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
         reason = None if reason_of is None else reason_of(error)
         if isinstance(error, Fault) or (reason_of is None and type(error) is ValueError):
             reason = text
@@ -47,21 +48,16 @@ def faults_of(
         raise ValueError(path + reason.removeprefix(path)) from error
 
 
-def open_file(path: str | os.PathLike[str]) -> BinaryIO:
-    """A regular file: a pipe or a device might never end, or never open. The path is named by `faults_of`."""
-    try:
-        mode = os.stat(path).st_mode
-        if stat.S_ISREG(mode):
-            return open(path, "rb")
-    except OSError as error:
-        raise Fault((error.strerror or "cannot be read").lower()) from error
-    raise Fault("is a directory" if stat.S_ISDIR(mode) else "is no regular file")
-
-
 def read_file(path: str | os.PathLike[str], limit: int = -1) -> bytes:
-    """A regular file's bytes, of which there must be some; at most `limit` of them if it is not negative."""
+    """A regular file's bytes, of which there must be some, and not more than `limits.FILE` allows.
+
+    With a `limit` that is not negative, at most so many of a file of any size.
+    """
     with open_file(path) as file:
-        content = file.read(limit)
+        size = os.fstat(file.fileno()).st_size
+        if limit < 0:
+            limits.FILE.check(size, "has")
+        content = file.read(size if limit < 0 else limit)
     if not content:
         raise Fault("is empty (0 bytes)")
     return content

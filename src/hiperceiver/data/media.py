@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Literal, TypeAlias
 
 import numpy as np
 
+from hiperceiver import limits
 from hiperceiver.data.faults import Fault, faults_of, open_file
 from hiperceiver.data.packages import import_extra
 
@@ -30,6 +31,9 @@ _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"  # how a Matroska fil
 _PLACEHOLDER = 0x7FFFF000  # bytes; what is written to a pipe states as many or more, or none
 _AFTER_RIFF = (b"RIFF", b"ID3", b"TAG", b"APETAGEX", b"LIST", b"id3 ", b"JUNK", b"bext", b"_PMX", b"iXML")
 """How a part begins that may follow the stated size: of a long AVI file, or tags."""
+_MP4_STARTS = (b"ftyp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp")
+_MP4_PARTS = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf")  # that have parts in them
+_MOST_FRAMES = 8  # for each byte of the file: old codecs of QuickTime count samples, of which a byte holds some
 _PREROLL = 0.5  # seconds of sound that are decoded before the part that is wanted: codecs need a start
 _LOWEST_RATE, _HIGHEST_RATE = 1000, 5_000_000  # samples of a sound per second; recorders of ultrasound reach the latter
 _LONGEST_LEAD = 60.0  # seconds of silence before a sound that begins later than its file; broken time stamps say more
@@ -102,7 +106,7 @@ def read_audio(media: Media | RawFile) -> tuple[np.ndarray, int]:
         stop = None if media.seconds is None else begin + round(media.seconds * rate)
         for _ in _starts(stream, media.start - _PREROLL):
             parts, first, end = _sound(stream, begin, stop)
-            if first <= begin:
+            if parts and first <= begin:
                 break
         if stop is None or end < stop:
             _check_whole(stream, end / rate)
@@ -113,6 +117,7 @@ def read_audio(media: Media | RawFile) -> tuple[np.ndarray, int]:
         lead = first - begin
         if lead > _LONGEST_LEAD * rate or (stop is not None and first >= stop):
             raise Fault(f"has no sound in this part: it begins after {first / rate:.2f} seconds")
+        _check_sound(max(lead, 0) + sum(map(len, parts)), parts[0].shape[1])
     samples = np.concatenate(parts)
     if lead > 0:
         samples = np.concatenate([np.zeros((lead, samples.shape[1]), dtype=np.float32), samples])
@@ -196,6 +201,7 @@ def resampled(samples: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
         return samples
     av = import_extra("av", extra="data")
     length = max(1, round(len(samples) * new_rate / rate))
+    _check_sound(length, samples.shape[1], f"at {new_rate} samples per second is sound of")
     result = np.zeros((length, samples.shape[1]), dtype=np.float32)
     for channel in range(samples.shape[1]):
         # Twice the taps of the default, which lets aliases through at -58 dB.
@@ -254,7 +260,13 @@ def _opened(media: Media) -> Iterator[Any]:
         options = {"format_whitelist": FORMATS.replace(" ", ",")}
         try:
             # The file itself, never an address or a pipe that FFmpeg would make of its name.
-            container = stack.enter_context(av.open(file, metadata_errors="ignore", container_options=options))
+            container = av.open(
+                file,
+                metadata_errors="ignore",
+                container_options=options,
+                options={"max_pixels": str(limits.PIXELS.most)},
+            )
+            stack.enter_context(container)
         except (av.error.InvalidDataError, av.error.ArgumentError, av.error.EOFError):
             raise Fault("is not a sound or video file in a known format, or is truncated") from None
         yield container
@@ -277,9 +289,31 @@ def _check_size(file: BinaryIO) -> None:
         rest = file.read(8)
         if len(rest) == 8 and any(rest) and not rest.startswith(_AFTER_RIFF):
             raise Fault(f"its header states {stated} of its {size} bytes: the rest would not be heard")
+    if header[4:8] in _MP4_STARTS:
+        _check_tables(file, 0, size)
     if header[:4] == _EBML and size < (stated := _stated_by_matroska(file)):
         raise Fault(f"is truncated: it has {size} of {stated} bytes")
     file.seek(0)
+
+
+def _check_tables(file: BinaryIO, start: int, stop: int) -> None:
+    """Refuse an MP4 file with a table of many more frames than it has bytes: FFmpeg would make an entry for each."""
+    size = file.seek(0, os.SEEK_END)
+    while start + 8 <= stop:
+        file.seek(start)
+        head = file.read(32)
+        length, kind = int.from_bytes(head[:4], "big"), head[4:8]
+        if length == 1:
+            length = int.from_bytes(head[8:16], "big")
+        end = start + length if length else stop
+        if kind in _MP4_PARTS:
+            _check_tables(file, start + 8, min(end, stop))
+        where = {b"stsz": 16, b"trun": 12}.get(kind)  # of the number of frames
+        if where is not None and (count := int.from_bytes(head[where : where + 4], "big")) > _MOST_FRAMES * size:
+            raise Fault(f"is damaged: a table of its header has {count} frames, and the file {size} bytes")
+        if end < start + 8:
+            return
+        start = end
 
 
 def _stated_by_matroska(file: BinaryIO) -> int:
@@ -320,6 +354,9 @@ def _stream(container: Any, kind: Literal["audio", "video"]) -> Any:
     for stream in container.streams:
         if stream is not found[0]:
             stream.discard = discard
+    if kind == "video":
+        limits.PIXELS.check(found[0].codec_context.width * found[0].codec_context.height, "has frames of")
+        found[0].codec_context.options = {"max_pixels": str(limits.PIXELS.most)}
     found[0].codec_context.thread_count = 1
     found[0].codec_context.thread_type = "NONE"
     return found[0]
@@ -356,7 +393,9 @@ def _starts(stream: Any, start: float) -> Iterator[None]:
 def _sound(stream: Any, begin: int, stop: int | None) -> tuple[list[np.ndarray], int, int]:
     """Sound up to `stop`: parts (samples, channels); the numbers of its first sample and of the one after the last."""
     parts: list[np.ndarray] = []
-    first = end = 0
+    first = end = count = 0
+    if stop is None and stream.duration and stream.container.format.name not in _ESTIMATED:
+        _check_sound(float(stream.duration * stream.time_base) * stream.rate, stream.codec_context.channels)
     for frame in stream.container.decode(stream):
         values = frame.to_ndarray()
         values = values.T if frame.format.is_planar else values.reshape(frame.samples, -1)
@@ -370,20 +409,28 @@ def _sound(stream: Any, begin: int, stop: int | None) -> tuple[list[np.ndarray],
             parts = [np.zeros((0, values.shape[1]), dtype=np.float32)]
         else:
             parts.append(to_floats(values))
+            count += len(values)
+            _check_sound(count, values.shape[1])
         if stop is not None and end >= stop:
             break
     return parts, first, end
 
 
+def _check_sound(num_samples: float, channels: int, words: str = "is sound of") -> None:
+    """Refuse more samples than `limits.FILE` allows, as float32."""
+    limits.FILE.check(4 * num_samples * channels, words)
+
+
 def _packets(stream: Any, stop: float) -> list[Any]:
     """The compressed frames, with time stamps, that are decoded until `stop` is shown; of later ones at least one."""
-    packets = []
+    packets, size = [], 0
     for packet in stream.container.demux(stream):
         if packet.pts is None:
             packet.pts = packet.dts  # AVI files know no other
         if packet.pts is None or packet.is_discard:
             continue
         packets.append(packet)
+        limits.FILE.check(size := size + packet.size, "has compressed frames of")
         if packet.dts is not None and _seconds(stream, packet.dts) >= stop:
             break
     return packets
@@ -426,6 +473,7 @@ def _frames(codec: Any, packets: list[Any], wanted: set[int]) -> Iterator[Any]:
 
 def _pixels(frame: Any) -> np.ndarray:
     """An upright frame: uint8 (h, w, 3), or (h, w, 4) where it has transparent pixels."""
+    limits.PIXELS.check(frame.width * frame.height, "has frames of")
     if frame.is_corrupt:
         raise Fault("cannot be decoded: a frame is corrupt")
     has_alpha = any(component.is_alpha for component in frame.format.components)

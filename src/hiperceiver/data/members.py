@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -182,9 +181,14 @@ def read_members(path: Path) -> Members | None:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             rule = "rows" if str(arrays["rule"]) == "rows" else "names"
-            return Members(splits={split: arrays[split] for split in arrays.files if split != "rule"}, rule=rule)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None
+            splits = {split: arrays[split] for split in arrays.files if split != "rule"}
+            if all(
+                isinstance(keys, np.ndarray) and (keys.ndim, keys.dtype) == (1, "uint64") for keys in splits.values()
+            ):
+                return Members(splits=splits, rule=rule)
+    except Exception:  # a damaged file makes the reader fail in many ways
+        pass
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ import difflib
 import inspect
 import math
 import operator
+import re
 import sys
 import types
 import typing
@@ -191,15 +192,28 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
 
 
 def one_line(text: object) -> str:
-    """A text, or what an exception says, without line breaks and runs of blanks."""
-    return " ".join(str(text).split())
+    """A text, or what an exception says, without line breaks and runs of blanks, and `printable`."""
+    return printable(" ".join(str(text).split()))
+
+
+_OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, line breaks, changes of direction, and halves of characters."""
+
+
+def printable(text: str) -> str:
+    r"""A text with escapes in place of what a terminal would obey, such as changes of colour, and cannot print.
+
+    >>> printable("café [31m.jpg")
+    'café \x1b[31m.jpg'
+    """
+    return _OBEYED.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)
 
 
 def shown(value: object) -> str:
     """A value as a message has it: as Python writes it, in one line, of a long one the beginning.
 
     >>> shown("a"), len(shown([0] * 1000))
-    ("'a'", 90)
+    ("'a'", 200)
     """
     try:
         text = repr(value)
@@ -209,7 +223,7 @@ def shown(value: object) -> str:
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 
-_SHOWN = 90
+_SHOWN = 200
 """Characters of a value in a message."""
 
 
@@ -239,6 +253,8 @@ def checked(name: str, value: Any, hint: Any) -> Any:
     if origin in (Union, types.UnionType):
         return _checked_union(name, value, arguments)
     if origin is tuple and isinstance(value, list | tuple):
+        if arguments[-1] is ... and not get_args(arguments[0]) and all(_fits(each, arguments[0]) for each in value):
+            return tuple(value)  # there may be a million numbers
         each = arguments[:1] * len(value) if arguments[-1] is ... else arguments
         if len(each) == len(value):
             return tuple(checked(f"{name}[{i}]", *pair) for i, pair in enumerate(zip(value, each, strict=True)))

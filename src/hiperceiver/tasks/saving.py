@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hiperceiver.model import HiP, load_model, read_model, save_model
-from hiperceiver.model.files import HEAD_PREFIX, check_weights
+import torch
+
+from hiperceiver.model import HiP, build_model, load_model, read_model, save_model
+from hiperceiver.model.files import HEAD_PREFIX, check_weights, faults_of_config
 from hiperceiver.settings.tasks import TaskConfig
 from hiperceiver.tasks.classification import Classification
 from hiperceiver.tasks.forecasting import Forecasting
@@ -74,10 +76,9 @@ def load_task(folder_or_id: str | Path, **download: Any) -> Task:
     if saved.task is None:
         raise ValueError(f"{saved.source}: expected a model that was saved with a task, got one without")
     model = load_model(saved)
-    try:
-        task = task_from_settings(saved.task, model)
-    except ValueError as error:
-        raise ValueError(f"{saved.source}: config.json is not valid: {error}") from None
-    check_weights(saved.source, saved.head, task.head.state_dict(), prefix=HEAD_PREFIX)
+    with faults_of_config(saved), torch.device("meta"):  # shapes only, as of the model
+        expected = task_from_settings(saved.task, build_model(saved.config, saved.modalities)).head.state_dict()
+    check_weights(saved.source, saved.head, expected, prefix=HEAD_PREFIX)
+    task = task_from_settings(saved.task, model)
     task.head.load_state_dict(saved.head)
     return task.eval()

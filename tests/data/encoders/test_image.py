@@ -221,7 +221,7 @@ def test_the_filters_differ() -> None:
         (jpeg(size=(900, 700))[:-9000], "cannot be decoded: .*truncated"),
         (encoded(Image.fromarray(NOISE))[:900], "cannot be decoded: .*truncated"),
         (b"", r"is empty \(0 bytes\)"),
-        (b"only words, no picture", "is not a picture in a format that Pillow knows"),
+        (b"only words, no picture", "is not a picture in a known format"),
         (jpeg()[:10], "cannot be decoded: Truncated File Read"),
         (
             encoded(Image.fromarray(np.full((9, 9), 1e6, dtype=np.float32)), "TIFF"),
@@ -280,7 +280,7 @@ def test_every_cut_of_a_file_is_read_or_refused() -> None:
 @pytest.mark.parametrize("times", [1.5, 3])
 def test_a_picture_too_large_to_decode_is_refused(monkeypatch: pytest.MonkeyPatch, times: float) -> None:
     raw = encoded(Image.fromarray(np.zeros((1000, int(1000 * times)), dtype=np.uint8)))
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000_000)
+    monkeypatch.setenv("HIPERCEIVER_MAX_MEGAPIXELS", "1")
     with pytest.raises(ValueError, match="has more than 1 million pixels"):
         SQUASH.encode(raw)
 

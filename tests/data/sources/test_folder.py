@@ -240,7 +240,7 @@ def _all(source: Source, split: str) -> list[Any]:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "expected the columns file and label, labels or numbers, found none"),
+        (b"", "is empty (0 bytes)"),
         (b"name,label\na,b\n", "expected the columns file and .*, found name, label"),
         (b"file,label\n1.wav,a,b\n", "line 2: expected 2 cells"),
         (b"file,age\n1.wav,old\n", "line 2: expected a number in column 'age', got 'old'"),

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hiperceiver.data.faults import read_file
+from hiperceiver import limits
+from hiperceiver.data.faults import faults_of, read_file
 
 RawArray: TypeAlias = "np.ndarray | Tensor | Sequence[Any] | str | os.PathLike[str] | bytes"
 """What is accepted as an array: an array, a tensor, nested lists, a path, or a file's bytes."""
@@ -62,10 +63,11 @@ def read_array(raw: RawArray, *, array_name: str = "") -> np.ndarray:
 
 def shape_of(raw: RawArray, *dimensions: int, array_name: str = "") -> tuple[int, ...]:
     """The shape of an array that may have so many dimensions."""
-    shape = read_array(raw, array_name=array_name).shape
-    if len(shape) not in dimensions:
-        raise ValueError(f"expected {' or '.join(map(str, dimensions))} dimensions, got shape {shape}")
-    return shape
+    with faults_of(raw):
+        shape = read_array(raw, array_name=array_name).shape
+        if len(shape) not in dimensions:
+            raise ValueError(f"expected {' or '.join(map(str, dimensions))} dimensions, got shape {shape}")
+        return shape
 
 
 def turned_axes(kind: str, expected: str, shape: tuple[int, ...], channels: int) -> str:
@@ -182,7 +184,12 @@ def _from_npz(content: bytes, array_name: str) -> np.ndarray:
         if array_name not in names and (array_name or len(names) != 1):
             expected = f"an array {array_name!r}" if array_name else "one array, or array_name"
             raise ValueError(f"expected {expected}, got {', '.join(names) or 'none'}")
-        return _from_npy(archive.read(f"{array_name or names[0]}.npy"))
+        packed = archive.getinfo(f"{array_name or names[0]}.npy")
+        if packed.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ValueError("expected an .npz file as NumPy writes it, got one that is compressed in another way")
+        limits.FILE.check(packed.file_size, f"its array {packed.filename.removesuffix('.npy')!r} has")
+        with archive.open(packed) as file:
+            return _from_npy(file.read(packed.file_size))  # not one byte more, whatever there is
 
 
 def _from_npy(content: bytes) -> np.ndarray:
@@ -209,6 +216,7 @@ def _from_npy(content: bytes) -> np.ndarray:
 
 
 def _from_table(content: bytes) -> np.ndarray:
+    limits.check_lines(content)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:

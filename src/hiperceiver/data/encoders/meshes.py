@@ -1,5 +1,6 @@
 """Files of meshes: read, and sampled evenly over their surface."""
 
+import json
 import logging
 import zlib
 from io import BytesIO
@@ -8,12 +9,20 @@ from typing import Any
 
 import numpy as np
 
+from hiperceiver import limits
 from hiperceiver.data.packages import import_extra
 
 MESH_STARTS = {".glb": b"glTF", ".obj": None, ".off": b"OFF", ".ply": b"ply", ".stl": None}
 """Endings of files of meshes -> how such a file begins, where that tells it from others."""
 
 _QUIET = logging.NullHandler()
+_PLY_SIZES = {
+    **dict.fromkeys((b"char", b"uchar", b"int8", b"uint8"), 1),
+    **dict.fromkeys((b"short", b"ushort", b"int16", b"uint16"), 2),
+    **dict.fromkeys((b"int", b"uint", b"int32", b"uint32", b"float", b"float32"), 4),
+    **dict.fromkeys((b"double", b"float64"), 8),
+}
+"""Bytes of a number in a PLY file."""
 
 
 def points_of_mesh(content: bytes, ending: str, count: int) -> np.ndarray:
@@ -62,8 +71,14 @@ def _read_with_trimesh(content: bytes, ending: str) -> list[Any]:
         content = content.decode("utf-8", errors="replace").encode()  # comments may be in any encoding
     if ending == ".ply":
         _check_ply(content)
+    if ending == ".glb":
+        _check_glb(content)
     try:
-        return trimesh.load_scene(BytesIO(content), file_type=ending[1:], process=False).dump()
+        scene = trimesh.load_scene(BytesIO(content), file_type=ending[1:], process=False)
+        shown = [scene.geometry[scene.graph[node][1]] for node in scene.graph.nodes_geometry]
+        sizes = (72 * len(getattr(part, "faces", ())) + 24 * len(getattr(part, "vertices", ())) for part in shown)
+        limits.FILE.check(sum(sizes), "its scene shows")  # a mesh may be in it any number of times
+        return scene.dump()
     except (ImportError, MemoryError):  # of a package that guesses the encoding of text; of a size that is damaged
         raise ValueError(f"is damaged, or is no {ending} file") from None
 
@@ -116,13 +131,27 @@ def _columns(lines: list[str], columns: tuple[int, int, int], dtype: type, name:
         raise ValueError(f"is damaged: expected 3 numbers in each of the {len(lines)} lines of {name}") from None
 
 
+def _check_glb(content: bytes) -> None:
+    """Refuse a glTF file with arrays of zeros that are not in the file, and large."""
+    description = json.loads(content[20 : 20 + int.from_bytes(content[12:16], "little")])
+    zeros = [each["count"] for each in description.get("accessors", ()) if "bufferView" not in each]
+    limits.FILE.check(64 * sum(zeros), "it has arrays of")
+
+
 def _check_ply(content: bytes) -> None:
-    """Refuse a PLY file of text that is cut off, of which trimesh would read the rest."""
+    """Refuse a PLY file that is cut off, of which trimesh would read the rest."""
     header, _, body = content.partition(b"end_header")
     words = [line.split() for line in header.splitlines()]
-    if [b"format", b"ascii", b"1.0"] not in words:
-        return  # a binary one has one length only, which trimesh checks
-    counts = [int(each[2]) for each in words if each[:1] == [b"element"] and len(each) == 3 and each[2].isdigit()]
-    num_lines = len([line for line in body.splitlines() if line.strip()])
-    if num_lines != sum(counts):
-        raise ValueError(f"is cut off or damaged: expected {sum(counts)} lines after its header, got {num_lines}")
+    counts, sizes = [], []
+    for line in words:
+        if line[:1] == [b"element"] and len(line) == 3 and line[2].isdigit():
+            counts.append(int(line[2]))
+            sizes.append(0)
+        elif line[:1] == [b"property"] and len(line) > 2 and sizes:
+            sizes[-1] += _PLY_SIZES.get(line[2 if line[1] == b"list" else 1], 1)  # of a list at least its length
+    if [b"format", b"ascii", b"1.0"] in words:
+        num_lines = len([line for line in body.splitlines() if line.strip()])
+        if num_lines != sum(counts):
+            raise ValueError(f"is cut off or damaged: expected {sum(counts)} lines after its header, got {num_lines}")
+    elif len(body) < (least := sum(count * size for count, size in zip(counts, sizes, strict=True))):
+        raise ValueError(f"is cut off or damaged: expected at least {least} bytes after its header, got {len(body)}")

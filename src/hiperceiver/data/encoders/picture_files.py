@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeGuard
 
 import numpy as np
 
+from hiperceiver import limits
 from hiperceiver.data.encoders.regions import Region
 from hiperceiver.data.faults import Fault, faults_of, read_file
 from hiperceiver.data.packages import import_extra
@@ -27,6 +28,8 @@ RawImage: TypeAlias = "Image.Image | str | os.PathLike[str] | bytes | np.ndarray
 _ORIENTATION = 0x0112  # EXIF tag: how the camera was held; below by its value
 _SIDEWAYS = ("TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
 _TURNS = dict(enumerate((None, "FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", *_SIDEWAYS), 1))
+_FORMATS = ("JPEG", "PNG", "GIF", "PPM", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "JPEG2000", "TGA")
+"""What Pillow may take a file for. Others start programs (EPS: Ghostscript), or are seldom looked at by anybody."""
 _FFMPEG_FORMATS = {"PNG": "png_pipe", "TIFF": "tiff_pipe"}  # formats whose 16-bit colours FFmpeg reads whole
 
 
@@ -154,17 +157,21 @@ def one_line_faults(raw: RawImage) -> Iterator[None]:
     """Whatever goes wrong in Pillow becomes a `ValueError` of one line; so does a picture too large to decode."""
     image = import_extra("PIL.Image", extra="data")
     bombs = (image.DecompressionBombWarning, image.DecompressionBombError)
+    before, most = image.MAX_IMAGE_PIXELS, limits.PIXELS.most
 
     def reason_of(error: Exception) -> str | None:
         if isinstance(error, bombs):
-            limit = round((image.MAX_IMAGE_PIXELS or 0) / 1e6)
-            return f"has more than {limit} million pixels (PIL.Image.MAX_IMAGE_PIXELS)"
+            return f"has more than {most / 1e6:g} million pixels, the most that {limits.PIXELS.variable} allows"
         is_unknown = isinstance(error, image.UnidentifiedImageError)
-        return "is not a picture in a format that Pillow knows" if is_unknown else None
+        return "is not a picture in a known format" if is_unknown else None
 
     with faults_of(raw, reason_of=reason_of):
         warnings.simplefilter("error", image.DecompressionBombWarning)
-        yield
+        image.MAX_IMAGE_PIXELS = most
+        try:
+            yield
+        finally:
+            image.MAX_IMAGE_PIXELS = before
 
 
 def _is_deep_grey(picture: Image.Image) -> bool:
@@ -181,6 +188,7 @@ def _is_deep(picture: Image.Image) -> bool:
 def _colours_of_16_bits(content: Any, file_format: str) -> np.ndarray:
     """uint16 (H, W, 3 or 4)."""
     with import_extra("av", extra="data").open(BytesIO(content), format=file_format) as container:
+        container.streams.video[0].codec_context.options = {"max_pixels": str(limits.PIXELS.most)}
         frame = next(container.decode(video=0))
         has_alpha = any(component.is_alpha for component in frame.format.components)
         return frame.to_ndarray(format="rgba64le" if has_alpha else "rgb48le")
@@ -192,7 +200,10 @@ def _identify(content: Image.Image | bytes | np.ndarray) -> Image.Image:
     if isinstance(content, bytes):
         if not content:
             raise Fault("is empty (0 bytes)")
-        return image.open(BytesIO(content))
+        image.preinit()  # else all formats would be loaded for the first, in most of a second
+        picture = image.open(BytesIO(content), formats=_FORMATS)
+        _check_scans(picture, content)
+        return picture
     if isinstance(content, np.ndarray):
         if not is_pixels(content):
             expected = "uint8 of shape (H, W) or (H, W, 1, 3 or 4)"
@@ -201,6 +212,13 @@ def _identify(content: Image.Image | bytes | np.ndarray) -> Image.Image:
     if not isinstance(content, image.Image):
         raise Fault(f"expected a picture, a path, bytes or a uint8 array, got {type(content).__name__}")
     return content
+
+
+def _check_scans(picture: Image.Image, content: bytes) -> None:
+    """Refuse a JPEG in too many scans: each goes through all pixels, and has a few bytes if it says nothing."""
+    pixels, num_scans = picture.width * picture.height, content.count(b"\xff\xda")
+    if picture.format in ("JPEG", "MPO") and num_scans > 1 and num_scans * pixels > limits.SCANS * limits.PIXELS.most:
+        raise Fault(f"has {num_scans} scans of {pixels / 1e6:.3g} million pixels, which would take very long")
 
 
 def _turn(picture: Image.Image) -> str | None:

@@ -89,7 +89,7 @@ def _resized(values: np.ndarray, size: tuple[int, int, int]) -> np.ndarray:
     """A volume (d, h, w, C) as (D, H, W, C). What shrinks comes first: nothing aliases and little is left to do."""
     if values.shape[:3] == size:
         return values
-    cells = torch.from_numpy(np.ascontiguousarray(np.moveaxis(values, 3, 0)))[None]
+    cells = torch.from_numpy(np.array(np.moveaxis(values, 3, 0), order="C"))[None]
     shrunk = tuple(min(length, wanted) for length, wanted in zip(values.shape, size, strict=False))
     cells = functional.adaptive_avg_pool3d(cells, shrunk)
     if shrunk != size:

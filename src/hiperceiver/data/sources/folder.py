@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hiperceiver.data.faults import faults_of, open_file
+from hiperceiver import limits
+from hiperceiver.data.faults import faults_of, read_file
 from hiperceiver.data.record import SPLITS, TRAIN, Column, Table
 from hiperceiver.data.sources.classes import CLASSES_FILE, Known, mask_classes, read_class_names, target_columns
 from hiperceiver.data.sources.kinds import ENDINGS, ending_of, endings_of, split_kinds
@@ -237,10 +238,11 @@ def _read_label_list(path: Path) -> tuple[list[str], tuple[str, ...], dict[str, 
     known: dict[str, Known] = {}
     with faults_of(path):
         try:
-            with io.TextIOWrapper(open_file(path), encoding="utf-8-sig", newline="") as file:
-                table = csv.DictReader(file, strict=True)
-                columns = list(table.fieldnames or ())
-                lines = [(table.line_num, row) for row in table]
+            content = read_file(path)
+            limits.check_lines(content)
+            table = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
+            columns = list(table.fieldnames or ())
+            lines = [(table.line_num, row) for row in table]
         except (csv.Error, UnicodeDecodeError) as error:
             raise ValueError(f"expected a table with commas as text in UTF-8 ({error})") from error
         if "file" not in columns or len(columns) < 2:

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
+from hiperceiver import limits
 from hiperceiver.data.faults import faults_of, read_file
 from hiperceiver.data.sources.kinds import ENDINGS
 
@@ -25,7 +26,9 @@ def composed(name: str) -> str:
 def read_lines(path: Path) -> list[str]:
     """The lines of a list, without blanks around them and without empty ones; at least one."""
     with faults_of(path):
-        lines = map(str.strip, read_file(path).decode("utf-8-sig").splitlines())
+        content = read_file(path)
+        limits.check_lines(content)
+        lines = map(str.strip, content.decode("utf-8-sig").splitlines())
         if found := [line for line in lines if line]:
             return found
         raise ValueError("has no line")

@@ -18,9 +18,11 @@ compressed over many clouds, so that a file is read whole when one of them is re
 from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from hiperceiver import limits
 from hiperceiver.data.encoders.points import PointsEncoder
 from hiperceiver.data.faults import faults_of, read_file
 from hiperceiver.data.packages import import_extra
@@ -108,7 +110,21 @@ def _points(path: str, changed: int, name: str) -> np.ndarray:
     """An array of a file, kept as long as the file is not changed. Processes that are forked later share it."""
     h5py = import_extra("h5py", extra="data")
     with faults_of(path), h5py.File(path) as file:
-        return file[name][()]
+        return _stored(file, name)[()]
+
+
+def _stored(file: Any, name: str) -> Any:
+    """An array of an HDF5 file that lies in this file, and is small enough to be read; `ValueError`: there is none."""
+    h5py = import_extra("h5py", extra="data")
+    link = file.get(name, getlink=True)
+    is_linked = link is not None and not isinstance(link, h5py.HardLink)
+    array: Any = None if is_linked else file.get(name)
+    if is_linked or (isinstance(array, h5py.Dataset) and (array.external or array.is_virtual)):
+        raise ValueError(f"{name}: expected an array in this file, got one that may lie in other files")
+    if not isinstance(array, h5py.Dataset):
+        raise ValueError(f"expected the array {name!r}, found none")
+    limits.FILE.check(array.nbytes, f"{name} has")
+    return array
 
 
 def _clouds(tree: Tree, base: str, classes: Sequence[str], normals: bool) -> Table:
@@ -143,14 +159,12 @@ def _read_labels(path: Path, num_classes: int, arrays: Sequence[str]) -> list[in
     with faults_of(path):
         read_file(path, 1)  # says what h5py does not: no such file, a directory, empty
         with h5py.File(path) as file:
-            if lacking := [name for name in ("label", *arrays) if not isinstance(file.get(name), h5py.Dataset)]:
-                raise ValueError(f"expected the arrays {', '.join(('label', *arrays))}, found no {lacking[0]!r}")
-            labels = np.asarray(file["label"]).ravel()
+            labels = np.asarray(_stored(file, "label")).ravel()
             for name in arrays:
-                shape = file[name].shape
-                if len(shape) != 3 or shape[2] != 3 or shape[0] != len(labels) or file[name].dtype.kind != "f":
+                array = _stored(file, name)
+                if array.ndim != 3 or array.shape[2] != 3 or len(array) != len(labels) or array.dtype.kind != "f":
                     expected = f"floats of shape ({len(labels)}, points, 3)"
-                    raise ValueError(f"{name}: expected {expected}, got {file[name].dtype} of shape {shape}")
+                    raise ValueError(f"{name}: expected {expected}, got {array.dtype} of shape {array.shape}")
         if labels.dtype.kind not in "iu":
             raise ValueError(f"label: expected whole numbers, got {labels.dtype}")
         if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:

@@ -24,7 +24,7 @@ from hiperceiver.data.sources.classes import choose_classes, choose_mask_classes
 from hiperceiver.data.sources.lists import example_list
 from hiperceiver.data.streamed import Head, HeldOut, StreamedExamples
 from hiperceiver.modality import Modality
-from hiperceiver.settings.base import Count
+from hiperceiver.settings.base import Count, printable
 from hiperceiver.settings.data import ReadSettings, SourceTask, SplitRule, TableSettings
 
 LOOKED_AT = 64  # how many signals an encoder's settings are chosen by, at most
@@ -109,7 +109,7 @@ class Source:
             lines.append(f"{modality}: {encoder.kind}, tokens {grid}{rate}{_first_value(encoder, raws)}")
         if self.num_leftovers:
             lines.append(f"passed over: {self.num_leftovers} hidden files and folders or leftovers of systems")
-        return lines
+        return [printable(line) for line in lines]
 
 
 _AXES = {
@@ -218,6 +218,10 @@ def make_source(
     if options.task == "classification":
         table = _labelled(name, table, classes, found)
     splits = {split: part for number, split in enumerate(SPLITS) if len(part := table.split(number))}
+    if not splits:
+        raise ValueError(
+            f"{name}: expected examples of the chosen classes, found none (only_classes, leave_out_classes)"
+        )
     if options.max_train_examples is not None and "train" in splits:
         train = splits["train"]
         splits["train"] = train.take(choose(train.row_keys, seed, count=options.max_train_examples))
