@@ -13,6 +13,9 @@ from hiperceiver.settings.base import one_line
 _LONGEST = 500  # characters of a reason: a file may have anything in it
 
 
+_LONGEST = 200  # letters of what a decoder says, which may repeat the file
+
+
 class Fault(ValueError):
     """A fault that was found before decoding: its text is the whole reason."""
 
@@ -47,7 +50,7 @@ def faults_of(
         if reason is None and isinstance(error, MemoryError):
             raise
         path = f"{os.fspath(raw)}: " if is_path else ""  # type: ignore[arg-type]
-        reason = reason or f"cannot be decoded: {text or type(error).__name__}"
+        reason = reason or f"cannot be decoded: {text[:_LONGEST] or type(error).__name__}"
         raise ValueError(path + reason.removeprefix(path)) from error
 
 
