@@ -21,7 +21,7 @@ from hiperceiver.data.record import Table
 from hiperceiver.data.sources import Found, find_source, open_source
 from hiperceiver.data.sources.source import Source
 from hiperceiver.data.streamed import StreamedExamples
-from hiperceiver.settings.base import printable
+from hiperceiver.settings.base import one_line, printable
 from hiperceiver.settings.commands import DataSettings, EvaluateSettings, PlotSettings, SourceSettings
 from hiperceiver.tasks import Task
 from hiperceiver.training.folder import RunFolder
@@ -59,7 +59,7 @@ def open_data_for(task: Task, settings: EvaluateSettings | PlotSettings) -> Sour
         raise UserError(f"--data is missing, and {name} does not say what it was trained on")
     taken = SPLIT if settings.data else tuple(each.name for each in dataclasses.fields(SourceSettings))
     reading = settings.with_run(run, *(each for each in taken if each != "encoders"))  # its encoders are the model's
-    encoders = own_encoders(task.encoders)
+    encoders = own_encoders(task.encoders, name)
     if encoders is None:
         raise UserError(f"{name}: was saved without how its input is read, normalisation included")
     for modality in settings.modalities:
@@ -121,9 +121,15 @@ def print_data(source: Source) -> None:
         print(f"hip: note: {printable(warning)}", file=sys.stderr)
 
 
-def own_encoders(encoders: Mapping[str, Mapping[str, Any]]) -> dict[str, Encoder] | None:
-    """A saved model's encoders, with its normalisation; None if it was saved without any."""
-    return {name: encoder_from_dict(values) for name, values in encoders.items()} or None
+def own_encoders(encoders: Mapping[str, Mapping[str, Any]], source: str = "a model") -> dict[str, Encoder] | None:
+    """The encoders of a saved model of this name, with its normalisation; None if it was saved without any."""
+    found: dict[str, Encoder] = {}
+    for name, values in encoders.items():
+        try:
+            found[name] = encoder_from_dict(values)
+        except ValueError as error:
+            raise UserError(f"{source}: encoders.{name}: {one_line(error)}") from None
+    return found or None
 
 
 def choose_split(source: Source, name: str) -> ExampleDataset:

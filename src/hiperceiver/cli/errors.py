@@ -20,8 +20,7 @@ EXTRAS = {
 }
 """A package that may be missing -> the extra of ours that installs it."""
 
-
-_LONGEST = 800  # letters of a message
+_LONGEST = 900  # characters of a message: a file that it is about may have anything in it
 
 
 class UserError(ValueError):
@@ -48,16 +47,9 @@ def describe(error: BaseException, options: Mapping[str, str] = MappingProxyType
         return f"--num-workers: a process that loads data ended by itself: {found[0][:200]}"
     is_ours = isinstance(error, ValueError) and _comes_from_us(error)
     is_mistake = is_ours or type(error).__name__ == "MisconfigurationException"  # Lightning's
-    return with_option_names(one_line(error), options) if is_mistake else None
-
-
-def shortened(message: str) -> str:
-    """A message without the middle of one that is very long, because it repeats what was pasted.
-
-    >>> len(shortened("x" * 5000))
-    800
-    """
-    return message if len(message) <= _LONGEST else f"{message[: _LONGEST - 205]} ... {message[-200:]}"
+    message = one_line(error)
+    message = message if len(message) <= _LONGEST else f"{message[:_LONGEST]}..."
+    return with_option_names(message, options) if is_mistake else None
 
 
 def with_option_names(message: str, options: Mapping[str, str]) -> str:

@@ -34,7 +34,7 @@ def run(settings: FinetuneSettings) -> int:
     if kind == "none":
         raise UserError(f"--task is missing: {settings.data} has no labels to learn")
     saved = None if settings.pretrained is None else read_model(locate(settings.pretrained))
-    encoders = None if saved is None else own_encoders(saved.encoders)
+    encoders = None if saved is None else own_encoders(saved.encoders, saved.source)
     for name, encoder in (encoders or {}).items():
         if settings.colours not in (None, getattr(encoder, "colours", settings.colours)):
             raise UserError(f"--colours: {settings.pretrained} takes {name!r} otherwise, got {settings.colours}")

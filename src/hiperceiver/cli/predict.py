@@ -84,12 +84,13 @@ def run(settings: PredictSettings) -> int:
 
 def _encoders(task: Task, checkpoint: str) -> dict[str, Encoder]:
     """An encoder for each modality that the model takes, all from one file."""
-    known = own_encoders(task.encoders) or {}
+    known = own_encoders(task.encoders, checkpoint) or {}
     for name in task.model.input_names:
         if name not in known:
             raise UserError(f"{checkpoint}: was saved without how {name!r} is read; files cannot be brought to it")
-        if known[name].modality.grid != task.model.modalities[name].grid:
-            raise UserError(f"{checkpoint}: its encoder and its model disagree on the grid of {name!r}")
+        own, model = known[name].modality, task.model.modalities[name]
+        if (own.grid, own.channels, own.num_categories) != (model.grid, model.channels, model.num_categories):
+            raise UserError(f"{checkpoint}: its encoder and its model disagree on the tokens of {name!r}")
     return {name: known[name] for name in task.model.input_names}
 
 

@@ -2,22 +2,16 @@
 
 import contextlib
 import os
-import stat
 import warnings
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
 
 from hiperceiver import limits
+from hiperceiver.limits import Fault, open_file
 from hiperceiver.settings.base import one_line
 
+__all__ = ["Fault", "faults_of", "open_file", "read_file"]
+
 _LONGEST = 500  # characters of a reason: a file may have anything in it
-
-
-_LONGEST = 200  # letters of what a decoder says, which may repeat the file
-
-
-class Fault(ValueError):
-    """A fault that was found before decoding: its text is the whole reason."""
 
 
 @contextlib.contextmanager
@@ -45,24 +39,13 @@ def faults_of(
         text = one_line(error)
         text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
         reason = None if reason_of is None else reason_of(error)
-        if isinstance(error, Fault | limits.TooMuch) or (reason_of is None and type(error) is ValueError):
+        if isinstance(error, Fault) or (reason_of is None and type(error) is ValueError):
             reason = text
         if reason is None and isinstance(error, MemoryError):
             raise
         path = f"{os.fspath(raw)}: " if is_path else ""  # type: ignore[arg-type]
-        reason = reason or f"cannot be decoded: {text[:_LONGEST] or type(error).__name__}"
+        reason = reason or f"cannot be decoded: {text or type(error).__name__}"
         raise ValueError(path + reason.removeprefix(path)) from error
-
-
-def open_file(path: str | os.PathLike[str]) -> BinaryIO:
-    """A regular file: a pipe or a device might never end, or never open. The path is named by `faults_of`."""
-    try:
-        mode = os.stat(path).st_mode
-        if stat.S_ISREG(mode):
-            return open(path, "rb")
-    except OSError as error:
-        raise Fault((error.strerror or "cannot be read").lower()) from error
-    raise Fault("is a directory" if stat.S_ISDIR(mode) else "is no regular file")
 
 
 def read_file(path: str | os.PathLike[str], limit: int = -1) -> bytes:

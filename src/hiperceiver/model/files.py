@@ -17,6 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from hiperceiver import limits
 from hiperceiver.modality import Modality
 from hiperceiver.settings.base import one_line
 from hiperceiver.settings.model import ARCHITECTURES, PerceiverConfig
@@ -226,18 +227,25 @@ def read_model(folder_or_id: str | Path, **download: Any) -> SavedModel:
     source = str(folder_or_id)
     folder = _locate(source, **download)
     try:
-        values = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        values = json.loads(limits.read_text(folder / CONFIG_FILE))
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{source}: {CONFIG_FILE} cannot be read: {_one_line(error)}") from None
     if not isinstance(values, dict) or "architecture" not in values:
         raise ValueError(f"{source}: {CONFIG_FILE} does not describe a hiperceiver model")
     if (found := values.get("format")) not in (1, FORMAT):
-        raise ValueError(f"{source}: expected format {FORMAT}, got {found!r}; a newer hiperceiver may read it")
+        raise ValueError(f"{source}: expected format {FORMAT}, got {found!r:.60}; a newer hiperceiver may read it")
     if (architecture := values["architecture"]) not in [*ARCHITECTURES]:
-        raise ValueError(f"{source}: expected an architecture among {', '.join(ARCHITECTURES)}, got {architecture!r}")
+        expected = f"an architecture among {', '.join(ARCHITECTURES)}"
+        raise ValueError(f"{source}: expected {expected}, got {architecture!r:.60}")
+    try:
+        tensors = safetensors.torch.load_file(folder / WEIGHTS_FILE)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise ValueError(f"{source}: {WEIGHTS_FILE} cannot be read: {_one_line(error)}") from None
     try:
         if values["format"] == 1:
             values = model_of_format_1(values)
+        if len(values["modalities"]) > len(tensors):
+            raise ValueError(f"{len(values['modalities'])} modalities, and {len(tensors)} weights in {WEIGHTS_FILE}")
         parts: dict[str, Any] = {
             "config": ARCHITECTURES[architecture].from_dict(values["config"]),
             "modalities": {name: Modality.from_dict(each) for name, each in values["modalities"].items()},
@@ -245,15 +253,21 @@ def read_model(folder_or_id: str | Path, **download: Any) -> SavedModel:
             "classes": tuple(str(name) for name in values.get("classes") or ()),
             "task": None if values.get("task") is None else dict(values["task"]),
         }
+        _check_size(parts["config"], parts["modalities"], len(tensors))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{source}: {CONFIG_FILE} is not valid: {_one_line(error)}") from None
-    try:
-        tensors = safetensors.torch.load_file(folder / WEIGHTS_FILE)
-    except (OSError, safetensors.SafetensorError) as error:
-        raise ValueError(f"{source}: {WEIGHTS_FILE} cannot be read: {_one_line(error)}") from None
     head = {name: tensors.pop(name) for name in list(tensors) if name.startswith(HEAD_PREFIX)}
     head = {name.removeprefix(HEAD_PREFIX): tensor for name, tensor in head.items()}
     return SavedModel(source=source, **parts, weights=tensors, head=head)
+
+
+def _check_size(config: PerceiverConfig, modalities: Mapping[str, Modality], num_weights: int) -> None:
+    """Refuse more layers than there are weights, which might take for ever to build, and examples without end."""
+    num_layers = sum(1 + block.num_self_attention_layers for block in config.all_blocks)
+    if num_layers > num_weights:
+        raise ValueError(f"{num_layers} layers, and {num_weights} weights in {WEIGHTS_FILE}")
+    for name, modality in modalities.items():
+        limits.FILE.check(4 * modality.num_tokens * modality.channels, f"an example of {name!r} has")
 
 
 def _locate(source: str, **download: Any) -> Path:

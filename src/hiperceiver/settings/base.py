@@ -230,6 +230,8 @@ def checked(name: str, value: Any, hint: Any) -> Any:
     if origin in (Union, types.UnionType):
         return _checked_union(name, value, arguments)
     if origin is tuple and isinstance(value, list | tuple):
+        if arguments[-1] is ... and not get_args(arguments[0]) and all(_fits(each, arguments[0]) for each in value):
+            return tuple(value)  # there may be a million numbers
         each = arguments[:1] * len(value) if arguments[-1] is ... else arguments
         if len(each) == len(value):
             return tuple(checked(f"{name}[{i}]", *pair) for i, pair in enumerate(zip(value, each, strict=True)))
@@ -247,7 +249,7 @@ def checked(name: str, value: Any, hint: Any) -> Any:
                 return choice
     elif _fits(value, hint):
         return value
-    raise ValueError(f"{name}: expected {in_words(hint)}, got {value!r}")
+    raise ValueError(f"{name}: expected {in_words(hint)}, got {value!r:.200}")
 
 
 def checked_part(
@@ -333,7 +335,7 @@ def _checked_union(name: str, value: Any, parts: tuple[Any, ...]) -> Any:
     for part in parts:
         with suppress(ValueError):
             return checked(name, value, part)
-    raise ValueError(f"{name}: expected {' or '.join(map(in_words, parts))}, got {value!r}")
+    raise ValueError(f"{name}: expected {' or '.join(map(in_words, parts))}, got {value!r:.200}")
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -5,6 +5,7 @@ import pickle
 import re
 import shutil
 import warnings
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,6 +46,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the file's format; a fault raises
+            _check_stored(path)
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         named = f", it calls for {found[1]}" if (found := re.search(r"GLOBAL ([\w.]+)", str(error))) else ""
@@ -58,6 +60,15 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if (found := checkpoint[RUN_KEY].get("format")) != FORMAT:
         raise ValueError(f"{path}: expected format {FORMAT}, got {found!r}; resume with the version that wrote it")
     return checkpoint
+
+
+def _check_stored(path: Path) -> None:
+    """Refuse an archive that is compressed: PyTorch writes none, and reads one that unpacks to any size."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        if packed := [each.filename for each in archive.infolist() if each.file_size != each.compress_size]:
+            raise ValueError(f"expected parts as PyTorch stores them, got {packed[0]!r:.60}, which is compressed")
 
 
 @contextmanager
