@@ -12,7 +12,7 @@ from hiperceiver.settings.base import one_line
 
 PACKAGE = Path(__file__).parents[1]
 
-_LONGEST = 800  # characters of a message: a file that it is about may have anything in it
+_LONGEST = 900  # characters of a message: a file that it is about may have anything in it
 
 
 class UserError(ValueError):
@@ -39,15 +39,6 @@ def describe(error: BaseException, options: Mapping[str, str] = MappingProxyType
     message = one_line(error)
     message = message if len(message) <= _LONGEST else f"{message[:_LONGEST]}..."
     return with_option_names(message, options) if is_mistake else None
-
-
-def shortened(message: str) -> str:
-    """A message without the middle of one that is very long, because it repeats what was pasted.
-
-    >>> len(shortened("x" * 5000))
-    800
-    """
-    return message if len(message) <= _LONGEST else f"{message[: _LONGEST - 205]} ... {message[-200:]}"
 
 
 def with_option_names(message: str, options: Mapping[str, str]) -> str:

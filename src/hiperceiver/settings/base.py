@@ -203,8 +203,8 @@ _OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\
 def printable(text: str) -> str:
     r"""A text with escapes in place of what a terminal would obey, such as changes of colour, and cannot print.
 
-    >>> printable("café [31m.jpg")
-    'café \x1b[31m.jpg'
+    >>> printable("café \x1b[31m.jpg")
+    'café \\x1b[31m.jpg'
     """
     return _OBEYED.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)
 

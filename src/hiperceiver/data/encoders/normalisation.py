@@ -50,7 +50,8 @@ def channel_statistics(
         except ValueError as error:
             first_fault = first_fault or str(error)
             continue
-        channels = value.reshape(-1, value.shape[-1]).astype(np.float64)
+        with np.errstate(invalid="ignore"):  # of NaN that a file calls a signal
+            channels = value.reshape(-1, value.shape[-1]).astype(np.float64)
         isolated += _take_isolated(channels, len(names), usual)
         is_there = ~np.isnan(channels)
         channels = np.where(is_there, channels, 0)
