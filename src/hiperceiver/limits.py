@@ -55,7 +55,9 @@ PIXELS = Limit(variable="HIPERCEIVER_MAX_MEGAPIXELS", default=90, unit="million 
 """Of a picture, or a frame of a film, before it is brought to the grid."""
 SCANS = 12  # as many times as many pixels as `PIXELS` may a progressive JPEG go through, scan by scan
 TEXT = Limit(variable="HIPERCEIVER_MAX_TEXT_MB", default=4, unit="MiB", size=2**20)
-"""Of a file of settings, or of a line of a list or table, which take many times their size when they are read."""
+"""Of the description of a model, or of a line of a list or table: read, they take many times their size."""
+SETTINGS = Limit(variable="HIPERCEIVER_MAX_SETTINGS_KB", default=256, unit="KiB", size=2**10)
+"""Of a YAML file of settings, of which a MiB takes five seconds."""
 
 
 def check_lines(content: bytes) -> None:
@@ -80,11 +82,11 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
     raise Fault("is a directory" if stat.S_ISDIR(mode) else "is no regular file")
 
 
-def read_text(path: str | os.PathLike[str]) -> str:
-    """A file of settings or of a few numbers, in UTF-8. `Fault`: it cannot be read, or is larger than `TEXT` allows."""
+def read_text(path: str | os.PathLike[str], limit: Limit = TEXT) -> str:
+    """A file in UTF-8. `Fault`: it cannot be read, or is larger than the limit allows."""
     with open_file(path) as file:
         size = os.fstat(file.fileno()).st_size
-        TEXT.check(size, "has")
+        limit.check(size, "has")
         try:
             return file.read(size).decode("utf-8-sig")
         except UnicodeDecodeError as error:

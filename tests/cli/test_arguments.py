@@ -247,7 +247,7 @@ def test_settings_or_a_flag() -> None:
         (["--turn.rate", "0"], "--turn.rate: expected a whole number >= 1, got 0"),
         (["--turn", "left"], "--turn: expected true or false or a mapping such as {\"name\": value}, got 'left'"),
         (["--turn", '{"rat": 1}'], "--turn.rat: not a setting of Sound; did you mean rate?"),
-        (["--config", "nowhere.yaml"], "--config: nowhere.yaml: No such file or directory"),
+        (["--config", "nowhere.yaml"], "--config: nowhere.yaml: no such file or directory"),
         (["--config"], "--config: expected a file, got nothing"),
     ],
 )

@@ -373,11 +373,13 @@ def test_progress_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> 
     assert capfd.readouterr() == ("", "")
 
 
-def test_evaluation_does_not_depend_on_batches_and_leaves_the_task_where_it_was() -> None:
+def test_evaluation_does_not_depend_on_batches_or_workers_and_leaves_the_task_where_it_was() -> None:
     task = autoencoding(dropout=0.5)
     nn.init.normal_(task.model.unembedding["image"].weight)
     dataset = Stripes(7, bad=(3,))
     results = [evaluate(task, dataset, batch_size=batch_size) for batch_size in (1, 4, 100)]
+    assert evaluate(task, dataset, batch_size=4) == results[1]
+    assert evaluate(task, dataset, batch_size=4, num_workers=2) == results[1]
     for other in results[1:]:
         assert_close(other, results[0], terms=terms_of(task.model), scale=1, dtype=torch.float32)
     assert (results[0]["num_examples"], results[0]["num_skipped"]) == (6, 1)

@@ -5,14 +5,15 @@
 
 import json
 from argparse import SUPPRESS, ArgumentError, ArgumentParser
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from itertools import pairwise, product
+from itertools import chain, pairwise, product
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_args, get_origin
 
 import yaml
 
+from hiperceiver import limits
 from hiperceiver.cli.errors import UserError, renamed
 from hiperceiver.cli.options import help_text, hints_at, option_names, options_of, parts_of, spelled
 from hiperceiver.settings.base import Settings, checked, default_of, did_you_mean, in_words, is_required, one_line
@@ -21,6 +22,8 @@ from hiperceiver.settings.old_names import FORMAT, settings_of_format_1
 Command = TypeVar("Command", bound=Settings)
 
 _BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+_MOST_VALUES = 1_000_000  # in a file of settings
+_LONGEST_NUMBER = 100  # digits
 _OWN = ("config", "print_config", "help", "help_all")  # options that are no settings
 
 
@@ -88,10 +91,10 @@ def read_config(path: Path) -> dict[str, Any]:
 def _read_yaml(path: Path) -> tuple[dict[str, Any], int]:
     """A file's settings, and their format."""
     try:
-        text = path.read_text(encoding="utf-8")
-        values = yaml.safe_load(text)
-    except OSError as error:
-        raise UserError(f"--config: {path}: {error.strerror}") from None
+        text = limits.read_text(path, limits.SETTINGS)
+        values = _from_yaml(text)
+    except limits.Fault as error:
+        raise UserError(f"--config: {path}: {error}") from None
     except (ValueError, RecursionError, yaml.YAMLError) as error:  # YAML has dates, which may be no dates
         raise UserError(f"--config: {path}: is not valid YAML: {one_line(error)[:200]}") from None
     if not isinstance(values, dict):
@@ -99,8 +102,43 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], int]:
     written_as = values.pop("format", 1 if text.startswith("# hip ") else FORMAT)
     if written_as not in (1, FORMAT):
         newer = "a newer hiperceiver may read it"
-        raise UserError(f"--config: {path}: expected format {FORMAT}, got {written_as!r}; {newer}")
+        raise UserError(f"--config: {path}: expected format {FORMAT}, got {written_as!r:.60}; {newer}")
     return values, written_as
+
+
+def _from_yaml(text: str) -> Any:
+    """What a text in YAML says. `limits.Fault`: a few lines of it stand for very much."""
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _count_nodes(node, {})
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _count_nodes(node: yaml.Node, counts: dict[int, int]) -> int:
+    """How many values a node stands for, references repeated; `counts` has those of nodes that were counted before."""
+    if id(node) in counts:
+        if not counts[id(node)]:
+            raise limits.Fault("is not valid YAML: a value is a part of itself")
+        return counts[id(node)]
+    counts[id(node)] = 0  # while its parts are counted
+    if isinstance(node, yaml.ScalarNode):
+        if len(node.value) > _LONGEST_NUMBER and node.tag.endswith((":int", ":float", ":timestamp")):
+            raise limits.Fault(f"is not valid YAML: a number has {len(node.value)} digits")
+        parts: Iterable[yaml.Node] = ()
+    elif isinstance(node, yaml.MappingNode):
+        parts = chain.from_iterable(node.value)
+    else:
+        parts = node.value
+    total = 1 + sum(_count_nodes(part, counts) for part in parts)
+    if total > _MOST_VALUES:
+        raise limits.Fault(f"is not valid YAML: with its references it has more than {_MOST_VALUES} values")
+    counts[id(node)] = total
+    return total
 
 
 def _parser() -> ArgumentParser:
@@ -174,7 +212,7 @@ def _refuse(word: str, settings: type[Settings], program: str) -> NoReturn:
 def _value(name: str, text: str, hints: Sequence[Any]) -> Any:
     """A text as the plain value that fits one of these annotations: itself, or what it is in JSON or YAML."""
     value: Any = text
-    for read in (json.loads, yaml.safe_load):  # YAML alone takes 1e-3 for a text
+    for read in (json.loads, _from_yaml):  # YAML alone takes 1e-3 for a text
         with suppress(ValueError, RecursionError, yaml.YAMLError):
             value = read(text)
             break

@@ -8,7 +8,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
-from hiperceiver.cli.errors import UserError, describe, shortened
+from hiperceiver.cli.errors import UserError, describe
 from hiperceiver.settings.base import did_you_mean
 
 USERS_MISTAKE = 2
@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         message = describe(error, options)
         if message is None:
             raise
-        print(f"hip: {shortened(message)}", file=sys.stderr)
+        print(f"hip: {message}", file=sys.stderr)
         return USERS_MISTAKE
 
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from hiperceiver import limits
 from hiperceiver.plots import style
 from hiperceiver.plots.arrays import envelope
 
@@ -38,6 +39,7 @@ def read_metrics(path: str | Path) -> dict[str, Curve]:
     path = Path(path)
     if path.is_dir():
         path = path / "metrics.csv"
+    limits.FILE.check(path.stat().st_size, f"path: {str(path)!r} has")
     text = path.read_text(encoding="utf-8", errors="replace")
     lines = text.splitlines()
     if lines and not text.endswith(("\n", "\r")):

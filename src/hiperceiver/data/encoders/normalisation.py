@@ -56,7 +56,8 @@ def channel_statistics(
         except ValueError as error:
             first_fault = first_fault or str(error)
             continue
-        channels = value.reshape(-1, value.shape[-1]).astype(np.float64)
+        with np.errstate(invalid="ignore"):  # of NaN that a file calls a signal
+            channels = value.reshape(-1, value.shape[-1]).astype(np.float64)
         if len(channels) < _FEWEST:
             small[len(names)] = channels
         else:
