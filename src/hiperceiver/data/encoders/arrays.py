@@ -194,6 +194,7 @@ def _from_bytes(content: bytes, ending: str, array_name: str) -> tuple[np.ndarra
         raise ValueError(f"array_name: only an .npz file has named arrays, got {array_name!r}")
     if content.startswith(_NPY) or ending == ".npy":
         return _from_npy(content), ()
+    limits.check_lines(content)
     try:
         text = text_of(content)
     except Fault:
