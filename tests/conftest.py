@@ -1,6 +1,7 @@
 """What holds for every test: one thread per worker, no network, the same random numbers in every run.
 
-HIPERCEIVER_TEST_SEED gives other random numbers: no test may pass with one seed only.
+HIPERCEIVER_TEST_SEED gives other random numbers: no test may pass with one seed only. HIPERCEIVER_EXAMPLES=20 tries 20
+times as many examples of each property (hypothesis) as CI does, new ones in each run.
 """
 
 import os
@@ -13,7 +14,7 @@ os.environ["HF_DATASETS_OFFLINE"] = "1"
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
 
-sys.path.append(str(Path(__file__).parent))  # `closeness`
+sys.path.append(str(Path(__file__).parent))  # `closeness`, `strategies`
 
 import random
 
@@ -21,9 +22,19 @@ import hypothesis
 import numpy as np
 import pytest
 import torch
+from strategies import examples
 
-# The same examples in every run; time limits per example only measure how busy the machine is.
-hypothesis.settings.register_profile("house", deadline=None, derandomize=True)
+# The same examples in every run, unless more are asked for; time limits per example only measure how busy the machine
+# is. What made a test fail is printed as a line to paste, and not kept in a folder.
+hypothesis.settings.register_profile(
+    "house",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    database=None,
+    derandomize="HIPERCEIVER_EXAMPLES" not in os.environ,
+    max_examples=examples(100).max_examples,
+    print_blob=True,
+)
 hypothesis.settings.load_profile("house")
 
 

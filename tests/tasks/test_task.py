@@ -87,6 +87,19 @@ def test_nothing_is_random_in_evaluation(task: Task, batch: Batch) -> None:
     assert torch.equal(state, torch.get_rng_state())
 
 
+def test_answers_follow_their_examples_through_any_batch(task: Task, batch: Batch) -> None:
+    def predict(rows: list[int]) -> list[torch.Tensor]:
+        drawn = [torch.Generator().manual_seed(row) for row in rows]  # what is hidden; else it follows from the place
+        how = {"generator": drawn} if task.kind == "masked-autoencoding" else {}
+        return tensors(task.predict(batch.take(rows), **how))
+
+    whole = predict([0, 1, 2, 3])
+    for rows in ([2, 0, 3, 1], [1], [3, 3, 0, 2, 1, 3]):
+        for x, expected in zip(predict(rows), whole, strict=True):
+            scale = 1 + expected[expected.isfinite()].abs().max().item() if expected.is_floating_point() else 0
+            assert_close(x, expected[rows], terms=terms_of(task.model), scale=scale, equal_nan=True)
+
+
 def test_answers_are_plain_values_and_a_line_for_each_example(task: Task, batch: Batch) -> None:
     answers = list(task.answers(batch, top=2))
     assert len(answers) == len(batch)

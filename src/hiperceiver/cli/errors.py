@@ -7,18 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
+from hiperceiver.extras import missing_package
 from hiperceiver.settings.base import one_line
 
 PACKAGE = Path(__file__).parents[1]
-
-EXTRAS = {
-    **dict.fromkeys(("PIL", "av", "datasets", "h5py", "kornia", "sklearn", "soundfile", "trimesh"), "data"),
-    **dict.fromkeys(("midirenderer", "mido"), "instruments"),
-    **dict.fromkeys(("lightning", "rich", "scipy", "tensorboard", "torchmetrics", "yaml"), "train"),
-    "matplotlib": "plots",
-    "mpl_toolkits": "earth",
-}
-"""A package that may be missing -> the extra of ours that installs it."""
 
 _LONGEST = 900  # characters of a message: a file that it is about may have anything in it
 
@@ -33,10 +25,7 @@ def describe(error: BaseException, options: Mapping[str, str] = MappingProxyType
     A `ValueError` is a user's mistake where our own code raised it; one from inside another package is a fault of ours.
     """
     if isinstance(error, ModuleNotFoundError):
-        package = (error.name or "").partition(".")[0]
-        if package not in EXTRAS:
-            return None
-        return f"the package {package!r} is missing; install it with: pip install 'hiperceiver[{EXTRAS[package]}]'"
+        return missing_package(error)
     if isinstance(error, OSError) and error.filename is not None:
         return one_line(f"{error.filename}: {error.strerror or type(error).__name__}")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -97,12 +97,12 @@ class Settings:
         """
         values = dict(values)
         if cls.kind and (kind := values.pop("kind", cls.kind)) != cls.kind:
-            raise ValueError(f"kind: expected {cls.kind}, got {kind!r}")
+            raise ValueError(f"kind: expected {cls.kind}, got {shown(kind)}")
         fields = {plain_name(field): field for field in dataclasses.fields(cls)}
         for name in values:
             if name not in fields:
                 hint = did_you_mean(name, fields) or f"; known: {', '.join(fields) or 'none'}"
-                raise ValueError(f"{name}: not a setting of {cls.__name__}{hint}")
+                raise ValueError(f"{_shown_name(name)}: not a setting of {cls.__name__}{hint}")
         for name, field in fields.items():
             if is_required(field) and name not in values:
                 raise ValueError(f"{name}: required by {cls.__name__}, got nothing")
@@ -203,10 +203,33 @@ _OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\
 def printable(text: str) -> str:
     r"""A text with escapes in place of what a terminal would obey, such as changes of colour, and cannot print.
 
-    >>> printable("café [31m.jpg")
-    'café \x1b[31m.jpg'
+    >>> printable("café \x1b[31m.jpg")
+    'café \\x1b[31m.jpg'
     """
     return _OBEYED.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)
+
+
+def shown(value: object) -> str:
+    """A value as a message has it: as Python writes it, in one line, of a long one the beginning.
+
+    >>> shown("a"), len(shown([0] * 1000))
+    ("'a'", 200)
+    """
+    try:
+        text = repr(value)
+    except ValueError:  # Python does not write whole numbers of more than 4,300 digits
+        return "one of thousands of digits"
+    text = text if text.isprintable() else one_line(text)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+
+
+_SHOWN = 200
+"""Characters of a value in a message."""
+
+
+def _shown_name(name: object) -> str:
+    """A name in a message: as it is, unless it would spoil the line."""
+    return name if isinstance(name, str) and name.isprintable() and len(name) <= _SHOWN else shown(name)
 
 
 def checked(name: str, value: Any, hint: Any) -> Any:
@@ -237,7 +260,7 @@ def checked(name: str, value: Any, hint: Any) -> Any:
             return tuple(checked(f"{name}[{i}]", *pair) for i, pair in enumerate(zip(value, each, strict=True)))
     elif origin in (dict, Mapping) and isinstance(value, Mapping):
         if all(isinstance(key, str) for key in value):
-            return {key: checked(f"{name}.{key}", each, arguments[1]) for key, each in value.items()}
+            return {key: checked(f"{name}.{_shown_name(key)}", each, arguments[1]) for key, each in value.items()}
     elif is_settings(hint) and isinstance(value, Mapping):
         try:
             return hint.from_dict(value)
@@ -249,7 +272,8 @@ def checked(name: str, value: Any, hint: Any) -> Any:
                 return choice
     elif _fits(value, hint):
         return value
-    raise ValueError(f"{name}: expected {in_words(hint)}, got {value!r:.200}")
+    size = "" if not isinstance(value, int) or _has_64_bits(value) else " of at most 64 bits"
+    raise ValueError(f"{name}: expected {in_words(hint)}{size}, got {shown(value)}")
 
 
 def checked_part(
@@ -272,7 +296,7 @@ def checked_part(
             known = [each for cls in chosen.values() for each in field_types(cls)]
             has_it = f"; {' and '.join(having)} {'has' if len(having) == 1 else 'have'} it"
             hint = has_it if having else did_you_mean(field, known)
-            raise ValueError(f"{name}.{field}: not a setting of {', '.join(chosen)}{hint}")
+            raise ValueError(f"{name}.{_shown_name(field)}: not a setting of {', '.join(chosen)}{hint}")
         _checked_union(f"{name}.{field}", value, hints)
     return values
 
@@ -327,7 +351,7 @@ def _checked_union(name: str, value: Any, parts: tuple[Any, ...]) -> Any:
             kind = value.get("kind")
             if kind not in kinds:
                 hint = did_you_mean(kind, kinds)
-                raise ValueError(f"{name}.kind: expected one of {', '.join(kinds)}, got {kind!r}{hint}")
+                raise ValueError(f"{name}.kind: expected one of {', '.join(kinds)}, got {shown(kind)}{hint}")
             return checked(name, value, kinds[kind])
         parts = tuple(kinds.values()) or parts
     if len(parts) == 1:
@@ -335,7 +359,7 @@ def _checked_union(name: str, value: Any, parts: tuple[Any, ...]) -> Any:
     for part in parts:
         with suppress(ValueError):
             return checked(name, value, part)
-    raise ValueError(f"{name}: expected {' or '.join(map(in_words, parts))}, got {value!r:.200}")
+    raise ValueError(f"{name}: expected {' or '.join(map(in_words, parts))}, got {shown(value)}")
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -345,12 +369,20 @@ def _fits(value: Any, hint: Any) -> bool:
         return _fits(value, get_args(hint)[0]) and all(bound.holds(value, bound.value) for bound in bounds)
     if hint is float:
         return _is_number(value)
-    is_of_type = hint is Any or isinstance(value, get_origin(hint) or hint)
-    return is_of_type and not (hint is int and isinstance(value, bool))
+    if hint is int:
+        return isinstance(value, int) and _is_number(value)
+    return hint is Any or isinstance(value, get_origin(hint) or hint)
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, int):
+        return not isinstance(value, bool) and _has_64_bits(value)
+    return isinstance(value, float) and math.isfinite(value)
+
+
+def _has_64_bits(value: int) -> bool:
+    """As PyTorch and NumPy hold whole numbers."""
+    return -(2**63) <= value < 2**63
 
 
 def plain(value: Any) -> Any:

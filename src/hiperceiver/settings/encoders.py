@@ -1,9 +1,8 @@
 """The settings of each encoder: the grid that a raw value is brought to, and how it is normalised."""
 
-import math
 from typing import Annotated, ClassVar, Literal
 
-from hiperceiver.settings.base import ONE_FOR_ALL, Count, CountOrZero, Ge, Positive, Settings
+from hiperceiver.settings.base import ONE_FOR_ALL, Count, CountOrZero, Ge, Positive, Settings, shown
 
 Colours = Literal["L", "RGB", "RGBA"]
 Fit = Literal["crop", "squash", "pad"]
@@ -11,20 +10,28 @@ NormaliseBy = Literal["dataset", "example"]
 
 NUM_COLOURS: dict[str, int] = {"L": 1, "RGB": 3, "RGBA": 4}
 """Colours -> channels of a token."""
+_MOST_CHANNELS = 2**24  # each has a mean and a deviation
 
 
 class EncoderSettings(Settings):
     """Base of the encoders' settings; saved beside the model."""
 
-    def check_statistics(self, channels: int, *, mean: float = 0.0, std: float = 1.0, unused: str = "") -> None:
-        """Fill in `mean` and `std` that are not given; refuse a wrong number. `unused`: why there are none, if so."""
+    def check_statistics(
+        self, channels: int, *, mean: float = 0.0, std: float = 1.0, unused: str = "", field: str = "channels"
+    ) -> None:
+        """Fill in `mean` and `std` that are not given; refuse a wrong number of them.
+
+        `unused`: why there are none, if so. `field`: the setting that says how many there are.
+        """
+        if channels > _MOST_CHANNELS:
+            raise ValueError(f"{field}: expected at most {_MOST_CHANNELS}, each with a mean, got {channels}")
         for name, default in (("mean", mean), ("std", std)):
             given = getattr(self, name)
             if given and not channels:
-                raise ValueError(f"{name}: expected none {unused}, got {given}")
+                raise ValueError(f"{name}: expected none {unused}, got {shown(given)}")
             values = tuple(map(float, given)) or (default,) * channels
             if len(values) != channels:
-                raise ValueError(f"{name}: expected {channels} numbers, one for each channel, got {values}")
+                raise ValueError(f"{name}: expected {channels} numbers, one for each channel, got {shown(values)}")
             object.__setattr__(self, name, values)
 
 
@@ -108,8 +115,9 @@ class AudioSettings(NormalisedSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.num_samples < 1:
-            raise ValueError(f"seconds: expected the length of at least one sample, got {self.seconds!r}")
+        if not 0.5 < self.rate * self.seconds < 2**63:
+            expected = "the length of at least one sample" if self.seconds < 1 else "fewer than 2**63 samples"
+            raise ValueError(f"seconds: expected {expected}, got {self.seconds!r}")
         if self.num_samples % self.samples_per_token:
             expected = f"a divisor of the window's {self.num_samples} samples"
             raise ValueError(f"samples_per_token: expected {expected}, got {self.samples_per_token}")
@@ -159,7 +167,8 @@ class PointsSettings(NormalisedSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_statistics(3 + self.num_features - self.num_own_scale, unused="without features")
+        count = 3 + self.num_features - self.num_own_scale
+        self.check_statistics(count, unused="without features", field="num_features")
 
 
 class VolumeSettings(ArraySettings):
@@ -200,7 +209,7 @@ class BytesSettings(EncoderSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if len(set(self.ngrams)) < len(self.ngrams):
-            raise ValueError(f"ngrams: expected each length once, got {self.ngrams}")
+            raise ValueError(f"ngrams: expected each length once, got {shown(self.ngrams)}")
 
 
 class VectorSettings(ArraySettings):
@@ -217,11 +226,11 @@ class VectorSettings(ArraySettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        channels = math.ceil(self.features / self.split)
-        if (filled := math.ceil(self.features / channels)) != self.split:
+        channels = -(-self.features // self.split)
+        if (filled := -(-self.features // channels)) != self.split:
             expected = f"{filled}, for {self.features} features in tokens of {channels}"
             raise ValueError(f"split: expected a number that leaves no token empty ({expected}), got {self.split}")
-        self.check_statistics(self.features)
+        self.check_statistics(self.features, field="features")
 
 
 class LabelSettings(EncoderSettings):
@@ -236,7 +245,7 @@ class LabelSettings(EncoderSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if len(self.classes) < 2 or len(set(self.classes)) < len(self.classes):
-            raise ValueError(f"classes: expected two or more different names, got {self.classes!r}")
+            raise ValueError(f"classes: expected two or more different names, got {shown(self.classes)}")
 
 
 ENCODER_SETTINGS: dict[str, type[EncoderSettings]] = {

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, ClassVar, Literal, Self
 
-from hiperceiver.settings.base import Count, CountOrZero, Positive, Probability, Settings
+from hiperceiver.settings.base import Count, CountOrZero, Positive, Probability, Settings, shown
 
 PositionKind = Literal["learned", "fourier", "coordinate", "none"]
 Activation = Literal["squared_relu", "gelu", "relu", "silu"]
@@ -92,7 +92,7 @@ class PerceiverConfig(Settings):
             return
         for name in ("fourier_bands", "fourier_max_resolution"):
             if (value := getattr(self, name)) is not None:
-                raise ValueError(f"{name}: only for positions='fourier' or 'coordinate', got {value} {but}")
+                raise ValueError(f"{name}: only for positions='fourier' or 'coordinate', got {shown(value)} {but}")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

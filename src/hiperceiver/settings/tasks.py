@@ -4,7 +4,18 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Annotated, ClassVar, Literal
 
-from hiperceiver.settings.base import Count, CountOrZero, Ge, Gt, Le, NonNegative, Positive, Probability, Settings
+from hiperceiver.settings.base import (
+    Count,
+    CountOrZero,
+    Ge,
+    Gt,
+    Le,
+    NonNegative,
+    Positive,
+    Probability,
+    Settings,
+    shown,
+)
 
 MaskStrategy = Literal["group-wise", "uniform"]
 MaskedTokens = Literal["hidden", "all"]
@@ -74,7 +85,7 @@ class _ClassesConfig(TaskConfig):
         weights, count = self.class_weights, self.num_classes
         if weights is not None and ((count and len(weights) != count) or not any(weights)):
             expected = f"one for each of {count or 'the'} classes, not all zero"
-            raise ValueError(f"class_weights: expected {expected}, got {weights}")
+            raise ValueError(f"class_weights: expected {expected}, got {shown(weights)}")
 
 
 class _LabelConfig(_ClassesConfig):
@@ -158,7 +169,7 @@ class RegressionConfig(TaskConfig):
         for name in ("target_mean", "target_std"):
             values = getattr(self, name)
             if values is not None and self.num_values and len(values) != self.num_values:
-                raise ValueError(f"{name}: expected {self.num_values} numbers, one for each value, got {values}")
+                raise ValueError(f"{name}: expected {self.num_values} numbers, one for each value, got {shown(values)}")
 
 
 class ForecastingConfig(TaskConfig):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
+from hiperceiver.extras import import_part
 from hiperceiver.masking import (
     Generators,
     mask_to_slots,
@@ -244,9 +245,7 @@ class MaskedAutoencoding(Task):
 
     def trivial_answers(self, num_examples: int) -> TrivialAnswers:
         """The nearest visible token and the like."""
-        from hiperceiver.tasks.trivial import TrivialAnswers
-
-        return TrivialAnswers(self, num_examples)
+        return import_part("hiperceiver.tasks.trivial").TrivialAnswers(self, num_examples)
 
     def byte_coding(self, name: str) -> str | None:
         """How a modality's targets hold bytes, `onehot` or `bits`; None if they do not, or are normalised."""

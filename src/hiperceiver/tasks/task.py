@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from hiperceiver.extras import import_part
 from hiperceiver.modality import Batch, Modality
 from hiperceiver.model import HiP
 from hiperceiver.settings.tasks import TaskConfig
@@ -146,13 +147,10 @@ class Task(nn.Module, ABC):
 
     def make_metrics(self) -> MetricCollection:
         """New metrics, on the model's device; `compute()` gives scalars by name, one of them `monitor[0]`."""
-        from torchmetrics import MetricCollection
-
-        from hiperceiver.tasks.metrics import Sums
-
+        sums = import_part("hiperceiver.tasks.metrics").Sums(self.sum_shapes(), self.results)
         # Metrics whose states happen to agree on the first batch must not share them ever after.
-        metrics = {"sums": Sums(self.sum_shapes(), self.results), **self.more_metrics()}
-        return MetricCollection(metrics, compute_groups=False).to(self.device)
+        metrics = {"sums": sums, **self.more_metrics()}
+        return import_part("torchmetrics").MetricCollection(metrics, compute_groups=False).to(self.device)
 
     def more_metrics(self) -> dict[str, Metric]:
         """Metrics that are no sums; `update` must then feed them."""

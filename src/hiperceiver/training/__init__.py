@@ -1,8 +1,8 @@
 """Training a task: the loop, optimizer and schedule, checkpoints, resuming and fine-tuning."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from hiperceiver.extras import import_part
 from hiperceiver.settings.run import TrainingSettings, format_duration, parse_duration
 from hiperceiver.training.folder import check_run_folder
 
@@ -31,5 +31,5 @@ def __getattr__(name: str) -> Any:
     homes |= dict.fromkeys(("TrainingResult", "train"), "run")
     if name not in homes:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value = getattr(import_module(f"hiperceiver.training.{homes[name]}"), name)
+    globals()[name] = value = getattr(import_part(f"hiperceiver.training.{homes[name]}"), name)
     return value
