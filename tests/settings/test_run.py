@@ -49,6 +49,7 @@ def test_format_duration(seconds: float, text: str) -> None:
         ("position_rate", 0),
         ("position_decay", -1),
         ("gradient_clip", 0),
+        ("non_finite", "ignore"),
         ("ema", 1.0),
         ("precision", "16"),
         ("compile", 1),

@@ -82,6 +82,10 @@ def test_bad_examples_are_counted_and_named_once(tmp_path: Path) -> None:
     again.count(0, ("b.jpg: two\nlines", "c.jpg: gone"))
     assert path.read_text() == "a.jpg: is empty\nb.jpg: two lines\nc.jpg: gone\n"
     assert (again.num_met, again.num_skipped) == (12, 5)
+    path.write_text("a.jpg: is empty\nb.jpg: tw")  # killed while writing
+    torn = SkippedExamples(path, max_share=0.5, strict=False, counts=(10, 3))
+    torn.count(9, ("b.jpg: two\nlines", "a.jpg: is empty"))
+    assert path.read_text() == "a.jpg: is empty\nb.jpg: two lines\n"
 
 
 def test_too_many_bad_examples_end_the_run_but_not_too_early(tmp_path: Path) -> None:
