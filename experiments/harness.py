@@ -35,6 +35,7 @@ from experiments.results import (
     write_json,
 )
 from hiperceiver.settings.run import format_duration
+from hiperceiver.training.signals import STOP_SIGNALS
 
 _SECONDS_BETWEEN_LINES = 60.0
 _SECONDS_BETWEEN_LOOKS = 0.3
@@ -82,8 +83,7 @@ class Harness:
     def do(self) -> int:
         """Do all; the exit code: 1 if a cell failed, 130 if it was stopped."""
         is_main = threading.current_thread() is threading.main_thread()
-        signals = (signal.SIGINT, signal.SIGTERM) if is_main else ()
-        earlier = {each: signal.signal(each, self._stop) for each in signals}
+        earlier = {each: signal.signal(each, self._stop) for each in (STOP_SIGNALS if is_main else ())}
         shown = 0.0
         try:
             while self.active or (self.waiting and not self.is_stopping):
@@ -179,6 +179,8 @@ class Harness:
         own = {"PYTHONPATH": path} | ({} if self.places.gpu else {"CUDA_VISIBLE_DEVICES": ""})
         own |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
         with log.open("ab") as out:
+            if out.tell():  # what wrote the last line may have been killed while doing so
+                out.write(b"\n")
             out.write(f"$ {shown}\n".encode())
             popen = subprocess.Popen(
                 [sys.executable, "-m", *words],

@@ -31,6 +31,7 @@ from hiperceiver.tasks import TASKS
 from hiperceiver.tasks.losses import balanced_weights
 from hiperceiver.training import seed_everything
 from hiperceiver.training.progress import Display
+from hiperceiver.training.randomness import random_state, restore_random_state
 from hiperceiver.training.schedule import CheckpointPlan, RunClock, ValidationPlan, warmup_cosine
 from hiperceiver.training.signals import stop_signals
 
@@ -78,6 +79,7 @@ class PeerRun:
             self.model.load_state_dict(saved["model"])
             self.optimizer.load_state_dict(saved["optimizer"])
             self.state, self.best_weights = saved["state"], saved["best_weights"]
+            restore_random_state(saved["random"])
         state, size = self.state, settings.batch_size
         train, count = self.source.splits["train"], len(self.source.splits["validation"])
         clock = RunClock(steps=settings.steps, max_seconds=settings.max_seconds, earlier_seconds=state["seconds"])
@@ -149,7 +151,7 @@ class PeerRun:
         """A whole checkpoint or the one before."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         values = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
-        values |= {"state": self.state, "best_weights": self.best_weights}
+        values |= {"state": self.state, "best_weights": self.best_weights, "random": random_state()}
         torch.save(values, new := self.path.with_suffix(".new"))
         new.replace(self.path)
 

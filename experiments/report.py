@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 from experiments.cells import Cell, Table
 from experiments.results import Results, each_once, value_at
 from hiperceiver.settings.run import format_duration
+from hiperceiver.writing import write_text
 
 _HEAD = """# Results
 
@@ -33,20 +36,27 @@ def write_report(results: Results) -> str:
     path = results.places.docs / "results.md"
     path.parent.mkdir(parents=True, exist_ok=True)
     begin, end = f"<!-- {table.name}: generated -->", f"<!-- {table.name}: end -->"
-    with path.open("a+", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # other tables may be finished at the same time
-        file.seek(0)
-        text = file.read() or _HEAD
+    with _locked(path.parent):  # other tables may be finished at the same time
+        text = path.read_text(encoding="utf-8") if path.exists() else _HEAD
         section = f"{begin}\n{_section(results, rows)}{end}\n"
         if begin in text:
             text = re.sub(f"{re.escape(begin)}.*?{re.escape(end)}\n", lambda _: section, text, flags=re.S)
         else:
             text = f"{text.rstrip()}\n\n{section}"
-        file.truncate(0)
-        file.write(text)
+        write_text(path, text)
     if table.finish is not None:
         table.finish(results)
     return f"{path}: {sum(bool(found) for _, found in rows)} of {len(rows)} rows"
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
 
 
 def _section(results: Results, rows: Rows) -> str:

@@ -237,11 +237,11 @@ class Results:
 
     def finish(self, cell: Cell) -> dict[str, Any]:
         """Write the result of a cell whose runs are done; of seed 0 the pictures that they drew go into the docs."""
-        result = result_of(cell, self.table, self.places)
-        write_json(self.path(cell), result)
         for run in cell.all_runs(is_timed=False) if cell.seed == 0 else ():
             for picture in self.places.of(run).glob("*.png"):
                 shutil.copy(picture, self.picture(cell.name))
+        result = result_of(cell, self.table, self.places)
+        write_json(self.path(cell), result)  # last: what has a result is not done again
         return result
 
     def picture(self, name: str = "") -> Path:

@@ -103,6 +103,8 @@ class Batch:
     seeds: Tensor | None = None
     """Of each example's random choices in training (what is hidden, how it is mixed): int64 (B,), on the CPU. With them
     the choices are the same in whichever process and batch an example comes. None: drawn from PyTorch's generator."""
+    names: tuple[str, ...] = ()
+    """Where each example came from, for people; empty if nobody said so."""
     places: Tensor | None = None
     """Where each example stood before bad ones were left out, ascending: int64 (B,), on the CPU. None: 0 to B - 1."""
 
@@ -130,7 +132,8 @@ class Batch:
         """Some of the examples, in that order."""
         index = list(rows)
         seeds, places = (None if x is None else x[index] for x in (self.seeds, self.places))
-        return dataclasses.replace(self._with_tensors(lambda x: x[index]), seeds=seeds, places=places)
+        names = tuple(self.names[row] for row in index) if self.names else ()
+        return dataclasses.replace(self._with_tensors(lambda x: x[index]), seeds=seeds, names=names, places=places)
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
         """The same batch on another device."""

@@ -173,20 +173,10 @@ def test_a_mistake_leaves_no_folder(pictures: Path, hip: Hip) -> None:
 # ---------------------------------------------------------------------------------------------------------- interrupted
 
 
-def test_killed_and_resumed_is_as_never_killed(pictures: Path, hip: Hip, tmp_path: Path) -> None:
-    options = ["--data", pictures, *TINY, "--steps", 30, "--checkpoint-every", 5]
-    with hip_process("pretrain", *options, "--out", "run", folder=tmp_path, until=CHECKPOINT) as process:
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    assert not Path("run/model").exists()
+def test_a_run_that_was_never_validated_has_no_model(pretrained: Path, hip: Hip) -> None:
+    shutil.copytree(pretrained, "run", ignore=shutil.ignore_patterns("model"))
     outcome = hip("plot", "run", "--kind", "positions")
     assert outcome.err == "hip: run: this run has no model yet; go on with its training, or wait for a validation\n"
-
-    outcome = hip("pretrain", "--out", "run", "--resume")  # everything else is in its settings.yaml
-    assert (outcome.code, "30 steps" in outcome.out) == (0, True)
-    assert hip("pretrain", *options, "--out", "whole").code == 0
-    assert same_weights(Path("run"), Path("whole"))
 
 
 def test_interrupted_saves_and_says_how_to_go_on(pictures: Path, hip: Hip, tmp_path: Path) -> None:
@@ -213,18 +203,29 @@ def test_a_signal_to_the_whole_group_leaves_the_workers_at_work(pictures: Path, 
     assert hip("pretrain", "--resume", "--out", "run", "--max-time", "1s").code == 0
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--resume"], "--resume: expected --out too, the folder of the run to go on with"),
-        (["--resume", "--out", "nowhere"], "--out: nowhere has no checkpoints/last.ckpt to resume from"),
-    ],
-)
-def test_nothing_to_resume(arguments: list[str], message: str, pictures: Path, hip: Hip) -> None:
-    assert hip("pretrain", "--data", pictures, *arguments) == (2, "", f"hip: {message}\n")
+def test_nothing_to_resume(pictures: Path, hip: Hip) -> None:
+    message = "--resume: expected --out too, the folder of the run to go on with"
+    assert hip("pretrain", "--data", pictures, "--resume") == (2, "", f"hip: {message}\n")
     message = "--out: nowhere holds no run to go on with, it has no settings.yaml"
     assert hip("pretrain", "--out", "nowhere", "--resume") == (2, "", f"hip: {message}\n")
     assert not Path("nowhere").exists()
+    message = "--out: . has no checkpoints/last.ckpt to resume from, but other files"
+    Path("thesis.txt").touch()
+    assert hip("pretrain", "--data", pictures, "--out", ".", "--resume") == (2, "", f"hip: {message}\n")
+
+
+def test_a_command_that_resumes_begins_goes_on_and_remembers_its_length(pictures: Path, hip: Hip) -> None:
+    """So a batch script can be run again as it is."""
+    options = ("pretrain", "--data", pictures, *TINY, "--steps", 1, "--out", "run", "--resume")
+    begun = hip(*options)
+    assert (begun.code, "hip: note: run has no checkpoint yet: the run begins\n" in begun.err) == (0, True)
+    again = hip(*options)
+    assert (again.code, "begins" in again.err, "1 steps in" in again.out) == (0, False, True)
+    refused = hip("pretrain", "--out", "run", "--resume", "--steps", 3, "--learning-rate", 0.5)
+    assert (refused.code, yaml.safe_load(Path("run/settings.yaml").read_text())["steps"]) == (2, 1)
+    longer = hip("pretrain", "--out", "run", "--resume", "--steps", 2)
+    assert "step 1: the run has another length now, and its learning rate goes from " in longer.err
+    assert "2 steps in" in hip("pretrain", "--out", "run", "--resume").out
 
 
 def test_another_model_is_not_resumed(pretrained: Path, hip: Hip) -> None:

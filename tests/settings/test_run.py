@@ -49,6 +49,7 @@ def test_format_duration(seconds: float, text: str) -> None:
         ("position_rate", 0),
         ("position_decay", -1),
         ("gradient_clip", 0),
+        ("non_finite", "ignore"),
         ("ema", 1.0),
         ("precision", "16"),
         ("compile", 1),
@@ -96,6 +97,7 @@ def test_settings_and_folder_do_not_load_torch() -> None:
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+@pytest.mark.needs_extras
 def test_evaluation_does_not_load_lightning() -> None:
     program = "import sys; from hiperceiver.training import evaluate; assert 'lightning' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)

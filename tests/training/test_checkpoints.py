@@ -101,9 +101,10 @@ def test_a_full_disk_leaves_the_older_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "last.ckpt"
     write_checkpoint(path, checkpoint())
     before = path.read_bytes()
-    with full_disk(100_000), pytest.raises(TrainingError, match="could not be saved .* saved before is kept") as error:
+    with full_disk(100_000), pytest.raises(TrainingError) as error:
         write_checkpoint(path, checkpoint(1_000_000))
-    assert "\n" not in str(error.value)
+    reason = "(File too large)"  # as the system says it, whatever PyTorch makes of it
+    assert str(error.value) == f"{path}: the checkpoint could not be saved {reason}; the one saved before is kept"
     assert path.read_bytes() == before
     assert [each.name for each in tmp_path.iterdir()] == ["last.ckpt"]
 

@@ -83,6 +83,10 @@ def test_bad_examples_are_counted_and_named_once(tmp_path: Path) -> None:
     again.count(0, ("b.jpg: silent in its middle, this time", "c.jpg: gone"))
     assert path.read_text().splitlines()[2:] == ["b.jpg: silent in its middle, this time", "c.jpg: gone"]
     assert (again.num_met, again.num_skipped) == (12, 3)
+    path.write_text("a.jpg: is empty\nb.jpg: tw")  # killed while writing
+    torn = SkippedExamples(path, **limits, num_met=10)
+    torn.count(9, ("b.jpg: two\nlines", "a.jpg: is empty"))
+    assert path.read_text() == "a.jpg: is empty\nb.jpg: two lines\n"
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,6 @@
 import dataclasses
 import os
 import signal
-import subprocess
-import sys
-import textwrap
-import time
 from pathlib import Path
 
 import pytest
@@ -183,43 +179,6 @@ def test_an_interrupted_run_goes_on_exactly(
     assert_same(result, straight)
 
 
-PROGRAM = """
-import sys, time
-import torch
-torch.set_num_threads(1)
-sys.path.insert(0, {tests!r})
-from training.synthetic import Source, Stripes, autoencoding
-from training.test_resume import DROPOUT, SETTINGS
-from hiperceiver.training import train
-
-class Slow(Stripes):
-    def __getitem__(self, index):
-        time.sleep(0.02)
-        return super().__getitem__(index)
-
-source = Source(splits={{"train": Slow(20), "validation": Stripes(6, seed=1)}})
-train(autoencoding(dropout=DROPOUT), source, SETTINGS, sys.argv[1])
-"""
-
-
-def test_killed_with_signal_9_and_resumed(tmp_path: Path, straight: TrainingResult) -> None:
-    folder = RunFolder(tmp_path / "run")
-    program = textwrap.dedent(PROGRAM).format(tests=str(Path(__file__).parents[1]))
-    process = subprocess.Popen([sys.executable, "-c", program, str(folder.path)], stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
-        # Past the checkpoint of step 3.
-        if folder.metrics.exists() and "\n4," in folder.metrics.read_text():
-            break
-        time.sleep(0.005)
-    process.kill()
-    _, errors = process.communicate()
-    assert process.returncode == -signal.SIGKILL, errors
-    assert 3 <= read_checkpoint(folder.last_checkpoint)[RUN_KEY]["step"] < 12
-    result = train(autoencoding(dropout=DROPOUT), Source(), SETTINGS, folder.path, resume=True, show_progress=False)
-    assert_same(result, straight)
-
-
 def test_resuming_a_finished_run_changes_nothing(straight: TrainingResult) -> None:
     task = autoencoding(dropout=DROPOUT, seed=3)
     before = history(straight)
@@ -230,11 +189,29 @@ def test_resuming_a_finished_run_changes_nothing(straight: TrainingResult) -> No
         assert torch.equal(task.state_dict()[name], weight)
 
 
-def test_a_finished_run_can_be_made_longer(tmp_path: Path) -> None:
+def test_a_run_without_a_checkpoint_begins(tmp_path: Path, straight: TrainingResult) -> None:
+    """Whatever was written before the first one: the same command goes on wherever it was killed."""
+    folder = RunFolder(tmp_path / "run")
+    folder.last_checkpoint.parent.mkdir(parents=True)
+    for path in (folder.metrics, folder.last_checkpoint):
+        path.with_name(f"{path.name}.partial").write_text("half of")
+    folder.metrics.write_text("step,train/loss\n0,1.0\n1")
+    folder.skipped.write_text("1.jpg: is em")
+    folder.positions.mkdir()
+    task = autoencoding(dropout=DROPOUT)
+    assert_same(train(task, Source(), SETTINGS, folder.path, resume=True, show_progress=False), straight)
+    assert not folder.skipped.exists()
+    assert not [*folder.path.rglob("*.partial")]
+
+
+def test_a_finished_run_can_be_made_longer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = TrainingSettings(steps=2, batch_size=4)
     train(autoencoding(), Source(), settings, tmp_path / "run", show_progress=False)
     longer = dataclasses.replace(settings, steps=4, num_workers=0, log_every=1)
-    result = train(autoencoding(), Source(), longer, tmp_path / "run", resume=True, show_progress=False)
+    result = train(autoencoding(), Source(), longer, tmp_path / "run", resume=True)
+    said = "step 2: the run has another length now, and its learning rate goes from 0.000155 to 0.000694\n"
+    assert said in capsys.readouterr().err
+    assert column(result, "learning_rate")[3] == pytest.approx(0.000694, abs=1e-6)
     assert result.steps == 4
     assert list(column(result, "train/loss")) == [2, 3, 4]
 
@@ -287,8 +264,11 @@ def test_what_cannot_be_resumed(tmp_path: Path, straight: TrainingResult) -> Non
         resume(frozen)
     with pytest.raises(ValueError, match="^number of training examples: expected 20, got 21"):
         resume(source=Source(splits={"train": Stripes(21)}))
-    with pytest.raises(ValueError, match=r"^run folder: .* has no checkpoints/last.ckpt"):
-        resume(folder=tmp_path)
+    for other in ("notes.txt", "model", "checkpoints/best.ckpt"):  # nothing that somebody may want is lost
+        folder = tmp_path / Path(other).stem
+        (folder / other).mkdir(parents=True)
+        with pytest.raises(ValueError, match=r"^run folder: .* has no checkpoints/last.ckpt to resume from, but other"):
+            resume(folder=folder)
     assert read_checkpoint(RunFolder(straight.run_folder).last_checkpoint)[RUN_KEY]["step"] == before
 
 

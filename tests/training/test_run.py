@@ -4,6 +4,7 @@ import math
 import os
 import re
 import signal
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,12 @@ from torch import nn
 
 from hiperceiver.data.example import BadExample, Example
 from hiperceiver.tasks import load_task
-from hiperceiver.training import TrainingSettings, check_run_folder, evaluate, train
+from hiperceiver.training import TrainingSettings, check_run_folder, evaluate, signals, train
 from hiperceiver.training.checkpoints import RUN_KEY, read_checkpoint
 from hiperceiver.training.errors import TrainingError
 from hiperceiver.training.folder import RunFolder
 from hiperceiver.training.run import TrainingResult
+from hiperceiver.training.signals import STOP_SIGNALS
 
 from .synthetic import Source, Stripes, autoencoding, classification, make_model
 from .test_checkpoints import full_disk
@@ -253,10 +255,9 @@ def test_a_run_folder_is_never_overwritten(tmp_path: Path, learned: TrainingResu
             train(autoencoding(), Source(), TrainingSettings(), path)
         assert "\n" not in str(error.value)
     (tmp_path / "settings.yaml").write_text("steps: 1\n")
-    check_run_folder(tmp_path, resume=False)
-    check_run_folder(tmp_path / "new", resume=False)
-    with pytest.raises(ValueError, match=r"run folder: .* has no checkpoints/last.ckpt"):
-        check_run_folder(tmp_path, resume=True)
+    for resume in (False, True):
+        assert not check_run_folder(tmp_path, resume=resume)
+        assert not check_run_folder(tmp_path / "new", resume=resume)
 
 
 def test_sources_that_do_not_fit(tmp_path: Path) -> None:
@@ -279,11 +280,11 @@ def _other_grid():
     return Modality(grid=(5, 6), channels=3)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_a_signal_ends_the_run_with_what_it_has(
     tmp_path: Path, number: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    before = {each: signal.getsignal(each) for each in STOP_SIGNALS}
     source = Source(splits={"train": Interrupting(20, at=4 * 6 + 1, number=number), "validation": Stripes(6, seed=1)})
     settings = TrainingSettings(steps=100, validate_every=50, **QUICK)
     result = train(autoencoding(), source, settings, tmp_path / "run")
@@ -295,7 +296,13 @@ def test_a_signal_ends_the_run_with_what_it_has(
     assert {each: signal.getsignal(each) for each in before} == before
 
 
-def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("seconds", "is_at_once"), [(-1.0, True), (60.0, False)])
+def test_a_later_signal_ends_it_at_once(
+    tmp_path: Path, seconds: float, is_at_once: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two that come together are one: `timeout` and torchrun send them to a process and to its group."""
+    monkeypatch.setattr(signals, "_SECONDS_OF_ONE", seconds)
+
     class Stubborn(Interrupting):
         def __getitem__(self, index: int) -> Example | BadExample:
             if self.reads == self.at:
@@ -304,9 +311,25 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
 
     before = signal.getsignal(signal.SIGINT)
     source = Source(splits={"train": Stubborn(20, at=4 * 6 + 1)})
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) if is_at_once else nullcontext():
         train(autoencoding(), source, TrainingSettings(steps=100, **QUICK), tmp_path / "run", show_progress=False)
     assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_a_signal_to_the_processes_that_load_data_does_not_end_them(tmp_path: Path) -> None:
+    """SLURM sends SIGUSR1 to every process of a step."""
+
+    class Told(Stripes):
+        def __getitem__(self, index: int) -> Example | BadExample:
+            if index == 7:
+                os.kill(os.getpid(), signal.SIGUSR1)
+                os.kill(os.getppid(), signal.SIGUSR1)
+            return super().__getitem__(index)
+
+    settings = TrainingSettings(steps=100, num_workers=1, **QUICK)
+    result = train(autoencoding(), Source(splits={"train": Told(20)}), settings, tmp_path / "run", show_progress=False)
+    assert result.is_interrupted
+    assert 1 <= result.steps <= 5
 
 
 def test_divergence_is_told_and_never_saved(tmp_path: Path) -> None:
@@ -320,7 +343,9 @@ def test_divergence_is_told_and_never_saved(tmp_path: Path) -> None:
 
     task = Exploding(make_model())
     settings = TrainingSettings(steps=9, batch_size=4, log_every=3, checkpoint_every=1)
-    with pytest.raises(TrainingError, match=r"training diverged: the loss at step 4 is inf; .*learning_rate") as error:
+    with pytest.raises(
+        TrainingError, match=r"training diverged: the loss at step 4 is inf, of .*learning_rate"
+    ) as error:
         train(task, Source(), settings, tmp_path / "run", show_progress=False)
     assert "\n" not in str(error.value)
     assert read_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")[RUN_KEY]["step"] == 3

@@ -26,13 +26,14 @@ TOGETHER = [
     "bad-fsdp",
     "modalities-ddp",
     "modalities-fsdp",
+    "blinding-ddp",
     "mixed-ddp",
     "pixels-ddp",
     "straight-ddp",
     "stopped-ddp",
     "timed-ddp",
 ]
-ALONE = ("classes", "average", "bad", "modalities", "pixels", "masked", "mixed")
+ALONE = ("classes", "average", "bad", "modalities", "blinding", "pixels", "masked", "mixed", "streamed")
 AT_ONCE = "pixels-at-once"
 
 
@@ -116,6 +117,18 @@ def test_two_processes_that_accumulate_do_what_one_large_batch_does(
         assert row == pytest.approx(other, rel=1e-4, abs=1e-5)
 
 
+def test_processes_leave_out_a_step_together(runs: Path, alone: dict[str, TrainingResult]) -> None:
+    """And name the examples of the process whose loss is not finite."""
+    lines, expected = (
+        RunFolder(each).not_finite.read_text().splitlines()
+        for each in (runs / "blinding-ddp", alone["blinding"].run_folder)
+    )
+    assert len(lines) == len(expected) == alone["blinding"].num_left_out == 2
+    for line, other in zip(lines, expected, strict=True):
+        assert line.partition(":")[0] == other.partition(":")[0]
+        assert ("7.jpg" in line, line.count(".jpg"), other.count(".jpg")) == (True, 2, 4)
+
+
 def test_unreadable_examples_of_all_processes_are_named(runs: Path) -> None:
     names = RunFolder(runs / "bad-ddp").skipped.read_text().splitlines()
     assert sorted(names) == [f"{index}.jpg: is empty (0 bytes)" for index in range(4)]
@@ -144,8 +157,8 @@ def test_time_is_agreed_on(runs: Path) -> None:
 def test_a_run_goes_on_with_another_number_of_processes(
     tmp_path: Path, alone: dict[str, TrainingResult], before: int, after: int
 ) -> None:
-    """Masks, mixing and token dropout are those of one process that was never stopped."""
-    kinds = ("masked", "mixed")
+    """Masks, mixing, token dropout and the order of a stream are those of one process that was never stopped."""
+    kinds = ("masked", "mixed", "streamed")
     for number, ending in ((before, "-stopped"), (after, "")):
         if number == 1:
             for kind in kinds:
@@ -157,7 +170,7 @@ def test_a_run_goes_on_with_another_number_of_processes(
         resumed = [] if ending else ["--resumed=-stopped"]
         done = in_processes(PROGRAM, str(tmp_path), *names, f"--devices={number}", *resumed)
         assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout.count("was interrupted") == (2 * number if ending else 0)
+        assert done.stdout.count("was interrupted") == (len(kinds) * number if ending else 0)
         for kind in kinds if ending else ():
             (tmp_path / f"{kind}-stopped-ddp").rename(tmp_path / f"{kind}-stopped")
     for kind in kinds:

@@ -7,16 +7,21 @@ import dataclasses
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from hiperceiver.data.encoded import EncodedRecords
+from hiperceiver.data.encoders.image import ImageEncoder
 from hiperceiver.data.example import BadExample, Example
+from hiperceiver.data.record import Record
+from hiperceiver.data.streamed import StreamedExamples
 from hiperceiver.modality import Modality
 from hiperceiver.model import HiP
 from hiperceiver.tasks import Classification, MaskedAutoencoding, Segmentation, SegmentationConfig, Task
@@ -46,6 +51,17 @@ class Disturbed(Stripes):
         if self.reads == self.at and is_first_process() == self.is_first:
             self.what()
         return super().__getitem__(index)
+
+
+class Blinding(Stripes):
+    """One picture is so bright that nothing can be computed of it."""
+
+    def __getitem__(self, index: int) -> Example | BadExample:
+        example = super().__getitem__(index)
+        assert isinstance(example, Example)
+        if index == 7:
+            example.inputs["image"].mul_(1e30)
+        return example
 
 
 class Ragged(Stripes):
@@ -107,6 +123,30 @@ def bad() -> Source:
     return Source(splits={"train": Stripes(10, bad=(0, 1, 2, 3)), "validation": Stripes(6, seed=1, bad=(2,))})
 
 
+def streamed(at: int = -1) -> Source:
+    """Pictures that come one after the other; the first process is told to stop when it reads its n-th."""
+
+    class Pictures:
+        reads = 0
+
+        def __iter__(self) -> Iterator[Record]:
+            for number in range(20):
+                self.reads += 1
+                if self.reads == at and is_first_process():
+                    told_to_stop()
+                pixels = np.random.default_rng(number).integers(0, 256, (*GRID, 3), dtype=np.uint8)
+                yield Record(name=f"{number}.png", raws={"image": pixels})
+
+    encoded = EncodedRecords(records=[], encoders={"image": ImageEncoder(size=GRID)})
+    stream = StreamedExamples(records=Pictures(), encoded=encoded, buffer_size=5)
+    return Source(splits={"train": stream, "validation": Stripes(6, seed=1)})  # pyright: ignore[reportArgumentType]
+
+
+def blinding() -> Source:
+    """One of the pictures makes the loss NaN in the process that gets it."""
+    return Source(splits={"train": Blinding(20), "validation": Stripes(6, seed=1)})
+
+
 def disturbed(what: Callable[[], None], *, is_first: bool = False) -> Source:
     return Source(splits={"train": Disturbed(20, at=6, what=what, is_first=is_first), "validation": Stripes(6, seed=1)})
 
@@ -132,6 +172,9 @@ RUNS: dict[str, Run] = {
         lambda: disturbed(told_to_stop, is_first=True),
         {"validate_every": 2, "batch_size": 8},
     ),
+    "streamed": (autoencoding, streamed, {"validate_every": 2}),
+    "streamed-stopped": (autoencoding, lambda: streamed(14), {"validate_every": 2}),
+    "blinding": (autoencoding, blinding, {"non_finite": "skip", "log_every": 1, "steps": 10, "ema": 0.5}),
     "straight": (dropout, Source, {"validate_every": 2}),
     "stopped": (dropout, lambda: disturbed(told_to_stop), {"validate_every": 2}),
     "timed": (dropout, Source, {"steps": None, "max_time": "1s"}),

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from hiperceiver.cli.errors import UserError, describe
 from hiperceiver.settings.base import did_you_mean
+from hiperceiver.training.signals import taking_signals
 
 USERS_MISTAKE = 2
 INTERRUPTED = 130
@@ -50,7 +51,8 @@ hip --version           shows the version."""
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `hip` with these arguments (None: those of the process).
 
-    Gives 0: done. 1: done, but some files or pictures failed, each named. 2: a user's mistake. 130: interrupted.
+    Gives 0: done. 1: done, but some files or pictures failed, each named. 2: a user's mistake. 130: interrupted, by
+    SIGINT, SIGTERM or SIGUSR1.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     _wait_briefly()  # before PyTorch is loaded
@@ -58,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # file names may hold anything
     options: dict[str, str] = {}
     try:
-        code = _run(arguments, options)
+        with taking_signals(_interrupt):
+            code = _run(arguments, options)
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
@@ -74,6 +77,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"hip: {message}", file=sys.stderr)
         return USERS_MISTAKE
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _wait_briefly() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from hiperceiver.cli.errors import UserError
 from hiperceiver.settings.commands import RunSettings
 from hiperceiver.training.folder import check_run_folder
+from hiperceiver.writing import write_text
 
 
 def check_new(path: str | None, option: str) -> None:
@@ -43,7 +44,10 @@ def write_json(path: str | None, values: Any) -> None:
     """Write plain values; nothing for no path. JSON knows no numbers that are not finite: they become null."""
     if path is not None:
         text = json.dumps(_finite(values), indent=2, ensure_ascii=False, allow_nan=False)
-        Path(path).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+        try:
+            write_text(Path(path), text + "\n", errors="backslashreplace")
+        except OSError as error:
+            raise UserError(f"cannot write {path}: {error.strerror}") from None
 
 
 def _finite(values: Any) -> Any:

@@ -3,7 +3,7 @@
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,11 @@ from hiperceiver.settings.old_names import FORMAT
 from hiperceiver.settings.run import TrainingSettings
 from hiperceiver.tasks import Task
 from hiperceiver.training import TrainingResult, format_duration, train
-from hiperceiver.training.folder import RunFolder
+from hiperceiver.training.errors import TrainingError, write_errors
+from hiperceiver.training.folder import RunFolder, check_run_folder
 from hiperceiver.training.launch import is_first_process
 from hiperceiver.training.observers import Observer
+from hiperceiver.writing import write_text
 
 AnySettings = PretrainSettings | FinetuneSettings
 
@@ -70,6 +72,10 @@ def _report(result: TrainingResult, title: str, note: str) -> None:
         print_table(("metric", "last"), rows, title=title)
     if note and result.metrics:
         print(note)
+    if result.num_left_out:
+        were = "step was" if result.num_left_out == 1 else "steps were"
+        named = RunFolder(result.run_folder).not_finite
+        print(f"{result.num_left_out} {were} left out, not finite; {named} names their examples")
     skipped = RunFolder(result.run_folder).skipped
     if skipped.exists():
         count = len(skipped.read_text(encoding="utf-8").splitlines())
@@ -102,24 +108,32 @@ def _as_word(name: str) -> str:
 def _recorded(settings: AnySettings, folder: Path, source: Source, *, command: str) -> Iterator[None]:
     """Write `settings.yaml` for what runs inside. A run that fails before it has written anything leaves no folder."""
     path, kept = RunFolder(folder).settings, RunFolder(folder).members
-    is_new = not settings.resume
+    is_new = not check_run_folder(folder, resume=settings.resume)
+    before = path.read_text(encoding="utf-8") if path.exists() else None
     if not is_new and (changes := changes_since(folder, source)):
         if changes.moved:
             raise UserError(f"--resume: the run has other splits (by --data, --split-seed, ...): {changes}")
         print(f"hip: note: the data have changed since the run began: {changes}", file=sys.stderr)
-    if is_new:
-        folder.mkdir(parents=True, exist_ok=True)
-        head = f"# hip {command} {version('hiperceiver')}; to repeat it: hip {command} --config {path.name} --out OTHER"
-        source.members.save(kept)
-        text = dump(settings.with_absolute_paths(), without=("out", "resume"))
-        path.write_text(f"{head}\nformat: {FORMAT}\n{text}", encoding="utf-8")
+    if is_new and settings.resume:
+        print(f"hip: note: {folder} has no checkpoint yet: the run begins", file=sys.stderr)
+    head = f"# hip {command} {version('hiperceiver')}; to repeat it: hip {command} --config {path.name} --out OTHER"
+    text = dump(settings.with_absolute_paths(), without=("out", "resume"))
+    with write_errors(f"--out: {folder} cannot be written to"):
+        if is_new:
+            folder.mkdir(parents=True, exist_ok=True)
+            source.members.save(kept)
+        write_text(path, f"{head}\nformat: {FORMAT}\n{text}")  # a longer run is longer when it is resumed once more
     try:
         yield
     except BaseException as error:
-        if is_new and {each.name for each in folder.iterdir()} <= {path.name, kept.name}:
+        if before is not None and isinstance(error, ValueError) and not isinstance(error, TrainingError):
+            with suppress(OSError):
+                write_text(path, before)  # it did not go on with these settings
+        there = {each.name for each in folder.iterdir()} if folder.is_dir() else set()
+        if is_new and there and there <= {path.name, kept.name}:
             for each in (path, kept):
                 each.unlink(missing_ok=True)
             folder.rmdir()
-        else:
+        elif there:
             error.add_note(f"The files of the run are in {folder}.")
         raise

@@ -39,6 +39,7 @@ def collate(examples: Sequence[Example | BadExample]) -> Batch:
         targets=targets,
         skipped=skipped,
         seeds=None if None in seeds else torch.tensor(seeds),
+        names=tuple(example.name for example in good),
         places=torch.tensor([place for place, example in enumerate(examples) if isinstance(example, Example)]),
     )
 

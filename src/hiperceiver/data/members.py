@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hiperceiver.settings.data import SplitRule
+from hiperceiver.writing import replacing
 
 if TYPE_CHECKING:
     from hiperceiver.data.record import Table
@@ -170,7 +171,7 @@ class Members:
 
     def save(self, path: Path) -> None:
         """Write them to a file."""
-        with path.open("wb") as file:
+        with replacing(path) as partial, partial.open("wb") as file:
             np.savez(file, allow_pickle=False, rule=np.array(self.rule), **self.splits)
 
 

@@ -4,7 +4,6 @@
 """
 
 import json
-import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from hiperceiver.modality import Modality
 from hiperceiver.settings.base import one_line
 from hiperceiver.settings.model import ARCHITECTURES, PerceiverConfig
 from hiperceiver.settings.old_names import FORMAT, model_of_format_1
+from hiperceiver.writing import replacing
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -194,24 +194,14 @@ def save_model(
     tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
     data = safetensors.torch.save(tensors, metadata={"format": "pt"})
     description = (json.dumps(values, indent=2) + "\n").encode()
-    _replace({folder / WEIGHTS_FILE: data, folder / CONFIG_FILE: description})
+    with replacing(folder / WEIGHTS_FILE) as weights, replacing(folder / CONFIG_FILE) as config:
+        weights.write_bytes(data)
+        config.write_bytes(description)
     return folder
 
 
 def _architecture_of(config: PerceiverConfig) -> str:
     return next(name for name, config_class in ARCHITECTURES.items() if isinstance(config, config_class))
-
-
-def _replace(files: Mapping[Path, bytes]) -> None:
-    partials = {path: path.with_name(path.name + ".partial") for path in files}
-    try:
-        for path, data in files.items():
-            partials[path].write_bytes(data)
-        for path, partial in partials.items():
-            os.replace(partial, path)
-    finally:
-        for partial in partials.values():
-            partial.unlink(missing_ok=True)
 
 
 def read_model(folder_or_id: str | Path, **download: Any) -> SavedModel:

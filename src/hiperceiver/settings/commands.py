@@ -125,7 +125,8 @@ class RunSettings(CommandSettings):
     out: str | None = field(default=None, metadata={"value": "FOLDER"})
     """Folder of the run, which must be new or empty. None: a new one under runs/."""
     resume: bool = False
-    """Go on with the run in --out from its last checkpoint. Its settings need not be given again."""
+    """Go on with the run in --out from its last checkpoint, or begin it if it has none. What it was begun with need not
+    be given again."""
 
 
 class ModelSettings(CommandSettings):

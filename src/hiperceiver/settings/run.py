@@ -9,6 +9,7 @@ Precision = Literal["32", "bf16"]
 Accelerator = Literal["auto", "cpu", "gpu", "cuda", "mps"]
 Strategy = Literal["auto", "ddp", "fsdp"]
 OptimizerName = Literal["muon", "adamw", "lamb"]
+NonFinite = Literal["stop", "skip"]
 
 DEFAULT_STEPS = 10_000
 """Length of a run for which neither `steps` nor `max_time` is given."""
@@ -103,6 +104,9 @@ class TrainingSettings(ComputeSettings):
     """Decay of learned position tables."""
     gradient_clip: Positive | None = 1.0
     """Longest gradient (L2 norm over all weights) that is not shortened; None: never shortened."""
+    non_finite: NonFinite = "stop"
+    """What follows a step whose loss or gradient is NaN or infinite. stop: the run ends, and names the step and its
+    examples; skip: the step is left out and counted, up to 10 in a row."""
     ema: Probability = 0.0
     """Decay of the moving average of the weights that is validated and saved, such as 0.999; 0: no average."""
     compile: bool = False

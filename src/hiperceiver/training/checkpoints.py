@@ -15,6 +15,7 @@ import torch
 
 from hiperceiver.settings.base import one_line
 from hiperceiver.training.errors import write_errors
+from hiperceiver.writing import replacing
 
 FORMAT = 2
 RUN_KEY = "hiperceiver"  # the entry of a checkpoint with the state of the run, beside weights and optimizer
@@ -24,8 +25,6 @@ def write_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
     """Write a checkpoint; an older one of that name is replaced only by a complete one. `TrainingError`: disk full."""
     with _replacing_checkpoint(path) as partial, partial.open("wb") as file:
         torch.save(checkpoint, file)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def copy_checkpoint(path: Path, target: Path) -> None:
@@ -72,20 +71,10 @@ def _check_stored(path: Path) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A path to write to; the file takes the place of `path` if the context ends without an error."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-@contextmanager
 def _replacing_checkpoint(path: Path) -> Iterator[Path]:
     then = "; the one saved before is kept" if path.exists() else "; nothing was saved before"
     kinds = (OSError, RuntimeError)  # PyTorch's writer turns a failed write into a RuntimeError
-    with write_errors(f"{path}: the checkpoint could not be saved", then, kinds), replacing(path) as partial:
-        yield partial
+    with write_errors(f"{path}: the checkpoint could not be saved", then, kinds):
+        path.parent.mkdir(exist_ok=True)  # not the run folder, which somebody may have removed
+        with replacing(path) as partial:
+            yield partial

@@ -14,8 +14,8 @@ from torch import Tensor
 from hiperceiver.data.members import hash_names
 from hiperceiver.modality import Batch
 from hiperceiver.settings.base import one_line
-from hiperceiver.training.checkpoints import replacing
 from hiperceiver.training.errors import TrainingError, write_errors
+from hiperceiver.writing import write_text
 
 VALIDATION = "validation/"  # how the columns of validation metrics begin
 
@@ -50,9 +50,10 @@ class CsvLog:
         """Add a row; raises `TrainingError` if it cannot be written."""
         row = {"step": step, **values}
         new = [name for name in row if name not in self.columns]
-        rows = self._read() if new and self.path.exists() else []
+        is_there = self.path.exists()
+        rows = self._read() if new and is_there else []
         self.columns += new
-        self._write([*rows, row], is_new=bool(new))
+        self._write([*rows, row], is_new=bool(new) or not is_there)
 
     def close(self) -> None:
         """Nothing: every row is on the disk."""
@@ -72,8 +73,7 @@ class CsvLog:
         writer.writerows(rows)
         with write_errors(f"{self.path}: the metrics could not be written"):
             if is_new:
-                with replacing(self.path) as partial:
-                    partial.write_text(text.getvalue(), encoding="utf-8")
+                write_text(self.path, text.getvalue())
             else:
                 with self.path.open("a", newline="", encoding="utf-8") as file:
                     file.write(text.getvalue())
@@ -188,7 +188,11 @@ class SkippedExamples:
     is_written: bool = True  # False: another process writes the file
 
     def __post_init__(self) -> None:
-        self._named = set(self.path.read_text(encoding="utf-8").splitlines()) if self.path.exists() else set()
+        text = self.path.read_text(encoding="utf-8", errors="replace") if self.path.exists() else ""
+        complete = text[: text.rfind("\n") + 1]
+        if self.is_written and complete != text:  # whoever wrote the last line was killed while doing so
+            write_text(self.path, complete)
+        self._named = set(complete.splitlines())
 
     @property
     def num_skipped(self) -> int:

@@ -16,6 +16,8 @@ def train_steps(run: Run) -> None:
     task, model, optimizer = strategy.task, strategy.model, strategy.optimizer
     batches = iter(run.batches)
 
+    if run.is_interrupted and run.step == 0:
+        run.save()
     while not run.is_over and not run.is_interrupted:
         # Batches
         window = [next(batches) for _ in range(settings.accumulate)]
@@ -35,12 +37,13 @@ def train_steps(run: Run) -> None:
         # Clip, step
         if num_examples > 0:
             run.gradient_norm = strategy.clip(settings.gradient_clip)
-            set_learning_rate(optimizer, run.learning_rate)
-            optimizer.step()
+            if run.accepts_step():
+                set_learning_rate(optimizer, run.learning_rate)
+                optimizer.step()
+                if strategy.average is not None:
+                    strategy.average.update_parameters(task)
             optimizer.zero_grad()
-            if strategy.average is not None:
-                strategy.average.update_parameters(task)
-        run.finish_step(num_examples)
+        run.finish_step()
 
         # Log
         if run.step % settings.log_every == 0 or run.is_over:

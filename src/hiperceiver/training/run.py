@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -38,7 +37,7 @@ from hiperceiver.training.strategies import FullySharded, Replicated, make_fabri
 
 _MAY_CHANGE = (
     *("steps", "max_time", "validate_every", "log_every", "checkpoint_every", "checkpoint_every_seconds", "compile"),
-    *("num_workers", "max_bad_share", "strict", "accelerator", "devices", "num_nodes", "strategy"),
+    *("num_workers", "max_bad_share", "strict", "non_finite", "accelerator", "devices", "num_nodes", "strategy"),
 )
 """Settings that a resumed run may have otherwise: they do not alter what a training step computes. (The learning rate
 follows the new length of the run, if that is changed.)"""
@@ -61,6 +60,7 @@ class TrainingResult:
     model_folder: Path  # saved model: the best weights by the task's metric, or the last ones without a validation
     is_interrupted: bool  # whether a signal stopped it before its end; it can be resumed
     num_skipped: int  # training examples that could not be read; `skipped.log` names them.
+    num_left_out: int  # steps that were not finite and left out (`non_finite`); `not_finite.log` names their examples
 
 
 def train(
@@ -77,9 +77,10 @@ def train(
 
     They go into the run folder, made if missing, as `model/`, with the source's encoders and class names, beside
     `metrics.csv`, `tensorboard/`, `checkpoints/last.ckpt` and `best.ckpt` and, if there is need, `skipped.log`; the
-    task then has them, in evaluation mode, on the CPU. SIGINT or SIGTERM ends the run after the step that is being
-    done, with a checkpoint. `resume` goes on from the last one, exactly; only length, speed and logging may be set
-    otherwise. Progress is a bar on a terminal, a line now and then elsewhere, on standard error.
+    task then has them, in evaluation mode, on the CPU. SIGINT, SIGTERM or SIGUSR1 ends the run after the step that is
+    being done, with a checkpoint. `resume` goes on from the last one, exactly, or begins a run that has none; only
+    length, speed and logging may be set otherwise. Progress is a bar on a terminal, a line now and then elsewhere, on
+    standard error.
 
     `observers` look at the model before the first step and at each validation, and their numbers stand beside the
     metrics; None: those of `usual_observers`, for a task that learns without labels.
@@ -95,9 +96,11 @@ def train(
     """
     launch = find_launch(settings.devices, settings.num_nodes)
     processes = Processes(launch)
-    if processes.is_first:
-        check_run_folder(run_folder, resume=resume)
     folder = RunFolder(run_folder)
+    if processes.is_first:
+        resume = check_run_folder(run_folder, resume=resume)
+    else:
+        resume = resume and folder.last_checkpoint.is_file()
     device = find_device(settings.accelerator)
     _check_devices(settings, launch, device)
     if settings.num_workers is None:
@@ -117,7 +120,9 @@ def train(
         with write_errors(f"run folder: {folder.path} cannot be written to"):
             folder.path.mkdir(parents=True, exist_ok=True)
             if not resume:
+                folder.clear()
                 folder.skipped.unlink(missing_ok=True)
+                folder.not_finite.unlink(missing_ok=True)
     clock = RunClock(steps=settings.steps, max_seconds=settings.max_seconds, earlier_seconds=seconds)
     display = Display(clock, step=step, is_shown=show_progress and processes.is_first)
     keep_freed_memory()
@@ -157,9 +162,7 @@ def train(
         except BaseException as error:
             raised = processes.failed(error)
             if processes.is_first and not folder.last_checkpoint.exists():  # it can be started again
-                folder.metrics.unlink(missing_ok=True)
-                for path in (folder.tensorboard, folder.last_checkpoint.parent, folder.positions):
-                    shutil.rmtree(path, ignore_errors=True)
+                folder.clear()
             if raised is error and not isinstance(error, KeyboardInterrupt):
                 raise
             raise raised from None
@@ -180,6 +183,7 @@ def train(
         model_folder=folder.model,
         is_interrupted=run.is_interrupted,
         num_skipped=run.skipped.num_skipped,
+        num_left_out=run.finite.num_left_out,
     )
 
 

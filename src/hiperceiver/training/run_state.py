@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch.distributed as dist
@@ -18,6 +19,7 @@ from hiperceiver.tasks.task import Task
 from hiperceiver.training.checkpoints import FORMAT, RUN_KEY, copy_checkpoint, write_checkpoint
 from hiperceiver.training.errors import TrainingError, write_errors
 from hiperceiver.training.evaluation import Measurement, measure
+from hiperceiver.training.finite import Diverged, FiniteSteps, Loss, are_finite
 from hiperceiver.training.folder import RunFolder
 from hiperceiver.training.logs import (
     VALIDATION,
@@ -59,7 +61,7 @@ class Run:
     is_validated: bool = False  # whether the weights of this very step are
     is_over = is_interrupted = False
     gradient_norm: Tensor | None = None
-    _step_loss: Tensor | None = None
+    saved_step: int | None = None  # of the last checkpoint
 
     def __init__(
         self,
@@ -119,6 +121,18 @@ class Run:
             keys=set(unreadable.get("keys", ())),
             is_written=processes.is_first,
         )
+        self._losses: list[Loss] = []  # of the step that is being done
+        self.finite = FiniteSteps(
+            path=folder.not_finite,
+            non_finite=settings.non_finite,
+            is_at_once=settings.non_finite == "skip" or self.fabric.device.type == "cpu",
+            processes=processes,
+            task=None if settings.strategy == "fsdp" else strategy.task,
+            precision=settings.precision,
+            last_step=self.step,
+            num_left_out=state.get("left_out", [0, 0])[0],
+            num_in_a_row=state.get("left_out", [0, 0])[1],
+        )
         self.logs: list[CsvLog | BoardLog] = []
         if processes.is_first:
             last_step = self.step if is_resumed else None
@@ -126,18 +140,21 @@ class Run:
             self.logs.append(BoardLog(folder.tensorboard, last_step=last_step))
 
         if is_resumed:
+            self.saved_step = self.step
             strategy.restore(checkpoint)
         set_training_mode(strategy.task)
         self.clock.start()
         display.start()
         self._agree()
         self.is_over = self.clock.progress(self.step) >= 1
-        if is_validation_due and self.validation is not None and self.validate() and processes.is_first:
-            copy_checkpoint(folder.last_checkpoint, folder.best_checkpoint)
+        is_best = is_validation_due and self.validation is not None and self.validate()
         if is_resumed:
             self._restore_own(state["processes"])
+            self._say_length(state.get("length"))
         else:
             seed_everything(settings.seed, rank=processes.rank)
+        if self.is_validated and is_validation_due:
+            self.save(is_best=is_best)
         self._row_at = time.monotonic() - self.validation_plan.seconds
 
     def _restore_own(self, states: Sequence[Mapping[str, Any]]) -> None:
@@ -150,6 +167,14 @@ class Run:
         windows = [each["window"] for each in states[rank::num_ranks]]
         self._window = LossWindow.restored(*windows, device=self.fabric.device)
         self._window.num_steps = states[0]["window"]["counts"][0]  # the same in all
+
+    def _say_length(self, before: list[Any] | None) -> None:
+        """Say what a new length does to the learning rate, which follows it at once."""
+        if before in (None, [self.settings.steps, self.settings.max_time]) or self.is_over:
+            return
+        group = self.strategy.optimizer.param_groups[0]
+        rates = f"{float(group['lr'] / group['rate']):.3g} to {self.learning_rate:.3g}"
+        self.display.say(f"step {self.step}: the run has another length now, and its learning rate goes from {rates}")
 
     def finish(self) -> None:
         """Save the model of a run that was never validated."""
@@ -174,7 +199,6 @@ class Run:
 
     def count_examples(self, window: Sequence[Batch]) -> int:
         """The number of examples that all processes have read for a step; the unreadable ones are named."""
-        self._step_loss = None
         own = sum(len(batch) for batch in window), [name for batch in window for name in batch.skipped]
         counts, skipped = zip(*self._agree(own), strict=True)
         self.skipped.count(sum(counts), tuple(name for names in skipped for name in names))
@@ -198,15 +222,27 @@ class Run:
         return task.count_together(counts, None if self.processes.is_alone else dist.group.WORLD)
 
     def add_loss(self, part: Part, loss: Tensor, logs: Mapping[str, Tensor]) -> None:
-        """Add a part to the means of the log."""
+        """Add a part to the step."""
         if part.weight:
-            self._window.add(part.batch, loss, logs)
-            self._step_loss = loss.detach() if self._step_loss is None else self._step_loss + loss.detach()
+            self._losses.append(Loss(part.batch, part.drawn, loss.detach(), dict(logs)))
 
-    def finish_step(self, num_examples: int) -> None:
+    def accepts_step(self) -> bool:
+        """Whether a step may be taken, and counts in the log: its loss and gradient are finite, or judged later."""
+        losses, self._losses = self._losses, []
+        assert self.gradient_norm is not None
+        with self._telling_what_is_left():
+            if not self.finite.accepts(self.step + 1, losses, self.gradient_norm):
+                self.gradient_norm = None
+                self.display.say(f"step {self.step + 1} is left out: not finite; {self.finite.path} names its examples")
+                return False
+        for each in losses:
+            self._window.add(each.batch, each.value, each.logs)
+        self._window.num_steps += 1
+        return True
+
+    def finish_step(self) -> None:
         """Count a step, and agree on time and signals."""
         self.step += 1
-        self._window.num_steps += num_examples > 0
         self.is_validated = False
         self._agree()
         self.is_over = self.clock.progress(self.step) >= 1
@@ -236,6 +272,8 @@ class Run:
         row["learning_rate"] = float(group["lr"] / group["rate"])
         if self.gradient_norm is not None:
             row["gradient_norm"] = float(self.gradient_norm)
+        if self.finite.num_left_out:
+            row["steps_left_out"] = self.finite.num_left_out
         row["examples_per_second"] = window.num_examples / seconds
         row["tokens_per_second"] = window.num_tokens / seconds
         row["seconds"] = self.clock.elapsed
@@ -250,19 +288,24 @@ class Run:
             log.write(self.step, row)
 
     def _check_finite(self) -> None:
-        """Refuse to go on, or to save, once the loss or the gradient is infinite or NaN."""
-        loss, norm = (0.0 if x is None else float(x) for x in (self._step_loss, self.gradient_norm))
-        for name, value in [("loss", sum(self.processes.gather(loss))), ("gradient", norm)]:
-            if not math.isfinite(value):
-                before = self.folder.last_checkpoint
-                kept = f"; {before} is from before" if before.exists() else ""
-                remedy = "a lower learning_rate or a longer warmup may help"
-                raise TrainingError(f"training diverged: the {name} at step {self.step} is {value}; {remedy}{kept}")
+        """Refuse to go on, or to save, once a step was not finite."""
+        with self._telling_what_is_left():
+            self.finite.judge()
+
+    @contextmanager
+    def _telling_what_is_left(self) -> Iterator[None]:
+        try:
+            yield
+        except Diverged as error:
+            last, step = self.folder.last_checkpoint, self.saved_step
+            left = "nothing was saved before" if step is None else f"{last} is from step {step}, before that"
+            raise TrainingError(f"{error}; {left}") from None
 
     # ------------------------------------------------------------------------------------------------------ validation
 
     def validate(self) -> bool:
         """Validate the weights of this step; if they are the best so far (True), save them as the run's model."""
+        self._check_finite()
         started, is_best = time.monotonic(), False
         with self.strategy.whole() as task:
             found = self.processes.broadcast(self._measure(task))
@@ -348,23 +391,31 @@ class Run:
         weights = self.strategy.state()
         states = self.processes.gather({"window": self._window.state(), "random": random_state()})
         if self.processes.is_first:
+            with self._telling_what_is_left():
+                if not are_finite([x for x in weights["weights"].values() if x.is_floating_point()]):
+                    remedy = "a lower learning_rate or a longer warmup may help"
+                    raise Diverged(f"training diverged: weights at step {self.step} are not finite; {remedy}")
             run = {
                 "format": FORMAT,
                 "identity": dict(self.identity),
                 "elapsed": self.clock.elapsed,
+                "length": [self.settings.steps, self.settings.max_time],
                 **{name: getattr(self, name) for name in _KEPT},
                 "is_validation_due": is_validation_due,
                 "unreadable": {"num_met": self.skipped.num_met, "keys": sorted(self.skipped.keys)},
+                "left_out": [self.finite.num_left_out, self.finite.num_in_a_row],
                 "processes": states,
             }
             path = self.folder.best_checkpoint if is_best else self.folder.last_checkpoint
             write_checkpoint(path, {RUN_KEY: run, **weights})
             if is_best:
                 copy_checkpoint(path, self.folder.last_checkpoint)
+        self.saved_step = self.step
         self.checkpoint_plan.add(time.monotonic() - started)
 
     def _save_model(self, task: Task) -> None:
         with write_errors(f"{self.folder.model}: the model could not be saved", "; the one before is kept"):
+            self.folder.model.mkdir(exist_ok=True)  # not the run folder, which somebody may have removed
             save_task(self.folder.model, task)
 
 

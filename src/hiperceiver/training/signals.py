@@ -1,30 +1,47 @@
-"""SIGINT and SIGTERM end a run after the step that is being done."""
+"""SIGINT, SIGTERM and SIGUSR1 end a run after the step that is being done. Without torch."""
+
+from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TYPE_CHECKING
 
-from hiperceiver.training.progress import Display
+if TYPE_CHECKING:
+    from hiperceiver.training.progress import Display
+
+STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
+"""Ctrl-C; `kill`, `timeout`, systemd and preemption; SLURM ahead of a time limit (`--signal=USR1@120`)."""
+_SECONDS_OF_ONE = 1.0
+"""`timeout`, torchrun and terminals send the same signal to a process and to its group: they count as one."""
+
+
+@contextmanager
+def taking_signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Take the signals that stop while the context lasts; only the main thread can."""
+    is_main = threading.current_thread() is threading.main_thread()
+    before = {each: signal.signal(each, handler) for each in STOP_SIGNALS} if is_main else {}
+    try:
+        yield
+    finally:
+        for each, earlier in before.items():
+            signal.signal(each, earlier if earlier is not None else signal.SIG_DFL)
 
 
 @contextmanager
 def stop_signals(display: Display) -> Iterator[Callable[[], bool]]:
-    """Take the signals while the context lasts; gives a function: has there been one? The second one stops at once."""
-    received: list[int] = []
+    """Take the signals while the context lasts; gives a function: has there been one? A later one stops at once."""
+    received: list[float] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if received:
+        if not received:
+            received.append(time.monotonic())
+            display.say("stopping after this step, with a checkpoint; once more to stop at once")
+        elif time.monotonic() - received[0] > _SECONDS_OF_ONE:
             raise KeyboardInterrupt
-        received.append(number)
-        display.say("stopping after this step, with a checkpoint; once more to stop at once")
 
-    before = {}
-    if threading.current_thread() is threading.main_thread():  # only there can signals be taken
-        before = {each: signal.signal(each, stop) for each in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with taking_signals(stop):
         yield lambda: bool(received)
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler if handler is not None else signal.SIG_DFL)
