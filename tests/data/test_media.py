@@ -208,6 +208,9 @@ def test_a_part_after_the_end_is_refused(tmp_path: Path) -> None:
             read_audio(Media(path, 30, seconds))
         with pytest.raises(ValueError, match=r"a\.mp4: start: expected a time before the end at 2.\d+ seconds, got 30"):
             read_frames(Media(path, 30, seconds), 2)
+    whole = write_media(tmp_path / "a.wav", audio=sine(1, 8000), rate=8000, codecs=("", "pcm_s16le"))
+    with pytest.raises(ValueError, match=r"a\.wav: start: expected a time before the end at 1\.00 seconds, got 3"):
+        read_audio(Media(whole, 3, 2))
     samples, _ = read_audio(Media(path, 1.5, 100))
     assert 0 < len(samples) <= 0.6 * 44100
 

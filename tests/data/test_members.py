@@ -209,5 +209,8 @@ def test_members_are_kept_and_compared(tmp_path: Path) -> None:
     assert str(what_changed(kept, moved)) == (
         "0 examples added, 0 removed, 1 in another split; 1 of test was trained on"
     )
-    write(tmp_path / "members.npz", b"damaged")
-    assert read_members(tmp_path / "members.npz") is None
+    whole = (tmp_path / "members.npz").read_bytes()
+    header = whole.replace(b"'shape': (4,), }", b"'shape': (4,), (")
+    for damaged in (b"damaged", whole[:-30], header, whole.replace(b"\x93NUMPY", b"\x93NUMPX")):
+        write(tmp_path / "members.npz", damaged)
+        assert read_members(tmp_path / "members.npz") is None

@@ -23,6 +23,7 @@ from hiperceiver.data.encoders.arrays import (
     padded,
     physical,
     read_array,
+    shape_of,
 )
 from hiperceiver.data.encoders.normalisation import channel_statistics
 from hiperceiver.data.encoders.series import SeriesEncoder
@@ -220,6 +221,13 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="pickled|expected an .npy"), faults_of(content):
             read_array(content)
     assert not (tmp_path / "trapped").exists()
+
+
+def test_a_damaged_file_whose_shape_is_asked_for_is_one_line(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.npz", npz(a=np.ones((3, 2))).replace(b"PK\3\4", b"PK\3\5"))
+    with pytest.raises(ValueError, match=r"a\.npz: cannot be decoded: ") as caught:
+        shape_of(path, 2)
+    assert "\n" not in str(caught.value)
 
 
 def test_what_is_no_file_is_one_line(tmp_path: Path) -> None:

@@ -54,6 +54,6 @@ def encoder_from_dict(values: Mapping[str, Any]) -> Encoder:
     True
     """
     kind = values.get("kind")
-    if kind not in ENCODERS:
-        raise ValueError(f"kind: expected an encoder among {', '.join(ENCODERS)}, got {kind!r}")
+    if kind not in [*ENCODERS]:
+        raise ValueError(f"kind: expected an encoder among {', '.join(ENCODERS)}, got {kind!r:.60}")
     return ENCODERS[kind].from_dict(values)
