@@ -1,6 +1,7 @@
 """`hip` as a process: quick help, versions, missing packages, closed pipes, and faults of our own."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ import pytest
 from hiperceiver.cli import entry, main
 from hiperceiver.cli.errors import UserError
 from hiperceiver.settings.commands import InfoSettings
+from hiperceiver.training.signals import STOP_SIGNALS
 
 COMMANDS = list(entry.COMMANDS)
 
@@ -111,6 +113,20 @@ def test_our_own_faults_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("hiperceiver.cli.info.run", fail)
     with pytest.raises(ZeroDivisionError):
         main(["info"])
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_a_signal_ends_any_command_in_a_line(
+    number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(settings: InfoSettings) -> int:
+        os.kill(os.getpid(), number)
+        return 0
+
+    monkeypatch.setattr("hiperceiver.cli.info.run", told)
+    before = signal.getsignal(number)
+    assert (main(["info"]), capsys.readouterr().err) == (130, "hip: interrupted\n")
+    assert signal.getsignal(number) is before
 
 
 @pytest.mark.parametrize(

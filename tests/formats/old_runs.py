@@ -1,11 +1,11 @@
-"""Small data sets and the commands that made the runs in `tests/formats/f0b641a`, with the version of that name.
+"""Small data sets, and the commands that made the runs in this folder with the revisions that name them.
 
-Made with a checkout of f0b641a, its `hip` on the path, from this checkout's root:
+Made with a checkout of a revision, its `hiperceiver` on the path, from this checkout's root:
 
-    python -m tests.formats.old_runs /tmp/old
+    python -m tests.formats.old_runs /tmp/old f0b641a
 
 It makes the data in /tmp/old/data and the runs in /tmp/old/runs, and copies what is kept of each run: `settings.yaml`,
-`metrics.csv`, `model/`, and what `hip evaluate --json` and `hip predict --json` wrote (`evaluate.json`,
+`metrics.csv`, `members.npz`, `model/`, and what `hip evaluate --json` and `hip predict --json` wrote (`evaluate.json`,
 `predict.json`, tables of a forecaster), with `DATA` and `RUNS` in the place of the two folders.
 """
 
@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-KEPT = Path(__file__).parent / "f0b641a"
-"""The runs, as they are kept."""
+KEPT = Path(__file__).parent
+"""The runs, as they are kept, in folders by revision."""
 
 _OUTER = {
     "num_groups": 4,
@@ -70,6 +70,9 @@ RUNS: dict[str, list[str]] = {
     ],
 }
 """A run's name -> the command that made it."""
+
+REVISIONS = {"f0b641a": tuple(RUNS), "f315386": ("pretrained-pictures", "segmented-masks")}
+"""A revision -> the runs that are kept of it: the last of format 1, and one of format 2."""
 
 PREDICTED = {
     "pretrained-pictures": "pictures/checks/3.png",
@@ -146,27 +149,27 @@ def _list(folder: Path, columns: tuple[str, ...], rows: Iterable[list[object]]) 
         csv.writer(file).writerows([["file", *columns], *rows])
 
 
-def with_folders(text: str, folder: Path) -> str:
+def with_folders(text: str, folder: Path, runs: str = "runs") -> str:
     """A text with the folders of data and runs in their places."""
-    return text.replace("DATA/", f"{folder}/data/").replace("RUNS/", f"{folder}/runs/")
+    return text.replace("DATA/", f"{folder}/data/").replace("RUNS/", f"{folder}/{runs}/")
 
 
 def _without_folders(text: str, folder: Path) -> str:
     return text.replace(f"{folder}/data/", "DATA/").replace(f"{folder}/runs/", "RUNS/")
 
 
-def main(folder: Path) -> None:
-    """Make the data and the runs, and keep what is needed of them."""
+def main(folder: Path, revision: str) -> None:
+    """Make the data and the runs of a revision, and keep what is needed of them."""
     make_data(folder / "data")
-    for name, command in RUNS.items():
-        run, kept = folder / "runs" / name, KEPT / name
+    for name in REVISIONS[revision]:
+        command, run, kept = RUNS[name], folder / "runs" / name, KEPT / revision / name
         _hip(*(with_folders(each, folder) for each in command), "--out", str(run))
         _hip("evaluate", str(run), "--json", str(run / "evaluate.json"))
         if name in PREDICTED:
             _hip("predict", str(run), str(folder / "data" / PREDICTED[name]), "--json", "predict.json", cwd=run)
         kept.mkdir(parents=True)
         shutil.copytree(run / "model", kept / "model")
-        for file in run.glob("predictions/*.csv"):
+        for file in [*run.glob("predictions/*.csv"), *run.glob("members.npz")]:
             shutil.copy(file, kept)
         for file in [*run.glob("*.json"), run / "settings.yaml", run / "metrics.csv"]:
             (kept / file.name).write_text(_without_folders(file.read_text(), folder))
@@ -177,4 +180,4 @@ def _hip(*arguments: str, cwd: Path | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]).resolve())
+    main(Path(sys.argv[1]).resolve(), sys.argv[2])

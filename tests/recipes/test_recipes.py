@@ -30,6 +30,7 @@ from ..data.sources.test_kinetics import kinetics
 from ..data.sources.test_kinetics import media as kinetics_media  # noqa: F401 - a fixture
 from ..data.sources.test_modelnet40 import hdf5, meshes
 from ..data.sources.test_voc import voc
+from . import golden
 
 COMMANDS = {"pretrain": PretrainSettings, "finetune": FinetuneSettings}
 OF_PAPER = tuple(name for name in RECIPES if name in LAYOUTS)
@@ -225,23 +226,29 @@ QUICK: dict[str, tuple[object, ...]] = {
     "instruments": ("--model", "hip-nano", "--encoders.sound.rate", 4000),
     "clip": ("--size", 16, "--encoders.audio.rate", 4000),
 }
+TWENTY_STEPS = ("--steps", 20, "--batch-size", 4, "--log-every", 1, "--validate-every", 20)
 
 
 @pytest.mark.usefixtures("_few_are_measured")
 @pytest.mark.parametrize("name", [name for name in RECIPES if name not in OF_PAPER])
-def test_recipes_of_built_in_sets(name: str, hip: Hip) -> None:
-    short = ("--recipe", name, "--steps", 2, "--batch-size", 4)
-    if "pretrain" in recipe_commands(name):
-        outcome = hip("pretrain", *short, *QUICK.get(name, ()))
+def test_recipes_of_built_in_sets_and_their_golden_losses(name: str, hip: Hip) -> None:
+    for command in recipe_commands(name):
+        options = [*TWENTY_STEPS, *(QUICK.get(name, ()) if command == "pretrain" else ("--train-share", 0.2))]
+        if "max_time" in read_recipe(name, command):
+            options += ["--max-time", "1000h"]  # for the schedule to follow the steps
+        outcome = hip(command, "--recipe", name, *options)
         assert (outcome.code, "Traceback" in outcome.err) == (0, False), outcome.err
-        assert "explained" in outcome.out
+        assert ("explained" if command == "pretrain" else "baseline: ") in outcome.out
+        run = golden.read_run(Path("runs", name, command))
+        golden.check_run(f"{name} {command}", [str(each) for each in options], run)
     if "finetune" not in recipe_commands(name):
         return
-    outcome = hip("finetune", *short, "--train-share", 0.2)
-    assert (outcome.code, "Traceback" in outcome.err) == (0, False), outcome.err
-    assert "baseline: " in outcome.out
     measured = json.loads(Path(f"runs/{name}/finetune/test.json").read_text())
     metrics, baseline = measured["metrics"], measured["floor"]["metrics"]
     assert baseline and set(baseline) <= set(metrics)
-    # Two steps teach nothing; a baseline that they reach would be none.
+    # Twenty steps teach little; a baseline that they reach would be none.
     assert all(metrics[each] < baseline[each] for each in ("miou", "balanced_accuracy") if each in baseline)
+
+
+def test_golden_defaults() -> None:
+    golden.check_defaults()

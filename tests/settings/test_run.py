@@ -97,6 +97,7 @@ def test_settings_and_folder_do_not_load_torch() -> None:
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+@pytest.mark.needs_extras
 def test_evaluation_does_not_load_lightning() -> None:
     program = "import sys; from hiperceiver.training import evaluate; assert 'lightning' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)

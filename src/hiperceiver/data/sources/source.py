@@ -445,7 +445,7 @@ def _labelled(name: str, table: Table, classes: Sequence[str], warnings: list[st
     numbers, splits = table.cells("label"), table.splits[table.rows]
     present = np.unique(numbers[(splits == splits.min(initial=TEST)) & (numbers >= 0)])
     if len(present) < 2 and (splits == TRAIN).any():
-        found = f"only {classes[present[0]]!r}" if len(present) else "none"
+        found = f"only {classes[present[0]]!r:.60}" if len(present) else "none"
         raise ValueError(f"{name}: expected at least two classes with training examples, found {found}")
     if absent := [each for number, each in enumerate(classes) if number not in present]:
         warnings.append(f"classes without training examples: {example_list(absent, 5)}")

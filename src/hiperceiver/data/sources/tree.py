@@ -89,6 +89,8 @@ class Tree:
                 self.odd["files whose names are not UTF-8 are left out"].append(ascii(joined(folder, name)))
             elif entry.is_file(follow_symlinks=False) or (entry.is_symlink() and os.path.isfile(entry)):
                 files.append(name)
+            elif entry.is_symlink() and self._is_above(entry):
+                self.odd["links to folders that hold this one are not followed"].append(joined(folder, name))
             elif entry.is_dir(follow_symlinks=False) or os.path.isdir(entry):
                 folders.append(name)
             else:
@@ -96,6 +98,11 @@ class Tree:
                 self.odd[what].append(joined(folder, name))
         self.files[folder], self.folders[folder] = files, folders
         return [joined(folder, name) for name in folders]
+
+    def _is_above(self, link: os.DirEntry[str]) -> bool:
+        """Whether a link leads to a folder that holds the root, such as that of the whole disk."""
+        root, target = os.path.realpath(self.root), os.path.realpath(link.path)
+        return root != target and os.path.commonpath([root, target]) == target
 
     def warnings(self) -> list[str]:
         """What is passed over and why."""

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from hiperceiver import limits
 from hiperceiver.data.faults import faults_of, open_file
 from hiperceiver.data.record import Computed, Table
 from hiperceiver.data.sources.classes import Known, read_class_names, target_columns
@@ -46,6 +47,7 @@ class Sample:
         """A file's bytes. The shard is opened for each, so that processes never share a position in it."""
         offset, length = self.files[ending]
         with faults_of(self.name), open_file(root / self.shard) as file:
+            limits.FILE.check(length, "has")
             file.seek(offset)
             if len(content := file.read(length)) < length:
                 raise ValueError("the shard is shorter than when it was opened")

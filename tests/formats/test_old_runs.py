@@ -1,4 +1,4 @@
-"""Runs and saved models of f0b641a still work: evaluated, shown and built upon, with the splits that they had."""
+"""Runs and models of earlier revisions still work: evaluated, shown and built upon, with the splits that they had."""
 
 import csv
 import json
@@ -12,18 +12,21 @@ import yaml
 
 from hiperceiver.cli import main
 
-from .old_runs import KEPT, PREDICTED, RUNS, SHORT, make_data, with_folders
+from .old_runs import KEPT, PREDICTED, REVISIONS, RUNS, SHORT, make_data, with_folders
+
+EVERY = [(revision, name) for revision, names in REVISIONS.items() for name in names]
 
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The data, and the runs beside it as if they had been made here."""
+    """The data, and each revision's runs beside it as if they had been made here."""
     folder = tmp_path_factory.mktemp("old")
     make_data(folder / "data")
-    shutil.copytree(KEPT, folder / "runs")
-    for file in (folder / "runs").rglob("*.*"):
-        if file.suffix in (".yaml", ".json"):
-            file.write_text(with_folders(file.read_text(), folder))
+    for revision in REVISIONS:
+        shutil.copytree(KEPT / revision, folder / revision)
+        for file in (folder / revision).rglob("*.*"):
+            if file.suffix in (".yaml", ".json"):
+                file.write_text(with_folders(file.read_text(), folder, revision))
     return folder
 
 
@@ -53,10 +56,12 @@ def table(path: Path) -> list[list[Any]]:
     return [head, *([float(each) for each in row] for row in rows)]
 
 
-@pytest.mark.parametrize("name", RUNS)
-def test_a_run_is_measured_on_its_own_test_split(name: str, folder: Path, hip: Callable[..., None]) -> None:
-    before = json.loads((folder / "runs" / name / "evaluate.json").read_text())
-    hip("evaluate", folder / "runs" / name, "--json", "now.json")
+@pytest.mark.parametrize(("revision", "name"), EVERY)
+def test_a_run_is_measured_on_its_own_test_split(
+    revision: str, name: str, folder: Path, hip: Callable[..., None]
+) -> None:
+    before = json.loads((folder / revision / name / "evaluate.json").read_text())
+    hip("evaluate", folder / revision / name, "--json", "now.json")
     now = json.loads(Path("now.json").read_text())
     assert {each: now[each] for each in ("checkpoint", "data", "split", "task")} == {
         each: before[each] for each in ("checkpoint", "data", "split", "task")
@@ -65,12 +70,12 @@ def test_a_run_is_measured_on_its_own_test_split(name: str, folder: Path, hip: C
     assert {each: now["metrics"][each] for each in before["metrics"]} == close(before["metrics"])
 
 
-@pytest.mark.parametrize("name", PREDICTED)
-def test_predictions_keep_their_format(name: str, folder: Path, hip: Callable[..., None]) -> None:
-    before = json.loads((folder / "runs" / name / "predict.json").read_text())
-    hip("predict", folder / "runs" / name, folder / "data" / PREDICTED[name], "--json", "now.json")
+@pytest.mark.parametrize(("revision", "name"), [each for each in EVERY if each[1] in PREDICTED])
+def test_predictions_keep_their_format(revision: str, name: str, folder: Path, hip: Callable[..., None]) -> None:
+    before = json.loads((folder / revision / name / "predict.json").read_text())
+    hip("predict", folder / revision / name, folder / "data" / PREDICTED[name], "--json", "now.json")
     assert json.loads(Path("now.json").read_text()) == close(before)
-    for file in (folder / "runs" / name).glob("[0-9]*.csv"):
+    for file in (folder / revision / name).glob("[0-9]*.csv"):
         (head, *rows), (head_now, *rows_now) = (table(path) for path in (file, Path("predictions", file.name)))
         assert head_now == head
         assert rows_now == close(rows)
@@ -78,12 +83,12 @@ def test_predictions_keep_their_format(name: str, folder: Path, hip: Callable[..
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_is_drawn(name: str, folder: Path, hip: Callable[..., None]) -> None:
-    hip("plot", folder / "runs" / name, "--num-examples", 1, "--out", "drawn")
+    hip("plot", folder / "f0b641a" / name, "--num-examples", 1, "--out", "drawn")
     assert Path("drawn/curves.png").is_file()
 
 
 def test_a_pretrained_model_is_built_upon(folder: Path, hip: Callable[..., None], capfd: Any) -> None:
-    run = folder / "runs" / "pretrained-pictures"
+    run = folder / "f0b641a" / "pretrained-pictures"
     hip("finetune", "--from", run, "--data", folder / "data" / "pictures", *SHORT, "--steps", 2, "--out", "again")
     assert "108 weights loaded, 0 resized" in capfd.readouterr().out
     settings = yaml.safe_load(Path("again/settings.yaml").read_text())
@@ -92,14 +97,14 @@ def test_a_pretrained_model_is_built_upon(folder: Path, hip: Callable[..., None]
 
 
 def test_settings_are_repeated(folder: Path, hip: Callable[..., None]) -> None:
-    run = folder / "runs" / "classified-pictures"
+    run = folder / "f0b641a" / "classified-pictures"
     hip("finetune", "--config", run / "settings.yaml", "--steps", 2, "--out", "again")
     hip("evaluate", "again", "--json", "now.json")
     assert json.loads(Path("now.json").read_text())["metrics"]["num_examples"] == 8
 
 
 def test_an_old_run_is_not_resumed(folder: Path, capfd: Any) -> None:
-    run = folder / "runs" / "segmented-masks"
+    run = folder / "f0b641a" / "segmented-masks"
     assert main(["finetune", "--out", str(run), "--resume"]) == 2
     assert (
         capfd.readouterr().err
