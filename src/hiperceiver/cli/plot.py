@@ -24,7 +24,7 @@ from hiperceiver.plots.arrays import spread_indices
 from hiperceiver.plots.curves import draw_curves
 from hiperceiver.plots.positions import draw_components, draw_similarity
 from hiperceiver.plots.style import save_picture
-from hiperceiver.settings.base import one_line
+from hiperceiver.settings.base import one_line, printable
 from hiperceiver.settings.commands import PlotSettings
 from hiperceiver.tasks import Segmentation, Task, load_task
 from hiperceiver.training.evaluation import measure
@@ -51,7 +51,7 @@ def run(settings: PlotSettings) -> int:
                 existed = path.exists()
                 save_picture(figure, path)
                 num_drawn += 1
-                print(f"{path}{' (replaced)' if existed else ''}", flush=True)
+                print(printable(f"{path}{' (replaced)' if existed else ''}"), flush=True)
         except ValueError as error:
             # What the others need may still be there.
             if settings.pictures != "all" or describe(error) is None:

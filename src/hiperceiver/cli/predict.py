@@ -205,7 +205,10 @@ def _finish(file: InputFile, answer: Answer, stem: Path, pictures: Pictures) -> 
         stem.parent.mkdir(parents=True, exist_ok=True)
         picture, suffixes = pictures[drawn.modality]
         paths = [f"{stem}{suffix}" for suffix in suffixes]
-        more = picture.write(file.example, drawn, file.original, paths)
+        try:
+            more = picture.write(file.example, drawn, file.original, paths)
+        except OSError as error:  # a failed write does not know its file
+            raise OSError(error.errno, error.strerror, error.filename or ", ".join(paths)) from None
         written += paths
         if more is not None:
             values, text = {**values, **more[0]}, more[1]

@@ -265,3 +265,9 @@ def test_loudness_of_each_example_may_be_left_out() -> None:
         AudioEncoder(normalise="example", std=(2.0,))
     with pytest.raises(ValueError, match="^normalise: expected one of dataset, example, got 'loud'"):
         AudioEncoder(normalise="loud")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_is_told_as_the_system_does() -> None:
+    with pytest.raises(OSError, match="No space left on device"):
+        write_wav("/dev/full", np.zeros(8), 8000)

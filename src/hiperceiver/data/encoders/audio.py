@@ -1,8 +1,10 @@
 """Sound to tokens and back: a token is a sample of the wave, or a few samples in a row."""
 
+import io
 import math
 import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -160,7 +162,9 @@ def _loudness(samples: np.ndarray) -> float:
 def write_wav(path: str | os.PathLike[str], value: np.ndarray, rate: int) -> None:
     """Sound, float (samples, channels) or (samples,), as a WAV file of 16 bits; what is beyond -1..1 is cut."""
     soundfile = import_extra("soundfile", extra="data")
-    soundfile.write(os.fspath(path), np.nan_to_num(value).clip(-1, 1), rate, subtype="PCM_16", format="WAV")
+    content = io.BytesIO()
+    soundfile.write(content, np.nan_to_num(value).clip(-1, 1), rate, subtype="PCM_16", format="WAV")
+    Path(path).write_bytes(content.getvalue())  # libsndfile would not say why it failed
 
 
 def _rate_and_seconds(raw: RawAudio) -> tuple[int, float]:
