@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable
 from io import BytesIO
 from random import Random
+from typing import Any
 
 _HEADER = 128  # bytes of a file in which half of the damage is done
 _NUMBER = re.compile(rb"-?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?")
@@ -78,6 +79,12 @@ def mutated_json(content: bytes, rng: Random) -> bytes:
     if rng.random() < 0.2:
         return mutated(content, rng)
     values = json.loads(content)
+    change_values(values, rng)
+    return json.dumps(values).encode()
+
+
+def change_values(values: Any, rng: Random) -> None:
+    """A value somewhere inside becomes another, or is gone; or two."""
     for _ in range(rng.choice((1, 1, 2))):
         place = values
         while True:
@@ -93,7 +100,6 @@ def mutated_json(content: bytes, rng: Random) -> bytes:
             else:
                 place[key] = rng.choice(_VALUES)
             break
-    return json.dumps(values).encode()
 
 
 _VALUES = (

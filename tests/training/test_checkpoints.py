@@ -1,3 +1,6 @@
+import copy
+import functools
+import operator
 import os
 import pickle
 import resource
@@ -8,8 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from hiperceiver.settings.run import TrainingSettings
+from hiperceiver.training import train
 from hiperceiver.training.checkpoints import FORMAT, RUN_KEY, copy_checkpoint, read_checkpoint, write_checkpoint
 from hiperceiver.training.errors import TrainingError
+
+from .synthetic import Source, autoencoding
 
 
 def checkpoint(size: int = 4) -> dict:
@@ -117,3 +124,27 @@ def test_a_copy_does_not_change_with_its_original(tmp_path: Path) -> None:
     assert len(read_checkpoint(best)["weights"]["x"]) == 2
     copy_checkpoint(last, best)
     assert len(read_checkpoint(best)["weights"]["x"]) == 3
+
+
+def test_a_damaged_state_of_a_run_is_one_line(tmp_path: Path) -> None:
+    settings = {"batch_size": 4, "num_workers": 0, "checkpoint_every": 1}
+    train(autoencoding(), Source(), TrainingSettings(steps=1, **settings), tmp_path, show_progress=False)
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    whole = read_checkpoint(path)
+    moment = next(iter(whole["optimizer"]["state"]))
+    for place, value, message in [
+        ((RUN_KEY, "elapsed"), "long", "elapsed: expected another kind of value"),
+        ((RUN_KEY, "identity"), {"task": 3}, "task: it is another one now"),
+        ((RUN_KEY, "processes"), [], "is damaged, or is no checkpoint of this run: IndexError"),
+        (("weights",), {}, "is damaged, or is no checkpoint of this run: RuntimeError"),
+        (("optimizer", "state", moment), {"step": torch.ones(3)}, "step of the optimizer does not fit its weight"),
+        (("optimizer", "param_groups"), [], "is damaged, or is no checkpoint of this run: "),
+    ]:
+        damaged = copy.deepcopy(whole)
+        inside = functools.reduce(operator.getitem, place[:-1], damaged)
+        inside[place[-1]] = value
+        write_checkpoint(path, damaged)
+        how = TrainingSettings(steps=2, **settings)
+        with pytest.raises(ValueError, match=message) as caught:
+            train(autoencoding(), Source(), how, tmp_path, resume=True, show_progress=False)
+        assert "\n" not in str(caught.value)

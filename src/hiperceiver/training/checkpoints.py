@@ -19,6 +19,16 @@ from hiperceiver.writing import replacing
 
 FORMAT = 2
 RUN_KEY = "hiperceiver"  # the entry of a checkpoint with the state of the run, beside weights and optimizer
+_KINDS: dict[str, Any] = {
+    **dict.fromkeys(("step", "best_step"), int),
+    **dict.fromkeys(("elapsed", "loss"), float | int),
+    **dict.fromkeys(("is_validated", "is_validation_due"), bool),
+    **dict.fromkeys(("left_out", "processes", "length"), list | tuple),
+    **dict.fromkeys(
+        ("identity", "unreadable", "last_metrics", "best_metrics", "last_observed", "best_observed", "trivial"), dict
+    ),
+}
+"""Of what kind the entries of that state are, if they are there."""
 
 
 def write_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
@@ -57,8 +67,23 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(RUN_KEY), dict):
         raise ValueError(f"{path}: not a checkpoint of a hiperceiver run")
     if (found := checkpoint[RUN_KEY].get("format")) != FORMAT:
-        raise ValueError(f"{path}: expected format {FORMAT}, got {found!r}; resume with the version that wrote it")
+        raise ValueError(f"{path}: expected format {FORMAT}, got {found!r:.60}; resume with the version that wrote it")
+    for name, kind in _KINDS.items():
+        if not isinstance(checkpoint[RUN_KEY].get(name), kind | None):
+            raise ValueError(f"{path}: {name}: expected another kind of value; the file is damaged")
     return checkpoint
+
+
+@contextmanager
+def faults_of_checkpoint(path: Path) -> Iterator[None]:
+    """What a checkpoint lacks, or holds otherwise than a run wrote it, becomes a `ValueError` of one line."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        if type(error).__name__ == "OutOfMemoryError":
+            raise
+        reason = f"{type(error).__name__}: {one_line(error)[:200]}"
+        raise ValueError(f"{path}: is damaged, or is no checkpoint of this run: {reason}") from error
 
 
 def _check_stored(path: Path) -> None:

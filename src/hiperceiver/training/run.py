@@ -19,7 +19,7 @@ from hiperceiver.modality import Batch
 from hiperceiver.model import read_model
 from hiperceiver.settings.run import TrainingSettings
 from hiperceiver.tasks.task import Task
-from hiperceiver.training.checkpoints import RUN_KEY, read_checkpoint
+from hiperceiver.training.checkpoints import RUN_KEY, faults_of_checkpoint, read_checkpoint
 from hiperceiver.training.errors import write_errors
 from hiperceiver.training.evaluation import find_device
 from hiperceiver.training.folder import RunFolder, check_run_folder
@@ -114,8 +114,10 @@ def train(
     checkpoint, step, seconds = None, 0, 0.0
     if resume:
         checkpoint = read_checkpoint(folder.last_checkpoint)
-        _check_same(folder.last_checkpoint, checkpoint[RUN_KEY]["identity"], identity)
-        step, seconds = checkpoint[RUN_KEY]["step"], checkpoint[RUN_KEY]["elapsed"]
+        with faults_of_checkpoint(folder.last_checkpoint):
+            before = {name: str(value) for name, value in checkpoint[RUN_KEY]["identity"].items()}
+            step, seconds = int(checkpoint[RUN_KEY]["step"]), float(checkpoint[RUN_KEY]["elapsed"])
+        _check_same(folder.last_checkpoint, before, identity)
     if processes.is_first:
         with write_errors(f"run folder: {folder.path} cannot be written to"):
             folder.path.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from hiperceiver.modality import Batch
 from hiperceiver.settings.run import TrainingSettings
 from hiperceiver.tasks import save_task
 from hiperceiver.tasks.task import Task
-from hiperceiver.training.checkpoints import FORMAT, RUN_KEY, copy_checkpoint, write_checkpoint
+from hiperceiver.training.checkpoints import FORMAT, RUN_KEY, copy_checkpoint, faults_of_checkpoint, write_checkpoint
 from hiperceiver.training.errors import TrainingError, write_errors
 from hiperceiver.training.evaluation import Measurement, measure
 from hiperceiver.training.finite import Diverged, FiniteSteps, Loss, are_finite
@@ -111,14 +111,17 @@ class Run:
         )
         every, seconds = settings.checkpoint_every, settings.checkpoint_every_seconds
         self.checkpoint_plan = CheckpointPlan(every=every, seconds=seconds, is_saved=is_resumed)
-        unreadable = state.get("unreadable", {})
+        with faults_of_checkpoint(folder.last_checkpoint):
+            unreadable = state.get("unreadable", {})
+            num_met, keys = int(unreadable.get("num_met", 0)), set(unreadable.get("keys", ()))
+            left_out = [int(state.get("left_out", (0, 0))[place]) for place in (0, 1)]
         self.skipped = SkippedExamples(
             folder.skipped,
             max_share=settings.max_bad_share,
             strict=settings.strict,
             num_files=None if isinstance(training_set, StreamedExamples) else len(training_set),
-            num_met=unreadable.get("num_met", 0),
-            keys=set(unreadable.get("keys", ())),
+            num_met=num_met,
+            keys=keys,
             is_written=processes.is_first,
         )
         self._losses: list[Loss] = []  # of the step that is being done
@@ -130,8 +133,8 @@ class Run:
             task=None if settings.strategy == "fsdp" else strategy.task,
             precision=settings.precision,
             last_step=self.step,
-            num_left_out=state.get("left_out", [0, 0])[0],
-            num_in_a_row=state.get("left_out", [0, 0])[1],
+            num_left_out=left_out[0],
+            num_in_a_row=left_out[1],
         )
         self.logs: list[CsvLog | BoardLog] = []
         if processes.is_first:
@@ -141,7 +144,8 @@ class Run:
 
         if is_resumed:
             self.saved_step = self.step
-            strategy.restore(checkpoint)
+            with faults_of_checkpoint(folder.last_checkpoint):
+                strategy.restore(checkpoint)
         set_training_mode(strategy.task)
         self.clock.start()
         display.start()
@@ -149,7 +153,8 @@ class Run:
         self.is_over = self.clock.progress(self.step) >= 1
         is_best = is_validation_due and self.validation is not None and self.validate()
         if is_resumed:
-            self._restore_own(state["processes"])
+            with faults_of_checkpoint(folder.last_checkpoint):
+                self._restore_own(state["processes"])
             self._say_length(state.get("length"))
         else:
             seed_everything(settings.seed, rank=processes.rank)

@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -68,7 +68,9 @@ class Replicated:
     def restore(self, state: dict[str, Any]) -> None:
         """The inverse of `state`."""
         self.task.load_state_dict(state["weights"])
+        groups = [{**group} for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state["optimizer"])
+        _check_optimizer(self.optimizer, groups)
         if self.average is not None:
             self.average.load_state_dict(state["average"])
 
@@ -81,6 +83,22 @@ class Replicated:
     def close(self) -> None:
         """Leave the task as it came, on the CPU."""
         self.task.cpu()
+
+
+def _check_optimizer(optimizer: torch.optim.Optimizer, before: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse (`TypeError`) a state that was loaded, if it cannot be one of these weights: PyTorch takes any."""
+    for group, own in zip(optimizer.param_groups, before, strict=True):
+        for name, value in own.items():
+            if type(group.get(name)) is not type(value):
+                raise TypeError(f"{name} of the optimizer is no {type(value).__name__}")
+    for weight, values in optimizer.state.items():
+        for name, value in values.items():
+            if isinstance(value, Tensor):
+                is_fitting = value.ndim == 0 or value.shape == weight.shape
+            else:  # AdamW, and so Muon, has tensors alone
+                is_fitting = isinstance(value, int | float) and not isinstance(optimizer, torch.optim.AdamW)
+            if not is_fitting:
+                raise TypeError(f"{name} of the optimizer does not fit its weight")
 
 
 class FullySharded(Replicated):
