@@ -136,6 +136,7 @@ def test_a_signal_ends_any_command_in_a_line(
         (UserError("batch_size: expected more"), 2, "hip: --batch-size: expected more\n"),
         (UserError("model: expected another"), 2, "hip: MODEL: expected another\n"),
         (FileNotFoundError(2, "No such file or directory", "x.jpg"), 2, "hip: x.jpg: No such file or directory\n"),
+        (MemoryError("Unable to allocate 96.0 GiB"), 2, "hip: out of memory; "),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 2, "hip: out of memory; "),
         (KeyboardInterrupt(), 130, "hip: interrupted\n"),
     ],

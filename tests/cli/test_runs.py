@@ -327,10 +327,13 @@ def test_evaluation_prints_and_writes_the_same(finetuned: Path, pictures: Path, 
     assert metrics["accuracy"] > 0.8  # red stripes and blue checks
     assert written["floor"] is None
 
-    outcome = hip("evaluate", finetuned / "model", "--data", pictures, "--split", "all", "--batch-size", 5)
+    options = ("--data", pictures, "--split", "all", "--batch-size", 5, "--json", "all.json")
+    outcome = hip("evaluate", finetuned / "model", *options)
     assert outcome.code == 0
     assert "all: 22 examples" in outcome.out
-    assert "1 more could not be read and were left out." in outcome.out
+    (named,) = json.loads(Path("all.json").read_text())["skipped"]
+    assert "empty" in named
+    assert f"1 more could not be read and were left out: {named}" in outcome.out
 
 
 def test_a_written_file_is_not_overwritten(finetuned: Path, hip: Hip) -> None:

@@ -90,8 +90,9 @@ def test_a_file_at_the_rate_is_not_altered(tmp_path: Path, subtype: str) -> None
 def test_a_file_of_the_standard_library(tmp_path: Path) -> None:
     with wave.open(str(tmp_path / "a.wav"), "wb") as file:
         file.setparams((2, 2, 8000, 0, "NONE", ""))
-        file.writeframes((np.array([[100, 300]] * 4000) * 100).astype("<i2").tobytes())
-    np.testing.assert_array_equal(ENCODER.decode(tmp_path / "a.wav"), np.float32(20000 / 32768))
+        file.writeframes((np.array([[100, 300], [0, 100]] * 2000) * 100).astype("<i2").tobytes())
+    expected = np.array([[20000 / 32768], [5000 / 32768]] * 2000, dtype=np.float32)
+    np.testing.assert_array_equal(ENCODER.decode(tmp_path / "a.wav"), expected)
 
 
 @pytest.mark.parametrize(
