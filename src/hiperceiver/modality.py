@@ -143,13 +143,6 @@ class Batch:
         """The same batch in page-locked memory, for an asynchronous copy to a GPU."""
         return self._with_tensors(Tensor.pin_memory)
 
-    def share_memory(self) -> None:
-        """Move the tensors to memory that processes share; `RuntimeError` where there is not enough."""
-        self._with_tensors(Tensor.share_memory_)  # in place
-        for x in (self.seeds, self.places):
-            if x is not None:
-                x.share_memory_()
-
     def _with_tensors(self, change: Callable[[Tensor], Tensor]) -> Batch:
         tensors = {
             name: {key: change(x) for key, x in getattr(self, name).items()}

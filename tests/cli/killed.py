@@ -225,7 +225,7 @@ def killed_again_and_again(scenario: Scenario, folder: Path, kills: int, draws: 
             codes = run(scenario, again, prepare)
             if moment is None or not (min(codes) < 0 or (moment.signal != signal.SIGKILL and INTERRUPTED in codes)):
                 break
-            done += 1
+            done += moment.signal == signal.SIGKILL
         if codes != [0] * scenario.ranks:
             yield f"{folder.name}: {moments}: {codes}, {again.with_name(again.name + '.log').read_text()}"
         else:

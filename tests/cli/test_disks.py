@@ -38,6 +38,13 @@ def line(outcome: Outcome) -> str:
     return outcome.err.splitlines()[-1]
 
 
+def test_predictions_on_a_full_disk(disk: Path, pretrained: Path, pictures: Path, hip: Hip) -> None:
+    (disk / "drawn").mkdir()
+    fill(disk, but=0)
+    outcome = hip("predict", pretrained, pictures / "checks" / "1.jpg", "--out", disk / "drawn")
+    assert line(outcome) == f"hip: {disk}/drawn/1.png: cannot write the picture: No space left on device"
+
+
 def test_a_full_disk_and_a_read_only_one(disk: Path, pictures: Path, hip: Hip) -> None:
     run, options = disk / "run", ("--data", pictures, *TINY, "--log-every", 1, "--checkpoint-every", 1)
     assert hip("pretrain", *options, "--steps", 1, "--out", run).code == 0

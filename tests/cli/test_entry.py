@@ -1,6 +1,7 @@
 """`hip` as a process: quick help, versions, missing packages, closed pipes, and faults of our own."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ import pytest
 from hiperceiver.cli import entry, main
 from hiperceiver.cli.errors import UserError
 from hiperceiver.settings.commands import InfoSettings
+from hiperceiver.training.signals import STOP_SIGNALS
 
 COMMANDS = list(entry.COMMANDS)
 
@@ -113,6 +115,20 @@ def test_our_own_faults_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) ->
         main(["info"])
 
 
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_a_signal_ends_any_command_in_a_line(
+    number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(settings: InfoSettings) -> int:
+        os.kill(os.getpid(), number)
+        return 0
+
+    monkeypatch.setattr("hiperceiver.cli.info.run", told)
+    before = signal.getsignal(number)
+    assert (main(["info"]), capsys.readouterr().err) == (130, "hip: interrupted\n")
+    assert signal.getsignal(number) is before
+
+
 @pytest.mark.parametrize(
     ("raised", "code", "message"),
     [
@@ -120,6 +136,7 @@ def test_our_own_faults_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) ->
         (UserError("batch_size: expected more"), 2, "hip: --batch-size: expected more\n"),
         (UserError("model: expected another"), 2, "hip: MODEL: expected another\n"),
         (FileNotFoundError(2, "No such file or directory", "x.jpg"), 2, "hip: x.jpg: No such file or directory\n"),
+        (MemoryError("Unable to allocate 96.0 GiB"), 2, "hip: out of memory; "),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 2, "hip: out of memory; "),
         (KeyboardInterrupt(), 130, "hip: interrupted\n"),
     ],

@@ -26,6 +26,7 @@ def check(outcome, message: str) -> None:
         (["--steps", "0"], "--steps: * >= 1, got 0"),
         (["--steps", "[" * 3000], "--steps: expected a whole number >= 1, got '[[["),
         (["--only-classes", "checks", "--leave-out-classes", "checks"], "found none (only_classes, leave_out_classes)"),
+        (["--steps=--"], "--steps: expected a whole number >= 1, got '--'"),
         (["--steps", "1.5"], "--steps: * whole number *1.5"),
         (["--max-time", "0s"], '--max-time: *"00:04:00"*'),
         (["--max_time", "soon"], '--max-time: *"00:04:00"*'),

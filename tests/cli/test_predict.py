@@ -236,6 +236,17 @@ def test_folders_are_searched_for_what_the_model_takes(files: Path, tmp_path: Pa
     assert outcome.err.count("\n") == 1
 
 
+def test_predictions_do_not_become_data(files: Path, tmp_path: Path, hip: Hip) -> None:
+    model = save(tmp_path / "model", MASKED, "image")
+    Path("in/deep").mkdir(parents=True)
+    (Path("in") / "a.png").write_bytes((files / "image.png").read_bytes())
+    for out in ("in", "in/out", "in/deep/out", "other/../in/out"):
+        outcome = hip("predict", model, "in", "--out", out)
+        assert (outcome.code, outcome.err.count("\n")) == (2, 1)
+        assert outcome.err.startswith(f"hip: --out: {out} lies in in, where pictures would be taken for data")
+    assert hip("predict", model, "in", "--out", "in-beside").code == 0
+
+
 def test_a_text_file_is_read_not_its_name(tmp_path: Path, hip: Hip) -> None:
     model = save(tmp_path / "model", MASKED, encoders={"bytes": BytesEncoder(length=64)})
     Path("a.txt").write_text("what is inside")

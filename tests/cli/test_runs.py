@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from math import nan
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,12 @@ from safetensors.torch import load_file
 from torch import equal
 
 from hiperceiver.cli import data as cli_data
+from hiperceiver.modality import Batch
 from hiperceiver.model import read_model
 from hiperceiver.plots.segmentation import palette
+from hiperceiver.tasks import MaskedAutoencoding
+from hiperceiver.tasks.losses import LossTerm
+from hiperceiver.tasks.masked_autoencoding import Mask
 
 from .conftest import TINY, Hip, picture
 
@@ -203,6 +208,24 @@ def test_a_signal_to_the_whole_group_leaves_the_workers_at_work(pictures: Path, 
     assert hip("pretrain", "--resume", "--out", "run", "--max-time", "1s").code == 0
 
 
+def test_steps_that_are_left_out_are_told(pictures: Path, hip: Hip, monkeypatch: pytest.MonkeyPatch) -> None:
+    terms, calls = MaskedAutoencoding.terms, []
+
+    def diverging(task: MaskedAutoencoding, batch: Batch, drawn: Mask | None = None) -> dict[str, LossTerm]:
+        calls.append(1)
+        found = terms(task, batch, drawn)
+        return {
+            name: each._replace(value=each.value * (nan if len(calls) == 2 else 1.0)) for name, each in found.items()
+        }
+
+    monkeypatch.setattr(MaskedAutoencoding, "terms", diverging)
+    outcome = hip("pretrain", "--data", pictures, *TINY, "--steps", 3, "--non-finite", "skip", "--out", "run")
+    assert outcome.code == 0
+    assert "1 step was left out, not finite; the examples are named in run/not_finite.log\n" in outcome.out
+    (line,) = Path("run/not_finite.log").read_text().splitlines()
+    assert line.startswith("step 2: the loss is nan: ") and line.count(".jpg") == 4
+
+
 def test_nothing_to_resume(pictures: Path, hip: Hip) -> None:
     message = "--resume: expected --out too, the folder of the run to go on with"
     assert hip("pretrain", "--data", pictures, "--resume") == (2, "", f"hip: {message}\n")
@@ -304,10 +327,13 @@ def test_evaluation_prints_and_writes_the_same(finetuned: Path, pictures: Path, 
     assert metrics["accuracy"] > 0.8  # red stripes and blue checks
     assert written["floor"] is None
 
-    outcome = hip("evaluate", finetuned / "model", "--data", pictures, "--split", "all", "--batch-size", 5)
+    options = ("--data", pictures, "--split", "all", "--batch-size", 5, "--json", "all.json")
+    outcome = hip("evaluate", finetuned / "model", *options)
     assert outcome.code == 0
     assert "all: 22 examples" in outcome.out
-    assert "1 more could not be read and were left out." in outcome.out
+    (named,) = json.loads(Path("all.json").read_text())["skipped"]
+    assert "empty" in named
+    assert f"1 more could not be read and were left out: {named}" in outcome.out
 
 
 def test_a_written_file_is_not_overwritten(finetuned: Path, hip: Hip) -> None:

@@ -140,8 +140,11 @@ def test_clips_beside_sounds_alone(tmp_path: Path, hip: Hip) -> None:
     assert outcome.err.splitlines()[-1].startswith("hip: ")
     assert "has no image" in outcome.err.splitlines()[-1]
     done(hip("finetune", *options, *small, "--missing", "absent", "--out", "run"))
-    done(hip("evaluate", "run", "--split", "all", "--json", "metrics.json"))
-    assert json.loads(Path("metrics.json").read_text())["metrics"]["num_examples"] == 12
+    outcome = done(hip("evaluate", "run", "--split", "all", "--each-modality", "--json", "metrics.json"))
+    measured = json.loads(Path("metrics.json").read_text())
+    assert measured["metrics"]["num_examples"] == 12
+    assert {name: each["num_examples"] for name, each in measured["alone"].items()} == {"image": 8, "audio": 12}
+    assert "image alone, 8 of 12 have it" in outcome.out and "audio alone " in outcome.out
 
 
 # --------------------------------------------------------------------------------------------------------------- points

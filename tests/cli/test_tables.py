@@ -54,7 +54,7 @@ def test_memory_is_in_powers_of_1024() -> None:
         ("miou", 0.2391, "0.239"),
         ("loss", 0.0, "0.000"),
         ("loss", 0.00001234, "1.23e-05"),
-        ("loss", float("nan"), "nan"),
+        ("loss", float("nan"), "-"),
         ("num_examples", 12.0, "12"),
     ],
 )

@@ -1,12 +1,12 @@
 """Datasets made of others."""
 
+import pytest
 import torch
 
 from hiperceiver.data.example import BadExample, Example, WithAbsent
 from hiperceiver.modality import Modality
 
 BAD = BadExample("2", "is empty (0 bytes)")
-SOUND = Modality(grid=(4,), channels=1)
 VIDEO = Modality(grid=(2, 2), channels=3)
 
 
@@ -29,6 +29,15 @@ def test_modalities_that_are_not_there_or_not_shown() -> None:
         assert not shown.inputs["video"].any()
         assert shown.is_padding["video"].all()
     assert whole.inputs["video"].all() and not whole.is_padding  # what it is made of stays as it was
-    nothing = WithAbsent(dataset=[whole], modalities={"audio": SOUND, "video": VIDEO})[0]
-    assert isinstance(nothing, Example)
-    assert all(padding.all() for padding in nothing.is_padding.values())
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_an_example_with_nothing_else_is_bad(is_there: bool) -> None:
+    inputs = {"audio": torch.zeros(4, 1), "video": torch.ones(4, 3)}
+    absent = torch.ones(4, dtype=torch.bool)
+    lacks_sound = Example(
+        inputs=inputs if is_there else {"video": inputs["video"]}, is_padding={"audio": absent}, name="0"
+    )
+    shown = WithAbsent(dataset=[lacks_sound, example("1")], modalities={"video": VIDEO})
+    assert shown[0] == BadExample("0", f"has nothing of {'audio' if is_there else 'other modalities'}")
+    assert isinstance(shown[1], Example)

@@ -1,5 +1,6 @@
 """The training order can be taken up anywhere, does not depend on the workers, and one bad record ends nothing."""
 
+import errno
 import os
 import pickle
 from collections import Counter
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from hiperceiver.data import loading
 from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.encoders.series import SeriesEncoder
 from hiperceiver.data.example import BadExample, Example
@@ -141,6 +143,51 @@ def test_strict_raises_one_line_at_the_first_bad_record(num_workers: int) -> Non
 def test_a_worker_does_not_die_in_silence() -> None:
     with pytest.raises(RuntimeError, match="worker"):
         list(eval_loader(Deadly(8), batch_size=2, num_workers=1))
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize(
+    "reason", ["No space left on device (28)", "Read-only file system (30)", "Cannot allocate memory"]
+)
+def test_workers_without_shared_memory_end_with_a_line(monkeypatch: pytest.MonkeyPatch, reason: str) -> None:
+    def share(*arguments: object) -> None:
+        raise RuntimeError(f"unable to open shared memory object </torch_1> in read-write mode: {reason}")
+
+    monkeypatch.setattr(torch.UntypedStorage, "_share_fd_cpu_", share)
+    with pytest.raises(ValueError, match=r"^num_workers: no shared memory for a batch .*/dev/shm larger.*--shm-size"):
+        list(eval_loader(Numbers(8), batch_size=2, num_workers=1))
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("where", ["in the worker", "in the main process", "in PyTorch"])
+def test_workers_without_open_files_end_with_a_line(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    """Each tensor on its way is an open file."""
+
+    def fail(*arguments: object) -> None:
+        if where == "in PyTorch":
+            raise RuntimeError("received 0 items of ancdata")
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    if where == "in the worker":
+        monkeypatch.setattr(torch.UntypedStorage, "_share_fd_cpu_", fail)
+    else:
+        monkeypatch.setattr(loading._Sent, "received", fail)
+    with pytest.raises(
+        ValueError, match=r"^num_workers: too many open files .*; raise ulimit -n, or set num_workers to"
+    ):
+        list(eval_loader(Numbers(8), batch_size=2, num_workers=1))
+
+
+def test_workers_may_open_as_many_files_as_the_machine_lets_them() -> None:
+    """A usual limit, 1024, may be raised by any process up to the hard one."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 500), hard))
+    try:
+        eval_loader(Numbers(8), batch_size=2, num_workers=1)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= min(hard, 65536)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])

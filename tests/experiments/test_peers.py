@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from closeness import assert_close
+from closeness import assert_close, assert_equal
 from PIL import Image
 
 from experiments import baseline, peer
@@ -118,8 +118,17 @@ def test_rare_classes_and_left_out_tokens_reach_the_training(pictures: Path, tmp
 
 
 def test_a_peer_that_was_stopped_goes_on(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one that was never stopped, left-out tokens and all."""
     options = ["--peer", "cnn", "--data", str(pictures), "--size", "8", "--steps", "6", "--out", str(tmp_path / "run")]
-    scores = peer.PeerRun.scores
+    options += ["--task-settings.token-dropout", "0.5"]
+    scores, measure, weights = peer.PeerRun.scores, peer.PeerRun.measure, []
+
+    def measured(run: peer.PeerRun, split: str) -> dict[str, float]:
+        if split == "test":
+            weights.append(run.model.state_dict())
+        return measure(run, split)
+
+    monkeypatch.setattr(peer.PeerRun, "measure", measured)
 
     def interrupted(run: peer.PeerRun, batch: object) -> object:
         if run.state["step"] == 2:
@@ -135,6 +144,9 @@ def test_a_peer_that_was_stopped_goes_on(pictures: Path, tmp_path: Path, monkeyp
     monkeypatch.setattr(peer.PeerRun, "scores", scores)
     assert peer.main(options) == 0
     assert json.loads((tmp_path / "run" / "test.json").read_text())["steps"] == 6
+    assert peer.main([*options, "--out", str(tmp_path / "straight")]) == 0
+    for one, other in zip(*(each.values() for each in weights), strict=True):
+        assert_equal(one, other)
 
 
 def test_the_baseline_of_pictures(pictures: Path, tmp_path: Path) -> None:

@@ -162,6 +162,8 @@ def _a_missing_value(line: Line, command: str, rng: Random) -> Line:
 
 
 def _something_lost(line: Line, command: str, rng: Random) -> Line:
+    if not line:
+        return line
     at = rng.randrange(len(line))
     return line if line[at] == "1" else [*line[:at], *line[at + 1 :]]  # `--steps 1` keeps its number
 

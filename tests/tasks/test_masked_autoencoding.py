@@ -456,6 +456,20 @@ def test_a_modality_that_never_came_is_left_out_of_the_totals(make_model, two_mo
     assert results["loss_sound"].isnan()
 
 
+@pytest.mark.parametrize("constant", [0.0, 0.1, -3e4])
+def test_of_hidden_values_that_are_all_the_same_nothing_can_be_explained(make_model, two_modalities, constant):
+    task = MaskedAutoencoding(make_model(**two_modalities)).eval()
+    batch = make_batch(task.model)
+    batch.inputs["sound"] = torch.full_like(batch.inputs["sound"], constant)
+    metrics, trivial = task.make_metrics(), task.trivial_answers(len(batch))
+    task.update(metrics, batch)
+    trivial.add(batch)
+    results = metrics.compute() | {name: torch.tensor(value) for name, value in trivial.metrics().items()}
+    for by in ("", "_by_nearest", "_by_interpolation"):
+        assert results[f"explained_sound{by}"].isnan()
+        assert results[f"explained{by}"] == results[f"explained_image{by}"] < 1
+
+
 def test_update_changes_neither_global_random_numbers_nor_gradients(make_model):
     task = MaskedAutoencoding(make_model()).eval()
     state = torch.get_rng_state()

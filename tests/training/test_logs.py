@@ -71,36 +71,59 @@ def test_window_gives_means_and_survives_a_checkpoint() -> None:
 
 def test_bad_examples_are_counted_and_named_once(tmp_path: Path) -> None:
     path = tmp_path / "skipped.log"
-    skipped = SkippedExamples(path, max_share=0.5, strict=False)
+    limits = {"max_share": 0.5, "strict": False, "num_files": 6}
+    skipped = SkippedExamples(path, **limits)
     skipped.count(4, ())
     assert not path.exists()
     skipped.count(1, ("a.jpg: is empty", "b.jpg: two\nlines"))
     skipped.count(2, ("a.jpg: is empty",))
     assert path.read_text() == "a.jpg: is empty\nb.jpg: two lines\n"
-    assert (skipped.num_met, skipped.num_skipped) == (10, 3)
-    again = SkippedExamples(path, max_share=0.5, strict=False, counts=(10, 3))
-    again.count(0, ("b.jpg: two\nlines", "c.jpg: gone"))
-    assert path.read_text() == "a.jpg: is empty\nb.jpg: two lines\nc.jpg: gone\n"
-    assert (again.num_met, again.num_skipped) == (12, 5)
+    assert (skipped.num_met, skipped.num_skipped) == (10, 2)
+    again = SkippedExamples(path, **limits, num_met=10, keys=skipped.keys)
+    again.count(0, ("b.jpg: silent in its middle, this time", "c.jpg: gone"))
+    assert path.read_text().splitlines()[2:] == ["b.jpg: silent in its middle, this time", "c.jpg: gone"]
+    assert (again.num_met, again.num_skipped) == (12, 3)
     path.write_text("a.jpg: is empty\nb.jpg: tw")  # killed while writing
-    torn = SkippedExamples(path, max_share=0.5, strict=False, counts=(10, 3))
+    torn = SkippedExamples(path, **limits, num_met=10)
     torn.count(9, ("b.jpg: two\nlines", "a.jpg: is empty"))
     assert path.read_text() == "a.jpg: is empty\nb.jpg: two lines\n"
 
 
-def test_too_many_bad_examples_end_the_run_but_not_too_early(tmp_path: Path) -> None:
-    skipped = SkippedExamples(tmp_path / "skipped.log", max_share=0.1, strict=False)
+@pytest.mark.parametrize(
+    ("num_files", "num_bad", "max_share"), [(12, 1, 0.1), (10, 1, 0.1), (3, 1, 0.34), (1000, 99, 0.1), (4, 4, 1.0)]
+)
+@pytest.mark.parametrize("num_draws", [1, 7])
+def test_files_are_counted_and_not_how_often_they_are_drawn(
+    tmp_path: Path, num_files: int, num_bad: int, max_share: float, num_draws: int
+) -> None:
+    skipped = SkippedExamples(tmp_path / "skipped.log", max_share=max_share, strict=False, num_files=num_files)
+    for _ in range(num_draws):  # the bad ones first, in each epoch
+        skipped.count(0, tuple(f"{n}.jpg: is empty" for n in range(num_bad)))
+        skipped.count(num_files - num_bad, ())
+    more = tuple(f"x{n}.jpg: gone" for n in range(num_files))
+    if max_share < 1:
+        with pytest.raises(TrainingError, match=rf"of {num_files} examples could not be read, more than max_bad_share"):
+            skipped.count(0, more)
+
+
+def test_one_file_more_than_the_limit_holds_ends_the_run_at_once(tmp_path: Path) -> None:
+    skipped = SkippedExamples(tmp_path / "skipped.log", max_share=0.1, strict=False, num_files=20)
+    skipped.count(0, ("a.jpg: is empty", "b.jpg: is empty"))
+    with pytest.raises(TrainingError, match=r"3 of 20 examples .* max_bad_share=0.1; .*skipped.log .*: y.jpg: gone"):
+        skipped.count(0, ("a.jpg: is empty", "y.jpg: gone"))
+
+
+def test_of_a_stream_enough_must_have_been_read(tmp_path: Path) -> None:
+    skipped = SkippedExamples(tmp_path / "skipped.log", max_share=0.1, strict=False, num_files=None)
     skipped.count(1, ("a.jpg: is empty",))  # half of two examples says little
-    for _ in range(80):
-        skipped.count(1, ())
-    for number in range(8):
-        skipped.count(1, (f"{number}.jpg: is empty",))
-    with pytest.raises(TrainingError, match=r"11 of 100 examples .* max_bad_share=0.1; .*skipped.log .*: y.jpg: gone"):
+    for number in range(89):
+        skipped.count(1, (f"{number}.jpg: is empty",) if number < 8 else ())
+    with pytest.raises(TrainingError, match=r"11 of 101 examples"):
         skipped.count(0, ("x.jpg: gone", "y.jpg: gone"))
 
 
 def test_strict_bears_no_bad_example(tmp_path: Path) -> None:
-    skipped = SkippedExamples(tmp_path / "skipped.log", max_share=1.0, strict=True)
+    skipped = SkippedExamples(tmp_path / "skipped.log", max_share=1.0, strict=True, num_files=9)
     skipped.count(3, ())
     with pytest.raises(TrainingError, match="data: a.jpg: is empty"):
         skipped.count(3, ("a.jpg: is empty",))

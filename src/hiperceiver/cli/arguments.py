@@ -181,6 +181,8 @@ def _split(settings: type[Settings], arguments: list[str], program: str) -> dict
         is_flag = name == "print_config" or hints.get(name) == [bool]
         if is_flag and not equals and following.lower() not in _BOOLEANS:
             equals, text = "=", "true"
+        if text == "--":  # which argparse throws away
+            raise UserError(f"{spelled(name)}: expected {in_words(hints.get(name, [str])[0])}, got '--'")
         words.append(f"--{name}{equals}{text}")
     try:
         namespace, rest = parser.parse_known_intermixed_args(words + arguments[end:])

@@ -24,21 +24,28 @@ def describe(error: BaseException, options: Mapping[str, str] = MappingProxyType
 
     A `ValueError` is a user's mistake where our own code raised it; one from inside another package is a fault of ours.
     """
+    message = _message(error)
+    if message is not None and len(message) > _LONGEST:
+        message = f"{message[:_LONGEST]}..."
+    return None if message is None else with_option_names(message, options)
+
+
+def _message(error: BaseException) -> str | None:
+    """As `describe`, of any length and with names of settings."""
     if isinstance(error, ModuleNotFoundError):
         return missing_package(error)
     if isinstance(error, OSError) and error.filename is not None:
         return one_line(f"{error.filename}: {error.strerror or type(error).__name__}")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"cannot write: {error.strerror}"  # a failed write does not know its file
-    if type(error).__name__ == "OutOfMemoryError" or (isinstance(error, RuntimeError) and "allocate mem" in str(error)):
+    is_full = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if is_full or (isinstance(error, RuntimeError) and "allocate mem" in str(error)):
         return f"out of memory; a smaller --batch-size or --size needs less: {one_line(error)[:200]}"
     if isinstance(error, RuntimeError) and (found := re.search(r"DataLoader worker .*", one_line(error))):
         return f"--num-workers: a process that loads data ended by itself: {found[0][:200]}"
     is_ours = isinstance(error, ValueError) and _comes_from_us(error)
     is_mistake = is_ours or type(error).__name__ == "MisconfigurationException"  # Lightning's
-    message = one_line(error)
-    message = message if len(message) <= _LONGEST else f"{message[:_LONGEST]}..."
-    return with_option_names(message, options) if is_mistake else None
+    return one_line(error) if is_mistake else None
 
 
 def with_option_names(message: str, options: Mapping[str, str]) -> str:

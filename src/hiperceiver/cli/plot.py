@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from hiperceiver.cli.data import open_data_for, print_data
 from hiperceiver.cli.drawing import PICTURES
 from hiperceiver.cli.errors import UserError, describe
-from hiperceiver.cli.models import locate, run_folder
+from hiperceiver.cli.models import locate, run_folder, run_settings
+from hiperceiver.cli.results import check_beside_data
 from hiperceiver.data.collate import collate
 from hiperceiver.data.example import Example, ExampleDataset
 from hiperceiver.data.sources.source import Source
@@ -23,7 +24,7 @@ from hiperceiver.plots.arrays import spread_indices
 from hiperceiver.plots.curves import draw_curves
 from hiperceiver.plots.positions import draw_components, draw_similarity
 from hiperceiver.plots.style import save_picture
-from hiperceiver.settings.base import one_line
+from hiperceiver.settings.base import one_line, printable
 from hiperceiver.settings.commands import PlotSettings
 from hiperceiver.tasks import Segmentation, Task, load_task
 from hiperceiver.training.evaluation import measure
@@ -39,6 +40,8 @@ def run(settings: PlotSettings) -> int:
     """Draw, write, and say where."""
     folder = run_folder(settings.checkpoint)
     target = _target(settings, folder)
+    if settings.out is not None:
+        check_beside_data(target, settings.data, run_settings(settings.checkpoint).get("data"))
     faults: dict[str, ValueError] = {}
     num_drawn = 0
     for kind in KINDS if settings.pictures == "all" else [settings.pictures]:
@@ -48,7 +51,7 @@ def run(settings: PlotSettings) -> int:
                 existed = path.exists()
                 save_picture(figure, path)
                 num_drawn += 1
-                print(f"{path}{' (replaced)' if existed else ''}", flush=True)
+                print(printable(f"{path}{' (replaced)' if existed else ''}"), flush=True)
         except ValueError as error:
             # What the others need may still be there.
             if settings.pictures != "all" or describe(error) is None:

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from hiperceiver.cli.data import own_encoders
 from hiperceiver.cli.errors import UserError
-from hiperceiver.cli.models import locate
-from hiperceiver.cli.results import check_new, write_json
+from hiperceiver.cli.models import locate, run_settings
+from hiperceiver.cli.results import check_beside_data, check_new, write_json
 from hiperceiver.data.collate import collate
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.encoders.picture_files import Picture as OpenedPicture
@@ -53,9 +53,12 @@ def run(settings: PredictSettings) -> int:
     pictures = _pictures(task, encoders)
     if settings.out is not None and not pictures:
         raise UserError(f"--out: {settings.checkpoint} only says what it finds, it makes no pictures")
+    out = Path(settings.out or "predictions")
+    if pictures:
+        check_beside_data(out, run_settings(settings.checkpoint).get("data"), *settings.files)
     paths = _expanded(settings.files, encoders, settings.checkpoint)
     suffixes = [suffix for _, each in pictures.values() for suffix in each]
-    stems = _stems(paths, Path(settings.out or "predictions"), suffixes)
+    stems = _stems(paths, out, suffixes)
     task.to(find_device("auto"))
 
     results: dict[Path, dict[str, Any]] = {}
@@ -202,7 +205,10 @@ def _finish(file: InputFile, answer: Answer, stem: Path, pictures: Pictures) -> 
         stem.parent.mkdir(parents=True, exist_ok=True)
         picture, suffixes = pictures[drawn.modality]
         paths = [f"{stem}{suffix}" for suffix in suffixes]
-        more = picture.write(file.example, drawn, file.original, paths)
+        try:
+            more = picture.write(file.example, drawn, file.original, paths)
+        except OSError as error:  # a failed write does not know its file
+            raise OSError(error.errno, error.strerror, error.filename or ", ".join(paths)) from None
         written += paths
         if more is not None:
             values, text = {**values, **more[0]}, more[1]

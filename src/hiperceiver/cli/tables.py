@@ -1,5 +1,6 @@
 """Tables and numbers for people: readable on 80 columns, whole when piped."""
 
+import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -64,7 +65,9 @@ def shape(modality: Modality) -> str:
 
 
 def metric(name: str, value: float) -> str:
-    """A metric's value: shares in percent, counts whole, others with four digits."""
+    """A metric's value: shares in percent, counts whole, others with four digits; `-` where it is not defined."""
+    if math.isnan(value):
+        return "-"
     if name.startswith("num_"):
         return f"{value:.0f}"
     if "accuracy" in name or "share" in name or name.startswith("explained"):

@@ -74,7 +74,8 @@ class AugmentedDataset(ExampleDataset, Protocol):
 class WithAbsent:
     """A dataset whose examples have further modalities, or hide some of their own: absent, every token of them.
 
-    So a model of several modalities is measured on some of them, whether the data has the others or not.
+    So a model of several modalities is measured on some of them, whether the data has the others or not. An example
+    that has nothing else is bad.
 
     >>> example = Example(inputs={"audio": torch.ones(4, 1)})
     >>> dataset = WithAbsent(dataset=[example], modalities={"video": Modality(grid=(2, 2), channels=3)})
@@ -92,6 +93,9 @@ class WithAbsent:
         example = self.dataset[index]
         if isinstance(example, BadExample):
             return example
+        others = [name for name in example.inputs if name not in self.modalities]
+        if all(name in example.is_padding and bool(example.is_padding[name].all()) for name in others):
+            return BadExample(example.name, f"has nothing of {', '.join(others) or 'other modalities'}")
         absent = {name: torch.zeros(each.num_tokens, each.channels) for name, each in self.modalities.items()}
         is_padding = {name: torch.ones(len(tokens), dtype=torch.bool) for name, tokens in absent.items()}
         return replace(example, inputs=example.inputs | absent, is_padding=example.is_padding | is_padding)

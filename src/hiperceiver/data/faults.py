@@ -1,5 +1,6 @@
 """Files come from strangers: whatever is wrong with one is a `ValueError` of one line that names its path."""
 
+import codecs
 import contextlib
 import os
 import warnings
@@ -61,3 +62,18 @@ def read_file(path: str | os.PathLike[str], limit: int = -1) -> bytes:
     if not content:
         raise Fault("is empty (0 bytes)")
     return content
+
+
+def text_of(content: bytes) -> str:
+    """The text of every list and table: UTF-8, or UTF-16 with its byte order mark; without any such mark.
+
+    >>> text_of("\ufeffa".encode()), text_of("a".encode("utf-16"))
+    ('a', 'a')
+    """
+    limits.check_lines(content)
+    encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        found = f"got the byte 0x{content[error.start]:02x} at {error.start}"
+        raise Fault(f"expected text in UTF-8, {found}; save it as UTF-8") from None

@@ -6,10 +6,15 @@ stopped change nothing: a run resumed after k batches sees what an uninterrupted
 a stream, whose epochs are shuffled by a buffer; what was seen is then read once more and thrown away.
 """
 
+import contextlib
+import errno
 import itertools
+import pickle
+import re
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import numpy as np
@@ -24,6 +29,8 @@ from hiperceiver.data.record import Record, Table
 from hiperceiver.data.streamed import StreamedExamples
 from hiperceiver.modality import Batch
 from hiperceiver.settings.base import one_line
+
+_OPEN_FILES = 65_536  # that are enough
 
 Key = tuple[int, int]  # (epoch, index in the dataset)
 
@@ -141,19 +148,59 @@ class _StreamedBatches(IterableDataset[Any]):
                 raise ValueError("dataset: expected at least one example to train on, got none")
 
 
-def _collated(examples: Sequence[Example | BadExample] | ValueError) -> Batch | ValueError:
+@dataclass(frozen=True)
+class _Sent:
+    """A batch on its way from a worker, made ready there.
+
+    The thread that sends batches would only print a fault, and the main process would wait for ever.
+    """
+
+    content: bytes
+
+    def received(self) -> Batch:
+        """The batch, in the memory that the worker shares."""
+        return pickle.loads(self.content)  # noqa: S301 - our own worker wrote it
+
+    def pin_memory(self) -> Batch:
+        """The batch in pinned memory."""
+        return self.received().pin_memory()
+
+
+def _collated(examples: Sequence[Example | BadExample] | ValueError) -> Batch | _Sent | ValueError:
     if isinstance(examples, ValueError):
         return examples
     batch = collate(examples)
-    if get_worker_info() is not None:
-        # Shared here, where a fault can be caught: in the thread that sends batches it would only be printed, and the
-        # main process would wait for ever.
-        try:
-            batch.share_memory()
-        except (RuntimeError, OSError) as error:
-            remedy = "make /dev/shm larger (docker: --shm-size), the batches smaller, or set num_workers to 0"
-            return ValueError(f"num_workers: no shared memory for a batch ({one_line(error)[:150]}); {remedy}")
-    return batch
+    if get_worker_info() is None:
+        return batch
+    try:
+        return _Sent(bytes(ForkingPickler.dumps(batch)))
+    except (RuntimeError, OSError) as error:
+        return _no_way_for_batches(error)
+
+
+def _allow_open_files() -> None:
+    """Raise the limit of open files, which each tensor from a worker is, as far as a process may."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource  # not on Windows
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+        if soft != resource.RLIM_INFINITY and soft < most:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def _has_too_many_files(error: Exception) -> bool:
+    is_limit = isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
+    return is_limit or re.search("open files|ancdata", str(error)) is not None  # PyTorch's words
+
+
+def _no_way_for_batches(error: Exception) -> ValueError:
+    """What is said where a limit of the machine keeps workers from giving their batches."""
+    reason = one_line(error)[:150]
+    if _has_too_many_files(error):
+        return ValueError(f"num_workers: too many open files ({reason}); raise ulimit -n, or set num_workers to 0")
+    remedy = "make /dev/shm larger (docker: --shm-size), the batches smaller, or set num_workers to 0"
+    return ValueError(f"num_workers: no shared memory for a batch ({reason}); {remedy}")
 
 
 class ExampleLoader(DataLoader[Any]):
@@ -162,6 +209,8 @@ class ExampleLoader(DataLoader[Any]):
     def __init__(self, dataset: Any, *, num_workers: int, strict: bool, seed: int = 0, **settings: Any) -> None:
         if num_workers < 0:
             raise ValueError(f"num_workers: expected a whole number >= 0, got {num_workers}")
+        if num_workers:
+            _allow_open_files()
         super().__init__(
             dataset,
             num_workers=num_workers,
@@ -175,7 +224,17 @@ class ExampleLoader(DataLoader[Any]):
         self.strict = strict
 
     def __iter__(self) -> Iterator[Batch]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        for batch in super().__iter__():
+        batches = super().__iter__()
+        while True:
+            try:
+                batch = next(batches)
+                batch = batch.received() if isinstance(batch, _Sent) else batch
+            except StopIteration:
+                return
+            except (OSError, RuntimeError) as error:
+                if not _has_too_many_files(error):
+                    raise
+                raise _no_way_for_batches(error) from error
             if isinstance(batch, ValueError):
                 raise batch
             if self.strict and batch.skipped:

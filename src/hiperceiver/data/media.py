@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from numbers import Real
-from typing import Any, BinaryIO, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from hiperceiver import limits
+from hiperceiver.data.containers import check_size
 from hiperceiver.data.faults import Fault, faults_of, open_file
 from hiperceiver.data.packages import import_extra
 
@@ -27,15 +28,9 @@ FORMATS = (
 )
 """What FFmpeg may take a file for. Its other formats are pictures, texts, lists of other files and addresses."""
 _ESTIMATED = ("mp3", "aac", "ac3", "eac3", "amr", "mpeg", "mpegts", "mpegvideo", "m4v")  # FFmpeg guesses their length
-_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"  # how a Matroska file and its content begin
-_PLACEHOLDER = 0x7FFFF000  # bytes; what is written to a pipe states as many or more, or none
-_AFTER_RIFF = (b"RIFF", b"ID3", b"TAG", b"APETAGEX", b"LIST", b"id3 ", b"JUNK", b"bext", b"_PMX", b"iXML")
-"""How a part begins that may follow the stated size: of a long AVI file, or tags."""
-_MP4_STARTS = (b"ftyp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp")
-_MP4_PARTS = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf")  # that have parts in them
-_MOST_FRAMES = 8  # for each byte of the file: old codecs of QuickTime count samples, of which a byte holds some
 _PREROLL = 0.5  # seconds of sound that are decoded before the part that is wanted: codecs need a start
-_LOWEST_RATE, _HIGHEST_RATE = 1000, 5_000_000  # samples of a sound per second; recorders of ultrasound reach the latter
+_LOWEST_RATE, HIGHEST_RATE_OF_SOUND = 1000, 5_000_000  # samples per second; recorders of ultrasound reach the latter
+_MOST_TIMES = 256  # the rate of a sound that it may be given: more would take all memory
 _LONGEST_LEAD = 60.0  # seconds of silence before a sound that begins later than its file; broken time stamps say more
 
 
@@ -100,8 +95,8 @@ def read_audio(media: Media | RawFile) -> tuple[np.ndarray, int]:
     with _opened(media) as container:
         stream = _stream(container, "audio")
         rate = stream.rate
-        if not rate or not _LOWEST_RATE <= rate <= _HIGHEST_RATE:  # a broken header: resampling would take all memory
-            raise Fault(f"expected sound of {_LOWEST_RATE} to {_HIGHEST_RATE} samples per second, got {rate}")
+        if not rate or not _LOWEST_RATE <= rate <= HIGHEST_RATE_OF_SOUND:  # a broken header
+            raise Fault(f"expected sound of {_LOWEST_RATE} to {HIGHEST_RATE_OF_SOUND} samples per second, got {rate}")
         begin = round(media.start * rate)
         stop = None if media.seconds is None else begin + round(media.seconds * rate)
         for _ in _starts(stream, media.start - _PREROLL):
@@ -199,6 +194,8 @@ def resampled(samples: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
     """
     if rate == new_rate:
         return samples
+    if new_rate > _MOST_TIMES * rate:
+        raise ValueError(f"rate: expected at least {-(-new_rate // _MOST_TIMES)} for sound at {new_rate}, got {rate}")
     av = import_extra("av", extra="data")
     length = max(1, round(len(samples) * new_rate / rate))
     _check_sound(length, samples.shape[1], f"at {new_rate} samples per second is sound of")
@@ -256,7 +253,7 @@ def _opened(media: Media) -> Iterator[Any]:
     with faults_of(media.source, reason_of=reason_of), contextlib.ExitStack() as stack:
         source = media.source
         file = stack.enter_context(BytesIO(source) if isinstance(source, bytes) else open_file(source))
-        _check_size(file)
+        check_size(file)
         options = {"format_whitelist": FORMATS.replace(" ", ",")}
         try:
             # The file itself, never an address or a pipe that FFmpeg would make of its name.
@@ -270,72 +267,6 @@ def _opened(media: Media) -> Iterator[Any]:
         except (av.error.InvalidDataError, av.error.ArgumentError, av.error.EOFError):
             raise Fault("is not a sound or video file in a known format, or is truncated") from None
         yield container
-
-
-def _check_size(file: BinaryIO) -> None:
-    """Refuse a file whose size is not what its own header says.
-
-    FFmpeg takes a cut WAV, AVI, Matroska or WebM file for a short one, and leaves out what follows the stated size.
-    """
-    header = file.read(8)
-    size = file.seek(0, os.SEEK_END)
-    if not size:
-        raise Fault("is empty (0 bytes)")
-    stated = 8 + int.from_bytes(header[4:8], "little")
-    if header[:4] == b"RIFF" and 8 < stated < _PLACEHOLDER:
-        if stated > size + 8:
-            raise Fault(f"is truncated: it has {size} of {stated} bytes")
-        file.seek(stated + stated % 2)
-        rest = file.read(8)
-        if len(rest) == 8 and any(rest) and not rest.startswith(_AFTER_RIFF):
-            raise Fault(f"its header states {stated} of its {size} bytes: the rest would not be heard")
-    if header[4:8] in _MP4_STARTS:
-        _check_tables(file, 0, size)
-    if header[:4] == _EBML and size < (stated := _stated_by_matroska(file)):
-        raise Fault(f"is truncated: it has {size} of {stated} bytes")
-    file.seek(0)
-
-
-def _check_tables(file: BinaryIO, start: int, stop: int) -> None:
-    """Refuse an MP4 file with a table of many more frames than it has bytes: FFmpeg would make an entry for each."""
-    size = file.seek(0, os.SEEK_END)
-    while start + 8 <= stop:
-        file.seek(start)
-        head = file.read(32)
-        length, kind = int.from_bytes(head[:4], "big"), head[4:8]
-        if length == 1:
-            length = int.from_bytes(head[8:16], "big")
-        end = start + length if length else stop
-        if kind in _MP4_PARTS:
-            _check_tables(file, start + 8, min(end, stop))
-        where = {b"stsz": 16, b"trun": 12}.get(kind)  # of the number of frames
-        if where is not None and (count := int.from_bytes(head[where : where + 4], "big")) > _MOST_FRAMES * size:
-            raise Fault(f"is damaged: a table of its header has {count} frames, and the file {size} bytes")
-        if end < start + 8:
-            return
-        start = end
-
-
-def _stated_by_matroska(file: BinaryIO) -> int:
-    """How many bytes a Matroska or WebM file says that it has; 0 where it does not say: it was streamed."""
-    file.seek(len(_EBML))
-    head = _ebml_size(file)
-    if head is None:
-        return 0
-    file.seek(head, os.SEEK_CUR)
-    if file.read(4) != _SEGMENT or (size := _ebml_size(file)) is None:
-        return 0
-    return file.tell() + size
-
-
-def _ebml_size(file: BinaryIO) -> int | None:
-    """The next number in the file, of 1 to 8 bytes; the zeros before its first bit count those that follow."""
-    first = file.read(1)
-    if not first or not first[0]:
-        return None
-    count = 8 - first[0].bit_length()
-    value = int.from_bytes(bytes([first[0] & (0x7F >> count)]) + file.read(count), "big")
-    return None if value == (1 << 7 * (count + 1)) - 1 else value  # all ones: not known
 
 
 def _streams(container: Any, kind: Literal["audio", "video"]) -> list[Any]:

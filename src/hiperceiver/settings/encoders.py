@@ -133,6 +133,8 @@ class SeriesSettings(ArraySettings):
     """Steps of the grid."""
     channels: Count = 1
     """Readings of each step."""
+    channel_names: tuple[str, ...] = ()
+    """Columns of tables that have names, in the order of the channels; none: all of them, in theirs."""
     normalise: NormaliseBy = "dataset"
     """`dataset`: by `mean` and `std`. `example`: by those of what is kept of it; its level and size are lost."""
     missing: Literal["refuse", "mean"] = "refuse"
@@ -140,6 +142,9 @@ class SeriesSettings(ArraySettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.channel_names and len(self.channel_names) != self.channels:
+            got = f"{len(self.channel_names)}: {', '.join(self.channel_names)}"
+            raise ValueError(f"channel_names: expected {self.channels}, one for each channel, got {got}")
         channels = 0 if self.normalise == "example" else self.channels
         self.check_statistics(channels, unused="with normalise='example'")
 

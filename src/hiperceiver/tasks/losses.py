@@ -183,6 +183,12 @@ def sum_about_mean(total: Tensor, total_square: Tensor, count: Tensor) -> Tensor
     return spread.masked_fill(spread <= 1e-12 * total_square, torch.nan)
 
 
+def mean_spread(total: Tensor, total_square: Tensor, count: Tensor) -> Tensor:
+    """The mean of `sum_about_mean` over channels (C,); NaN where nothing varies."""
+    spread = sum_about_mean(total, total_square, count).nansum() / len(total)
+    return spread.masked_fill(spread == 0, torch.nan)
+
+
 def weighted_mean(values: Tensors, weights: Mapping[str, float], counts: Tensors) -> Tensor:
     """The weighted mean of the values with a count above 0; all by name."""
     each = torch.stack([values[name] for name in weights])

@@ -28,7 +28,15 @@ from hiperceiver.model.grouping import Span
 from hiperceiver.model.tokens import tokens_at
 from hiperceiver.settings.tasks import MaskedAutoencodingConfig
 from hiperceiver.tasks.answers import Answer, DrawnTokens, ReconstructedTokens
-from hiperceiver.tasks.losses import LossTerm, Tensors, mean_and_deviation, normalise, squared_error, weighted_mean
+from hiperceiver.tasks.losses import (
+    LossTerm,
+    Tensors,
+    mean_and_deviation,
+    mean_spread,
+    normalise,
+    squared_error,
+    weighted_mean,
+)
 from hiperceiver.tasks.task import Task, num_position_channels
 
 if TYPE_CHECKING:
@@ -224,17 +232,21 @@ class MaskedAutoencoding(Task):
         metrics.update(sums=sums)
 
     def results(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """`loss` and `explained`, means over the modalities that were given; with several also those of each."""
+        """`loss` and `explained`, means over the modalities that were given; with several also those of each.
+
+        Where all hidden values are the same there is nothing to explain: NaN, and left out of the mean.
+        """
         weights = self.term_weights
         loss = {name: sums[f"error/{name}"] / sums[f"count/{name}"] for name in weights}
         explained = {}
         for name in weights:
-            count = sums[f"hidden_count/{name}"]
-            variance = (sums[f"hidden_square/{name}"] / count - (sums[f"hidden/{name}"] / count).square()).mean()
-            explained[name] = 1 - sums[f"hidden_error/{name}"] / count / variance
+            spread = mean_spread(*(sums[f"hidden{part}/{name}"] for part in ("", "_square", "_count")))
+            explained[name] = 1 - sums[f"hidden_error/{name}"] / spread
+        varies = {name: (~each.isnan()).long() for name, each in explained.items()}
         results = {}
-        for key, each, counted in (("loss", loss, "count"), ("explained", explained, "hidden_count")):
-            results[key] = weighted_mean(each, weights, {name: sums[f"{counted}/{name}"] for name in weights})
+        counts = {name: sums[f"count/{name}"] for name in weights}
+        for key, each, counted in (("loss", loss, counts), ("explained", explained, varies)):
+            results[key] = weighted_mean(each, weights, counted)
         if len(weights) > 1:
             for name in weights:
                 results |= {f"loss_{name}": loss[name], f"explained_{name}": explained[name]}

@@ -14,7 +14,7 @@ from scipy.ndimage import distance_transform_edt
 from scipy.spatial import KDTree, QhullError
 
 from hiperceiver.modality import Batch
-from hiperceiver.tasks.losses import weighted_mean
+from hiperceiver.tasks.losses import mean_spread, weighted_mean
 from hiperceiver.tasks.masked_autoencoding import byte_values, evaluation_generator
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class TrivialAnswers:
             key = f"explained_by_{how}"
             if all(key in each[name] for name in weights if has_any[name]):
                 values = {name: torch.tensor(each[name].get(key, math.nan)) for name in weights}
-                counts = {name: torch.tensor(float(has_any[name])) for name in weights}
+                counts = {name: (~value.isnan()).long() for name, value in values.items()}
                 results[key] = float(weighted_mean(values, weights, counts))
         is_alone = len(weights) == 1
         for name, values in each.items():
@@ -136,9 +136,8 @@ class _Sums:
         if self.coding is not None:
             most_frequent = float(self.bytes.max() / self.count)
             return {"accuracy_by_most_frequent": most_frequent, "accuracy_by_nearest": self.right / self.count}
-        variance = float(np.mean(self.total_square / self.count - np.square(self.total / self.count)))
-        variance = variance if variance > 0 else math.nan
-        return {f"explained_by_{how}": 1 - error / self.count / variance for how, error in self.error.items()}
+        spread = float(mean_spread(*map(torch.as_tensor, (self.total, self.total_square, self.count))))
+        return {f"explained_by_{how}": 1 - error / spread for how, error in self.error.items()}
 
 
 def fill_nearest(

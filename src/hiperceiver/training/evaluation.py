@@ -74,12 +74,13 @@ def evaluate(
     max_bad_share: float = 1.0,
     strict: bool = False,
     show_progress: bool = False,
+    skipped: list[str] | None = None,
 ) -> dict[str, float]:
     """Metrics of a task on one split of a source, with the settings of the same names in `TrainingSettings`.
 
     They come with `num_examples` that were counted and `num_skipped` that could not be read; `ValueError` if these are
-    too many. The task is in evaluation mode afterwards, on the device where it was. The metrics do not depend on
-    `batch_size`. `show_progress` shows a bar if standard error is a terminal.
+    too many; `skipped` gets the name and reason of each. The task is in evaluation mode afterwards, on the device where
+    it was. The metrics do not depend on `batch_size`. `show_progress` shows a bar if standard error is a terminal.
     """
     before = task.device
     task.eval().to(find_device(accelerator))
@@ -92,6 +93,8 @@ def evaluate(
         task.to(before)
     assert measured is not None
     num_bad, num_good = len(measured.skipped), measured.num_examples
+    if skipped is not None:
+        skipped += measured.skipped
     if num_bad > max_bad_share * (num_good + num_bad):
         expected = f"expected at most {max_bad_share:.0%}; the first: {measured.skipped[0]}"
         raise ValueError(f"max_bad_share: {num_bad} of {num_good + num_bad} examples could not be read, {expected}")

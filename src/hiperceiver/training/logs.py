@@ -4,13 +4,14 @@ import csv
 import io
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
+from hiperceiver.data.members import hash_names
 from hiperceiver.modality import Batch
 from hiperceiver.settings.base import one_line
 from hiperceiver.training.errors import TrainingError, write_errors
@@ -19,7 +20,7 @@ from hiperceiver.writing import write_text
 VALIDATION = "validation/"  # how the columns of validation metrics begin
 
 ENOUGH_TO_JUDGE = 100
-"""Examples that must have been read before their unreadable share can end a run; fewer where the data has no more."""
+"""Examples of a stream that must have been read before their unreadable share can end a run."""
 
 
 class CsvLog:
@@ -176,32 +177,42 @@ class LossWindow:
 
 @dataclass
 class SkippedExamples:
-    """Counts unreadable examples, names each of them once in a file, and ends the run if they are too many."""
+    """Counts unreadable examples, each once, names them in a file, and ends the run if they are too many."""
 
     path: Path
     max_share: float
     strict: bool
-    enough: int = ENOUGH_TO_JUDGE  # must have been read before the share is judged
-    counts: tuple[int, int] = (0, 0)  # of earlier parts of the run: the examples, and the unreadable ones
+    num_files: int | None  # examples of the training set, of which the share is one; None: of a stream, not known
+    num_met: int = 0  # examples that were read, each time anew
+    keys: set[int] = field(default_factory=set)  # of the unreadable ones: the hashes of their names
     is_written: bool = True  # False: another process writes the file
 
     def __post_init__(self) -> None:
-        self.num_met, self.num_skipped = self.counts
         text = self.path.read_text(encoding="utf-8", errors="replace") if self.path.exists() else ""
         complete = text[: text.rfind("\n") + 1]
         if self.is_written and complete != text:  # whoever wrote the last line was killed while doing so
             write_text(self.path, complete)
         self._named = set(complete.splitlines())
 
+    @property
+    def num_skipped(self) -> int:
+        """Training examples that could not be read."""
+        return len(self.keys)
+
     def count(self, num_read: int, skipped: tuple[str, ...]) -> None:
-        """Count training examples, name the unreadable ones; `TrainingError`: too many, or one if `strict` is set."""
+        """Count training examples, name the unreadable ones; `TrainingError`: too many, or one if `strict` is set.
+
+        They are too many as soon as `max_share` of the set cannot hold them; of a stream, of what has been read.
+        """
         self.num_met += num_read + len(skipped)
         if not skipped:
             return
-        self.num_skipped += len(skipped)
+        self.keys.update(hash_names([each.partition(": ")[0] for each in skipped]).tolist())
         self.name(skipped)
-        if self.num_met >= self.enough and self.num_skipped > self.max_share * self.num_met:
-            share = f"{self.num_skipped} of {self.num_met} examples"
+        count = self.num_met if self.num_files is None else self.num_files
+        is_enough = self.num_files is not None or self.num_met >= ENOUGH_TO_JUDGE
+        if is_enough and self.num_skipped > self.max_share * count:
+            share = f"{self.num_skipped} of {count} examples"
             where = f"{self.path} names them, the last: {skipped[-1]}"
             raise TrainingError(f"data: {share} could not be read, more than max_bad_share={self.max_share:g}; {where}")
 

@@ -59,7 +59,7 @@ class TrainingResult:
     run_folder: Path
     model_folder: Path  # saved model: the best weights by the task's metric, or the last ones without a validation
     is_interrupted: bool  # whether a signal stopped it before its end; it can be resumed
-    num_skipped: int  # unreadable examples met while training; `skipped.log` names them.
+    num_skipped: int  # training examples that could not be read; `skipped.log` names them.
     num_left_out: int  # steps that were not finite and left out (`non_finite`); `not_finite.log` names their examples
 
 

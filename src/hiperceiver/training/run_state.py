@@ -22,7 +22,6 @@ from hiperceiver.training.evaluation import Measurement, measure
 from hiperceiver.training.finite import Diverged, FiniteSteps, Loss, are_finite
 from hiperceiver.training.folder import RunFolder
 from hiperceiver.training.logs import (
-    ENOUGH_TO_JUDGE,
     VALIDATION,
     BoardLog,
     CsvLog,
@@ -112,11 +111,16 @@ class Run:
         )
         every, seconds = settings.checkpoint_every, settings.checkpoint_every_seconds
         self.checkpoint_plan = CheckpointPlan(every=every, seconds=seconds, is_saved=is_resumed)
-        is_streamed = isinstance(training_set, StreamedExamples)
-        enough = ENOUGH_TO_JUDGE if is_streamed else min(ENOUGH_TO_JUDGE, len(training_set))
-        limits = {"max_share": settings.max_bad_share, "strict": settings.strict, "enough": enough}
-        counts = tuple(state.get("skipped", (0, 0)))
-        self.skipped = SkippedExamples(folder.skipped, **limits, counts=counts, is_written=processes.is_first)
+        unreadable = state.get("unreadable", {})
+        self.skipped = SkippedExamples(
+            folder.skipped,
+            max_share=settings.max_bad_share,
+            strict=settings.strict,
+            num_files=None if isinstance(training_set, StreamedExamples) else len(training_set),
+            num_met=unreadable.get("num_met", 0),
+            keys=set(unreadable.get("keys", ())),
+            is_written=processes.is_first,
+        )
         self._losses: list[Loss] = []  # of the step that is being done
         self.finite = FiniteSteps(
             path=folder.not_finite,
@@ -398,8 +402,8 @@ class Run:
                 "length": [self.settings.steps, self.settings.max_time],
                 **{name: getattr(self, name) for name in _KEPT},
                 "is_validation_due": is_validation_due,
+                "unreadable": {"num_met": self.skipped.num_met, "keys": sorted(self.skipped.keys)},
                 "left_out": [self.finite.num_left_out, self.finite.num_in_a_row],
-                "skipped": [self.skipped.num_met, self.skipped.num_skipped],
                 "processes": states,
             }
             path = self.folder.best_checkpoint if is_best else self.folder.last_checkpoint

@@ -90,8 +90,9 @@ def test_a_file_at_the_rate_is_not_altered(tmp_path: Path, subtype: str) -> None
 def test_a_file_of_the_standard_library(tmp_path: Path) -> None:
     with wave.open(str(tmp_path / "a.wav"), "wb") as file:
         file.setparams((2, 2, 8000, 0, "NONE", ""))
-        file.writeframes((np.array([[100, 300]] * 4000) * 100).astype("<i2").tobytes())
-    np.testing.assert_array_equal(ENCODER.decode(tmp_path / "a.wav"), np.float32(20000 / 32768))
+        file.writeframes((np.array([[100, 300], [0, 100]] * 2000) * 100).astype("<i2").tobytes())
+    expected = np.array([[20000 / 32768], [5000 / 32768]] * 2000, dtype=np.float32)
+    np.testing.assert_array_equal(ENCODER.decode(tmp_path / "a.wav"), expected)
 
 
 @pytest.mark.parametrize(
@@ -264,3 +265,9 @@ def test_loudness_of_each_example_may_be_left_out() -> None:
         AudioEncoder(normalise="example", std=(2.0,))
     with pytest.raises(ValueError, match="^normalise: expected one of dataset, example, got 'loud'"):
         AudioEncoder(normalise="loud")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_is_told_as_the_system_does() -> None:
+    with pytest.raises(OSError, match="No space left on device"):
+        write_wav("/dev/full", np.zeros(8), 8000)

@@ -225,7 +225,7 @@ def test_the_filters_differ() -> None:
         (jpeg()[:10], "cannot be decoded: Truncated File Read"),
         (
             encoded(Image.fromarray(np.full((9, 9), 1e6, dtype=np.float32)), "TIFF"),
-            "expected float values in 0..1",
+            "expected values in 0..65535",
         ),
         (
             encoded(Image.fromarray(np.full((9, 9), -5, dtype=np.int32)), "TIFF"),

@@ -121,8 +121,31 @@ def test_many_large_files_are_data() -> None:
     raws = [RNG.normal(0, 1e6 if index % 2 else 1, (20, 1)) for index in range(40)]
     notes: list[str] = []
     _, std = channel_statistics(lambda raw: raw, raws, notes=notes)
-    assert notes == []
+    (note,) = notes
+    assert note.startswith(
+        "the values of 20 of 40 files, for example example 1, are far larger than those of the others"
+    )
     assert_digits_close(std, np.concatenate(raws).std(0))
+
+
+@pytest.mark.parametrize("marker", [-9999.0, 1e20, 32767.0])
+@pytest.mark.parametrize("share", [0.1, 0.4])
+def test_markers_in_files_of_one_value_are_seen_beside_the_other_files(marker: float, share: float) -> None:
+    """Feature vectors: a file alone does not tell what is usual."""
+    values = RNG.normal(size=(100, 1, 3))
+    values[: int(100 * share), 0, 1] = marker
+    notes: list[str] = []
+    mean, std = channel_statistics(lambda raw: raw, values, notes=notes)
+    others = np.where(values == marker, np.nan, values)
+    assert_digits_close(mean, np.nanmean(others, (0, 1)))
+    assert_digits_close(std, np.nanstd(others, (0, 1)))
+    assert f"{marker:g} in example 0 and {int(100 * share) - 1} more lies far" in notes[0]
+
+
+def test_few_values_say_nothing_of_what_is_usual() -> None:
+    notes: list[str] = []
+    channel_statistics(lambda raw: raw, [np.array([[0.0], [0.001], [1.0]])], notes=notes)
+    assert notes == []
 
 
 def test_a_constant_channel_is_not_divided_by_its_rounding() -> None:
@@ -200,9 +223,24 @@ def high(length: int) -> np.ndarray:
 )
 def test_silence_is_noticed_after_mixing_resampling_and_cutting(samples: np.ndarray, rate: int, where: str) -> None:
     encoder = AudioEncoder(rate=1000 if rate == 8000 and samples.ndim == 1 else rate, seconds=0.5)
-    with pytest.raises(ValueError, match=f"^is silent{where}: its loudest sample is"):
+    with pytest.raises(ValueError, match=f"^is silent{where}: (its loudest sample is|of a loudness of)"):
         encoder.encode((samples, rate))
     AudioEncoder(rate=encoder.rate, seconds=0.5, is_silence_bad=False).encode((samples, rate))
+
+
+@pytest.mark.parametrize(
+    ("samples", "rate", "reason"),
+    [
+        (high(8000)[:6000], 8000, "of a loudness of 0.28 only .* is left with 1 channels at 1000 samples per second"),
+        (anti_phase(8000) * (1, 0.998), 1000, "of a loudness of 0.28 only 0.00028 is left with 1 channels at 1000"),
+        (np.full(8000, 0.3), 1000, "it stays at 0.3"),
+        (np.full((8000, 2), (0.3, -0.1)), 8000, "it stays at 0.1"),
+    ],
+    ids=["above the new rate", "stereo that almost cancels", "a constant", "two constants"],
+)
+def test_what_is_next_to_silence_is_named(samples: np.ndarray, rate: int, reason: str) -> None:
+    with pytest.raises(ValueError, match=f"^is silent: {reason}"):
+        AudioEncoder(rate=1000, seconds=6.0).encode((samples, rate))
 
 
 def test_a_good_recording_beside_stereo_that_cancels(tmp_path: Path) -> None:

@@ -516,3 +516,32 @@ def test_a_cloud_far_from_the_origin_is_refused_where_its_place_matters() -> Non
     cloud = np.random.default_rng(0).random((256, 3)) + np.array([3.5e6, 5.8e6, 100.0])
     with pytest.raises(ValueError, match=r"^expected numbers that float32 can tell apart, got numbers from 3500000"):
         PointsEncoder(num_points=256, num_features=0, normalise="none").encode(cloud)
+
+
+@pytest.mark.parametrize("shape", [(3, 256), (6, 100), (4, 64)])
+def test_points_in_columns_are_refused_until_they_are_said(shape: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match=rf"num_features: .*, got \({shape[0]}, {shape[1]}\); transpose the files"):
+        PointsEncoder.chosen_settings([np.zeros(shape)], {})
+    assert PointsEncoder.chosen_settings([np.zeros(shape[::-1])], {})["num_features"] == shape[0] - 3
+
+
+@pytest.mark.parametrize("names", ["x,y,z,n", "n,x,y,z", "Z,n,Y,X", "id,x,y,z"])
+def test_coordinates_are_found_by_their_names(names: str) -> None:
+    rng = np.random.default_rng(0)
+    columns = dict(zip("xyzn", rng.normal(size=(4, 20)).round(6), strict=True))
+    columns["id"] = columns["n"]
+    table = np.stack([columns[name.lower() if name != "id" else "id"] for name in names.split(",")], 1)
+    text = f"{names}\n" + "".join(",".join(map(str, row)) + "\n" for row in table.tolist())
+    found = PointsEncoder(num_points=20, num_features=1).decode(text.encode())
+    np.testing.assert_array_equal(found, np.stack([columns[name] for name in "xyzn"], 1).astype(np.float32))
+
+
+@pytest.mark.parametrize("place", [(3.5e6, 5.8e6, 100.0), (-1e9, 0.0, 0.0), (0.0, 2e6, 0.0)])
+def test_a_far_cloud_in_float32_has_lost_its_shape_and_is_refused(place: tuple[float, float, float]) -> None:
+    cloud = np.random.default_rng(0).random((256, 3)) * (1, 1, 0.2) + place
+    encoder = PointsEncoder(num_points=256)
+    encoder.encode(cloud)
+    with pytest.raises(ValueError, match=r"^expected points that float32 can tell apart, got a cloud .* wide in steps"):
+        encoder.encode(cloud.astype(np.float32))
+    wide = np.random.default_rng(0).random((256, 3)) * np.abs(place).max() / 100 + place
+    encoder.encode(wide.astype(np.float32))

@@ -151,7 +151,9 @@ def test_wrong_settings_are_one_line(settings: dict[str, object], message: str) 
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("shape", [(1, 12, 12, 12), (3, 16, 8, 8), (4, 5, 6, 7)])
+@pytest.mark.parametrize(
+    "shape", [(1, 12, 12, 12), (3, 16, 8, 8), (4, 5, 6, 7), (8, 12, 12, 12), (1, 1, 64, 64), (1, 16, 16, 3)]
+)
 def test_channels_that_come_first_are_refused_until_they_are_said(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=rf"^channels: expected \(D, H, W, channels\), got \({shape[0]}, "):
         VolumeEncoder.chosen_settings([np.zeros(shape)], {})

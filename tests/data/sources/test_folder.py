@@ -240,13 +240,13 @@ def _all(source: Source, split: str) -> list[Any]:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is empty (0 bytes)"),
+        (b"", r"is empty \(0 bytes\)"),
         (b"name,label\na,b\n", "expected the columns file and .*, found name, label"),
         (b"file,label\n1.wav,a,b\n", "line 2: expected 2 cells"),
         (b"file,age\n1.wav,old\n", "line 2: expected a number in column 'age', got 'old'"),
         (b"file,age\n1.wav,inf\n", "line 2: expected a number in column 'age', got 'inf'"),
         (b"file,label\n1.wav,a\n1.wav,b\n", "line 3: expected each file once"),
-        (b"file,label\n\xff,a\n", "expected a table with commas as text in UTF-8"),
+        (b"file,label\n\xff,a\n", "expected text in UTF-8, got the byte 0xff at 11; save it as UTF-8"),
         (b"file,size\n1.wav,2\n", "expected a column label, found size"),
     ],
 )
@@ -376,6 +376,8 @@ def test_classes_of_masks_are_matched_by_name(tmp_path: Path) -> None:
     two = with_masks(tmp_path / "two", ("bar", "background"), numbers=(1, 0, 255))
     fewer = open_folder(two, classes=names, **how)
     assert masks_of(fewer) == [[-100, 0, 1]] * 12
+    counted = open_folder(with_masks(tmp_path / "counted", ("0", "1", "2")), classes=names, **how)
+    assert "classes are taken by number: 0 is background, 1 is bar, 2 is pole" in counted.warnings
     unnamed = open_folder(with_masks(tmp_path / "unnamed", ()), classes=names, **how)
     assert masks_of(unnamed) == [[-100, 0, 1, 2]] * 12  # by number, for there is nothing else
 
@@ -444,3 +446,84 @@ def test_what_a_run_leaves_is_no_data(tmp_path: Path) -> None:
     assert after.classes == before.classes
     assert [len(part) for part in after.splits.values()] == [len(part) for part in before.splits.values()]
     assert after.warnings == ("2 folders of runs are passed over, for example one/run",)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le with a mark"])
+def test_every_list_is_read_with_one_rule(tmp_path: Path, encoding: str) -> None:
+    def text(content: str) -> bytes:
+        is_marked = encoding.endswith("mark")
+        return b"\xff\xfe" + content.encode("utf-16-le") if is_marked else content.encode(encoding)
+
+    rows = ["file, label ,"]
+    for n in range(12):
+        write(tmp_path / "list" / "files" / f"{n}.jpg", jpeg())
+        rows.append(f"files/{n}.jpg {','} {'ab'[n % 2]}\u200b,{n}")
+        write(tmp_path / "folders" / "ab"[n % 2] / f"{n}.jpg", jpeg())
+        write(tmp_path / "masks" / "images" / f"{n}.jpg", jpeg())
+        write(tmp_path / "masks" / "masks" / f"{n}.png", encoded(Image.fromarray(np.eye(16, 20, dtype=np.uint8))))
+        write(tmp_path / "tables" / f"{n}.csv", text(f"x,y\n0.5,{n}\n1.5,2\n"))
+    write(tmp_path / "list" / "labels.csv", text("\n".join(rows)))
+    found = open_folder(tmp_path / "list", task="classification", **SMALL)
+    assert (len(good(found)), found.warnings, found.classes) == (12, (), ("a", "b"))
+    for folder in ("folders", "masks"):
+        write(tmp_path / folder / "classes.txt", text("b\r\na \n"))
+    assert open_folder(tmp_path / "folders", task="classification", **SMALL).classes == ("b", "a")
+    assert open_folder(tmp_path / "masks", task="segmentation", **SMALL).classes == ("b", "a")
+    series = open_folder(tmp_path / "tables")
+    assert len(good(series)) == 12
+    assert series.encoders["series"].to_dict()["channel_names"] == ["x", "y"]
+
+
+def test_a_mistake_tells_what_was_noticed_before(tmp_path: Path) -> None:
+    for n in range(4):
+        write(tmp_path / "files" / f"{n}.jpg", jpeg())
+    rows = "".join(f"C:\\files\\{n}.jpg,{'ab'[n % 2]}\n" for n in range(4))
+    write(tmp_path / "labels.csv", f"file,label\n{rows}".encode())
+    refused(r"\(noticed before: labels.csv: 4 files are not there, for example C:", tmp_path, task="classification")
+
+
+@pytest.mark.parametrize("pair", [("b", "b "), ("a", "A"), ("1", "01"), ("ff", "\ufb00"), ("b c", "b\u00a0c")])
+def test_classes_that_look_alike_are_said(tmp_path: Path, pair: tuple[str, str]) -> None:
+    for name in (*pair, "z"):
+        for n in range(4):
+            write(tmp_path / name / f"{n}.jpg", jpeg())
+    said = f"classes {pair[0]!r} and {pair[1]!r} look alike: are they one?"
+    other = f"classes {pair[1]!r} and {pair[0]!r} look alike: are they one?"
+    assert {said, other} & {*open_folder(tmp_path, task="classification", **SMALL).warnings}
+
+
+def test_columns_of_tables_are_matched_by_name(tmp_path: Path) -> None:
+    """Never by number: some files have them in another order, some more of them, some not all."""
+    rows = [(0.25 * n, 100 + n) for n in range(6)]
+    forms = {"a,b": "{0},{1}", "b,a": "{1},{0}", "b,x,a": "{1},9,{0}", ",a,b": "{2},{0},{1}"}
+    for n, (names, form) in enumerate((*forms.items(), *forms.items())):
+        text = "".join(f"{form.format(*row, k)}\n" for k, row in enumerate(rows))
+        write(tmp_path / "train" / f"{n}.csv", f"{names}\n{text}".encode())
+    write(tmp_path / "test" / "bad.csv", b"a,c\n1,2\n")
+    source = open_folder(tmp_path)
+    first, *others = [example for example in read(source) if isinstance(example, Example)]
+    assert len(others) == 7
+    assert all(torch.equal(each.inputs["series"], first.inputs["series"]) for each in others)
+    assert bad(source) == {"test/bad.csv": "expected the columns a, b, got a, c; no 'b'"}
+    assert any(line.endswith(", columns a, b") for line in source.describe())
+    chosen = open_folder(tmp_path, encoder_settings={"series": {"channel_names": ("b",)}})
+    assert chosen.encoders["series"].to_dict()["channels"] == 1
+
+
+@pytest.mark.parametrize("marker", [-9999.0, 1e30, 32767.0])
+def test_markers_of_missing_numbers_to_regress_are_said_and_left_out(tmp_path: Path, marker: float) -> None:
+    rows = ["file,age,size"]
+    for n in range(24):
+        write(tmp_path / "train" / f"{n}.jpg", jpeg())
+        rows.append(f"train/{n}.jpg,{marker if n in (3, 5) else n / 10},{n}")
+    write(tmp_path / "test" / "0.jpg", jpeg())
+    write(tmp_path / "labels.csv", "\n".join([*rows, f"test/0.jpg,{marker},7"]).encode())
+    source = open_folder(tmp_path, task="regression", **SMALL)
+    found = {example.name: example.targets["values"].tolist() for example in good(source)}
+    for n in range(24):
+        age, size = found[f"train/{n}.jpg"]
+        assert np.isnan(age) if n in (3, 5) else age == pytest.approx(n / 10)
+        assert size == n
+    assert np.isnan(found["test/0.jpg"][0])
+    said = [each for each in source.warnings if "taken for a missing one" in each]
+    assert len(said) == 1 and said[0].startswith(f"age: {marker:g} of train/")

@@ -474,11 +474,11 @@ def test_paths_and_masks_in_columns(tmp_path: Path) -> None:
     masks = [str(tmp_path / "files" / "masks" / f"{n}.png") for n in range(10)]
     found = table(image=pictures, mask=masks)
     found.save_to_disk(tmp_path / "saved")
-    source = open_huggingface(tmp_path / "saved", task="segmentation", **SMALL)
+    source = open_huggingface(tmp_path / "saved", task="segmentation", files_outside=True, **SMALL)
     assert source.classes == ("0", "1", "2")
     typed = found.cast_column("image", datasets.Image()).cast_column("mask", datasets.Image())
     typed.rename_column("mask", "ground truth").save_to_disk(tmp_path / "typed")
-    again = open_huggingface(tmp_path / "typed", task="segmentation", **SMALL)
+    again = open_huggingface(tmp_path / "typed", task="segmentation", files_outside=True, **SMALL)
     for first, second in zip(examples(source, "test"), examples(again, "test"), strict=True):
         assert torch.equal(first.targets["segmentation"], second.targets["segmentation"])
 
@@ -893,6 +893,7 @@ def test_streams_of_saved_tables_and_of_csv(tmp_path: Path) -> None:
     write(tmp_path / "csv" / "train.csv", "\n".join(["text,label", *lines]).encode())
     settings: dict[str, Any] = {"stream": True, "task": "classification", "validation_examples": 4}
     source = open_huggingface(tmp_path / "csv", classes=["x", "y", "z"], **settings)
+    assert "classes are taken by number: 0 is x, 1 is y, 2 is z" in source.warnings
     batch = next(iter(train_loader(source.splits["train"], batch_size=30, seed=0)))
     assert set(batch.targets["label"].tolist()) == {0, 1, 2}
     assert_one_line("classes: expected the names of the classes in 'label'", tmp_path / "csv", **settings)

@@ -108,6 +108,53 @@ def test_only_a_test_split(tmp_path: Path) -> None:
     assert (counts(source), source.classes) == ({"test": 12}, ("b", "a"))
 
 
+@pytest.mark.parametrize(
+    ("names", "splits"),
+    [
+        (("Train", "eval"), "test"),
+        (("train_set", "test_set"), "test"),
+        (("train2017", "val2017"), "validation"),
+        (("TRAINING", "Dev"), "validation"),
+        (("train ", "evaluation"), "test"),
+        (("trainset", "valid"), "validation"),
+    ],
+)
+def test_other_words_for_splits_are_said(tmp_path: Path, names: tuple[str, str], splits: str) -> None:
+    for name in names:
+        class_folders(tmp_path / name)
+    source = opened(tmp_path)
+    assert (source.classes, counts(source)[splits]) == (("a", "b"), 12)
+    said = [f"{name} is {split}" for name, split in zip(names, ("train", splits), strict=True) if name.lower() != split]
+    assert f"splits by the names of folders: {', '.join(said)}" in source.warnings
+
+
+def test_what_lies_beside_or_inside_splits_is_said_or_refused(tmp_path: Path) -> None:
+    for part in ("train", "test", "eval"):
+        class_folders(tmp_path / "beside" / part)
+    write(tmp_path / "beside" / "stray.jpg", jpeg())
+    warnings = opened(tmp_path / "beside").warnings
+    assert "folders beside those of the splits are passed over: eval" in warnings
+    assert "files beside those of the splits are passed over: stray.jpg" in warnings
+    for part in ("trn", "tst"):
+        class_folders(tmp_path / "unknown" / part)
+    said = "each of trn, tst holds folders named a, b: classes are the outer ones"
+    assert any(each.startswith(said) for each in opened(tmp_path / "unknown").warnings)
+    class_folders(tmp_path / "wrapped" / "data" / "train")
+    class_folders(tmp_path / "wrapped" / "data" / "val")
+    refused(
+        "split_folders: found train, val in the class folder data; .* or name .*wrapped/data if", tmp_path / "wrapped"
+    )
+    for name in ("cat", "dog"):
+        class_folders(tmp_path / "turned" / name, names=("train", "test"))
+    refused("split_folders: found test, train in the class folder cat; put them around", tmp_path / "turned")
+    assert opened(tmp_path / "turned", split_folders=False).classes == ("cat", "dog")
+    class_folders(tmp_path / "named", names=("train", "test"))
+    refused("train: expected a folder of files per class, .*; split_folders false if it is a class", tmp_path / "named")
+    class_folders(tmp_path / "twice" / "val")
+    class_folders(tmp_path / "twice" / "validation")
+    refused("expected one folder per split, got val, validation; or split_folders false", tmp_path / "twice")
+
+
 def test_two_readings_are_refused_with_the_option_that_decides(tmp_path: Path) -> None:
     for part in ("train", "test", "bus"):
         for number in range(4):
@@ -140,11 +187,25 @@ def test_of_equally_many_files_the_pictures_are_read_and_gifs_as_clips(tmp_path:
 
 def test_leftovers_of_systems_are_passed_over(tmp_path: Path) -> None:
     class_folders(tmp_path)
-    for path in ("@eaDir/bar/x.jpg", "a/@eaDir/0.jpg/SYNOPHOTO_THUMB_M.jpg", "$RECYCLE.BIN/x.jpg", "a/.DS_Store"):
+    paths = (
+        *("@eaDir/bar/x.jpg", "a/@eaDir/0.jpg/SYNOPHOTO_THUMB_M.jpg", "$RECYCLE.BIN/x.jpg", "a/.DS_Store"),
+        *(
+            "RECYCLER/x.jpg",
+            "#recycle/x.jpg",
+            "@tmp/x.jpg",
+            "__MACOSX/a/._0.jpg",
+            "lost+found/x.jpg",
+            "FOUND.000/x.jpg",
+        ),
+        *(".ipynb_checkpoints/x-checkpoint.jpg", "a/.ipynb_checkpoints/0-checkpoint.jpg", ".Trash-1000/files/x.jpg"),
+        *("System Volume Information/x.jpg", "Network Trash Folder/x.jpg", "b/~$0.jpg", "b/Thumbs.db", "b/desktop.ini"),
+    )
+    for path in paths:
         write(tmp_path / path, jpeg())
     source = opened(tmp_path)
     assert (source.classes, sum(counts(source).values())) == (("a", "b"), 12)
-    assert "passed over: 4 hidden files and folders or leftovers of systems" in source.describe()
+    assert source.warnings == ()
+    assert f"passed over: {len(paths)} hidden files and folders or leftovers of systems" in source.describe()
 
 
 def test_what_was_found_is_described(tmp_path: Path) -> None:

@@ -1,11 +1,9 @@
 """Arrays of numbers: read from .npy, .npz, tables as text, lists and tensors; from their units to tokens and back."""
 
-import contextlib
-import csv
 import math
 import os
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,36 +13,38 @@ import torch
 from torch import Tensor
 
 from hiperceiver import limits
-from hiperceiver.data.faults import faults_of, read_file
+from hiperceiver.data.encoders.text_tables import read_text_table
+from hiperceiver.data.faults import Fault, faults_of, read_file, text_of
 
 RawArray: TypeAlias = "np.ndarray | Tensor | Sequence[Any] | str | os.PathLike[str] | bytes"
 """What is accepted as an array: an array, a tensor, nested lists, a path, or a file's bytes."""
 
 _NPY, _NPZ = b"\x93NUMPY", b"PK\x03\x04"  # how such files begin
 _LARGEST_TOKEN = 1e4
+_SMALLEST = float(np.finfo(np.float32).tiny)
 _COARSEST = 0.01  # what float32 may round a number by, as a share of how far the numbers of its channel lie apart
-_MISSING = {"", "na", "n/a", "null"}
 
 
 def read_array(raw: RawArray, *, array_name: str = "") -> np.ndarray:
     r"""An array of real numbers, of any shape and dtype, with at least one number; nothing is unpickled.
 
-    A table has two axes, with or without a line of names; its cells are parted by tabs, semicolons, commas or blanks,
-    the first of these that is in its first line. Empty cells and NA are NaN, and lines that start with # are left out.
-    Names may be numbers that count columns, over cells with decimal points; a column without a name that counts lines
-    is left out: so pandas writes them. Faults do not name the path and may be of any kind: see `faults_of`.
+    A table as text has two axes; see `read_text_table`. Faults do not name the path and may be of any kind: see
+    `faults_of`.
 
     >>> read_array(b"time;level\n0;1.5\n1;NA\n")
     array([[0. , 1.5],
            [1. , nan]])
-    >>> read_array(b",level\n0,1.5\n1,2.5\n")
-    array([[1.5],
-           [2.5]])
     """
-    if isinstance(raw, str | os.PathLike):
-        array = _from_bytes(read_file(raw), Path(raw).suffix.lower(), array_name)
-    elif isinstance(raw, bytes):
-        array = _from_bytes(raw, "", array_name)
+    return read_named(raw, array_name=array_name)[0]
+
+
+def read_named(raw: RawArray, *, array_name: str = "") -> tuple[np.ndarray, tuple[str, ...]]:
+    """As `read_array`, and the names of the columns of a table, if it has some."""
+    names: tuple[str, ...] = ()
+    if isinstance(raw, str | os.PathLike | bytes):
+        is_path = not isinstance(raw, bytes)
+        content, ending = (read_file(raw), Path(raw).suffix.lower()) if is_path else (raw, "")
+        array, names = _from_bytes(content, ending, array_name)
     elif isinstance(raw, Tensor):
         array = raw.detach().cpu()
         array = (array.float() if array.dtype == torch.bfloat16 else array).numpy()
@@ -58,16 +58,31 @@ def read_array(raw: RawArray, *, array_name: str = "") -> np.ndarray:
         raise ValueError(f"expected real numbers, got {array.dtype} of shape {array.shape}")
     if array.size == 0:
         raise ValueError(f"is empty (shape {array.shape})")
-    return array
+    return array, names
 
 
 def shape_of(raw: RawArray, *dimensions: int, array_name: str = "") -> tuple[int, ...]:
     """The shape of an array that may have so many dimensions."""
+    return named_shape_of(raw, *dimensions, array_name=array_name)[0]
+
+
+def named_shape_of(raw: RawArray, *dimensions: int, array_name: str = "") -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """As `shape_of`, and the names of a table's columns."""
     with faults_of(raw):
-        shape = read_array(raw, array_name=array_name).shape
-        if len(shape) not in dimensions:
-            raise ValueError(f"expected {' or '.join(map(str, dimensions))} dimensions, got shape {shape}")
-        return shape
+        array, names = read_named(raw, array_name=array_name)
+        if len(array.shape) not in dimensions:
+            raise ValueError(f"expected {' or '.join(map(str, dimensions))} dimensions, got shape {array.shape}")
+    return array.shape, names
+
+
+def columns_of(array: np.ndarray, names: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
+    """Columns of a table by name."""
+    if lacking := [name for name in wanted if name not in names]:
+        found = f"got {', '.join(names)}; no {lacking[0]!r}"
+        raise ValueError(f"expected the columns {', '.join(wanted)}, {found}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"expected each column once, got {', '.join(names)}")
+    return array[:, [names.index(name) for name in wanted]]
 
 
 def turned_axes(kind: str, expected: str, shape: tuple[int, ...], channels: int) -> str:
@@ -98,11 +113,13 @@ def _check_resolution(values: np.ndarray) -> None:
     """Refuse channels whose numbers (n, C) differ by less than float32 holds of them."""
     low, high = (reduce(values, axis=0).astype(np.float64) for reduce in (np.fmin.reduce, np.fmax.reduce))
     largest = np.maximum(np.abs(low), np.abs(high))
-    is_lost = (high > low) & (largest * 2.0**-24 > _COARSEST * (high - low))
+    is_lost = (high > low) & ((largest * 2.0**-24 > _COARSEST * (high - low)) | (largest < _SMALLEST))
     if is_lost.any():
         channel = int(is_lost.argmax())
         found = f"numbers from {low[channel]:.10g} to {high[channel]:.10g} in channel {channel}"
-        raise ValueError(f"expected numbers that float32 can tell apart, got {found}; subtract an offset from them")
+        raise ValueError(
+            f"expected numbers that float32 can tell apart, got {found}; subtract an offset, or scale them"
+        )
 
 
 def normalised(values: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
@@ -167,15 +184,23 @@ def _from_lists(lists: Sequence[Any]) -> np.ndarray:
         raise ValueError("expected lists of numbers of one length each") from None
 
 
-def _from_bytes(content: bytes, ending: str, array_name: str) -> np.ndarray:
-    """An array from a file's bytes; of a kind given by the path's ending or its first bytes."""
+def _from_bytes(content: bytes, ending: str, array_name: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """An array from a file's bytes, of a kind given by the path's ending or its first bytes; names of its columns."""
     if not content:
         raise ValueError("is empty (0 bytes)")
     if content.startswith(_NPZ) or ending == ".npz":
-        return _from_npz(content, array_name)
+        return _from_npz(content, array_name), ()
     if array_name:
         raise ValueError(f"array_name: only an .npz file has named arrays, got {array_name!r}")
-    return _from_npy(content) if content.startswith(_NPY) or ending == ".npy" else _from_table(content)
+    if content.startswith(_NPY) or ending == ".npy":
+        return _from_npy(content), ()
+    limits.check_lines(content)
+    try:
+        text = text_of(content)
+    except Fault:
+        raise ValueError("expected an .npy or .npz file or a table as text (UTF-8)") from None
+    names, numbers = read_text_table(text)
+    return numbers, names
 
 
 def _from_npz(content: bytes, array_name: str) -> np.ndarray:
@@ -213,73 +238,3 @@ def _from_npy(content: bytes) -> np.ndarray:
         raise ValueError(f"is cut off: expected {dtype} of shape {shape}, got {length} bytes of it")
     array = np.frombuffer(content, dtype=dtype, count=count, offset=file.tell())
     return array.reshape(shape, order="F" if is_fortran else "C")
-
-
-def _from_table(content: bytes) -> np.ndarray:
-    limits.check_lines(content)
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise ValueError("expected an .npy or .npz file or a table as text (UTF-8)") from None
-    numbered = enumerate(text.splitlines(), 1)
-    lines = {number: line for number, line in numbered if line.strip() and not line.lstrip().startswith("#")}
-    first = next(iter(lines.values()), "")
-    delimiter = next((each for each in "\t;," if each in first), None)
-    rows = _cells(lines.values(), delimiter)
-    names, row = next(rows, []), next(rows, [])
-    has_names = bool(first) and (None in map(_number, names) or _count_columns(names, row))
-    if len(lines) == has_names:
-        raise ValueError("has no line of numbers")
-    table = _numbers_of(lines, delimiter, has_names=has_names)
-    if not has_names and delimiter == ",":
-        _check_decimal_points(lines, table)
-    counts_lines = has_names and len(names) == table.shape[1] > 1 and not names[0].strip()
-    return table[:, 1:] if counts_lines and (np.diff(table[:, 0], prepend=table[0, 0] - 1) == 1).all() else table
-
-
-def _count_columns(names: Sequence[str], row: Sequence[str]) -> bool:
-    """Whether cells are 0, 1, ... over numbers with decimal points."""
-    is_counted = [cell.strip() for cell in names] == [str(number) for number in range(len(names))]
-    return is_counted and len(row) == len(names) and all("." in cell for cell in row)
-
-
-def _check_decimal_points(lines: dict[int, str], table: np.ndarray) -> None:
-    """Refuse numbers with decimal commas, which were taken for two cells."""
-    if table.shape[1] != 2:
-        return
-    cells = [line.strip().partition(",")[2] for line in lines.values()]
-    are_digits = all(cell.isdecimal() for cell in cells) and len({len(cell) for cell in cells}) == 1
-    if are_digits and any(cell.startswith("0") for cell in cells) and len(cells[0]) > 1:
-        number, line = next(iter(lines.items()))
-        reason = "which looks like one number with a decimal comma"
-        raise ValueError(f"line {number}: got {line.strip()[:40]!r}, {reason}; write numbers with decimal points")
-
-
-def _numbers_of(lines: dict[int, str], delimiter: str | None, *, has_names: bool) -> np.ndarray:
-    with contextlib.suppress(ValueError):  # by far the fastest, if no cell is missing
-        return np.loadtxt([*lines.values()][has_names:], delimiter=delimiter, comments=None, quotechar='"', ndmin=2)
-    # A quoted cell over several lines leaves fewer rows than lines.
-    rows = [*zip(lines, _cells(lines.values(), delimiter), strict=False)][has_names:]
-    (first_number, first_row), table = rows[0], []
-    for number, row in rows:
-        if len(row) != len(first_row):
-            expected = f"{len(first_row)} cells, as in line {first_number}"
-            raise ValueError(f"line {number}: expected {expected}, got {len(row)}")
-        values = [_number(cell) for cell in row]
-        if None in values:
-            column = values.index(None)
-            raise ValueError(f"line {number}, cell {column + 1}: expected a number, got {row[column][:40]!r}")
-        table.append(values)
-    return np.array(table, dtype=np.float64)
-
-
-def _cells(lines: Iterable[str], delimiter: str | None) -> Iterator[list[str]]:
-    return csv.reader(lines, delimiter=delimiter) if delimiter else (line.split() for line in lines)
-
-
-def _number(cell: str) -> float | None:
-    """What a cell of a table holds: NaN where its number is missing, None where it is no number."""
-    try:
-        return float(cell)
-    except ValueError:
-        return math.nan if cell.strip().lower() in _MISSING else None

@@ -1,8 +1,10 @@
 """Sound to tokens and back: a token is a sample of the wave, or a few samples in a row."""
 
+import io
 import math
 import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -11,7 +13,16 @@ from torch import Tensor
 from hiperceiver.data.encoders.arrays import middle, normalised, num_present, padded, physical
 from hiperceiver.data.encoders.encoder import Drawing, Encoder, measured
 from hiperceiver.data.faults import faults_of
-from hiperceiver.data.media import CLIP_SUFFIXES, Media, RawFile, media_info, read_audio, resampled, to_floats
+from hiperceiver.data.media import (
+    CLIP_SUFFIXES,
+    HIGHEST_RATE_OF_SOUND,
+    Media,
+    RawFile,
+    media_info,
+    read_audio,
+    resampled,
+    to_floats,
+)
 from hiperceiver.data.packages import import_extra
 from hiperceiver.modality import Modality
 from hiperceiver.settings.encoders import AudioSettings
@@ -23,6 +34,8 @@ SILENT = 1e-4  # a recording whose loudest sample is below this (of 1) is silent
 LOUDEST = 2.0**31  # samples beyond this are no sound, in whatever unit
 HIGHEST_RATE, LONGEST_SOUND = 16_000, 10.0
 """Of grids that are chosen by training sounds: samples per second, and seconds."""
+_MOST_LOST = 1 / 300  # of a sound's loudness that must be left by mixing and resampling: else it was something else
+_MOST_CHANNELS = 16  # an array with fewer samples than this, and more channels, is probably turned
 _SHOWN_LOUDNESS = 0.1  # deviation of a wave whose own loudness is not known: -20 dB
 
 
@@ -119,25 +132,39 @@ class AudioEncoder(AudioSettings, Encoder):
             raise ValueError("has samples that are NaN or infinite")
         if peak > LOUDEST:
             raise ValueError(f"has a sample of {peak:.3g}, where 1 is the loudest that can be played")
+        before = _loudness(samples)
         if self.channels == 1:
             samples = samples.mean(1, keepdims=True) if samples.shape[1] > 1 else samples
         elif samples.shape[1] == 1:
             samples = np.repeat(samples, self.channels, axis=1)
         elif samples.shape[1] != self.channels:
             raise ValueError(f"channels: expected 1 or {self.channels}, got {samples.shape[1]}")
-        return self._heard(resampled(samples, rate, self.rate))
+        samples = self._heard(resampled(samples, rate, self.rate))
+        if self.is_silence_bad and (after := _loudness(samples)) < _MOST_LOST * before:
+            left = f"of a loudness of {before:.2g} only {after:.2g} is left with {self.channels} channels"
+            raise ValueError(f"is silent: {left} at {self.rate} samples per second")
+        return samples
 
     def _heard(self, samples: np.ndarray, where: str = "") -> np.ndarray:
         """The samples, unless they are silent and that is bad."""
-        if self.is_silence_bad and (peak := np.abs(samples).max()) < SILENT:
-            raise ValueError(f"is silent{where}: its loudest sample is {peak:.2g} of 1")
+        if self.is_silence_bad and len(samples) > 1 and np.abs(samples - samples.mean(0)).max() < SILENT:
+            peak = np.abs(samples).max()
+            found = f"its loudest sample is {peak:.2g} of 1" if peak < SILENT else f"it stays at {samples.mean():.2g}"
+            raise ValueError(f"is silent{where}: {found}")
         return samples
+
+
+def _loudness(samples: np.ndarray) -> float:
+    """The deviation (root mean square) of the loudest channel of (n, channels)."""
+    return float(samples.std(0, dtype=np.float64).max())
 
 
 def write_wav(path: str | os.PathLike[str], value: np.ndarray, rate: int) -> None:
     """Sound, float (samples, channels) or (samples,), as a WAV file of 16 bits; what is beyond -1..1 is cut."""
     soundfile = import_extra("soundfile", extra="data")
-    soundfile.write(os.fspath(path), np.nan_to_num(value).clip(-1, 1), rate, subtype="PCM_16", format="WAV")
+    content = io.BytesIO()
+    soundfile.write(content, np.nan_to_num(value).clip(-1, 1), rate, subtype="PCM_16", format="WAV")
+    Path(path).write_bytes(content.getvalue())  # libsndfile would not say why it failed
 
 
 def _rate_and_seconds(raw: RawAudio) -> tuple[int, float]:
@@ -162,7 +189,12 @@ def _samples_of(raw: tuple[Any, ...]) -> tuple[np.ndarray, int]:
         raise ValueError("expected an array of samples and their rate, a number") from None
     if not is_rate:
         raise ValueError(f"rate: expected a whole number of samples per second, got {rate!r}")
+    if rate > HIGHEST_RATE_OF_SOUND:
+        raise ValueError(f"rate: expected at most {HIGHEST_RATE_OF_SOUND} samples per second, got {rate!r}")
     samples = samples[:, None] if samples.ndim == 1 else samples
     if samples.ndim != 2 or not samples.size:
         raise ValueError(f"samples: expected the shape (n,) or (n, channels), got {samples.shape}")
+    if len(samples) <= _MOST_CHANNELS < samples.shape[1]:
+        turned = "which looks as if channels came first; transpose them"
+        raise ValueError(f"samples: expected the shape (n,) or (n, channels), got {samples.shape}, {turned}")
     return to_floats(samples), int(rate)

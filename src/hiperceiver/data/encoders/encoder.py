@@ -100,9 +100,14 @@ class Encoder(EncoderSettings, ABC):
         mean = getattr(self, "mean", ())
         if not mean:  # nothing, or each example by itself
             return self
-        limits = {"least_std": self.least_std, "usual": self.usual}
+        limits = {"least_std": self.least_deviation, "usual": self.usual}
         means, stds = channel_statistics(self.measured_channels, raws, **limits, notes=notes)
         return replace(self, mean=means[-len(mean) :], std=stds[-len(mean) :])
+
+    @property
+    def least_deviation(self) -> float:
+        """`least_std`, or what it is for an encoder with these settings."""
+        return self.least_std
 
     def measured_channels(self, raw: Any) -> np.ndarray:
         """What mean and std are taken from: (..., C), of which the last channels have them."""

@@ -93,6 +93,11 @@ class ImageEncoder(ImageSettings, PictureEncoder):
         """224 x 224, as in the paper's ImageNet experiments."""
         return {"size": (224, 224)}
 
+    @property
+    def least_deviation(self) -> float:
+        """One step of the numbers in the files: of 8 bits, or of as many as white has."""
+        return 1 / max(255.0, self.full_scale or 0.0)
+
     def decode(self, raw: RawImage) -> Picture:
         """An opened picture; its pixels are decoded by `fit_to_grid`."""
         return open_picture(raw)
@@ -223,8 +228,8 @@ def _measured_full_scale(raws: Iterable[RawImage]) -> float | None:
     for raw in raws:
         try:
             picture = open_picture(raw)
-            if picture.is_deep and not picture.is_float:
-                scales.append(picture_files.full_scale_of(picture.bands()))
+            if picture.is_deep:
+                scales.append(picture_files.full_scale_of(picture.bands(), is_float=picture.is_float))
         except ValueError:  # named when it is read
             continue
-    return max(scales, default=None)
+    return max((scale for scale in scales if scale > 1), default=None)  # 1: of floats

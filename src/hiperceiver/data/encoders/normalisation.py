@@ -14,6 +14,10 @@ from hiperceiver.data.media import Media
 FITTED_TO = 256  # how many raw values normalisation is taken from at most
 _ISOLATED, _ISOLATED_ONCE = 10.0, 100.0
 """Ranges of the others beyond which a file's extreme value is no measurement: if it occurs several times, or once."""
+_FEWEST = (
+    32  # values of a channel that a file must have for one of them to stand alone: smaller files are taken together
+)
+_LEAST = 8  # others that must be there
 _FARTHEST = 100.0
 """A file is left out if its values lie on average this many times as far from the middle as those of half of the files;
 10 times the root of the number of files, if that is less: alone it would else shrink all others tenfold."""
@@ -29,9 +33,10 @@ def channel_statistics(
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation per channel (the last axis of what `read` gives), of six digits. NaN is left out.
 
-    So are values that stand alone far beyond all others of their file, such as -9999 for a missing one, and files (a
-    quarter of them at most) whose values are far larger than those of the others: each is named in a line of `notes`.
-    What cannot be read is left out, unless that is all: then the first fault is raised.
+    So are values that stand alone far beyond all others of their file (of small files: of all of them), such as -9999
+    for a missing one, and files (a quarter of them at most; more are said) whose values are far larger than those of
+    the others: each is named in a line of `notes`. What cannot be read is left out, unless that is all: then the first
+    fault is raised.
 
     Args:
         read: an encoder's.
@@ -42,6 +47,7 @@ def channel_statistics(
     """
     names: list[str] = []
     sums: list[np.ndarray] = []  # of powers 0, 1 and 2 of each file: (3, C)
+    small: dict[int, np.ndarray] = {}  # number of a file -> its channels (n, C)
     isolated: list[_Isolated] = []
     first_fault = None
     for index, raw in enumerate(islice(raws, FITTED_TO)):
@@ -52,11 +58,17 @@ def channel_statistics(
             continue
         with np.errstate(invalid="ignore"):  # of NaN that a file calls a signal
             channels = value.reshape(-1, value.shape[-1]).astype(np.float64)
-        isolated += _take_isolated(channels, len(names), usual)
-        is_there = ~np.isnan(channels)
-        channels = np.where(is_there, channels, 0)
-        sums.append(np.stack([is_there.sum(0), channels.sum(0), np.square(channels).sum(0)]))
+        if len(channels) < _FEWEST:
+            small[len(names)] = channels
+        else:
+            isolated += _take_isolated(channels, np.full(len(channels), len(names)), usual)
+        sums.append(_sums(channels))
         names.append(_name_of(raw, index))
+    if small:
+        together, owners = np.concatenate([*small.values()]), np.repeat([*small], [*map(len, small.values())])
+        isolated += _take_isolated(together, owners, usual)
+        for file in small:
+            sums[file] = _sums(together[owners == file])
     if not any(each[0].any() for each in sums):
         raise ValueError(f"nothing to take mean and std from: {first_fault or 'there is no training example'}")
     times = Counter(each.value for each in isolated for _ in range(each.count))
@@ -68,13 +80,27 @@ def channel_statistics(
             sums[each.file][:, each.channel] += each.count * each.value ** np.arange(3)
     is_far = _are_far(np.stack(sums), usual)
     if notes is not None:
-        notes += _notes(marked, [name for name, far in zip(names, is_far, strict=True) if far])
+        notes += _notes(marked, [name for name, far in zip(names, is_far, strict=True) if far], len(names))
+    if is_far.sum() > max(1, len(names) // 4):
+        is_far[:] = False
     count, total, squares = np.stack(sums)[~is_far].sum(0)
     count = np.maximum(count, 1)
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 0))
     std = np.where(std <= np.maximum(least_std, 1e-6 * np.abs(mean)), 1.0, std)
     return tuple(float(f"{value:.6g}") for value in mean), tuple(float(f"{value:.6g}") for value in std)
+
+
+def values_apart(values: np.ndarray) -> set[tuple[int, float]]:
+    """Channel and value of those of numbers (n, C) that stand alone far beyond all others, as in `channel_statistics`.
+
+    >>> values_apart(np.array([[0.5], [0.25], [-9999.0], [1.0], [0.75], [-9999.0], [0.0], [0.125], [0.3], [0.9]]))
+    {(0, -9999.0)}
+    """
+    isolated = [*_take_isolated(values.astype(np.float64), np.arange(len(values)), 0.0)]
+    times = Counter((each.channel, each.value) for each in isolated)
+    far = {(each.channel, each.value) for each in isolated if each.distance > _ISOLATED_ONCE}
+    return far | {each for each, count in times.items() if count > 1}
 
 
 class _Isolated(NamedTuple):
@@ -87,19 +113,27 @@ class _Isolated(NamedTuple):
     distance: float  # from the others, in units of their range
 
 
-def _take_isolated(channels: np.ndarray, file: int, usual: float) -> Iterator[_Isolated]:
-    """Isolated smallest and largest values of a file's channels (n, C), which become NaN in place."""
+def _sums(channels: np.ndarray) -> np.ndarray:
+    """Of powers 0, 1 and 2 of values (n, C) that are there: (3, C)."""
+    is_there = ~np.isnan(channels)
+    channels = np.where(is_there, channels, 0)
+    return np.stack([is_there.sum(0), channels.sum(0), np.square(channels).sum(0)])
+
+
+def _take_isolated(channels: np.ndarray, files: np.ndarray, usual: float) -> Iterator[_Isolated]:
+    """Isolated smallest and largest values (n, C) of files (n,), which become NaN in place."""
     for number, channel in enumerate(channels.T):
         for extreme in (np.fmin, np.fmax):
             value = float(extreme.reduce(channel))
             if not abs(value) > usual:
                 continue
             others = channel[(channel != value) & ~np.isnan(channel)]
-            if len(others) and (spread := float(np.ptp(others))) > 0:
+            if len(others) >= _LEAST and (spread := float(np.ptp(others))) > 0:
                 distance = float(np.abs(value - others).min()) / spread
                 if distance > _ISOLATED:
                     is_it = channel == value
-                    yield _Isolated(file, number, value, int(is_it.sum()), distance)
+                    for file, count in zip(*np.unique(files[is_it], return_counts=True), strict=True):
+                        yield _Isolated(int(file), number, value, int(count), distance)
                     channel[is_it] = np.nan
 
 
@@ -117,16 +151,19 @@ def _are_far(sums: np.ndarray, usual: float) -> np.ndarray:
         distance = np.sqrt(np.maximum((squares - 2 * middle * total) / count + middle**2, 0)[there, channel])
         if len(varying := np.sort(distance[distance > 1e-6 * abs(middle)])):
             is_far[there] |= distance > max(usual, limit * varying[(len(varying) - 1) // 2])
-    return is_far if is_far.sum() <= max(1, len(sums) // 4) else np.zeros(len(sums), bool)
+    return is_far
 
 
-def _notes(marked: dict[str, float], far: Sequence[str]) -> Iterator[str]:
+def _notes(marked: dict[str, float], far: Sequence[str], num_files: int) -> Iterator[str]:
     if marked:
         name, value = next(iter(marked.items()))
         more = f" and {len(marked) - 1} more" if len(marked) > 1 else ""
         why = "lies far from all other values (a missing one?): left out of mean and std"
         yield f"{value:g} in {name}{more} {why}"
-    if far:
+    if len(far) > max(1, num_files // 4):
+        which = f"{len(far)} of {num_files} files, for example {far[0]}"
+        yield f"the values of {which}, are far larger than those of the others, which become flat: are units mixed?"
+    elif far:
         more = f" and {len(far) - 3} more" if len(far) > 3 else ""
         yield f"{', '.join(far[:3])}{more}: values far larger than the others': left out of mean and std"
 

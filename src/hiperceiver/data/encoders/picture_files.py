@@ -140,15 +140,17 @@ def in_colours(picture: Image.Image, colours: Colours) -> Image.Image:
 def full_scale_of(bands: Sequence[Image.Image], full_scale: float | None = None, *, is_float: bool = False) -> float:
     """The value of white of a picture with more than 8 bits, whose values must lie in 0 to this.
 
-    It is 1 for floats, else `full_scale`; None: the largest number of as many bits as the picture uses, 255 to 65535.
+    It is 1 for floats up to 1, else `full_scale`; None: the largest number of as many bits as the picture uses, 255 to
+    65535.
     """
     values = np.stack([np.asarray(band) for band in bands[:3]])  # not of alpha
     low, high = float(values.min()), float(values.max())
-    bits = min(max(int(max(high, 0)).bit_length(), 8), 16) if math.isfinite(high) else 16
-    scale = 1.0 if is_float else full_scale or 2.0**bits - 1
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise Fault("holds values that are NaN or infinite")
+    bits = min(max(math.ceil(max(high, 0)).bit_length(), 8), 16)
+    scale = 1.0 if is_float and high <= 1 else full_scale or 2.0**bits - 1
     if not (low >= 0 and high <= scale):
-        known = "float values in 0..1" if is_float else f"values in 0..{full_scale or 65535:g} (full_scale)"
-        raise Fault(f"expected {known}, got {low:.6g}..{high:.6g}")
+        raise Fault(f"expected values in 0..{full_scale or 65535:g} (full_scale), got {low:.6g}..{high:.6g}")
     return scale
 
 

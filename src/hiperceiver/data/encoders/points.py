@@ -4,7 +4,7 @@ Along a space-filling curve points come in one order whatever a file's is, and a
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hiperceiver.curves import hilbert_code, morton_code
 from hiperceiver.data.encoders import arrays
-from hiperceiver.data.encoders.arrays import RawArray, read_array
+from hiperceiver.data.encoders.arrays import RawArray, read_named
 from hiperceiver.data.encoders.encoder import Drawing, Encoder, measured
 from hiperceiver.data.encoders.meshes import MESH_STARTS, points_of_mesh
 from hiperceiver.data.faults import faults_of, read_file
@@ -26,6 +26,8 @@ TABLE_ENDINGS = (".csv", ".npy", ".npz", ".pts", ".tsv", ".txt", ".xyz")
 _CURVES = {"hilbert": hilbert_code, "morton": morton_code}
 _FAR_AWAY = 100  # times a cloud's own extent: closer to the origin float32 is good enough
 _FARTHEST_POINT = 1e3
+_COARSEST = 0.01  # what float32 may round a place by, as a share of the cloud's extent
+_LEAST_TURNED = 4  # as many times as many channels as points: the axes are probably the other way round
 _BITS = 16  # bits of a cell along each axis, whose points are then told apart by their numbers alone
 
 
@@ -75,6 +77,8 @@ class PointsEncoder(PointsSettings, Encoder):
             if array.ndim != 2 or array.shape[1] != 3 + self.num_features:
                 expected = f"(N, {3 + self.num_features}) with num_features={self.num_features}"
                 raise ValueError(f"expected points of shape {expected}, got {array.shape}")
+            if array.dtype == np.float32 and self.normalise != "none":
+                _check_places(array[:, :3])
             points = arrays.as_float32(array if self.normalise == "none" else _near_the_origin(array))
             if (points[:, :3] == points[0, :3]).all():
                 raise ValueError(f"expected points in different places, got {len(points)} in one")
@@ -111,7 +115,7 @@ class PointsEncoder(PointsSettings, Encoder):
         if is_path and ending not in TABLE_ENDINGS:
             known = ", ".join(sorted((*MESH_STARTS, *TABLE_ENDINGS)))
             raise ValueError(f"expected a file of points or a mesh ({known}), got {ending or 'no ending'!r}")
-        return read_array(_without_count(read_file(raw)) if ending in (".pts", ".xyz") else raw)
+        return _coordinates_first(*read_named(_without_count(read_file(raw)) if ending in (".pts", ".xyz") else raw))
 
     def _ordered(self, points: np.ndarray) -> np.ndarray:
         """The points along the curve, whatever order they come in."""
@@ -137,6 +141,14 @@ class PointsEncoder(PointsSettings, Encoder):
         return scaled
 
 
+def _coordinates_first(array: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Points of a table whose columns x, y and z have these names, wherever they stand."""
+    small = [name.lower() for name in names]
+    if not {"x", "y", "z"} <= {*small} or len({*small}) < len(small):
+        return array
+    return array[:, [*map(small.index, "xyz"), *(n for n, name in enumerate(small) if name not in ("x", "y", "z"))]]
+
+
 def _near_the_origin(points: np.ndarray) -> np.ndarray:
     """Points (N, 3 or more) that lie too far away for float32, as in maps, without their mean, which is lost anyway."""
     coordinates = points[:, :3]
@@ -149,6 +161,15 @@ def _near_the_origin(points: np.ndarray) -> np.ndarray:
     moved = points.astype(np.float64)
     moved[:, :3] -= coordinates.mean(0)
     return moved
+
+
+def _check_places(coordinates: np.ndarray) -> None:
+    """Refuse a cloud in float32 that lies so far away that few places are left to its points."""
+    extent = float(np.ptp(coordinates.astype(np.float64), axis=0).max())
+    step = float(np.spacing(np.abs(coordinates).max()))
+    if np.isfinite(step) and step > _COARSEST * extent > 0:
+        found = f"got a cloud {extent:.3g} wide in steps of {step:.3g}"
+        raise ValueError(f"expected points that float32 can tell apart, {found}: store them as float64")
 
 
 def _check_spread(coordinates: np.ndarray) -> None:
@@ -174,6 +195,9 @@ def _num_features(raw: RawArray) -> int:
     shape = arrays.shape_of(raw, 2)
     if shape[1] < 3:
         raise ValueError(f"expected points of shape (N, 3 or more), got {shape}")
+    if shape[1] >= _LEAST_TURNED * shape[0]:
+        remedy = f"transpose the files, or say --encoders.points.num_features {shape[1] - 3} if that is right"
+        raise ValueError(f"num_features: expected points of shape (N, 3 or more), got {shape}; {remedy}")
     return shape[1] - 3
 
 

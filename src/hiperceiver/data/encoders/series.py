@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from hiperceiver.data.encoders import arrays
-from hiperceiver.data.encoders.arrays import RawArray, read_array
+from hiperceiver.data.encoders.arrays import RawArray, read_named
 from hiperceiver.data.encoders.encoder import Drawing, Encoder, measured
 from hiperceiver.data.faults import faults_of
 from hiperceiver.modality import Modality
@@ -52,15 +52,21 @@ class SeriesEncoder(SeriesSettings, Encoder):
 
     @classmethod
     def chosen_settings(cls, raws: Iterable[Any], given: Mapping[str, Any]) -> dict[str, Any]:
-        """The length of the longest, at most 4096 steps; the channels of the first."""
+        """The length of the longest, at most 4096 steps; the channels of the first, and their names if it has some."""
         if {"length", "channels"} <= given.keys():
             return {}
         name = given.get("array_name", "")
-        shapes = list(measured(raws, lambda raw: arrays.shape_of(raw, 1, 2, array_name=name)))
-        channels = shapes[0][1] if len(shapes[0]) == 2 else 1
-        if "channels" not in given and channels >= _LEAST_TURNED * shapes[0][0]:
-            raise ValueError(arrays.turned_axes("series", "(steps, channels)", shapes[0], channels))
-        return {"length": min(max(shape[0] for shape in shapes), LONGEST_SERIES), "channels": channels}
+        shapes = list(measured(raws, lambda raw: arrays.named_shape_of(raw, 1, 2, array_name=name)))
+        shape, names = shapes[0]
+        channels = shape[1] if len(shape) == 2 else 1
+        chosen = {"length": min(max(shape[0] for shape, _ in shapes), LONGEST_SERIES)}
+        if "channel_names" in given:
+            return {**chosen, "channels": len(given["channel_names"]) or channels}
+        if "channels" in given:
+            return {**chosen, "channels": given["channels"]}
+        if channels >= _LEAST_TURNED * shape[0]:
+            raise ValueError(arrays.turned_axes("series", "(steps, channels)", shape, channels))
+        return {**chosen, "channels": channels, "channel_names": names if len(set(names)) == channels else ()}
 
     def decode(self, raw: RawArray) -> np.ndarray:
         """A series of any length, (steps, channels) or (steps,) of one channel: float32 (steps, channels), no NaN."""
@@ -95,7 +101,9 @@ class SeriesEncoder(SeriesSettings, Encoder):
     def measured_channels(self, raw: RawArray) -> np.ndarray:
         """As `decode`, with NaN where a reading is missing."""
         with faults_of(raw):
-            array = read_array(raw, array_name=self.array_name)
+            array, names = read_named(raw, array_name=self.array_name)
+            if names and self.channel_names:
+                array = arrays.columns_of(array, names, self.channel_names)
             values = array[:, None] if array.ndim == 1 and self.channels == 1 else array
             if values.ndim != 2 or values.shape[1] != self.channels:
                 raise ValueError(f"expected a series of shape (steps, {self.channels}), got {array.shape}")

@@ -15,7 +15,9 @@ from hiperceiver.data.faults import faults_of
 from hiperceiver.modality import Modality
 from hiperceiver.settings.encoders import VolumeSettings
 
-_MOST_FIRST = 5  # a first axis that is shorter than this, and than all others, is probably that of the channels
+_MOST_FIRST, _MOST_LAST = 5, 8
+"""A first axis that is no longer than the others is probably that of the channels if it is shorter than the first
+number, or the last axis longer than the second."""
 
 
 class VolumeEncoder(VolumeSettings, Encoder):
@@ -47,7 +49,8 @@ class VolumeEncoder(VolumeSettings, Encoder):
         name = given.get("array_name", "")
         shape = next(measured(raws, lambda raw: arrays.shape_of(raw, 3, 4, array_name=name)))
         channels = shape[3] if len(shape) == 4 else 1
-        if "channels" not in given and channels > 1 and shape[0] < min(_MOST_FIRST, *shape[1:]):
+        is_least = shape[0] < min(shape[1:]) or (shape[0] == min(shape[1:]) < channels)
+        if "channels" not in given and channels > 1 and is_least and (shape[0] < _MOST_FIRST or channels > _MOST_LAST):
             raise ValueError(arrays.turned_axes("volume", "(D, H, W, channels)", shape, channels))
         return {"size": shape[:3], "channels": channels}
 

@@ -115,6 +115,16 @@ def numbers_within(names: Sequence[str], given: Sequence[str]) -> dict[str, int]
     return {str(number) if are_counted else name: number for number, name in enumerate(given)}
 
 
+def taken_by_number(numbers: Mapping[str, int], given: Sequence[str], names: Iterable[str]) -> list[str]:
+    """What is said of names in data that stand for numbers of given classes; nothing if none does.
+
+    >>> taken_by_number({"0": 0, "1": 1}, ["cat", "dog"], ["1"])
+    ['classes are taken by number: 1 is dog']
+    """
+    taken = [f"{name} is {given[numbers[name]]}" for name in names if name in numbers and name not in given]
+    return [f"classes are taken by number: {example_list(taken, 8)}"] if taken else []
+
+
 def choose_classes(
     source: str,
     names: Sequence[str],
@@ -136,8 +146,7 @@ def choose_classes(
     if not given or tuple(given) == tuple(names):
         return tuple(names), table
     numbers = numbers_within(names, given)
-    if taken := [f"{name} is {given[numbers[name]]}" for name in names if name in numbers and name not in given]:
-        warnings.append(f"classes are taken by number: {example_list(taken, 8)}")
+    warnings += taken_by_number(numbers, given, names)
     lookup = np.array([*(numbers.get(name, -1) for name in names), -1], dtype=np.int64)
     targets = dict(table.targets)
     present: set[int] = set()
@@ -177,7 +186,7 @@ def read_class_names(folder: Path) -> tuple[str, ...]:
 
 
 def choose_mask_classes(
-    source: str, names: Sequence[str], table: Table, given: Sequence[str]
+    source: str, names: Sequence[str], table: Table, given: Sequence[str], warnings: list[str]
 ) -> tuple[tuple[str, ...], Table]:
     """The classes of masks: as `given`, or else the data's `names`; and the table with their numbers."""
     if not given or tuple(given) == tuple(names):
@@ -185,6 +194,7 @@ def choose_mask_classes(
     numbers = numbers_within(names, given)
     if unknown := [name for name in names if name not in numbers]:
         raise ValueError(f"classes: expected only {', '.join(given)}, found {example_list(unknown, 5)} in {source}")
+    warnings += taken_by_number(numbers, given, names)
     lookup = np.full(max(len(names), NO_LABEL + 1), -1, dtype=np.int64)
     lookup[NO_LABEL] = NO_LABEL
     lookup[: len(names)] = [numbers[name] for name in names]

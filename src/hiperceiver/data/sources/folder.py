@@ -17,14 +17,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hiperceiver import limits
-from hiperceiver.data.faults import faults_of, read_file
+from hiperceiver.data.faults import faults_of, read_file, text_of
 from hiperceiver.data.record import SPLITS, TRAIN, Column, Table
 from hiperceiver.data.sources.classes import CLASSES_FILE, Known, mask_classes, read_class_names, target_columns
 from hiperceiver.data.sources.kinds import ENDINGS, ending_of, endings_of, split_kinds
 from hiperceiver.data.sources.lists import composed, example_list
 from hiperceiver.data.sources.source import TARGETS, Source, SourceOptions, make_source
-from hiperceiver.data.sources.tree import SPLIT_NAMES, Paths, Streams, Tree, as_paths, joined
+from hiperceiver.data.sources.tree import Paths, Streams, Tree, as_paths, joined, named_as_splits
 from hiperceiver.settings.data import FolderSettings
 
 IMAGE_FOLDER = "images"
@@ -126,9 +125,16 @@ def list_examples(tree: Tree, own: FolderSettings, *, is_mask_needed: bool = Fal
 def _in_class_folders(tree: Tree, own: FolderSettings, kinds: tuple[str, ...] | None) -> Listing:
     """Files in class folders, or in none."""
     parts = _split_folders(tree, choice=own.split_folders)
+    words = [(PurePosixPath(part).name, SPLITS[split]) for split, part in parts.items() if part]
+    others = [f"{name} is {split}" for name, split in words if name.lower() != split]
+    warnings = [f"splits by the names of folders: {', '.join(others)}"] if others else []
     folders: list[tuple[int, str, str | None]] = []  # split, folder, class
     for split, part in parts.items():
         folders += [(split, part, None), *((split, joined(part, name), name) for name in tree.folders[part])]
+    if own.split_folders is None:
+        for part in parts.values():
+            classes = {name: joined(part, name) for name in tree.folders[part]}
+            _check_inside_classes(tree, classes, warnings)
     files = [_files(tree, folder, is_deep=group is not None) for _, folder, group in folders]
     if kinds is None:
         counts = Counter(ending_of(path) for paths in files for path in paths)
@@ -137,15 +143,19 @@ def _in_class_folders(tree: Tree, own: FolderSettings, kinds: tuple[str, ...] | 
         endings: dict[str, tuple[str, ...] | None] = {kinds[0]: ENDINGS[kinds[0]]}
     else:
         endings = {kind: None if kind == "bytes" else endings_of(kind) for kind in kinds}
-    listing, what = Listing(kinds=kinds, splits=parts), "+".join(kinds)
+    listing, what = Listing(kinds=kinds, splits=parts, warnings=warnings), "+".join(kinds)
     passed_over: list[str] = []
     for (split, _, group), paths in zip(folders, files, strict=True):
         found = [Files(split, together, group) for together in _grouped(paths, endings)]
         listing.examples += found
         used = {path for each in found for path in each.paths}
         passed_over += [path for path in paths if path not in used]
-    if "" not in parts.values() and (outside := [name for name in tree.folders[""] if name not in parts.values()]):
-        listing.warnings.append(f"folders beside those of the splits are passed over: {example_list(outside)}")
+    if "" not in parts.values():
+        known = {ending for kind in kinds for ending in endings_of(kind)}
+        files = [name for name in _files(tree, "", is_deep=False) if ending_of(name) in known]
+        for what, names in {"folders": tree.folders[""], "files": files}.items():
+            if outside := [name for name in names if name not in parts.values()]:
+                listing.warnings.append(f"{what} beside those of the splits are passed over: {example_list(outside)}")
     filled = {(each.split, each.group) for each in listing.examples}
     with_classes = {split for split, group in filled if group is not None}
     for split, folder, group in folders:
@@ -229,7 +239,11 @@ def _targets(
     if task == "classification" and not names:
         is_whole = len({each.split for each in examples}) == 1
         folder = root if is_whole else root / examples[0].name.partition("/")[0]
-        raise ValueError(f"{folder}: expected a folder of files per class, found {len(examples)} files in no folder")
+        expected = f"expected a folder of files per class, found {len(examples)} files in no folder"
+        remedy = (
+            "" if is_whole and folder == root and not tree.folders[""] else "; split_folders false if it is a class"
+        )
+        raise ValueError(f"{folder}: {expected}{remedy}")
     return targets, names, np.array([each.group is not None for each in examples])
 
 
@@ -238,22 +252,23 @@ def _read_label_list(path: Path) -> tuple[list[str], tuple[str, ...], dict[str, 
     known: dict[str, Known] = {}
     with faults_of(path):
         try:
-            content = read_file(path)
-            limits.check_lines(content)
-            table = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
-            columns = list(table.fieldnames or ())
+            table = csv.DictReader(io.StringIO(text_of(read_file(path)), newline=""), strict=True)
+            columns = [name.strip() for name in table.fieldnames or ()]
+            table.fieldnames = columns
             lines = [(table.line_num, row) for row in table]
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise ValueError(f"expected a table with commas as text in UTF-8 ({error})") from error
+        except csv.Error as error:
+            raise ValueError(f"expected a table with commas ({error})") from error
         if "file" not in columns or len(columns) < 2:
             found = ", ".join(columns) or "none"
             raise ValueError(f"expected the columns file and label, labels or numbers, found {found}")
-        others = [name for name in columns if name != "file"]
+        if len(set(columns)) < len(columns):
+            raise ValueError(f"expected each column once, found {', '.join(columns)}")
+        others = [name for name in columns if name not in ("file", "")]  # a column without a name counts the lines
         numbers = tuple(name for name in others if name not in ("label", "labels"))
         for line, row in lines:
             if None in row or None in row.values():
                 raise ValueError(f"line {line}: expected {len(columns)} cells")
-            name = composed(PurePosixPath(row["file"]).as_posix())
+            name = composed(PurePosixPath(row["file"].strip()).as_posix())
             if name in known:
                 raise ValueError(f"line {line}: expected each file once, got {name!r} again")
             known[name] = Known(
@@ -280,20 +295,36 @@ def holds_media(tree: Tree) -> bool:
 
 def _split_folders(tree: Tree, folder: str = "", choice: bool | None = None) -> dict[int, str]:
     """Number of each split -> its folder; only `train` if there are none. `choice`: the user's `split_folders`."""
-    named = [name for name in tree.folders.get(folder, []) if name.lower() in SPLIT_NAMES]
-    others = [name for name in tree.folders.get(folder, []) if name not in named]
-    splits = {SPLIT_NAMES[name.lower()]: joined(folder, name) for name in named}
+    there = tree.folders.get(folder, [])
+    named = named_as_splits(there)
+    found = [name for names in named.values() for name in names]
+    others = [name for name in there if name not in found]
     if choice is None and named and others:
-        are_deep = [any(tree.folders[joined(folder, name)] for name in names) for names in (named, others)]
-        if (are_deep[0] and are_deep[1] and len(splits) == 1) or (not are_deep[0] and len(splits) > 1):
-            expected = f"expected true if {', '.join(named)} are splits, false if they are classes like {others[0]}"
+        are_deep = [any(tree.folders[joined(folder, name)] for name in names) for names in (found, others)]
+        if (are_deep[0] and are_deep[1] and len(named) == 1) or (not are_deep[0] and len(named) > 1):
+            expected = f"expected true if {', '.join(found)} are splits, false if they are classes like {others[0]}"
             raise ValueError(f"split_folders: {expected}, in {tree.root / folder}")
         choice = are_deep[0]
     if not named or choice is False:
         return {TRAIN: folder}
-    if len(splits) < len(named):
-        raise ValueError(f"{tree.root / folder}: expected one folder per split, got {', '.join(named)}")
-    return {number: splits[split] for number, split in enumerate(SPLITS) if split in splits}
+    if len(found) > len(named):
+        expected = f"expected one folder per split, got {', '.join(found)}; or split_folders false, for classes"
+        raise ValueError(f"{tree.root / folder}: {expected}")
+    return {number: joined(folder, named[split][0]) for number, split in enumerate(SPLITS) if split in named}
+
+
+def _check_inside_classes(tree: Tree, classes: Mapping[str, str], warnings: list[str]) -> None:
+    """Refuse folders of splits inside those of classes (name -> folder); say if all hold the same folders."""
+    inside = {name: tree.folders[folder] for name, folder in classes.items() if tree.folders[folder]}
+    for name, folders in inside.items():
+        if splits := [each for names in named_as_splits(folders).values() for each in names]:
+            where = f"{example_list(splits)} in the class folder {classes[name]}"
+            remedy = f"put them around the classes, or name {tree.root / classes[name]} if they are all of the data"
+            raise ValueError(f"split_folders: found {where}; {remedy}; false takes them for parts of the class")
+    shared = set.intersection(*map(set, inside.values())) if len(inside) > 1 else set()
+    if len(shared) > 1:
+        beside = f"each of {example_list([*inside])} holds folders named {example_list(sorted(shared))}"
+        warnings.append(f"{beside}: classes are the outer ones; splits are named train, validation and test")
 
 
 def _mask_folder(tree: Tree, folder: str) -> str | None:

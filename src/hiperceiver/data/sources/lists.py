@@ -6,8 +6,7 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
-from hiperceiver import limits
-from hiperceiver.data.faults import faults_of, read_file
+from hiperceiver.data.faults import faults_of, read_file, text_of
 from hiperceiver.data.sources.kinds import ENDINGS
 
 AUDIO_SUFFIXES = tuple(f".{ending}" for ending in ENDINGS["audio"])  # endings of files of sound alone
@@ -15,20 +14,18 @@ VIDEO_SUFFIXES = tuple(f".{ending}" for ending in ENDINGS["video"])  # endings o
 
 
 def composed(name: str) -> str:
-    """A name with each accent in its letter: some systems write them apart (NFD), and it is the same name.
+    """A name with accents in their letters (some systems write them apart, NFD), without invisible marks around it.
 
-    >>> composed("nai\u0308ve") == "na\u00efve"
+    >>> composed("nai\u0308ve") == "na\u00efve" == composed("\ufeffna\u00efve\u200b")
     True
     """
-    return unicodedata.normalize("NFC", name)
+    return unicodedata.normalize("NFC", name).strip("\ufeff\u200b\u2060")
 
 
 def read_lines(path: Path) -> list[str]:
     """The lines of a list, without blanks around them and without empty ones; at least one."""
     with faults_of(path):
-        content = read_file(path)
-        limits.check_lines(content)
-        lines = map(str.strip, content.decode("utf-8-sig").splitlines())
+        lines = map(str.strip, text_of(read_file(path)).splitlines())
         if found := [line for line in lines if line]:
             return found
         raise ValueError("has no line")
@@ -59,6 +56,22 @@ def file_stem(path: str) -> str:
     '-a_30.000'
     """
     return os.path.splitext(os.path.basename(path))[0]
+
+
+def look_alike(names: Sequence[str]) -> list[str]:
+    """Names that differ only in blanks, capitals, kinds of letters or zeros before a number, each pair in quotes.
+
+    >>> look_alike(["b", "a", "b ", "01", "1", "10"])
+    ["'b' and 'b '", "'01' and '1'"]
+    """
+    seen: dict[str, str] = {}
+    pairs = []
+    for name in names:
+        key = "".join(unicodedata.normalize("NFKC", name).casefold().split())
+        first = seen.setdefault(key.lstrip("0") or "0" if key.isdecimal() else key, name)
+        if first != name:
+            pairs.append(f"{first!r} and {name!r}")
+    return pairs
 
 
 def example_list(items: Sequence[str], most: int = 3) -> str:

@@ -19,6 +19,7 @@ from hiperceiver.data.packages import import_extra
 from hiperceiver.data.record import SPLITS, TEST, TRAIN, Column, Computed, Record, Table
 from hiperceiver.data.sources.classes import Labels, number_classes, numbers_within
 from hiperceiver.data.sources.columns import Columns, is_list, is_of_classes, is_value, media_kind
+from hiperceiver.data.sources.lists import composed
 from hiperceiver.data.sources.source import SourceOptions, left_out
 from hiperceiver.settings.base import one_line
 
@@ -109,7 +110,9 @@ class ClassCells:
             raise ValueError(f"label_column: expected class names or numbers in {self.column!r}, got {kind}")
         if self.names is not None and not isinstance(value, str):
             return self.names[value] if 0 <= value < len(self.names) else None
-        return None if value == -1 else str(int(value) if isinstance(value, bool) else value)
+        if isinstance(value, str):
+            return composed(value.strip())
+        return None if value == -1 else str(int(value))
 
     def number(self, cell: Any) -> Any:
         """The number of a cell's class, -1 = none; a list of them if the column holds lists, None if it is missing."""
@@ -153,13 +156,16 @@ class RowReader:
     targets: Mapping[str, Callable[[Row], Any]]  # target -> what reads it
     root: str | None  # the folder that paths in cells are relative to
     id_column: str | None  # of names
+    are_files_outside: bool = False  # whether these paths may lead out of it
 
     @property
     def raws(self) -> dict[str, Callable[[Row], Any]]:
         """Modality -> what reads its raw value."""
         kinds = self.columns.kinds
         return {
-            modality: partial(_raw, column=column, kind=kinds[modality], root=self.root)
+            modality: partial(
+                _raw, column=column, kind=kinds[modality], root=self.root, may_leave=self.are_files_outside
+            )
             for modality, column in self.columns.modalities.items()
         }
 
@@ -248,6 +254,7 @@ def make_reader(
     tables: Mapping[str, Any] | None,
     options: SourceOptions,
     root: str | None,
+    are_files_outside: bool = False,
 ) -> tuple[RowReader, tuple[str, ...], dict[str, tuple[str, ...]]]:
     """How rows are read; names of the task's classes, and of joint labels, as in the `tables` if all can be read."""
 
@@ -272,7 +279,9 @@ def make_reader(
     if columns.values:
         targets["values"] = partial(_numbers, columns=tuple(columns.values))
     if columns.mask is not None:
-        targets["segmentation"] = partial(_raw, column=columns.mask, kind="image", root=root)
+        targets["segmentation"] = partial(
+            _raw, column=columns.mask, kind="image", root=root, may_leave=are_files_outside
+        )
     joint_names: dict[str, tuple[str, ...]] = {}
     for name, column in columns.labels.items():
         if is_value(features[column], "float", "double"):
@@ -281,10 +290,11 @@ def make_reader(
             raise ValueError(f"label_columns: expected one class in each row of {column!r}, got lists")
         else:
             targets[name], joint_names[name] = class_cells(features[column], column, cells_of(column))
-    return RowReader(columns, targets, root, _find_id_column(features)), names, joint_names
+    reader = RowReader(columns, targets, root, _find_id_column(features), are_files_outside)
+    return reader, names, joint_names
 
 
-def _raw(row: Row, column: str, kind: str, root: str | None) -> Any:
+def _raw(row: Row, column: str, kind: str, root: str | None, may_leave: bool) -> Any:
     """What a cell holds, as an encoder of this kind reads it: a path, bytes, a text, an array; None if it is empty."""
     cell = row.cells[column]
     if isinstance(cell, Mapping):
@@ -292,9 +302,9 @@ def _raw(row: Row, column: str, kind: str, root: str | None) -> Any:
             return np.asarray(cell["array"]), int(cell["sampling_rate"])
         cell = cell["bytes"] if cell.get("bytes") is not None else cell.get("path")
         if isinstance(cell, str):
-            return Path(root or "", cell)
+            return Path(_whole_path(cell, root, may_leave))
     if isinstance(cell, str) and kind != "bytes":
-        return os.path.join(root or "", cell)
+        return _whole_path(cell, root, may_leave)
     if kind == "image" and isinstance(cell, list | np.ndarray):
         try:
             pixels = np.asarray(cell)
@@ -306,6 +316,16 @@ def _raw(row: Row, column: str, kind: str, root: str | None) -> Any:
     if kind == "points" and isinstance(cell, list):
         return np.asarray(cell, dtype=np.float64)
     return cell
+
+
+def _whole_path(path: str, root: str | None, may_leave: bool) -> str:
+    """The path of a file that a cell names; of a data set of the hub it lies in what was downloaded."""
+    whole = os.path.join(root or "", path)
+    config = import_extra("datasets", extra="data").config
+    roots = [config.HF_DATASETS_CACHE, config.HF_CACHE_HOME] if root is None else [root]
+    if not may_leave and not any(Path(os.path.abspath(whole)).is_relative_to(os.path.abspath(each)) for each in roots):
+        raise ValueError(f"names the file {path!r:.200}, outside of the data's folder (files_outside)")
+    return whole
 
 
 def _number(row: Row, column: str) -> float:

@@ -2,8 +2,12 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import math
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,19 +18,22 @@ from hiperceiver.data.encoders import ENCODERS
 from hiperceiver.data.encoders.audio import AudioEncoder
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.encoders.image import ImageEncoder
-from hiperceiver.data.encoders.normalisation import FITTED_TO
+from hiperceiver.data.encoders.normalisation import FITTED_TO, values_apart
 from hiperceiver.data.encoders.picture_files import Picture
+from hiperceiver.data.encoders.text_tables import columns_in_words
 from hiperceiver.data.example import BadExample, ExampleDataset, WithAbsent
+from hiperceiver.data.faults import read_file, text_of
 from hiperceiver.data.media import read_audio
 from hiperceiver.data.members import Members, choose, draw_splits
-from hiperceiver.data.record import SPLITS, TEST, TRAIN, VALIDATION, Record, Records, Table
+from hiperceiver.data.record import SPLITS, TEST, TRAIN, VALIDATION, Column, Computed, Record, Records, Table
 from hiperceiver.data.sources.classes import choose_classes, choose_mask_classes
-from hiperceiver.data.sources.lists import example_list
+from hiperceiver.data.sources.lists import example_list, look_alike
 from hiperceiver.data.streamed import Head, HeldOut, StreamedExamples
 from hiperceiver.modality import Modality
 from hiperceiver.settings.base import Count, printable
 from hiperceiver.settings.data import ReadSettings, SourceTask, SplitRule, TableSettings
 
+_MOST_TARGETS = 10_000  # numbers to regress that are looked at for markers of missing ones
 LOOKED_AT = 64  # how many signals an encoder's settings are chosen by, at most
 TARGETS: dict[str, tuple[str, ...]] = {
     "none": (),
@@ -106,7 +113,10 @@ class Source:
             grid = _product((*encoder.modality.grid, encoder.modality.channels))
             rate = f" at {encoder.rate} Hz" if isinstance(encoder, AudioEncoder) else ""
             raws = first.raws(modality, 16) if isinstance(first, EncodedRecords) else ()
-            lines.append(f"{modality}: {encoder.kind}, tokens {grid}{rate}{_first_value(encoder, raws)}")
+            shown = ""
+            with contextlib.suppress(ValueError):  # none can be looked up: each is named when it is read
+                shown = _first_value(encoder, raws)
+            lines.append(f"{modality}: {encoder.kind}, tokens {grid}{rate}{shown}")
         if self.num_leftovers:
             lines.append(f"passed over: {self.num_leftovers} hidden files and folders or leftovers of systems")
         return [printable(line) for line in lines]
@@ -137,8 +147,17 @@ def _first_value(encoder: Encoder, raws: Iterable[Any]) -> str:
             is_other = rate or shape != value.shape[: len(shape)]
             low, high = (f"{float(bound):.4g}" for bound in (np.nanmin(value), np.nanmax(value)))
             found = f"{_product(value.shape)} ({_AXES.get(encoder.kind, 'values')}), {low} to {high}"
-            return f"; the first is {found}{f', stored as {_product(shape)}{rate}' if is_other else ''}"
+            as_stored = f", stored as {_product(shape)}{rate}" if is_other else ""
+            return f"; the first is {found}{as_stored}{_columns(encoder, raw)}"
     return ""
+
+
+def _columns(encoder: Encoder, raw: Any) -> str:
+    """What the columns of a table as text were taken for."""
+    is_path = isinstance(raw, str | os.PathLike) and encoder.kind in ("series", "points", "vector")
+    if not is_path or Path(raw).suffix.lower() not in (".csv", ".tsv", ".txt"):
+        return ""
+    return f", {columns_in_words(text_of(read_file(raw)))}"
 
 
 def _product(lengths: Iterable[int]) -> str:
@@ -204,42 +223,57 @@ def make_source(
     seed = split_seed if options.split_seed is None else options.split_seed
     if not len(table):
         raise ValueError(f"{name}: expected examples, found none that can be used")
-    first = int(table.splits[table.rows].min())  # training, if there is some
-    chosen = _choose_encoders(name, encoders, table.split(first), options)
-    table = _with_targets(name, table, options, found)
-    present = np.unique(table.splits[table.rows])
-    if TRAIN in present and VALIDATION not in present:
-        table = draw_splits(table, seed, is_test_drawn=TEST not in present, rule=options.split_rule)
+    with _telling(found):
+        first = int(table.splits[table.rows].min())  # training, if there is some
+        chosen = _choose_encoders(name, encoders, table.split(first), options)
+        table = _with_targets(name, table, options, found)
         present = np.unique(table.splits[table.rows])
-    if missing := [split for number, split in enumerate(SPLITS) if number not in present]:
-        found.append(f"there is no split for {' and '.join(missing)}")
-    keys = {SPLITS[number]: np.sort(table.split(number).row_keys) for number in present}
-    classes, table = _choose_classes(name, classes, table, options.classes or class_names, options, found)
-    if options.task == "classification":
-        table = _labelled(name, table, classes, found)
-    splits = {split: part for number, split in enumerate(SPLITS) if len(part := table.split(number))}
-    if not splits:
-        raise ValueError(
-            f"{name}: expected examples of the chosen classes, found none (only_classes, leave_out_classes)"
+        if TRAIN in present and VALIDATION not in present:
+            table = draw_splits(table, seed, is_test_drawn=TEST not in present, rule=options.split_rule)
+            present = np.unique(table.splits[table.rows])
+        if missing := [split for number, split in enumerate(SPLITS) if number not in present]:
+            found.append(f"there is no split for {' and '.join(missing)}")
+        keys = {SPLITS[number]: np.sort(table.split(number).row_keys) for number in present}
+        classes, table = _choose_classes(name, classes, table, options.classes or class_names, options, found)
+        found += [f"classes {pair} look alike: are they one?" for pair in look_alike(classes)]
+        if options.task == "classification":
+            table = _labelled(name, table, classes, found)
+        if options.task == "regression":
+            table = _without_markers(table, classes, found)
+        splits = {split: part for number, split in enumerate(SPLITS) if len(part := table.split(number))}
+        if not splits:
+            raise ValueError(
+                f"{name}: expected examples of the chosen classes, found none (only_classes, leave_out_classes)"
+            )
+        if options.max_train_examples is not None and "train" in splits:
+            train = splits["train"]
+            splits["train"] = train.take(choose(train.row_keys, seed, count=options.max_train_examples))
+        source = _encoded_source(
+            name=name,
+            records=splits,
+            encoders=chosen,
+            options=options,
+            classes=classes,
+            labels=labels or {},
+            warnings=found,
+            background_class=background_class if options.task == "segmentation" else None,
+            note=note if options.task != "none" else "",
+            members=Members(splits=keys, rule=options.split_rule),
         )
-    if options.max_train_examples is not None and "train" in splits:
-        train = splits["train"]
-        splits["train"] = train.take(choose(train.row_keys, seed, count=options.max_train_examples))
-    source = _encoded_source(
-        name=name,
-        records=splits,
-        encoders=chosen,
-        options=options,
-        classes=classes,
-        labels=labels or {},
-        warnings=found,
-        background_class=background_class if options.task == "segmentation" else None,
-        note=note if options.task != "none" else "",
-        members=Members(splits=keys, rule=options.split_rule),
-    )
     if baseline is None or options.task == "none":
         return source
     return dataclasses.replace(source, baseline=lambda: baseline(source))
+
+
+@contextlib.contextmanager
+def _telling(notes: Sequence[str]) -> Iterator[None]:
+    """A mistake inside also says what was noticed before, which may be its cause."""
+    try:
+        yield
+    except ValueError as error:
+        if not notes:
+            raise
+        raise ValueError(f"{error} (noticed before: {'; '.join(notes[:3])})") from error
 
 
 def make_streamed(
@@ -434,10 +468,36 @@ def _choose_classes(
             raise ValueError(f"only_classes, leave_out_classes: the source {name!r} has no classes for {options.task}")
         return (), choose_classes(name, classes, table, (), options, warnings)[1]
     if options.task == "segmentation":
-        return choose_mask_classes(name, classes, table, given)
+        return choose_mask_classes(name, classes, table, given, warnings)
     if options.classes:
         raise ValueError(f"classes: the source {name!r} has none; got {', '.join(options.classes)}")
     return tuple(classes), table
+
+
+def _without_markers(table: Table, names: Sequence[str], warnings: list[str]) -> Table:
+    """The table without numbers to regress that stand for missing ones: absurdly far from all others in training."""
+    column, rows = table.targets["values"], table.split(TRAIN).rows
+    chosen = rows[np.linspace(0, len(rows) - 1, min(len(rows), _MOST_TARGETS)).astype(np.int64)]
+    known = np.full((len(chosen), len(names)), np.nan)
+    for place, row in enumerate(chosen):
+        with contextlib.suppress(ValueError):  # found again, and named, when it is read as an example
+            known[place] = np.nan if (values := column[int(row)]) is None else values
+    apart = values_apart(known) if len(known) else set()
+    for number, value in sorted(apart):
+        first = chosen[int(np.argmax(known[:, number] == value))]
+        example = replace(table, rows=np.array([first]))[0].name
+        count = int((known[:, number] == value).sum())
+        where = f"{example}{f' and {count - 1} more' if count > 1 else ''}"
+        warnings.append(f"{names[number]}: {value:g} of {where} lies far from all others: taken for a missing one")
+    if not apart:
+        return table
+    values = Computed(len(column), partial(_marked_missing, column, apart))
+    return replace(table, targets={**table.targets, "values": values})
+
+
+def _marked_missing(column: Column, apart: Collection[tuple[int, float]], row: int) -> list[float] | None:
+    values = column[row]
+    return None if values is None else [math.nan if (n, x) in apart else x for n, x in enumerate(values)]
 
 
 def _labelled(name: str, table: Table, classes: Sequence[str], warnings: list[str]) -> Table:
@@ -445,7 +505,7 @@ def _labelled(name: str, table: Table, classes: Sequence[str], warnings: list[st
     numbers, splits = table.cells("label"), table.splits[table.rows]
     present = np.unique(numbers[(splits == splits.min(initial=TEST)) & (numbers >= 0)])
     if len(present) < 2 and (splits == TRAIN).any():
-        found = f"only {classes[present[0]]!r}" if len(present) else "none"
+        found = f"only {classes[present[0]]!r:.60}" if len(present) else "none"
         raise ValueError(f"{name}: expected at least two classes with training examples, found {found}")
     if absent := [each for number, each in enumerate(classes) if number not in present]:
         warnings.append(f"classes without training examples: {example_list(absent, 5)}")

@@ -3,7 +3,7 @@
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,8 +15,9 @@ from hiperceiver.data.media import Media, MediaInfo, media_info
 from hiperceiver.data.record import SPLITS, Column
 
 SYSTEM_NAMES = {
-    *("@eadir", "#recycle", "@recycle", "$recycle.bin", "system volume information", "lost+found"),
-    *("__macosx", "thumbs.db", "desktop.ini", "ehthumbs.db"),
+    *("@eadir", "#recycle", "@recycle", "@tmp", "@recently-snapshot", "$recycle.bin", "recycler", "recycled"),
+    *("system volume information", "lost+found", "network trash folder", "temporary items", "thefindbycontentfolder"),
+    *("__macosx", "__pycache__", "icon\r", "thumbs.db", "ehthumbs.db", "desktop.ini", "_gsdata_"),
 }
 """What systems leave in folders, in small letters."""
 
@@ -24,20 +25,47 @@ RUN_FILES = {"members.npz", "metrics.csv", "checkpoints"}
 """One of these lies in the folder of a run, beside its settings: what a run leaves is no data."""
 
 SPLIT_NAMES = {
-    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("train", "training", "trainset"), "train"),
     **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
+    **dict.fromkeys(("test", "testing", "testset", "eval", "evaluation"), "test"),
 }
-"""Names of split folders (and of a dataset's splits) -> our names."""
+"""Names of splits -> our names; as for `datasets`, `eval` is a test."""
+_BESIDE_SPLITS = {"", "set", "split", "data", "images", "files"}  # words beside the name of a split
+
+
+def split_of(name: str) -> str | None:
+    """The split that a name means, None if it means none.
+
+    >>> split_of("Train_set"), split_of("val2017"), split_of("test "), split_of("train station")
+    ('train', 'validation', 'test', None)
+    """
+    words = [word for word in _words(name) if word not in _BESIDE_SPLITS]
+    return SPLIT_NAMES.get(words[0]) if len(words) == 1 else None
+
+
+def named_as_splits(names: Iterable[str]) -> dict[str, list[str]]:
+    """Split -> the names that mean it; beside one of its own, `eval` and `evaluation` mean none."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        if split := split_of(name):
+            found.setdefault(split, []).append(name)
+    if own := [name for name in found.get("test", ()) if "eval" not in name.lower()]:
+        found["test"] = own
+    return found
+
+
+def _words(name: str) -> list[str]:
+    return re.split(r"[^a-z]+", name.lower())
 
 
 def is_leftover(name: str) -> bool:
     """Whether a file or folder is hidden or was left by a system: no reader looks at it.
 
-    >>> is_leftover(".DS_Store"), is_leftover("@eaDir"), is_leftover("1.jpg")
-    (True, True, False)
+    >>> is_leftover(".DS_Store"), is_leftover("@eaDir"), is_leftover("~$1.csv"), is_leftover("1.jpg")
+    (True, True, True, False)
     """
-    return name.startswith(".") or name.lower() in SYSTEM_NAMES
+    small = name.lower()
+    return small.startswith((".", "~$")) or small in SYSTEM_NAMES or re.fullmatch(r"found\.\d{3}", small) is not None
 
 
 class Tree:
@@ -89,6 +117,8 @@ class Tree:
                 self.odd["files whose names are not UTF-8 are left out"].append(ascii(joined(folder, name)))
             elif entry.is_file(follow_symlinks=False) or (entry.is_symlink() and os.path.isfile(entry)):
                 files.append(name)
+            elif entry.is_symlink() and self._is_above(entry):
+                self.odd["links to folders that hold this one are not followed"].append(joined(folder, name))
             elif entry.is_dir(follow_symlinks=False) or os.path.isdir(entry):
                 folders.append(name)
             else:
@@ -96,6 +126,11 @@ class Tree:
                 self.odd[what].append(joined(folder, name))
         self.files[folder], self.folders[folder] = files, folders
         return [joined(folder, name) for name in folders]
+
+    def _is_above(self, link: os.DirEntry[str]) -> bool:
+        """Whether a link leads to a folder that holds the root, such as that of the whole disk."""
+        root, target = os.path.realpath(self.root), os.path.realpath(link.path)
+        return root != target and os.path.commonpath([root, target]) == target
 
     def warnings(self) -> list[str]:
         """What is passed over and why."""
@@ -203,7 +238,7 @@ def joined(folder: str, name: str) -> str:
 def by_split(paths: Sequence[str], what: str, warnings: list[str]) -> dict[int, list[str]]:
     """Number of each split -> the paths with its name among their words; those of no split train, if none does.
 
-    Otherwise they are left out with a warning, which calls them `what`.
+    Otherwise they are left out. A warning, which calls them `what`, says what was done with them beside others.
 
     >>> by_split(["set-train-0.tar", "val/0.tar", "other.tar"], "shards", [])
     {0: ['set-train-0.tar'], 1: ['val/0.tar']}
@@ -213,11 +248,11 @@ def by_split(paths: Sequence[str], what: str, warnings: list[str]) -> dict[int, 
     splits: dict[str, list[str]] = {}
     others: list[str] = []
     for path in paths:
-        words = re.split(r"[^a-z]+", path.lower())
-        split = next((SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES), None)
+        split = next((SPLIT_NAMES[word] for word in _words(path) if word in SPLIT_NAMES), None)
         (others if split is None else splits.setdefault(split, [])).append(path)
+    if others and splits:
+        fate = "of no split are left out" if "train" in splits else "that name no split are taken for training"
+        warnings.append(f"{len(others)} {what} {fate}, for example {others[0]}")
     if "train" not in splits:
-        splits["train"], others = others, []
-    if others:
-        warnings.append(f"{len(others)} {what} of no split are left out, for example {others[0]}")
+        splits["train"] = others
     return {number: splits[split] for number, split in enumerate(SPLITS) if splits.get(split)}

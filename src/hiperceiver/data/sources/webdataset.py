@@ -3,8 +3,9 @@
     FOLDER/train-000000.tar      0001.jpg 0001.cls 0002.jpg 0002.cls ...
     FOLDER/validation-000000.tar ...
 
-Files whose names are the same up to the first dot are one example: signals by their endings, a class in `cls`, and in
-`json` a `label`, a list `labels`, and numbers. Headers are read once, examples where they lie.
+Files of a shard whose names are the same up to the first dot are one example, wherever they stand; a file whose ending
+the example has already begins another. Signals go by their endings, a class is in `cls`, and in `json` a `label`, a
+list `labels`, and numbers. Headers are read once, examples where they lie.
 """
 
 import json
@@ -19,10 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from hiperceiver.data.faults import faults_of, open_file
+from hiperceiver import limits
+from hiperceiver.data.faults import faults_of, open_file, text_of
 from hiperceiver.data.record import Computed, Table
 from hiperceiver.data.sources.classes import Known, read_class_names, target_columns
 from hiperceiver.data.sources.kinds import ENDINGS, KINDS, kind_of
+from hiperceiver.data.sources.lists import composed, example_list
 from hiperceiver.data.sources.source import TARGETS, Source, SourceOptions, make_source
 from hiperceiver.data.sources.tree import Tree, by_split, is_leftover
 from hiperceiver.settings.base import one_line
@@ -46,6 +49,7 @@ class Sample:
         """A file's bytes. The shard is opened for each, so that processes never share a position in it."""
         offset, length = self.files[ending]
         with faults_of(self.name), open_file(root / self.shard) as file:
+            limits.FILE.check(length, "has")
             file.seek(offset)
             if len(content := file.read(length)) < length:
                 raise ValueError("the shard is shorter than when it was opened")
@@ -68,13 +72,17 @@ def open_webdataset(tree: Tree, own: WebDatasetSettings, options: SourceOptions)
         raise ValueError(f"{root}: expected shards (.tar), found none{hint}")
     samples: list[Sample] = []
     splits: list[int] = []
+    again = 0
     for split, paths in by_split(sorted(shards, key=lambda path: path.split("/")), "shards", warnings).items():
         for path in paths:
             found, fault = read_shard(root, path)
             samples += found
+            again += len(found) - len({sample.key for sample in found})
             if fault:
                 warnings.append(f"{path}: {fault}; {len(found)} examples of it are used")
         splits += [split] * (len(samples) - len(splits))
+    if again:
+        warnings.append(f"{again} keys stand again in their shard, with an ending that they had: other examples")
     if not samples:
         why = f" ({warnings[-1]})" if warnings else ""
         raise ValueError(f"{root}: expected examples for training, found none{why}")
@@ -133,6 +141,7 @@ def read_shard(root: Path, shard: str) -> tuple[list[Sample], str]:
     """The examples of a tar file before any damage, by its headers alone; and what is wrong with it, or nothing."""
     path = root / shard
     samples: list[Sample] = []
+    last: dict[str, Sample] = {}  # key -> its example
     fault = ""
     try:
         size = path.stat().st_size
@@ -145,7 +154,7 @@ def read_shard(root: Path, shard: str) -> tuple[list[Sample], str]:
                     fault = "is truncated"
                     break
                 if member.isfile() and not member.issparse():
-                    _add(samples, shard, member)
+                    _add(samples, last, shard, member)
             else:  # tarfile takes a damaged header for an end, too, which is blocks of zeros or that of the file
                 file.seek(tar.offset)
                 fault = "is damaged" if file.read(tarfile.BLOCKSIZE).strip(b"\0") else ""
@@ -156,16 +165,18 @@ def read_shard(root: Path, shard: str) -> tuple[list[Sample], str]:
     return samples[:-1] if fault else samples, fault  # the one at the damage may lack files
 
 
-def _add(samples: list[Sample], shard: str, member: tarfile.TarInfo) -> None:
-    """Add a file to its example, which is the last one or a new one."""
-    folder, _, file = member.name.encode(errors="replace").decode().rpartition("/")
+def _add(samples: list[Sample], last: dict[str, Sample], shard: str, member: tarfile.TarInfo) -> None:
+    """Add a file to the example of its key, unless that has such a file: then, or if there is none, to a new one."""
+    *folders, file = member.name.encode(errors="replace").decode().removeprefix("./").removeprefix("/").split("/")
     stem, dot, ending = file.partition(".")
-    if not dot or not stem or is_leftover(file):
+    ending = ending.lower()
+    if not dot or not stem or any(map(is_leftover, (*folders, file))):
         return
-    key = f"{folder}/{stem}".removeprefix("./").removeprefix("/")
-    if not samples or samples[-1].key != key:
-        samples.append(Sample(shard, key, {}))
-    samples[-1].files.setdefault(ending.lower(), (member.offset_data, member.size))
+    key = "/".join((*folders, stem))
+    if key not in last or ending in last[key].files:
+        last[key] = Sample(shard, key, {})
+        samples.append(last[key])
+    last[key].files[ending] = (member.offset_data, member.size)
 
 
 def _signals(
@@ -184,7 +195,8 @@ def _signals(
     if len(signals) > 1:
         signals.pop("bytes", None)
     if not signals:
-        raise ValueError(f"{root}: expected files of a known kind in the shards, found {', '.join(counts) or 'none'}")
+        found = f"found *.{example_list([*counts], 5)}; a key ends at the first dot of a name"
+        raise ValueError(f"{root}: expected files of a known kind in the shards, {found}")
     return signals
 
 
@@ -193,7 +205,7 @@ def _chosen(modality: str, text: str, counts: Mapping[str, int]) -> tuple[str, t
     ending, _, kind = text.partition(":")
     ending = ending.lower().lstrip(".")
     if ending not in counts:
-        raise ValueError(f"columns: expected one of the endings {', '.join(counts)}, got {ending!r}")
+        raise ValueError(f"columns: expected one of the endings {example_list([*counts], 9)}, got {ending!r}")
     if kind and kind not in KINDS:
         raise ValueError(f"columns: expected a kind among {', '.join(KINDS)}, got {kind!r}")
     found = kind or (modality if modality in KINDS else kind_of(f"x.{ending}"))
@@ -208,9 +220,9 @@ def _known(root: Path, sample: Sample, own: WebDatasetSettings) -> Known:
     values = None
     try:
         if "cls" in sample.files and own.label_field is None:
-            label = sample.read(root, "cls").decode().strip() or None
+            label = text_of(sample.read(root, "cls")).strip() or None
         if "json" in sample.files:
-            fields = json.loads(sample.read(root, "json"))
+            fields = json.loads(text_of(sample.read(root, "json")))
             if not isinstance(fields, dict):
                 raise ValueError("expected an object {...} in its json")
             if own.label_field is not None:
@@ -230,7 +242,7 @@ def _known(root: Path, sample: Sample, own: WebDatasetSettings) -> Known:
 def _word(value: Any) -> str:
     if not isinstance(value, str | int):
         raise ValueError(f"expected the name or number of a class, got {value!r:.40}")
-    return str(int(value)) if isinstance(value, bool) else str(value)
+    return composed(value.strip()) if isinstance(value, str) else str(int(value))
 
 
 def _value(value: Any, name: str) -> float:

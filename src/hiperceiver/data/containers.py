@@ -1,0 +1,228 @@
+"""How large files of sound and video say that they are: FFmpeg takes most cut ones for short ones."""
+
+import os
+from collections.abc import Callable
+from typing import BinaryIO, Literal
+
+from hiperceiver.data.faults import Fault
+
+_PLACEHOLDER = 0x7FFFF000  # bytes; what is written to a pipe states as many or more, or none
+_AFTER_RIFF = (b"RIFF", b"ID3", b"TAG", b"APETAGEX", b"LIST", b"id3 ", b"JUNK", b"bext", b"_PMX", b"iXML")
+"""How a part begins that may follow the stated size: of a long AVI file, or tags."""
+_W64 = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
+_EBML, _SEGMENT, _CLUSTER = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
+"""How a Matroska or WebM file, its content, and a part of it begin."""
+_MOST_PARTS = 200_000  # that are looked at
+_MP4_STARTS = (b"ftyp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp")
+_MP4_PARTS = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf")  # that have parts in them
+_MOST_FRAMES = 8  # for each byte of the file: old codecs of QuickTime count samples, of which a byte holds some
+_OGG_PAGE = 27 + 255 + 255 * 255  # bytes at most
+
+
+def check_size(file: BinaryIO) -> None:
+    """Refuse a file whose size is not what its own headers say; afterwards it stands at its beginning.
+
+    Known are WAV, RF64, W64, AVI, AIFF, AU, CAF, MP3 with a Xing header, Ogg, Matroska and WebM, FLV and MPEG-TS. MPEG
+    program streams and NUT do not say it.
+    """
+    head = file.read(512)
+    size = file.seek(0, os.SEEK_END)
+    if not size:
+        raise Fault("is empty (0 bytes)")
+    for start, check in _CHECKS:
+        if head.startswith(start):
+            check(file, size, head)
+    if head[4:8] in _MP4_STARTS:
+        _check_tables(file, 0, size)
+    file.seek(0)
+
+
+def _riff(file: BinaryIO, size: int, head: bytes) -> None:
+    stated = 8 + _number(head[4:8], "little")
+    if 8 < stated < _PLACEHOLDER:
+        if stated > size + 8:
+            raise _cut(size, stated)
+        rest = _read_at(file, stated + stated % 2, 8)
+        if len(rest) == 8 and any(rest) and not rest.startswith(_AFTER_RIFF):
+            raise Fault(f"its header states {stated} of its {size} bytes: the rest would not be heard")
+    if head[8:12] == b"WAVE":
+        _check_sound(file, size)
+
+
+def _check_sound(file: BinaryIO, size: int) -> None:
+    """Refuse a WAV file whose sound goes on behind the stated end."""
+    position = 12
+    while len(chunk := _read_at(file, position, 8)) == 8:
+        length = _number(chunk[4:], "little")
+        end = position + 8 + length
+        if chunk[:4] == b"data":
+            after = [(_read_at(file, each, 8), size - each) for each in (end, end + length % 2)]
+            if 0 < length < _PLACEHOLDER and not any(_may_follow(*each) for each in after):
+                found = f"its header states {length} of its {size - position - 8} bytes"
+                raise Fault(f"{found}: the rest would not be heard")
+            return
+        position = end + length % 2
+
+
+def _may_follow(chunk: bytes, left: int) -> bool:
+    """Whether the end, zeros or another chunk follow the sound."""
+    is_named = chunk.startswith(_AFTER_RIFF) or all(0x20 <= each < 0x7F for each in chunk[:4])
+    return len(chunk) < 8 or not any(chunk) or (is_named and _number(chunk[4:8], "little") <= left)
+
+
+def _aiff(file: BinaryIO, size: int, head: bytes) -> None:
+    stated = 8 + _number(head[4:8], "big")
+    if size < stated < _PLACEHOLDER:
+        raise _cut(size, stated)
+
+
+def _au(file: BinaryIO, size: int, head: bytes) -> None:
+    stated = _number(head[4:8], "big") + _number(head[8:12], "big")
+    if size < stated < _PLACEHOLDER:
+        raise _cut(size, stated)
+
+
+def _rf64(file: BinaryIO, size: int, head: bytes) -> None:
+    stated = 8 + _number(head[20:28], "little")
+    if head[12:16] == b"ds64" and size < stated < 1 << 62:
+        raise _cut(size, stated)
+
+
+def _w64(file: BinaryIO, size: int, head: bytes) -> None:
+    stated = _number(head[16:24], "little")
+    if size < stated < 1 << 62:
+        raise _cut(size, stated)
+
+
+def _caf(file: BinaryIO, size: int, head: bytes) -> None:
+    position = 8
+    for _ in range(_MOST_PARTS):
+        if len(chunk := _read_at(file, position, 12)) < 12:
+            return
+        length = int.from_bytes(chunk[4:], "big", signed=True)
+        if length < 0:  # the sound goes on to the end
+            return
+        position += 12 + length
+        if position > size:
+            raise _cut(size, position)
+
+
+def _mp3(file: BinaryIO, size: int, head: bytes) -> None:
+    tags = 0
+    if head.startswith(b"ID3"):
+        tags = 10 + sum((each & 0x7F) << shift for each, shift in zip(head[6:10], (21, 14, 7, 0), strict=False))
+    frame = _read_at(file, tags, 256)
+    at = max(frame.find(b"Xing"), frame.find(b"Info"))
+    flags = _number(frame[at + 4 : at + 8], "big")
+    if at < 0 or not flags & 2:
+        return
+    at += 12 if flags & 1 else 8
+    stated = tags + _number(frame[at : at + 4], "big")
+    if size < stated - 4096:  # some count a frame or two more
+        raise _cut(size, stated)
+
+
+def _ogg(file: BinaryIO, size: int, head: bytes) -> None:
+    first = max(0, size - _OGG_PAGE)
+    tail = _read_at(file, first, _OGG_PAGE)
+    at = tail.rfind(b"OggS")
+    count = tail[at + 26] if at >= 0 and at + 26 < len(tail) else 255
+    end = first + at + 27 + count + sum(tail[at + 27 : at + 27 + count])
+    if at >= 0 and end > size:
+        raise _cut(size, end)
+
+
+def _flv(file: BinaryIO, size: int, head: bytes) -> None:
+    last = _number(_read_at(file, size - 4, 4), "big")
+    tag = _read_at(file, size - 4 - last, 4) if 11 <= last <= size - 4 else b""
+    if not tag or tag[0] & 0x1F not in (8, 9, 18) or _number(tag[1:], "big") != last - 11:
+        raise Fault("is truncated: it does not end with a whole tag")
+
+
+def _mpegts(file: BinaryIO, size: int, head: bytes) -> None:
+    if head[188:189] == b"\x47" == head[376:377] and size % 188:
+        raise Fault(f"is truncated: its last packet has {size % 188} of 188 bytes")
+
+
+def _matroska(file: BinaryIO, size: int, head: bytes) -> None:
+    """Parts whose size is known are passed over; what was streamed has some of unknown size, which are gone into."""
+    file.seek(0)
+    for _ in range(_MOST_PARTS):
+        name = file.read(1)
+        if not name:
+            return
+        name += file.read(max(0, 8 - name[0].bit_length()))
+        start = file.tell()
+        length = _ebml_size(file)
+        if length is None:
+            if name not in (_SEGMENT, _CLUSTER) and file.tell() < size:
+                return  # of another part nothing is known
+            if file.tell() == start:
+                raise Fault("is truncated: its last part has no size")
+            continue
+        end = file.tell() + length
+        if end > size:
+            raise _cut(size, end)
+        file.seek(end)
+
+
+def _ebml_size(file: BinaryIO) -> int | None:
+    """The next number in the file, of 1 to 8 bytes; the zeros before its first bit count those that follow."""
+    first = file.read(1)
+    if not first or not first[0]:
+        return None
+    count = 8 - first[0].bit_length()
+    value = _number(bytes([first[0] & (0x7F >> count)]) + file.read(count), "big")
+    return None if value == (1 << 7 * (count + 1)) - 1 else value  # all ones: not known
+
+
+def _check_tables(file: BinaryIO, start: int, stop: int) -> None:
+    """Refuse an MP4 file with a table of many more frames than it has bytes: FFmpeg would make an entry for each."""
+    size = file.seek(0, os.SEEK_END)
+    while start + 8 <= stop:
+        file.seek(start)
+        head = file.read(32)
+        length, kind = int.from_bytes(head[:4], "big"), head[4:8]
+        if length == 1:
+            length = int.from_bytes(head[8:16], "big")
+        end = start + length if length else stop
+        if kind in _MP4_PARTS:
+            _check_tables(file, start + 8, min(end, stop))
+        where = {b"stsz": 16, b"trun": 12}.get(kind)  # of the number of frames
+        if where is not None and (count := int.from_bytes(head[where : where + 4], "big")) > _MOST_FRAMES * size:
+            raise Fault(f"is damaged: a table of its header has {count} frames, and the file {size} bytes")
+        if end < start + 8:
+            return
+        start = end
+
+
+def _cut(size: int, stated: int) -> Fault:
+    return Fault(f"is truncated: it has {size} of {stated} bytes")
+
+
+def _read_at(file: BinaryIO, position: int, count: int) -> bytes:
+    file.seek(position)
+    return file.read(count)
+
+
+def _number(content: bytes, order: Literal["little", "big"]) -> int:
+    return int.from_bytes(content, order)
+
+
+_CHECKS: tuple[tuple[bytes, Callable[[BinaryIO, int, bytes], None]], ...] = (
+    (b"RIFF", _riff),
+    (b"RF64", _rf64),
+    (_W64, _w64),
+    (b"FORM", _aiff),
+    (b".snd", _au),
+    (b"caff", _caf),
+    (b"ID3", _mp3),
+    (b"\xff\xfb", _mp3),
+    (b"\xff\xfa", _mp3),
+    (b"\xff\xf3", _mp3),
+    (b"OggS", _ogg),
+    (_EBML, _matroska),
+    (b"FLV", _flv),
+    (b"\x47", _mpegts),
+)
+"""How files of a format begin, and what looks at their sizes."""

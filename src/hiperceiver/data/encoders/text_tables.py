@@ -1,0 +1,146 @@
+"""Tables of numbers as text: what parts their cells, whether they have names, and which columns are no data."""
+
+import contextlib
+import csv
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+_MISSING = {"", "na", "n/a", "null"}
+_UNNAMED = re.compile(r"(unnamed: [\d.]+)?", re.IGNORECASE)  # pandas names such a column so when it reads it again
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+_WITH_POINTS = "write numbers with decimal points"
+
+
+class TextTable(NamedTuple):
+    """A table of numbers."""
+
+    names: tuple[str, ...]  # of its columns; none without a line of names
+    numbers: np.ndarray  # float64 (rows, columns)
+
+
+def read_text_table(text: str) -> TextTable:
+    r"""A table with or without a line of names; its cells are parted by tabs, semicolons, commas or blanks.
+
+    It is the first of these that is in the first line. Empty cells and NA are NaN; lines that start with # are left
+    out. Names may be numbers that count columns over cells with decimal points. Left out are a first column without a
+    name whose whole numbers are all different, which names the rows (as pandas and R write it), and an empty last one.
+
+    >>> read_text_table("time;level\n0;1.5\n1;NA\n")
+    TextTable(names=('time', 'level'), numbers=array([[0. , 1.5],
+           [1. , nan]]))
+    >>> read_text_table(",level\n7,1.5\n3,2.5\n")
+    TextTable(names=('level',), numbers=array([[1.5],
+           [2.5]]))
+    """
+    numbered = enumerate(text.splitlines(), 1)
+    lines = {number: line for number, line in numbered if line.strip() and not line.lstrip().startswith("#")}
+    first = next(iter(lines.values()), "")
+    delimiter = next((each for each in "\t;," if each in first), None)
+    rows = _cells(lines.values(), delimiter)
+    names, row = ([cell.strip() for cell in cells] for cells in (next(rows, []), next(rows, [])))
+    has_names = bool(first) and (None in map(_number, names) or _count_columns(names, row))
+    if len(lines) == has_names:
+        raise ValueError("has no line of numbers")
+    if has_names:
+        names = _matched(names, row, delimiter, [*lines][:2])
+    numbers = _numbers_of(lines, delimiter, has_names=has_names)
+    rests = [line.rstrip(" ") for line in lines.values()][has_names:]
+    if delimiter and (not has_names or not names[-1]) and all(line.endswith(delimiter) for line in rests):
+        numbers, names = numbers[:, :-1], names[:-1]
+    if not has_names:
+        if delimiter == ",":
+            _check_decimal_points(lines, numbers)
+        return TextTable((), numbers)
+    while len(names) > 1 and _UNNAMED.fullmatch(names[0]) and _names_rows(numbers[:, 0]):
+        numbers, names = numbers[:, 1:], names[1:]
+    return TextTable(tuple(names), numbers)
+
+
+def columns_in_words(text: str) -> str:
+    r"""What the columns of a table were taken for.
+
+    >>> columns_in_words("t,x\n0,1\n"), columns_in_words("0,1\n2,3\n")
+    ('columns t, x', "columns without names, the first line is '0,1'")
+    """
+    names = read_text_table(text).names
+    if any(names):
+        return f"columns {', '.join(name or 'without a name' for name in names)}"
+    first = next(line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#"))
+    return f"columns without names, the first line is {first.strip()[:40]!r}"
+
+
+def _matched(names: list[str], row: Sequence[str], delimiter: str | None, numbers: Sequence[int]) -> list[str]:
+    """Names for each cell of a row, by whose line numbers a fault is told."""
+    if len(names) == len(row):
+        return names
+    if len(names) == len(row) - 1:
+        if delimiter and not row[-1]:
+            return [*names, ""]
+        if row[0].isdecimal():
+            return ["", *names]  # as R writes names of rows
+    if delimiter is None:
+        return [""] * len(row)  # they may have blanks in them
+    found = f"got {len(names)}: are there decimal commas? {_WITH_POINTS}" if delimiter == "," else f"got {len(names)}"
+    raise ValueError(f"line {numbers[0]}: expected {len(row)} names, one for each cell of line {numbers[1]}, {found}")
+
+
+def _count_columns(names: Sequence[str], row: Sequence[str]) -> bool:
+    """Whether cells are 0, 1, ..., perhaps behind an empty one, over numbers with decimal points."""
+    counted, cells = (names, row) if names[0] else (names[1:], row[1:])
+    is_counted = bool(counted) and list(counted) == [str(number) for number in range(len(counted))]
+    return is_counted and len(row) == len(names) and all("." in cell for cell in cells)
+
+
+def _names_rows(column: np.ndarray) -> bool:
+    """Whether these are whole numbers that are all different."""
+    return bool((column == np.floor(column)).all()) and len(np.unique(column)) == len(column)
+
+
+def _check_decimal_points(lines: dict[int, str], numbers: np.ndarray) -> None:
+    """Refuse numbers with decimal commas, which were taken for two cells each."""
+    if numbers.shape[1] % 2:
+        return
+    rows = [[cell.strip() for cell in cells] for cells in _cells(lines.values(), ",")]
+    wholes, parts = ([cell for cells in rows for cell in cells[start::2]] for start in (0, 1))
+    are_digits = all(cell.isdecimal() for cell in parts) and all(cell.lstrip("+-").isdecimal() for cell in wholes)
+    if are_digits and (any(len(cell) > 1 and cell[0] == "0" for cell in parts) or "-0" in wholes):
+        number, line = next(iter(lines.items()))
+        reason = "which looks like numbers with decimal commas"
+        raise ValueError(f"line {number}: got {line.strip()[:40]!r}, {reason}; {_WITH_POINTS}")
+
+
+def _numbers_of(lines: dict[int, str], delimiter: str | None, *, has_names: bool) -> np.ndarray:
+    with contextlib.suppress(ValueError):  # by far the fastest, if no cell is missing
+        return np.loadtxt([*lines.values()][has_names:], delimiter=delimiter, comments=None, quotechar='"', ndmin=2)
+    # A quoted cell over several lines leaves fewer rows than lines.
+    rows = [*zip(lines, _cells(lines.values(), delimiter), strict=False)][has_names:]
+    (first_number, first_row), table = rows[0], []
+    for number, row in rows:
+        if len(row) != len(first_row):
+            expected = f"{len(first_row)} cells, as in line {first_number}"
+            raise ValueError(f"line {number}: expected {expected}, got {len(row)}")
+        values = [_number(cell) for cell in row]
+        if None in values:
+            cell = row[column := values.index(None)]
+            remedy = f"; {_WITH_POINTS}" if _DECIMAL_COMMA.fullmatch(cell.strip()) else ""
+            raise ValueError(f"line {number}, cell {column + 1}: expected a number, got {cell[:40]!r}{remedy}")
+        table.append(values)
+    return np.array(table, dtype=np.float64)
+
+
+def _cells(lines: Iterable[str], delimiter: str | None) -> Iterator[list[str]]:
+    if delimiter:
+        return csv.reader(lines, delimiter=delimiter)
+    return ([cell.strip('"') for cell in line.split()] for line in lines)
+
+
+def _number(cell: str) -> float | None:
+    """What a cell of a table holds: NaN where its number is missing, None where it is no number."""
+    try:
+        return float(cell)
+    except ValueError:
+        return math.nan if cell.strip().lower() in _MISSING else None
