@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hiperceiver import limits
 from hiperceiver.cli.entry import COMMANDS, read_command
 
 ROOT = Path(__file__).parents[1]
@@ -45,8 +46,14 @@ def test_a_command_in_a_document_is_understood(command: str, tmp_path: Path, mon
     read_command(words[0], words[1:])  # raises for what it does not understand
 
 
+def test_every_limit_is_explained_as_it_is() -> None:
+    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    for limit in (limits.FILE, limits.PIXELS, limits.TEXT, limits.SETTINGS):
+        assert f"| `{limit.variable}` | {limit.default} |" in text
+
+
 def test_pictures_and_files_that_documents_point_to_are_there() -> None:
-    for document in DOCUMENTS:
+    for document in (*DOCUMENTS, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"):
         text = document.read_text(encoding="utf-8")
         for target in re.findall(r"\]\(([^)#:]+)\)", text):
             assert (document.parent / target).exists(), f"{document.name} points to {target}, which is not there"

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from math import nan
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,12 @@ from safetensors.torch import load_file
 from torch import equal
 
 from hiperceiver.cli import data as cli_data
+from hiperceiver.modality import Batch
 from hiperceiver.model import read_model
 from hiperceiver.plots.segmentation import palette
+from hiperceiver.tasks import MaskedAutoencoding
+from hiperceiver.tasks.losses import LossTerm
+from hiperceiver.tasks.masked_autoencoding import Mask
 
 from .conftest import TINY, Hip, picture
 
@@ -201,6 +206,24 @@ def test_a_signal_to_the_whole_group_leaves_the_workers_at_work(pictures: Path, 
     assert err.splitlines()[-1] == "hip: interrupted; go on with: hip pretrain --out run --resume"
     assert "--num-workers" not in err
     assert hip("pretrain", "--resume", "--out", "run", "--max-time", "1s").code == 0
+
+
+def test_steps_that_are_left_out_are_told(pictures: Path, hip: Hip, monkeypatch: pytest.MonkeyPatch) -> None:
+    terms, calls = MaskedAutoencoding.terms, []
+
+    def diverging(task: MaskedAutoencoding, batch: Batch, drawn: Mask | None = None) -> dict[str, LossTerm]:
+        calls.append(1)
+        found = terms(task, batch, drawn)
+        return {
+            name: each._replace(value=each.value * (nan if len(calls) == 2 else 1.0)) for name, each in found.items()
+        }
+
+    monkeypatch.setattr(MaskedAutoencoding, "terms", diverging)
+    outcome = hip("pretrain", "--data", pictures, *TINY, "--steps", 3, "--non-finite", "skip", "--out", "run")
+    assert outcome.code == 0
+    assert "1 step was left out, not finite; the examples are named in run/not_finite.log\n" in outcome.out
+    (line,) = Path("run/not_finite.log").read_text().splitlines()
+    assert line.startswith("step 2: the loss is nan: ") and line.count(".jpg") == 4
 
 
 def test_nothing_to_resume(pictures: Path, hip: Hip) -> None:

@@ -63,7 +63,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_names_its_examples_and_the_l
     assert message.endswith(f"; {folder.last_checkpoint} is from step {step}, before that")
     assert "a lower learning_rate, a longer warmup or non_finite skip, which leaves such steps out, may help" in message
     (line,) = folder.not_finite.read_text().splitlines()
-    assert line.startswith(f"step {step + 1}: the loss at step")
+    assert line.startswith(f"step {step + 1}: the loss is nan: ")
     assert line.count(".jpg") == 4
 
 

@@ -75,7 +75,7 @@ def _report(result: TrainingResult, title: str, note: str) -> None:
     if result.num_left_out:
         were = "step was" if result.num_left_out == 1 else "steps were"
         named = RunFolder(result.run_folder).not_finite
-        print(f"{result.num_left_out} {were} left out, not finite; {named} names their examples")
+        print(f"{result.num_left_out} {were} left out, not finite; the examples are named in {named}")
     skipped = RunFolder(result.run_folder).skipped
     if skipped.exists():
         count = len(skipped.read_text(encoding="utf-8").splitlines())

@@ -68,14 +68,22 @@ class EncodedRecords:
             return None
 
     def raws(self, modality: str, count: int) -> Iterator[Any]:
-        """A modality's raw values as they are stored, of at most so many records, evenly spread."""
+        """A modality's raw values as they are stored, of at most so many records, evenly spread.
+
+        If none of them can be looked up, the first fault is raised.
+        """
+        fault, is_found = None, False
         for index in np.linspace(0, len(self) - 1, min(count, len(self))).astype(np.int64):
             try:
                 raw = self.records[int(index)].raws.get(modality)
-            except ValueError:  # found again, and named, when it is read as an example
+            except ValueError as error:  # found again, and named, when it is read as an example
+                fault = fault or error
                 continue
             if raw is not None:
+                is_found = True
                 yield raw
+        if fault is not None and not is_found:
+            raise fault
 
     def encode(self, record: Record, rng: np.random.Generator | None = None) -> Example:
         """A record as an example, changed at random if a generator is given.

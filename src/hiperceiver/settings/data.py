@@ -123,6 +123,8 @@ class TableSettings(Settings):
     """Columns of numbers, for regression."""
     mask_column: str | None = None
     """Column of masks, for segmentation. None: the second column of pictures."""
+    files_outside: bool = False
+    """Whether cells may name files outside of the table's folder, by whole paths or `..`: of a table of one's own."""
     subset: str | None = None
     """Name of a hub dataset's subset, where it has several."""
     stream: bool = False

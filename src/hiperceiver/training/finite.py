@@ -86,18 +86,17 @@ class FiniteSteps:
             if math.isfinite(loss) and math.isfinite(gradient_norm):
                 self.num_in_a_row = 0
                 continue
-            what = f"loss at step {step.number} is {loss}"
-            if math.isfinite(loss):
-                what = f"gradient at step {step.number} is {gradient_norm}"
-            self._found(step, mine[1], what, is_loss=not math.isfinite(loss))
+            what = ("gradient", gradient_norm) if math.isfinite(loss) else ("loss", loss)
+            self._found(step, mine[1], *what)
             return False
         return True
 
-    def _found(self, step: _Step, values: Sequence[float], what: str, *, is_loss: bool) -> None:
-        """Write down a step that is not finite, and count it or end the run."""
-        losses = [
-            each for each, value in zip(step.losses, values, strict=True) if not (is_loss and math.isfinite(value))
-        ]
+    def _found(self, step: _Step, own: Sequence[float], what: str, value: float) -> None:
+        """Write down a step whose loss or gradient is not finite, and count it or end the run.
+
+        `own`: the values of this process's losses.
+        """
+        losses = [each for each, x in zip(step.losses, own, strict=True) if what == "gradient" or not math.isfinite(x)]
         self.num_left_out += 1
         self.num_in_a_row += 1
         is_over = self.non_finite == "stop" or self.num_in_a_row == _MOST_IN_A_ROW
@@ -111,21 +110,21 @@ class FiniteSteps:
                 write_errors(f"{self.path}: could not be written"),
                 self.path.open("a", encoding="utf-8", errors="backslashreplace") as file,
             ):
-                file.write(f"step {step.number}: the {what}: {', '.join(names)}\n")
+                file.write(f"step {step.number}: the {what} is {value}: {', '.join(names)}\n")
         if not is_over:
             return
         shown = ", ".join(names[:_NAMES_SHOWN])
         if len(names) > _NAMES_SHOWN:
             shown += f" and {len(names) - _NAMES_SHOWN} more, which {self.path} names"
-        parts = [f"training diverged: the {what}"]
+        parts = [f"the {what} at step {step.number} is {value}"]
         if self.non_finite == "skip":
-            parts = [f"training diverged: {_MOST_IN_A_ROW} steps in a row are not finite, the {what}"]
+            parts.insert(0, f"{_MOST_IN_A_ROW} steps in a row are not finite")
         parts += [f"first in {where}"] if where else []
         parts += [f"of {shown}"] if shown else []
         remedies = ["a lower learning_rate", "a longer warmup"]
         remedies += ["precision 32"] if self.precision != "32" else []
         remedies += ["non_finite skip, which leaves such steps out,"] if self.non_finite == "stop" else []
-        raise Diverged(f"{', '.join(parts)}; {', '.join(remedies[:-1])} or {remedies[-1]} may help")
+        raise Diverged(f"training diverged: {', '.join(parts)}; {', '.join(remedies[:-1])} or {remedies[-1]} may help")
 
     def _where(self, losses: Sequence[Loss]) -> str:
         """The first part of the model whose output for these batches is not finite; nothing if all are, or unknown."""

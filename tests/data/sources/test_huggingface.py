@@ -474,11 +474,11 @@ def test_paths_and_masks_in_columns(tmp_path: Path) -> None:
     masks = [str(tmp_path / "files" / "masks" / f"{n}.png") for n in range(10)]
     found = table(image=pictures, mask=masks)
     found.save_to_disk(tmp_path / "saved")
-    source = open_huggingface(tmp_path / "saved", task="segmentation", **SMALL)
+    source = open_huggingface(tmp_path / "saved", task="segmentation", files_outside=True, **SMALL)
     assert source.classes == ("0", "1", "2")
     typed = found.cast_column("image", datasets.Image()).cast_column("mask", datasets.Image())
     typed.rename_column("mask", "ground truth").save_to_disk(tmp_path / "typed")
-    again = open_huggingface(tmp_path / "typed", task="segmentation", **SMALL)
+    again = open_huggingface(tmp_path / "typed", task="segmentation", files_outside=True, **SMALL)
     for first, second in zip(examples(source, "test"), examples(again, "test"), strict=True):
         assert torch.equal(first.targets["segmentation"], second.targets["segmentation"])
 

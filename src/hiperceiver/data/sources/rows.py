@@ -156,13 +156,16 @@ class RowReader:
     targets: Mapping[str, Callable[[Row], Any]]  # target -> what reads it
     root: str | None  # the folder that paths in cells are relative to
     id_column: str | None  # of names
+    are_files_outside: bool = False  # whether these paths may lead out of it
 
     @property
     def raws(self) -> dict[str, Callable[[Row], Any]]:
         """Modality -> what reads its raw value."""
         kinds = self.columns.kinds
         return {
-            modality: partial(_raw, column=column, kind=kinds[modality], root=self.root)
+            modality: partial(
+                _raw, column=column, kind=kinds[modality], root=self.root, may_leave=self.are_files_outside
+            )
             for modality, column in self.columns.modalities.items()
         }
 
@@ -251,6 +254,7 @@ def make_reader(
     tables: Mapping[str, Any] | None,
     options: SourceOptions,
     root: str | None,
+    are_files_outside: bool = False,
 ) -> tuple[RowReader, tuple[str, ...], dict[str, tuple[str, ...]]]:
     """How rows are read; names of the task's classes, and of joint labels, as in the `tables` if all can be read."""
 
@@ -275,7 +279,9 @@ def make_reader(
     if columns.values:
         targets["values"] = partial(_numbers, columns=tuple(columns.values))
     if columns.mask is not None:
-        targets["segmentation"] = partial(_raw, column=columns.mask, kind="image", root=root)
+        targets["segmentation"] = partial(
+            _raw, column=columns.mask, kind="image", root=root, may_leave=are_files_outside
+        )
     joint_names: dict[str, tuple[str, ...]] = {}
     for name, column in columns.labels.items():
         if is_value(features[column], "float", "double"):
@@ -284,10 +290,11 @@ def make_reader(
             raise ValueError(f"label_columns: expected one class in each row of {column!r}, got lists")
         else:
             targets[name], joint_names[name] = class_cells(features[column], column, cells_of(column))
-    return RowReader(columns, targets, root, _find_id_column(features)), names, joint_names
+    reader = RowReader(columns, targets, root, _find_id_column(features), are_files_outside)
+    return reader, names, joint_names
 
 
-def _raw(row: Row, column: str, kind: str, root: str | None) -> Any:
+def _raw(row: Row, column: str, kind: str, root: str | None, may_leave: bool) -> Any:
     """What a cell holds, as an encoder of this kind reads it: a path, bytes, a text, an array; None if it is empty."""
     cell = row.cells[column]
     if isinstance(cell, Mapping):
@@ -295,9 +302,9 @@ def _raw(row: Row, column: str, kind: str, root: str | None) -> Any:
             return np.asarray(cell["array"]), int(cell["sampling_rate"])
         cell = cell["bytes"] if cell.get("bytes") is not None else cell.get("path")
         if isinstance(cell, str):
-            return Path(root or "", cell)
+            return Path(_whole_path(cell, root, may_leave))
     if isinstance(cell, str) and kind != "bytes":
-        return os.path.join(root or "", cell)
+        return _whole_path(cell, root, may_leave)
     if kind == "image" and isinstance(cell, list | np.ndarray):
         try:
             pixels = np.asarray(cell)
@@ -309,6 +316,16 @@ def _raw(row: Row, column: str, kind: str, root: str | None) -> Any:
     if kind == "points" and isinstance(cell, list):
         return np.asarray(cell, dtype=np.float64)
     return cell
+
+
+def _whole_path(path: str, root: str | None, may_leave: bool) -> str:
+    """The path of a file that a cell names; of a data set of the hub it lies in what was downloaded."""
+    whole = os.path.join(root or "", path)
+    config = import_extra("datasets", extra="data").config
+    roots = [config.HF_DATASETS_CACHE, config.HF_CACHE_HOME] if root is None else [root]
+    if not may_leave and not any(Path(os.path.abspath(whole)).is_relative_to(os.path.abspath(each)) for each in roots):
+        raise ValueError(f"names the file {path!r:.200}, outside of the data's folder (files_outside)")
+    return whole
 
 
 def _number(row: Row, column: str) -> float:

@@ -113,7 +113,10 @@ class Source:
             grid = _product((*encoder.modality.grid, encoder.modality.channels))
             rate = f" at {encoder.rate} Hz" if isinstance(encoder, AudioEncoder) else ""
             raws = first.raws(modality, 16) if isinstance(first, EncodedRecords) else ()
-            lines.append(f"{modality}: {encoder.kind}, tokens {grid}{rate}{_first_value(encoder, raws)}")
+            shown = ""
+            with contextlib.suppress(ValueError):  # none can be looked up: each is named when it is read
+                shown = _first_value(encoder, raws)
+            lines.append(f"{modality}: {encoder.kind}, tokens {grid}{rate}{shown}")
         if self.num_leftovers:
             lines.append(f"passed over: {self.num_leftovers} hidden files and folders or leftovers of systems")
         return [printable(line) for line in lines]

@@ -5,12 +5,18 @@ The splits of a folder's tables follow from the words of their paths (`data/trai
 so that a bad file is one bad example; an empty cell is a missing modality.
 """
 
+import json
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from hiperceiver import limits
+from hiperceiver.data.faults import Fault, faults_of, open_file
+from hiperceiver.data.packages import import_extra
 from hiperceiver.data.record import SPLITS
 from hiperceiver.data.sources.classes import mask_classes, taken_by_number
 from hiperceiver.data.sources.columns import find_columns, media_types, undecoded
@@ -33,6 +39,8 @@ TASKS = ("classification", "multilabel", "segmentation", "regression", "joint")
 READERS = {".parquet": "parquet", ".arrow": "arrow", ".jsonl": "json", ".csv": "csv"}
 """Ending of a table -> what `datasets` calls its reader."""
 _SAVED = ("dataset_dict.json", "state.json")
+_FEW_ROWS, _MOST_ROWS = 10_000_000, 8  # rows that any file may have, and more of them for each of its bytes
+_MOST_UNPACKED = 100  # times the size of a Parquet file: of more the limit of a file holds
 
 
 def matches(tree: Tree) -> bool:
@@ -70,7 +78,9 @@ def _open(
     features = _features(name, first)
     chosen = find_columns(features, own, options.task)
     root = None if folder is None else str(folder)
-    reader, names, label_names = make_reader(chosen, features, None if own.stream else named, options, root)
+    reader, names, label_names = make_reader(
+        chosen, features, None if own.stream else named, options, root, own.files_outside
+    )
     used = reader.columns.used
     if own.stream and reader.id_column is not None:
         used.add(reader.id_column)
@@ -139,6 +149,7 @@ def read_tables(tree: Tree, own: TableSettings, warnings: list[str]) -> dict[str
     folder, stream = tree.root, own.stream
     with reading(f"{folder}: cannot be read by datasets") as datasets:
         if any(map(tree.has_file, _SAVED)):
+            _check_saved(tree)
             saved = datasets.load_from_disk(str(folder))
             saved = dict(saved) if isinstance(saved, datasets.DatasetDict) else {"train": saved}
             return {split: table.to_iterable_dataset() if stream else table for split, table in saved.items()}
@@ -147,12 +158,50 @@ def read_tables(tree: Tree, own: TableSettings, warnings: list[str]) -> dict[str
         files = by_split(table_files(tree, are_columns_named=True), "tables", warnings)
         if not files:
             raise ValueError(f"expected tables ({', '.join(READERS)}), found none")
+        for path in chain.from_iterable(files.values()):
+            if path.endswith(".parquet"):
+                _check_parquet(tree.root / path)
         first = next(iter(files.values()))[0]
         parts = {SPLITS[n]: [str(folder.absolute() / path) for path in paths] for n, paths in files.items()}
         reader = READERS[PurePosixPath(first).suffix]
         if PurePosixPath(first).stem.lower() == "metadata":
             return _with_files(datasets, tree, files, reader, stream, warnings)
         return dict(datasets.load_dataset(reader, data_files=parts, streaming=stream))
+
+
+def _check_saved(tree: Tree) -> None:
+    """Refuse what says that it was saved by `datasets` and names files or folders that are not in its folder."""
+    folders = [""]
+    if tree.has_file(_SAVED[0]):
+        folders = [str(split) for split in _json(tree, _SAVED[0])["splits"]]
+        if lacking := [split for split in folders if not tree.has_folder(split)]:
+            raise ValueError(f"{_SAVED[0]} names {lacking[0]!r:.200}, which is no folder in it")
+    for folder in folders:
+        path = joined(folder, _SAVED[1])
+        with faults_of(tree.root / path):
+            names = [str(each["filename"]) for each in _json(tree, path)["_data_files"]]
+            if lacking := [name for name in names if not tree.has_file(joined(folder, name))]:
+                raise Fault(f"names {lacking[0]!r:.200}, which is no file in its folder")
+
+
+def _json(tree: Tree, path: str) -> Any:
+    with faults_of(tree.root / path):
+        return json.loads(limits.read_text(tree.root / path))
+
+
+def _check_parquet(path: Path) -> None:
+    """Refuse a Parquet file that says it becomes very much more than it is."""
+    with faults_of(path), open_file(path) as file:
+        try:
+            found = import_extra("pyarrow.parquet", extra="data").read_metadata(file)
+        except Exception:  # damaged in one of many ways: named where it is read
+            return
+        size = file.seek(0, os.SEEK_END)
+        if found.num_rows > _FEW_ROWS + _MOST_ROWS * size:
+            raise Fault(f"is damaged: it states {found.num_rows} rows in {size} bytes")
+        unpacked = sum(found.row_group(number).total_byte_size for number in range(found.num_row_groups))
+        if unpacked > _MOST_UNPACKED * size:
+            limits.FILE.check(unpacked, "unpacks to")
 
 
 def _with_files(
