@@ -243,6 +243,8 @@ class ExampleLoader(DataLoader[Any]):
         try:
             batch = next(batches, None)
             batch = batch.received() if isinstance(batch, _Sent) else batch
+        except (ConnectionError, EOFError, FileNotFoundError) as error:
+            raise RuntimeError(f"DataLoader worker ended before its batch was there ({one_line(error)})") from error
         except (OSError, RuntimeError) as error:
             if not _has_too_many_files(error):
                 raise
