@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from hiperceiver.data.collate import collate
 from hiperceiver.data.encoded import EncodedRecords
@@ -224,22 +225,33 @@ class ExampleLoader(DataLoader[Any]):
         self.strict = strict
 
     def __iter__(self) -> Iterator[Batch]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        batches = super().__iter__()
-        while True:
-            try:
-                batch = next(batches)
-                batch = batch.received() if isinstance(batch, _Sent) else batch
-            except StopIteration:
-                return
-            except (OSError, RuntimeError) as error:
-                if not _has_too_many_files(error):
-                    raise
-                raise _no_way_for_batches(error) from error
-            if isinstance(batch, ValueError):
-                raise batch
-            if self.strict and batch.skipped:
-                raise ValueError(batch.skipped[0])
-            yield batch
+        try:
+            batches = super().__iter__()
+        except OSError as error:  # no lock can be made in shared memory, or no pipe
+            raise _no_way_for_batches(error) from error
+        try:
+            while (batch := self._next(batches)) is not None:
+                if self.strict and batch.skipped:
+                    raise ValueError(batch.skipped[0])
+                yield batch
+        finally:
+            if isinstance(batches, _MultiProcessingDataLoaderIter):
+                batches._shutdown_workers()  # an error keeps it alive, and Python would wait for the workers at its end
+
+    def _next(self, batches: Iterator[Batch | _Sent | ValueError]) -> Batch | None:
+        """The next batch; None: there is none."""
+        try:
+            batch = next(batches, None)
+            batch = batch.received() if isinstance(batch, _Sent) else batch
+        except (ConnectionError, EOFError, FileNotFoundError) as error:
+            raise RuntimeError(f"DataLoader worker ended before its batch was there ({one_line(error)})") from error
+        except (OSError, RuntimeError) as error:
+            if not _has_too_many_files(error):
+                raise
+            raise _no_way_for_batches(error) from error
+        if isinstance(batch, ValueError):
+            raise batch
+        return batch
 
 
 def _leave_signals_to_the_main_process(worker: int) -> None:

@@ -8,6 +8,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import PIL
 import pytest
 import torch
 from closeness import assert_close, assert_digits_close
@@ -69,7 +70,12 @@ def test_decode_cuts_what_is_no_colour() -> None:
         encoded(Image.fromarray(gradient()), "WEBP", lossless=True),
         encoded(Image.fromarray(gradient()).convert("CMYK"), "JPEG", quality=95),
         encoded(Image.fromarray(gradient()).convert("CMYK"), "TIFF"),
-        encoded(Image.fromarray(gradient()).convert("YCbCr"), "TIFF"),
+        pytest.param(
+            encoded(Image.fromarray(gradient()).convert("YCbCr"), "TIFF"),
+            marks=pytest.mark.skipif(
+                int(PIL.__version__.split(".")[0]) < 13, reason="Pillow 12 refuses it as truncated"
+            ),
+        ),
         encoded(Image.fromarray(gradient()).convert("RGBA"), "PNG"),
         encoded(Image.fromarray(gradient()).quantize(256), "PNG"),
         Image.fromarray(gradient()),

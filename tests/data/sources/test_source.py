@@ -229,7 +229,7 @@ def test_encoders_are_given_or_told() -> None:
         ({"sound": {"rate": 1}}, "encoders: the source 'pets' has photo, motion; got 'sound'"),
         (
             {"motion": {"lenth": 4}},
-            "lenth: the series encoder of 'motion' has no such setting; known: array_name, channels, .*",
+            "lenth: the series encoder of 'motion' has no such setting; known: array_name, channel_names, channels, .*",
         ),
         (
             {"*": {"rate": 1}},
