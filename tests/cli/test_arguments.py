@@ -1,7 +1,7 @@
 """From arguments to settings: spelling, order, files, help, and one line for every mistake."""
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -143,6 +143,7 @@ def test_a_file_and_what_overrides_it(tmp_path: Path) -> None:
 
 def test_what_is_dumped_is_read_again(tmp_path: Path) -> None:
     settings = read("a.jpg", "--from", "x", "--more.a", "1", "--resume", "--rate", "1e-4", "--max-time", "00:04:00")
+    settings = replace(settings, tag=("1e3", "12:30", "010", "0x1f", "2020-01-01", "no", "1_000", "1.", "~"))
     (tmp_path / "s.yaml").write_text(dump(settings))
     assert run("--config", str(tmp_path / "s.yaml")) == settings
     assert "from: x" in dump(settings)
@@ -232,6 +233,8 @@ def test_settings_or_a_flag() -> None:
         (["--steps"], "--steps: expected a whole number, got nothing"),
         (["--steps", "--resume"], "--steps: expected a whole number, got nothing"),
         (["--steps", "many"], "--steps: expected a whole number, got 'many'"),
+        (["--steps", "12:30"], "--steps: expected a whole number, got '12:30'"),
+        (["--steps", "010"], "--steps: expected a whole number, got '010'"),
         (["--steps", "1.5"], "--steps: expected a whole number, got 1.5"),
         (["--rate", "fast"], "--rate: expected a number, got 'fast'"),
         (["--resume=maybe"], "--resume: expected true or false, got 'maybe'"),

@@ -4,6 +4,7 @@
 """
 
 import json
+import re
 from argparse import SUPPRESS, ArgumentError, ArgumentParser
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -95,7 +96,7 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], int]:
         values = _from_yaml(text)
     except limits.Fault as error:
         raise UserError(f"--config: {path}: {error}") from None
-    except (ValueError, RecursionError, yaml.YAMLError) as error:  # YAML has dates, which may be no dates
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise UserError(f"--config: {path}: is not valid YAML: {one_line(error)[:200]}") from None
     if not isinstance(values, dict):
         raise UserError(f"--config: {path}: expected lines of `name: value`, got {one_line(values)[:60]!r}")
@@ -106,9 +107,31 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], int]:
     return values, written_as
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML with the numbers of version 1.2: 1e-3 is one; 12:30 and 010 (750 and 8 before) are texts, as are dates."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - by PyYAML's name
+        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":int", ":float", ":timestamp"))]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes texts that either version would take for something else."""
+
+
+for _each in (_Loader, _Dumper):
+    for _kind, _pattern in {
+        "int": r"[-+]?(0|[1-9][0-9]*|0x[0-9a-fA-F]+)$",
+        "float": r"[-+]?(([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+|\.(inf|Inf|INF))$"
+        r"|\.(nan|NaN|NAN)$",
+    }.items():
+        _each.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(_pattern), list("-+.0123456789"))
+
+
 def _from_yaml(text: str) -> Any:
     """What a text in YAML says. `limits.Fault`: a few lines of it stand for very much."""
-    loader = yaml.SafeLoader(text)
+    loader = _Loader(text)
     try:
         node = loader.get_single_node()
         if node is None:
@@ -127,7 +150,7 @@ def _count_nodes(node: yaml.Node, counts: dict[int, int]) -> int:
         return counts[id(node)]
     counts[id(node)] = 0  # while its parts are counted
     if isinstance(node, yaml.ScalarNode):
-        if len(node.value) > _LONGEST_NUMBER and node.tag.endswith((":int", ":float", ":timestamp")):
+        if len(node.value) > _LONGEST_NUMBER and node.tag.endswith((":int", ":float")):
             raise limits.Fault(f"is not valid YAML: a number has {len(node.value)} digits")
         parts: Iterable[yaml.Node] = ()
     elif isinstance(node, yaml.MappingNode):
@@ -214,7 +237,7 @@ def _refuse(word: str, settings: type[Settings], program: str) -> NoReturn:
 def _value(name: str, text: str, hints: Sequence[Any]) -> Any:
     """A text as the plain value that fits one of these annotations: itself, or what it is in JSON or YAML."""
     value: Any = text
-    for read in (json.loads, _from_yaml):  # YAML alone takes 1e-3 for a text
+    for read in (json.loads, _from_yaml):
         with suppress(ValueError, RecursionError, yaml.YAMLError):
             value = read(text)
             break
@@ -254,4 +277,4 @@ def _with_value(mapping: Mapping[str, Any], path: Sequence[str], value: Any) -> 
 
 
 def _to_yaml(values: Mapping[str, Any]) -> str:
-    return yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
+    return yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
