@@ -324,7 +324,8 @@ def _whole_path(path: str, root: str | None, may_leave: bool) -> str:
     config = import_extra("datasets", extra="data").config
     roots = [config.HF_DATASETS_CACHE, config.HF_CACHE_HOME] if root is None else [root]
     if not may_leave and not any(Path(os.path.abspath(whole)).is_relative_to(os.path.abspath(each)) for each in roots):
-        raise ValueError(f"names the file {path!r:.200}, outside of the data's folder (files_outside)")
+        remedy = "if the table is your own, --data-settings.files-outside true (files_outside=True in Python) reads it"
+        raise ValueError(f"names the file {path!r:.200}, which is outside of the table's folder; {remedy}")
     return whole
 
 
