@@ -14,6 +14,9 @@ from experiments.harness import main
 RATES = (1e-3, 3e-3)
 """Each model is trained with both; the better one by validation is in the table."""
 _MINUTES = 4
+_MINUTES_SMALL = 2
+_SMALL = ("watch", "JapaneseVowels", "OSULeaf", "BasicMotions")
+"""Sets of some thousand short series, or fewer."""
 _TITLES = {
     "cifar-10": ("CIFAR-10", "accuracy"),
     "esc-10": ("ESC-10, fold 1", "accuracy"),
@@ -46,16 +49,17 @@ _ONE_SAMPLE = {
 
 def _runs(model: str, data: str, rate: float) -> tuple[Run, ...]:
     """Training with one rate."""
-    own: dict[str, Any] = {"learning_rate": rate, "steps": None, "minutes": _MINUTES, "max_time": f"{_MINUTES}m"}
+    minutes = _MINUTES_SMALL if data in _SMALL else _MINUTES
+    own: dict[str, Any] = {"learning_rate": rate, "steps": None, "minutes": minutes, "max_time": f"{minutes}m"}
     if model in ("cnn", "vit"):
         encoders = {"encoders": _ONE_SAMPLE[data]} if data in _ONE_SAMPLE else {}
-        settings = {"peer": model, **SETS[data], **encoders, "batch_size": common.BATCH, "max_time": f"{_MINUTES}m"}
-        return (Run(command="experiments.peer", settings={**settings, "learning_rate": rate}, minutes=_MINUTES),)
+        settings = {"peer": model, **SETS[data], **encoders, "batch_size": common.BATCH, "max_time": f"{minutes}m"}
+        return (Run(command="experiments.peer", settings={**settings, "learning_rate": rate}, minutes=minutes),)
     if model == "hip":
         return (common.finetune(data, 0, **own),)
     if model == "perceiver-io":
         return (common.finetune(data, 0, **own, model="perceiver-io-mini"),)
-    half = {"max_time": f"{_MINUTES * 30}s", "minutes": _MINUTES / 2}
+    half = {"max_time": f"{minutes * 30}s", "minutes": minutes / 2}
     before = common.pretrain(data, 0, steps=None, learning_rate=rate, **half)
     return (common.finetune(data, 0, start=before, **own | half),)
 
@@ -73,11 +77,12 @@ TABLE = Table(
     name="peers",
     title="Against what a user would pick",
     about=f"""
-Each model has {_MINUTES} minutes of one thread for each of two learning rates ({RATES[0]:g} and {RATES[1]:g}); the
-one that is better in validation is tested. Same splits, same random changes of the training examples, same batches of
-{common.BATCH}. HiP is `hip-nano`, Perceiver IO `perceiver-io-mini`, both as they are for every set, trained by `hip
-finetune`. The CNN (a ResNet-10) and the U-Net are monai's, the ViT is that of transformers, in sizes for such inputs
-(`experiments/peer_models.py`), with AdamW; they are told what is near in a signal, HiP is not. One seed.
+Each model has {_MINUTES} minutes of one thread (for the sets of few or short series: {_MINUTES_SMALL}) for each of two
+learning rates ({RATES[0]:g} and {RATES[1]:g}); the one that is better in validation is tested. Same splits, same random
+changes of the training examples, same batches of {common.BATCH}. HiP is `hip-nano`, Perceiver IO `perceiver-io-mini`,
+both as they are for every set, trained by `hip finetune`. The CNN (a ResNet-10) and the U-Net are monai's, the ViT is
+that of transformers, in sizes for such inputs (`experiments/peer_models.py`), with AdamW; they are told what is near in
+a signal, HiP is not. One seed.
 """,
     cells=tuple(cells()),
     columns={
