@@ -77,8 +77,8 @@ def _grid(source: Path, view: Path) -> None:
         share = _share(path.stem)
         split = "test" if share < 0.2 else "validation" if share < 0.3 else "train"
         words = [f"{name[:2]}-{letter}" for name, letter in zip(WORDS, path.stem, strict=True)]
-        lines[split].append(",".join([str(path.resolve()), *words]))
-    view.mkdir(parents=True)
+        _link(path, view / "clips" / path.name)
+        lines[split].append(",".join([f"clips/{path.name}", *words]))
     for split, rows in lines.items():
         (view / f"{split}.csv").write_text("\n".join([",".join(["file", *WORDS]), *rows]) + "\n", encoding="utf-8")
 
