@@ -10,8 +10,12 @@ from pathlib import Path
 def replacing(path: Path) -> Iterator[Path]:
     """A path to write to; its file takes the place of `path`, and is on the disk, if the context ends without an error.
 
-    The folder of `path` must be there. What a killed process left half written is written over by the next one.
+    The folder of `path` must be there. What a killed process left half written is written over by the next one. What is
+    no file, such as `/dev/stdout`, is written to as it is.
     """
+    if path.exists() and not path.is_file():
+        yield path
+        return
     partial = path.with_name(path.name + ".partial")
     try:
         yield partial

@@ -291,7 +291,7 @@ def experiment(folder: Path) -> int:
 def experimented(folder: Path) -> dict[str, Any]:
     """What an experiment leaves, but for what it cost."""
     found: dict[str, Any] = {}
-    for path in folder.glob("experiments/results/fakes/*"):
+    for path in folder.glob("experiments/results/fakes/*.json"):
         result = harness.read_json(path)
         found[path.name] = {name: result[name] for name in ("key", "test", "commands", "labels")}
     found["costs"] = sorted(harness.read_json(path)["is_done"] for path in folder.glob("runs/experiments/whole/*.json"))

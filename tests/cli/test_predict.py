@@ -275,7 +275,7 @@ def test_faults_that_show_late_name_the_file_too(tmp_path: Path, hip: Hip) -> No
     model = save(tmp_path / "model", {"kind": "regression", "num_values": 1}, encoders={"series": encoder})
     np.save("large.npy", np.full(8, 1e30))
     assert hip("predict", model, "large.npy").err.startswith("hip: large.npy: holds numbers that are too large")
-    write_wav("short.wav", np.ones(3) / 2, 8000)
+    write_wav("short.wav", np.array([0.5, -0.5, 0.25]), 8000)
     model = save(tmp_path / "forecaster", {"kind": "forecasting", "horizon": 100}, "audio")
     outcome = hip("predict", model, "short.wav")
     assert outcome.err.startswith("hip: short.wav: is too short: expected at least 4 samples, got 3\n")

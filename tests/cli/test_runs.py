@@ -276,6 +276,7 @@ def test_a_checkpoint_that_would_execute_code_is_refused(pretrained: Path, hip: 
 
 def test_finetuning_says_what_was_loaded_and_learns(pictures: Path, pretrained: Path, hip: Hip) -> None:
     options = ["--batch-size", 4, "--steps", 2, "--size", 24, "--out", "run", "--train-share", "0.5"]
+    options += ["--max-bad-share", 0.5]
     outcome = hip("finetune", "--data", pictures, "--from", pretrained, *options)
     assert outcome.code == 0
     assert (

@@ -209,9 +209,9 @@ def test_a_finished_run_can_be_made_longer(tmp_path: Path, capsys: pytest.Captur
     train(autoencoding(), Source(), settings, tmp_path / "run", show_progress=False)
     longer = dataclasses.replace(settings, steps=4, num_workers=0, log_every=1)
     result = train(autoencoding(), Source(), longer, tmp_path / "run", resume=True)
-    said = "step 2: the run has another length now, and its learning rate goes from 0.000155 to 0.000694\n"
+    said = "step 2: the run has another length now, and its learning rate goes from 0.00017 to 0.000344\n"
     assert said in capsys.readouterr().err
-    assert column(result, "learning_rate")[3] == pytest.approx(0.000694, abs=1e-6)
+    assert column(result, "learning_rate")[3] == pytest.approx(0.000344, abs=1e-6)
     assert result.steps == 4
     assert list(column(result, "train/loss")) == [2, 3, 4]
 

@@ -56,8 +56,8 @@ class PositionMaps:
             title = f"positions of {name!r}, {' x '.join(map(str, grid))}, step {step}"
             note = f"cosine of neighbours {near:.2f}, of far places {far:.2f}; "
             note += f"the nearest row is a neighbour: {share:.1%} (chance {chance:.1%})"
-            self.folder.mkdir(exist_ok=True)  # not the run folder, which somebody may have removed
             figure = draw_snapshot(table, grid, title=title, note=note)
+            self.folder.mkdir(exist_ok=True)  # not the run folder, which somebody may have removed
             save_picture(figure, self.folder / f"step-{step:06}-{_as_word(name)}.png")
         self._thin_out()
 

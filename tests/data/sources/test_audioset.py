@@ -318,7 +318,7 @@ def test_bad_layouts_are_one_line(tmp_path: Path, media: dict[str, bytes]) -> No
         path.write_text(content)
         refused(rf"^{path}: {reason}")
     path.write_bytes(b"\xff\xfe\x00")
-    refused(rf"^{path}: cannot be decoded")
+    refused(rf"^{path}: expected text in UTF-8, got the byte 0x00 at 2; save it as UTF-8$")
 
     audioset(tmp_path, media["both.mp4"])
     for content, reason in (
