@@ -7,6 +7,7 @@ EXTRAS = {
     **dict.fromkeys(("PIL", "av", "datasets", "h5py", "kornia", "soundfile", "trimesh"), "data"),
     **dict.fromkeys(("midirenderer", "mido"), "instruments"),
     **dict.fromkeys(("lightning", "rich", "scipy", "tensorboard", "torchmetrics", "yaml"), "train"),
+    **dict.fromkeys(("onnx", "onnxruntime", "onnxscript"), "export"),
     "matplotlib": "plots",
     "mpl_toolkits": "earth",
     "pytorch_optimizer": "optimizers",

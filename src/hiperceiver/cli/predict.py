@@ -49,7 +49,7 @@ def run(settings: PredictSettings) -> int:
     """Predict file by file; bad files are named and left out."""
     check_new(settings.json, "--json")
     task = load_task(locate(settings.checkpoint))
-    encoders = _encoders(task, settings.checkpoint)
+    encoders = own_inputs(task, settings.checkpoint)
     pictures = _pictures(task, encoders)
     if settings.out is not None and not pictures:
         raise UserError(f"--out: {settings.checkpoint} only says what it finds, it makes no pictures")
@@ -66,7 +66,7 @@ def run(settings: PredictSettings) -> int:
         files: dict[int, InputFile] = {}
         for index, path in enumerate(paths[first : first + settings.batch_size], first):
             try:
-                files[index] = _read(task, encoders, path)
+                files[index] = read_file(task, encoders, path)
             except ValueError as error:
                 fault = f"{path}: {str(error).removeprefix(f'{path}: ')}"  # not every fault names the file
                 results[path] = {"error": fault}
@@ -85,7 +85,7 @@ def run(settings: PredictSettings) -> int:
     return 1 if num_failed else 0
 
 
-def _encoders(task: Task, checkpoint: str) -> dict[str, Encoder]:
+def own_inputs(task: Task, checkpoint: str) -> dict[str, Encoder]:
     """An encoder for each modality that the model takes, all from one file."""
     known = own_encoders(task.encoders, checkpoint) or {}
     for name in task.model.input_names:
@@ -133,7 +133,7 @@ def _stems(files: Sequence[Path], folder: Path, suffixes: Sequence[str]) -> dict
     return stems
 
 
-def _read(task: Task, encoders: Mapping[str, Encoder], path: Path) -> InputFile:
+def read_file(task: Task, encoders: Mapping[str, Encoder], path: Path) -> InputFile:
     """A file as an example; modalities that cannot be read are absent, unless it is all, or the one the task needs."""
     inputs: dict[str, Tensor] = {}
     is_padding: dict[str, Tensor] = {}

@@ -37,7 +37,7 @@ COMMON = (
     *("modality", "size", "modalities", "encoders", "augment", "mask_ratio", "probe", "train_share", "steps"),
     "max_time",
     *("batch_size", "learning_rate", "precision", "seed", "devices", "test", "split", "each_modality", "kind"),
-    *("num_examples", "top", "out", "resume", "json"),
+    *("format", "what", "examples", "num_examples", "top", "out", "resume", "json"),
 )
 """The options that `hip COMMAND --help` shows, in this order; `--help-all` shows all."""
 
@@ -227,6 +227,23 @@ class PredictSettings(CommandSettings):
         super().__post_init__()
         if not self.files:
             raise ValueError("files: expected at least one, got none")
+
+
+class ExportSettings(CommandSettings):
+    """Export."""
+
+    checkpoint: str = _positional()
+    """What is exported: a run folder, a saved model's folder or a hub id."""
+    out: str = field(metadata={"value": "FOLDER"})
+    """New folder for the model, preprocessing.json and a card, README.md."""
+    format: Literal["onnx", "torch-export"] = "onnx"
+    """onnx: model.onnx, for onnxruntime. torch-export: model.pt2, for torch.export.load."""
+    modalities: tuple[str, ...] = field(default=(), metadata={"value": "NAME"})
+    """The inputs that the exported model takes, once for each. None: all of the model."""
+    what: Literal["predictions", "encoder", "processor"] = "predictions"
+    """What it gives: the task's predictions, or the latents of the encoder or of the processor."""
+    examples: tuple[str, ...] = field(default=(), metadata={"value": "FILE"})
+    """Files on which it is compared with PyTorch, once for each. None: random numbers."""
 
 
 class PlotSettings(SourceSettings):

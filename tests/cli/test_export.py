@@ -1,0 +1,58 @@
+"""`hip export`, and the example that runs what it wrote without PyTorch."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hiperceiver.data.encoders import ImageEncoder
+
+from .conftest import Hip, picture
+from .saved_models import save
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "run_exported.py"
+TASK = {"kind": "classification", "num_classes": 3}
+
+
+@pytest.mark.filterwarnings("ignore")  # of the exporter, on its own code
+def test_the_example_runs_an_export_without_torch_and_says_what_hip_predict_says(hip: Hip) -> None:
+    pytest.importorskip("onnxscript")
+    save(Path("model"), TASK, encoders={"image": ImageEncoder(size=16, fit="crop")}, classes=("a", "b", "c"))
+    picture("stripes", 1).save("1.png")
+    outcome = hip("export", "model", "--out", "exported", "--examples", "1.png")
+    assert outcome.code == 0, outcome.err
+    assert "probabilities: largest difference" in outcome.out
+    arguments = f"sys.modules['torch'] = None; sys.argv = ['x', 'exported', '1.png']"
+    program = f"import runpy, sys; {arguments}; runpy.run_path({str(EXAMPLE)!r}, run_name='__main__')"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    found = json.loads(result.stdout)
+    assert hip("predict", "model", "1.png", "--json", "expected.json").code == 0
+    ((expected,),) = (json.loads(Path("expected.json").read_text()),)
+    labels = {each["label"]: each["probability"] for each in expected["labels"]}
+    assert found["classes"] == ["a", "b", "c"]
+    assert found["probabilities"] == pytest.approx([labels[name] for name in "abc"], abs=1e-4)  # rounded pixels
+    assert found["label"] == int(np.argmax(found["probabilities"]))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--out", "new", "--format", "tflite"], "--format: expected"),
+        (["--out", "new", "--modalities", "sound"], "--modalities: expected names among image, got 'sound'"),
+        (["--out", "model"], "--out: model exists already"),
+    ],
+)
+def test_mistakes_are_one_line(options: list[str], message: str, hip: Hip) -> None:
+    save(Path("model"), TASK, "image")
+    outcome = hip("export", "model", *options)
+    assert outcome.code == 2 and outcome.err.startswith(f"hip: {message}") and outcome.err.count("\n") == 1
+    assert not Path("new").exists()
+
+
+def test_a_folder_that_is_no_model_is_refused(hip: Hip) -> None:
+    Path("empty").mkdir()
+    outcome = hip("export", "empty", "--out", "new")
+    assert outcome.code == 2 and "expected a run folder" in outcome.err
