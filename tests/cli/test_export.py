@@ -25,7 +25,7 @@ def test_the_example_runs_an_export_without_torch_and_says_what_hip_predict_says
     outcome = hip("export", "model", "--out", "exported", "--examples", "1.png")
     assert outcome.code == 0, outcome.err
     assert "probabilities: largest difference" in outcome.out
-    arguments = f"sys.modules['torch'] = None; sys.argv = ['x', 'exported', '1.png']"
+    arguments = "sys.modules['torch'] = None; sys.argv = ['x', 'exported', '1.png']"
     program = f"import runpy, sys; {arguments}; runpy.run_path({str(EXAMPLE)!r}, run_name='__main__')"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     found = json.loads(result.stdout)

@@ -1,4 +1,4 @@
-"""Trained models for other runtimes, ONNX and torch.export: checked against PyTorch, their preprocessing beside them."""
+"""Trained models for other runtimes, ONNX and torch.export, checked against PyTorch, with their preprocessing."""
 
 from hiperceiver.export.check import Check, check
 from hiperceiver.export.formats import export_onnx, export_torch
