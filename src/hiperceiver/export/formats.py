@@ -41,7 +41,7 @@ def export_onnx(module: ExportModule, program: ExportedProgram, folder: Path) ->
     size = sum(each.numel() * each.element_size() for each in program.state_dict.values())
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter's, on its own code
-        logging.getLogger("onnxscript").setLevel(logging.ERROR)
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # of operators of packages that are not there
         torch.onnx.export(
             program,
             (),
