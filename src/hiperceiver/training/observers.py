@@ -17,6 +17,7 @@ from hiperceiver.data.example import ExampleDataset
 from hiperceiver.data.loading import eval_loader
 from hiperceiver.data.sources.source import Source
 from hiperceiver.data.streamed import Head, HeldOut, StreamedExamples
+from hiperceiver.modality import Batch
 from hiperceiver.model.positions import LearnedPositions
 from hiperceiver.probing import effective_rank, linear_scores, nearest_scores, table_locality
 from hiperceiver.settings.run import Precision, ProbeSettings
@@ -102,13 +103,18 @@ class LatentProbe:
         with torch.inference_mode(), autocast(task.device, self.precision):
             for batch in loader:
                 if len(batch) > 0:
-                    inputs, is_padding = task.input_tensors(batch.to(task.device, non_blocking=True))
-                    latents = task.model.encode(inputs, is_padding=is_padding).processor_latents  # (B, 1, N, D)
-                    vectors.append(latents.float().mean(dim=(1, 2)).cpu())
+                    vectors.append(mean_latents(task, batch.to(task.device, non_blocking=True)).cpu())
                     targets.append(batch.targets)
         if not vectors:
             return torch.empty(0, 0), {}
         return torch.cat(vectors), {name: torch.cat([each[name] for each in targets]) for name in targets[0]}
+
+
+def mean_latents(task: Task, batch: Batch) -> Tensor:
+    """A vector of each example, neither masked nor changed: the mean of the processor's latents, float32 (B, D)."""
+    inputs, is_padding = task.input_tensors(batch)
+    latents = task.model.encode(inputs, is_padding=is_padding).processor_latents  # (B, 1, N, D)
+    return latents.float().mean(dim=(1, 2))
 
 
 def read_target(
