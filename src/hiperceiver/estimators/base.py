@@ -132,7 +132,7 @@ class HiPEstimator(BaseEstimator):
         if isinstance(max_time, int | float) and not isinstance(max_time, bool):
             max_time = f"{max_time:f}s"
         values |= {"steps": None if steps is None else int(steps), "max_time": max_time}
-        return TrainingSettings(**{**values, **(self.training_settings or {})})
+        return TrainingSettings.from_dict({**values, **(self.training_settings or {})})
 
     def _take(self, X: Any, encoders: Mapping[str, Encoder], *, reset: bool) -> dict[str, Taken]:
         only = next(iter(encoders)) if len(encoders) == 1 else ONLY
@@ -273,7 +273,7 @@ class HiPEstimator(BaseEstimator):
                 setattr(self, name, np.array(values[name]["values"], dtype=values[name]["dtype"]))
 
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
+        state: dict[str, Any] = {**super().__getstate__()}  # pyright: ignore[reportGeneralTypeIssues]
         if "task_" in state:
             with tempfile.TemporaryDirectory(prefix="hiperceiver-") as folder:
                 save_task(folder, state["task_"])

@@ -64,7 +64,7 @@ class HiPClassifier(ClassifierMixin, HiPEstimator):
         """
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
-        check_classification_targets(check_array(y, ensure_2d=False, dtype=None, input_name="y"))
+        check_classification_targets(check_array(y, ensure_2d=False, dtype=None, input_name="y"))  # pyright: ignore[reportArgumentType]
         self.classes_, labels = np.unique(column_or_1d(y, warn=True), return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"y: expected at least two classes, got 1 class, {self.classes_[0]!r}")
@@ -81,7 +81,8 @@ class HiPClassifier(ClassifierMixin, HiPEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable class of each example: (examples,)."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        probabilities = self.predict_proba(X)
+        return self.classes_[probabilities.argmax(axis=1)]
 
     def _restore_from(self, task: Task) -> None:
         super()._restore_from(task)

@@ -17,8 +17,8 @@ class HiPEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, HiPEstimato
     """A network that learns by masked auto-encoding, and gives the mean of its processor's latents as a vector.
 
     Parameters, `X` and attributes are those of `HiPClassifier`, but: with `from_pretrained`, and neither `steps` nor
-    `max_time`, nothing is trained, and the vectors are those of the pretrained model. Where groups have few tokens, they
-    are hidden anywhere in the example, unless `task_settings` has a `mask_strategy`.
+    `max_time`, nothing is trained, and the vectors are those of the pretrained model. Where groups have few tokens,
+    any of an example are hidden, unless `task_settings` has a `mask_strategy`.
 
     >>> X = np.random.default_rng(0).normal(size=(16, 32))
     >>> HiPEmbedder(steps=2, random_state=0).fit_transform(X).shape

@@ -18,12 +18,12 @@ NUMBERS = "numbers"
 
 def is_rows(X: Any) -> bool:
     """Whether `X` is rows of features, which scikit-learn's own checks are for."""
+    if hasattr(X, "toarray"):  # sparse; some of them are mappings
+        return True
     if isinstance(X, Mapping):
         return False
     if _is_frame(X):
         return all(_is_of_numbers(X[name]) for name in X.columns)
-    if hasattr(X, "toarray"):  # sparse
-        return True
     try:
         array = np.asarray(X)
     except ValueError:  # lists of several lengths

@@ -31,7 +31,7 @@ class HiPRegressor(RegressorMixin, HiPEstimator):
         """
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
-        numbers = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        numbers = check_array(y, ensure_2d=False, dtype="float64", input_name="y")
         if numbers.ndim > 2:
             raise ValueError(f"y: expected shape (examples,) or (examples, numbers), got {numbers.shape}")
         self._has_one_number = numbers.ndim == 1

@@ -1,4 +1,4 @@
-"""Values in memory as a source: arrays, strings, paths of files, pictures; what kind of signal they are is found or given.
+"""Values in memory as a source: arrays, strings, paths, pictures. Their kind of signal is found, or given.
 
 A list has a value for each example. What it was taken for is said: nothing is guessed in silence.
 """
@@ -19,7 +19,9 @@ from hiperceiver.data.record import SPLITS, TRAIN, VALIDATION, Table
 from hiperceiver.data.sources.kinds import KINDS, kind_of
 from hiperceiver.data.sources.source import LOOKED_AT, Source, SourceOptions, choose_encoders, encoded_source
 
-LARGEST_SIDE = 64  # of the grid of pictures in files, or of several sizes, where nobody says it: what a CPU can train on
+LARGEST_SIDE = (
+    64  # of the grid of pictures in files, or of several sizes, where nobody says it: what a CPU can train on
+)
 _COLOURS = {1: "L", 3: "RGB", 4: "RGBA"}
 _ARRAYS = ("image", "video", "audio", "points", "series", "volume", "vector")
 
@@ -73,6 +75,8 @@ def take_values(
         raise ValueError(f"{name}: expected a kind among {', '.join(KINDS)}, got {kind!r}")
     raws = [None if _is_missing(value) else value for value in _listed(name, values)]
     present = [raw for raw in raws if raw is not None]
+    if not present and encoder is not None and raws:
+        return Taken(kind=encoder.kind, raws=raws, settings={}, found="nothing")
     if not present:
         raise ValueError(f"{name}: expected one or more values, got none")
     forms = {_form(name, raw) for raw in present}
@@ -140,7 +144,9 @@ def _table(taken: Mapping[str, Taken], targets: Mapping[str, Sequence[Any]]) -> 
         raise ValueError(f"X: expected as many values of each modality, got {found}")
     names = [f"row {number}" for number in range(next(iter(lengths.values())))]
     for each in taken.values():
-        names = [f"{name}, {raw}" if isinstance(raw, Path) else name for name, raw in zip(names, each.raws, strict=True)]
+        names = [
+            f"{name}, {raw}" if isinstance(raw, Path) else name for name, raw in zip(names, each.raws, strict=True)
+        ]
     return Table(names=names, raws={name: each.raws for name, each in taken.items()}, targets=targets)
 
 
@@ -226,6 +232,7 @@ def _arrays(
         settings = {"num_points": min(max(len(raw) for raw in present), 2048)}
     elif kind == "volume" and is_flat and first.ndim < 4:
         taken = [None if raw is None else raw[None] for raw in raws]
+        settings = {"size": (1, *first.shape[:2]), "channels": first.shape[2] if first.ndim == 3 else 1}
     elif kind == "vector" and first.ndim == 0:
         taken = [None if raw is None else raw.reshape(1) for raw in raws]
     elif kind == "audio":
