@@ -19,9 +19,8 @@ from hiperceiver.data.record import SPLITS, TRAIN, VALIDATION, Table
 from hiperceiver.data.sources.kinds import KINDS, kind_of
 from hiperceiver.data.sources.source import LOOKED_AT, Source, SourceOptions, choose_encoders, encoded_source
 
-LARGEST_SIDE = (
-    64  # of the grid of pictures in files, or of several sizes, where nobody says it: what a CPU can train on
-)
+LARGEST_SIDE = 64
+"""Of grids of pictures in files, or of several sizes, where nobody says it: what a CPU can train on."""
 _COLOURS = {1: "L", 3: "RGB", 4: "RGBA"}
 _ARRAYS = ("image", "video", "audio", "points", "series", "volume", "vector")
 
