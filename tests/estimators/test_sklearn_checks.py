@@ -12,13 +12,13 @@ from .smallest import FAST
 
 def expected_failures(estimator: Any) -> dict[str, str]:
     """Check -> why it is not for this estimator."""
-    rounded = "float32: matrix products of other batch sizes are rounded otherwise, by 1e-3 of a sum near 0"
-    learned = "two steps learn nothing; test_estimators.py has fits that do"
+    learned = "two steps learn nothing: it passes with 80 (learning rate 0.01), and test_estimators.py has fits that do"
+    rounded = "float32: products of other numbers of rows are rounded otherwise, which shows in sums near 0"
     return {
         HiPClassifier: {"check_classifiers_train": learned},
         HiPRegressor: {"check_regressors_train": learned},
-        HiPEmbedder: {},
-    }[type(estimator)] | {"check_methods_subset_invariance": rounded, "check_methods_sample_order_invariance": rounded}
+        HiPEmbedder: {"check_methods_subset_invariance": rounded},
+    }[type(estimator)]
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
