@@ -368,6 +368,18 @@ def test_wrong_inputs(inputs: Any, message: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "given"), [(5.0, "0 to 5"), (-1.0, "-1 to 0"), (float("nan"), "nan to nan"), (1e12, "0 to 1e+12")]
+)
+def test_categories_that_there_are_not(value: float, given: str) -> None:
+    model = hip({"bytes": Modality(grid=(6,), channels=2, num_categories=4)})
+    inputs = torch.zeros(2, 6, 2)
+    model({"bytes": inputs + 4})
+    inputs[1, 3, 0] = value
+    with refusal(f"inputs: expected categories 1 to 4, or 0 for none, for 'bytes', got {given}"):
+        model({"bytes": inputs})
+
+
+@pytest.mark.parametrize(
     ("is_padding", "message"),
     [
         (

@@ -63,6 +63,13 @@ def check_inputs(
         # Categories are looked up, whatever their type.
         if x.dtype != dtype and not modality.num_categories and not _is_cast(x):
             raise ValueError(f"inputs: expected {dtype} for {name!r}, as the model's weights are, got {x.dtype}")
+        if modality.num_categories and x.numel() and x.device.type == "cpu" and not torch.compiler.is_compiling():
+            low, high = (float(each) for each in x.aminmax())  # a GPU would be waited for
+            if not (low >= 0 and high <= modality.num_categories):
+                raise ValueError(
+                    f"inputs: expected categories 1 to {modality.num_categories}, or 0 for none, for {name!r}, "
+                    f"got {low:g} to {high:g}"
+                )
         batch_size = x.shape[0] if batch_size is None else batch_size
         if x.shape[0] != batch_size:
             raise ValueError(f"inputs: expected batch size {batch_size} for {name!r}, got {x.shape[0]}")
