@@ -16,7 +16,7 @@ import torch
 from hiperceiver.cli import main
 
 SECONDS = 1.0  # of computing, so that busy neighbours hardly count
-_NEIGHBOURS = 2.0 if "PYTEST_XDIST_WORKER" in os.environ else 1.0  # with whom tests share caches and the units of a core
+_NEIGHBOURS = 2.0 if "PYTEST_XDIST_WORKER" in os.environ else 1.0  # with whom a core is shared
 MEBIBYTES = 256  # beside what the process had when it began
 _PATIENCE = 10.0  # as many times as long may it take on a busy machine; what hangs is ended then
 
