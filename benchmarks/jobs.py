@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
-Kind = Literal["step", "count", "masked", "values", "loading", "machine", "command"]
+Kind = Literal["step", "count", "masked", "values", "loading", "machine", "command", "optimizer"]
 Mode = Literal["inference", "training", "gradients"]
 Precision = Literal["32", "bf16"]
 Status = Literal["measured", "does not fit", "too slow", "not installed", "failed"]
@@ -20,9 +20,9 @@ class Job:
     kind: Kind
     """`step`: time and memory of a model's step. `count`: its operations. `masked`: a step of masked auto-encoding.
     `values`: how far its numbers are from the formulas. `loading`: a recipe's data beside its step. `machine`: what the
-    machine can do. `command`: a command's start."""
+    machine can do. `command`: a command's start. `optimizer`: how long the weights of a model take to be moved."""
     name: str = ""
-    """IMPLEMENTATION:VARIANT of a model, a recipe's name, or a command's words."""
+    """IMPLEMENTATION:VARIANT of a model, OPTIMIZER:VARIANT, a recipe's name, or a command's words."""
     side: int = 0
     """Pixels along each side of the picture."""
     batch: int = 1
@@ -50,7 +50,7 @@ class Job:
 
     def described(self) -> str:
         """In a few words, for people."""
-        if self.kind in ("machine", "loading", "command"):
+        if self.kind in ("machine", "loading", "command", "optimizer"):
             return f"{self.kind} {self.name}".strip()
         if self.kind == "values":
             return f"{self.name}, values, {self.side} x {self.side}, {self.device}, {self.precision}"

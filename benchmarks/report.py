@@ -55,6 +55,8 @@ def tables(what: str, jobs: Sequence[Job], answers: Answers) -> list[Table]:
         return _loading(done, answers)
     if what == "startup":
         return _startup(done, answers)
+    if what == "optimizers":
+        return _optimizers(done, answers)
     if what == "values":
         return _values(done, answers)
     steps = [row(job, answers) for job in done if job.kind in ("step", "masked")]
@@ -191,6 +193,25 @@ def _startup(jobs: Sequence[Job], answers: Answers) -> list[Table]:
         rows.append((job.name, *((seconds(median(times)), _range(times)) if times else ("", "")), problem))
     columns = ("command", "time", "spread", "note")
     return [Table(title="Start-up", columns=columns, rows=tuple(rows))] if rows else []
+
+
+def _optimizers(jobs: Sequence[Job], answers: Answers) -> list[Table]:
+    rows = []
+    for job in jobs:
+        name, _, variant = job.name.partition(":")
+        good = [answer.numbers for answer in answers[job] if answer.status == "measured"]
+        if not good:
+            rows.append((variant, name, "", "", "", "", answers[job][-1].note))
+            continue
+        times = [each for numbers in good for each in numbers["seconds"]]
+        step = median(numbers["step_seconds"] for numbers in good)
+        size = f"{good[0]['num_parameters'] / 1e6:.1f} M"
+        rows.append((variant, name, size, seconds(median(times)), _range(times), _percent(median(times) / step), ""))
+    columns = ("model", "optimizer", "parameters", "time", "spread", "of forward and backward", "note")
+    note = "forward and backward: of 32 pictures of 32 x 32"
+    return (
+        [Table(title="Optimizers: a move of all weights", columns=columns, rows=tuple(rows), note=note)] if rows else []
+    )
 
 
 def machine_table(answers: Answers) -> list[Table]:

@@ -133,6 +133,17 @@ def startup(options: Options) -> list[Series]:
     return [Series(jobs=tuple(Job(kind="command", name=name) for name in COMMANDS))]
 
 
+def optimizers(options: Options) -> list[Series]:
+    """Each optimizer on the same weights, one after the other in every round."""
+    from benchmarks.optimizers import NAMES
+
+    variants = [name.partition(":")[2] for name in options.ours("hip-nano", "hip-mini")]
+    return [
+        Series(jobs=tuple(options.job(kind="optimizer", name=f"{each}:{variant}", side=32, batch=32) for each in NAMES))
+        for variant in variants
+    ]
+
+
 SUITES: dict[str, Callable[[Options], list[Series]]] = {
     "peers": peers,
     "masking": masking,
@@ -140,5 +151,6 @@ SUITES: dict[str, Callable[[Options], list[Series]]] = {
     "values": values,
     "loading": loading,
     "startup": startup,
+    "optimizers": optimizers,
 }
 """Name -> its series. `benchmarks.report` has a table for each."""

@@ -23,6 +23,7 @@ MEASURES = {
     "loading": "benchmarks.loading",
     "machine": "benchmarks.machine",
     "command": "benchmarks.commands",
+    "optimizer": "benchmarks.optimizers",
 }
 """Kind of job -> where its `measure(job)` lives, which gives numbers by name."""
 

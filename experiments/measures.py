@@ -20,12 +20,11 @@ from hiperceiver.data.example import ExampleDataset
 from hiperceiver.data.loading import eval_loader
 from hiperceiver.modality import Batch
 from hiperceiver.model import HiP, build_model
-from hiperceiver.model.layers import PerceiverBlock
+from hiperceiver.model.attended import attended_tokens
 from hiperceiver.model.positions import LearnedPositions
-from hiperceiver.model.tokens import TokenGroups
 from hiperceiver.plots import style
 from hiperceiver.plots.positions import cosine_similarity, spread_positions
-from hiperceiver.probing import table_locality
+from hiperceiver.probing import grid_places, table_locality
 from hiperceiver.settings.commands import EvaluateSettings
 from hiperceiver.tasks import load_task
 
@@ -37,28 +36,16 @@ def attended_distance(model: HiP, name: str, x: Tensor) -> tuple[float, float]:
     Of the first block's cross-attention: for each latent, head and example x (B, M, C) the centre is the mean of the
     tokens' places weighted by attention, and distances from it are weighted in the same way.
     """
-    block = model.blocks[0]
-    assert isinstance(block, PerceiverBlock)
-    layer = block.cross_attention
-    plan = model.plan({name: x.shape[1]})
-    groups = TokenGroups.of(plan.spans[name], x, model.positions[name])
-    tokens, key_mask = groups.embed(model.embedding[name])  # (B, g, P, E), and where there is none
-    latents = plan.split(block.latents.unflatten(0, (1, plan.spans[name].num_groups, -1)))[name]
-    queries = layer.query(layer.query_norm(latents)).unflatten(-1, (layer.num_heads, -1))
-    keys = layer.key_value(layer.token_norm(tokens)).chunk(2, -1)[0].unflatten(-1, (layer.num_heads, -1))
-    scores = torch.einsum("bgnhc,bgphc->bghnp", queries.expand(len(x), -1, -1, -1, -1), keys) * layer.scale
-    if key_mask is not None:
-        scores = scores.masked_fill(key_mask[:, :, None, None], -torch.inf)
-    grid = model.modalities[name].grid
-    places = torch.cartesian_prod(*(torch.arange(extent) for extent in grid)).view(-1, len(grid)).float()
-    places = plan.spans[name].to_groups(places[None])  # (1, g, P, axes)
+    span = model.plan({name: x.shape[1]}).spans[name]
+    places = span.to_groups(grid_places(model.modalities[name].grid).float()[None])  # (1, g, P, axes)
+    is_token = ~span.is_padding()[None, :, None, None]  # (1, g, 1, 1, P)
 
     def spread(weights: Tensor) -> float:
         centre = torch.einsum("bghnp,xgpa->bghna", weights, places)
         distance = (places[:, :, None, None] - centre[..., None, :]).norm(dim=-1)  # (B, g, H, N, P)
         return float((weights * distance).sum(-1).mean())
 
-    return spread(scores.softmax(-1)), spread(torch.where(scores.isfinite(), 0.0, -torch.inf).softmax(-1))
+    return spread(attended_tokens(model, {name: x})[name]), spread(is_token / is_token.sum(-1, keepdim=True))
 
 
 def spread_batch(dataset: ExampleDataset, count: int = 32) -> Batch:

@@ -11,6 +11,7 @@ EXTRAS = {
     "matplotlib": "plots",
     "mpl_toolkits": "earth",
     "pytorch_optimizer": "optimizers",
+    "sklearn": "sklearn",
 }
 """A package that may be missing -> the extra of ours that installs it."""
 

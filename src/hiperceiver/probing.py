@@ -135,7 +135,7 @@ def table_locality(
     rows = torch.arange(num_rows)
     if num_rows > (most := min(_MOST_ROWS, max(_FEWEST_ROWS, _MOST_PAIRS // num_rows))):
         rows = torch.randperm(num_rows, generator=generator)[:most].sort().values
-    rows, places = rows.to(table.device), _places(grid).to(table.device)
+    rows, places = rows.to(table.device), grid_places(grid).to(table.device)
     directions, square = F.normalize(table, dim=1), places.square().sum(dim=1)
     sums: dict[str, float] = dict.fromkeys(("near", "num_near", "far", "num_far", "found"), 0.0)
     for part in rows.split(max(1, _PAIRS_AT_ONCE // num_rows)):
@@ -168,7 +168,7 @@ def _coordinate_r2(table: Tensor, places: Tensor, num_features: int, generator: 
     return tuple((1 - error / torch.where(spread > 0, spread, torch.nan)).tolist())
 
 
-def _places(grid: tuple[int, ...]) -> Tensor:
+def grid_places(grid: Sequence[int]) -> Tensor:
     """Coordinates of all places of a grid in row-major order, whole numbers that are exact: float64 (M, axes)."""
     return torch.cartesian_prod(*(torch.arange(extent, dtype=torch.float64) for extent in grid)).view(-1, len(grid))
 

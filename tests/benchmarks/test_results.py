@@ -113,6 +113,16 @@ def test_loading_and_startup() -> None:
     assert tables("startup", [command], {}) == []
 
 
+def test_optimizers_are_set_beside_the_step() -> None:
+    muon, other = (Job(kind="optimizer", name=f"{name}:hip-nano", side=32, batch=32) for name in ("muon", "lamb"))
+    numbers = {"seconds": [0.1, 0.3, 0.2], "step_seconds": 0.4, "num_parameters": 3_000_000}
+    answers = {muon: [Answer(status="measured", numbers=numbers)], other: [Answer(status="failed", note="no LAMB")]}
+    (table,) = tables("optimizers", [muon, other], answers)
+    assert table.rows[0] == ("hip-nano", "muon", "3.0 M", "200 ms", "100 ms to 300 ms", "50%", "")
+    assert table.rows[1] == ("hip-nano", "lamb", "", "", "", "", "no LAMB")
+    assert tables("optimizers", [muon], {}) == []
+
+
 def test_values_are_shown_with_where_they_come_from() -> None:
     found, missing = (Job(kind="values", name="hiperceiver:hip-nano", side=8, precision=p) for p in ("32", "bf16"))
     numbers = {"outputs": 1.5e-7, "loss": 0.0, "gradients": 2e-7, "worst": 3e-6, "worst_name": "a.weight"}

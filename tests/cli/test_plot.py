@@ -131,5 +131,5 @@ def test_of_labelled_pixels_those_with_the_most_classes_are_drawn() -> None:
             return Example(inputs={"image": torch.zeros(8, 3)}, targets={"segmentation": labels}, name=str(index))
 
     source = Source(name="stripes", task="segmentation", encoders={}, splits={"test": Striped()})
-    chosen = _examples(source, PlotSettings(checkpoint="a", num_examples=2))
+    chosen = _examples(source.splits["test"], source, PlotSettings(checkpoint="a", num_examples=2))
     assert [example.name for example in chosen] == ["5", "37"]

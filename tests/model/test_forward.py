@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from closeness import assert_close, is_close, terms_of
+from closeness import assert_close, assert_equal, is_close, terms_of
 from small_models import (
     IMAGE,
     LABEL,
@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from hiperceiver.modality import Modality
 from hiperceiver.model import HiP, HiPOutput, PerceiverIO, transfer_weights
 from hiperceiver.model.files import SavedModel
+from hiperceiver.model.summary import summarise
 
 SUBSETS = [
     names
@@ -508,3 +509,23 @@ def test_every_parameter_learns() -> None:
         for name, parameter in model.named_parameters():
             assert parameter.grad is not None, name
             assert parameter.grad.any(), name
+
+
+@both_models
+def test_features_are_what_every_block_gives_in_a_forward_pass(make: Any) -> None:
+    model, inputs = make(), random_inputs(only=["image", "sound"])
+    is_padding = {"sound": torch.arange(16).expand(2, -1) >= 9}
+    given: list[Tensor] = []
+    hooks = [block.register_forward_hook(lambda module, arguments, out: given.append(out)) for block in model.blocks]
+    output = model(inputs, is_padding=is_padding)
+    for hook in hooks:
+        hook.remove()
+    features = model.forward_features(inputs, is_padding=is_padding)
+    assert len(given) == len(features) and tuple(features) == model.block_names
+    for latents, expected, each in zip(features.values(), given, model.config.all_blocks, strict=True):
+        assert_equal(latents, expected)
+        assert latents.shape == (2, each.num_groups, each.num_latents, each.num_channels)
+    assert_equal(features["processor"].squeeze(1), output.processor_latents)
+    assert_equal(list(features.values())[-1], output.latents)
+    stages = [stage.name for stage in summarise(model).stages]
+    assert [name for name in stages if name in features] == list(features)

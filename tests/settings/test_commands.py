@@ -117,16 +117,17 @@ def test_paths_hold_in_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_whole_help_is_quick_and_loads_nothing_slow() -> None:
-    """The best of three: other programs may be running."""
+    """The best of three, beside Python's own start: other programs may be running, and machines differ."""
     program = (
         "import sys; from hiperceiver.cli import main; main(['finetune', '--help-all']); "
         "assert not {'torch', 'numpy', 'lightning'} & set(sys.modules)"
     )
 
-    def seconds() -> float:
+    def seconds(program: str) -> float:
         before = os.times()
         subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL)
         after = os.times()
         return after.children_user + after.children_system - before.children_user - before.children_system
 
-    assert min(seconds() for _ in range(3)) < 0.4
+    start = "import argparse, dataclasses, enum, pathlib, typing"
+    assert min(seconds(program) for _ in range(3)) < 10 * min(seconds(start) for _ in range(3))

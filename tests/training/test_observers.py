@@ -15,7 +15,7 @@ from hiperceiver.settings.run import ProbeSettings
 from hiperceiver.tasks import load_task
 from hiperceiver.tasks.task import Task
 from hiperceiver.training import TrainingSettings, evaluate, train
-from hiperceiver.training.observers import LatentProbe, PositionProbe, read_target
+from hiperceiver.training.observers import LatentProbe, PositionProbe, latent_vectors, read_target
 from hiperceiver.training.run import TrainingResult
 
 from .synthetic import Source, Stripes, autoencoding, classification
@@ -88,7 +88,7 @@ def test_latents_are_of_inputs_that_are_not_masked_and_draw_no_random_number() -
     task = autoencoding().eval()
     example = Stripes(1)[0]
     state = torch.get_rng_state()
-    vectors, targets = LatentProbe(validation=Stripes(1))._vectors(task, Stripes(1), 1)
+    vectors, targets = latent_vectors(task, Stripes(1), 1)
     assert torch.equal(state, torch.get_rng_state())
     assert isinstance(example, Example)
     expected = task.model({"image": example.inputs["image"][None]}).processor_latents.mean(dim=1)

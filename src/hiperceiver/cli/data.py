@@ -47,10 +47,12 @@ def open_data(
     return source
 
 
-def open_data_for(task: Task, settings: EvaluateSettings | PlotSettings) -> Source:
+def open_data_for(task: Task, settings: EvaluateSettings | PlotSettings, *, with_labels: bool = False) -> Source:
     """The data that a model is measured or shown on, read as the model reads: its run's, if no other is named.
 
-    Modalities of the model that are left out, or that the data does not have, are absent from every example.
+    Examples have the task's targets; `with_labels`, where these are no labels of whole examples, those that the data
+    have, if any. Modalities of the model that are left out, or that the data does not have, are absent from every
+    example.
     """
     name = settings.checkpoint
     run = run_settings(name)
@@ -67,8 +69,11 @@ def open_data_for(task: Task, settings: EvaluateSettings | PlotSettings) -> Sour
             raise UserError(f"--modalities: {name} takes {', '.join(encoders)}; got {modality!r}")
     if not reading.modalities:
         reading = dataclasses.replace(reading, modalities=tuple(encoders))
-    classes = task.classes if task.has_classes else ()
-    source = _open(reading, data, task=task.target_kind, encoders=encoders, classes=classes)
+    if with_labels and task.target_kind in ("none", "segmentation"):
+        source = _open_with_labels(reading, data, encoders)
+    else:
+        classes = task.classes if task.has_classes else ()
+        source = _open(reading, data, task=task.target_kind, encoders=encoders, classes=classes)
     folder = run_folder(name)
     if folder is not None and settings.data is None and (changes := changes_since(folder, source)):
         print(f"hip: note: the data have changed since {name} was trained: {changes}", file=sys.stderr)
@@ -76,6 +81,18 @@ def open_data_for(task: Task, settings: EvaluateSettings | PlotSettings) -> Sour
         if task.model.modalities.get(each) != modality:
             raise UserError(f"--data: {source.name} gives {each!r} as {shape(modality)}, which {name} does not take")
     return _with_absent(source, task)
+
+
+def _open_with_labels(settings: SourceSettings, data: str, encoders: Mapping[str, Encoder]) -> Source:
+    """Data with labels of whole examples, or with none if it has no such."""
+    with renamed({"source": "--data"}):
+        found = find_source(data, settings.layout, are_columns_named=settings.are_columns_named)
+    settings = dataclasses.replace(settings, layout=None)
+    labels = "classification" if found.task == "segmentation" else found.task
+    try:
+        return _open(settings, found, task=labels, encoders=encoders)
+    except ValueError:  # its labels are of pixels, or it only looked as if it had some
+        return _open(settings, found, task="none", encoders=encoders)
 
 
 def _open(settings: SourceSettings, data: str | Found, **options: Any) -> Source:

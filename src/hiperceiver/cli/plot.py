@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from hiperceiver.cli.data import open_data_for, print_data
 from hiperceiver.cli.drawing import PICTURES
 from hiperceiver.cli.errors import UserError, describe
+from hiperceiver.cli.inside import attention_pictures, feature_pictures
 from hiperceiver.cli.models import locate, run_folder, run_settings
 from hiperceiver.cli.results import check_beside_data
 from hiperceiver.data.collate import collate
@@ -44,7 +45,9 @@ def run(settings: PlotSettings) -> int:
         check_beside_data(target, settings.data, run_settings(settings.checkpoint).get("data"))
     faults: dict[str, ValueError] = {}
     num_drawn = 0
-    for kind in KINDS if settings.pictures == "all" else [settings.pictures]:
+    if settings.position is not None and settings.pictures != "attention":
+        raise UserError(f"--position: only with --kind attention, got {settings.position}")
+    for kind in USUAL if settings.pictures == "all" else [settings.pictures]:
         try:
             for name, figure in KINDS[kind](settings, folder):
                 path = target / f"{name}.png"
@@ -114,12 +117,11 @@ def _answers(kind: str, settings: PlotSettings, folder: Path | None) -> Pictures
     source = open_data_for(task, settings)
     if task.input_modality is not None and task.input_modality not in source.encoders:
         raise UserError(f"--data: expected {task.input_modality!r} in {source.name}, got {', '.join(source.encoders)}")
-    examples = _examples(source, settings)
+    examples = _examples(_split(source, settings), source, settings)
     print_data(source)
     batch = collate(examples)
     answers = list(task.answers(batch))
-    subject = (folder or Path(settings.checkpoint)).resolve().name
-    title = ", ".join(part for part in (subject, task.drawing_note) if part)
+    title = ", ".join(part for part in (_subject(settings, folder), task.drawing_note) if part)
     reached = _reached(task, batch)
     for name in (each for each in source.encoders if each in drawings):
         picture = PICTURES[drawings[name]](source.encoders[name])
@@ -152,22 +154,51 @@ def _reached(task: Task, batch: Batch) -> dict[str, str]:
     return lines
 
 
-KINDS: dict[str, Callable[[PlotSettings, Path | None], Pictures]] = {
+def _attention(settings: PlotSettings, folder: Path | None) -> Pictures:
+    task, title = load_task(locate(settings.checkpoint)), _subject(settings, folder)
+    source = open_data_for(task, settings)
+    examples = _examples(_split(source, settings), source, settings)
+    print_data(source)
+    yield from attention_pictures(task, source, examples, title=title, position=settings.position)
+
+
+def _features(settings: PlotSettings, folder: Path | None) -> Pictures:
+    task, title = load_task(locate(settings.checkpoint)), _subject(settings, folder)
+    source = open_data_for(task, settings, with_labels=True)
+    dataset = _split(source, settings)
+    examples = _examples(dataset, source, settings)
+    print_data(source)
+    yield from feature_pictures(task, source, dataset, examples, title=title)
+
+
+USUAL: dict[str, Callable[[PlotSettings, Path | None], Pictures]] = {
     **{drawn.kind: partial(_answers, drawn.kind) for drawn in PICTURES},
     "curves": _curves,
     "positions": _positions,
 }
-"""What `--kind` may say, beside `all`; answers first, for they print what the data are."""
+"""What `--kind all` draws; answers first, for they print what the data are."""
+
+KINDS = {**USUAL, "attention": _attention, "features": _features}
+"""What `--kind` may say, beside `all`."""
 
 
-def _examples(source: Source, settings: PlotSettings) -> list[Example]:
-    """A few readable examples, evenly spread over the split; of labelled pixels, those nearby with the most classes."""
+def _subject(settings: PlotSettings, folder: Path | None) -> str:
+    """What the pictures are of, for their title."""
+    return (folder or Path(settings.checkpoint)).resolve().name
+
+
+def _split(source: Source, settings: PlotSettings) -> ExampleDataset:
+    """The split that examples come from."""
     names = (settings.split, "test", "validation", "train")
     # A stream has no examples by number.
     parts = [part for name in names if isinstance(part := source.splits.get(name), ExampleDataset) and len(part)]
     if not parts:
         raise UserError(f"--data: {source.name} has no examples that can be drawn")
-    dataset = parts[0]
+    return parts[0]
+
+
+def _examples(dataset: ExampleDataset, source: Source, settings: PlotSettings) -> list[Example]:
+    """A few readable examples, evenly spread over the split; of labelled pixels, those nearby with the most classes."""
     num = settings.num_examples
     # The spread ones first; the others stand in for those that cannot be read.
     indices = [index for n in (1, 4) for index in spread_indices(len(dataset), n * num)]

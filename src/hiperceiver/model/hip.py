@@ -107,6 +107,12 @@ class HiP(SavedInFolder):
         """The middle block, with one group."""
         return self.blocks[self.processor_index]  # type: ignore[return-value]
 
+    @property
+    def block_names(self) -> tuple[str, ...]:
+        """What each block is called, first to last: `encoder 1`, ..., `processor`, `decoder 1`, ..."""
+        numbers = range(1, self.processor_index + 1)
+        return (*(f"encoder {k}" for k in numbers), "processor", *(f"decoder {k}" for k in numbers))
+
     def plan(self, num_tokens: Mapping[str, int]) -> GroupPlan:
         """Assign the first block's groups to modalities with these numbers of tokens."""
         orders: dict[str, Any] = dict(self.orders.items())
@@ -137,6 +143,27 @@ class HiP(SavedInFolder):
         latents = self.decode(encoded)
         reconstruction = self.reconstruct(encoded, latents, inputs if reconstruct is None else reconstruct)
         return HiPOutput(reconstruction, latents, encoded.processor_latents.squeeze(1))
+
+    def forward_features(
+        self, inputs: Tensors, *, is_padding: Tensors | None = None, visible: Tensors | None = None
+    ) -> dict[str, Tensor]:
+        """The latents of every block, as `forward` computes them, and nothing read out. Arguments as for `forward`.
+
+        Returns:
+            By `block_names`, first to last: (B, G, N, D), with the groups, latents and channels of each block. That of
+            `processor` has one group, and `forward` gives it as `processor_latents`; the last one is its `latents`.
+
+        >>> import torch
+        >>> from hiperceiver import Modality, create_model
+        >>> model = create_model("hip-nano", modalities={"image": Modality(grid=(32, 32), channels=3)})
+        >>> for name, latents in model.forward_features({"image": torch.randn(2, 1024, 3)}).items():
+        ...     print(f"{name}: {tuple(latents.shape)}")
+        encoder 1: (2, 16, 16, 64)
+        processor: (2, 1, 64, 128)
+        decoder 1: (2, 16, 16, 64)
+        """
+        encoded = self.encode(inputs, is_padding=is_padding, visible=visible)
+        return dict(zip(self.block_names, [*encoded.skips, *self.decode_blocks(encoded)], strict=True))
 
     def encode(self, inputs: Tensors, *, is_padding: Tensors | None = None, visible: Tensors | None = None) -> Encoded:
         """Everything up to the processor, included. Arguments as for `forward`."""
@@ -171,10 +198,15 @@ class HiP(SavedInFolder):
 
     def decode(self, encoded: Encoded) -> Tensor:
         """From the processor back to the groups of the first block, with any skip connections: latents (B, G, N, D)."""
-        x = encoded.processor_latents
+        return self.decode_blocks(encoded)[-1]
+
+    def decode_blocks(self, encoded: Encoded) -> list[Tensor]:
+        """The latents of the processor and of each decoder block after it: (B, G, N, D)."""
+        latents = [encoded.processor_latents]
         for index, skip in zip(range(self.processor_index + 1, len(self.blocks)), reversed(encoded.skips), strict=True):
-            x = self.blocks[index](self._regroup(x, index), skip=skip if self.config.skips else None)
-        return x
+            x = self._regroup(latents[-1], index)
+            latents.append(self.blocks[index](x, skip=skip if self.config.skips else None))
+        return latents
 
     def reconstruct(self, encoded: Encoded, latents: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
         """Read the named modalities out of the latents: per modality (B, M, C)."""

@@ -124,6 +124,19 @@ class CrossAttention(nn.Module):
             attended = self.output(attention(q, k, v, self.num_heads, key_mask))  # (B, G, N, D)
         return self.finish(queries, attended)
 
+    def weights(self, queries: Tensor, tokens: Tensor, key_mask: Tensor | None = None) -> Tensor:
+        """How much each query attends to each token: (B, G, H, N, M). Arguments as for `forward`.
+
+        The weights of a query sum to 1, or are 0 where `key_mask` leaves it nothing.
+        """
+        q = self.query(self.query_norm(queries)).unflatten(-1, (self.num_heads, -1))  # (B, G, N, H, C / H)
+        k = self.key_value(self.token_norm(tokens)).chunk(2, -1)[0].unflatten(-1, (self.num_heads, -1))
+        scores = torch.einsum("bgnhc,bgmhc->bghnm", q.expand(len(k), -1, -1, -1, -1), k) * self.scale
+        if key_mask is None:
+            return scores.softmax(-1)
+        key_mask = key_mask[:, :, None, None]
+        return scores.masked_fill(key_mask, -torch.inf).softmax(-1).masked_fill(key_mask, 0.0)  # NaN where all are
+
     def finish(self, queries: Tensor, attended: Tensor) -> Tensor:
         """The residual, if there is one, and the feed-forward."""
         x = attended + queries if self.residual else attended

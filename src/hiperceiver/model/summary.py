@@ -141,10 +141,7 @@ class _Meter:
 
     def __init__(self, model: HiP):
         stages: dict[str, list[nn.Module]] = {"embedding": [*model.embedding.values(), *model.positions.values()]}
-        for index, block in enumerate(model.blocks):
-            distance = index - model.processor_index
-            name = f"encoder {index + 1}" if distance < 0 else f"decoder {distance}" if distance else "processor"
-            stages[name] = [block]
+        stages |= {name: [block] for name, block in zip(model.block_names, model.blocks, strict=True)}
         stages["readout"] = [model.readout, *(model.unembedding[name] for name in model.input_names)]
         if model.label_readout is not None:
             unembeddings = (model.unembedding[name] for name in model.label_names)

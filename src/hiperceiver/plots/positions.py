@@ -113,7 +113,7 @@ def draw_components(table: Any, grid: Sequence[int], *, title: str = "") -> Figu
         style.add_legend(figure, style.labelled_lines(ax))
         return figure
 
-    colours = _as_colours(coordinates).reshape(*grid, 3)
+    colours = as_colours(coordinates).reshape(*grid, 3)
     slices = spread_indices(grid[0], _MOST_SLICES)
     pictures = {"": colours} if len(grid) == 2 else {f"slice {k}": colours[k] for k in slices}
     size = 4.0 if len(pictures) == 1 else 1.5
@@ -149,7 +149,7 @@ def draw_snapshot(table: Any, grid: Sequence[int], *, title: str = "", note: str
         style.show_picture(axes[0, 0], similarity, caption=caption, extent=where, **_COLOURS)
         style.add_colour_bar(figure, axes, {-1.0: "−1", 0.0: "0", 1.0: "1"}, aspect=20, shrink=0.7, **_COLOURS)
         return figure
-    colours = _as_colours(principal_components(table)[0]).reshape(*grid, 3)
+    colours = as_colours(principal_components(table)[0]).reshape(*grid, 3)
     if len(grid) == 2:
         rows, columns = (spread_indices(extent, 2) for extent in grid)
         homes = [(row, column) for row in rows for column in columns]
@@ -170,7 +170,7 @@ def draw_snapshot(table: Any, grid: Sequence[int], *, title: str = "", note: str
     return figure
 
 
-def _as_colours(coordinates: np.ndarray) -> np.ndarray:
+def as_colours(coordinates: np.ndarray) -> np.ndarray:
     """Coordinates (M, 3) as red, green and blue from 0 to 1; one that does not vary is mid-grey."""
     low, high = coordinates.min(axis=0), coordinates.max(axis=0)
     varies = high - low > 1e-12

@@ -99,6 +99,12 @@ def draw_reconstructions(
     return figure
 
 
+def shown_colours(pictures: np.ndarray) -> np.ndarray:
+    """Pictures (K, h, w, C) as `draw_reconstructions` shows them: RGB (K, h, w, 3) from 0 to 1."""
+    low, high = _shown_range(pictures)
+    return _as_colours((pictures.astype(np.float32) - low) / max(high - low, 1e-12))
+
+
 def _shown_range(inputs: np.ndarray) -> tuple[float, float]:
     """The values that are drawn as black and as white."""
     if inputs.dtype == np.uint8:

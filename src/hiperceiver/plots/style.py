@@ -140,6 +140,7 @@ def add_colour_bar(
     """A colour bar without a frame beside axes, with a few ticks."""
     bar = figure.colorbar(ScalarMappable(norm, cmap), ax=list(axes.flat), pad=0.02, **shape)
     bar.set_ticks(list(ticks), labels=list(ticks.values()))
+    bar.minorticks_off()
     bar.ax.tick_params(labelsize=CAPTION_SIZE, colors=SOFT, length=0)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue] - matplotlib declares a Spines, it is a Spine
 

@@ -37,6 +37,7 @@ COMMON = (
     *("modality", "size", "modalities", "encoders", "augment", "mask_ratio", "probe", "train_share", "steps"),
     "max_time",
     *("batch_size", "learning_rate", "precision", "seed", "devices", "test", "split", "each_modality", "kind"),
+    "position",
     *("format", "what", "examples", "num_examples", "top", "out", "resume", "json"),
 )
 """The options that `hip COMMAND --help` shows, in this order; `--help-all` shows all."""
@@ -251,10 +252,11 @@ class PlotSettings(SourceSettings):
 
     checkpoint: str = _positional()
     """What is drawn: a run folder, a saved model's folder or a hub id."""
-    pictures: Literal["all", "reconstruction", "positions", "curves", "segmentation", "forecast"] = field(
-        default="all", metadata={"name": "kind"}
-    )
-    """Which pictures. all: those that the run or model has something for."""
+    pictures: Literal[
+        "all", "reconstruction", "positions", "curves", "segmentation", "forecast", "attention", "features"
+    ] = field(default="all", metadata={"name": "kind"})
+    """Which pictures. all: those that the run or model has something for, but attention and features, which look inside
+    the model."""
     data: str | None = None
     """Where examples come from. None: the run's data."""
     split: Literal["test", "validation", "train"] = "test"
@@ -262,6 +264,9 @@ class PlotSettings(SourceSettings):
     num_examples: Count = 6
     """How many examples are drawn; in one figure at most 8 pictures or segmentations, or 6 clouds or texts. They are
     spread over the split; where pixels have labels, each is the one of 16 with the most classes."""
+    position: str | None = field(default=None, metadata={"value": "PLACE"})
+    """For attention: the output position of which is drawn which latents it is read from, by the places of its tokens
+    counted from 0: row,column of a picture, frame,row,column of a clip, one number in a sound. None: the middle."""
     out: str | None = field(default=None, metadata={"value": "FOLDER"})
     """Folder for the pictures. None: pictures/ in the run's or model's folder."""
 

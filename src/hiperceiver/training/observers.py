@@ -17,6 +17,7 @@ from hiperceiver.data.example import ExampleDataset
 from hiperceiver.data.loading import eval_loader
 from hiperceiver.data.sources.source import Source
 from hiperceiver.data.streamed import Head, HeldOut, StreamedExamples
+from hiperceiver.modality import Batch
 from hiperceiver.model.positions import LearnedPositions
 from hiperceiver.probing import effective_rank, linear_scores, nearest_scores, table_locality
 from hiperceiver.settings.run import Precision, ProbeSettings
@@ -81,10 +82,11 @@ class LatentProbe:
 
     def __call__(self, task: Task, step: int) -> dict[str, float]:
         """Measure; names begin with `latents/`."""
-        asked, its_targets = self._vectors(task, self.validation, self.settings.probe_validation)
+        how = {"batch_size": self.batch_size, "precision": self.precision, "num_workers": self.num_workers}
+        asked, its_targets = latent_vectors(task, self.validation, self.settings.probe_validation, **how)
         results = {"effective_rank": effective_rank(asked)} if len(asked) else {}
         if self.train is not None:
-            known, targets = self._vectors(task, self.train, self.settings.probe_train)
+            known, targets = latent_vectors(task, self.train, self.settings.probe_train, **how)
             if len(asked) and len(known) and bool(asked.isfinite().all() and known.isfinite().all()):
                 for name, target in targets.items():
                     is_set = name == "labels" and target.ndim == 2
@@ -93,22 +95,39 @@ class LatentProbe:
                     results |= {with_suffix(key, suffix): value for key, value in read.items()}
         return {f"{LATENTS}{name}": value for name, value in results.items()}
 
-    def _vectors(self, task: Task, dataset: ExampleDataset, count: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Vectors of some examples, always the same ones, (N, D), and their targets, on the CPU."""
-        order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0))[:count].sort().values
-        part = Subset(dataset, order.tolist())  # pyright: ignore[reportArgumentType]
-        loader = eval_loader(part, batch_size=self.batch_size, num_workers=self.num_workers)  # pyright: ignore[reportArgumentType]
-        vectors, targets = [], []
-        with torch.inference_mode(), autocast(task.device, self.precision):
-            for batch in loader:
-                if len(batch) > 0:
-                    inputs, is_padding = task.input_tensors(batch.to(task.device, non_blocking=True))
-                    latents = task.model.encode(inputs, is_padding=is_padding).processor_latents  # (B, 1, N, D)
-                    vectors.append(latents.float().mean(dim=(1, 2)).cpu())
-                    targets.append(batch.targets)
-        if not vectors:
-            return torch.empty(0, 0), {}
-        return torch.cat(vectors), {name: torch.cat([each[name] for each in targets]) for name in targets[0]}
+
+def latent_vectors(
+    task: Task,
+    dataset: ExampleDataset,
+    count: int,
+    *,
+    batch_size: int = 32,
+    precision: Precision = "32",
+    num_workers: int = 0,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The mean of the processor's latents of some examples, always the same ones, (N, D), and their targets.
+
+    They are on the CPU; unreadable examples are left out. The task is in evaluation mode.
+    """
+    order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0))[:count].sort().values
+    part = Subset(dataset, order.tolist())  # pyright: ignore[reportArgumentType]
+    loader = eval_loader(part, batch_size=batch_size, num_workers=num_workers)  # pyright: ignore[reportArgumentType]
+    vectors, targets = [], []
+    with torch.inference_mode(), autocast(task.device, precision):
+        for batch in loader:
+            if len(batch) > 0:
+                vectors.append(mean_latents(task, batch.to(task.device, non_blocking=True)).cpu())
+                targets.append(batch.targets)
+    if not vectors:
+        return torch.empty(0, 0), {}
+    return torch.cat(vectors), {name: torch.cat([each[name] for each in targets]) for name in targets[0]}
+
+
+def mean_latents(task: Task, batch: Batch) -> Tensor:
+    """A vector of each example, neither masked nor changed: the mean of the processor's latents, float32 (B, D)."""
+    inputs, is_padding = task.input_tensors(batch)
+    latents = task.model.encode(inputs, is_padding=is_padding).processor_latents  # (B, 1, N, D)
+    return latents.float().mean(dim=(1, 2))
 
 
 def read_target(

@@ -41,7 +41,11 @@ class VectorEncoder(VectorSettings, Encoder):
     def modality(self) -> Modality:
         """Grid (positions, split), or (split,) of one position; and channels of the tokens."""
         grid = (self.split,) if self.positions == 1 else (self.positions, self.split)
-        return Modality(grid=grid, channels=math.ceil(self.features / self.split))
+        return Modality(grid=grid, channels=self._channels)
+
+    @property
+    def _channels(self) -> int:
+        return math.ceil(self.features / self.split)
 
     @property
     def drawing(self) -> Drawing:
@@ -80,7 +84,7 @@ class VectorEncoder(VectorSettings, Encoder):
 
     def to_tokens(self, value: np.ndarray) -> tuple[Tensor, Tensor | None]:
         """float32 (n, features) as tokens (positions * split, C)."""
-        channels = self.modality.channels
+        channels = self._channels
         values = np.zeros((len(value), self.split * channels), dtype=np.float32)
         values[:, : self.features] = arrays.normalised(value, self.mean, self.std)
         return arrays.padded(values.reshape(len(value), self.split, channels), (self.positions, self.split))

@@ -225,7 +225,7 @@ def make_source(
         raise ValueError(f"{name}: expected examples, found none that can be used")
     with _telling(found):
         first = int(table.splits[table.rows].min())  # training, if there is some
-        chosen = _choose_encoders(name, encoders, table.split(first), options)
+        chosen = choose_encoders(name, encoders, table.split(first), options)
         table = _with_targets(name, table, options, found)
         present = np.unique(table.splits[table.rows])
         if TRAIN in present and VALIDATION not in present:
@@ -248,7 +248,7 @@ def make_source(
         if options.max_train_examples is not None and "train" in splits:
             train = splits["train"]
             splits["train"] = train.take(choose(train.row_keys, seed, count=options.max_train_examples))
-        source = _encoded_source(
+        source = encoded_source(
             name=name,
             records=splits,
             encoders=chosen,
@@ -304,10 +304,10 @@ def make_streamed(
         raise ValueError(f"{name}: expected examples for training{least}, found none")
     heads = {split: heads[split] for split in SPLITS if len(heads.get(split, ()))}
     missing = " and ".join(split for split in SPLITS if split not in heads)
-    source = _encoded_source(
+    source = encoded_source(
         name=name,
         records=heads,
-        encoders=_choose_encoders(name, kinds, heads["train"], options),
+        encoders=choose_encoders(name, kinds, heads["train"], options),
         options=options,
         classes=classes,
         labels=labels,
@@ -326,7 +326,7 @@ def make_streamed(
     return dataclasses.replace(source, splits={**source.splits, "train": train})
 
 
-def _encoded_source(
+def encoded_source(
     *,
     name: str,
     records: Mapping[str, Records],
@@ -383,7 +383,7 @@ def configured(encoder: Encoder, settings: Mapping[str, Any], *, modality: str, 
         raise ValueError(f"{modality}: {error}") from error
 
 
-def _choose_encoders(
+def choose_encoders(
     name: str, offered: Mapping[str, Encoder | str], train: Records, options: SourceOptions
 ) -> dict[str, Encoder]:
     """The encoders of the modalities that are read, without normalisation; arguments as in `make_source`."""

@@ -1,0 +1,94 @@
+"""A classifier of any signal."""
+
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
+
+from hiperceiver.estimators.base import HiPEstimator, checked_names
+from hiperceiver.tasks import Classification, Task
+from hiperceiver.tasks.label_head import LabelsTask
+
+
+class HiPClassifier(ClassifierMixin, HiPEstimator):
+    """A network that tells classes apart, by signals of any kind.
+
+    `X` is an array, a list of arrays, of strings or of files (pictures, sounds, clips, point clouds, series, texts), or
+    a data frame with a modality in each column (those of numbers are one together); several modalities are a mapping
+    {name: values}, where None is a missing value. `modalities_` says what was taken for what; see
+    `hiperceiver.data.sources.values.take_values`. `y` are classes of any type.
+
+    Args:
+        model: a name in `hip info`; it is not used with `from_pretrained`.
+        from_pretrained: a model to start from: a run folder, a saved model's folder or a hub id. Its encoders read `X`.
+        modalities: the kind of each modality, such as {"x": "audio"}, or of the only one, where it shall not be found;
+            an `X` without names is "x", or what the pretrained model calls its only one.
+        encoders: settings of each modality's encoder, such as {"x": {"rate": 8000}}.
+        augment: random changes of training examples, as `hip --augment` has them: {"flip": True}.
+        steps: optimizer steps of a fit. None: as many as fit into `max_time`, or 1000.
+        max_time: time of a fit: seconds, or "90s", "5m", "1h30m". How far a fit gets is then up to the machine, and
+            another fit is another model.
+        batch_size: examples of a step, and of a part of a prediction.
+        learning_rate: the highest one.
+        validation_share: share of the examples that choose, ten times in a fit, the weights that are kept; 0: all
+            train, and the last weights are kept.
+        model_settings: fields of the model's config to change, such as {"drop_path": 0.1}.
+        task_settings: fields of the task's config, such as {"label_smoothing": 0.1}.
+        training_settings: other fields of `TrainingSettings`, such as {"accelerator": "cpu"}.
+        random_state: seed, generator or None. The same seed gives the same model.
+        verbose: 1: say what was taken for what, and how training goes.
+
+    Attributes:
+        classes_: the classes, sorted.
+        modalities_: modality -> what it was taken for.
+        validation_metrics_: metrics of the weights on the validation examples; empty without them.
+        n_steps_: optimizer steps that were taken.
+        task_: the trained `Classification`; `task_.model` is the network.
+
+    >>> X = np.array([[0.0, 1.0], [1.0, 0.0]] * 8)
+    >>> classifier = HiPClassifier(steps=2, random_state=0).fit(X, ["up", "down"] * 8)
+    >>> classifier.classes_.tolist(), classifier.predict_proba(X).shape, classifier.modalities_
+    (['down', 'up'], (16, 2), {'x': 'vector, tokens 2 x 1, from float64 arrays of shape (2,)'})
+    """
+
+    kind = Classification.kind
+    classes_: np.ndarray
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Train anew on examples and their classes, (examples,).
+
+        Raises:
+            ValueError: something is not as it should be; in one line.
+        """
+        if y is None:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
+        check_classification_targets(check_array(y, ensure_2d=False, dtype=None, input_name="y"))  # pyright: ignore[reportArgumentType]
+        self.classes_, labels = np.unique(column_or_1d(y, warn=True), return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(f"y: expected at least two classes, got 1 class, {self.classes_[0]!r}")
+
+        def read_targets(count: int) -> tuple[dict[str, Any], np.ndarray]:
+            check_consistent_length(np.empty(count), labels)
+            return {"label": labels.tolist()}, labels
+
+        return self._fit(X, read_targets=read_targets, classes=checked_names(self.classes_.tolist()))
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """The probability of each class, in the order of `classes_`: float32 (examples, classes)."""
+        return self._read(X, _probabilities)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The most probable class of each example: (examples,)."""
+        probabilities = self.predict_proba(X)
+        return self.classes_[probabilities.argmax(axis=1)]
+
+    def _restore_from(self, task: Task) -> None:
+        super()._restore_from(task)
+        self.classes_ = np.array(task.classes or range(task.config.num_classes))  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _probabilities(task: Task, batch: Any) -> Any:
+    assert isinstance(task, LabelsTask)
+    return task.probabilities(batch)

@@ -1,0 +1,96 @@
+"""What `X` is: rows of features as scikit-learn has them, or values of one or several modalities."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import validate_data
+
+from hiperceiver.data.encoders.encoder import Encoder
+from hiperceiver.data.sources.values import Taken, take_values
+
+ONLY = "x"
+"""The name of the modality of an `X` that names none."""
+NUMBERS = "numbers"
+"""The modality of a data frame's columns of numbers, beside others."""
+
+
+def is_rows(X: Any) -> bool:
+    """Whether `X` is rows of features, which scikit-learn's own checks are for."""
+    if hasattr(X, "toarray"):  # sparse; some of them are mappings
+        return True
+    if isinstance(X, Mapping):
+        return False
+    if _is_frame(X):
+        return all(_is_of_numbers(X[name]) for name in X.columns)
+    try:
+        array = np.asarray(X)
+    except ValueError:  # lists of several lengths
+        return False
+    if array.dtype.kind == "O":
+        return array.ndim == 2
+    return array.ndim <= 2 and array.dtype.kind in "biufc"
+
+
+def take_inputs(
+    estimator: BaseEstimator,
+    X: Any,
+    *,
+    only: str,
+    kinds: Mapping[str, str],
+    encoders: Mapping[str, Encoder],
+    rates: Mapping[str, int],
+    reset: bool,
+) -> dict[str, Taken]:
+    """The modalities of `X` and their values.
+
+    Args:
+        estimator: keeps `n_features_in_` and `feature_names_in_` of rows of features, or compares with them.
+        X: a mapping of values, a data frame, or the values of one modality.
+        only: the name of the modality where `X` names none.
+        kinds: modality -> kind of its encoder, where the user names it.
+        encoders: modality -> its encoder, where there is one already.
+        rates: modality -> samples per second of sounds that are arrays.
+        reset: whether the estimator is being fitted.
+
+    Raises:
+        ValueError: `X` cannot be read; in one line.
+    """
+    is_of_rows = is_rows(X)
+    if reset:
+        for name in ("n_features_in_", "feature_names_in_"):
+            vars(estimator).pop(name, None)
+    if is_of_rows or hasattr(estimator, "n_features_in_"):
+        X = validate_data(estimator, X, reset=reset)
+    columns = _modalities(X, only)
+    if unknown := [name for name in kinds if name not in columns]:
+        raise ValueError(f"modalities: expected names among {', '.join(columns)}, got {unknown[0]!r}")
+    if encoders and (unknown := [name for name in columns if name not in encoders]):
+        raise ValueError(f"X: expected modalities among {', '.join(encoders)}, got {unknown[0]!r}")
+    return {
+        name: take_values(name, values, kinds.get(name), encoder=encoders.get(name), rate=rates.get(name))
+        for name, values in columns.items()
+    }
+
+
+def _modalities(X: Any, only: str) -> dict[str, Any]:
+    if isinstance(X, Mapping):
+        if not X:
+            raise ValueError("X: expected one or more modalities, got an empty mapping")
+        return {str(name): X[name] for name in X}
+    if not _is_frame(X):
+        return {only: X}
+    numbers = [name for name in X.columns if _is_of_numbers(X[name])]
+    columns = {str(name): X[name] for name in X.columns if name not in numbers}
+    if numbers:
+        columns[NUMBERS] = X[numbers].to_numpy(dtype=np.float64)
+    return columns
+
+
+def _is_frame(X: Any) -> bool:
+    return hasattr(X, "columns") and hasattr(X, "iloc")
+
+
+def _is_of_numbers(column: Any) -> bool:
+    return getattr(column.dtype, "kind", "O") in "biufc"
