@@ -44,7 +44,6 @@ def test_torch_export_of_every_task(kind: str, tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore")  # of the exporter, on its own code
 @pytest.mark.parametrize("what", ["predictions", "encoder", "processor"])
 def test_onnx(what: str, tmp_path: Path) -> None:
-    pytest.importorskip("onnxscript")
     module = ExportModule(make_task("classification"), what=what)
     path, run = export_onnx(module, trace(module), tmp_path)
     assert [each.name for each in tmp_path.iterdir()] == [path.name]  # the weights are inside

@@ -132,8 +132,10 @@ class Forecasting(Task):
         """The reconstruction of the horizon: (B, tokens in h steps, C)."""
         name = self.input_modality
         inputs, is_padding = self.input_tensors(batch)
-        is_future = torch.arange(inputs[name].shape[1], device=inputs[name].device) >= self.num_past
-        is_padding[name] = is_future.expand(len(batch), -1) | is_padding.get(name, False)
+        x = inputs[name]
+        is_future = torch.arange(x.shape[1], device=x.device) >= self.num_past
+        is_absent = is_padding.get(name, torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device))
+        is_padding[name] = is_absent | is_future
         return self.model(inputs, is_padding=is_padding, reconstruct=[name]).reconstruction[name][:, self.num_past :]
 
     def _future(self, batch: Batch) -> tuple[Tensor, Tensor]:
