@@ -57,7 +57,7 @@ def main() -> None:
     used = -(-values.size // each["channels"])  # a shorter sound: the rest is absent
     is_padding = np.arange(each["tokens"])[None] >= used
     outputs = session.run(None, {name: tokens, each["padding"]: is_padding})
-    found = {key: value[0].tolist() for key, value in zip(about["outputs"], outputs, strict=True)}
+    found = {key: np.asarray(value)[0].tolist() for key, value in zip(about["outputs"], outputs, strict=True)}
     text = json.dumps({"classes": about["classes"], **found})
     if arguments.out:
         Path(arguments.out).write_text(text, encoding="utf-8")
