@@ -254,8 +254,8 @@ class PlotSettings(SourceSettings):
     """What is drawn: a run folder, a saved model's folder or a hub id."""
     pictures: Literal[
         "all", "reconstruction", "positions", "curves", "segmentation", "forecast", "attention", "features"
-    ] = field(default="all", metadata={"name": "kind"})
-    """Which pictures. all: those that the run or model has something for, but attention and features, which look inside
+    ] = field(default="all", metadata={"name": "kind", "value": "KIND"})
+    """Which pictures: all, reconstruction, positions, curves, segmentation, forecast, attention or features. all: those that the run or model has something for, but attention and features, which look inside
     the model."""
     data: str | None = None
     """Where examples come from. None: the run's data."""
