@@ -255,8 +255,8 @@ class PlotSettings(SourceSettings):
     pictures: Literal[
         "all", "reconstruction", "positions", "curves", "segmentation", "forecast", "attention", "features"
     ] = field(default="all", metadata={"name": "kind", "value": "KIND"})
-    """Which pictures: all, reconstruction, positions, curves, segmentation, forecast, attention or features. all: those that the run or model has something for, but attention and features, which look inside
-    the model."""
+    """Which pictures, of all, reconstruction, positions, curves, segmentation, forecast, attention and features. all:
+    those that the run or model has something for, but attention and features, which look inside the model."""
     data: str | None = None
     """Where examples come from. None: the run's data."""
     split: Literal["test", "validation", "train"] = "test"
