@@ -18,6 +18,7 @@ from torch import Tensor
 from hiperceiver.settings.base import Count, CountOrZero, Settings
 
 Role = Literal["input", "label"]
+_MOST_AXES = 32
 _MOST_CATEGORIES = 2**24
 
 
@@ -45,6 +46,8 @@ class Modality(Settings):
     def __post_init__(self) -> None:
         if isinstance(self.grid, int):
             object.__setattr__(self, "grid", (self.grid,))
+        if isinstance(self.grid, list | tuple) and len(self.grid) > _MOST_AXES:
+            raise ValueError(f"grid: expected at most {_MOST_AXES} axes, got {len(self.grid)}")
         super().__post_init__()
         if not self.grid:
             raise ValueError("grid: expected one or more whole numbers >= 1, for example (224, 224), got ()")

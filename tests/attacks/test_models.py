@@ -92,7 +92,7 @@ CONFIGS: dict[str, Callable[[Values], object]] = {
     "embedding": _config(embedding_channels=10**9),
     "grid": _image(grid=[10**6, 10**6]),
     "axes": _image(grid=[2] * 60),
-    "many axes": _image(grid=[1] * 30_000),
+    "many axes": _image(grid=[1] * 100_000),
     "order": _both(_image(grid=[10**5, 10**5]), _config(token_order="hilbert")),
     "shuffled": _both(_image(grid=[10**5, 10**5]), _config(token_order="shuffled", token_order_seed=0)),
     "fourier": _both(_image(grid=[10**5, 10**5]), _config(positions="fourier")),

@@ -143,9 +143,9 @@ def test_a_sound_that_unpacks_to_more_than_is_allowed_is_refused(
 def test_a_sound_that_would_be_resampled_to_more_than_is_allowed_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HIPERCEIVER_MAX_FILE_MB", "4")
+    monkeypatch.setenv("HIPERCEIVER_MAX_FILE_MB", "16")
     path = tmp_path / "slow.wav"
-    path.write_bytes(_wav(rate=1000, bits=8, stated=2**18, content=bytes(2**18)))
+    path.write_bytes(_wav(rate=1000, bits=8, stated=2**20, content=bytes(2**20)))
     encoder = AudioEncoder(rate=192_000, seconds=0.25, is_silence_bad=False)
     assert_refused(lambda: encoder.read(str(path)), path, "HIPERCEIVER_MAX_FILE_MB")
 

@@ -98,7 +98,7 @@ def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_measurement_in_a_fresh_process() -> None:
-    answer = compare.measure(CELLS["hip-nano-32-8-training"], ROOT, Limits(seconds=600.0, num_bytes=8e9))
+    answer = compare.measure(CELLS["hip-nano-32-8-training"], ROOT, Limits(seconds=100.0, num_bytes=8e9))
     assert (answer.status, answer.note) == ("measured", "")
     assert answer.numbers["seconds"] > 0
     assert answer.numbers["peak_bytes"] > 1e8

@@ -12,7 +12,7 @@ from benchmarks.guard import Interpreters, Limits, run_job, run_process
 from benchmarks.jobs import Answer, Job
 from benchmarks.session import Series, Session
 
-AMPLE = Limits(seconds=600.0, num_bytes=8e9)
+AMPLE = Limits(seconds=100.0, num_bytes=8e9)
 NANO = Job(kind="step", name="hiperceiver:hip-nano", side=32, mode="training")
 
 

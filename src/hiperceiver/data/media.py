@@ -82,8 +82,10 @@ def media_info(source: RawFile) -> MediaInfo:
         )
 
 
-def read_audio(media: Media | RawFile) -> tuple[np.ndarray, int]:
+def read_audio(media: Media | RawFile, *, new_rate: int = 0) -> tuple[np.ndarray, int]:
     """The first sound track of a file: float32 (samples, channels), in -1..1; and samples per second.
+
+    `new_rate`: to which it will be brought; what would be too much then is refused before it is decoded.
 
     A track that begins later than the file begins with silence. Some formats round the time stamps by which a part is
     found to milliseconds (Matroska, WebM, FLV).
@@ -100,7 +102,7 @@ def read_audio(media: Media | RawFile) -> tuple[np.ndarray, int]:
         begin = round(media.start * rate)
         stop = None if media.seconds is None else begin + round(media.seconds * rate)
         for _ in _starts(stream, media.start - _PREROLL):
-            parts, first, end = _sound(stream, begin, stop)
+            parts, first, end = _sound(stream, begin, stop, new_rate)
             if parts and first <= begin:
                 break
         if stop is None or end < stop:
@@ -321,12 +323,14 @@ def _starts(stream: Any, start: float) -> Iterator[None]:
     yield
 
 
-def _sound(stream: Any, begin: int, stop: int | None) -> tuple[list[np.ndarray], int, int]:
+def _sound(stream: Any, begin: int, stop: int | None, new_rate: int) -> tuple[list[np.ndarray], int, int]:
     """Sound up to `stop`: parts (samples, channels); the numbers of its first sample and of the one after the last."""
     parts: list[np.ndarray] = []
     first = end = count = 0
     if stop is None and stream.duration and stream.container.format.name not in _ESTIMATED:
-        _check_sound(float(stream.duration * stream.time_base) * stream.rate, stream.codec_context.channels)
+        seconds, channels = float(stream.duration * stream.time_base), stream.codec_context.channels
+        _check_sound(seconds * stream.rate, channels)
+        _check_sound(seconds * new_rate, channels, f"at {new_rate} samples per second is sound of")
     for frame in stream.container.decode(stream):
         values = frame.to_ndarray()
         values = values.T if frame.format.is_planar else values.reshape(frame.samples, -1)

@@ -97,7 +97,7 @@ class AudioEncoder(AudioSettings, Encoder):
         if isinstance(raw, tuple):
             return self._checked(*_samples_of(raw))
         with faults_of(raw.source if isinstance(raw, Media) else raw):
-            return self._checked(*read_audio(raw))
+            return self._checked(*read_audio(raw, new_rate=self.rate))
 
     def fit_to_grid(self, value: np.ndarray) -> np.ndarray:
         """The middle of a longer recording, unless it is silent there."""
