@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hiperceiver.cli.export import _WRITERS
 from hiperceiver.data.encoders import ImageEncoder
 
 from .conftest import Hip, picture
@@ -55,3 +56,20 @@ def test_a_folder_that_is_no_model_is_refused(hip: Hip) -> None:
     Path("empty").mkdir()
     outcome = hip("export", "empty", "--out", "new")
     assert outcome.code == 2 and "expected a run folder" in outcome.err
+
+
+def test_an_export_that_says_something_else_is_not_kept(hip: Hip, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(Path("model"), TASK, "image")
+
+    def written(module: object, program: object, folder: Path) -> tuple[Path, object]:
+        (folder / "model.pt2").write_bytes(b"another")
+        return folder / "model.pt2", lambda inputs, is_padding: {
+            name: value + 1
+            for name, value in module(inputs, is_padding).items()  # type: ignore[operator]
+        }
+
+    monkeypatch.setattr("hiperceiver.cli.export.trace", lambda module: None)
+    monkeypatch.setitem(_WRITERS, "torch-export", written)
+    outcome = hip("export", "model", "--format", "torch-export", "--out", "new")
+    assert outcome.code == 2 and "export: expected PyTorch's 'probabilities'" in outcome.err
+    assert not Path("new").exists()

@@ -1,5 +1,6 @@
 """`hip export`: a trained model for other runtimes, compared with PyTorch, with its preprocessing."""
 
+import shutil
 from pathlib import Path
 
 import torch
@@ -36,12 +37,16 @@ def run(settings: ExportSettings) -> int:
         is_padding = {name: ~batch.is_present(name) for name in module.names}
     program = trace(module)
     folder.mkdir(parents=True)
-    path, exported = _WRITERS[settings.format](module, program, folder)
-    result = check(module, exported, inputs, is_padding)
-    with torch.no_grad():
-        values = preprocessing(module, module(inputs, is_padding), path)
-    write_json(str(folder / "preprocessing.json"), values)
-    write_text(folder / "README.md", card(values))
+    try:
+        path, exported = _WRITERS[settings.format](module, program, folder)
+        result = check(module, exported, inputs, is_padding)
+        with torch.no_grad():
+            values = preprocessing(module, module(inputs, is_padding), path)
+        write_json(str(folder / "preprocessing.json"), values)
+        write_text(folder / "README.md", card(values))
+    except BaseException:  # half an export, or one that says something else, is none
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     count = len(next(iter(inputs.values())))
     kind = "files" if settings.examples else "random examples (name files with --examples)"
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB; compared on {count} {kind}")

@@ -2,7 +2,8 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -39,9 +40,8 @@ def export_onnx(module: ExportModule, program: ExportedProgram, folder: Path) ->
     outputs = [*module(*module.random_tensors())]
     inputs = [*module.names, *map(padding_name, module.names)]
     size = sum(each.numel() * each.element_size() for each in program.state_dict.values())
-    with warnings.catch_warnings(), torch.no_grad():
+    with warnings.catch_warnings(), _quiet("torch.onnx"), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter's, on its own code
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # of operators of packages that are not there
         torch.onnx.export(
             program,
             (),
@@ -62,3 +62,15 @@ def export_onnx(module: ExportModule, program: ExportedProgram, folder: Path) ->
         return {name: torch.from_numpy(x) for name, x in zip(outputs, arrays, strict=True)}
 
     return path, run
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Without a logger's warnings, such as of operators of packages that are not there."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
