@@ -79,9 +79,9 @@ define make_venv
 	echo "Installing what hiperceiver needs into $(1); the first time this takes some minutes"
 endef
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt weights/pyproject.toml
 	$(call make_venv,$(VENV))
-	@$(BIN)/$(PIP) -c constraints.txt -e '.[all,bench,dev]'
+	@$(BIN)/$(PIP) -c constraints.txt -e '.[all,bench,dev]' -e ./weights
 	@touch $@
 
 $(MINIMAL)/.ready: pyproject.toml constraints.txt

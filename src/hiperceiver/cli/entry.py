@@ -32,6 +32,7 @@ COMMANDS = {
     "predict": Command("label, segment, forecast or reconstruct files", ("PIL",)),
     "export": Command("write a trained model as ONNX or as a torch.export program", ("PIL",)),
     "plot": Command("draw reconstructions, positions, curves, segmentations, forecasts", ("matplotlib", "PIL")),
+    "models": Command("list the trained models that have a name, or show the card of one", ("rich",)),
     "info": Command("list the models, or show what each block of one costs", ("rich",)),
 }
 """Every command, in the order of the help. A new one costs a line here, its settings and its module."""

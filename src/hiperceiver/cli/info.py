@@ -10,6 +10,7 @@ from hiperceiver.cli.results import check_new, write_json
 from hiperceiver.cli.tables import memory, print_table, quantity, shape
 from hiperceiver.modality import Modality
 from hiperceiver.model import VARIANTS, PerceiverConfig, read_model, variant_config
+from hiperceiver.model.named import named_models
 from hiperceiver.model.summary import ModelSummary, count_parameters, summarise
 from hiperceiver.settings.commands import InfoSettings
 
@@ -54,7 +55,7 @@ def _list(modalities: dict[str, Modality]) -> None:
 
 
 def _config(name: str, settings: InfoSettings) -> tuple[PerceiverConfig, dict[str, Modality]]:
-    if name in VARIANTS or not ("/" in name or Path(name).exists()):
+    if name in VARIANTS or not ("/" in name or Path(name).exists() or name in named_models()):
         return with_settings(variant_config(name), settings.model_settings), PICTURE
     if settings.model_settings:
         raise UserError(f"--model-settings: only for a model by name, {name} has its settings")

@@ -22,7 +22,8 @@ class HiPClassifier(ClassifierMixin, HiPEstimator):
 
     Args:
         model: a name in `hip info`; it is not used with `from_pretrained`.
-        from_pretrained: a model to start from: a run folder, a saved model's folder or a hub id. Its encoders read `X`.
+        from_pretrained: a model to start from: a run folder, a saved model's folder, a name of `hip models` or a hub
+            id. Its encoders read `X`.
         modalities: the kind of each modality, such as {"x": "audio"}, or of the only one, where it shall not be found;
             an `X` without names is "x", or what the pretrained model calls its only one.
         encoders: settings of each modality's encoder, such as {"x": {"rate": 8000}}.

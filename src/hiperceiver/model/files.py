@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from hiperceiver import limits
 from hiperceiver.modality import Modality
+from hiperceiver.model.named import folder_of_name, unless_named
 from hiperceiver.settings.base import one_line
 from hiperceiver.settings.model import ARCHITECTURES, PerceiverConfig
 from hiperceiver.settings.old_names import FORMAT, model_of_format_1
@@ -208,7 +209,7 @@ def read_model(folder_or_id: str | Path, **download: Any) -> SavedModel:
     """Read a saved model. Only `config.json` and `model.safetensors` are read; neither can execute code.
 
     Args:
-        folder_or_id: a folder, or a hub id such as "user/model".
+        folder_or_id: a folder, the name of a model of `hiperceiver-weights`, or a hub id such as "user/model".
         download: for a hub id, passed on to `huggingface_hub.snapshot_download` (revision, token, cache_dir, ...).
 
     Raises:
@@ -262,6 +263,8 @@ def _check_size(config: PerceiverConfig, modalities: Mapping[str, Modality], num
 
 def _locate(source: str, **download: Any) -> Path:
     folder = Path(source)
+    if not (folder / CONFIG_FILE).is_file() and (named := folder_of_name(source)) is not None:
+        return named
     if folder.is_dir():
         for name in (CONFIG_FILE, WEIGHTS_FILE):
             if not (folder / name).is_file():
@@ -270,7 +273,7 @@ def _locate(source: str, **download: Any) -> Path:
     if folder.exists():
         raise ValueError(f"{source}: expected a saved model's folder, got a file")
     if source.count("/") != 1 or source.startswith((".", "/", "~")) or source.endswith("/"):
-        raise ValueError(f"{source}: no such folder")
+        raise ValueError(f"{source}: no such folder{unless_named(source)}")
     from huggingface_hub import snapshot_download
 
     try:

@@ -161,7 +161,8 @@ class FinetuneSettings(DataSettings, ModelSettings, RunSettings, TrainingSetting
     task: Annotated[str, In(LEARNED)] | None = None
     """What is learned. None: what the data has labels for."""
     pretrained: str | None = field(default=None, metadata={"name": "from", "value": "MODEL"})
-    """Pretrained model to start from: a run folder, a saved model's folder or a hub id. None: start from scratch."""
+    """Pretrained model to start from: a run folder, a saved model's folder, a name of hip models or a hub id. None:
+    start from scratch."""
     mode: Literal["all", "positions", "all-but-positions", "frozen-positions", "frozen-backbone"] = "all"
     """What is taken from the pretrained model and what is trained. all: everything. positions: take the position
     encodings only, train all. all-but-positions: take everything but these, train all. frozen-positions: take
@@ -192,7 +193,7 @@ class EvaluateSettings(SourceSettings, ComputeSettings):
     """Evaluation."""
 
     checkpoint: str = _positional()
-    """What is measured: a run folder, a saved model's folder or a hub id."""
+    """What is measured: a run folder, a saved model's folder, a name of hip models or a hub id."""
     data: str | None = None
     """Where examples come from, as in training. None: the run's data."""
     split: Literal["test", "validation", "train", "all"] = "test"
@@ -211,7 +212,7 @@ class PredictSettings(CommandSettings):
     """Prediction."""
 
     checkpoint: str = _positional()
-    """What predicts: a run folder, a saved model's folder or a hub id."""
+    """What predicts: a run folder, a saved model's folder, a name of hip models or a hub id."""
     files: tuple[str, ...] = _positional()
     """Files of what the model takes (pictures, sounds, clips, point clouds, series, texts), or folders of them."""
     top: Count = 5
@@ -234,7 +235,7 @@ class ExportSettings(CommandSettings):
     """Export."""
 
     checkpoint: str = _positional()
-    """What is exported: a run folder, a saved model's folder or a hub id."""
+    """What is exported: a run folder, a saved model's folder, a name of hip models or a hub id."""
     out: str = field(metadata={"value": "FOLDER"})
     """New folder for the model, preprocessing.json and a card, README.md."""
     format: Literal["onnx", "torch-export"] = "onnx"
@@ -251,7 +252,7 @@ class PlotSettings(SourceSettings):
     """Pictures."""
 
     checkpoint: str = _positional()
-    """What is drawn: a run folder, a saved model's folder or a hub id."""
+    """What is drawn: a run folder, a saved model's folder, a name of hip models or a hub id."""
     pictures: Literal[
         "all", "reconstruction", "positions", "curves", "segmentation", "forecast", "attention", "features"
     ] = field(default="all", metadata={"name": "kind", "value": "KIND"})
@@ -275,7 +276,8 @@ class InfoSettings(ModelSettings):
     """Information."""
 
     model: str | None = _positional(default=None)
-    """A model's name, a run folder, a saved model's folder or a hub id; null: list the models."""
+    """A model's name, of hip models too, a run folder, a saved model's folder or a hub id; null: list the
+    architectures."""
     modality: tuple[str, ...] = field(default=(), metadata={"value": "NAME=SHAPE"})
     """What the model is given, as NAME=GRIDxCHANNELS such as image=224x224x3 or audio=6000x16, with :label behind it
     for a label at the bottleneck; once for each. None: a picture of 224 x 224, or what the saved model knows."""
@@ -285,3 +287,12 @@ class InfoSettings(ModelSettings):
     """Share of each group that is hidden from the encoder, as in pretraining."""
     json: str | None = field(default=None, metadata={"value": "FILE"})
     """File to write the numbers to."""
+
+
+class ModelsSettings(CommandSettings):
+    """Trained models."""
+
+    name: str | None = _positional(default=None)
+    """The model whose card is shown; null: list them all."""
+    json: str | None = field(default=None, metadata={"value": "FILE"})
+    """File to write the list to."""

@@ -1,0 +1,1 @@
+"""Trained models of hiperceiver, a folder each: files alone."""
