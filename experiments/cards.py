@@ -1,8 +1,8 @@
 """Measure every model of `hiperceiver-weights` anew and compare it with its card; or put one there.
 
-    python -m experiments.cards --root FOLDER                    # all; those of built-in sets need no FOLDER
-    python -m experiments.cards --only watch languages
-    python -m experiments.cards --add watch --run runs/watch     # a run's model, in half precision; its card is yours
+python -m experiments.cards --root FOLDER                    # all; those of built-in sets need no FOLDER
+python -m experiments.cards --only watch languages
+python -m experiments.cards --add watch --run runs/watch     # a run's model, in half precision; its card is yours
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ BASES: dict[str, list[Line]] = {
     "predict": [["model", "pictures/cat/0.png"], ["model", "pictures", "--json", "out.json"]],
     "export": [["model", "--out", "exported", "--what", "decoder"]],
     "plot": [["model", "--kind", "positions", "--out", "drawn"]],
+    "models": [[], ["watch"], ["wacht"]],
     "info": [["hip-nano"], ["model"], ["hip-nano", "--modality", "image=8x8x3"]],
 }
 """Lines that are right, or nearly so, in the folder that `make_folder` makes."""

@@ -65,5 +65,5 @@ def test_what_is_no_model(package: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(ValueError, match="^./tyny: no such folder$"):
         read_model("./tyny")
     monkeypatch.setattr(named, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match="^tiny: no such folder; models by name need the package hiperceiver-weights, "):
+    with pytest.raises(ValueError, match="^tiny: no such folder; models by name need the package hiperceiver-weights"):
         read_model("tiny")

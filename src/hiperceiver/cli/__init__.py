@@ -1,4 +1,4 @@
-"""The command line: `hip pretrain | finetune | evaluate | predict | plot | info`.
+"""The command line: `hip COMMAND`, the commands being those of `entry.COMMANDS`.
 
 Nothing slow is loaded before a command runs, so that help is quick.
 """

@@ -28,9 +28,9 @@ def run(settings: ModelsSettings) -> int:
     if not models:
         raise UserError("no trained models are installed; they come with: pip install hiperceiver-weights")
     if settings.name is None:
-        described = {name: described(folder) for name, folder in models.items()}
-        _print(described)
-        write_json(settings.json, described)
+        all_described = {name: described(folder) for name, folder in models.items()}
+        _print(all_described)
+        write_json(settings.json, all_described)
         return 0
     if settings.json is not None:
         raise UserError("--json: expected no NAME")
@@ -51,8 +51,8 @@ def _card(folder: Path) -> "ModelCard":
 def described(folder: Path) -> dict[str, Any]:
     """What a model takes, predicts, costs and reaches, as plain values; without weights, what its card says alone."""
     card = _card(folder).data
-    results = {each.metric_name: {each.metric_type: each.metric_value} for each in card.eval_results or ()}
-    values = {"summary": card.get("summary"), "licence": card.license, "results": results}
+    results = {each.metric_name: {each.metric_type: each.metric_value} for each in card.get("eval_results") or ()}
+    values = {"summary": card.get("summary"), "licence": card.get("license"), "results": results}
     if not (folder / CONFIG_FILE).is_file():
         return {**values, "has_weights": False}
     saved = read_model(folder)
@@ -95,7 +95,9 @@ def locate(name: str) -> str:
         raise UserError(f"{name}: this run has no model yet; go on with its training, or wait for a validation")
     if path.exists():
         found = "another folder" if path.is_dir() else "a file"
-        raise UserError(f"{name}: expected a run folder, a saved model's folder, a name of hip models or a hub id, got {found}")
+        raise UserError(
+            f"{name}: expected a run folder, a saved model's folder, a name of hip models or a hub id, got {found}"
+        )
     if name.startswith(("/", ".", "~")) or name.count("/") != 1 or path.parent.is_dir():
         raise UserError(f"{name}: no such folder{unless_named(name)}")
     return name
