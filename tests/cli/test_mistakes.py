@@ -11,7 +11,6 @@ from hiperceiver import Modality, create_model
 
 from .conftest import TINY, Hip
 
-
 NO_MODEL = "expected a run folder, a saved model's folder, a name of hip models or a hub id, got another folder"
 
 
