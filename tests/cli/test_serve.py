@@ -32,7 +32,7 @@ TWO = {"kind": "classification", "num_classes": 2}
 
 
 def opened(checkpoint: Path, tmp_path: Path, **settings: Any) -> AnsweringModel:
-    return open_model(ServeSettings(checkpoint=str(checkpoint), **settings), tmp_path / "written")
+    return open_model(ServeSettings(checkpoint=str(checkpoint), **settings), tmp_path / f"written-{checkpoint.name}")
 
 
 def bomb(path: Path) -> Path:
@@ -112,8 +112,6 @@ def test_numbers_and_several_labels(tmp_path: Path) -> None:
         "kind": "joint",
         "labels": {"colour": 3, "size": 0},
         "class_names": {"colour": ["red", "green", "blue"]},
-        "mean": {"size": 0.0},
-        "std": {"size": 1.0},
     }
     labels = label_modalities(joint["labels"])
     model = opened(save(tmp_path / "j", joint, "vector", labels=labels), tmp_path)
@@ -206,7 +204,7 @@ def test_files_of_answers_do_not_pile_up(tmp_path: Path) -> None:
     model = opened(save(tmp_path / "model", TWO, "bytes", classes=("a", "b")), tmp_path)
     for number in range(40):
         model.answer(Question(texts={"bytes": f"text {number}"}))
-    assert 1 < len(list((tmp_path / "written").iterdir())) < 40
+    assert 1 < len(list((tmp_path / "written-model").iterdir())) < 40
 
 
 def test_mistakes_are_a_line(hip: Hip, finetuned: Path) -> None:
@@ -215,7 +213,7 @@ def test_mistakes_are_a_line(hip: Hip, finetuned: Path) -> None:
         (finetuned, "--host", "no.such.host.invalid"): "--host: expected a name or address of this machine",
         (finetuned, "--port", "0"): "--port",
         (finetuned, "--host", "192.0.2.1"): "--host: cannot be listened at",  # of nobody
-        (finetuned, "--data", "nowhere/"): "--data",
+        (finetuned, "--data", "nowhere/"): "nowhere/: no such folder",
     }.items():
         outcome = hip("serve", *arguments)
         assert outcome.code == 2 and words in outcome.err and outcome.err.count("\n") == 1, outcome.err

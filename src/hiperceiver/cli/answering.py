@@ -5,7 +5,8 @@ import dataclasses
 import shutil
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -120,7 +121,7 @@ class AnsweringModel:
 
     def answer(self, question: Question) -> Reply:
         """The prediction. `Refused`: nothing was given, or it cannot be read."""
-        with self._lock, torch.no_grad(), _Refusing():
+        with self._lock, torch.no_grad(), _refusing():
             file, task = self._read(question), self._task(question)
             batch = collate([file.example]).to(task.device)
             (answer,) = task.answers(batch, top=self.top, seeds=[question.seed])
@@ -128,7 +129,7 @@ class AnsweringModel:
 
     def attention(self, question: Question) -> list[Image.Image]:
         """Where latents attend to, and which ones a place is read from, where the task reads places."""
-        with self._lock, torch.no_grad(), _Refusing():
+        with self._lock, torch.no_grad(), _refusing():
             is_here = self.task.device.type == "cpu"  # where attention is drawn
             task, example = self.task if is_here else copy.deepcopy(self.task).cpu(), self._read(question).example
             how: dict[str, Any] = {"title": self.name, "position": question.place}
@@ -270,17 +271,18 @@ class AnsweringModel:
         return folder
 
 
-class _Refusing:
-    """Users' mistakes inside are `Refused`, in one line."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is None or isinstance(error, Refused) or not isinstance(error, Exception):
-            return
-        if (message := describe(error)) is not None:
-            print(f"hip: note: {printable(message)}", file=sys.stderr)
-            raise Refused(message) from None
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """The asker's mistakes inside are `Refused`, in one line; what is wrong with this machine is not theirs to know."""
+    try:
+        yield
+    except Refused:
+        raise
+    except (ValueError, MemoryError, RuntimeError) as error:
+        message = describe(error)
+        if message is None:
+            raise
+        raise Refused(message.removeprefix("--position: ")) from None
 
 
 def picture_of(figure: Figure) -> Image.Image:
