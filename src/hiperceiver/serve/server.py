@@ -18,12 +18,6 @@ _POLICY = "; ".join(
     )
 )
 """Browsers load nothing from other machines for this page."""
-_QUIET = {
-    "GRADIO_ANALYTICS_ENABLED": "False",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "HF_HUB_OFFLINE": "1",
-    "DISABLE_TELEMETRY": "1",
-}
 
 
 @contextmanager
@@ -43,7 +37,7 @@ def serving(
     `ValueError`: host or port cannot be had.
     """
     check_address(host, port)
-    os.environ.update(_QUIET)
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
     from starlette.middleware import Middleware
 
@@ -61,6 +55,8 @@ def serving(
             show_error=False,
             footer_links=[],
             ssr_mode=False,
+            enable_monitoring=False,
+            _frontend=False,  # do not give up where this machine is too busy to answer itself within 3 seconds
             theme=THEME,
             css=CSS,
             app_kwargs={"middleware": [Middleware(_Headers)], "docs_url": None, "redoc_url": None},
