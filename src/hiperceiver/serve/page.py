@@ -18,6 +18,7 @@ THEME = Base(
 )  # fonts of the reader's system: none are fetched
 CSS = """
 .line {font-size: 1.05rem; overflow-wrap: anywhere} .wrong {color: #b42318} .seen img {image-rendering: pixelated}
+.drawn img {max-height: 640px; object-fit: contain}
 """
 _SHOWN_SIDE = 400  # pixels, about, of what the model sees
 _FAULT = "something went wrong here; the terminal of hip serve says what"
@@ -65,7 +66,7 @@ class _Page:
         self.labels = {name: gr.Label(label=name, visible=False) for name in about.labels}
         self.numbers = gr.Dataframe(headers=["name", "value"], interactive=False, visible=False)
         self.overlay = gr.AnnotatedImage(label="segments", format="png", visible=False, elem_classes="seen")
-        self.drawn = {name: _image(label=name, visible=False) for name in about.drawn}
+        self.drawn = {name: _image(label=name, visible=False, elem_classes="drawn") for name in about.drawn}
         self.sound = gr.Audio(label="reconstruction", interactive=False, visible=False)
         self.written = gr.File(label="files", interactive=False, visible=False)
 
