@@ -81,7 +81,7 @@ endef
 
 $(READY): pyproject.toml constraints.txt weights/pyproject.toml
 	$(call make_venv,$(VENV))
-	@$(BIN)/$(PIP) -c constraints.txt -e '.[all,bench,dev]' -e ./weights
+	@$(BIN)/$(PIP) -c constraints.txt -e '.[all,serve,bench,dev]' -e ./weights
 	@touch $@
 
 $(MINIMAL)/.ready: pyproject.toml constraints.txt
