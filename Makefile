@@ -92,5 +92,5 @@ $(MINIMAL)/.ready: pyproject.toml constraints.txt
 $(OLDEST)/.ready: pyproject.toml
 	$(call make_venv,$(OLDEST))
 	@$(OLDEST)/bin/$(PIP) uv
-	@$(OLDEST)/bin/uv pip install -q --python $(OLDEST)/bin/python --resolution lowest-direct $(UV_FLAGS) -e '.[all,test]'
+	@$(OLDEST)/bin/uv pip install -q --python $(OLDEST)/bin/python --resolution lowest-direct $(UV_FLAGS) -e '.[all,test]' -e ./weights
 	@touch $@

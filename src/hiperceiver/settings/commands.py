@@ -237,7 +237,7 @@ class ServeSettings(CommandSettings):
     """The page."""
 
     checkpoint: str = _positional()
-    """What answers: a run folder, a saved model's folder or a hub id."""
+    """What answers: a run folder, a saved model's folder, a name of hip models or a hub id."""
     data: str | None = None
     """Where examples to choose from come from. None: the run's data, if they are there."""
     num_examples: CountOrZero = 12
