@@ -78,9 +78,9 @@ def train(
     They go into the run folder, made if missing, as `model/`, with the source's encoders and class names, beside
     `metrics.csv`, `tensorboard/`, `checkpoints/last.ckpt` and `best.ckpt` and, if there is need, `skipped.log`; the
     task then has them, in evaluation mode, on the CPU. SIGINT, SIGTERM, SIGUSR1 or SIGHUP ends the run after the step
-    that is being done, with a checkpoint. `resume` goes on from the last one, exactly, or begins a run that has none; only
-    length, speed and logging may be set otherwise. Progress is a bar on a terminal, a line now and then elsewhere, on
-    standard error.
+    that is being done, with a checkpoint. `resume` goes on from the last one, exactly, or begins a run that has none;
+    only length, speed and logging may be set otherwise. Progress is a bar on a terminal, a line now and then elsewhere,
+    on standard error.
 
     `observers` look at the model before the first step and at each validation, and their numbers stand beside the
     metrics; None: those of `usual_observers`, for a task that learns without labels.
