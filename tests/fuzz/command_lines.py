@@ -28,6 +28,7 @@ BASES: dict[str, list[Line]] = {
     "export": [["model", "--out", "exported", "--what", "decoder"]],
     "plot": [["model", "--kind", "positions", "--out", "drawn"]],
     "info": [["hip-nano"], ["model"], ["hip-nano", "--modality", "image=8x8x3"]],
+    "runs": [["."], ["model", "--json", "out.json"]],
 }
 """Lines that are right, or nearly so, in the folder that `make_folder` makes."""
 
