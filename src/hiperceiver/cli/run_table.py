@@ -29,6 +29,8 @@ from hiperceiver.training.logs import VALIDATION
 
 _DEEPEST = 4
 """Levels below the folder that are searched."""
+_LARGE = 1e12
+"""Steps or seconds that no run has."""
 _LONGEST = 40
 """Characters of a word in the table."""
 
@@ -141,10 +143,11 @@ def _read_log(path: Path, name: str, better: str) -> dict[str, Any]:
         for row in csv.DictReader(file):
             values = {column: _number(text) for column, text in row.items() if isinstance(column, str)}
             step = values.get("step")
-            if step is None or not step.is_integer() or None in row.values():
+            if step is None or not 0 <= step < _LARGE or None in row.values():
                 continue  # the last line may have been cut off
             found["steps"] = int(step)
-            found["seconds"] = values.get("seconds") or found.get("seconds")
+            if (seconds := values.get("seconds")) is not None and 0 <= seconds < _LARGE:
+                found["seconds"] = seconds
             loss = values["train/loss"] if values.get("train/loss") is not None else loss
             value = values.get(f"{VALIDATION}{name}")
             if value is not None and ("best" not in found or sign * value > sign * found["best"]):
