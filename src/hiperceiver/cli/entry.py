@@ -31,6 +31,9 @@ COMMANDS = {
     "finetune": Command("learn a task from labels, pretrained or from scratch", _TRAINING),
     "evaluate": Command("measure a trained model on a split of a data set", _TRAINING),
     "predict": Command("label, segment, forecast or reconstruct files", ("PIL",)),
+    "serve": Command(
+        "show a trained model in the browser: drop a file, see its answer", ("gradio", "matplotlib", "PIL")
+    ),
     "export": Command("write a trained model as ONNX or as a torch.export program", ("PIL",)),
     "plot": Command("draw reconstructions, positions, curves, segmentations, forecasts", ("matplotlib", "PIL")),
     "info": Command("list the models, or show what each block of one costs", ("rich",)),

@@ -15,6 +15,7 @@ from hiperceiver.settings.augment import AugmentSettings
 from hiperceiver.settings.base import (
     Count,
     CountOrZero,
+    Ge,
     Gt,
     In,
     Le,
@@ -39,6 +40,7 @@ COMMON = (
     *("batch_size", "learning_rate", "precision", "seed", "devices", "test", "split", "each_modality", "kind"),
     "position",
     *("folder", "format", "what", "examples", "num_examples", "top", "out", "resume", "json"),
+    *("host", "port", "share", "max_upload"),
 )
 """The options that `hip COMMAND --help` shows, in this order; `--help-all` shows all."""
 
@@ -228,6 +230,27 @@ class PredictSettings(CommandSettings):
         super().__post_init__()
         if not self.files:
             raise ValueError("files: expected at least one, got none")
+
+
+class ServeSettings(CommandSettings):
+    """The page."""
+
+    checkpoint: str = _positional()
+    """What answers: a run folder, a saved model's folder or a hub id."""
+    data: str | None = None
+    """Where examples to choose from come from. None: the run's data, if they are there."""
+    num_examples: CountOrZero = 12
+    """Examples to choose from, spread over the test split. 0: none."""
+    top: Count = 5
+    """How many labels are named, the most probable first."""
+    host: str = field(default="127.0.0.1", metadata={"value": "ADDRESS"})
+    """Address to listen at. The default is this machine alone; 0.0.0.0 lets everybody in who can reach it."""
+    port: Annotated[int, Ge(1), Le(65535)] | None = None
+    """Port to listen at. None: the first free one from 7860 on."""
+    share: bool = False
+    """Let Gradio's servers give the page an address for everybody, for a week. Needs a network."""
+    max_upload: Count = 64
+    """MiB that an uploaded file may have."""
 
 
 class ExportSettings(CommandSettings):
