@@ -235,4 +235,4 @@ _MISTAKES: tuple[Mistake, ...] = (
     *(_a_file_of_settings, _a_conflict, _a_conflict),
 )
 
-assert BASES.keys() == COMMANDS.keys()
+assert BASES.keys() == COMMANDS.keys() - {"serve"}  # which would not end where a line is right
