@@ -71,7 +71,7 @@ def test_names_are_taken_where_models_are(hip: Hip) -> None:
     Path("texts/one.txt").write_text("Diese Seite wurde nicht gefunden.")
     outcome = hip("predict", "languages", "texts/one.txt", "--top", 1, "--json", "languages.json")
     assert (outcome.code, outcome.err) == (0, "")
-    assert json.loads(Path("languages.json").read_text())[0]["labels"][0]["label"] == "de"
+    assert json.loads(Path("languages.json").read_text())[0]["labels"][0]["name"] == "de"
     outcome = hip("predict", "cifar10", "tile.png")
     said = "hip: cifar10: its weights are not given out; hip models cifar10 says why, and how to make them\n"
     assert outcome == (2, "", said)
