@@ -16,11 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks import machine, values
-from benchmarks.counting import count
 from benchmarks.gpu.classifiers import make_classifier, make_ours, num_parameters, random_classes
 from benchmarks.gpu.plan import Measurement
 from benchmarks.jobs import Job
 from benchmarks.memory import forget_peak, peak_resident
+from hiperceiver.training.compute import count_flops
 
 Numbers = dict[str, Any]
 _WINDOWS, _WINDOW_SECONDS, _MOST_STEPS = 3, 0.5, 200
@@ -157,7 +157,7 @@ def _forward_flops(what: Measurement, model: nn.Module, forward: Callable[[Tenso
     x = _pictures(what, min(_COUNTED_BATCH, what.batch))
     model.requires_grad_(False)  # the counter looks for the gradients of weights, even where there are none
     with torch.no_grad(), _autocast(what):
-        flops = count(lambda: forward(x)) * what.batch / len(x)
+        flops = count_flops(lambda: forward(x)) * what.batch / len(x)
     model.requires_grad_(True)
     return flops
 

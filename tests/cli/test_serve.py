@@ -286,7 +286,7 @@ def test_a_classifier_in_the_browser(browser: Any, finetuned: Path, pictures: Pa
         reader.drop(pictures / "checks" / "3.jpg")
         assert re.fullmatch(r"3\.jpg: (checks|stripes) [\d.]+%, (checks|stripes) [\d.]+%", reader.line("%"))
         assert reader.page.locator("[data-testid=label-output-value]").inner_text().strip() in ("checks", "stripes")
-        assert reader.page.get_by_text("what it sees").is_visible()
+        assert reader.page.locator(".seen img").first.is_visible()
 
         hostile = [
             (bomb(tmp_path / "bomb.png"), r"bomb\.png: .*million pixels"),
@@ -333,7 +333,7 @@ def test_a_masked_autoencoder_in_the_browser(browser: Any, pretrained: Path, pic
         reader.page.get_by_text("Where it looks").click()
         reader.page.locator(".seen img").first.click(position={"x": 5, "y": 5})
         place = reader.page.get_by_label("Place (row,column)")
-        reader.page.locator(".gallery-container img, .grid-container img").first.wait_for()
+        reader.page.wait_for_function("document.querySelectorAll('.attention img').length == 2")
         assert place.input_value() == "0,0"
         place.fill("999,1")
         place.press("Enter")

@@ -132,7 +132,7 @@ class AnsweringModel:
         with self._lock, torch.no_grad(), _refusing():
             is_here = self.task.device.type == "cpu"  # where attention is drawn
             task, example = self.task if is_here else copy.deepcopy(self.task).cpu(), self._read(question).example
-            how: dict[str, Any] = {"title": self.name, "position": question.place}
+            how: dict[str, Any] = {"title": self.name, "position": question.place if task.drawings else None}
             return [picture_of(figure) for _, figure in attention_pictures(task, self.encoders, [example], **how)]
 
     def positions(self) -> list[Image.Image]:

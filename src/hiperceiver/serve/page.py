@@ -18,9 +18,11 @@ THEME = Base(
 )  # fonts of the reader's system: none are fetched
 CSS = """
 .line {font-size: 1.05rem; overflow-wrap: anywhere} .wrong {color: #b42318} .seen img {image-rendering: pixelated}
-.drawn img {max-height: 640px; object-fit: contain}
+.drawn img, .attention img {max-height: 640px; object-fit: contain; padding-top: 28px}
 """
 _SHOWN_SIDE = 400  # pixels, about, of what the model sees
+_NOTHING = "Drop a file, or choose an example."
+_MOST_ATTENTION = 2  # pictures of attention of a modality
 _FAULT = "something went wrong here; the terminal of hip serve says what"
 
 
@@ -30,9 +32,9 @@ class _Page:
     def __init__(self, answerer: Answerer):
         self.answerer, self.about = answerer, answerer.about
         with gr.Row():
-            with gr.Column(scale=2):
+            with gr.Column(scale=1):
                 self._make_inputs()
-            with gr.Column(scale=3):
+            with gr.Column(scale=2):
                 self._make_outputs()
         if self.about.place:
             with gr.Accordion("Where it looks", open=False):
@@ -57,16 +59,19 @@ class _Page:
         self.ratio = gr.Slider(0.01, 0.99, about.mask_ratio, step=0.01, label="hidden share", visible=is_masked)
         self.seed = gr.State(0)
         self.again = gr.Button("Hide other places", visible=is_masked)
-        self.seen = _image(label="what it sees", visible=False, elem_classes="seen")
+        self.seen = _image(show_label=False, visible=False, elem_classes="seen")  # a label would cover places to click
         self.scale = gr.State(1)  # pixels along a side of one of what it sees
 
     def _make_outputs(self) -> None:
         about = self.about
-        self.line = gr.HTML(_line("Drop a file, or choose an example."))
+        self.line = gr.HTML(_line(_NOTHING))
         self.labels = {name: gr.Label(label=name, visible=False) for name in about.labels}
         self.numbers = gr.Dataframe(headers=["name", "value"], interactive=False, visible=False)
-        self.overlay = gr.AnnotatedImage(label="segments", format="png", visible=False, elem_classes="seen")
-        self.drawn = {name: _image(label=name, visible=False, elem_classes="drawn") for name in about.drawn}
+        self.overlay = gr.AnnotatedImage(show_label=False, format="png", visible=False, elem_classes="seen")
+        self.drawn = {
+            name: _image(label=name, show_label=len(about.drawn) > 1, visible=False, elem_classes="drawn")
+            for name in about.drawn
+        }
         self.sound = gr.Audio(label="reconstruction", interactive=False, visible=False)
         self.written = gr.File(label="files", interactive=False, visible=False)
 
@@ -78,9 +83,10 @@ class _Page:
             self.place = gr.Textbox(label=where, max_lines=1, max_length=60)
             self.look = gr.Button("Show")
         self.attention_line = gr.HTML("")
-        self.attention = gr.Gallery(
-            label="attention", columns=1, object_fit="contain", height="auto", format="png", visible=False
-        )
+        self.attention = [
+            _image(show_label=False, visible=False, elem_classes="attention")
+            for _ in range(_MOST_ATTENTION * len(self.about.inputs))
+        ]
 
     @property
     def _asked(self) -> list[Any]:
@@ -104,7 +110,7 @@ class _Page:
         self.again.click(lambda seed: seed + 1, self.seed, self.seed).then(**show)
         if self.about.place:
             look: dict[str, Any] = {"fn": self._attention, "inputs": [*self._asked, self.place]}
-            look["outputs"] = [self.attention_line, self.attention]
+            look["outputs"] = [self.attention_line, *self.attention]
             self.look.click(**look)
             self.place.submit(**look)
             if self.about.clicked:
@@ -128,7 +134,7 @@ class _Page:
     def _answer(self, *values: Any) -> list[Any]:
         question = self._question(values)
         if not question.files and not question.texts and question.example is None:
-            return self._show(Reply(text="Drop a file, or choose an example."))
+            return self._show(Reply(text=_NOTHING))
         reply, fault = _without_fault(lambda: self.answerer.answer(question))
         return self._show(reply or Reply(text=fault), is_wrong=reply is None)
 
@@ -157,12 +163,12 @@ class _Page:
     def _attention(self, *values: Any) -> list[Any]:
         question = self._question(values[:-1], str(values[-1] or "").strip())
         if not question.files and not question.texts and question.example is None:
-            return [_line("Drop a file, or choose an example."), gr.Gallery(value=None, visible=False)]
-        pictures, fault = _without_fault(lambda: self.answerer.attention(question))
-        return [
-            _line(fault, is_wrong=True) if pictures is None else "",
-            gr.Gallery(value=pictures, visible=bool(pictures)),
-        ]
+            pictures, line = [], _line(_NOTHING)
+        else:
+            found, fault = _without_fault(lambda: self.answerer.attention(question))
+            pictures, line = found or [], _line(fault, is_wrong=True) if found is None else ""
+        shown = [gr.Image(value=picture, visible=True) for picture in pictures[: len(self.attention)]]
+        return [line, *shown, *[gr.Image(value=None, visible=False)] * (len(self.attention) - len(shown))]
 
 
 def build_page(answerer: Answerer) -> gr.Blocks:
@@ -186,7 +192,7 @@ def _without_fault(ask: Callable[[], Any]) -> tuple[Any, str]:
 
 
 def _image(**arguments: Any) -> gr.Image:
-    return gr.Image(interactive=False, format="png", buttons=["download", "fullscreen"], **arguments)
+    return gr.Image(interactive=False, format="png", buttons=["fullscreen"], **arguments)
 
 
 def _file_label(each: Input) -> str:

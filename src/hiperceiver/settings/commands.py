@@ -39,7 +39,7 @@ COMMON = (
     "max_time",
     *("batch_size", "learning_rate", "precision", "seed", "devices", "test", "split", "each_modality", "kind"),
     "position",
-    *("format", "what", "examples", "num_examples", "top", "out", "resume", "json"),
+    *("folder", "format", "what", "examples", "num_examples", "top", "out", "resume", "json"),
     *("host", "port", "share", "max_upload"),
 )
 """The options that `hip COMMAND --help` shows, in this order; `--help-all` shows all."""
@@ -308,3 +308,12 @@ class InfoSettings(ModelSettings):
     """Share of each group that is hidden from the encoder, as in pretraining."""
     json: str | None = field(default=None, metadata={"value": "FILE"})
     """File to write the numbers to."""
+
+
+class RunsSettings(CommandSettings):
+    """Runs."""
+
+    folder: str = _positional(default="runs")
+    """The folder below which runs are looked for."""
+    json: str | None = field(default=None, metadata={"value": "FILE"})
+    """File to write the table to."""

@@ -20,6 +20,7 @@ from hiperceiver.model import read_model
 from hiperceiver.settings.run import TrainingSettings
 from hiperceiver.tasks.task import Task
 from hiperceiver.training.checkpoints import RUN_KEY, faults_of_checkpoint, read_checkpoint
+from hiperceiver.training.compute import Compute
 from hiperceiver.training.errors import write_errors
 from hiperceiver.training.evaluation import find_device
 from hiperceiver.training.folder import RunFolder, check_run_folder
@@ -61,6 +62,7 @@ class TrainingResult:
     is_interrupted: bool  # whether a signal stopped it before its end; it can be resumed
     num_skipped: int  # training examples that could not be read; `skipped.log` names them.
     num_left_out: int  # steps that were not finite and left out (`non_finite`); `not_finite.log` names their examples
+    compute: Compute | None = None  # None: too short to say, or several processes
 
 
 def train(
@@ -165,6 +167,7 @@ def train(
                 run.observe_start()
             train_steps(run)
             run.finish()
+            compute = None if run.is_interrupted else run.measure_compute()
             processes.close()
         except BaseException as error:
             raised = processes.failed(error)
@@ -191,6 +194,7 @@ def train(
         is_interrupted=run.is_interrupted,
         num_skipped=run.skipped.num_skipped,
         num_left_out=run.finite.num_left_out,
+        compute=compute,
     )
 
 
