@@ -178,6 +178,19 @@ def test_workers_without_open_files_end_with_a_line(monkeypatch: pytest.MonkeyPa
         list(eval_loader(Numbers(8), batch_size=2, num_workers=1))
 
 
+@pytest.mark.parametrize(("hard", "num_workers"), [(32, 1), (32, 2), (64, 8)])
+def test_very_few_open_files_are_refused_before_workers_start(
+    hard: int, num_workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that can open nothing cannot say so."""
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (hard, hard))
+    message = rf"^num_workers: too many open files .*got {hard}.*; raise ulimit -n, or set num_workers to 0$"
+    with pytest.raises(ValueError, match=message):
+        eval_loader(Numbers(8), batch_size=2, num_workers=num_workers)
+    assert len(list(eval_loader(Numbers(8), batch_size=2, num_workers=0))) == 4
+
+
 def test_workers_may_open_as_many_files_as_the_machine_lets_them() -> None:
     """A usual limit, 1024, may be raised by any process up to the hard one."""
     resource = pytest.importorskip("resource")

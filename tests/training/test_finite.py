@@ -165,3 +165,18 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
     ):
         train(task, source, settings, tmp_path / "run", show_progress=False)
     assert not RunFolder(tmp_path / "run").last_checkpoint.exists()
+
+
+def test_a_model_whose_validation_was_never_finite_is_not_saved(tmp_path: Path) -> None:
+    """Its weights may be: activations overflow, and every step is left out."""
+    task = autoencoding()
+    with torch.no_grad():
+        task.model.embedding["image"].weight.fill_(1e38)
+    source = Source(splits={"train": Stripes(8), "validation": Stripes(4)})
+    settings = TrainingSettings(steps=3, batch_size=4, precision="bf16", non_finite="skip")
+    with pytest.raises(
+        TrainingError, match=r"^training diverged: no validation loss was finite; a lower learning_rate"
+    ):
+        train(task, source, settings, tmp_path / "run", show_progress=False)
+    assert not RunFolder(tmp_path / "run").model.exists()
+    assert len(RunFolder(tmp_path / "run").not_finite.read_text().splitlines()) == 3

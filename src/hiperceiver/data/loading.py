@@ -32,6 +32,8 @@ from hiperceiver.modality import Batch
 from hiperceiver.settings.base import one_line
 
 _OPEN_FILES = 65_536  # that are enough
+_FEWEST_FILES, _FEWEST_OF_A_WORKER = 48, 4
+"""With fewer a worker may not even be able to say so: it would wait for ever."""
 
 Key = tuple[int, int]  # (epoch, index in the dataset)
 
@@ -179,8 +181,9 @@ def _collated(examples: Sequence[Example | BadExample] | ValueError) -> Batch | 
         return _no_way_for_batches(error)
 
 
-def _allow_open_files() -> None:
-    """Raise the limit of open files, which each tensor from a worker is, as far as a process may."""
+def _allow_open_files(num_workers: int) -> None:
+    """Raise the limit of open files, which each tensor from a worker is, as far as a process may; refuse very few."""
+    hard = -1
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource  # not on Windows
 
@@ -188,6 +191,9 @@ def _allow_open_files() -> None:
         most = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
         if soft != resource.RLIM_INFINITY and soft < most:
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    least = _FEWEST_FILES + _FEWEST_OF_A_WORKER * num_workers
+    if 0 <= hard < least:  # RLIM_INFINITY is negative, or very large
+        raise _no_way_for_batches(OSError(errno.EMFILE, f"expected {least} at least, got {hard}"))
 
 
 def _has_too_many_files(error: Exception) -> bool:
@@ -211,7 +217,7 @@ class ExampleLoader(DataLoader[Any]):
         if num_workers < 0:
             raise ValueError(f"num_workers: expected a whole number >= 0, got {num_workers}")
         if num_workers:
-            _allow_open_files()
+            _allow_open_files(num_workers)
         super().__init__(
             dataset,
             num_workers=num_workers,

@@ -13,7 +13,6 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 from hiperceiver.modality import Batch
 from hiperceiver.settings.run import Precision
 from hiperceiver.tasks.task import Task
-from hiperceiver.training.evaluation import autocast
 
 _SIZES = {"cpu": 1024}
 _LARGE = 8192  # of a GPU
@@ -56,7 +55,7 @@ def count_step(task: Task, batch: Batch, drawn: Any, precision: Precision) -> in
     device = next(task.parameters()).device
 
     def step() -> None:
-        with autocast(device, precision):
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             terms = task.terms(batch, drawn)
         task.weigh(terms)[0].backward()
 

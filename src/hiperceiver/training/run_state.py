@@ -188,8 +188,10 @@ class Run:
         self.display.say(f"step {self.step}: the run has another length now, and its learning rate goes from {rates}")
 
     def finish(self) -> None:
-        """Save the model of a run that was never validated."""
+        """Save the model of a run that was never validated; of one whose losses were never finite, none."""
         if self.best_step is None:
+            if not math.isfinite(self.last_metrics.get("loss", 0.0)):
+                raise Diverged("training diverged: no validation loss was finite; a lower learning_rate may help")
             with self.strategy.whole() as task:
                 if task is not None:
                     self._save_model(task)
