@@ -79,7 +79,7 @@ def _print(models: Mapping[str, Mapping[str, Any]]) -> None:
         if each["has_weights"]:
             costs = (quantity(each["flops"]), memory(each["file_bytes"]))
         rows.append((name, each["summary"], *costs, reached.get("model", "-"), reached.get("baseline", "-")))
-    print_table(("model", "from what it tells what", "FLOPs", "file", "reaches", "baseline"), rows)
+    print_table(("model", "takes and predicts", "FLOPs", "file", "reaches", "baseline"), rows)
     print("hip models NAME shows the card: data and licence, how it was made, results and limits.")
 
 
