@@ -317,6 +317,7 @@ def test_a_classifier_in_the_browser(browser: Any, finetuned: Path, pictures: Pa
         for path in ("/etc/passwd", str(Path(__file__)), str(finetuned / "settings.yaml")):
             with pytest.raises(urllib.error.HTTPError) as caught:
                 urllib.request.urlopen(f"{address}gradio_api/file={path}")
+            caught.value.close()
             assert caught.value.code in (403, 404)
 
 
