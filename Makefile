@@ -83,7 +83,7 @@ endef
 
 $(READY): pyproject.toml constraints.txt
 	$(call make_venv,$(VENV))
-	@$(BIN)/$(PIP) -c constraints.txt -e '.[all,bench,dev]'
+	@$(BIN)/$(PIP) -c constraints.txt -e '.[all,serve,bench,dev]'
 	@touch $@
 
 $(MINIMAL)/.ready: pyproject.toml constraints.txt

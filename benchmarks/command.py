@@ -10,9 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn, get_args
 
-import psutil
-from rich.console import Console
-
 from benchmarks.guard import Interpreters, Limits, run_job
 from benchmarks.jobs import Job, Mode
 from benchmarks.peers import check_name, is_jax
@@ -40,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m benchmarks",
         description="Ours beside its peers, each measurement in a fresh process. See docs/benchmarks.md. Two "
-        "checkouts of ours: python -m benchmarks compare --help.",
+        "checkouts of ours: python -m benchmarks compare --help. Ours on a GPU: python -m benchmarks gpu --help.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
@@ -85,6 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.error(str(error))
     except OSError as error:
         command.error(f"--out: {error.filename}: {error.strerror}")
+    import psutil
+
     memory = given.max_memory * _GB if given.max_memory else 0.9 * psutil.virtual_memory().available
     interpreters = Interpreters(reference=given.reference, reference_python=given.reference_python)
     session = Session(
@@ -113,6 +112,8 @@ def report(plans: dict[str, list[Series]], answers: Answers, out: Path) -> None:
         if what in ("peers", "tokens"):
             _draw(what, jobs, answers, out)
     found += machine_table(answers)
+    from rich.console import Console
+
     console = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False)
     for table in found:
         table.print(console)

@@ -17,9 +17,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import psutil
-from rich.console import Console
-
 from benchmarks.guard import ROOT, Limits, run_process
 from benchmarks.jobs import Answer
 from benchmarks.report import Table, number, seconds
@@ -128,6 +125,9 @@ def main(arguments: Sequence[str] | None = None, run: Callable[[Cell, Path, Limi
         parser.error(f"--with: expected a checkout with src/hiperceiver, got {str(given.other)!r}")
     if given.rounds < 1:
         parser.error(f"--rounds: expected a whole number >= 1, got {given.rounds}")
+    import psutil
+    from rich.console import Console
+
     limits = Limits(seconds=given.limit, num_bytes=0.9 * psutil.virtual_memory().available)
     given.out.mkdir(parents=True, exist_ok=True)
     checkouts = {"other": other, "this": ROOT, "again": other}

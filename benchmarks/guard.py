@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import psutil
-
 from benchmarks.jobs import Answer, Job
 from benchmarks.peers import PEERS
 
@@ -87,6 +85,8 @@ def run_process(command: list[str], limits: Limits, path: Sequence[Path] = (ROOT
 
 def _watch(process: subprocess.Popen[bytes], limits: Limits) -> dict[str, Any] | None:
     """Wait until the process ends; None, or why it must be ended."""
+    import psutil
+
     deadline = time.monotonic() + limits.seconds
     try:
         watched = psutil.Process(process.pid)

@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table as RichTable
+from typing import TYPE_CHECKING
 
 from benchmarks.jobs import Job
 from benchmarks.results import Answers, Row, exponent, machine_rates, row
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +34,9 @@ class Table:
 
     def print(self, console: Console) -> None:
         """On a terminal, or whole where there is none."""
+        from rich.box import SIMPLE_HEAD
+        from rich.table import Table as RichTable
+
         table = RichTable(box=SIMPLE_HEAD, title=self.title, title_justify="left", caption=self.note or None)
         for index, name in enumerate(self.columns):
             table.add_column(name, justify="right" if 0 < index < len(self.columns) - 1 else "left", overflow="fold")

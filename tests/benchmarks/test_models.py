@@ -9,7 +9,6 @@ import torch._inductor.config as inductor
 from closeness import assert_close, terms_of
 from torch import nn
 
-from benchmarks.counting import count
 from benchmarks.counting import measure as measure_count
 from benchmarks.jobs import Job
 from benchmarks.loading import built_in_recipes, recipe_settings
@@ -18,6 +17,7 @@ from benchmarks.suites import MASKS, MODES, SUITES, Options
 from benchmarks.torch_steps import make_step, num_parameters
 from benchmarks.values import measure as measure_values
 from hiperceiver.recipes import RECIPES
+from hiperceiver.training.compute import count_flops
 
 SIDE = 32
 
@@ -68,15 +68,15 @@ def test_counted_operations_of_a_linear_model(mode: str) -> None:
     step = make_step(job, model)
     products = 2 * 2 * 16 * (3 * 8 + 8 * 3)
     if mode == "inference":
-        assert count(step.run) == products
+        assert count_flops(step.run) == products
     else:  # gradients of weights cost another forward pass, those of activations too, but the pixels need none
-        assert count(step.run) == 3 * products - 2 * 2 * 16 * 3 * 8
+        assert count_flops(step.run) == 3 * products - 2 * 2 * 16 * 3 * 8
 
 
 def test_counted_attention_is_that_of_the_formula() -> None:
     q, k, v = torch.randn(1, 2, 10, 8), torch.randn(1, 2, 30, 8), torch.randn(1, 2, 30, 8)
     attend = nn.functional.scaled_dot_product_attention
-    assert count(lambda: attend(q, k, v)) == 2 * 2 * (2 * 10 * 30 * 8)
+    assert count_flops(lambda: attend(q, k, v)) == 2 * 2 * (2 * 10 * 30 * 8)
 
 
 def test_a_training_step_needs_about_three_forward_passes() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hiperceiver.cli.plot import _examples
+from hiperceiver.cli.plot import spread_examples
 from hiperceiver.data.encoders import PointsEncoder
 from hiperceiver.data.encoders.audio import write_wav
 from hiperceiver.data.example import BadExample, Example
@@ -131,5 +131,5 @@ def test_of_labelled_pixels_those_with_the_most_classes_are_drawn() -> None:
             return Example(inputs={"image": torch.zeros(8, 3)}, targets={"segmentation": labels}, name=str(index))
 
     source = Source(name="stripes", task="segmentation", encoders={}, splits={"test": Striped()})
-    chosen = _examples(source.splits["test"], source, PlotSettings(checkpoint="a", num_examples=2))
+    chosen = spread_examples(source.splits["test"], source, PlotSettings(checkpoint="a", num_examples=2))
     assert [example.name for example in chosen] == ["5", "37"]

@@ -182,10 +182,23 @@ def test_forecasts_go_on_behind_the_end_of_a_file(normalise: str, files: Path, t
     assert np.abs(whole - short).max() > 1e-3
 
 
+def test_columns_of_forecasts_are_named_and_found_by_name(files: Path, tmp_path: Path, hip: Hip) -> None:
+    encoder = SeriesEncoder(length=64, channels=2, channel_names=("b, in kW", "a"), mean=(100.0, 0.0), std=(10.0, 1.0))
+    model = save(tmp_path / "model", {"kind": "forecasting", "horizon": 16}, encoders={"series": encoder})
+    for name, order in (("own.csv", (1, 0)), ("turned.csv", (0, 1))):
+        header = ",".join(("a", '"b, in kW"')[column] for column in order)
+        np.savetxt(name, series(40)[:, order], delimiter=",", header=header, comments="")
+    assert hip("predict", model, "own.csv", "turned.csv").code == 0
+    own, turned = (Path("predictions", name).read_text() for name in ("own.csv", "turned.csv"))
+    assert own == turned
+    assert own.splitlines()[0] == '"b, in kW",a'
+    assert np.abs(np.loadtxt("predictions/own.csv", delimiter=",", skiprows=1)[:, 0] - 100).max() < 60
+
+
 def test_forecasts_of_sound_are_samples_and_of_video_pictures(files: Path, tmp_path: Path, hip: Hip) -> None:
     sound = save(tmp_path / "sound", {"kind": "forecasting", "horizon": 100}, "audio")
     outcome = hip("predict", sound, files / "audio.wav")
-    assert "400 steps forecast from 1600 before" in outcome.out
+    assert "400 steps forecast from 1600 before, 8000 a second" in outcome.out
     assert len(Path("predictions/audio.csv").read_text().splitlines()) == 401
     video = save(tmp_path / "video", {"kind": "forecasting", "horizon": 1}, "video")
     outcome = hip("predict", video, files / "video.mp4")

@@ -496,3 +496,19 @@ def test_earth(hip: Hip, monkeypatch: pytest.MonkeyPatch) -> None:
     outcome = hip("evaluate", "classes")
     assert "baseline: nearest neighbour" in outcome.out
     assert hip("plot", "segments", "--kind", "segmentation", "--num-examples", 2).code == 0
+
+
+def test_a_copy_of_the_data_in_another_split_is_told(pictures: Path, tmp_path: Path, hip: Hip) -> None:
+    """The split of a run goes along to its own data; to a copy elsewhere by the option that the line names."""
+    copy = shutil.copytree(pictures, tmp_path / "copy")
+    assert hip("pretrain", "--data", pictures, *TINY, "--steps", 1, "--split-seed", 5, "--out", "run").code == 0
+    options = ("finetune", "--data", copy, "--from", "run", "--batch-size", 4, "--steps", 1)
+    outcome = hip(*options, "--out", "other")
+    assert outcome.code == 0
+    (told,) = [line for line in outcome.err.splitlines() if "the splits are not those of run: 0 examples added" in line]
+    assert told.endswith("of test were trained on; --split-seed 5 takes its splits")
+    outcome = hip(*options, "--split-seed", 5, "--out", "same")
+    assert (outcome.code, "splits" in outcome.err) == (0, False)
+    # Evaluation on a copy that is split in another way; and on the same one.
+    assert "trained on" in hip("evaluate", "same", "--data", copy, "--split-seed", 0).err
+    assert "trained on" not in hip("evaluate", "same", "--data", copy).err

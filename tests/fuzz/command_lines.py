@@ -28,6 +28,7 @@ BASES: dict[str, list[Line]] = {
     "export": [["model", "--out", "exported", "--what", "decoder"]],
     "plot": [["model", "--kind", "positions", "--out", "drawn"]],
     "info": [["hip-nano"], ["model"], ["hip-nano", "--modality", "image=8x8x3"]],
+    "runs": [["."], ["model", "--json", "out.json"]],
 }
 """Lines that are right, or nearly so, in the folder that `make_folder` makes."""
 
@@ -234,4 +235,4 @@ _MISTAKES: tuple[Mistake, ...] = (
     *(_a_file_of_settings, _a_conflict, _a_conflict),
 )
 
-assert BASES.keys() == COMMANDS.keys()
+assert BASES.keys() == COMMANDS.keys() - {"serve"}  # which would not end where a line is right

@@ -97,8 +97,8 @@ def outcome(line: list[str], whole: Path, where: Path) -> str:
 
 @pytest.mark.parametrize("part", range(LINES // AT_ONCE))
 def test_bad_command_lines(part: int, folder: Path, tmp_path: Path) -> None:
-    for command in entry.COMMANDS:
-        import_module(f"hiperceiver.cli.{command}")  # once, before the process is forked
+    for name, command in entry.COMMANDS.items():
+        import_module(f"hiperceiver.cli.{command.module or name}")  # once, before the process is forked
     count = round(AT_ONCE * TIMES)
     first = FIRST_SEED + part * count
     lines = [command_line(seed) for seed in range(first, first + count)]

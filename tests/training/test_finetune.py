@@ -6,6 +6,7 @@ import torch
 from hiperceiver.model import save_model
 from hiperceiver.tasks import MaskedAutoencoding, Task, save_task
 from hiperceiver.training import TrainingSettings, start_from, train
+from hiperceiver.training.finetune import Start
 
 from .synthetic import Source, Stripes, autoencoding, classification, make_model
 
@@ -125,3 +126,16 @@ def test_no_positions_to_freeze(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="mode: nothing to freeze"):
         start_from(task, folder, mode="frozen-positions")
     assert all(weight.requires_grad for weight in task.parameters())
+
+
+@pytest.mark.parametrize("mode", ["all", "positions", "frozen-backbone"])
+def test_a_model_that_diverged_is_no_start(tmp_path: Path, mode: Start) -> None:
+    """Nor where the part that is taken is finite."""
+    diverged = autoencoding(seed=7)
+    with torch.no_grad():
+        diverged.model.blocks[0].latents.view(-1)[0] = torch.nan
+    folder = save_task(tmp_path / "diverged", diverged)
+    with pytest.raises(
+        ValueError, match=r"diverged: blocks\.0\.latents in model\.safetensors holds numbers that are not"
+    ):
+        start_from(classification(seed=1), folder, mode=mode)

@@ -272,6 +272,24 @@ def test_what_cannot_be_resumed(tmp_path: Path, straight: TrainingResult) -> Non
     assert read_checkpoint(RunFolder(straight.run_folder).last_checkpoint)[RUN_KEY]["step"] == before
 
 
+@pytest.mark.parametrize("number", [torch.nan, -torch.inf])
+def test_a_checkpoint_that_diverged_is_not_resumed(tmp_path: Path, number: float) -> None:
+    """Of an earlier release: what is written now is finite."""
+    settings = TrainingSettings(steps=2, batch_size=4)
+    train(autoencoding(), Source(), settings, tmp_path / "run", show_progress=False)
+    path = RunFolder(tmp_path / "run").last_checkpoint
+    checkpoint = read_checkpoint(path)
+    name = "model.blocks.1.latents"
+    checkpoint["weights"][name].view(-1)[3] = number
+    write_checkpoint(path, checkpoint)
+    longer = dataclasses.replace(settings, steps=4)
+    with pytest.raises(
+        ValueError, match=rf"last\.ckpt: {name} holds numbers that are not finite; its training div"
+    ) as error:
+        train(autoencoding(), Source(), longer, tmp_path / "run", resume=True, show_progress=False)
+    assert "\n" not in str(error.value)
+
+
 def test_a_malicious_checkpoint_is_not_resumed_and_not_executed(tmp_path: Path) -> None:
     from .test_checkpoints import Trap
 

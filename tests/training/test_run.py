@@ -316,14 +316,26 @@ def test_a_later_signal_ends_it_at_once(
     assert signal.getsignal(signal.SIGINT) == before
 
 
-def test_a_signal_to_the_processes_that_load_data_does_not_end_them(tmp_path: Path) -> None:
-    """SLURM sends SIGUSR1 to every process of a step."""
+def test_nohup_keeps_a_run_alive(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        source = Source(splits={"train": Interrupting(20, at=5, number=signal.SIGHUP)})
+        settings = TrainingSettings(steps=4, **QUICK)
+        result = train(autoencoding(), source, settings, tmp_path / "run", show_progress=False)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert (result.steps, result.is_interrupted) == (4, False)
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGHUP])
+def test_a_signal_to_the_processes_that_load_data_does_not_end_them(tmp_path: Path, number: int) -> None:
+    """SLURM sends SIGUSR1 to every process of a step, a terminal that is closed SIGHUP."""
 
     class Told(Stripes):
         def __getitem__(self, index: int) -> Example | BadExample:
             if index == 7:
-                os.kill(os.getpid(), signal.SIGUSR1)
-                os.kill(os.getppid(), signal.SIGUSR1)
+                os.kill(os.getpid(), number)
+                os.kill(os.getppid(), number)
             return super().__getitem__(index)
 
     settings = TrainingSettings(steps=100, num_workers=1, **QUICK)

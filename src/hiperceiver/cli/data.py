@@ -75,7 +75,8 @@ def open_data_for(task: Task, settings: EvaluateSettings | PlotSettings, *, with
         classes = task.classes if task.has_classes else ()
         source = _open(reading, data, task=task.target_kind, encoders=encoders, classes=classes)
     folder = run_folder(name)
-    if folder is not None and settings.data is None and (changes := changes_since(folder, source)):
+    changes = Changes() if folder is None else changes_since(folder, source)
+    if changes.leaked or (changes and settings.data is None):  # of other data only what it was trained on concerns
         print(f"hip: note: the data have changed since {name} was trained: {changes}", file=sys.stderr)
     for each, modality in source.modalities.items():
         if task.model.modalities.get(each) != modality:

@@ -3,6 +3,7 @@
 `hip predict` and `hip plot` draw alike. Only commands that draw import this module, for it needs matplotlib.
 """
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -216,11 +217,14 @@ class _Forecast(Picture):
         past: np.ndarray = original
         tokens = example.inputs[drawn.modality]
         values, repeated = (self.encoder.in_units_of(x, past) for x in self._values(tokens, drawn))
-        header = ",".join(f"channel_{k}" for k in range(values.shape[1]))
-        np.savetxt(paths[0], values, fmt="%.9g", delimiter=",", header=header, comments="")
+        names = getattr(self.encoder, "channel_names", ()) or [f"channel_{k}" for k in range(values.shape[1])]
+        with Path(paths[0]).open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerow(names)
+            np.savetxt(file, values, fmt="%.9g", delimiter=",")
         figure = draw_forecast(past, values, persistence=repeated, rate=self._rate, title=example.name)
         save_picture(figure, paths[1])
         text = f"{len(values)} step{'s'[: len(values) > 1]} forecast from {len(past)} before"
+        text += f", {self._rate:g} a second" if self._rate else ""
         return {"steps": len(values), "seen_steps": len(past)}, text
 
     def _values(self, tokens: Tensor, drawn: ForecastTokens) -> list[np.ndarray]:

@@ -23,6 +23,7 @@ class Command(NamedTuple):
 
     summary: str  # what it does, in one line
     needs: tuple[str, ...]  # packages of extras without which it cannot run
+    module: str | None = None  # of `cli/`, where its `run` is; None: that of its name
 
 
 COMMANDS = {
@@ -30,9 +31,13 @@ COMMANDS = {
     "finetune": Command("learn a task from labels, pretrained or from scratch", _TRAINING),
     "evaluate": Command("measure a trained model on a split of a data set", _TRAINING),
     "predict": Command("label, segment, forecast or reconstruct files", ("PIL",)),
+    "serve": Command(
+        "show a trained model in the browser: drop a file, see its answer", ("gradio", "matplotlib", "PIL")
+    ),
     "export": Command("write a trained model as ONNX or as a torch.export program", ("PIL",)),
     "plot": Command("draw reconstructions, positions, curves, segmentations, forecasts", ("matplotlib", "PIL")),
     "info": Command("list the models, or show what each block of one costs", ("rich",)),
+    "runs": Command("list the runs below a folder: what they reached and cost", ("rich", "yaml"), "run_table"),
 }
 """Every command, in the order of the help. A new one costs a line here, its settings and its module."""
 
@@ -124,7 +129,7 @@ def _run(arguments: list[str], options: dict[str, str]) -> int:
     for package in COMMANDS[name].needs:
         if find_spec(package) is None:
             raise ModuleNotFoundError(name=package)
-    return import_module(f"hiperceiver.cli.{name}").run(parsed)
+    return import_module(f"hiperceiver.cli.{COMMANDS[name].module or name}").run(parsed)
 
 
 def settings_class(name: str) -> Any:

@@ -28,7 +28,7 @@ DEFAULT_MODEL = "hip-micro"
 
 def run(settings: FinetuneSettings) -> int:
     """Train a task, or go on with a run."""
-    settings, pretraining = _with_its_split(settings)
+    settings, pretraining, remedy = _with_its_split(settings)
     found = find_data(settings)
     kind = settings.task or found.task
     if kind == "none":
@@ -40,7 +40,7 @@ def run(settings: FinetuneSettings) -> int:
             raise UserError(f"--colours: {settings.pretrained} takes {name!r} otherwise, got {settings.colours}")
     source = open_data(settings, found, task=TASKS[kind].target_kind, encoders=encoders)
     if pretraining is not None and (changes := changes_since(pretraining, source)).moved:
-        print(f"hip: note: the splits are not those of {settings.pretrained}: {changes}", file=sys.stderr)
+        print(f"hip: note: the splits are not those of {settings.pretrained}: {changes}{remedy}", file=sys.stderr)
     source = with_train_share(source, settings.train_share, seed=settings.split_seed or 0)
     seed_everything(settings.seed)
     config = variant_config(settings.model or DEFAULT_MODEL) if saved is None else saved.config
@@ -62,15 +62,19 @@ def run(settings: FinetuneSettings) -> int:
     return code
 
 
-def _with_its_split(settings: FinetuneSettings) -> tuple[FinetuneSettings, Path | None]:
-    """The settings with the split of the run that is started from, and its folder, if it is of the same data."""
+def _with_its_split(settings: FinetuneSettings) -> tuple[FinetuneSettings, Path | None, str]:
+    """The settings, with the split of the run that is started from if that is of the same data; its folder; a remedy.
+
+    The remedy, for a message, says what gives other data the split of the run.
+    """
     folder = None if settings.pretrained is None else run_folder(settings.pretrained)
     run = {} if folder is None else run_settings(str(folder))
     if run.get("data") != settings.with_absolute_paths().data:
-        return settings, None
+        seed = run.get("split_seed") or 0
+        return settings, folder, "" if (settings.split_seed or 0) == seed else f"; --split-seed {seed} takes its splits"
     if settings.split_seed is None and (seed := run.get("split_seed")) is not None:
         print(f"the splits are those of {settings.pretrained}: --split-seed {seed}")
-    return settings.with_run(run, *SPLIT), folder
+    return settings.with_run(run, *SPLIT), folder, ""
 
 
 def _make_task(kind: str, settings: FinetuneSettings, source: Source, config: PerceiverConfig) -> Task:

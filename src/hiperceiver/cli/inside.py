@@ -1,6 +1,6 @@
 """What `hip plot` draws of a model's inside: where latents attend to, what a position reads, what latents hold."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -78,16 +78,23 @@ class Shown:
 
 
 def attention_pictures(
-    task: Task, source: Source, examples: Sequence[Example], *, title: str, position: str | None
+    task: Task,
+    encoders: Mapping[str, Encoder],
+    examples: Sequence[Example],
+    *,
+    title: str,
+    position: str | None,
 ) -> Pictures:
     """Where latents of the first block attend to, and what a position is read from, of each modality that is drawn."""
     batch, model = collate(examples), task.eval().model
     inputs, is_padding = task.input_tensors(batch)
     plan = model.plan({name: x.shape[1] for name, x in inputs.items()})
-    shown = {name: Shown(name, encoder, examples) for name, encoder in source.encoders.items() if name in plan.spans}
+    shown = {name: Shown(name, encoder, examples) for name, encoder in encoders.items() if name in plan.spans}
     shown = {name: each for name, each in shown.items() if each.values and each.kind != "points"}
     if not shown:
-        raise UserError(f"--kind: attention is drawn of pictures, frames, signals and texts, {source.name} has none")
+        raise UserError(
+            "--kind: attention is drawn of pictures, frames, signals and texts, of which there are none here"
+        )
     places = {name: place for name, each in shown.items() if (place := _place(position, each.grid)) is not None}
     if position is not None and not places:
         grids = ", ".join(f"{each.grid} of {name!r}" for name, each in shown.items())

@@ -60,7 +60,7 @@ def run(settings: PlotSettings) -> int:
             if settings.pictures != "all" or describe(error) is None:
                 raise
             faults[kind] = error
-    failed = {kind: one_line(error) for kind, error in faults.items() if not isinstance(error, _NothingToDraw)}
+    failed = {kind: one_line(error) for kind, error in faults.items() if not isinstance(error, NothingToDraw)}
     if not num_drawn:
         reasons = failed.values() or map(str, faults.values())
         raise UserError(f"{settings.checkpoint}: nothing to draw: {'; '.join(reasons)}")
@@ -69,7 +69,7 @@ def run(settings: PlotSettings) -> int:
     return 1 if failed else 0
 
 
-class _NothingToDraw(UserError):
+class NothingToDraw(UserError):
     """This run or model has nothing for this kind of picture."""
 
 
@@ -84,20 +84,25 @@ def _target(settings: PlotSettings, folder: Path | None) -> Path:
 
 def _curves(settings: PlotSettings, folder: Path | None) -> Pictures:
     if folder is None or not (folder / "metrics.csv").is_file():
-        raise _NothingToDraw(f"{settings.checkpoint} is no run with a metrics.csv to draw curves of")
+        raise NothingToDraw(f"{settings.checkpoint} is no run with a metrics.csv to draw curves of")
     yield "curves", draw_curves(folder / "metrics.csv", title=folder.resolve().name)
 
 
 def _positions(settings: PlotSettings, folder: Path | None) -> Pictures:
-    saved = read_model(locate(settings.checkpoint))
+    yield from position_pictures(settings.checkpoint)
+
+
+def position_pictures(checkpoint: str) -> Pictures:
+    """Similarities and components of a saved model's position encodings."""
+    saved = read_model(locate(checkpoint))
     if saved.config.positions == "none":
-        raise _NothingToDraw(f"{saved.source} has no position encodings to draw")
+        raise NothingToDraw(f"{saved.source} has no position encodings to draw")
     model = load_model(saved)
     # Tokens that bring their coordinates along have no table of positions.
     names = [name for name in model.input_names if not isinstance(model.positions[name], CoordinatePositions)]
     grids = {name: grid for name in names if len(grid := model.modalities[name].grid) <= 3}
     if not grids:
-        raise _NothingToDraw(f"{saved.source} has no table of positions that can be drawn")
+        raise NothingToDraw(f"{saved.source} has no table of positions that can be drawn")
     for name, grid in grids.items():
         with torch.no_grad():
             table = model.positions[name]()
@@ -111,13 +116,13 @@ def _answers(kind: str, settings: PlotSettings, folder: Path | None) -> Pictures
     task = load_task(locate(settings.checkpoint))
     drawings = {name: drawn for name, drawn in task.drawings.items() if drawn.kind == kind}
     if not drawings:
-        raise _NothingToDraw(f"{settings.checkpoint} was trained for {task.kind}, it has no {kind} to draw")
+        raise NothingToDraw(f"{settings.checkpoint} was trained for {task.kind}, it has no {kind} to draw")
     if settings.data is None and folder is None:
-        raise _NothingToDraw(f"--data is missing, and {settings.checkpoint} does not say what it was trained on")
+        raise NothingToDraw(f"--data is missing, and {settings.checkpoint} does not say what it was trained on")
     source = open_data_for(task, settings)
     if task.input_modality is not None and task.input_modality not in source.encoders:
         raise UserError(f"--data: expected {task.input_modality!r} in {source.name}, got {', '.join(source.encoders)}")
-    examples = _examples(_split(source, settings), source, settings)
+    examples = spread_examples(drawn_split(source, settings), source, settings)
     print_data(source)
     batch = collate(examples)
     answers = list(task.answers(batch))
@@ -157,16 +162,16 @@ def _reached(task: Task, batch: Batch) -> dict[str, str]:
 def _attention(settings: PlotSettings, folder: Path | None) -> Pictures:
     task, title = load_task(locate(settings.checkpoint)), _subject(settings, folder)
     source = open_data_for(task, settings)
-    examples = _examples(_split(source, settings), source, settings)
+    examples = spread_examples(drawn_split(source, settings), source, settings)
     print_data(source)
-    yield from attention_pictures(task, source, examples, title=title, position=settings.position)
+    yield from attention_pictures(task, source.encoders, examples, title=title, position=settings.position)
 
 
 def _features(settings: PlotSettings, folder: Path | None) -> Pictures:
     task, title = load_task(locate(settings.checkpoint)), _subject(settings, folder)
     source = open_data_for(task, settings, with_labels=True)
-    dataset = _split(source, settings)
-    examples = _examples(dataset, source, settings)
+    dataset = drawn_split(source, settings)
+    examples = spread_examples(dataset, source, settings)
     print_data(source)
     yield from feature_pictures(task, source, dataset, examples, title=title)
 
@@ -187,7 +192,7 @@ def _subject(settings: PlotSettings, folder: Path | None) -> str:
     return (folder or Path(settings.checkpoint)).resolve().name
 
 
-def _split(source: Source, settings: PlotSettings) -> ExampleDataset:
+def drawn_split(source: Source, settings: PlotSettings) -> ExampleDataset:
     """The split that examples come from."""
     names = (settings.split, "test", "validation", "train")
     # A stream has no examples by number.
@@ -197,7 +202,7 @@ def _split(source: Source, settings: PlotSettings) -> ExampleDataset:
     return parts[0]
 
 
-def _examples(dataset: ExampleDataset, source: Source, settings: PlotSettings) -> list[Example]:
+def spread_examples(dataset: ExampleDataset, source: Source, settings: PlotSettings) -> list[Example]:
     """A few readable examples, evenly spread over the split; of labelled pixels, those nearby with the most classes."""
     num = settings.num_examples
     # The spread ones first; the others stand in for those that cannot be read.

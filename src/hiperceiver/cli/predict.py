@@ -50,7 +50,7 @@ def run(settings: PredictSettings) -> int:
     check_new(settings.json, "--json")
     task = load_task(locate(settings.checkpoint))
     encoders = own_inputs(task, settings.checkpoint)
-    pictures = _pictures(task, encoders)
+    pictures = pictures_of(task, encoders)
     if settings.out is not None and not pictures:
         raise UserError(f"--out: {settings.checkpoint} only says what it finds, it makes no pictures")
     out = Path(settings.out or "predictions")
@@ -76,7 +76,7 @@ def run(settings: PredictSettings) -> int:
         batch = collate([file.example for file in files.values()]).to(task.device)
         answers = task.answers(batch, top=settings.top, seeds=list(files))
         for file, answer in zip(files.values(), answers, strict=True):
-            results[file.path], text = _finish(file, answer, stems[file.path], pictures)
+            results[file.path], text = write_answer(file, answer, stems[file.path], pictures)
             print(printable(f"{file.path}: {text}"), flush=True)
     write_json(settings.json, [{"file": str(path), **results[path]} for path in paths])
     num_failed = sum("error" in result for result in results.values())
@@ -184,7 +184,7 @@ def _before_the_horizon(encoder: Encoder, past: np.ndarray, horizon: int) -> tup
     return tokens.roll(num_past - count, dims=0), (index < num_past - count) | (index >= num_past)
 
 
-def _pictures(task: Task, encoders: Mapping[str, Encoder]) -> Pictures:
+def pictures_of(task: Task, encoders: Mapping[str, Encoder]) -> Pictures:
     """None for a task whose answers are values alone, which needs no matplotlib."""
     if not task.drawings:
         return {}
@@ -195,7 +195,7 @@ def _pictures(task: Task, encoders: Mapping[str, Encoder]) -> Pictures:
     return {name: (each, [f"{marks[name]}{suffix}" for suffix in each.suffixes]) for name, each in pictures.items()}
 
 
-def _finish(file: InputFile, answer: Answer, stem: Path, pictures: Pictures) -> tuple[dict[str, Any], str]:
+def write_answer(file: InputFile, answer: Answer, stem: Path, pictures: Pictures) -> tuple[dict[str, Any], str]:
     """Write the files of an answer, and put together its values for JSON and its line for people."""
     written: list[str] = []
     values, text = answer.values, answer.text

@@ -8,11 +8,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from hiperceiver.cli.arguments import dump
 from hiperceiver.cli.data import changes_since, print_data
 from hiperceiver.cli.errors import UserError
 from hiperceiver.cli.position_maps import PositionMaps
-from hiperceiver.cli.tables import metric, print_metrics, print_table
+from hiperceiver.cli.tables import metric, print_metrics, print_table, quantity
 from hiperceiver.data.sources.source import Source
 from hiperceiver.settings.commands import FinetuneSettings, PretrainSettings
 from hiperceiver.settings.old_names import FORMAT
@@ -20,8 +22,9 @@ from hiperceiver.settings.run import TrainingSettings
 from hiperceiver.tasks import Task
 from hiperceiver.training import TrainingResult, format_duration, train
 from hiperceiver.training.errors import TrainingError, write_errors
+from hiperceiver.training.evaluation import find_device
 from hiperceiver.training.folder import RunFolder, check_run_folder
-from hiperceiver.training.launch import is_first_process
+from hiperceiver.training.launch import find_launch, is_first_process
 from hiperceiver.training.observers import Observer
 from hiperceiver.writing import write_text
 
@@ -72,6 +75,9 @@ def _report(result: TrainingResult, title: str, note: str) -> None:
         print_table(("metric", "last"), rows, title=title)
     if note and result.metrics:
         print(note)
+    if result.compute is not None:
+        done, limit = (quantity(each) for each in (result.compute.flops_per_second, result.compute.limit))
+        print(f"{done}FLOP/s in training, {result.compute.share:.0%} of the {limit}FLOP/s of matrix products here")
     if result.num_left_out:
         were = "step was" if result.num_left_out == 1 else "steps were"
         named = RunFolder(result.run_folder).not_finite
@@ -104,6 +110,15 @@ def _as_word(name: str) -> str:
     return re.sub(r"[^\w.]+", "-", Path(name).resolve().name if Path(name).exists() else name).strip("-.") or "data"
 
 
+def _hardware(settings: AnySettings) -> str:
+    """What the run has to itself, such as `2 cores` or `1 GPU (its name)`: `hip runs` reads it."""
+    count = find_launch(settings.devices, settings.num_nodes).num_ranks
+    is_gpu = (device := find_device(settings.accelerator)).type != "cpu"
+    count *= 1 if is_gpu else torch.get_num_threads()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return f"{count} {'GPU' if is_gpu else 'core'}{'s' * (count != 1)}" + (f" ({name})" if is_gpu else "")
+
+
 @contextmanager
 def _recorded(settings: AnySettings, folder: Path, source: Source, *, command: str) -> Iterator[None]:
     """Write `settings.yaml` for what runs inside. A run that fails before it has written anything leaves no folder."""
@@ -117,6 +132,7 @@ def _recorded(settings: AnySettings, folder: Path, source: Source, *, command: s
     if is_new and settings.resume:
         print(f"hip: note: {folder} has no checkpoint yet: the run begins", file=sys.stderr)
     head = f"# hip {command} {version('hiperceiver')}; to repeat it: hip {command} --config {path.name} --out OTHER"
+    head += f"\n# on {_hardware(settings)}"
     text = dump(settings.with_absolute_paths(), without=("out", "resume"))
     with write_errors(f"--out: {folder} cannot be written to"):
         if is_new:

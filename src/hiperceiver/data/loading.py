@@ -266,8 +266,9 @@ def _leave_signals_to_the_main_process(worker: int) -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, outlive_one)
-    if hasattr(signal, "SIGUSR1"):  # by which SLURM tells every process of a step that its time is nearly over
-        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    for name in ("SIGUSR1", "SIGHUP"):  # SLURM tells every process of a step; a terminal, all that it started
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def train_loader(

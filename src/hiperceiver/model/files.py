@@ -122,7 +122,7 @@ ModelT = TypeVar("ModelT", bound=SavedInFolder)
 def check_weights(
     source: str, weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, prefix: str = ""
 ) -> None:
-    """Refuse weights that are not finite, or differ from those expected in names or shapes.
+    """Refuse weights that differ from those expected in names or shapes.
 
     `prefix` is before the names in the file.
     """
@@ -135,9 +135,6 @@ def check_weights(
         if shape != found:
             by = f"for {prefix}{name} by {CONFIG_FILE}, got {found} in {WEIGHTS_FILE}"
             raise ValueError(f"{source}: expected shape {shape} {by}")
-        if not weights[name].isfinite().all():
-            reason = "its training diverged, or the file is damaged"
-            raise ValueError(f"{source}: {prefix}{name} in {WEIGHTS_FILE} holds numbers that are not finite; {reason}")
 
 
 @contextmanager
@@ -212,7 +209,7 @@ def read_model(folder_or_id: str | Path, **download: Any) -> SavedModel:
         download: for a hub id, passed on to `huggingface_hub.snapshot_download` (revision, token, cache_dir, ...).
 
     Raises:
-        ValueError: there is no saved model there, or it is damaged or of a newer format.
+        ValueError: there is no saved model there, or it is damaged, of a newer format, or diverged.
     """
     source = str(folder_or_id)
     folder = _locate(source, **download)
@@ -246,6 +243,9 @@ def read_model(folder_or_id: str | Path, **download: Any) -> SavedModel:
         _check_size(parts["config"], parts["modalities"], len(tensors))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{source}: {CONFIG_FILE} is not valid: {_one_line(error)}") from None
+    if bad := next((name for name, tensor in tensors.items() if not tensor.isfinite().all()), None):
+        reason = "its training diverged, or the file is damaged"
+        raise ValueError(f"{source}: {bad} in {WEIGHTS_FILE} holds numbers that are not finite; {reason}")
     head = {name: tensors.pop(name) for name in list(tensors) if name.startswith(HEAD_PREFIX)}
     head = {name.removeprefix(HEAD_PREFIX): tensor for name, tensor in head.items()}
     return SavedModel(source=source, **parts, weights=tensors, head=head)

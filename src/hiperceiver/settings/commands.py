@@ -15,6 +15,7 @@ from hiperceiver.settings.augment import AugmentSettings
 from hiperceiver.settings.base import (
     Count,
     CountOrZero,
+    Ge,
     Gt,
     In,
     Le,
@@ -38,7 +39,8 @@ COMMON = (
     "max_time",
     *("batch_size", "learning_rate", "precision", "seed", "devices", "test", "split", "each_modality", "kind"),
     "position",
-    *("format", "what", "examples", "num_examples", "top", "out", "resume", "json"),
+    *("folder", "format", "what", "examples", "num_examples", "top", "out", "resume", "json"),
+    *("host", "port", "share", "max_upload"),
 )
 """The options that `hip COMMAND --help` shows, in this order; `--help-all` shows all."""
 
@@ -230,6 +232,27 @@ class PredictSettings(CommandSettings):
             raise ValueError("files: expected at least one, got none")
 
 
+class ServeSettings(CommandSettings):
+    """The page."""
+
+    checkpoint: str = _positional()
+    """What answers: a run folder, a saved model's folder or a hub id."""
+    data: str | None = None
+    """Where examples to choose from come from. None: the run's data, if they are there."""
+    num_examples: CountOrZero = 12
+    """Examples to choose from, spread over the test split. 0: none."""
+    top: Count = 5
+    """How many labels are named, the most probable first."""
+    host: str = field(default="127.0.0.1", metadata={"value": "ADDRESS"})
+    """Address to listen at. The default is this machine alone; 0.0.0.0 lets everybody in who can reach it."""
+    port: Annotated[int, Ge(1), Le(65535)] | None = None
+    """Port to listen at. None: the first free one from 7860 on."""
+    share: bool = False
+    """Let Gradio's servers give the page an address for everybody, for a week. Needs a network."""
+    max_upload: Count = 64
+    """MiB that an uploaded file may have."""
+
+
 class ExportSettings(CommandSettings):
     """Export."""
 
@@ -285,3 +308,12 @@ class InfoSettings(ModelSettings):
     """Share of each group that is hidden from the encoder, as in pretraining."""
     json: str | None = field(default=None, metadata={"value": "FILE"})
     """File to write the numbers to."""
+
+
+class RunsSettings(CommandSettings):
+    """Runs."""
+
+    folder: str = _positional(default="runs")
+    """The folder below which runs are looked for."""
+    json: str | None = field(default=None, metadata={"value": "FILE"})
+    """File to write the table to."""

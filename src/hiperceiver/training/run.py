@@ -20,6 +20,7 @@ from hiperceiver.model import read_model
 from hiperceiver.settings.run import TrainingSettings
 from hiperceiver.tasks.task import Task
 from hiperceiver.training.checkpoints import RUN_KEY, faults_of_checkpoint, read_checkpoint
+from hiperceiver.training.compute import Compute
 from hiperceiver.training.errors import write_errors
 from hiperceiver.training.evaluation import find_device
 from hiperceiver.training.folder import RunFolder, check_run_folder
@@ -61,6 +62,7 @@ class TrainingResult:
     is_interrupted: bool  # whether a signal stopped it before its end; it can be resumed
     num_skipped: int  # training examples that could not be read; `skipped.log` names them.
     num_left_out: int  # steps that were not finite and left out (`non_finite`); `not_finite.log` names their examples
+    compute: Compute | None = None  # None: too short to say, or several processes
 
 
 def train(
@@ -77,10 +79,10 @@ def train(
 
     They go into the run folder, made if missing, as `model/`, with the source's encoders and class names, beside
     `metrics.csv`, `tensorboard/`, `checkpoints/last.ckpt` and `best.ckpt` and, if there is need, `skipped.log`; the
-    task then has them, in evaluation mode, on the CPU. SIGINT, SIGTERM or SIGUSR1 ends the run after the step that is
-    being done, with a checkpoint. `resume` goes on from the last one, exactly, or begins a run that has none; only
-    length, speed and logging may be set otherwise. Progress is a bar on a terminal, a line now and then elsewhere, on
-    standard error.
+    task then has them, in evaluation mode, on the CPU. SIGINT, SIGTERM, SIGUSR1 or SIGHUP ends the run after the step
+    that is being done, with a checkpoint. `resume` goes on from the last one, exactly, or begins a run that has none;
+    only length, speed and logging may be set otherwise. Progress is a bar on a terminal, a line now and then elsewhere,
+    on standard error.
 
     `observers` look at the model before the first step and at each validation, and their numbers stand beside the
     metrics; None: those of `usual_observers`, for a task that learns without labels.
@@ -117,6 +119,11 @@ def train(
         with faults_of_checkpoint(folder.last_checkpoint):
             before = {name: str(value) for name, value in checkpoint[RUN_KEY]["identity"].items()}
             step, seconds = int(checkpoint[RUN_KEY]["step"]), float(checkpoint[RUN_KEY]["elapsed"])
+            weights = checkpoint["weights"]
+            bad = next((each for each in weights if not weights[each].isfinite().all()), None)
+        if bad is not None:
+            reason = "its training diverged, or the file is damaged; it cannot go on"
+            raise ValueError(f"{folder.last_checkpoint}: {bad} holds numbers that are not finite; {reason}")
         _check_same(folder.last_checkpoint, before, identity)
     if processes.is_first:
         with write_errors(f"run folder: {folder.path} cannot be written to"):
@@ -160,6 +167,7 @@ def train(
                 run.observe_start()
             train_steps(run)
             run.finish()
+            compute = None if run.is_interrupted else run.measure_compute()
             processes.close()
         except BaseException as error:
             raised = processes.failed(error)
@@ -186,6 +194,7 @@ def train(
         is_interrupted=run.is_interrupted,
         num_skipped=run.skipped.num_skipped,
         num_left_out=run.finite.num_left_out,
+        compute=compute,
     )
 
 

@@ -17,6 +17,7 @@ from hiperceiver.settings.run import TrainingSettings
 from hiperceiver.tasks import save_task
 from hiperceiver.tasks.task import Task
 from hiperceiver.training.checkpoints import FORMAT, RUN_KEY, copy_checkpoint, faults_of_checkpoint, write_checkpoint
+from hiperceiver.training.compute import Compute, count_step, matmul_rate
 from hiperceiver.training.errors import TrainingError, write_errors
 from hiperceiver.training.evaluation import Measurement, measure
 from hiperceiver.training.finite import Diverged, FiniteSteps, Loss, are_finite
@@ -41,6 +42,9 @@ _KEPT = (
     "trivial",
 )
 """Attributes of a run that its checkpoints hold as they are."""
+
+_LEAST_SECONDS = 10.0
+"""Of training, about which its speed says anything."""
 
 
 class Part(NamedTuple):
@@ -90,6 +94,8 @@ class Run:
         self.last_observed: dict[str, float] = {}
         self.best_observed: dict[str, float] = {}
         self.trivial: dict[str, float] | None = None  # what trivial answers reach in each validation, once known
+        self._last_part: Part | None = None
+        self._trained = 0, 0.0  # examples and seconds of this part of the run, as the rows of the log have them
         self._seconds_once = 0.0  # that finding them took, in the first validation
         vars(self).update({name: state[name] for name in _KEPT if name in state})
         self._window = LossWindow()
@@ -188,6 +194,19 @@ class Run:
                 if task is not None:
                     self._save_model(task)
 
+    def measure_compute(self) -> Compute | None:
+        """What the run made of its machine; None for a few seconds of training, or several processes."""
+        part, (num_examples, seconds) = self._last_part, self._trained
+        if part is None or seconds < _LEAST_SECONDS or not self.processes.is_alone:
+            return None
+        precision = self.settings.precision
+        try:
+            count = count_step(self.strategy.task, part.batch, part.drawn, precision) / len(part.batch)
+            limit = matmul_rate(self.fabric.device, precision)
+        except (RuntimeError, MemoryError):  # out of memory: the run is done and saved, whatever is said of it
+            return None
+        return Compute(flops_per_example=count, flops_per_second=count * num_examples / seconds, limit=limit)
+
     def close(self) -> None:
         """Close the logs."""
         for log in self.logs:
@@ -229,6 +248,7 @@ class Run:
     def add_loss(self, part: Part, loss: Tensor, logs: Mapping[str, Tensor]) -> None:
         """Add a part to the step."""
         if part.weight:
+            self._last_part = part
             self._losses.append(Loss(part.batch, part.drawn, loss.detach(), dict(logs)))
 
     def accepts_step(self) -> bool:
@@ -279,6 +299,7 @@ class Run:
             row["gradient_norm"] = float(self.gradient_norm)
         if self.finite.num_left_out:
             row["steps_left_out"] = self.finite.num_left_out
+        self._trained = self._trained[0] + window.num_examples, self._trained[1] + seconds
         row["examples_per_second"] = window.num_examples / seconds
         row["tokens_per_second"] = window.num_tokens / seconds
         row["seconds"] = self.clock.elapsed

@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM and SIGUSR1 end a run after the step that is being done. Without torch."""
+"""SIGINT, SIGTERM, SIGUSR1 and SIGHUP end a run after the step that is being done. Without torch."""
 
 from __future__ import annotations
 
@@ -6,24 +6,28 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hiperceiver.training.progress import Display
 
-STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
-"""Ctrl-C; `kill`, `timeout`, systemd and preemption; SLURM ahead of a time limit (`--signal=USR1@120`)."""
+_NAMES = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
+STOP_SIGNALS = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
+"""Ctrl-C; `kill`, `timeout`, systemd and preemption; SLURM ahead of a time limit (`--signal=USR1@120`); a terminal or
+connection that is closed."""
 _SECONDS_OF_ONE = 1.0
 """`timeout`, torchrun and terminals send the same signal to a process and to its group: they count as one."""
 
 
 @contextmanager
 def taking_signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Take the signals that stop while the context lasts; only the main thread can."""
+    """Take the signals that stop while the context lasts; only the main thread can. SIGHUP stays ignored by nohup."""
     is_main = threading.current_thread() is threading.main_thread()
-    before = {each: signal.signal(each, handler) for each in STOP_SIGNALS} if is_main else {}
+    hang_up = getattr(signal, "SIGHUP", None)
+    taken = [each for each in STOP_SIGNALS if each != hang_up or signal.getsignal(each) != signal.SIG_IGN]
+    before = {each: signal.signal(each, handler) for each in taken} if is_main else {}
     try:
         yield
     finally:
@@ -39,7 +43,8 @@ def stop_signals(display: Display) -> Iterator[Callable[[], bool]]:
     def stop(number: int, frame: FrameType | None) -> None:
         if not received:
             received.append(time.monotonic())
-            display.say("stopping after this step, with a checkpoint; once more to stop at once")
+            with suppress(OSError):  # the terminal may be gone
+                display.say("stopping after this step, with a checkpoint; once more to stop at once")
         elif time.monotonic() - received[0] > _SECONDS_OF_ONE:
             raise KeyboardInterrupt
 

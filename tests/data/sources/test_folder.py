@@ -400,6 +400,49 @@ def test_masks_that_cannot_be_read_say_why(tmp_path: Path) -> None:
         open_folder(tmp_path, task="segmentation", **SMALL)
 
 
+@pytest.mark.parametrize(
+    ("numbers", "dtype", "found"),
+    [
+        ((0, 127, 254), np.uint8, r"3 numbers up to 254 \(0, 127, 254\)"),
+        ((0, 1000, 2000), np.uint16, r"3 numbers up to 2000 \(0, 1000, 2000\)"),
+        ((38, 75), np.uint8, r"2 numbers up to 75 \(38, 75\)"),
+        ((0, 64), np.uint8, r"2 numbers up to 64 \(0, 64\)"),
+    ],
+)
+def test_shades_are_no_class_numbers(tmp_path: Path, numbers: tuple[int, ...], dtype: Any, found: str) -> None:
+    for n in range(12):
+        write(tmp_path / "images" / f"{n}.jpg", jpeg())
+        bands = np.resize(np.array(numbers, dtype=dtype), (16, 1)).repeat(20, 1)
+        write(tmp_path / "masks" / f"{n}.png", encoded(Image.fromarray(bands)))
+    with pytest.raises(ValueError, match=f"got {found}, which look like shades of grey; write 0, 1, 2"):
+        open_folder(tmp_path, task="segmentation", **SMALL)
+    (tmp_path / "classes.txt").write_text("".join(f"class {n}\n" for n in range(max(numbers) + 1)))
+    assert len(open_folder(tmp_path, task="segmentation", **SMALL).classes) == max(numbers) + 1
+
+
+@pytest.mark.parametrize("other", ["0_mask.png", "0.npy", "more/0.png"])
+def test_masks_of_other_names_or_kinds_are_named(tmp_path: Path, other: str) -> None:
+    write(tmp_path / "images" / "0.jpg", jpeg())
+    write(tmp_path / "masks" / other, encoded(Image.fromarray(np.eye(16, dtype=np.uint8))))
+    with pytest.raises(ValueError, match=rf"found no pair, for example images/0\.jpg and masks/{other}$"):
+        open_folder(tmp_path, task="segmentation", **SMALL)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "F"])
+def test_masks_in_other_modes_are_refused(tmp_path: Path, mode: str) -> None:
+    for n in range(6):
+        write(tmp_path / "images" / f"{n}.jpg", jpeg())
+        mask = Image.fromarray(np.eye(16, 20, dtype=np.uint8)).convert(mode)
+        write(
+            tmp_path / "masks" / f"{n}.{'tif' if mode == 'F' else 'png'}",
+            encoded(mask, "TIFF" if mode == "F" else "PNG"),
+        )
+    with pytest.raises(
+        ValueError, match=rf"masks/0\.\w+: a mask needs one class number per pixel .*, its mode is {mode}$"
+    ):
+        open_folder(tmp_path, task="segmentation", **SMALL)
+
+
 @pytest.mark.parametrize(("stored", "listed"), [("NFD", "NFC"), ("NFC", "NFD")])
 def test_names_with_accents_are_found_however_they_are_written(tmp_path: Path, stored: Any, listed: Any) -> None:
     """macOS takes accents apart; lists and masks often come from elsewhere."""

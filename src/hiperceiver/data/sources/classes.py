@@ -15,6 +15,7 @@ from hiperceiver.data.sources.lists import composed, example_list, read_lines
 from hiperceiver.settings.data import ReadSettings
 
 CLASSES_FILE = "classes.txt"  # in a folder: the names of the classes, one a line, in the order of their numbers
+_MOST_GAPS = 8  # as many times as many numbers as occur: masks without names of classes that hold shades instead
 _MAX_MASKS = 1000  # that are read for the number of their classes
 
 
@@ -231,6 +232,10 @@ def mask_classes(train: Table, given: Sequence[str], folder: Path | None, warnin
     seen.discard(NO_LABEL)
     if not seen or max(seen) < 1:
         raise ValueError(f"masks: expected at least two classes, found {sorted(seen) or 'no number but 255'}")
+    if len(seen) * _MOST_GAPS <= max(seen):
+        found = f"{len(seen)} numbers up to {max(seen)} ({example_list([str(number) for number in sorted(seen)], 5)})"
+        remedy = f"write 0, 1, 2, ..., or name all classes in {CLASSES_FILE}"
+        raise ValueError(f"masks: expected class numbers, got {found}, which look like shades of grey; {remedy}")
     warnings.append(
         f"class names are not given: numbers 0 to {max(seen)}, as in {count} training masks (see {CLASSES_FILE})"
     )

@@ -202,7 +202,10 @@ def _pairs(tree: Tree, own: FolderSettings, is_mask_needed: bool) -> Listing | N
             alone = f"{len(masks_of)} masks without a picture of the same name are left out"
             listing.warnings.append(f"{alone}, for example {next(iter(masks_of.values()))}")
         if is_mask_needed and found and not any(each.mask for each in found):
-            expected = f"masks with the names of the pictures, found no pair in {tree.root / image_part}"
+            others = _files(tree, mask_part, is_deep=True)[:1] or ["no file"]
+            expected = (
+                f"masks with the names of the pictures, found no pair, for example {found[0].name} and {others[0]}"
+            )
             raise ValueError(f"{tree.root}: expected {expected}")
         listing.examples += found
     return listing if parts else None
