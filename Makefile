@@ -1,6 +1,8 @@
 # Every target makes the environment .venv if it is missing or older than what it is made from.
 # PYTHON=/path/to/python chooses another interpreter; PYTEST_FLAGS="-x -k masking" chooses tests.
-# --no-compile: Python compiles what is imported when it is imported; compiling everything takes a minute.
+# --no-compile: Python compiles what is imported when it is imported; compiling everything takes a minute. Where it may
+# not keep that, every process compiles PyTorch anew, for five seconds or more.
+unexport PYTHONDONTWRITEBYTECODE
 
 VENV := .venv
 BIN := $(VENV)/bin

@@ -311,19 +311,27 @@ def classification(folder: Path) -> None:
     check_gradients(model, share)
 
 
+_WHOLE = "model: expected a whole one for metrics and predictions, got one rank's part"
+
+
 def masked_autoencoding_refuses(folder: Path) -> None:
     share = ShardedHiP(hip({"image": IMAGE}))
     task = ShardedAutoencoding(share, MaskedAutoencodingConfig(target_normalisation="example"))
     inputs = random_inputs({"image": IMAGE})
-    for use in (task.predict, lambda batch: task.update(task.make_metrics(), batch)):
-        with refusal("model: expected a whole one for metrics and predictions, got one rank's part"):
-            use(Batch(inputs=inputs))
+    with refusal(_WHOLE):
+        task.predict(Batch(inputs=inputs))
     own = inputs["image"][:, share.local_tokens["image"]]
     with refusal(
         f"inputs: expected all {IMAGE.num_tokens} tokens of 'image', over which target_normalisation='example' is "
         f"done, got {own.shape[1]}"
     ):
         task.loss(Batch(inputs={"image": own}))
+
+
+def metrics_refuse(folder: Path) -> None:
+    task = ShardedAutoencoding(ShardedHiP(hip({"image": IMAGE})), MaskedAutoencodingConfig())
+    with refusal(_WHOLE):
+        task.update(task.make_metrics(), Batch(inputs=random_inputs({"image": IMAGE})))
 
 
 def saved(folder: Path) -> None:
@@ -453,6 +461,7 @@ CHECKS |= {
         masked_autoencoding,
         classification,
         masked_autoencoding_refuses,
+        metrics_refuse,
         saved,
         random_draws_are_alike,
         memory_falls,
@@ -460,6 +469,10 @@ CHECKS |= {
         refusals,
     )
 }
+
+
+NEED_EXTRAS = ("metrics refuse",)
+"""Checks that need more than `pip install hiperceiver`."""
 
 
 def check_all(folder: Path, rank: int, num_ranks: int) -> None:

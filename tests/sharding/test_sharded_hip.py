@@ -45,7 +45,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
 
 
 @pytest.mark.parametrize("count", [2, 4])
-@pytest.mark.parametrize("check", sharing.CHECKS)
+@pytest.mark.parametrize(
+    "check", [pytest.param(c, marks=[pytest.mark.needs_extras] * (c in sharing.NEED_EXTRAS)) for c in sharing.CHECKS]
+)
 def test_in_processes(check: str, count: int, results: Results) -> None:
     assert (count, check) in results, "the processes did not come so far"
     assert len(results[count, check]) == count
