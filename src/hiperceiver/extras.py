@@ -8,7 +8,7 @@ EXTRAS = {
     **dict.fromkeys(("midirenderer", "mido"), "instruments"),
     **dict.fromkeys(("lightning", "rich", "scipy", "tensorboard", "torchmetrics", "yaml"), "train"),
     **dict.fromkeys(("onnx", "onnxruntime", "onnxscript"), "export"),
-    "gradio": "serve",
+    **dict.fromkeys(("gradio", "starlette"), "serve"),
     "matplotlib": "plots",
     "mpl_toolkits": "earth",
     "pytorch_optimizer": "optimizers",

@@ -6,6 +6,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image
 
@@ -13,6 +14,7 @@ from hiperceiver.data.encoders import ImageEncoder
 
 from .harness import assert_refused, run_apart
 
+PILLOW = int(PIL.__version__.partition(".")[0])
 ENCODER = ImageEncoder(size=(16, 16))
 
 
@@ -103,7 +105,13 @@ HARMLESS = {
 }
 
 
-@pytest.mark.parametrize("name", HARMLESS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.skipif(name == "count.tif" and PILLOW < 13, reason="Pillow 12 refuses it"))
+        for name in HARMLESS
+    ],
+)
 def test_what_a_picture_promises_beside_its_pixels_is_not_asked_for(name: str) -> None:
     assert run_apart(lambda: ENCODER.read(HARMLESS[name]).shape).result == [16, 16, 3]
 

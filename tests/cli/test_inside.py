@@ -30,7 +30,9 @@ def test_clouds_have_no_grid_to_draw_attention_on(tmp_path: Path, hip: Hip) -> N
     model = save(tmp_path / "model", MASKED, "points")
     outcome = hip("plot", model, "--data", data("points"), "--data-settings.kind", "points", "--kind", "attention")
     assert outcome.code == 2
-    assert outcome.err.endswith("attention is drawn of pictures, frames, signals and texts, data has none\n")
+    assert outcome.err.endswith(
+        "attention is drawn of pictures, frames, signals and texts, of which there are none here\n"
+    )
 
 
 @pytest.mark.parametrize("position", ["16,3", "3", "3,4,5", "a,b", "-1,3"])
