@@ -105,14 +105,12 @@ HARMLESS = {
 }
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.skipif(name == "count.tif" and PILLOW < 13, reason="Pillow 12 refuses it"))
-        for name in HARMLESS
-    ],
-)
-def test_what_a_picture_promises_beside_its_pixels_is_not_asked_for(name: str) -> None:
+@pytest.mark.parametrize("name", HARMLESS)
+def test_what_a_picture_promises_beside_its_pixels_is_not_asked_for(name: str, tmp_path: Path) -> None:
+    if name == "count.tif" and PILLOW < 13:  # which itself compares the count with the file
+        (path := tmp_path / name).write_bytes(HARMLESS[name])
+        assert_refused(lambda: ENCODER.read(str(path)), path)
+        return
     assert run_apart(lambda: ENCODER.read(HARMLESS[name]).shape).result == [16, 16, 3]
 
 
