@@ -17,6 +17,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 sys.path.append(str(Path(__file__).parent))  # `closeness`, `strategies`
 
 import random
+import signal
 
 import hypothesis
 import numpy as np
@@ -44,6 +45,12 @@ def _same_random_numbers() -> None:
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - libraries still draw from it
     torch.manual_seed(seed)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _signals_are_taken() -> None:
+    """As from a terminal: what nohup starts ignores SIGHUP, and so do we there."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(params=["cpu", *["cuda"] * torch.cuda.is_available()])

@@ -67,7 +67,7 @@ Mistake = Callable[[Line, str, Random], Line]
 def command_line(seed: int) -> Line:
     """A bad command line; the same for the same seed."""
     rng = Random(f"command line {seed}")
-    command = rng.choices(list(BASES), weights=(6, 6, 3, 4, 1, 1, 3))[0]
+    command = rng.choices(list(BASES), weights=(6, 6, 3, 4, 1, 1, 1, 3, 1))[0]
     line = list(rng.choice(BASES[command]))
     for _ in range(rng.choice((1, 1, 2, 3))):
         line = rng.choice(_MISTAKES)(line, command, rng)
