@@ -91,8 +91,8 @@ $(MINIMAL)/.ready: pyproject.toml constraints.txt
 	@$(MINIMAL)/bin/$(PIP) -c constraints.txt -e '.[test]'
 	@touch $@
 
-$(OLDEST)/.ready: pyproject.toml
+$(OLDEST)/.ready: pyproject.toml weights/pyproject.toml
 	$(call make_venv,$(OLDEST))
 	@$(OLDEST)/bin/$(PIP) uv
-	@$(OLDEST)/bin/uv pip install -q --python $(OLDEST)/bin/python --resolution lowest-direct $(UV_FLAGS) -e '.[all,test]' -e ./weights
+	@$(OLDEST)/bin/uv pip install -q --python $(OLDEST)/bin/python --resolution lowest-direct $(UV_FLAGS) -e '.[all,serve,test]' -e ./weights
 	@touch $@

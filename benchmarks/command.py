@@ -24,7 +24,7 @@ _GB = 1e9
 _INTERRUPTED = 130
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """Mistakes in one line."""
 
     def error(self, message: str) -> NoReturn:
@@ -34,7 +34,7 @@ class _Parser(argparse.ArgumentParser):
 def parser() -> argparse.ArgumentParser:
     """The options."""
     what = (*SUITES, "all")
-    parser = _Parser(
+    parser = Parser(
         prog="python -m benchmarks",
         description="Ours beside its peers, each measurement in a fresh process. See docs/benchmarks.md. Two "
         "checkouts of ours: python -m benchmarks compare --help. Ours on a GPU: python -m benchmarks gpu --help.",

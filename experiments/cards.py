@@ -23,7 +23,7 @@ from experiments import datasets
 from hiperceiver.cli import main as hip
 from hiperceiver.cli.models import described
 from hiperceiver.cli.tables import metric, print_table
-from hiperceiver.model.files import WEIGHTS_FILE
+from hiperceiver.model.files import CONFIG_FILE, WEIGHTS_FILE
 from hiperceiver.model.named import SUMS_FILE, named_models
 from hiperceiver.tasks.saving import load_task, save_task
 
@@ -65,8 +65,8 @@ def add(name: str, run: Path) -> Path:
     save_task(folder, task.to(torch.float16))
     if (size := (folder / WEIGHTS_FILE).stat().st_size) > LARGEST:
         raise ValueError(f"{name}: expected at most {LARGEST} bytes, got {size}")
-    files = [path for path in sorted(folder.iterdir()) if path.suffix in (".json", ".safetensors")]
-    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
+    files = (CONFIG_FILE, WEIGHTS_FILE)
+    sums = [f"{hashlib.sha256((folder / file).read_bytes()).hexdigest()}  {file}\n" for file in files]
     (folder / SUMS_FILE).write_text("".join(sums), encoding="utf-8")
     return folder
 

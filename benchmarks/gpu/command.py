@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
+from benchmarks.command import Parser
 from benchmarks.gpu.plan import MODELS, PARTS, SIDES, Measurement, plan
 from benchmarks.gpu.report import in_short, markdown
 
@@ -162,14 +163,9 @@ def run(
     return results
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\n")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and report. 0; 1 if nothing was measured; 2 for a mistake of the user; 130 after Ctrl-C."""
-    parser = _Parser(prog="python -m benchmarks gpu", description=__doc__)
+    parser = Parser(prog="python -m benchmarks gpu", description=__doc__)
     add = parser.add_argument
     add("--device", choices=("cuda", "cpu"), default="cuda", help="cpu: to try the command out, in small (cuda)")
     add("--seconds", type=_positive, default=540.0, metavar="S", help="for all; what is left over is named (540)")

@@ -20,6 +20,7 @@ from benchmarks.gpu.classifiers import make_classifier, make_ours, num_parameter
 from benchmarks.gpu.plan import Measurement
 from benchmarks.jobs import Job
 from benchmarks.memory import forget_peak, peak_resident
+from hiperceiver.settings.base import one_line
 from hiperceiver.training.compute import count_flops
 
 Numbers = dict[str, Any]
@@ -105,7 +106,7 @@ def _steps(what: Measurement) -> Iterator[Numbers]:
             replay = _capture(step)
             yield {"graph_seconds": _windows(replay, what.device)}
         except Exception as error:
-            yield {"graph_problem": one_line(error)}
+            yield {"graph_problem": short(error)}
 
 
 def _make(what: Measurement) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
@@ -287,7 +288,6 @@ def _largest(events: list[Any], own: Callable[[Any], float]) -> list[Numbers]:
     ]
 
 
-def one_line(error: BaseException) -> str:
+def short(error: BaseException) -> str:
     """What went wrong, in a short line."""
-    text = " ".join(str(error).split()) or "no message"
-    return f"{type(error).__name__}: {text}"[:300]
+    return f"{type(error).__name__}: {one_line(error) or 'no message'}"[:300]

@@ -11,7 +11,7 @@ from typing import IO
 import torch
 
 from benchmarks.gpu.classifiers import MissingPackageError
-from benchmarks.gpu.measures import measure, one_line
+from benchmarks.gpu.measures import measure, short
 from benchmarks.gpu.plan import Measurement, Status
 
 
@@ -36,9 +36,9 @@ def _do(what: Measurement, out: IO[str]) -> tuple[Status, str]:
     except MissingPackageError as error:
         return "not installed", str(error)
     except (torch.OutOfMemoryError, MemoryError) as error:
-        return "does not fit", one_line(error)
+        return "does not fit", short(error)
     except Exception as error:
-        return "failed", one_line(error)
+        return "failed", short(error)
     return "measured", ""
 
 
@@ -51,7 +51,7 @@ def _clean(what: Measurement) -> None:
         try:
             torch.cuda.empty_cache()
         except Exception as error:
-            print(one_line(error), file=sys.stderr)
+            print(short(error), file=sys.stderr)
 
 
 def _answers(what: Measurement) -> bool:
@@ -60,7 +60,7 @@ def _answers(what: Measurement) -> bool:
     try:
         torch.cuda.synchronize()
     except Exception as error:
-        print(one_line(error), file=sys.stderr)
+        print(short(error), file=sys.stderr)
         return False
     return True
 

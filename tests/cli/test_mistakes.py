@@ -94,10 +94,7 @@ def test_pretrain(arguments: list[str], message: str, pictures: Path, hip: Hip) 
     [
         (["--from", "nowhere"], "nowhere: no such folder"),
         (["--from", "no/where"], "no/where: no such folder, and it cannot be had from the Hugging Face hub"),
-        (
-            ["--from", "."],
-            ".: expected a run folder, a saved model's folder, a name of*hub id, got another folder",
-        ),
+        (["--from", "."], f".: {NO_MODEL}"),
         (
             ["--task", "detection"],
             "--task: *classification, multilabel, segmentation, regression, forecasting, joint*detection",
@@ -144,10 +141,7 @@ def test_finetuning_with_what_does_not_fit(pretrained: Path, finetuned: Path, pi
         (["{finetuned}", "--max-bad-share", "7"], "--max-bad-share: *0 to 1, got 7"),
         (["{finetuned}", "--encoders.image.size", "4"], "gives 'image' as 4 x 4 x 3, which"),
         (["{moved}"], "--data is missing, and"),
-        (
-            ["{finetuned}/checkpoints"],
-            NO_MODEL,
-        ),
+        (["{finetuned}/checkpoints"], NO_MODEL),
         (["{bare}", "--data", "earth"], "expected a model that was saved with a task, got one without"),
         (["{damaged}"], "model.safetensors cannot be read"),
     ],

@@ -77,6 +77,26 @@ def test_names_are_taken_where_models_are(hip: Hip) -> None:
     assert outcome == (2, "", said)
 
 
+def test_a_run_without_a_model_is_not_taken_for_a_name(hip: Hip) -> None:
+    Path("watch").mkdir()
+    Path("watch", "settings.yaml").write_text("format: 2\n")
+    outcome = hip("predict", "watch", "x.csv")
+    assert (outcome.code, outcome.err.startswith("hip: watch: this run has no model yet; ")) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--add", "watch"], "--add: expected --run too, the run's folder"),
+        (["--only", "wacht"], f"--only: expected names among {', '.join(cards.MEASURED)}, got wacht"),
+    ],
+)
+def test_mistakes_of_who_measures_the_cards(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (cards.main(arguments), capsys.readouterr().err) == (2, f"cards: {message}\n")
+
+
 def test_the_package_has_no_code_and_needs_nothing() -> None:
     project = tomllib.loads((cards.WEIGHTS.parent / "pyproject.toml").read_text())["project"]
     assert project["name"] == "hiperceiver-weights" and "dependencies" not in project

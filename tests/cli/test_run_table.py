@@ -40,7 +40,7 @@ def test_runs_that_were_made_are_listed_with_their_figures(pretrained: Path, fin
     first, last = json.loads(Path("runs.json").read_text())
     assert (first["folder"], first["command"], first["model"]) == ("a", "pretrain", "hip-nano")
     assert (first["state"], first["steps"], first["metric"]) == ("finished", 3, "loss")
-    assert (first["devices"], first["device"]) == (1, "cores")
+    assert (first["devices"], first["device"]) == (1, "core")
     assert (last["folder"], last["command"], last["steps"], last["metric"]) == ("b/c", "finetune", 12, "accuracy")
     assert last["data"].endswith("pictures") and last["model"].endswith("pretrained")
     row = next(line for line in outcome.out.splitlines() if line.startswith("b/c"))
@@ -51,7 +51,7 @@ def test_figures_time_and_cost(tmp_path: Path) -> None:
     run = made(tmp_path / "x", settings=f"{HEAD}steps: 4\n", rows=ROWS)
     found = summarise_run(run, tmp_path)
     assert (found.metric, found.best, found.best_step, found.steps, found.seconds) == ("accuracy", 0.75, 2, 4, 120.0)
-    assert (found.state, found.devices, found.device) == ("finished", 3, "cores")
+    assert (found.state, found.devices, found.device) == ("finished", 3, "core")
     lower = made(tmp_path / "y", settings=f"{HEAD}steps: 4\n", rows=ROWS, task="regression")
     assert (summarise_run(lower, tmp_path).best, summarise_run(lower, tmp_path).best_step) == (8.0, 4)
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -70,7 +71,7 @@ def test_examples_of_its_data_come_along(finetuned: Path, tmp_path: Path) -> Non
     model = opened(finetuned, tmp_path, num_examples=2)
     assert len(model.about.examples) == 2
     replies = [model.answer(Question(example=number)) for number in range(2)]
-    assert [re.search(r"in the data: (\w+)", reply.text)[1] for reply in replies] == ["checks", "stripes"]  # type: ignore[index]
+    assert [re.findall(r"in the data: (\w+)", reply.text) for reply in replies] == [["checks"], ["stripes"]]
     with pytest.raises(Refused, match="not there"):
         model.answer(Question(example=2))
 
@@ -262,8 +263,8 @@ class Reader:
 
     def __init__(self, browser: Any, address: str):
         self.page = browser.new_page(viewport={"width": 1200, "height": 900})
-        self.asked: set[str] = set()  # hosts
-        self.page.on("request", lambda request: self.asked.add(re.sub(r"^\w+://([^/:]*).*", r"\1", request.url)))
+        self.asked: set[str | None] = set()  # hosts; None: what the page itself holds, as `data:`
+        self.page.on("request", lambda request: self.asked.add(urlsplit(request.url).hostname))
         self.page.set_default_timeout(60_000)
         self.page.goto(address)
         self.line("Drop a file")
@@ -312,7 +313,7 @@ def test_a_classifier_in_the_browser(browser: Any, finetuned: Path, pictures: Pa
         reader.page.get_by_label("or take an example").click()
         reader.page.get_by_role("option").first.click()
         assert "(in the data: checks)" in reader.line("in the data")
-        assert reader.asked <= {"127.0.0.1", "data:", "blob:"} | {each for each in reader.asked if ":" in each}
+        assert reader.asked - {None} == {"127.0.0.1"}
 
         for path in ("/etc/passwd", str(Path(__file__)), str(finetuned / "settings.yaml")):
             with pytest.raises(urllib.error.HTTPError) as caught:

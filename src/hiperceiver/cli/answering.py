@@ -107,7 +107,7 @@ class AnsweringModel:
         shown = self.encoders[self.clicked] if self.clicked else attended[0] if attended else None
         return About(
             title=self.name,
-            subtitle=f"{task.kind} with {_listed(f'{each.name} ({each.kind})' for each in inputs)}",
+            subtitle=f"{task.kind} with {', '.join(f'{each.name} ({each.kind})' for each in inputs)}",
             inputs=tuple(inputs),
             labels=labels,
             has_numbers=isinstance(task, Joint | Regression),
@@ -161,7 +161,7 @@ class AnsweringModel:
         if not paths:
             raise Refused("expected a file, a text or an example, got nothing")
         if self.task.input_modality not in (None, *paths):
-            raise Refused(f"expected a file for {self.task.input_modality!r}, got only {_listed(paths)}")
+            raise Refused(f"expected a file for {self.task.input_modality!r}, got only {', '.join(paths)}")
         read = {name: self._read_one(name, path) for name, path in paths.items()}
         for name, encoder in self.encoders.items():
             clip = next((path for each, path in paths.items() if self.encoders[each].kind == "video"), None)
@@ -300,10 +300,6 @@ def _opened(path: str) -> Image.Image:
 
 def _kind(encoder: Encoder) -> str:
     return "" if encoder.drawing is None else encoder.drawing.kind
-
-
-def _listed(names: Any) -> str:
-    return ", ".join(names)
 
 
 def _as_rgb(picture: np.ndarray) -> np.ndarray:

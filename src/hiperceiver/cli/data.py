@@ -76,8 +76,11 @@ def open_data_for(task: Task, settings: EvaluateSettings | PlotSettings, *, with
         source = _open(reading, data, task=task.target_kind, encoders=encoders, classes=classes)
     folder = run_folder(name)
     changes = Changes() if folder is None else changes_since(folder, source)
-    if changes.leaked or (changes and settings.data is None):  # of other data only what it was trained on concerns
+    if changes and settings.data is None:
         print(f"hip: note: the data have changed since {name} was trained: {changes}", file=sys.stderr)
+    elif changes.leaked:  # examples of other data may have the same names by chance
+        copy = f"if {source.name} is a copy of what {name} was trained on"
+        print(f"hip: note: {copy}, it has other splits: {changes}", file=sys.stderr)
     for each, modality in source.modalities.items():
         if task.model.modalities.get(each) != modality:
             raise UserError(f"--data: {source.name} gives {each!r} as {shape(modality)}, which {name} does not take")

@@ -65,13 +65,16 @@ def run(settings: FinetuneSettings) -> int:
 def _with_its_split(settings: FinetuneSettings) -> tuple[FinetuneSettings, Path | None, str]:
     """The settings, with the split of the run that is started from if that is of the same data; its folder; a remedy.
 
-    The remedy, for a message, says what gives other data the split of the run.
+    The remedy, for a message about other data, says what gives them the split of the run: they may be a copy of its
+    data, or have the same names by chance.
     """
     folder = None if settings.pretrained is None else run_folder(settings.pretrained)
     run = {} if folder is None else run_settings(str(folder))
     if run.get("data") != settings.with_absolute_paths().data:
         seed = run.get("split_seed") or 0
-        return settings, folder, "" if (settings.split_seed or 0) == seed else f"; --split-seed {seed} takes its splits"
+        is_taken = (settings.split_seed or 0) == seed
+        remedy = "they were split in another way" if is_taken else f"--split-seed {seed} takes its splits"
+        return settings, folder, f"; if these are the same data, {remedy}"
     if settings.split_seed is None and (seed := run.get("split_seed")) is not None:
         print(f"the splits are those of {settings.pretrained}: --split-seed {seed}")
     return settings.with_run(run, *SPLIT), folder, ""

@@ -61,7 +61,7 @@ def described(folder: Path) -> dict[str, Any]:
         **values,
         "has_weights": True,
         "takes": {name: saved.modalities[name].to_dict() for name in saved.modalities},
-        "task": (saved.task or {}).get("kind", "masked-autoencoding"),
+        "task": None if saved.task is None else saved.task["kind"],
         "classes": list(saved.classes),
         "num_parameters": cost.num_parameters,
         "flops": cost.flops,
@@ -89,10 +89,10 @@ def locate(name: str) -> str:
     for folder in (path, path / "model"):
         if (folder / CONFIG_FILE).is_file():
             return str(folder)
-    if (folder := folder_of_name(name)) is not None:
-        return str(folder)
     if (path / "settings.yaml").is_file():
         raise UserError(f"{name}: this run has no model yet; go on with its training, or wait for a validation")
+    if (folder := folder_of_name(name)) is not None:
+        return str(folder)
     if path.exists():
         found = "another folder" if path.is_dir() else "a file"
         raise UserError(

@@ -62,7 +62,7 @@ class RunSummary:
     """Length of the run, validations and earlier parts included."""
     devices: int | None = None
     device: str | None = None
-    """`cores` or `GPUs`: of what there were so many when it began, or was last resumed."""
+    """`core` or `GPU`: of what there were so many when it began, or was last resumed."""
 
 
 def run(settings: RunsSettings) -> int:
@@ -117,7 +117,7 @@ def _read(folder: RunFolder) -> dict[str, Any]:
         if settings.get("from") is not None:
             found["model"] = _text(settings["from"])
         if place := re.search(r"^# on (\d{1,9}) (core|GPU)s?\b", head, re.MULTILINE):
-            found["devices"], found["device"] = int(place[1]), f"{place[2]}s"
+            found["devices"], found["device"] = int(place[1]), place[2]
         found["planned_steps"] = _whole(settings.get("steps"))
     kind = _task_kind(folder, settings, found.get("command"))
     log = _read_log(folder.metrics, *(TASKS[kind].monitor if kind in TASKS else ("loss", "min")))
@@ -212,7 +212,7 @@ def _cost(each: RunSummary) -> str:
     """Core- or GPU-minutes."""
     if each.seconds is None or each.devices is None or each.device is None:
         return ""
-    return f"{each.devices * each.seconds / 60:.1f} {each.device.removesuffix('s')}-min"
+    return f"{each.devices * each.seconds / 60:.1f} {each.device}-min"
 
 
 def _last_part(name: str | None) -> str:

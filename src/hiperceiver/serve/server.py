@@ -34,9 +34,8 @@ def serving(
         share: whether Gradio's servers make the page reachable from everywhere.
         max_upload: bytes of a file.
 
-    `ValueError`: host or port cannot be had.
+    `ValueError`: it cannot be listened at; `check_address` says so sooner, and why.
     """
-    check_address(host, port)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
     from starlette.middleware import Middleware

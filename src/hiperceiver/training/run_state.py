@@ -232,6 +232,7 @@ class Run:
 
     def draw_parts(self, window: Sequence[Batch]) -> list[Part]:
         """A step's batches on the device, with their random choices; for an empty one the stand-in, if there is one."""
+        self._last_part = None  # the step before: no memory of the device is held for it
         parts = []
         for batch in window:
             weight = self.processes.num_ranks if len(batch) > 0 else 0
