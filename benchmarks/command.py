@@ -8,8 +8,9 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import NoReturn, get_args
+from typing import get_args
 
+from benchmarks.arguments import Parser
 from benchmarks.guard import Interpreters, Limits, run_job
 from benchmarks.jobs import Job, Mode
 from benchmarks.peers import check_name, is_jax
@@ -22,13 +23,6 @@ from benchmarks.suites import MODES, SUITES, Options, machine
 _PIPED_WIDTH = 1000
 _GB = 1e9
 _INTERRUPTED = 130
-
-
-class Parser(argparse.ArgumentParser):
-    """Mistakes in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\n")
 
 
 def parser() -> argparse.ArgumentParser:

@@ -6,7 +6,6 @@ from round to round. The other checkout against itself says what a difference of
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.arguments import Parser
 from benchmarks.guard import ROOT, Limits, run_process
 from benchmarks.jobs import Answer
 from benchmarks.report import Table, number, seconds
@@ -110,7 +110,7 @@ def table(results: dict[str, Rounds]) -> Table:
 
 def main(arguments: Sequence[str] | None = None, run: Callable[[Cell, Path, Limits], Answer] = measure) -> int:
     """Measure what is not measured yet, and report. 0, 1 if a cell is slower, larger or not measured, or 2."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks compare", description=__doc__)
+    parser = Parser(prog="python -m benchmarks compare", description=__doc__)
     parser.add_argument("--with", dest="other", type=Path, required=True, metavar="PATH", help="the other checkout")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="rounds of a cell (5)")
     parser.add_argument("--cells", nargs="+", choices=CELLS, default=list(CELLS), metavar="CELL", help=", ".join(CELLS))

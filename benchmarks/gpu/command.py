@@ -18,7 +18,7 @@ from queue import Empty, Queue
 from threading import Thread
 from typing import IO, Any
 
-from benchmarks.command import Parser
+from benchmarks.arguments import Parser
 from benchmarks.gpu.plan import MODELS, PARTS, SIDES, Measurement, plan
 from benchmarks.gpu.report import in_short, markdown
 

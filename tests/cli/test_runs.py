@@ -511,5 +511,5 @@ def test_a_copy_of_the_data_in_another_split_is_told(pictures: Path, tmp_path: P
     assert (outcome.code, "splits" in outcome.err) == (0, False)
     # Evaluation on a copy that is split in another way; and on the same one.
     told = hip("evaluate", "same", "--data", copy, "--split-seed", 0).err
-    assert "if copy is a copy of what same was trained on, it has other splits: 0 examples added" in told
+    assert f"if {copy} is a copy of what same was trained on, it has other splits: 0 examples added" in told
     assert "trained on" not in hip("evaluate", "same", "--data", copy).err
