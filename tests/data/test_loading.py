@@ -3,6 +3,7 @@
 import errno
 import os
 import pickle
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
@@ -363,3 +364,19 @@ def test_faults_of_streams(num_workers: int) -> None:
         len(train_loader(streamed(Stream(9)), num_batches=2, **settings))
     with pytest.raises(ValueError, match="batch_size: expected a whole number >= 1, got 0"):
         train_loader(streamed(Stream(9)), batch_size=0, seed=0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])
+def test_a_signal_to_a_worker_that_is_only_starting_does_not_end_it(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When PyTorch has set its own handlers, and ours are not there yet."""
+    handlers = torch.utils.data._utils.signal_handling
+    their = handlers._set_worker_signal_handlers
+
+    def set_and_be_told() -> None:
+        their()
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(handlers, "_set_worker_signal_handlers", set_and_be_told)
+    assert len(list(eval_loader(Numbers(8), batch_size=2, num_workers=2))) == 4

@@ -35,6 +35,9 @@ _OPEN_FILES = 65_536  # that are enough
 _FEWEST_FILES, _FEWEST_OF_A_WORKER = 48, 4
 """With fewer a worker may not even be able to say so: it would wait for ever."""
 
+_SIGNALS = [getattr(signal, each) for each in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP") if hasattr(signal, each)]
+"""What may be sent to workers too, and is for the main process."""
+
 Key = tuple[int, int]  # (epoch, index in the dataset)
 
 
@@ -232,7 +235,8 @@ class ExampleLoader(DataLoader[Any]):
 
     def __iter__(self) -> Iterator[Batch]:  # pyright: ignore[reportIncompatibleMethodOverride]
         try:
-            batches = super().__iter__()
+            with _signals_wait():
+                batches = super().__iter__()
         except OSError as error:  # no lock can be made in shared memory, or no pipe
             raise _no_way_for_batches(error) from error
         try:
@@ -260,21 +264,34 @@ class ExampleLoader(DataLoader[Any]):
         return batch
 
 
+@contextlib.contextmanager
+def _signals_wait() -> Iterator[None]:
+    """What comes while workers start waits, here until they are there and in them until they are ready for it."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _leave_signals_to_the_main_process(worker: int) -> None:
     """The main process stops its workers; without this each of them prints a traceback on Ctrl-C.
 
     SIGTERM may be sent to the whole group (by `timeout`, SLURM, systemd): the first one is for the main process, which
-    still needs batches for the step that it is doing. What stops a worker that does not end by itself is another.
+    still needs batches for the step that it is doing. What stops a worker that does not end by itself is another. By
+    SIGUSR1 SLURM tells every process of a step, by SIGHUP a terminal all that it started.
     """
 
     def outlive_one(number: int, frame: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, outlive_one)
-    for name in ("SIGUSR1", "SIGHUP"):  # SLURM tells every process of a step; a terminal, all that it started
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    for each in _SIGNALS:
+        signal.signal(each, outlive_one if each == signal.SIGTERM else signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 
 def train_loader(
