@@ -123,7 +123,11 @@ def arm(moment: Moment, folder: Path, sizes: dict[str, int]) -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_FSIZE, (min(limit, resource.getrlimit(resource.RLIMIT_FSIZE)[0]), -1))
 
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2**40, -1))
+    def allow_all() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2**40, -1))
+
+    allow_all()
+    os.register_at_fork(after_in_child=allow_all)  # workers write to shared memory, which is no file of the run
     watch_files(folder, kill)
 
 
