@@ -1,5 +1,6 @@
 """What must refuse a stranger's file does so in a process of its own, and is held to its limits."""
 
+import gc
 import json
 import os
 import signal
@@ -106,6 +107,7 @@ def run_apart(action: Callable[[], object], seconds: float = SECONDS, mebibytes:
 def _run(action: Callable[[], object], shown: Any, results: Any) -> None:
     """In the forked process: never comes back."""
     try:
+        gc.freeze()  # what earlier tests left is not ours to collect: some of it waits at its end for threads
         torch.set_num_threads(1)  # those of the process before do not exist here
         os.dup2(shown.fileno(), 1)
         os.dup2(shown.fileno(), 2)
