@@ -87,7 +87,8 @@ def columns_of(array: np.ndarray, names: Sequence[str], wanted: Sequence[str]) -
 
 def turned_axes(kind: str, expected: str, shape: tuple[int, ...], channels: int) -> str:
     """What is said of an array whose first axis looks like channels."""
-    remedy = f"transpose the files, or say --encoders.{kind}.channels {channels} if they are as they should be"
+    option = f"--encoders.{kind}.channels {channels}"
+    remedy = f"transpose them, or set channels to {channels} ({option}) if they are as they should be"
     return f"channels: expected {expected}, got {shape}, which looks as if channels came first; {remedy}"
 
 
