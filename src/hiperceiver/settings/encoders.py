@@ -68,6 +68,8 @@ class PictureSettings(NormalisedSettings):
     """Other shapes: `crop` keeps the middle, `squash` changes proportions, `pad` marks the rest as absent tokens."""
     resample: Literal["lanczos", "bilinear"] = "lanczos"
     """The resizing filter; both average over what a pixel covers, so that nothing aliases."""
+    full_scale: Positive | None = None
+    """White in files of whole numbers of more than 8 bits. None: that of the bits that training data use (12: 4095)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -78,8 +80,6 @@ class ImageSettings(PictureSettings):
     """Pictures: a token is a pixel."""
 
     kind: ClassVar[str] = "image"
-    full_scale: Positive | None = None
-    """White in files of whole numbers of more than 8 bits. None: that of the bits that training data use (12: 4095)."""
 
 
 class VideoSettings(PictureSettings):
