@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -275,9 +276,36 @@ def _check_same(checkpoint: Path, before: Mapping[str, str], now: Mapping[str, s
     before = {name: value for name, value in before.items() if name != "devices"}  # earlier versions asked for as many
     for name in {**before, **now}:
         if before.get(name) != now.get(name):
-            was, came = (values.get(name, "none") for values in (before, now))
-            shown = f"expected {was}, got {came}" if len(was) + len(came) < 200 else "it is another one now"
-            raise ValueError(f"{name}: {shown}; a run is resumed as it was begun, see {checkpoint}")
+            inner, was, came = _first_difference(*(_read(values.get(name, "null")) for values in (before, now)))
+            shown = f"expected {_short(was)}, got {_short(came)}"
+            if name == "encoders" and re.search(r"\.(mean|std)\b", inner):
+                shown += " (measured on the training examples: some have changed or cannot be read any more)"
+            raise ValueError(f"{name}{inner}: {shown}; a run is resumed as it was begun, see {checkpoint}")
+
+
+def _read(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:  # of a damaged checkpoint
+        return text
+
+
+def _first_difference(before: Any, now: Any) -> tuple[str, Any, Any]:
+    """Where two values differ first, `.image.mean`, and what each has there."""
+    if isinstance(before, list) and isinstance(now, list):
+        before, now = ({f"[{place}]": each for place, each in enumerate(values)} for values in (before, now))
+    if isinstance(before, dict) and isinstance(now, dict):
+        for name in {**before, **now}:
+            if before.get(name) != now.get(name):
+                inner, was, came = _first_difference(before.get(name), now.get(name))
+                return f"{'' if name.startswith('[') else '.'}{name}{inner}", was, came
+    return "", before, now
+
+
+def _short(value: Any) -> str:
+    """A value in a message."""
+    text = "none" if value is None else json.dumps(value)
+    return text if len(text) <= 200 else f"{text[:100]}..."
 
 
 def choose_num_workers(device: torch.device, launch: Launch) -> int:
