@@ -105,7 +105,7 @@ def train(
     else:
         resume = resume and folder.last_checkpoint.is_file()
     device = find_device(settings.accelerator)
-    _check_devices(settings, launch, device)
+    _check_together(task, settings, launch, device)
     if settings.num_workers is None:
         settings = dataclasses.replace(settings, num_workers=choose_num_workers(device, launch))
     training_set, validation_set = _splits(source)
@@ -199,8 +199,8 @@ def train(
     )
 
 
-def _check_devices(settings: TrainingSettings, launch: Launch, device: torch.device) -> None:
-    """Refuse what processes cannot do together."""
+def _check_together(task: Task, settings: TrainingSettings, launch: Launch, device: torch.device) -> None:
+    """Refuse what processes, or batches of one step, cannot do together."""
     count = launch.num_ranks
     if count == 1 and settings.strategy != "auto":
         raise ValueError(f"devices: expected several for the strategy {settings.strategy}, got 1")
@@ -212,10 +212,20 @@ def _check_devices(settings: TrainingSettings, launch: Launch, device: torch.dev
         raise ValueError("optimizer: expected muon or adamw with the strategy fsdp, got lamb")
     if settings.strategy == "fsdp" and settings.compile:
         raise ValueError("compile: expected false with the strategy fsdp, got true")
+    part = settings.batch_size // count
+    if _mixes(task) and part % 2 and (part == 1 or count * settings.accumulate > 1):
+        each = f"{part} in each of {count} processes" if count > 1 else f"{part}"
+        raise ValueError(
+            f"batch_size: expected an even number, as mixup and cutmix take neighbours in pairs, got {each}"
+        )
     if device.type == "mps" and count > 1:
         raise ValueError(f"devices: expected 1 of the kind mps, got {count}")
     if device.type == "cuda" and launch.devices > torch.cuda.device_count():
         raise ValueError(f"devices: expected at most {torch.cuda.device_count()}, got {launch.devices}")
+
+
+def _mixes(task: Task) -> bool:
+    return any(getattr(task.config, name, 0) for name in ("mixup", "cutmix"))
 
 
 def _splits(source: Source) -> tuple[ExampleDataset | StreamedExamples, ExampleDataset | None]:
