@@ -10,7 +10,7 @@ from hiperceiver import limits
 from hiperceiver.cli.entry import COMMANDS, read_command
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "weights").rglob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "weights").rglob("*.md"))]
 
 
 def blocks(document: Path, language: str) -> list[str]:
