@@ -67,10 +67,11 @@ class HiPClassifier(ClassifierMixin, HiPEstimator):
         """
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
-        y = check_array(y, ensure_2d=False, dtype=None, input_name="y", accept_sparse=True)
-        check_classification_targets(y)  # pyright: ignore[reportArgumentType]
+        how: dict[str, Any] = {"ensure_2d": False, "dtype": None, "accept_sparse": True, "input_name": "y"}
+        y = check_array(y, **how)
+        check_classification_targets(y)
         if type_of_target(y) == "multilabel-indicator":
-            labels = np.asarray(y.toarray() if issparse(y) else y).astype(bool)  # pyright: ignore[reportAttributeAccessIssue]
+            labels = np.asarray(y.toarray() if issparse(y) else y).astype(bool)
             self.classes_ = np.arange(labels.shape[1])
             kind, targets = Multilabel.kind, {"labels": [np.flatnonzero(row).tolist() for row in labels]}
             strata = labels[:, 0].astype(np.int64)
