@@ -8,8 +8,12 @@ from typing import Any
 
 import pytest
 
+from hiperceiver.cli.entry import COMMANDS, read_command
+from tools.settings_page import PAGE, settings_page
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+OWN_NAMES = {"config", "print-config", "help", "help-all"}
 
 
 def pages(nav: Any) -> Iterator[str]:
@@ -30,3 +34,17 @@ def test_the_navigation_has_every_page_once() -> None:
 def test_a_page_leads_to_nothing_outside_of_the_site(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).resolve().is_relative_to(DOCS), f"{target}: name the file in code instead"
+
+
+def test_the_page_of_settings_is_up_to_date() -> None:
+    assert PAGE.read_text(encoding="utf-8") == settings_page(), "make docs writes it anew"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_page_of_settings_has_every_option(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    read_command(command, ["--help-all"])
+    shown = set(re.findall(r"^  --([\w.-]+)", capsys.readouterr().out, flags=re.M)) - OWN_NAMES
+    named = set(re.findall(r"^\| `([\w.-]+)` \|", PAGE.read_text(encoding="utf-8"), flags=re.M))
+    assert len(shown) > 0
+    endings = {name: {name[at:] for at in range(len(name)) if name[at - 1] in "." or not at} for name in shown}
+    assert not [name for name in shown if not endings[name] & named]  # inside a section names are without its prefix
