@@ -354,6 +354,14 @@ def test_more_latents_in_evaluation_than_in_training() -> None:
             {"image": torch.zeros(2, 35, 3), "sound": torch.zeros(2, 16, 2, dtype=torch.float16)},
             "inputs: expected torch.float32 for 'sound', as the model's weights are, got torch.float16",
         ),
+        (
+            {"image": torch.zeros(2, 35, 3, device="meta")},
+            "inputs: expected a dense tensor on cpu for 'image', got meta",
+        ),
+        (
+            {"image": torch.zeros(2, 35, 3).to_sparse()},
+            "inputs: expected a dense tensor on cpu for 'image', got cpu of layout torch.sparse_coo",
+        ),
         ({"image": None}, "inputs: expected a tensor for 'image', got NoneType"),
         ({"image": [[0.0]]}, "inputs: expected a tensor for 'image', got list"),
         (torch.zeros(2, 35, 3), "inputs: expected a tensor for each modality by name, got Tensor"),
@@ -366,6 +374,15 @@ def test_more_latents_in_evaluation_than_in_training() -> None:
 def test_wrong_inputs(inputs: Any, message: str) -> None:
     with refusal(message):
         hip()(inputs)
+
+
+@pytest.mark.parametrize("argument", ["is_padding", "visible"])
+def test_wrong_masks_and_slots(argument: str) -> None:
+    image = {"image": torch.zeros(2, 35, 3)}
+    with refusal(f"{argument}: expected a tensor for 'image', got NoneType"):
+        hip()(image, **{argument: {"image": None}})
+    with refusal(f"{argument}: expected "):
+        hip()(image, **{argument: torch.zeros(2, 35, dtype=torch.bool)})
 
 
 @pytest.mark.parametrize(

@@ -38,9 +38,9 @@ def check_inputs(
     inputs: Mapping[str, Tensor],
     is_padding: Mapping[str, Tensor],
     modalities: Mapping[str, Modality],
-    dtype: torch.dtype,
+    weight: Tensor,
 ) -> None:
-    """Refuse what the declared modalities do not allow: names, shapes, other types than the weights', no input."""
+    """Refuse what the modalities do not allow: names, shapes, other types and devices than a weight's, no input."""
     if not isinstance(inputs, Mapping):
         raise ValueError(f"inputs: expected a tensor for each modality by name, got {type(inputs).__name__}")
     signals = [name for name, modality in modalities.items() if modality.role == "input"]
@@ -60,9 +60,12 @@ def check_inputs(
             )
         if not x.is_floating_point():
             raise ValueError(f"inputs: expected floating-point values for {name!r}, got {x.dtype}")
+        if x.layout != torch.strided or x.device != weight.device:
+            layout = "" if x.layout == torch.strided else f" of layout {x.layout}"
+            raise ValueError(f"inputs: expected a dense tensor on {weight.device} for {name!r}, got {x.device}{layout}")
         # Categories are looked up, whatever their type.
-        if x.dtype != dtype and not modality.num_categories and not _is_cast(x):
-            raise ValueError(f"inputs: expected {dtype} for {name!r}, as the model's weights are, got {x.dtype}")
+        if x.dtype != weight.dtype and not modality.num_categories and not _is_cast(x):
+            raise ValueError(f"inputs: expected {weight.dtype} for {name!r}, as the model's weights are, got {x.dtype}")
         if modality.num_categories and x.numel() and x.device.type == "cpu" and not torch.compiler.is_compiling():
             low, high = (float(each) for each in x.aminmax())  # a GPU would be waited for
             if not (low >= 0 and high <= modality.num_categories):
@@ -73,7 +76,11 @@ def check_inputs(
         batch_size = x.shape[0] if batch_size is None else batch_size
         if x.shape[0] != batch_size:
             raise ValueError(f"inputs: expected batch size {batch_size} for {name!r}, got {x.shape[0]}")
+    if not isinstance(is_padding, Mapping):
+        raise ValueError(f"is_padding: expected a mask for each modality by name, got {type(is_padding).__name__}")
     for name, mask in is_padding.items():
+        if not isinstance(mask, Tensor):
+            raise ValueError(f"is_padding: expected a tensor for {name!r}, got {type(mask).__name__}")
         if name not in inputs:
             raise ValueError(f"is_padding: expected names among the inputs {', '.join(inputs)}, got {name!r}")
         shape, expected = tuple(mask.shape), tuple(inputs[name].shape[:2])
@@ -88,11 +95,15 @@ def _is_cast(x: Tensor) -> bool:
 
 def check_visible(visible: Mapping[str, Tensor], plan: GroupPlan, *, batch_size: int) -> None:
     """Refuse visible slots that do not fit the plan's groups."""
+    if not isinstance(visible, Mapping):
+        raise ValueError(f"visible: expected slots for each modality by name, got {type(visible).__name__}")
     if not visible:
         return
     if set(visible) != set(plan.spans):
         raise ValueError(f"visible: expected slots for {', '.join(plan.spans)}, got {', '.join(visible)}")
     for name, span in plan.spans.items():
+        if not isinstance(visible[name], Tensor):
+            raise ValueError(f"visible: expected a tensor for {name!r}, got {type(visible[name]).__name__}")
         shape, dtype = tuple(visible[name].shape), visible[name].dtype
         is_fitting = len(shape) == 3 and shape[0] == batch_size and shape[1] in (1, span.num_groups)
         if not is_fitting or dtype != torch.int64:

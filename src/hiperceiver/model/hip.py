@@ -167,8 +167,8 @@ class HiP(SavedInFolder):
 
     def encode(self, inputs: Tensors, *, is_padding: Tensors | None = None, visible: Tensors | None = None) -> Encoded:
         """Everything up to the processor, included. Arguments as for `forward`."""
-        is_padding, visible = is_padding or {}, visible or {}
-        check_inputs(inputs, is_padding, self.modalities, next(self.parameters()).dtype)
+        is_padding, visible = ({} if each is None else each for each in (is_padding, visible))
+        check_inputs(inputs, is_padding, self.modalities, next(self.parameters()))
         names = [name for name in inputs if name not in self.label_names]
         plan = self.plan({name: self.modalities[name].num_tokens for name in names})
         check_visible(visible, plan, batch_size=inputs[names[0]].shape[0])

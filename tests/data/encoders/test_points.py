@@ -394,7 +394,7 @@ def test_bad_clouds(raw: Any, message: str) -> None:
         ("a.xyz", b"1 2 3\n4 5 six\n", "line 2, cell 3: expected a number, got 'six'"),
         ("a.xyz", b"3\n1 2 3\n4 5 6\n", "its first line says 3 points, got 2"),
         ("a.pts", b"2\n", "its first line says 2 points, got none"),
-        ("a.txt", b"\xff\xfe\x00", "expected an .npy or .npz file or a table as text (UTF-8)"),
+        ("a.txt", b"\xff\xfe\x00", "expected text in UTF-8, got the byte 0x00 at 2"),
         ("a.csv", b"1,2,3\n4,,6\n", "expected finite numbers, got nan at (1, 1)"),
         ("a.off", b"PLY", "is damaged, or is no .off file: expected OFF and the numbers of vertices and faces"),
         ("a.off", b"OFF BINARY\n\x00\x01", "is damaged, or is no .off file: expected OFF and the numbers of "),
@@ -573,3 +573,22 @@ def test_features_are_matched_by_name() -> None:
     assert PointsEncoder.chosen_settings(raws, {"feature_names": ("n",)})["num_features"] == 1
     with pytest.raises(ValueError, match=r"^feature_names: expected 2, one for each feature, got 1"):
         PointsEncoder(num_features=2, feature_names=("n",))
+
+
+@pytest.mark.parametrize("kind", ["ply", "glb", "stl"])
+@pytest.mark.parametrize("is_mesh", [True, False])
+def test_meshes_in_single_precision_far_from_the_origin_are_refused(tmp_path: Path, kind: str, is_mesh: bool) -> None:
+    if kind == "stl" and not is_mesh:
+        pytest.skip("an STL file has no points alone")
+    for name, place in (("far", (3.5e6, 5.8e6, 100.0)), ("near", (3.5e3, 5.8e3, 100.0))):
+        ball = trimesh.creation.icosphere()
+        ball.apply_translation(place)
+        path = tmp_path / f"{name}.{kind}"
+        path.write_bytes(file_of(ball if is_mesh else trimesh.PointCloud(ball.vertices), kind))
+        if name == "far":
+            assert "expected points that float32 can tell apart, got a cloud 2 wide" in fault(PointsEncoder(), path)
+        else:
+            PointsEncoder().encode(path)
+    exact = tmp_path / "a.off"  # text has all digits
+    exact.write_bytes(file_of(trimesh.creation.icosphere().apply_translation((3.5e6, 5.8e6, 100.0)), "off"))
+    PointsEncoder().encode(exact)

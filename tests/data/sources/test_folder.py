@@ -495,6 +495,26 @@ def test_folders_that_are_taken_by_number_are_said(tmp_path: Path) -> None:
     assert "classes are taken by number: 1 is bee, 2 is cat" in found.warnings
 
 
+def test_data_for_a_trained_model_may_have_one_of_its_classes(tmp_path: Path) -> None:
+    for n in range(12):
+        write(tmp_path / "bee" / f"{n}.jpg", jpeg())
+    found = open_folder(tmp_path, task="classification", classes=("ant", "bee", "cat"), **SMALL)
+    assert len(good(found)) == 12
+    assert "classes without training examples: ant, cat" in found.warnings
+    refused("expected at least two classes with training examples, found only 'bee'", tmp_path, task="classification")
+
+
+def test_two_masks_of_one_name_are_said(tmp_path: Path) -> None:
+    mask = encoded(Image.fromarray(np.eye(16, 20, dtype=np.uint8)))
+    for n in range(4):
+        write(tmp_path / "images" / f"{n}.jpg", jpeg())
+        for ending in ("png", "bmp"):
+            write(tmp_path / "masks" / f"{n}.{ending}", mask)
+    found = open_folder(tmp_path, task="segmentation", **SMALL)
+    assert len(good(found)) == 4
+    assert "4 masks have the name of another and are left out, for example masks/0.png" in found.warnings
+
+
 def test_what_a_run_leaves_is_no_data(tmp_path: Path) -> None:
     class_folder(tmp_path, "image")
     before = open_folder(tmp_path, task="classification", **SMALL)

@@ -331,3 +331,11 @@ def test_keys_are_the_same_however_their_accents_are_written(tmp_path: Path) -> 
     source = open_webdataset(tmp_path, task="classification", **SMALL)
     assert (len(read(source)), bad(source), source.classes) == (10, {}, ("b", "ä"))
     assert source.warnings == ("1 files lie too deep and are left out, for example a/b/deep.tar",)
+
+
+def test_several_signals_of_one_kind_are_said(tmp_path: Path) -> None:
+    files = {f"{n}.{ending}": jpeg() for n in range(10) for ending in ("jpg", "png")}
+    tar(tmp_path / "0.tar", {**files, **{f"{n}.cls": str(n % 2).encode() for n in range(10)}})
+    source = open_webdataset(tmp_path, task="classification", **SMALL)
+    assert (len(read(source)), bad(source)) == (10, {})
+    assert source.warnings == ("10 files are passed over, because image has several (*.jpg and *.png of 0.tar/0)",)

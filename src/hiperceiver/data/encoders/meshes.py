@@ -15,6 +15,7 @@ from hiperceiver.data.packages import import_extra
 MESH_STARTS = {".glb": b"glTF", ".obj": None, ".off": b"OFF", ".ply": b"ply", ".stl": None}
 """Endings of files of meshes -> how such a file begins, where that tells it from others."""
 
+_COARSEST = 0.01  # what float32 may round a place by, as a share of the cloud's extent
 _QUIET = logging.NullHandler()
 _PLY_SIZES = {
     **dict.fromkeys((b"char", b"uchar", b"int8", b"uint8"), 1),
@@ -34,11 +35,25 @@ def points_of_mesh(content: bytes, ending: str, count: int) -> np.ndarray:
         parts = _read_with_trimesh(content, ending)
         surfaces = [part.triangles for part in parts if len(getattr(part, "faces", ()))]
         clouds = [np.asarray(part.vertices) for part in parts if len(getattr(part, "vertices", ()))]
+    vertices = np.concatenate([*clouds, np.zeros((0, 3))])
+    with np.errstate(over="ignore"):
+        is_single = bool((vertices.astype(np.float32) == vertices).all())  # as these files mostly store it
+    if is_single and len(vertices):
+        check_places(vertices)
     if surfaces:
         return sample_surface(np.concatenate(surfaces), count)
-    if sum(map(len, clouds)) == 0:
+    if not len(vertices):
         raise ValueError("holds no points")
-    return np.concatenate(clouds)
+    return vertices
+
+
+def check_places(coordinates: np.ndarray) -> None:
+    """Refuse a cloud in float32 that lies so far away that few places are left to its points."""
+    extent = float(np.ptp(coordinates.astype(np.float64), axis=0).max())
+    step = float(np.spacing(np.float32(np.abs(coordinates).max())))
+    if np.isfinite(step) and step > _COARSEST * extent > 0:
+        found = f"got a cloud {extent:.3g} wide in steps of {step:.3g}"
+        raise ValueError(f"expected points that float32 can tell apart, {found}: store them as float64")
 
 
 def sample_surface(triangles: np.ndarray, count: int) -> np.ndarray:

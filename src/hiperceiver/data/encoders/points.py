@@ -15,7 +15,7 @@ from hiperceiver.curves import hilbert_code, morton_code
 from hiperceiver.data.encoders import arrays
 from hiperceiver.data.encoders.arrays import RawArray, read_named
 from hiperceiver.data.encoders.encoder import Drawing, Encoder, measured
-from hiperceiver.data.encoders.meshes import MESH_STARTS, points_of_mesh
+from hiperceiver.data.encoders.meshes import MESH_STARTS, check_places, points_of_mesh
 from hiperceiver.data.faults import faults_of, read_file
 from hiperceiver.modality import Modality
 from hiperceiver.settings.encoders import PointsSettings
@@ -26,7 +26,6 @@ TABLE_ENDINGS = (".csv", ".npy", ".npz", ".pts", ".tsv", ".txt", ".xyz")
 _CURVES = {"hilbert": hilbert_code, "morton": morton_code}
 _FAR_AWAY = 100  # times a cloud's own extent: closer to the origin float32 is good enough
 _FARTHEST_POINT = 1e3
-_COARSEST = 0.01  # what float32 may round a place by, as a share of the cloud's extent
 _BITS = 16  # bits of a cell along each axis, whose points are then told apart by their numbers alone
 
 
@@ -80,7 +79,7 @@ class PointsEncoder(PointsSettings, Encoder):
                 expected = f"(N, {3 + self.num_features}) with num_features={self.num_features}"
                 raise ValueError(f"expected points of shape {expected}, got {array.shape}")
             if array.dtype == np.float32 and self.normalise != "none":
-                _check_places(array[:, :3])
+                check_places(array[:, :3])
             points = arrays.as_float32(array if self.normalise == "none" else _near_the_origin(array))
             if (points[:, :3] == points[0, :3]).all():
                 raise ValueError(f"expected points in different places, got {len(points)} in one")
@@ -166,15 +165,6 @@ def _near_the_origin(points: np.ndarray) -> np.ndarray:
     moved = points.astype(np.float64)
     moved[:, :3] -= coordinates.mean(0)
     return moved
-
-
-def _check_places(coordinates: np.ndarray) -> None:
-    """Refuse a cloud in float32 that lies so far away that few places are left to its points."""
-    extent = float(np.ptp(coordinates.astype(np.float64), axis=0).max())
-    step = float(np.spacing(np.abs(coordinates).max()))
-    if np.isfinite(step) and step > _COARSEST * extent > 0:
-        found = f"got a cloud {extent:.3g} wide in steps of {step:.3g}"
-        raise ValueError(f"expected points that float32 can tell apart, {found}: store them as float64")
 
 
 def _check_spread(coordinates: np.ndarray) -> None:

@@ -199,7 +199,15 @@ def _pairs(tree: Tree, own: FolderSettings, is_mask_needed: bool) -> Listing | N
     used = [image_part if outer else image_part.rpartition("/")[0] for image_part, _ in parts.values()]
     listing.warnings += _beside_splits(tree, outer, used, ("image",))
     for split, (image_part, mask_part) in parts.items():
-        masks_of = {composed(_stem(path[len(mask_part) :])): path for path in _pictures(tree, mask_part)}
+        masks_of: dict[str, str] = {}
+        again = [
+            path
+            for path in _pictures(tree, mask_part)
+            if masks_of.setdefault(composed(_stem(path[len(mask_part) :])), path) != path
+        ]
+        if again:
+            which = f"{len(again)} masks have the name of another and are left out, for example {again[0]}"
+            listing.warnings.append(which)
         stems = {path: composed(_stem(path[len(image_part) :])) for path in _pictures(tree, image_part)}
         found = [Files(split, (path,), mask=masks_of.pop(stem, None)) for path, stem in stems.items()]
         if masks_of:

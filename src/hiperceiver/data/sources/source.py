@@ -239,7 +239,7 @@ def make_source(
         classes, table = _choose_classes(name, classes, table, options.classes or class_names, options, found)
         found += [f"classes {pair} look alike: are they one?" for pair in look_alike(classes)]
         if options.task == "classification":
-            table = _labelled(name, table, classes, found)
+            table = _labelled(name, table, classes, found, may_be_one=bool(options.classes))
         if options.task == "regression":
             table = _without_markers(table, classes, found)
         splits = {split: part for number, split in enumerate(SPLITS) if len(part := table.split(number))}
@@ -508,13 +508,14 @@ def _marked_missing(column: Column, apart: Collection[tuple[int, float]], row: i
     return None if values is None else [math.nan if (n, x) in apart else x for n, x in enumerate(values)]
 
 
-def _labelled(name: str, table: Table, classes: Sequence[str], warnings: list[str]) -> Table:
-    """The rows that have a label, and what is odd about the classes."""
+def _labelled(name: str, table: Table, classes: Sequence[str], warnings: list[str], *, may_be_one: bool) -> Table:
+    """The rows that have a label, and what is odd about the classes; `may_be_one`: of several that are known."""
     numbers, splits = table.cells("label"), table.splits[table.rows]
     present = np.unique(numbers[(splits == splits.min(initial=TEST)) & (numbers >= 0)])
-    if len(present) < 2 and (splits == TRAIN).any():
+    if len(present) < (1 if may_be_one else 2) and (splits == TRAIN).any():
         found = f"only {classes[present[0]]!r:.60}" if len(present) else "none"
-        raise ValueError(f"{name}: expected at least two classes with training examples, found {found}")
+        least = "examples with a label" if may_be_one else "at least two classes with training examples"
+        raise ValueError(f"{name}: expected {least}, found {found}")
     if absent := [each for number, each in enumerate(classes) if number not in present]:
         warnings.append(f"classes without training examples: {example_list(absent, 5)}")
     return left_out(table, numbers < 0, "label", warnings)

@@ -94,6 +94,13 @@ def open_webdataset(tree: Tree, own: WebDatasetSettings, options: SourceOptions)
         passed = f"{unread.total()} files in shards are passed over, for example *.{ending}"
         warnings.append(f"{passed}: a key ends at the first dot of a name, and no signal ends so")
 
+    for modality, (_, endings) in signals.items():
+        counts = [sum(ending in sample.files for ending in endings) for sample in samples]
+        if more := sum(count - 1 for count in counts if count > 1):
+            first = next(sample for sample, count in zip(samples, counts, strict=True) if count > 1)
+            which = " and ".join(f"*.{ending}" for ending in endings if ending in first.files)
+            warnings.append(f"{more} files are passed over, because {modality} has several ({which} of {first.name})")
+
     known = [_known(root, sample, own) for sample in samples]
     targets, names = target_columns(known)
     names["values"] = own.value_fields
