@@ -23,13 +23,14 @@ MINIMAL_TESTS := -m "not needs_extras" $(addprefix tests/, model fast interop sh
 	settings/test_base.py settings/test_every_setting.py settings/test_run.py settings/test_tasks.py \
 	test_curves.py test_extras.py test_masking.py test_modality.py test_probing.py test_repository.py)
 
-.PHONY: help demo bench test check check-oldest check-minimal format clean
+.PHONY: help demo bench docs test check check-oldest check-minimal format clean
 
 help:
 	@echo "make demo    what pretraining is worth with few labels, on pictures of the Earth; 7 to 12 minutes on 2 cores"
 	@echo "make bench   ours beside its peers; WHAT='tokens --rounds 1' chooses, docs/benchmarks.md explains"
+	@echo "make docs    the documentation site, in build/site; a warning is an error"
 	@echo "make test    the tests"
-	@echo "make check   everything that CI checks: ruff, pyright, import-linter, tests"
+	@echo "make check   everything that CI checks: ruff, pyright, import-linter, the documentation site, tests"
 	@echo "make check-oldest   the tests with the oldest versions that pyproject.toml allows, in .venv-oldest"
 	@echo "make check-minimal  the tests of the model floor without any extra, in .venv-minimal"
 	@echo "make format  put the code into the house style"
@@ -41,6 +42,9 @@ demo: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks $(WHAT)
 
+docs: $(READY)
+	$(BIN)/zensical build --strict --clean
+
 test: $(READY)
 	$(BIN)/pytest $(PYTEST_FLAGS)
 
@@ -49,6 +53,7 @@ check: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/pyright --warnings
 	$(BIN)/lint-imports
+	$(BIN)/zensical build --strict --clean
 	$(BIN)/pytest $(PYTEST_FLAGS)
 
 check-oldest: $(OLDEST)/.ready
@@ -62,7 +67,7 @@ format: $(READY)
 	$(BIN)/ruff format
 
 clean:
-	rm -rf build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf build dist .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A new environment in $(1), unless one is there.

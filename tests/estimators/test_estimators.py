@@ -175,6 +175,10 @@ def test_the_kind_by_its_name_and_settings() -> None:
     sound = HiPClassifier(**FAST, modalities="audio", encoders={"x": {"rate": 4000, "seconds": 0.05}})
     assert sound.fit(X, [0, 1, 0, 1]).modalities_["x"].startswith("audio, tokens 200 x 1")
     assert sound.predict(X).shape == (4,)
+    volume = HiPClassifier(**FAST, modalities="volume").fit(
+        FIRST[:, :, :4, :4] + np.arange(4)[:, None, None, None], [0, 1, 0, 1]
+    )
+    assert volume.modalities_["x"].startswith("volume, tokens 3 x 4 x 4 x 1")
     series = HiPClassifier(**FAST, modalities={"x": "series"}).fit(X, [0, 1, 0, 1])
     assert series.modalities_["x"].startswith("series, tokens 400 x 1")
 
@@ -233,6 +237,7 @@ def test_an_unreadable_file_is_left_out_of_training_and_named(tmp_path: Path) ->
         classifier.predict(paths)
 
 
+FIRST = np.zeros((4, 3, 16, 16), dtype=np.uint8)  # channels first, as PyTorch has them
 TEN = np.zeros((4, 10)) + np.arange(4.0)[:, None]
 
 
@@ -258,6 +263,10 @@ TEN = np.zeros((4, 10)) + np.arange(4.0)[:, None]
         ({}, {}, r"X: expected one or more modalities, got an empty mapping"),
         ({}, "photos", r"x: expected a list or array with a value for each example, got str"),
         ({}, [None] * 4, r"x: expected one or more values, got none"),
+        ({}, FIRST, r"x: got arrays of shape \(3, 16, 16\), which look as if channels came first; .*\(0, 2, 3, 1\)"),
+        ({}, FIRST[:, :1] / 255, r"x: got arrays of shape \(1, 16, 16\), which look as if channels came first"),
+        ({}, FIRST[:, None], r"x: got arrays of shape \(1, 3, 16, 16\), which .*\(0, 1, 3, 4, 2\)"),
+        ({}, FIRST[:, :, None].repeat(5, 2), r"x: got arrays of shape \(3, 5, 16, 16\), which .*\(0, 2, 3, 4, 1\)"),
     ],
 )
 def test_mistakes_are_said_in_one_line(parameters: dict[str, Any], X: Any, message: str) -> None:

@@ -35,6 +35,12 @@ class EncoderSettings(Settings):
             object.__setattr__(self, name, values)
 
 
+def check_names(field: str, names: tuple[str, ...], count: int, what: str) -> None:
+    """Refuse names of columns that are not as many as there are of what they name."""
+    if names and len(names) != count:
+        raise ValueError(f"{field}: expected {count}, one for each {what}, got {len(names)}: {shown(names)}")
+
+
 class NormalisedSettings(EncoderSettings):
     """Base of the settings of numbers that are normalised with mean and deviation of the training data."""
 
@@ -62,6 +68,8 @@ class PictureSettings(NormalisedSettings):
     """Other shapes: `crop` keeps the middle, `squash` changes proportions, `pad` marks the rest as absent tokens."""
     resample: Literal["lanczos", "bilinear"] = "lanczos"
     """The resizing filter; both average over what a pixel covers, so that nothing aliases."""
+    full_scale: Positive | None = None
+    """White in files of whole numbers of more than 8 bits. None: that of the bits that training data use (12: 4095)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -72,8 +80,6 @@ class ImageSettings(PictureSettings):
     """Pictures: a token is a pixel."""
 
     kind: ClassVar[str] = "image"
-    full_scale: Positive | None = None
-    """White in files of whole numbers of more than 8 bits. None: that of the bits that training data use (12: 4095)."""
 
 
 class VideoSettings(PictureSettings):
@@ -142,9 +148,7 @@ class SeriesSettings(ArraySettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.channel_names and len(self.channel_names) != self.channels:
-            got = f"{len(self.channel_names)}: {', '.join(self.channel_names)}"
-            raise ValueError(f"channel_names: expected {self.channels}, one for each channel, got {got}")
+        check_names("channel_names", self.channel_names, self.channels, "channel")
         channels = 0 if self.normalise == "example" else self.channels
         self.check_statistics(channels, unused="with normalise='example'")
 
@@ -162,6 +166,8 @@ class PointsSettings(NormalisedSettings):
     normalise: Literal["sphere", "box", "none"] = "sphere"
     """`sphere`: each cloud's centroid becomes 0 and its farthest point lies at distance 1. `box`: the centre of its
     bounding box becomes 0 and its longest half side 1. `none`: coordinates are normalised with `mean` and `std`."""
+    feature_names: tuple[str, ...] = ()
+    """Columns of tables that name x, y and z, in the order of the features; none: all others, in theirs."""
     mean: tuple[float, ...] = ()
     """Per feature; with normalise="none" of x, y and z too, which come first. 0 if not given."""
 
@@ -172,6 +178,7 @@ class PointsSettings(NormalisedSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_names("feature_names", self.feature_names, self.num_features, "feature")
         count = 3 + self.num_features - self.num_own_scale
         self.check_statistics(count, unused="without features", field="num_features")
 
@@ -228,6 +235,8 @@ class VectorSettings(ArraySettings):
     block has groups, or more, so that each group sees a part."""
     positions: Count = 1
     """Vectors of an example at most; of fewer, the rest is absent."""
+    feature_names: tuple[str, ...] = ()
+    """Columns of tables that have names, in the order of the features; none: all of them, in theirs."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -235,6 +244,7 @@ class VectorSettings(ArraySettings):
         if (filled := -(-self.features // channels)) != self.split:
             expected = f"{filled}, for {self.features} features in tokens of {channels}"
             raise ValueError(f"split: expected a number that leaves no token empty ({expected}), got {self.split}")
+        check_names("feature_names", self.feature_names, self.features, "feature")
         self.check_statistics(self.features, field="features")
 
 

@@ -263,7 +263,7 @@ def test_numbers_that_float32_cannot_hold_are_refused() -> None:
 @given(
     arrays_of.arrays(np.float32, (3, 2), elements=st.floats(-1e3, 1e3, width=32)),
     st.tuples(*[st.floats(-1e3, 1e3)] * 2),
-    st.tuples(*[st.floats(0.25, 1e3)] * 2),
+    st.tuples(*[st.floats(2.5, 1e3)] * 2),
 )
 def test_normalised_and_physical_undo_each_other(
     values: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]
@@ -278,7 +278,7 @@ def test_normalised_and_physical_undo_each_other(
 
 def test_tokens_are_never_infinite() -> None:
     for values in (np.array([3e38], dtype=np.float32), np.array([1e39])):
-        with pytest.raises(ValueError, match="holds numbers that are too large for this mean and std"):
+        with pytest.raises(ValueError, match=r"holds .*e\+3., which is .*e\+4. standard deviations"):
             normalised(values, (0.0,), (1e-3,))
 
 

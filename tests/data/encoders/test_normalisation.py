@@ -94,6 +94,45 @@ def test_markers_of_missing_values_are_named_and_left_out(marker: float, share: 
     ]
 
 
+@pytest.mark.parametrize("markers", [(-9999.0, -8888.0), (-9999.0, 9999.0), (1e20, -777.0, -999.0, -888.0)])
+@pytest.mark.parametrize("size", [50, 1])
+def test_several_markers_of_missing_values_are_left_out(markers: tuple[float, ...], size: int) -> None:
+    """On either side of what was measured; in long files, and in many of one value."""
+    values = RNG.normal(size=(600 // size, size, 2))
+    for number, marker in enumerate(markers):
+        values.reshape(-1, 2)[number * 10 :: 53] = marker
+    notes: list[str] = []
+    mean, std = channel_statistics(lambda raw: raw, values[:250], notes=notes)
+    measured = values[:250].reshape(-1, 2)
+    measured = measured[np.abs(measured[:, 0]) < 100]
+    assert_digits_close(mean, measured.mean(0))
+    assert_digits_close(std, measured.std(0))
+    assert len(notes) == 1
+
+
+def test_zeros_that_may_be_missing_are_said_and_count() -> None:
+    raws = [RNG.normal(290, 5, (60, 1)) for _ in range(5)]
+    raws[2][::20] = 0
+    notes: list[str] = []
+    mean, _ = channel_statistics(lambda raw: raw, raws, notes=notes)
+    assert_digits_close(mean, np.concatenate(raws).mean(0))
+    assert notes == ["0 in example 2 lies far from all other values, and counts: is it a missing one?"]
+
+
+@pytest.mark.parametrize("count", [3, 5, 9])
+def test_a_few_vectors_of_many_features_all_count(count: int) -> None:
+    """By chance two of three lie next to each other in one of a hundred features."""
+    raws = [RNG.normal(size=(1, 300)) for _ in range(count)]
+    notes: list[str] = []
+    mean, std = channel_statistics(lambda raw: raw, raws, notes=notes)
+    assert notes == []
+    assert_digits_close(mean, np.concatenate(raws).mean(0))
+    assert_digits_close(std, np.concatenate(raws).std(0))
+    for odd in (raws[0] * 1e4, raws[0] + 1e9 * (np.arange(300) == 7)):
+        channel_statistics(lambda raw: raw, [*raws, odd], notes=notes)
+        assert "left out of mean and std" in notes.pop()
+
+
 @pytest.mark.parametrize(
     "raws",
     [
@@ -196,6 +235,10 @@ def test_a_series_normalised_by_itself_names_a_value_that_hides_the_others() -> 
     click = np.zeros((50, 2))
     click[9] = 5
     encoder.encode(click)
+    wave = 0.4 * np.sin(np.arange(2000) / 5)
+    wave[9] = 1e8
+    with pytest.raises(ValueError, match=r"holds 1e\+08, far from all other values of channel 0"):
+        AudioEncoder(rate=4000, seconds=0.5, normalise="example").encode((wave[:2000], 4000))
 
 
 # ----------------------------------------------------------------------------------------------------------- silence

@@ -392,7 +392,8 @@ def test_bad_clouds(raw: Any, message: str) -> None:
         ("a.off", b"", "is empty (0 bytes)"),
         ("a.csv", b"1,2,3\n4,5\n", "line 2: expected 3 cells, as in line 1, got 2"),
         ("a.xyz", b"1 2 3\n4 5 six\n", "line 2, cell 3: expected a number, got 'six'"),
-        ("a.pts", b"2\n", "is empty (0 bytes)"),
+        ("a.xyz", b"3\n1 2 3\n4 5 6\n", "its first line says 3 points, got 2"),
+        ("a.pts", b"2\n", "its first line says 2 points, got none"),
         ("a.txt", b"\xff\xfe\x00", "expected an .npy or .npz file or a table as text (UTF-8)"),
         ("a.csv", b"1,2,3\n4,,6\n", "expected finite numbers, got nan at (1, 1)"),
         ("a.off", b"PLY", "is damaged, or is no .off file: expected OFF and the numbers of vertices and faces"),
@@ -518,9 +519,9 @@ def test_a_cloud_far_from_the_origin_is_refused_where_its_place_matters() -> Non
         PointsEncoder(num_points=256, num_features=0, normalise="none").encode(cloud)
 
 
-@pytest.mark.parametrize("shape", [(3, 256), (6, 100), (4, 64)])
+@pytest.mark.parametrize("shape", [(3, 256), (6, 100), (4, 64), (3, 10)])
 def test_points_in_columns_are_refused_until_they_are_said(shape: tuple[int, int]) -> None:
-    with pytest.raises(ValueError, match=rf"num_features: .*, got \({shape[0]}, {shape[1]}\); transpose the files"):
+    with pytest.raises(ValueError, match=rf"num_features: .*, got \({shape[0]}, {shape[1]}\); transpose them"):
         PointsEncoder.chosen_settings([np.zeros(shape)], {})
     assert PointsEncoder.chosen_settings([np.zeros(shape[::-1])], {})["num_features"] == shape[0] - 3
 
@@ -545,3 +546,30 @@ def test_a_far_cloud_in_float32_has_lost_its_shape_and_is_refused(place: tuple[f
         encoder.encode(cloud.astype(np.float32))
     wide = np.random.default_rng(0).random((256, 3)) * np.abs(place).max() / 100 + place
     encoder.encode(wide.astype(np.float32))
+
+
+@pytest.mark.parametrize("name", ["a.pts", "a.xyz", "a.txt", "bytes"])
+def test_features_are_counted_below_the_number_of_points(tmp_path: Path, name: str) -> None:
+    content = b"9\n" + b"1 2 3 0.5\n4 5 6 0.25\n7 8 9.5 0\n" * 3
+    (tmp_path / name).write_bytes(content)
+    raw = content if name == "bytes" else tmp_path / name
+    assert PointsEncoder.chosen_settings([raw], {})["num_features"] == 1
+    assert PointsEncoder(num_features=1).decode(raw)[1].tolist() == [4, 5, 6, 0.25]
+
+
+def test_features_are_matched_by_name() -> None:
+    rows = [[1, 2, 3, 0.5, 7], [4, 5, 6, 0.25, 8], [7, 8, 10, 0.125, 9], [0, 1, 1, 0, 6], [2, 2, 2, 1, 5]]
+    forms = {"x,y,z,n,ring": (0, 1, 2, 3, 4), "Ring,Z,X,Y,N": (4, 2, 0, 1, 3), "ring,n,other,z,y,x": (4, 3, 0, 2, 1, 0)}
+    raws = [
+        "\n".join((names, *(",".join(str(row[column]) for column in columns) for row in rows))).encode()
+        for names, columns in forms.items()
+    ]
+    chosen = PointsEncoder.chosen_settings(raws, {})
+    assert (chosen["num_features"], chosen["feature_names"]) == (2, ("n", "ring"))
+    encoder = PointsEncoder(**chosen)
+    for raw in raws:
+        assert encoder.decode(raw).tolist() == rows
+    assert "expected the columns x, y, z, n, ring, got x, y, z, n; no 'ring'" in fault(encoder, b"x,y,z,n\n1,2,3,4\n")
+    assert PointsEncoder.chosen_settings(raws, {"feature_names": ("n",)})["num_features"] == 1
+    with pytest.raises(ValueError, match=r"^feature_names: expected 2, one for each feature, got 1"):
+        PointsEncoder(num_features=2, feature_names=("n",))

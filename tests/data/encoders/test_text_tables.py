@@ -21,6 +21,8 @@ def lines(form: str) -> str:
         ("a,b\n" + lines("{2},{3}"), ("a", "b")),
         ("0,1\n" + lines("{2},{3}"), ("0", "1")),  # pandas without names of columns
         (",0,1\n" + lines("{0},{2},{3}"), ("0", "1")),
+        ("2019,2020\n0.5,-2.25\n1.5,3.0\n-4.0,0.125\n", ("2019", "2020")),
+        (",400,410\n" + lines("{0},{2},{3}"), ("400", "410")),  # wavelengths
         (",a,b\n" + lines("{0},{2},{3}"), ("a", "b")),  # pandas with its index
         (",a,b\n7,0.5,-2.25\n3,1.5,3\n900,-4,0.125\n", ("a", "b")),  # of chosen rows
         ("Unnamed: 0,a,b\n" + lines("{0},{2},{3}"), ("a", "b")),  # read and written again
@@ -53,6 +55,8 @@ def test_names_and_numbers_of_rows_are_no_data(text: str, names: tuple[str, ...]
         ("2001,2002\n0.5,1.5\n", (2, 2), "columns without names, the first line is '2001,2002'"),
         ("2,327\n2,619\n", (2, 2), "columns without names, the first line is '2,327'"),
         ("index,a\n0,0.5\n1,1.5\n", (2, 2), "columns index, a"),
+        ("5,3\n0.5,1.5\n2.5,3.5\n4.5,5.5\n", (4, 2), "columns without names, the first line is '5,3'"),
+        ("1,2\n0.5,1.5\n2.5,3\n4.5,5.5\n", (4, 2), "columns without names, the first line is '1,2'"),
         (",a\n0.5,1\n0.5,2\n", (2, 2), "columns without a name, a"),  # no numbers of rows
         (",a\n,5\n,6\n", (2, 2), "columns without a name, a"),
         ("2,32\n1,50\n3,41\n", (3, 2), "columns without names, the first line is '2,32'"),
@@ -79,6 +83,15 @@ def test_what_cannot_be_told_is_said(text: str, shape: tuple[int, int], words: s
         ("x,y\ns,m\n1,2\n", "line 2, cell 1: expected a number, got 's'"),
         ("1,2\n3 m,4\n", "line 2, cell 1: expected a number, got '3 m'"),
         ("1,2\nx,y\n", "line 2, cell 1: expected a number, got 'x'"),
+        (
+            "time x\n0.5,1.5\n",
+            "line 2, cell 1: expected a number, got '0.5,1.5'; cells are parted by blanks, as in line 1",
+        ),
+        (
+            "0,5 1,5\n0,5 2,5\n",
+            "line 2, cell 2: expected a number, got '5 2'; cells are parted by commas, as in line 1",
+        ),
+        ("1|2\n3|4\n", "line 2, cell 1: expected a number, got '3|4'; cells are parted by blanks, as in line 1"),
         ("1,2\n3\n", "line 2: expected 2 cells, as in line 1, got 1"),
     ],
 )

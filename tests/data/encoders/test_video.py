@@ -245,3 +245,27 @@ def test_wrong_settings_are_one_line(settings: dict[str, object], message: str) 
     with pytest.raises(ValueError, match=f"^{message}") as caught:
         encoder_from_dict({"kind": "video", **settings})
     assert "\n" not in str(caught.value)
+
+
+def test_frames_of_many_bits_have_one_scale_and_keep_their_precision(tmp_path: Path) -> None:
+    """Of 12 bits in files of 16, some frames use fewer."""
+    ramp = np.linspace(0, 1, 64 * 64).reshape(64, 64)
+    whole = [ramp * (2**12 - 1) * share for share in (0.25, 0.5, 0.75, 1)]
+    folders = []
+    for number in range(3):
+        frames = np.stack(whole[: number + 2]).astype(np.uint16)
+        folders.append(folder_of(tmp_path / str(number), frames))
+    encoder = VideoEncoder(size=64, frames=4, colours="L")
+    read = encoder.read(folders[2])
+    assert (read.dtype, len(np.unique(read)) > 4000) == (np.float32, True)
+    assert_close(read[..., 0], np.stack(whole).astype(np.uint16) / 4095, dtype=torch.float32)
+    notes: list[str] = []
+    fitted = encoder.fitted(folders, notes)
+    assert (fitted.full_scale, notes) == (
+        4095,
+        ["full_scale: white is 4095, as measured in the pictures of more than 8 bits"],
+    )
+    assert fitted.read(folders[0]).max() == pytest.approx(0.5, abs=1e-3)  # in rows of 12 bits
+    assert fitted.encode(folders[0])[0].shape == (4 * 64 * 64, 1)
+    write(tmp_path / "2" / "3.png", encoded(Image.fromarray(np.full((64, 64), 255, np.uint8))))
+    assert_close(fitted.read(folders[2])[3], np.ones((64, 64, 1)), dtype=torch.float32)

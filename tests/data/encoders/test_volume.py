@@ -160,3 +160,11 @@ def test_channels_that_come_first_are_refused_until_they_are_said(shape: tuple[i
     assert VolumeEncoder.chosen_settings([np.zeros(shape)], {"channels": shape[3]})["size"] == shape[:3]
     turned = np.zeros((*shape[1:], shape[0]))
     assert VolumeEncoder.chosen_settings([turned], {}) == {"size": shape[1:], "channels": shape[0]}
+
+
+def test_frames_with_channels_before_rows_are_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"got \(6, 3, 16, 16\), which looks as if channels came first; transpose them"
+    ):
+        VolumeEncoder.chosen_settings([np.zeros((6, 3, 16, 16))], {})
+    assert VolumeEncoder.chosen_settings([np.zeros((6, 16, 16, 3))], {}) == {"size": (6, 16, 16), "channels": 3}

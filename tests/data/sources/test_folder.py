@@ -525,6 +525,18 @@ def test_a_mistake_tells_what_was_noticed_before(tmp_path: Path) -> None:
     refused(r"\(noticed before: labels.csv: 4 files are not there, for example C:", tmp_path, task="classification")
 
 
+@pytest.mark.parametrize("form", ["files/{0}.jpg", "./files/{0}.jpg", "files\\{0}.jpg", "{1}/files/{0}.jpg"])
+def test_files_of_a_list_are_found_however_they_are_written(tmp_path: Path, form: str) -> None:
+    rows = ["Unnamed: 0,file,age,"]  # as pandas and Excel write them
+    for n in range(8):
+        write(tmp_path / "files" / f"{n}.jpg", jpeg())
+        rows.append(f"{n},{form.format(n, tmp_path)},{10 * n},")
+    write(tmp_path / "labels.csv", "\n".join(rows).encode())
+    source = open_folder(tmp_path, task="regression", **SMALL)
+    assert (len(good(source)), source.classes) == (8, ("age",))
+    assert not any("labels.csv" in line for line in source.warnings)
+
+
 @pytest.mark.parametrize("pair", [("b", "b "), ("a", "A"), ("1", "01"), ("ff", "\ufb00"), ("b c", "b\u00a0c")])
 def test_classes_that_look_alike_are_said(tmp_path: Path, pair: tuple[str, str]) -> None:
     for name in (*pair, "z"):

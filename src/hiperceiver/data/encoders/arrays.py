@@ -20,7 +20,8 @@ RawArray: TypeAlias = "np.ndarray | Tensor | Sequence[Any] | str | os.PathLike[s
 """What is accepted as an array: an array, a tensor, nested lists, a path, or a file's bytes."""
 
 _NPY, _NPZ = b"\x93NUMPY", b"PK\x03\x04"  # how such files begin
-_LARGEST_TOKEN = 1e4
+_LARGEST_TOKEN = 1e3
+_FARTHEST = 1e5
 _SMALLEST = float(np.finfo(np.float32).tiny)
 _COARSEST = 0.01  # what float32 may round a number by, as a share of how far the numbers of its channel lie apart
 
@@ -87,7 +88,8 @@ def columns_of(array: np.ndarray, names: Sequence[str], wanted: Sequence[str]) -
 
 def turned_axes(kind: str, expected: str, shape: tuple[int, ...], channels: int) -> str:
     """What is said of an array whose first axis looks like channels."""
-    remedy = f"transpose the files, or say --encoders.{kind}.channels {channels} if they are as they should be"
+    option = f"--encoders.{kind}.channels {channels}"
+    remedy = f"transpose them, or set channels to {channels} ({option}) if they are as they should be"
     return f"channels: expected {expected}, got {shape}, which looks as if channels came first; {remedy}"
 
 
@@ -122,23 +124,32 @@ def _check_resolution(values: np.ndarray) -> None:
         )
 
 
+def check_spread(value: np.ndarray) -> None:
+    """Refuse a signal (steps, C) with a value so far from the others that these would vanish beside it."""
+    distances = np.abs(value - np.median(value, 0))
+    most, usual = distances.max(0), np.quantile(distances, 0.9, 0)
+    if (bad := (most > _FARTHEST * usual) & (usual > 0)).any():
+        channel = int(bad.argmax())
+        place = float(value[distances[:, channel].argmax(), channel])
+        raise ValueError(f"holds {place:.6g}, far from all other values of channel {channel}; a missing one is NaN")
+
+
 def normalised(values: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
     """(value - mean) / std along the last axis: a new float32 array.
 
-    Results above 10,000, which would ruin a training step, are refused, but of channels of std 1, perhaps not fitted.
+    Results above 1000, which would ruin a training step, are refused, but of channels of std 1, perhaps not fitted.
     """
-    try:
-        with np.errstate(over="raise"):
-            result = values.astype(np.float32)
-            result -= np.array(mean, dtype=np.float32)
-            result /= np.array(std, dtype=np.float32)
-    except FloatingPointError:
-        raise ValueError("holds numbers that are too large for this mean and std") from None
-    size = np.where(np.asarray(std) == 1, 0, np.abs(result))
+    with np.errstate(over="ignore"):
+        result = values.astype(np.float32)
+        result -= np.array(mean, dtype=np.float32)
+        result /= np.array(std, dtype=np.float32)
+    size = np.where((np.asarray(std) == 1) & np.isfinite(result), 0, np.abs(result))
     if size.size and size.max() > _LARGEST_TOKEN:
         index = np.unravel_index(size.argmax(), size.shape)
-        far = f"{size[index]:.3g} standard deviations of the training data from their mean"
-        raise ValueError(f"holds {float(values[index]):.6g}, which is {far}")
+        value = float(values[index])
+        own_mean, own_std = (np.broadcast_to(each, size.shape[-1:])[index[-1]] for each in (mean, std))
+        far = f"{abs(value - own_mean) / own_std:.3g} standard deviations of the training data from their mean"
+        raise ValueError(f"holds {value:.6g}, which is {far}")
     return result
 
 

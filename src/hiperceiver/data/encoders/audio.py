@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 from torch import Tensor
 
-from hiperceiver.data.encoders.arrays import middle, normalised, num_present, padded, physical
+from hiperceiver.data.encoders.arrays import check_spread, middle, normalised, num_present, padded, physical
 from hiperceiver.data.encoders.encoder import Drawing, Encoder, measured
 from hiperceiver.data.faults import faults_of
 from hiperceiver.data.media import (
@@ -107,6 +107,8 @@ class AudioEncoder(AudioSettings, Encoder):
         """float32 (n, channels) as tokens (M, C); the last one may be filled up with zeros."""
         mean, std = self.mean, self.std
         if self.normalise == "example":
+            if np.abs(value).max() > self.usual:
+                check_spread(value)
             mean = value.mean(0)
             std = (np.maximum((value - mean).std(), np.float32(SILENT)),)
         num_tokens = math.ceil(len(value) / self.samples_per_token)

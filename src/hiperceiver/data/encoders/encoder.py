@@ -8,7 +8,7 @@ smaller. Random changes that choose a part come before the fit, so that the part
 | kind | decoded | on the grid |
 | --- | --- | --- |
 | `image` | `Picture`: opened; `fit_to_grid` decodes its pixels | uint8, or float32 in 0..1, (h, w, C) |
-| `video` | `Clip`: likewise | uint8 (frames, h, w, C) |
+| `video` | `Clip`: likewise | the same, (frames, h, w, C) |
 | `audio` | float32 (samples, channels), at the encoder's rate | the middle |
 | `series` | float32 (steps, C) | the middle |
 | `points` | float32 (N, 3 + features) | in order, at most as many as the grid has |

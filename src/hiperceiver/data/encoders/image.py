@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -41,6 +41,27 @@ class PictureEncoder(PictureSettings, Encoder):
 
     least_std: ClassVar[float] = 1 / 255
     usual: ClassVar[float] = 1.0
+
+    @property
+    def least_deviation(self) -> float:
+        """One step of the numbers in the files: of 8 bits, or of as many as white has."""
+        return 1 / max(255.0, self.full_scale or 0.0)
+
+    def pictures(self, raw: Any) -> Sequence[RawImage]:
+        """The pictures in a raw value that may have more than 8 bits."""
+        return (raw,)
+
+    def fitted(self, raws: Iterable[Any], notes: list[str] | None = None) -> Self:
+        """As `Encoder.fitted`; of pictures of more than 8 bits the full scale is measured too."""
+        raws = list(islice(raws, FITTED_TO))
+        full_scale = None
+        if self.full_scale is None:
+            full_scale = measured_full_scale(picture for raw in raws for picture in self.pictures(raw))
+        if full_scale is None:
+            return super().fitted(raws, notes)
+        if notes is not None:
+            notes.append(f"full_scale: white is {full_scale:g}, as measured in the pictures of more than 8 bits")
+        return replace(self, full_scale=full_scale).fitted(raws, notes)
 
     def normalised(self, pixels: np.ndarray) -> np.ndarray:
         """uint8, or floats in 0..1, (..., C) -> float32 (..., C)."""
@@ -92,11 +113,6 @@ class ImageEncoder(ImageSettings, PictureEncoder):
     def chosen_settings(cls, raws: Iterable[Any], given: Mapping[str, Any]) -> dict[str, Any]:
         """224 x 224, as in the paper's ImageNet experiments."""
         return {"size": (224, 224)}
-
-    @property
-    def least_deviation(self) -> float:
-        """One step of the numbers in the files: of 8 bits, or of as many as white has."""
-        return 1 / max(255.0, self.full_scale or 0.0)
 
     def decode(self, raw: RawImage) -> Picture:
         """An opened picture; its pixels are decoded by `fit_to_grid`."""
@@ -179,16 +195,6 @@ class ImageEncoder(ImageSettings, PictureEncoder):
         cells = labels[rows + y.clip(0, shown.height - 1)[:, None], columns + x.clip(0, shown.width - 1)]
         return np.where(is_shown, cells, IGNORE)
 
-    def fitted(self, raws: Iterable[RawImage], notes: list[str] | None = None) -> Self:
-        """As `Encoder.fitted`; of pictures of more than 8 bits the full scale is measured too."""
-        raws = list(islice(raws, FITTED_TO))
-        full_scale = _measured_full_scale(raws) if self.full_scale is None else None
-        if full_scale is None:
-            return super().fitted(raws, notes)
-        if notes is not None:
-            notes.append(f"full_scale: white is {full_scale:g}, as measured in the pictures of more than 8 bits")
-        return replace(self, full_scale=full_scale).fitted(raws, notes)
-
     def _covered(self, value: np.ndarray) -> tuple[slice, slice]:
         """Rows and columns of the grid that a smaller picture covers."""
         height, width = value.shape[:2]
@@ -222,8 +228,8 @@ def _of_255(pixels: np.ndarray) -> np.ndarray:
     return pixels if pixels.dtype == np.uint8 else pixels * np.float32(255)
 
 
-def _measured_full_scale(raws: Iterable[RawImage]) -> float | None:
-    """The largest full scale of these pictures; None if all have 8 bits."""
+def measured_full_scale(raws: Iterable[RawImage]) -> float | None:
+    """The largest full scale of these pictures; None if all have 8 bits, or are floats up to 1."""
     scales = []
     for raw in raws:
         try:

@@ -4,7 +4,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +18,9 @@ _FEWEST = (
     32  # values of a channel that a file must have for one of them to stand alone: smaller files are taken together
 )
 _LEAST = 8  # others that must be there
+_FEW_ZEROS = 0.2  # share of a channel up to which isolated zeros are said
+_MOST_ALONE = 3  # different values on either side that may stand alone
+_MANY, _BEYOND_CHANCE = 16, 1e6  # files of few values: so many tell what is usual; of fewer, what is beyond any doubt
 _FARTHEST = 100.0
 """A file is left out if its values lie on average this many times as far from the middle as those of half of the files;
 10 times the root of the number of files, if that is less: alone it would else shrink all others tenfold."""
@@ -73,13 +76,21 @@ def channel_statistics(
         raise ValueError(f"nothing to take mean and std from: {first_fault or 'there is no training example'}")
     times = Counter(each.value for each in isolated for _ in range(each.count))
     marked: dict[str, float] = {}
+    zeros = sorted({each.file for each in isolated if each.value == 0})
     for each in isolated:
+        if each.value == 0:
+            continue
         if times[each.value] > 1 or each.distance > _ISOLATED_ONCE:
             marked.setdefault(names[each.file], each.value)
         else:
             sums[each.file][:, each.channel] += each.count * each.value ** np.arange(3)
     is_far = _are_far(np.stack(sums), usual)
     if notes is not None:
+        if zeros:
+            more = f" and {len(zeros) - 1} more" if len(zeros) > 1 else ""
+            notes.append(
+                f"0 in {names[zeros[0]]}{more} lies far from all other values, and counts: is it a missing one?"
+            )
         notes += _notes(marked, [name for name, far in zip(names, is_far, strict=True) if far], len(names))
     if is_far.sum() > max(1, len(names) // 4):
         is_far[:] = False
@@ -97,7 +108,7 @@ def values_apart(values: np.ndarray) -> set[tuple[int, float]]:
     >>> values_apart(np.array([[0.5], [0.25], [-9999.0], [1.0], [0.75], [-9999.0], [0.0], [0.125], [0.3], [0.9]]))
     {(0, -9999.0)}
     """
-    isolated = [*_take_isolated(values.astype(np.float64), np.arange(len(values)), 0.0)]
+    isolated = [each for each in _take_isolated(values.astype(np.float64), np.arange(len(values)), 0.0) if each.value]
     times = Counter((each.channel, each.value) for each in isolated)
     far = {(each.channel, each.value) for each in isolated if each.distance > _ISOLATED_ONCE}
     return far | {each for each, count in times.items() if count > 1}
@@ -121,36 +132,77 @@ def _sums(channels: np.ndarray) -> np.ndarray:
 
 
 def _take_isolated(channels: np.ndarray, files: np.ndarray, usual: float) -> Iterator[_Isolated]:
-    """Isolated smallest and largest values (n, C) of files (n,), which become NaN in place."""
+    """Isolated smallest and largest values (n, C) of files (n,), which become NaN in place.
+
+    Up to three different ones on either side: some files have a marker for each reason why a value is missing. A few
+    isolated zeros stay, as they may as well be measured.
+    """
     for number, channel in enumerate(channels.T):
-        for extreme in (np.fmin, np.fmax):
-            value = float(extreme.reduce(channel))
-            if not abs(value) > usual:
-                continue
-            others = channel[(channel != value) & ~np.isnan(channel)]
-            if len(others) >= _LEAST and (spread := float(np.ptp(others))) > 0:
-                distance = float(np.abs(value - others).min()) / spread
-                if distance > _ISOLATED:
-                    is_it = channel == value
-                    for file, count in zip(*np.unique(files[is_it], return_counts=True), strict=True):
-                        yield _Isolated(int(file), number, value, int(count), distance)
-                    channel[is_it] = np.nan
+        while alone := _values_alone(channel, usual):
+            for value, distance in alone:
+                is_it = channel == value
+                for file, count in zip(*np.unique(files[is_it], return_counts=True), strict=True):
+                    yield _Isolated(int(file), number, value, int(count), distance)
+                channel[is_it] = np.nan
+        num_zeros = np.count_nonzero(is_zero := channel == 0)
+        if usual == 0 and 0 < num_zeros < _FEW_ZEROS * len(channel) and _values_alone(channel, -1.0):
+            for file, count in zip(*np.unique(files[is_zero], return_counts=True), strict=True):
+                yield _Isolated(int(file), number, 0.0, int(count), 0.0)
+
+
+def _values_alone(channel: np.ndarray, usual: float) -> list[tuple[float, float]]:
+    """Values that stand alone in a channel (n,), and their distance from all that do not, in ranges of these."""
+    low, high = float(np.fmin.reduce(channel)), float(np.fmax.reduce(channel))
+    if not (low < -usual or high > usual):
+        return []
+    lows, highs = _extremes(channel, low, np.fmin), _extremes(channel, high, np.fmax)
+    numbers = sorted(product(range(len(lows)), range(len(highs))), key=sum)[1:]
+    for num_low, num_high in numbers:
+        first, last = lows[num_low], highs[num_high]
+        gaps = [first - lows[num_low - 1]] * (num_low > 0) + [highs[num_high - 1] - last] * (num_high > 0)
+        if not (first < last and min(gaps) > _ISOLATED * (last - first)):
+            continue
+        others = channel[(channel >= first) & (channel <= last)]
+        others = others if num_low + num_high == 1 else np.unique(others)  # of a few codes several may stand apart
+        if len(others) >= _LEAST:
+            alone = [*((value, first - value) for value in lows[:num_low]), *((v, v - last) for v in highs[:num_high])]
+            return [(value, gap / (last - first)) for value, gap in alone if abs(value) > usual]
+    return []
+
+
+def _extremes(channel: np.ndarray, first: float, extreme: np.ufunc) -> list[float]:
+    """The smallest or largest values of a channel (n,), each once, from the outermost, up to `_MOST_ALONE` + 1."""
+    found, rest = [first], channel
+    while len(found) <= _MOST_ALONE:
+        rest = rest[rest > found[-1]] if extreme is np.fmin else rest[rest < found[-1]]
+        if not len(rest):
+            break
+        found.append(float(extreme.reduce(rest)))
+    return found
 
 
 def _are_far(sums: np.ndarray, usual: float) -> np.ndarray:
     """Which files have values far larger than the others': bool (files,), of sums (files, 3, C)."""
     count, total, squares = np.moveaxis(sums, 1, 0)
     is_there = count > 0
+    is_small = bool(count.max() < _FEWEST)
     count = np.maximum(count, 1)
     limit = min(_FARTHEST, 10 * math.sqrt(len(sums)))
-    is_far = np.zeros(len(sums), bool)
+    times = np.full(count.shape, np.nan)  # as far from the middle as half of the files, in each channel
     for channel in range(sums.shape[2]):
         there = is_there[:, channel]
         means = (total / count)[there, channel]
         middle = np.sort(means)[(len(means) - 1) // 2] if len(means) else 0.0
         distance = np.sqrt(np.maximum((squares - 2 * middle * total) / count + middle**2, 0)[there, channel])
         if len(varying := np.sort(distance[distance > 1e-6 * abs(middle)])):
-            is_far[there] |= distance > max(usual, limit * varying[(len(varying) - 1) // 2])
+            half = varying[(len(varying) - 1) // 2]
+            times[there, channel] = np.where(distance > usual, distance / half, 0)
+    if not is_small or len(sums) >= _MANY:
+        return np.fmax.reduce(times, 1) > limit
+    # Few files of a few values each: by chance half of them lie next to each other in one of many channels.
+    is_far = np.fmax.reduce(times, 1) > _BEYOND_CHANCE
+    if sums.shape[2] >= _LEAST:
+        is_far |= np.nanmedian(np.where(np.isnan(times), 0, times), 1) > limit
     return is_far
 
 

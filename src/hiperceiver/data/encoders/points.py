@@ -27,7 +27,6 @@ _CURVES = {"hilbert": hilbert_code, "morton": morton_code}
 _FAR_AWAY = 100  # times a cloud's own extent: closer to the origin float32 is good enough
 _FARTHEST_POINT = 1e3
 _COARSEST = 0.01  # what float32 may round a place by, as a share of the cloud's extent
-_LEAST_TURNED = 4  # as many times as many channels as points: the axes are probably the other way round
 _BITS = 16  # bits of a cell along each axis, whose points are then told apart by their numbers alone
 
 
@@ -62,10 +61,13 @@ class PointsEncoder(PointsSettings, Encoder):
 
     @classmethod
     def chosen_settings(cls, raws: Iterable[Any], given: Mapping[str, Any]) -> dict[str, Any]:
-        """2048 points, as in the paper's ModelNet40 experiments, with the features that the first cloud has."""
+        """2048 points, as in the paper's ModelNet40 experiments, with the features, and names, of the first cloud."""
         if "num_features" in given:
             return {"num_points": 2048}
-        return {"num_points": 2048, "num_features": next(measured(raws, _num_features))}
+        if "feature_names" in given:
+            return {"num_points": 2048, "num_features": len(given["feature_names"])}
+        count, names = next(measured(raws, _features))
+        return {"num_points": 2048, "num_features": count, "feature_names": names}
 
     def decode(self, raw: RawArray) -> np.ndarray:
         """Points as they are in the file, or points of a mesh's surface: float32 (N, 3 + num_features), N >= 2.
@@ -115,7 +117,9 @@ class PointsEncoder(PointsSettings, Encoder):
         if is_path and ending not in TABLE_ENDINGS:
             known = ", ".join(sorted((*MESH_STARTS, *TABLE_ENDINGS)))
             raise ValueError(f"expected a file of points or a mesh ({known}), got {ending or 'no ending'!r}")
-        return _coordinates_first(*read_named(_without_count(read_file(raw)) if ending in (".pts", ".xyz") else raw))
+        array, names = _coordinates_first(*_read_table(raw))
+        wanted = (*"xyz", *(name.lower() for name in self.feature_names))
+        return arrays.columns_of(array, names, wanted) if names and self.feature_names else array
 
     def _ordered(self, points: np.ndarray) -> np.ndarray:
         """The points along the curve, whatever order they come in."""
@@ -141,12 +145,13 @@ class PointsEncoder(PointsSettings, Encoder):
         return scaled
 
 
-def _coordinates_first(array: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """Points of a table whose columns x, y and z have these names, wherever they stand."""
+def _coordinates_first(array: np.ndarray, names: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Points of a table whose columns x, y and z have these names, wherever they stand; and all names, small."""
     small = [name.lower() for name in names]
     if not {"x", "y", "z"} <= {*small} or len({*small}) < len(small):
-        return array
-    return array[:, [*map(small.index, "xyz"), *(n for n, name in enumerate(small) if name not in ("x", "y", "z"))]]
+        return array, ()
+    order = [*map(small.index, "xyz"), *(n for n, name in enumerate(small) if name not in ("x", "y", "z"))]
+    return array[:, order], tuple(small[column] for column in order)
 
 
 def _near_the_origin(points: np.ndarray) -> np.ndarray:
@@ -188,20 +193,33 @@ def _ending_of(raw: Any) -> str:
     return next((ending for ending, start in starts if start is not None and raw.startswith(start)), "")
 
 
-def _num_features(raw: RawArray) -> int:
-    """Channels beside x, y and z. Meshes have none."""
+def _features(raw: RawArray) -> tuple[int, tuple[str, ...]]:
+    """How many channels there are beside x, y and z, and their names in a table that names all. Meshes have none."""
     if _ending_of(raw) in MESH_STARTS:
-        return 0
-    shape = arrays.shape_of(raw, 2)
-    if shape[1] < 3:
-        raise ValueError(f"expected points of shape (N, 3 or more), got {shape}")
-    if shape[1] >= _LEAST_TURNED * shape[0]:
-        remedy = f"transpose the files, or say --encoders.points.num_features {shape[1] - 3} if that is right"
+        return 0, ()
+    with faults_of(raw):
+        array, names = _coordinates_first(*_read_table(raw))
+        shape = array.shape
+        if len(shape) != 2 or shape[1] < 3:
+            raise ValueError(f"expected points of shape (N, 3 or more), got {shape}")
+    if shape[1] > shape[0]:
+        option = f"--encoders.points.num_features {shape[1] - 3}"
+        remedy = f"transpose them, or set num_features to {shape[1] - 3} ({option}) if that is right"
         raise ValueError(f"num_features: expected points of shape (N, 3 or more), got {shape}; {remedy}")
-    return shape[1] - 3
+    return shape[1] - 3, names[3:]
 
 
-def _without_count(content: bytes) -> bytes:
-    """A table without the number of its points, which may stand alone in the first line."""
+def _read_table(raw: RawArray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """As `read_named`; in the first line of a text the number of its points may stand alone, and must be right."""
+    content = read_file(raw) if isinstance(raw, str | os.PathLike) else raw
+    if not isinstance(content, bytes):
+        return read_named(raw)
     first, _, rest = content.lstrip().partition(b"\n")
-    return rest if first.strip().isdigit() else content
+    if not first.strip().isdigit():
+        return read_named(raw)
+    if not rest.strip():
+        raise ValueError(f"its first line says {int(first)} points, got none")
+    array, names = read_named(b"#\n" + rest)  # lines are counted from the file's first
+    if len(array) != int(first):
+        raise ValueError(f"its first line says {int(first)} points, got {len(array)}")
+    return array, names

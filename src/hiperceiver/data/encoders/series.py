@@ -13,7 +13,6 @@ from hiperceiver.data.faults import faults_of
 from hiperceiver.modality import Modality
 from hiperceiver.settings.encoders import SeriesSettings
 
-_FARTHEST = 1e5
 _LEAST_TURNED = 4  # as many times as many channels as steps: the axes are probably the other way round
 LONGEST_SERIES = 4096  # grids are not chosen longer than this: of longer series the middle is kept
 
@@ -86,7 +85,7 @@ class SeriesEncoder(SeriesSettings, Encoder):
         """float32 (n, channels) as tokens (length, channels)."""
         mean, std = self.mean, self.std
         if self.normalise == "example":
-            _check_spread(value)
+            arrays.check_spread(value)
             own_mean, own_std = value.mean(0, dtype=np.float64), value.std(0, dtype=np.float64)
             own_std[own_std <= 1e-6 * np.abs(own_mean)] = 1.0  # a constant channel is not blown up
             mean, std = own_mean.tolist(), own_std.tolist()
@@ -108,13 +107,3 @@ class SeriesEncoder(SeriesSettings, Encoder):
             if values.ndim != 2 or values.shape[1] != self.channels:
                 raise ValueError(f"expected a series of shape (steps, {self.channels}), got {array.shape}")
             return arrays.as_float32(values, may_miss=self.missing == "mean")
-
-
-def _check_spread(value: np.ndarray) -> None:
-    """Refuse a series with a value so far from the others that these would vanish beside it."""
-    distances = np.abs(value - np.median(value, 0))
-    most, usual = distances.max(0), np.quantile(distances, 0.9, 0)
-    if (bad := (most > _FARTHEST * usual) & (usual > 0)).any():
-        channel = int(bad.argmax())
-        place = float(value[distances[:, channel].argmax(), channel])
-        raise ValueError(f"holds {place:.6g}, far from all other values of channel {channel}; a missing one is NaN")

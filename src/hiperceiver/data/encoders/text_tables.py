@@ -5,14 +5,18 @@ import csv
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 _MISSING = {"", "na", "n/a", "null"}
-_UNNAMED = re.compile(r"(unnamed: [\d.]+)?", re.IGNORECASE)  # pandas names such a column so when it reads it again
+UNNAMED = re.compile(r"(unnamed: [\d.]+)?", re.IGNORECASE)
+"""Names of columns without a name: pandas names one so when it reads it again."""
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 _WITH_POINTS = "write numbers with decimal points"
+_LEAST_MORE = 2  # rows after the first by which it is told whether whole numbers above them are names
+_DELIMITERS = {"\t": "tabs", ";": "semicolons", ",": "commas", None: "blanks"}
 
 
 class TextTable(NamedTuple):
@@ -26,8 +30,9 @@ def read_text_table(text: str) -> TextTable:
     r"""A table with or without a line of names; its cells are parted by tabs, semicolons, commas or blanks.
 
     It is the first of these that is in the first line. Empty cells and NA are NaN; lines that start with # are left
-    out. Names may be numbers that count columns over cells with decimal points. Left out are a first column without a
-    name whose whole numbers are all different, which names the rows (as pandas and R write it), and an empty last one.
+    out. Names may be whole numbers at equal distances, such as 0, 1 or 2020, 2021, over cells that all have decimal
+    points. Left out are a first column without a name whose whole numbers are all different, which names the rows (as
+    pandas and R write it), and an empty last one.
 
     >>> read_text_table("time;level\n0;1.5\n1;NA\n")
     TextTable(names=('time', 'level'), numbers=array([[0. , 1.5],
@@ -40,9 +45,9 @@ def read_text_table(text: str) -> TextTable:
     lines = {number: line for number, line in numbered if line.strip() and not line.lstrip().startswith("#")}
     first = next(iter(lines.values()), "")
     delimiter = next((each for each in "\t;," if each in first), None)
-    rows = _cells(lines.values(), delimiter)
-    names, row = ([cell.strip() for cell in cells] for cells in (next(rows, []), next(rows, [])))
-    has_names = bool(first) and (None in map(_number, names) or _count_columns(names, row))
+    rows = ([cell.strip() for cell in cells] for cells in _cells(lines.values(), delimiter))
+    names, row = next(rows, []), next(rows, [])
+    has_names = bool(first) and (None in map(_number, names) or _count_columns(names, row, rows))
     if len(lines) == has_names:
         raise ValueError("has no line of numbers")
     if has_names:
@@ -55,7 +60,7 @@ def read_text_table(text: str) -> TextTable:
         if delimiter == ",":
             _check_decimal_points(lines, numbers)
         return TextTable((), numbers)
-    while len(names) > 1 and _UNNAMED.fullmatch(names[0]) and _names_rows(numbers[:, 0]):
+    while len(names) > 1 and UNNAMED.fullmatch(names[0]) and _names_rows(numbers[:, 0]):
         numbers, names = numbers[:, 1:], names[1:]
     return TextTable(tuple(names), numbers)
 
@@ -88,11 +93,22 @@ def _matched(names: list[str], row: Sequence[str], delimiter: str | None, number
     raise ValueError(f"line {numbers[0]}: expected {len(row)} names, one for each cell of line {numbers[1]}, {found}")
 
 
-def _count_columns(names: Sequence[str], row: Sequence[str]) -> bool:
-    """Whether cells are 0, 1, ..., perhaps behind an empty one, over numbers with decimal points."""
-    counted, cells = (names, row) if names[0] else (names[1:], row[1:])
-    is_counted = bool(counted) and list(counted) == [str(number) for number in range(len(counted))]
-    return is_counted and len(row) == len(names) and all("." in cell for cell in cells)
+def _count_columns(names: Sequence[str], row: Sequence[str], more: Iterable[Sequence[str]]) -> bool:
+    """Whether cells are 0, 1, ..., perhaps behind an empty one, over a row of numbers with decimal points.
+
+    Or other whole numbers at equal distances over nothing but such rows, three at least.
+    """
+    first = 0 if names[0] else 1
+    counted = names[first:]
+    if len(row) != len(names) or not counted or not all(name.isdecimal() for name in counted):
+        return False
+    if not all("." in cell for cell in row[first:]):
+        return False
+    if counted == [str(number) for number in range(len(counted))]:
+        return True
+    steps = {int(b) - int(a) for a, b in pairwise(counted)}
+    have_points = [all("." in cell for cell in cells[first:]) for cells in more]
+    return len(steps) == 1 and min(steps) > 0 and len(have_points) >= _LEAST_MORE and all(have_points)
 
 
 def _names_rows(column: np.ndarray) -> bool:
@@ -127,9 +143,17 @@ def _numbers_of(lines: dict[int, str], delimiter: str | None, *, has_names: bool
         if None in values:
             cell = row[column := values.index(None)]
             remedy = f"; {_WITH_POINTS}" if _DECIMAL_COMMA.fullmatch(cell.strip()) else ""
+            if _numbers_in(cell) > 1 and not remedy:
+                remedy = f"; cells are parted by {_DELIMITERS[delimiter]}, as in line {next(iter(lines))}"
             raise ValueError(f"line {number}, cell {column + 1}: expected a number, got {cell[:40]!r}{remedy}")
         table.append(values)
     return np.array(table, dtype=np.float64)
+
+
+def _numbers_in(cell: str) -> int:
+    """How many numbers it would hold if something else parted the cells; 0 if it holds anything else."""
+    parts = re.split(r"[\s;,|:]+", cell.strip())
+    return 0 if None in map(_number, parts) else len(parts)
 
 
 def _cells(lines: Iterable[str], delimiter: str | None) -> Iterator[list[str]]:

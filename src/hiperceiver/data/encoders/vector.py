@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from hiperceiver.data.encoders import arrays
-from hiperceiver.data.encoders.arrays import RawArray, read_array
+from hiperceiver.data.encoders.arrays import RawArray, read_named
 from hiperceiver.data.encoders.encoder import Drawing, Encoder, measured
 from hiperceiver.data.faults import faults_of
 from hiperceiver.modality import Modality
@@ -60,21 +60,26 @@ class VectorEncoder(VectorSettings, Encoder):
 
     @classmethod
     def chosen_settings(cls, raws: Iterable[Any], given: Mapping[str, Any]) -> dict[str, Any]:
-        """Features of the first, in 128 tokens; positions of the largest."""
+        """Features of the first, in 128 tokens, and their names if it has some; positions of the largest."""
         if {"features", "positions", "split"} <= given.keys():
             return {}
         name = given.get("array_name", "")
-        shapes = list(measured(raws, lambda raw: arrays.shape_of(raw, 1, 2, array_name=name)))
+        found = list(measured(raws, lambda raw: arrays.named_shape_of(raw, 1, 2, array_name=name)))
+        shapes, names = [shape for shape, _ in found], given.get("feature_names", found[0][1])
         is_column = len(shapes[0]) == 2 and shapes[0][1] == 1
-        features = given.get("features", shapes[0][0] if len(shapes[0]) == 1 or is_column else shapes[0][1])
+        features = shapes[0][0] if len(shapes[0]) == 1 or is_column else shapes[0][1]
+        features = given.get("features", len(given.get("feature_names", ())) or features)
         channels = -(-features // min(VECTOR_TOKENS, features))
         positions = 1 if is_column else max(shape[0] if len(shape) == 2 else 1 for shape in shapes)
-        return {"features": features, "positions": positions, "split": -(-features // channels)}
+        chosen = {"features": features, "positions": positions, "split": -(-features // channels)}
+        return {**chosen, "feature_names": names if len(set(names)) == features else ()}
 
     def decode(self, raw: RawArray) -> np.ndarray:
         """Vectors (n, features), or one (features,) or (features, 1), as float32 (n, features), n <= positions."""
         with faults_of(raw):
-            array = read_array(raw, array_name=self.array_name)
+            array, names = read_named(raw, array_name=self.array_name)
+            if names and self.feature_names:
+                array = arrays.columns_of(array, names, self.feature_names)
             is_one = array.shape in [(self.features,), (self.features, 1)]
             values = array.reshape(1, self.features) if is_one else array
             if values.ndim != 2 or values.shape[1] != self.features or len(values) > self.positions:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from hiperceiver.data.encoders.arrays import num_present, padded
 from hiperceiver.data.encoders.encoder import Drawing
-from hiperceiver.data.encoders.image import ImageEncoder, PictureEncoder
+from hiperceiver.data.encoders.image import ImageEncoder, PictureEncoder, measured_full_scale
 from hiperceiver.data.encoders.regions import Region
 from hiperceiver.data.media import CLIP_SUFFIXES, Media, RawFile, read_frames, times_of_frames
 from hiperceiver.modality import Modality
@@ -72,25 +73,41 @@ class VideoEncoder(VideoSettings, PictureEncoder):
         return Clip(raw=raw)
 
     def fit_to_grid(self, value: Clip) -> np.ndarray:
-        """Frames in the size of the grid: uint8 (T, H, W, C), T <= frames."""
-        picture = ImageEncoder(**{field.name: getattr(self, field.name) for field in fields(PictureSettings)})
+        """Frames in the size of the grid, (T, H, W, C), T <= frames: uint8, or float32 in 0..1 of deep pictures."""
+        settings = {field.name: getattr(self, field.name) for field in fields(PictureSettings)}
+        chosen: list[Path | np.ndarray] = []
+        if isinstance(value.raw, np.ndarray | list):
+            chosen = [value.raw[index] for index in self._chosen(len(value.raw))]
+        if self.full_scale is None:  # one for the whole clip
+            settings["full_scale"] = measured_full_scale(frame for frame in chosen if isinstance(frame, Path))
+        picture = ImageEncoder(**settings)
 
         def fitted(frame: Path | np.ndarray) -> np.ndarray:
-            pixels = picture.fit_to_grid(replace(picture.decode(frame), region=value.region))
-            return pixels if pixels.dtype == np.uint8 else np.rint(pixels * 255).astype(np.uint8)
+            return picture.fit_to_grid(replace(picture.decode(frame), region=value.region))
 
-        if isinstance(value.raw, np.ndarray | list):
-            return np.stack([fitted(value.raw[index]) for index in self._chosen(len(value.raw))])
+        if chosen:
+            frames = [fitted(frame) for frame in chosen]
+            if len({frame.dtype for frame in frames}) > 1:
+                frames = [frame / np.float32(255) if frame.dtype == np.uint8 else frame for frame in frames]
+            return np.stack(frames)
+        assert not isinstance(value.raw, np.ndarray | list)
         return read_frames(value.raw, self.frames, self.frames_per_second, change=fitted)
 
     def to_tokens(self, value: np.ndarray) -> tuple[Tensor, Tensor | None]:
-        """uint8 (T, H, W, C) as tokens (M, C), frame by frame."""
+        """Frames as of `fit_to_grid` as tokens (M, C), frame by frame."""
         return padded(self.normalised(value), self.modality.grid)
 
     def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
         """As of pictures, without wholly absent frames at the end; one is left in any case."""
         is_absent = None if is_padding is None else is_padding.cpu().reshape(self.frames, -1).all(1)
         return super().to_value(tokens, is_padding)[: max(1, num_present(is_absent, self.frames))]
+
+    def pictures(self, raw: RawVideo) -> Sequence[Path]:
+        """The frames that are shown of a folder."""
+        with contextlib.suppress(ValueError):  # named when it is read
+            frames = self.decode(raw).raw
+            return [frames[index] for index in self._chosen(len(frames))] if isinstance(frames, list) else ()
+        return ()
 
     def _chosen(self, count: int) -> np.ndarray:
         """Which of so many frames without times are shown."""

@@ -17,7 +17,7 @@ from hiperceiver.settings.encoders import VolumeSettings
 
 _MOST_FIRST, _MOST_LAST = 5, 8
 """A first axis that is no longer than the others is probably that of the channels if it is shorter than the first
-number, or the last axis longer than the second."""
+number, or the last axis longer than the second. So is a second axis that is shortest, and both."""
 
 
 class VolumeEncoder(VolumeSettings, Encoder):
@@ -50,7 +50,10 @@ class VolumeEncoder(VolumeSettings, Encoder):
         shape = next(measured(raws, lambda raw: arrays.shape_of(raw, 3, 4, array_name=name)))
         channels = shape[3] if len(shape) == 4 else 1
         is_least = shape[0] < min(shape[1:]) or (shape[0] == min(shape[1:]) < channels)
-        if "channels" not in given and channels > 1 and is_least and (shape[0] < _MOST_FIRST or channels > _MOST_LAST):
+        is_turned = channels > 1 and is_least and (shape[0] < _MOST_FIRST or channels > _MOST_LAST)
+        # Frames as PyTorch has them: (time, channels, rows, columns).
+        is_turned |= channels > _MOST_LAST and shape[1] < min(_MOST_FIRST, shape[0], *shape[2:])
+        if "channels" not in given and is_turned:
             raise ValueError(arrays.turned_axes("volume", "(D, H, W, channels)", shape, channels))
         return {"size": shape[:3], "channels": channels}
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hiperceiver.data.encoders.text_tables import UNNAMED
 from hiperceiver.data.faults import faults_of, read_file, text_of
 from hiperceiver.data.record import SPLITS, TRAIN, Column, Table
 from hiperceiver.data.sources.classes import CLASSES_FILE, Known, mask_classes, read_class_names, target_columns
@@ -274,14 +275,15 @@ def _read_label_list(path: Path) -> tuple[list[str], tuple[str, ...], dict[str, 
         if "file" not in columns or len(columns) < 2:
             found = ", ".join(columns) or "none"
             raise ValueError(f"expected the columns file and label, labels or numbers, found {found}")
-        if len(set(columns)) < len(columns):
+        named = [name for name in columns if not UNNAMED.fullmatch(name)]  # one without a name counts the lines
+        others = [name for name in named if name != "file"]
+        if len({*named}) < len(named):
             raise ValueError(f"expected each column once, found {', '.join(columns)}")
-        others = [name for name in columns if name not in ("file", "")]  # a column without a name counts the lines
         numbers = tuple(name for name in others if name not in ("label", "labels"))
         for line, row in lines:
             if None in row or None in row.values():
                 raise ValueError(f"line {line}: expected {len(columns)} cells")
-            name = composed(PurePosixPath(row["file"].strip()).as_posix())
+            name = _listed_name(row["file"].strip(), path.parent)
             if name in known:
                 raise ValueError(f"line {line}: expected each file once, got {name!r} again")
             known[name] = Known(
@@ -290,6 +292,15 @@ def _read_label_list(path: Path) -> tuple[list[str], tuple[str, ...], dict[str, 
                 values=[_number(row[column], column, line) for column in numbers] or None,
             )
     return others, numbers, known
+
+
+def _listed_name(cell: str, root: Path) -> str:
+    """A file in a list, relative to the folder of the list, however it is written."""
+    file = PurePosixPath(cell if "/" in cell else cell.replace("\\", "/"))
+    if file.is_absolute():
+        with contextlib.suppress(ValueError):  # it lies elsewhere, and is not there
+            file = file.relative_to(root.absolute())
+    return composed(file.as_posix())
 
 
 def _number(cell: str, column: str, line: int) -> float:

@@ -157,7 +157,9 @@ def _columns(encoder: Encoder, raw: Any) -> str:
     is_path = isinstance(raw, str | os.PathLike) and encoder.kind in ("series", "points", "vector")
     if not is_path or Path(raw).suffix.lower() not in (".csv", ".tsv", ".txt"):
         return ""
-    return f", {columns_in_words(text_of(read_file(raw)))}"
+    with contextlib.suppress(ValueError):  # it begins with the number of its points
+        return f", {columns_in_words(text_of(read_file(raw)))}"
+    return ""
 
 
 def _product(lengths: Iterable[int]) -> str:

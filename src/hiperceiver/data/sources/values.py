@@ -212,6 +212,7 @@ def _arrays(
         }
         is_flat = first.ndim == 3
         kind = of_axes.get(first.ndim, "vector")
+        _check_order(name, first, kind)
     else:
         # A volume's first axis is one cell deep where it was made of pictures.
         is_flat = first.ndim == 2 or (isinstance(encoder, VolumeEncoder) and encoder.size[0] == 1)
@@ -241,6 +242,21 @@ def _arrays(
             raise ValueError(f"{name}: {expected}, got {found}")
         taken = [None if raw is None else (raw, rate) for raw in raws]
     return Taken(kind=kind, raws=taken, settings=settings, found=found)
+
+
+def _check_order(name: str, first: np.ndarray, kind: str) -> None:
+    """Refuse pictures and clips whose channels come before their rows, as PyTorch has them."""
+    shape, last = first.shape, first.ndim - 1
+    found = None
+    if kind == "volume" and first.ndim == 3:
+        is_square = shape[1] == shape[2]
+        found = 0 if shape[0] < min(shape[1:]) and (is_square or shape[0] in _COLOURS) else None
+    elif kind == "volume" and first.dtype == np.uint8:
+        found = next((axis for axis in (1, 0) if shape[axis] in _COLOURS and min(shape[2:]) > shape[axis]), None)
+    if found is not None:
+        order = (0, *(axis + 1 for axis in range(last + 1) if axis != found), found + 1)
+        remedy = f"transpose them (X.transpose{order}), or name the kind volume if they have a depth instead"
+        raise ValueError(f"{name}: got arrays of shape {shape}, which look as if channels came first; {remedy}")
 
 
 def _is_uint8(arrays: Sequence[np.ndarray]) -> bool:
