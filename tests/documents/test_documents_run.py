@@ -23,6 +23,7 @@ SMALL = {"--model": "hip-nano", "--size": "16"}
 """What training is given instead of what a document says, so that a command takes about a second."""
 
 EARTH = "its tiles take most of a minute: tests/cli/test_runs.py"
+EXPORT = "an export takes a quarter of a minute: tests/cli/test_export.py"
 NOT_RUN = {
     "owner/dataset": "a data set of the Hugging Face hub: no network",
     "serve": "answers until it is stopped: tests/cli/test_serve.py",
@@ -30,6 +31,9 @@ NOT_RUN = {
     "runs/earth": EARTH,
     "runs/land-cover": EARTH,
     "runs/earth-map": EARTH,
+    "program": EXPORT,
+    "sound-alone": EXPORT,
+    "latents": EXPORT,
     "--devices": "starts processes: tests/training",
 }
 """A word of a command that is only parsed -> why."""
@@ -74,6 +78,8 @@ def shortened(words: list[str]) -> list[str]:
 
 
 def reason_not_to_run(scene: Scene) -> str | None:
+    if scene.faults:
+        return None
     return next((reason for word, reason in NOT_RUN.items() if word in scene.words), None)
 
 
