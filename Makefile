@@ -43,6 +43,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks $(WHAT)
 
 docs: $(READY)
+	$(BIN)/python -m tools.settings_page
 	$(BIN)/zensical build --strict --clean
 
 test: $(READY)

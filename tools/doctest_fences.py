@@ -5,7 +5,7 @@ from typing import Any
 
 import griffe
 
-_EXAMPLE = re.compile(r"^>>> .*(?:\n\S.*)*", flags=re.M)
+_EXAMPLE = re.compile(r"^>>> .*(?:\n.+)*", flags=re.M)
 
 
 class DoctestFences(griffe.Extension):

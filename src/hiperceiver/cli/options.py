@@ -98,10 +98,10 @@ def parts_of(hint: Any) -> tuple[Any, ...]:
 @cache
 def options_of(settings: type[Settings]) -> Mapping[str, Option]:
     """Every option of a command by its name."""
-    return {option.name: option for option in _walk(settings)}
+    return {option.name: option for option in every_option(settings)}
 
 
-def _walk(settings: type[Settings], prefix: str = "", group: str = "") -> Iterator[Option]:
+def every_option(settings: type[Settings], prefix: str = "", group: str = "") -> Iterator[Option]:
     """Every option; those that several classes to choose from have come once for each."""
     docs = field_docs(settings)
     for field in dataclasses.fields(settings):
@@ -110,13 +110,13 @@ def _walk(settings: type[Settings], prefix: str = "", group: str = "") -> Iterat
         title = group or one_line(owner.__doc__).partition(".")[0]
         yield Option(name=name, hint=hint, field=field, text=docs[field.name], group=title)
         for kind, part in classes_of(hint).items():
-            yield from _walk(part, f"{name}.", f"{name} of {kind}")
+            yield from every_option(part, f"{name}.", f"{name} of {kind}")
         for part in parts_of(hint):
             if is_settings(part):
-                yield from _walk(part, f"{name}.", name)
+                yield from every_option(part, f"{name}.", name)
             elif get_origin(part) is Mapping:
                 for kind, inside in classes_of(get_args(part)[1]).items():
-                    yield from _walk(inside, f"{name}.{kind}.", f"{name} of {kind}")
+                    yield from every_option(inside, f"{name}.{kind}.", f"{name} of {kind}")
 
 
 def hints_at(hint: Any, path: Sequence[str]) -> list[Any]:
@@ -159,7 +159,7 @@ def help_text(settings: type[Settings], which: str, *, program: str, summary: st
             lines.append(_entry(option.usage, re.split(r"[.:;] ", option.text)[0].rstrip(".") + "."))
     else:
         word = "" if which == "all" else which.lower()
-        shown = [option for option in _walk(settings) if word in option.name or word in option.group.lower()]
+        shown = [option for option in every_option(settings) if word in option.name or word in option.group.lower()]
         if not shown:
             raise UserError(f"--help: no option has {which!r} in its name{did_you_mean(which, options_of(settings))}")
         for group in dict.fromkeys(option.group for option in shown):
