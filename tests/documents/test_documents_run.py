@@ -19,7 +19,7 @@ from .folders import write_folders
 from .pages import ROOT, Scene, documents, in_shape, paths_of_files, story
 
 SHORT = ("--steps", "2", "--batch-size", "2")
-SMALL = {"--model": "hip-nano", "--size": "16"}
+SMALL = {"--model": "hip-nano", "--size": "24"}
 """What training is given instead of what a document says, so that a command takes about a second."""
 
 EARTH = "its tiles take most of a minute: tests/cli/test_runs.py"
