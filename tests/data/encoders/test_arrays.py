@@ -161,7 +161,8 @@ def test_named_arrays(tmp_path: Path) -> None:
         ("a.csv", '1,2\n3,"4\n5,6\n', "line 2, cell 2: expected a number"),
         ("a.csv", "1,2\n3," + "x" * 1_000, "line 2, cell 2: expected a number, got 'x{40}'"),
         ("a.csv", '1,2\n3,"' + "x" * 200_000, "cannot be decoded: field larger than field limit"),
-        ("a.csv", bytes(range(128, 256)), r"expected an .npy or .npz file or a table as text \(UTF-8\)"),
+        ("a.csv", bytes(range(128, 256)), "expected text in UTF-8, got the byte 0x80 at 0; save it as UTF-8"),
+        ("a", bytes(range(128, 256)), r"expected an .npy or .npz file or a table as text \(UTF-8\)"),
     ],
 )
 def test_a_bad_file_is_one_line_with_its_name(tmp_path: Path, name: str, content: bytes | str, reason: str) -> None:
