@@ -1,4 +1,4 @@
-"""docs/command-line.md and docs/tour.md can be told again: their commands run, and print what they say."""
+"""docs/command-line.md is a story that can be told again: its commands run, and print what it says."""
 
 import re
 import shlex
@@ -7,17 +7,16 @@ from pathlib import Path
 from .conftest import Hip, picture
 
 PAGE = Path(__file__).parents[2] / "docs" / "command-line.md"
-TOUR = PAGE.with_name("tour.md")
 ELSEWHERE = {"earth", "runs/land-cover", "--recipe", "sensors/", "instruments", "runs/audio-video", "--modality"}
 """Words of commands that are too slow here: the same is run in test_runs, test_info, test_signals and test_recipes."""
 QUICK = {"pretrain": ["--steps", "2"], "finetune": ["--steps", "2"]}
 """Added to a command, so that it takes no time."""
 
 
-def scenes(page: Path = PAGE) -> list[tuple[list[str], list[str]]]:
-    """Each command of a page and the lines that it prints there."""
+def scenes() -> list[tuple[list[str], list[str]]]:
+    """Each command of the page and the lines that it prints there."""
     told: list[tuple[list[str], list[str]]] = []
-    for block in re.findall(r"^```console\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.S | re.M):
+    for block in re.findall(r"^```console\n(.*?)^```", PAGE.read_text(encoding="utf-8"), flags=re.S | re.M):
         for line in block.splitlines():
             if line.startswith("$ hip "):
                 told.append((shlex.split(line)[2:], []))
@@ -62,19 +61,3 @@ def test_the_table_of_the_page_is_printed(hip: Hip) -> None:
             assert outcome.code == 0
             if printed:
                 assert [line.rstrip() for line in outcome.out.splitlines()] == printed
-
-
-def test_the_tour_runs(hip: Hip) -> None:
-    (block,) = re.findall(r"^```python\n(.*?)^```", TOUR.read_text(encoding="utf-8"), flags=re.S | re.M)
-    exec(compile(block, TOUR.name, "exec"), {})
-    named = {word for words, _ in scenes(TOUR) for word in words if word.endswith(".png")}
-    for folder in Path("digits").iterdir():
-        for file in sorted(folder.iterdir())[8:]:
-            if str(file) not in named:
-                file.unlink()  # the rest would take time
-    for words, printed in scenes(TOUR):
-        outcome = hip(*words, *QUICK.get(words[0], []))
-        assert outcome.code == 0, outcome.err
-        if words[0] == "plot":
-            assert {line for line in printed if line != "..."} <= set(outcome.out.splitlines())
-    assert [words[0] for words, _ in scenes(TOUR)] == ["pretrain", "plot", "finetune", "evaluate", "predict"]
