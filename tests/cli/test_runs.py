@@ -251,6 +251,26 @@ def test_a_command_that_resumes_begins_goes_on_and_remembers_its_length(pictures
     assert "2 steps in" in hip("pretrain", "--out", "run", "--resume").out
 
 
+def test_data_that_changed_before_a_run_goes_on_are_said(hip: Hip) -> None:
+    def write(labels: str, first: int = 0) -> None:
+        rows = [{"id": n, "x": [n + first * (not n), 1, n % 3, n % 4], "label": labels[n % 2]} for n in range(30)]
+        Path("data").mkdir(exist_ok=True)
+        Path("data/train.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+
+    write("ab")
+    options = ("--data", "data", "--columns.x", "x:vector", "--model", "hip-nano", "--batch-size", 4, "--out", "run")
+    begun = hip("finetune", *options, "--steps", 1)
+    assert begun.code == 0, begun.err
+    write("ba")
+    outcome = hip("finetune", "--out", "run", "--resume", "--steps", 2)
+    note = "hip: note: the data have changed since the run began: 0 examples added, 0 removed, 0 in another split; "
+    assert (outcome.code, f"{note}30 with other labels\n" in outcome.err) == (0, True), outcome.err
+    write("ab", first=900)
+    outcome = hip("finetune", "--out", "run", "--resume", "--steps", 3)
+    assert outcome.code == 2
+    assert outcome.err.splitlines()[-1].startswith("hip: --encoders.x.mean"), outcome.err
+
+
 def test_another_model_is_not_resumed(pretrained: Path, hip: Hip) -> None:
     outcome = hip("pretrain", "--resume", "--out", pretrained, "--model-settings.embedding_channels", 16)
     assert outcome.code == 2

@@ -76,6 +76,11 @@ def test_a_run_taken_up_again_sees_the_same_batches(num_workers: int) -> None:
         assert again == uninterrupted[start:]
 
 
+def test_more_workers_than_cores_are_no_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch._utils.cpu_count", lambda: 1)
+    assert taken(Numbers(11), 3, num_workers=2) == taken(Numbers(11), 3)
+
+
 def test_every_epoch_holds_every_record_once() -> None:
     indices = [int(index) for batch in taken(Numbers(11), 11) for index, _ in batch]
     for epoch in range(4):

@@ -1,5 +1,6 @@
 """Members, not numbers: what happens to one example moves no other."""
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -171,6 +172,32 @@ def test_no_source_moves_an_example(tmp_path: Path, make: Callable[[Path, list[i
     assert len(np.unique(np.concatenate(list(whole.splits.values())))) == 40
 
 
+@pytest.mark.parametrize(
+    ("task", "settings"),
+    [
+        ("classification", {"label_column": "class"}),
+        ("regression", {"value_columns": ["size", "age"]}),
+        ("joint", {"label_columns": ["class", "size"]}),
+    ],
+)
+def test_other_labels_are_seen(tmp_path: Path, task: str, settings: dict[str, Any]) -> None:
+    """The order of rows is no change, nor is another number of the same class."""
+
+    def members(rows: list[str]) -> Members:
+        write(tmp_path / "train.csv", "\n".join(["id,text,class,size,age", *rows]).encode())
+        return open_source(tmp_path, task=task, columns={"text": "text"}, **settings).members
+
+    rows = [f"{n},text {n},{'bc'[n % 2]},{n / 7},{n}" for n in range(40)]
+    before = members(rows)
+    assert len(before.labels) == 40
+    assert not what_changed(before, members(rows[::-1]))
+    others = [f"{n},text {n},{'cb'[n % 2]},{n / 3 + 1},{n}" for n in range(3)]
+    assert what_changed(before, members([*rows[3:], *others])).relabelled == 3
+    more = [f"{n},text {n},a,{n},{n}" for n in range(40, 60)]  # of a new class, the first by name
+    changes = what_changed(before, members([*more, *rows]))
+    assert (changes.added, changes.relabelled) == (20, 0)
+
+
 def test_a_stream_moves_no_record(tmp_path: Path) -> None:
     held = []
     for name, numbers in {"whole": range(100), "less": range(1, 100)}.items():
@@ -209,6 +236,15 @@ def test_members_are_kept_and_compared(tmp_path: Path) -> None:
     assert str(what_changed(kept, moved)) == (
         "0 examples added, 0 removed, 1 in another split; 1 of test was trained on"
     )
+    labels = np.stack([np.sort(keys), np.arange(6, dtype=np.uint64)], axis=1)
+    before, now = (
+        dataclasses.replace(before, labels=each) for each in (labels, labels[2:] // np.array([1, 4], np.uint64))
+    )
+    before.save(tmp_path / "members.npz")
+    kept = read_members(tmp_path / "members.npz")
+    assert kept is not None and not what_changed(kept, before)
+    # 2, 3, 4 and 5 have become 0, 0, 1 and 1
+    assert str(what_changed(kept, now)) == "0 examples added, 0 removed, 0 in another split; 4 with other labels"
     whole = (tmp_path / "members.npz").read_bytes()
     header = whole.replace(b"'shape': (4,), }", b"'shape': (4,), (")
     for damaged in (b"damaged", whole[:-30], header, whole.replace(b"\x93NUMPY", b"\x93NUMPX")):

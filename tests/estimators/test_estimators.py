@@ -12,6 +12,7 @@ import pytest
 import soundfile
 import torch
 from PIL import Image
+from scipy.sparse import csr_matrix
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -38,6 +39,20 @@ def test_a_classifier_learns(blobs: Blobs) -> None:
     assert probabilities.sum(axis=1) == pytest.approx(1, abs=1e-6)
     assert (classifier.classes_[probabilities.argmax(axis=1)] == classifier.predict(X)).all()
     assert classifier.n_steps_ == 60 and classifier.validation_metrics_ == {}
+
+
+@pytest.mark.parametrize("as_sparse", [False, True])
+def test_a_classifier_learns_several_labels(as_sparse: bool, blobs: Blobs, tmp_path: Path) -> None:
+    X, y = blobs
+    labels = np.stack([y == 0, y != 1, y == 2], axis=1).astype(int)  # of the second and third none, one or both
+    classifier = HiPClassifier(**LEARNING, validation_share=0.2).fit(X, csr_matrix(labels) if as_sparse else labels)
+    assert classifier.classes_.tolist() == [0, 1, 2]
+    assert classifier.score(X, labels) > 0.9  # all labels of an example right
+    probabilities = classifier.predict_proba(X)
+    assert probabilities.shape == (60, 3) and np.array_equal(classifier.predict(X), probabilities > 0.5)
+    classifier.save(tmp_path)
+    assert np.array_equal(HiPClassifier.load(tmp_path).predict(X), classifier.predict(X))
+    assert classifier.fit(X, y).predict(X).shape == (60,)  # of one label again
 
 
 def test_a_regressor_learns_several_numbers_in_their_units(blobs: Blobs) -> None:

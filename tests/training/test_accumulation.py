@@ -97,21 +97,35 @@ def gradients(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Tensor]]:
     return found
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", [*TASKS, *RANDOM])
 def test_accumulated_gradients_are_those_of_the_large_batch(
     name: str, gradients: list[dict[str, Tensor]], tmp_path: Path
 ) -> None:
     source, losses = Source(splits={"train": Everything(20)}, modalities=with_sound()), []
-    for batch_size, accumulate in [(12, 1), (3, 4), (1, 12)]:
+    make_task = {**TASKS, **RANDOM}[name]
+    parts = [(4, 3), (2, 6)] if name in ("mixup", "cutmix") else [(3, 4), (1, 12)]
+    for batch_size, accumulate in [(12, 1), *parts]:
         settings = TrainingSettings(steps=1, batch_size=batch_size, accumulate=accumulate)
-        losses.append(train(TASKS[name](), source, settings, tmp_path / str(batch_size), show_progress=False).loss)
+        losses.append(train(make_task(), source, settings, tmp_path / str(batch_size), show_progress=False).loss)
     large, *accumulated = gradients
-    model = TASKS[name]().model
+    model = make_task().model
     assert max(gradient.abs().max() for gradient in large.values()) > 1e-3
     for each in accumulated:
         assert each.keys() == large.keys()
         assert_gradients_close(each, large, terms=gradient_terms_of(model, 12))
     assert_close(losses[1:], losses[0], terms=terms_of(model), dtype=torch.float32)
+
+
+@pytest.mark.parametrize(("batch_size", "accumulate"), [(1, 1), (1, 12), (3, 4)])
+@pytest.mark.parametrize("name", ["mixup", "cutmix"])
+def test_what_would_stay_without_a_partner_is_refused(
+    name: str, batch_size: int, accumulate: int, tmp_path: Path
+) -> None:
+    source = Source(splits={"train": Everything(20)}, modalities=with_sound())
+    settings = TrainingSettings(steps=1, batch_size=batch_size, accumulate=accumulate)
+    message = f"^batch_size: expected an even number, as mixup and cutmix take neighbours in pairs, got {batch_size}$"
+    with pytest.raises(ValueError, match=message):
+        train(RANDOM[name](), source, settings, tmp_path, show_progress=False)
 
 
 @pytest.mark.parametrize("name", [*TASKS, *RANDOM])

@@ -134,7 +134,8 @@ def test_a_damaged_state_of_a_run_is_one_line(tmp_path: Path) -> None:
     moment = next(iter(whole["optimizer"]["state"]))
     for place, value, message in [
         ((RUN_KEY, "elapsed"), "long", "elapsed: expected another kind of value"),
-        ((RUN_KEY, "identity"), {"task": 3}, "task: it is another one now"),
+        ((RUN_KEY, "identity"), {"task": 3}, "task: expected 3, got {"),
+        ((RUN_KEY, "identity"), {"task": "{"}, 'task: expected "{", got {'),
         ((RUN_KEY, "processes"), [], "is damaged, or is no checkpoint of this run: IndexError"),
         (("weights",), {}, "is damaged, or is no checkpoint of this run: RuntimeError"),
         (("optimizer", "state", moment), {"step": torch.ones(3)}, "step of the optimizer does not fit its weight"),

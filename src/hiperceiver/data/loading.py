@@ -233,6 +233,9 @@ class ExampleLoader(DataLoader[Any]):
         )
         self.strict = strict
 
+    def check_worker_number_rationality(self) -> None:
+        """No warning of more workers than cores: one that waits for a disk needs none of its own."""
+
     def __iter__(self) -> Iterator[Batch]:  # pyright: ignore[reportIncompatibleMethodOverride]
         try:
             with _signals_wait():

@@ -6,9 +6,10 @@ with fixed thresholds; an order sorts by them.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 TEST_SHARE, VALIDATION_SHARE = 0.2, 0.1
 """Shares of what is drawn: numbers below 0.2 are for test, below 0.3 for validation."""
 _END = 4096
+_MOST_LABELS = 4096  # that are kept; which, follows from the names
 
 
 def hash_names(names: Any) -> np.ndarray:
@@ -168,11 +170,13 @@ class Members:
     splits: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Split -> the keys of its examples, sorted, uint64; nothing for a stream."""
     rule: SplitRule = "names"  # what drawn splits followed from
+    labels: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.uint64))
+    """Of some examples the key and the hash of the label, sorted by key, uint64 (examples, 2)."""
 
     def save(self, path: Path) -> None:
         """Write them to a file."""
         with replacing(path) as partial, partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, rule=np.array(self.rule), **self.splits)
+            np.savez(file, allow_pickle=False, rule=np.array(self.rule), labels=self.labels, **self.splits)
 
 
 def read_members(path: Path) -> Members | None:
@@ -182,14 +186,35 @@ def read_members(path: Path) -> Members | None:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             rule = "rows" if str(arrays["rule"]) == "rows" else "names"
-            splits = {split: arrays[split] for split in arrays.files if split != "rule"}
-            if all(
-                isinstance(keys, np.ndarray) and (keys.ndim, keys.dtype) == (1, "uint64") for keys in splits.values()
-            ):
-                return Members(splits=splits, rule=rule)
+            splits = {split: arrays[split] for split in arrays.files if split not in ("rule", "labels")}
+            labels = arrays["labels"] if "labels" in arrays.files else Members().labels  # earlier versions kept none
+            shapes = [(keys.dtype, keys.shape[1:]) for keys in splits.values()]
+            if (labels.dtype, labels.shape[1:]) == ("uint64", (2,)) and all(each == ("uint64", ()) for each in shapes):
+                return Members(splits=splits, rule=rule, labels=labels)
     except Exception:  # a damaged file makes the reader fail in many ways
         pass
     return None
+
+
+def kept_labels(table: Table, targets: Mapping[str, Sequence[str]]) -> np.ndarray:
+    """Of some of a table's examples the key and the hash of these targets, for `Members.labels`.
+
+    Numbers of classes change as others come: a target that is one or several has their names.
+    """
+    keys = table.row_keys
+    chosen = np.flatnonzero(choose(keys, 0, count=_MOST_LABELS))
+    chosen = chosen[np.argsort(keys[chosen])]
+    hashes = [hash_content(_labels(table, int(row), targets)) for row in table.rows[chosen]]
+    return np.stack([keys[chosen], np.frombuffer(b"".join(hashes), dtype="<u8").astype(np.uint64)], axis=1)
+
+
+def _labels(table: Table, row: int, targets: Mapping[str, Sequence[str]]) -> Iterator[Any]:
+    for name, classes in sorted(targets.items()):
+        with contextlib.suppress(ValueError):  # named when it is read as an example
+            value = np.asarray(table.targets[name][row]).tolist()
+            if classes and value is not None:
+                value = sorted(classes[int(each)] for each in np.atleast_1d(value) if each >= 0)
+            yield from (name, value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,15 +224,18 @@ class Changes:
     added: int = 0
     removed: int = 0
     moved: int = 0  # examples that are in another split
+    relabelled: int = 0  # examples whose label is another one, of those whose labels were kept
     leaked: Mapping[str, int] = field(default_factory=dict)
     """Split -> examples of it that were trained on; of these splits that have some."""
 
     def __bool__(self) -> bool:
-        return bool(self.added or self.removed or self.moved)
+        return bool(self.added or self.removed or self.moved or self.relabelled)
 
     def __str__(self) -> str:
         examples = "example" if self.added == 1 else "examples"
         parts = [f"{self.added} {examples} added, {self.removed} removed, {self.moved} in another split"]
+        if self.relabelled:
+            parts.append(f"{self.relabelled} with {'another label' if self.relabelled == 1 else 'other labels'}")
         parts += [f"{n} of {split} {'was' if n == 1 else 'were'} trained on" for split, n in self.leaked.items()]
         return "; ".join(parts)
 
@@ -229,10 +257,12 @@ def what_changed(before: Members, now: Members) -> Changes:
     old, new = (np.concatenate([*each.splits.values()]) for each in (before, now))
     added = int((~np.isin(new, old)).sum())
     stayed = sum(in_both(keys, split) for split, keys in now.splits.items())
+    _, then, today = np.intersect1d(before.labels[:, 0], now.labels[:, 0], return_indices=True)
     leaked = {split: in_both(keys, "train") for split, keys in now.splits.items() if split != "train"}
     return Changes(
         added=added,
         removed=int((~np.isin(old, new)).sum()),
         moved=len(new) - added - stayed,
+        relabelled=int((before.labels[then, 1] != now.labels[today, 1]).sum()),
         leaked={split: count for split, count in leaked.items() if count},
     )

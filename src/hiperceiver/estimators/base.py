@@ -46,7 +46,7 @@ USUAL_STEPS = 1000
 class HiPEstimator(BaseEstimator):
     """Base of the estimators. Parameters are those of `HiPClassifier`."""
 
-    kind: ClassVar[str]  # of the task
+    kinds: ClassVar[tuple[str, ...]]  # of the tasks that it may hold, the usual one first
     task_: Task
 
     def __init__(
@@ -90,29 +90,31 @@ class HiPEstimator(BaseEstimator):
         self,
         X: Any,
         *,
+        kind: str | None = None,
         read_targets: Callable[[int], tuple[dict[str, Any], np.ndarray]] | None = None,
         classes: tuple[str, ...] = (),
         is_trained: bool = True,
     ) -> Self:
-        """Train a task on `X`.
+        """Train a task on `X`, of the usual kind or of this one.
 
         `read_targets` takes the number of examples and gives their targets, and the class of each (all 0 if there are
         none) by which validation examples are drawn.
         """
+        kind = kind or self.kinds[0]
         settings, random = self._settings(), check_random_state(self.random_state)
         seed = int(random.randint(2**31 - 1))
         saved = None if self.from_pretrained is None else read_model(_model_folder(self.from_pretrained))
         encoders = {} if saved is None else _encoders_of(saved.source, saved.encoders)
         taken = self._take(X, encoders, reset=True)
         targets, strata = ({}, None) if read_targets is None else read_targets(len(next(iter(taken.values()))))
-        source = self._open(taken, encoders, targets, classes, self._draw_validation(taken, strata, random))
+        source = self._open(kind, taken, encoders, targets, classes, self._draw_validation(taken, strata, random))
         self.modalities_ = {name: _described(each, source.encoders[name]) for name, each in taken.items()}
         for name, text in self.modalities_.items() if self.verbose else ():
             print(f"{name}: {text}", flush=True)
         for note in source.warnings:
             warnings.warn(note, UserWarning, stacklevel=3)
         with _own_random_numbers(seed):
-            task = self._make_task(source, saved)
+            task = self._make_task(kind, source, saved)
             if saved is not None:
                 start_from(task, saved)
             if is_trained:
@@ -161,6 +163,7 @@ class HiPEstimator(BaseEstimator):
 
     def _open(
         self,
+        kind: str,
         taken: Mapping[str, Taken],
         encoders: Mapping[str, Encoder],
         targets: dict[str, Any],
@@ -170,7 +173,7 @@ class HiPEstimator(BaseEstimator):
         if unknown := [name for name in self.encoders or {} if name not in taken]:
             raise ValueError(f"encoders: expected names among {', '.join(taken)}, got {unknown[0]!r}")
         options = SourceOptions(
-            task=TASKS[self.kind].target_kind,  # pyright: ignore[reportArgumentType] - by its type any string
+            task=TASKS[kind].target_kind,  # pyright: ignore[reportArgumentType] - by its type any string
             encoders={name: encoders[name] for name in taken} if encoders else None,
             encoder_settings={name: dict(each) for name, each in (self.encoders or {}).items()},
             augmentations=augmentations_from_settings(self.augment or {}),
@@ -178,15 +181,15 @@ class HiPEstimator(BaseEstimator):
         )
         return open_values(taken, options, targets=targets, classes=classes, is_validation=is_validation)
 
-    def _make_task(self, source: Source, saved: SavedModel | None) -> Task:
+    def _make_task(self, kind: str, source: Source, saved: SavedModel | None) -> Task:
         config = variant_config(self.model) if saved is None else saved.config
         if self.model_settings:
             config = type(config).from_dict({**config.to_dict(), **self.model_settings})
-        task_class = TASKS[self.kind]
+        task_class = TASKS[kind]
         info = TargetInfo(classes=source.classes, statistics=partial(value_statistics, source.splits["train"]))
         model = build_model(config, source.modalities)
         values = {**self._task_settings(model), **task_class.config_from_data(info), **(self.task_settings or {})}
-        return task_from_settings({"kind": self.kind, **values}, model)
+        return task_from_settings({"kind": kind, **values}, model)
 
     def _task_settings(self, model: HiP) -> dict[str, Any]:
         """Settings of the task that follow from the inputs."""
@@ -244,8 +247,8 @@ class HiPEstimator(BaseEstimator):
         """
         path = _model_folder(folder)
         task = load_task(path)
-        if task.kind != cls.kind:
-            raise ValueError(f"{folder}: expected a model for {cls.kind}, got one for {task.kind}")
+        if task.kind not in cls.kinds:
+            raise ValueError(f"{folder}: expected a model for {' or '.join(cls.kinds)}, got one for {task.kind}")
         estimator = cls()
         if (file := Path(path) / ESTIMATOR_FILE).is_file():
             estimator._restore_plain(json.loads(file.read_text(encoding="utf-8")), str(file))

@@ -3,12 +3,13 @@
 from typing import Any, Self
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
 
 from hiperceiver.estimators.base import HiPEstimator, checked_names
-from hiperceiver.tasks import Classification, Task
+from hiperceiver.tasks import Classification, Multilabel, Task
 from hiperceiver.tasks.label_head import LabelsTask
 
 
@@ -18,7 +19,8 @@ class HiPClassifier(ClassifierMixin, HiPEstimator):
     `X` is an array, a list of arrays, of strings or of files (pictures, sounds, clips, point clouds, series, texts), or
     a data frame with a modality in each column (those of numbers are one together); several modalities are a mapping
     {name: values}, where None is a missing value. `modalities_` says what was taken for what; see
-    `hiperceiver.data.sources.values.take_values`. `y` are classes of any type.
+    `hiperceiver.data.sources.values.take_values`. `y` are classes of any type, or for several labels of an example a
+    matrix of 0 and 1, (examples, labels), dense or sparse.
 
     Args:
         model: a name in `hip info`; it is not used with `from_pretrained`.
@@ -42,11 +44,11 @@ class HiPClassifier(ClassifierMixin, HiPEstimator):
         verbose: 1: say what was taken for what, and how training goes.
 
     Attributes:
-        classes_: the classes, sorted.
+        classes_: the classes, sorted; the numbers of the labels, if there are several of an example.
         modalities_: modality -> what it was taken for.
         validation_metrics_: metrics of the weights on the validation examples; empty without them.
         n_steps_: optimizer steps that were taken.
-        task_: the trained `Classification`; `task_.model` is the network.
+        task_: the trained `Classification` or `Multilabel`; `task_.model` is the network.
 
     >>> X = np.array([[0.0, 1.0], [1.0, 0.0]] * 8)
     >>> classifier = HiPClassifier(steps=2, random_state=0).fit(X, ["up", "down"] * 8)
@@ -54,40 +56,56 @@ class HiPClassifier(ClassifierMixin, HiPEstimator):
     (['down', 'up'], (16, 2), {'x': 'vector, tokens 2 x 1, from float64 arrays of shape (2,)'})
     """
 
-    kind = Classification.kind
+    kinds = (Classification.kind, Multilabel.kind)
     classes_: np.ndarray
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Train anew on examples and their classes, (examples,).
+        """Train anew on examples and their classes, (examples,), or labels, (examples, labels).
 
         Raises:
             ValueError: something is not as it should be; in one line.
         """
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
-        check_classification_targets(check_array(y, ensure_2d=False, dtype=None, input_name="y"))  # pyright: ignore[reportArgumentType]
-        self.classes_, labels = np.unique(column_or_1d(y, warn=True), return_inverse=True)
+        how: dict[str, Any] = {"ensure_2d": False, "dtype": None, "accept_sparse": True, "input_name": "y"}
+        y = check_array(y, **how)
+        check_classification_targets(y)
+        if type_of_target(y) == "multilabel-indicator":
+            labels = np.asarray(y.toarray() if issparse(y) else y).astype(bool)
+            self.classes_ = np.arange(labels.shape[1])
+            kind, targets = Multilabel.kind, {"labels": [np.flatnonzero(row).tolist() for row in labels]}
+            strata = labels[:, 0].astype(np.int64)
+        else:
+            self.classes_, strata = np.unique(column_or_1d(y, warn=True), return_inverse=True)
+            kind, targets = Classification.kind, {"label": strata.tolist()}
         if len(self.classes_) < 2:
             raise ValueError(f"y: expected at least two classes, got 1 class, {self.classes_[0]!r}")
 
         def read_targets(count: int) -> tuple[dict[str, Any], np.ndarray]:
-            check_consistent_length(np.empty(count), labels)
-            return {"label": labels.tolist()}, labels
+            check_consistent_length(np.empty(count), strata)
+            return targets, strata
 
-        return self._fit(X, read_targets=read_targets, classes=checked_names(self.classes_.tolist()))
+        return self._fit(X, kind=kind, read_targets=read_targets, classes=checked_names(self.classes_.tolist()))
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class, in the order of `classes_`: float32 (examples, classes)."""
         return self._read(X, _probabilities)
 
     def predict(self, X: Any) -> np.ndarray:
-        """The most probable class of each example: (examples,)."""
+        """The most probable class of each example: (examples,). Labels: 1 where more probable than not, as in `fit`."""
         probabilities = self.predict_proba(X)
+        if self.task_.kind == Multilabel.kind:
+            return (probabilities > 0.5).astype(np.int64)
         return self.classes_[probabilities.argmax(axis=1)]
 
     def _restore_from(self, task: Task) -> None:
         super()._restore_from(task)
         self.classes_ = np.array(task.classes or range(task.config.num_classes))  # pyright: ignore[reportAttributeAccessIssue]
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
 
 
 def _probabilities(task: Task, batch: Any) -> Any:

@@ -25,7 +25,7 @@ class HiPEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, HiPEstimato
     (16, 128)
     """
 
-    kind = MaskedAutoencoding.kind
+    kinds = (MaskedAutoencoding.kind,)
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Train on examples; `y` is not looked at.

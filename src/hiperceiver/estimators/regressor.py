@@ -21,7 +21,7 @@ class HiPRegressor(RegressorMixin, HiPEstimator):
     (16, 2)
     """
 
-    kind = Regression.kind
+    kinds = (Regression.kind,)
 
     def fit(self, X: Any, y: Any) -> Self:
         """Train anew on examples and their numbers.

@@ -100,10 +100,10 @@ class _LabelConfig(_ClassesConfig):
     """Share of each group's tokens that a training example is seen without, drawn anew each time: it regularises, and a
     step costs less."""
     mixup: NonNegative = 0.0
-    """Training examples are blended in pairs, with a share drawn from Beta(mixup, mixup). 0: never."""
+    """Training examples that are neighbours in a batch are blended; shares are from Beta(mixup, mixup). 0: never."""
     cutmix: NonNegative = 0.0
     """A box of each training example is replaced by another's, with a share drawn from Beta(cutmix, cutmix). 0: never.
-    With `mixup` too, either is done in half of the batches."""
+    With `mixup` too, either is done to half of the pairs."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -104,7 +105,7 @@ def train(
     else:
         resume = resume and folder.last_checkpoint.is_file()
     device = find_device(settings.accelerator)
-    _check_devices(settings, launch, device)
+    _check_together(task, settings, launch, device)
     if settings.num_workers is None:
         settings = dataclasses.replace(settings, num_workers=choose_num_workers(device, launch))
     training_set, validation_set = _splits(source)
@@ -198,8 +199,8 @@ def train(
     )
 
 
-def _check_devices(settings: TrainingSettings, launch: Launch, device: torch.device) -> None:
-    """Refuse what processes cannot do together."""
+def _check_together(task: Task, settings: TrainingSettings, launch: Launch, device: torch.device) -> None:
+    """Refuse what processes, or batches of one step, cannot do together."""
     count = launch.num_ranks
     if count == 1 and settings.strategy != "auto":
         raise ValueError(f"devices: expected several for the strategy {settings.strategy}, got 1")
@@ -211,10 +212,20 @@ def _check_devices(settings: TrainingSettings, launch: Launch, device: torch.dev
         raise ValueError("optimizer: expected muon or adamw with the strategy fsdp, got lamb")
     if settings.strategy == "fsdp" and settings.compile:
         raise ValueError("compile: expected false with the strategy fsdp, got true")
+    part = settings.batch_size // count
+    if _mixes(task) and part % 2 and (part == 1 or count * settings.accumulate > 1):
+        each = f"{part} in each of {count} processes" if count > 1 else f"{part}"
+        raise ValueError(
+            f"batch_size: expected an even number, as mixup and cutmix take neighbours in pairs, got {each}"
+        )
     if device.type == "mps" and count > 1:
         raise ValueError(f"devices: expected 1 of the kind mps, got {count}")
     if device.type == "cuda" and launch.devices > torch.cuda.device_count():
         raise ValueError(f"devices: expected at most {torch.cuda.device_count()}, got {launch.devices}")
+
+
+def _mixes(task: Task) -> bool:
+    return any(getattr(task.config, name, 0) for name in ("mixup", "cutmix"))
 
 
 def _splits(source: Source) -> tuple[ExampleDataset | StreamedExamples, ExampleDataset | None]:
@@ -275,9 +286,36 @@ def _check_same(checkpoint: Path, before: Mapping[str, str], now: Mapping[str, s
     before = {name: value for name, value in before.items() if name != "devices"}  # earlier versions asked for as many
     for name in {**before, **now}:
         if before.get(name) != now.get(name):
-            was, came = (values.get(name, "none") for values in (before, now))
-            shown = f"expected {was}, got {came}" if len(was) + len(came) < 200 else "it is another one now"
-            raise ValueError(f"{name}: {shown}; a run is resumed as it was begun, see {checkpoint}")
+            inner, was, came = _first_difference(*(_read(values.get(name, "null")) for values in (before, now)))
+            shown = f"expected {_short(was)}, got {_short(came)}"
+            if name == "encoders" and re.search(r"\.(mean|std)\b", inner):
+                shown += " (measured on the training examples: some have changed or cannot be read any more)"
+            raise ValueError(f"{name}{inner}: {shown}; a run is resumed as it was begun, see {checkpoint}")
+
+
+def _read(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:  # of a damaged checkpoint
+        return text
+
+
+def _first_difference(before: Any, now: Any) -> tuple[str, Any, Any]:
+    """Where two values differ first, `.image.mean`, and what each has there."""
+    if isinstance(before, list) and isinstance(now, list):
+        before, now = ({f"[{place}]": each for place, each in enumerate(values)} for values in (before, now))
+    if isinstance(before, dict) and isinstance(now, dict):
+        for name in {**before, **now}:
+            if before.get(name) != now.get(name):
+                inner, was, came = _first_difference(before.get(name), now.get(name))
+                return f"{'' if name.startswith('[') else '.'}{name}{inner}", was, came
+    return "", before, now
+
+
+def _short(value: Any) -> str:
+    """A value in a message."""
+    text = "none" if value is None else json.dumps(value)
+    return text if len(text) <= 200 else f"{text[:100]}..."
 
 
 def choose_num_workers(device: torch.device, launch: Launch) -> int:

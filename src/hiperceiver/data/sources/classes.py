@@ -221,10 +221,14 @@ def mask_classes(train: Table, given: Sequence[str], folder: Path | None, warnin
     seen: set[int] = set()
     fault = ""
     for index in np.linspace(0, len(train) - 1, count).astype(np.int64):
+        record, mask = train[int(index)], None
         try:  # a fault is found again, and named, when it is read as an example
-            seen.update(np.unique(read_labels(train[int(index)].targets["segmentation"])).tolist())
+            mask = record.targets["segmentation"]
+            seen.update(np.unique(read_labels(mask)).tolist())
         except (ValueError, KeyError) as error:
-            fault = fault or str(error)
+            fault = fault or (
+                str(error) if isinstance(mask, str) else f"{record.name}: {error}"
+            )  # which names the file
     if not seen:
         raise ValueError(f"masks: expected class numbers, found none that can be read; the first: {fault or 'no mask'}")
     if seen == {0, NO_LABEL}:

@@ -24,7 +24,7 @@ from hiperceiver.data.encoders.text_tables import columns_in_words
 from hiperceiver.data.example import BadExample, ExampleDataset, WithAbsent
 from hiperceiver.data.faults import read_file, text_of
 from hiperceiver.data.media import read_audio
-from hiperceiver.data.members import Members, choose, draw_splits
+from hiperceiver.data.members import Members, choose, draw_splits, kept_labels
 from hiperceiver.data.record import SPLITS, TEST, TRAIN, VALIDATION, Column, Computed, Record, Records, Table
 from hiperceiver.data.sources.classes import choose_classes, choose_mask_classes
 from hiperceiver.data.sources.lists import example_list, look_alike
@@ -250,6 +250,12 @@ def make_source(
         if options.max_train_examples is not None and "train" in splits:
             train = splits["train"]
             splits["train"] = train.take(choose(train.row_keys, seed, count=options.max_train_examples))
+        members = Members(splits=keys, rule=options.split_rule)
+        if options.task == "joint":
+            members = dataclasses.replace(members, labels=kept_labels(table, labels or {}))
+        elif options.task not in ("none", "segmentation"):  # masks would have to be read
+            names = () if options.task == "regression" else classes
+            members = dataclasses.replace(members, labels=kept_labels(table, {TARGETS[options.task][0]: names}))
         source = encoded_source(
             name=name,
             records=splits,
@@ -260,7 +266,7 @@ def make_source(
             warnings=found,
             background_class=background_class if options.task == "segmentation" else None,
             note=note if options.task != "none" else "",
-            members=Members(splits=keys, rule=options.split_rule),
+            members=members,
         )
     if baseline is None or options.task == "none":
         return source
