@@ -3,6 +3,7 @@
 import codecs
 import contextlib
 import os
+import unicodedata
 import warnings
 from collections.abc import Callable, Iterator
 
@@ -10,8 +11,9 @@ from hiperceiver import limits
 from hiperceiver.limits import Fault, open_file
 from hiperceiver.settings.base import one_line
 
-__all__ = ["Fault", "faults_of", "open_file", "read_file"]
+__all__ = ["Fault", "composed", "encoding_of", "faults_of", "open_file", "read_file", "text_of"]
 
+_BLOCK = 1 << 22
 _LONGEST = 500  # characters of a reason: a file may have anything in it
 
 
@@ -71,9 +73,42 @@ def text_of(content: bytes) -> str:
     ('a', 'a')
     """
     limits.check_lines(content)
-    encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     try:
-        return content.decode(encoding)
+        return content.decode(_encoding(content))
     except UnicodeDecodeError as error:
-        found = f"got the byte 0x{content[error.start]:02x} at {error.start}"
-        raise Fault(f"expected text in UTF-8, {found}; save it as UTF-8") from None
+        raise _no_text(content, error.start, 0) from None
+
+
+def encoding_of(path: str | os.PathLike[str]) -> str:
+    """How the text of a file of any length is encoded, as for `text_of`. `Fault`: it is not."""
+    with open_file(path) as file:
+        block = file.read(_BLOCK)
+        encoding, position = _encoding(block), 0
+        decoder = codecs.getincrementaldecoder(encoding)()
+        while block:
+            pending = len(decoder.getstate()[0])
+            try:
+                decoder.decode(block, final=len(block) < _BLOCK)
+            except UnicodeDecodeError as error:
+                raise _no_text(error.object, error.start, position - pending) from None
+            position += len(block)
+            block = file.read(_BLOCK)
+    return encoding
+
+
+def _encoding(content: bytes) -> str:
+    return "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+
+
+def _no_text(content: bytes, place: int, start: int) -> Fault:
+    found = f"got the byte 0x{content[place]:02x} at {start + place}"
+    return Fault(f"expected text in UTF-8, {found}; save it as UTF-8")
+
+
+def composed(name: str) -> str:
+    """A name with accents in their letters (some systems write them apart, NFD), without invisible marks around it.
+
+    >>> composed("nai\u0308ve") == "na\u00efve" == composed("\ufeffna\u00efve\u200b")
+    True
+    """
+    return unicodedata.normalize("NFC", name).strip("\ufeff\u200b\u2060")

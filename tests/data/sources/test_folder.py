@@ -467,8 +467,25 @@ def test_names_with_accents_are_found_however_they_are_written(tmp_path: Path, s
     masked = open_folder(tmp_path / "masks", task="segmentation", **SMALL)
     assert len(good(masked)) == 12
     names = tuple(map(in_list, "öäa"))
+    chosen = {"only_classes": names[:2], "leave_out_classes": (on_disk("ä"), "a")}
+    assert open_folder(tmp_path / "classes", only_classes=names[1:], task="classification", **SMALL).classes == (
+        "a",
+        "ä",
+    )
+    refused("expected at least two classes", tmp_path / "classes", task="classification", **chosen)
     (tmp_path / "classes" / "classes.txt").write_text("\n".join(names), encoding="utf-8")
     assert open_folder(tmp_path / "classes", task="classification", **SMALL).classes == ("ö", "ä", "a")
+
+
+def test_pairs_and_columns_are_found_however_their_accents_are_written(tmp_path: Path) -> None:
+    forms = ("NFC", "NFD")
+    for n in range(6):
+        write(tmp_path / "pairs" / "ab"[n % 2] / unicodedata.normalize("NFC", f"é{n}.jpg"), jpeg())
+        write(tmp_path / "pairs" / "ab"[n % 2] / unicodedata.normalize("NFD", f"é{n}.wav"), wav())
+        names = unicodedata.normalize(forms[n % 2], "t,höhe")
+        write(tmp_path / "tables" / f"{n}.csv", f"{names}\n0.5,{n}\n1.5,2\n".encode())
+    assert len(good(open_folder(tmp_path / "pairs", kind="image+audio", task="classification"))) == 6
+    assert len(good(open_folder(tmp_path / "tables"))) == 6
 
 
 def test_folders_that_are_taken_by_number_are_said(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import pickle
 import re
 import sys
+import unicodedata
 from collections import Counter
 from dataclasses import replace
 from functools import partial
@@ -449,6 +450,63 @@ def test_a_folder_with_metadata(tmp_path: Path) -> None:
     assert source.classes == ("calm", "wild")
     assert sum(label_counts(source, "test").values()) == 2
     assert {Path(name).suffix for name in names(source, "test")} == {".jpg"}
+
+
+@pytest.mark.parametrize(("ending", "stream"), [("csv", False), ("jsonl", False), ("jsonl", True)])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_tables_as_text_are_read_with_the_rule_of_lists(
+    tmp_path: Path, ending: str, encoding: str, stream: bool
+) -> None:
+    rows = [{"text": f"größe {n}", "maß": "äb"[n % 2]} for n in range(60)]
+    lines = {
+        "csv": ["text,maß", *(f"{row['text']},{row['maß']}" for row in rows)],
+        "jsonl": [json.dumps(row, ensure_ascii=False) for row in rows],
+    }
+    write(tmp_path / f"train.{ending}", "\n".join(lines[ending]).encode(encoding))
+    how = {
+        "stream": stream,
+        "validation_examples": 2,
+        "label_column": unicodedata.normalize("NFD", "maß"),
+        "columns": {"bytes": "text"},
+    }
+    source = open_huggingface(tmp_path, task="classification", classes=("b", "ä") if stream else (), **how)
+    assert source.classes == ("b", "ä")
+    texts = {bytes(each.inputs["bytes"].argmax(1).tolist()).rstrip(b"\0") for each in examples(source, "validation")}
+    assert texts <= {row["text"].encode() for row in rows}
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_tables_in_no_or_several_encodings_are_refused(tmp_path: Path, ending: str) -> None:
+    line = {"csv": "text,label\nö,a\n", "jsonl": '{"text": "ö", "label": "a"}\n'}[ending]
+    write(tmp_path / f"train.{ending}", line.encode("latin-1"))
+    assert_one_line(f"train.{ending}: expected text in UTF-8, got the byte 0xf6", tmp_path, task="classification")
+    write(tmp_path / f"train.{ending}", line.encode())
+    write(tmp_path / f"test.{ending}", line.encode("utf-16"))
+    expected = f"expected tables in one encoding, got several: train.{ending} is utf-8, test.{ending} is utf-16"
+    assert_one_line(expected, tmp_path, task="classification")
+
+
+def test_what_keeps_datasets_from_reading_is_said(tmp_path: Path) -> None:
+    write(tmp_path / "train.jsonl", b'{"text": "a", "label": 0}\nno json\n')
+    with pytest.raises(ValueError, match="cannot be read by datasets: (?!An error occurred)"):
+        open_huggingface(tmp_path, task="classification")
+
+
+def test_tables_and_splits_by_other_words(tmp_path: Path) -> None:
+    line = '{"text": "a", "label": "a"}\n{"text": "b", "label": "b"}\n'
+    for name in ("my-train.jsonl", "my-test.jsonl"):
+        write(tmp_path / "lines" / name, (line * 6).encode())
+    write(tmp_path / "lines" / "one" / "two" / "more.jsonl", line.encode())
+    found = open_huggingface(tmp_path / "lines", task="classification")
+    assert len(found.splits["test"]) == 12
+    assert "1 files lie too deep and are left out, for example one/two/more.jsonl" in found.warnings
+    for name in ("train_set.csv", "val2017.csv"):
+        write(tmp_path / "tables" / name, ("text,label\n" + "a,a\nb,b\n" * 6).encode())
+    assert len(open_huggingface(tmp_path / "tables", task="classification").splits["validation"]) == 12
+    texts = table(text=["a", "b"] * 6, label=[0, 1] * 6)
+    datasets.DatasetDict({"train_set": texts, "validation_set": texts}).save_to_disk(tmp_path / "saved")
+    saved = open_huggingface(tmp_path / "saved", task="classification")
+    assert {split: len(part) for split, part in saved.splits.items()} == {"train": 12, "validation": 12}
 
 
 def test_columns_become_modalities(tmp_path: Path) -> None:

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from hiperceiver.data.sources import find_source, open_source
 from hiperceiver.data.sources.tree import Tree
 
-from ..pictures import jpeg, write
+from ..pictures import encoded, jpeg, write
 from ..signals import npy, tar, wav
 from .reading import counts, labels
 
@@ -117,6 +118,7 @@ def test_only_a_test_split(tmp_path: Path) -> None:
         (("TRAINING", "Dev"), "validation"),
         (("train ", "evaluation"), "test"),
         (("trainset", "valid"), "validation"),
+        (("trn", "tst"), "test"),
     ],
 )
 def test_other_words_for_splits_are_said(tmp_path: Path, names: tuple[str, str], splits: str) -> None:
@@ -135,9 +137,9 @@ def test_what_lies_beside_or_inside_splits_is_said_or_refused(tmp_path: Path) ->
     warnings = opened(tmp_path / "beside").warnings
     assert "folders beside those of the splits are passed over: eval" in warnings
     assert "files beside those of the splits are passed over: stray.jpg" in warnings
-    for part in ("trn", "tst"):
+    for part in ("fit", "check"):
         class_folders(tmp_path / "unknown" / part)
-    said = "each of trn, tst holds folders named a, b: classes are the outer ones"
+    said = "each of check, fit holds folders named a, b: classes are the outer ones"
     assert any(each.startswith(said) for each in opened(tmp_path / "unknown").warnings)
     class_folders(tmp_path / "wrapped" / "data" / "train")
     class_folders(tmp_path / "wrapped" / "data" / "val")
@@ -153,6 +155,26 @@ def test_what_lies_beside_or_inside_splits_is_said_or_refused(tmp_path: Path) ->
     class_folders(tmp_path / "twice" / "val")
     class_folders(tmp_path / "twice" / "validation")
     refused("expected one folder per split, got val, validation; or split_folders false", tmp_path / "twice")
+
+
+def test_what_lies_beside_splits_of_pictures_and_masks_is_said(tmp_path: Path) -> None:
+    mask = encoded(Image.fromarray(np.eye(16, 20, dtype=np.uint8)))
+    for split in ("train2017", "val2017"):
+        for number in range(3):
+            for folder, content in (("images", jpeg()), ("masks", mask)):
+                name = f"{number}.{'jpg' if folder == 'images' else 'png'}"
+                write(tmp_path / "inside" / folder / split / name, content)
+                write(tmp_path / "around" / split / folder / name, content)
+    for folder in ("inside/images/unlabeled2017", "around/unlabeled2017"):
+        write(tmp_path / folder / "0.jpg", jpeg())
+    for folder, beside in (("inside", "images/unlabeled2017"), ("around", "unlabeled2017")):
+        source = opened(tmp_path / folder, task="segmentation")
+        assert counts(source) == {"train": 3, "validation": 3}
+        assert f"folders beside those of the splits are passed over: {beside}" in source.warnings
+    write(tmp_path / "inside" / "masks" / "unlabeled2017" / "0.png", mask)
+    reason = "split_folders: expected true if train2017, val2017 are splits, false if they are classes"
+    refused(reason, tmp_path / "inside", task="segmentation")
+    assert counts(opened(tmp_path / "inside", task="segmentation", split_folders=True))["validation"] == 3
 
 
 def test_two_readings_are_refused_with_the_option_that_decides(tmp_path: Path) -> None:

@@ -317,3 +317,17 @@ def test_shards_of_other_words_and_of_none(tmp_path: Path) -> None:
     source = open_webdataset(tmp_path / "b", task="classification", **SMALL)
     assert {split: len(part) for split, part in source.splits.items()} == {"train": 10, "validation": 10}
     assert "1 shards that name no split are taken for training, for example extra-0.tar" in source.warnings
+
+
+def test_keys_are_the_same_however_their_accents_are_written(tmp_path: Path) -> None:
+    files: dict[str, bytes] = {}
+    for n in range(10):
+        files[unicodedata.normalize("NFC", f"ö{n}.jpg")] = jpeg((RED, GREEN)[n % 2])
+        files[unicodedata.normalize("NFD", f"ö{n}.cls")] = unicodedata.normalize(
+            ("NFC", "NFD")[n % 2], "äb"[n % 2]
+        ).encode()
+    tar(tmp_path / "0.tar", files)
+    tar(tmp_path / "a" / "b" / "deep.tar", files)
+    source = open_webdataset(tmp_path, task="classification", **SMALL)
+    assert (len(read(source)), bad(source), source.classes) == (10, {}, ("b", "ä"))
+    assert source.warnings == ("1 files lie too deep and are left out, for example a/b/deep.tar",)

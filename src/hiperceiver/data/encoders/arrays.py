@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hiperceiver import limits
 from hiperceiver.data.encoders.text_tables import read_text_table
-from hiperceiver.data.faults import Fault, faults_of, read_file, text_of
+from hiperceiver.data.faults import Fault, composed, faults_of, read_file, text_of
 
 RawArray: TypeAlias = "np.ndarray | Tensor | Sequence[Any] | str | os.PathLike[str] | bytes"
 """What is accepted as an array: an array, a tensor, nested lists, a path, or a file's bytes."""
@@ -77,7 +77,8 @@ def named_shape_of(raw: RawArray, *dimensions: int, array_name: str = "") -> tup
 
 
 def columns_of(array: np.ndarray, names: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
-    """Columns of a table by name."""
+    """Columns of a table by name, of which accents may be written otherwise."""
+    names, wanted = ([composed(name) for name in each] for each in (names, wanted))
     if lacking := [name for name in wanted if name not in names]:
         found = f"got {', '.join(names)}; no {lacking[0]!r}"
         raise ValueError(f"expected the columns {', '.join(wanted)}, {found}")
@@ -209,6 +210,8 @@ def _from_bytes(content: bytes, ending: str, array_name: str) -> tuple[np.ndarra
     try:
         text = text_of(content)
     except Fault:
+        if ending in (".csv", ".tsv", ".txt", ".xyz", ".pts"):
+            raise
         raise ValueError("expected an .npy or .npz file or a table as text (UTF-8)") from None
     names, numbers = read_text_table(text)
     return numbers, names

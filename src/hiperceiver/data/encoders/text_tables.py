@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hiperceiver.data.faults import composed
+
 _MISSING = {"", "na", "n/a", "null"}
 UNNAMED = re.compile(r"(unnamed: [\d.]+)?", re.IGNORECASE)
 """Names of columns without a name: pandas names one so when it reads it again."""
@@ -51,7 +53,7 @@ def read_text_table(text: str) -> TextTable:
     if len(lines) == has_names:
         raise ValueError("has no line of numbers")
     if has_names:
-        names = _matched(names, row, delimiter, [*lines][:2])
+        names = [composed(name) for name in _matched(names, row, delimiter, [*lines][:2])]
     numbers = _numbers_of(lines, delimiter, has_names=has_names)
     rests = [line.rstrip(" ") for line in lines.values()][has_names:]
     if delimiter and (not has_names or not names[-1]) and all(line.endswith(delimiter) for line in rests):

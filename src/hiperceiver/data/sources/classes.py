@@ -10,8 +10,9 @@ import numpy as np
 
 from hiperceiver.data.encoded import NO_LABEL
 from hiperceiver.data.encoders.picture_files import RenumberedMask, read_labels
+from hiperceiver.data.faults import composed
 from hiperceiver.data.record import Column, Computed, Table
-from hiperceiver.data.sources.lists import composed, example_list, read_lines
+from hiperceiver.data.sources.lists import example_list, read_lines
 from hiperceiver.settings.data import ReadSettings
 
 CLASSES_FILE = "classes.txt"  # in a folder: the names of the classes, one a line, in the order of their numbers
@@ -135,11 +136,16 @@ def choose_classes(
     warnings: list[str],
 ) -> tuple[tuple[str, ...], Table]:
     """The classes: as `given`, or else the data's `names`; and the table with their numbers, without those left out."""
-    for option, listed in (("only_classes", options.only_classes), ("leave_out_classes", options.leave_out_classes)):
-        if unknown := [name for name in listed if name not in names]:
+    spelled = {composed(name): name for name in names}  # accents may be written otherwise
+    listed = {
+        option: [name if name in names else spelled.get(composed(name), name) for name in getattr(options, option)]
+        for option in ("only_classes", "leave_out_classes")
+    }
+    for option, chosen in listed.items():
+        if unknown := [name for name in chosen if name not in names]:
             raise ValueError(f"{option}: expected some of {example_list(names, 9)}, got {unknown[0]!r}")
-    wanted = options.only_classes or names
-    left_out = [name for name in names if name not in wanted or name in options.leave_out_classes]
+    wanted = listed["only_classes"] or names
+    left_out = [name for name in names if name not in wanted or name in listed["leave_out_classes"]]
     if left_out and "label" in table.targets:
         is_out = np.isin(table.cells("label"), [number for number, name in enumerate(names) if name in left_out])
         table = table.take(~is_out)
@@ -148,7 +154,8 @@ def choose_classes(
         return tuple(names), table
     numbers = numbers_within(names, given)
     warnings += taken_by_number(numbers, given, names)
-    lookup = np.array([*(numbers.get(name, -1) for name in names), -1], dtype=np.int64)
+    numbers = {**{composed(name): number for name, number in numbers.items()}, **numbers}
+    lookup = np.array([*(numbers.get(name, numbers.get(composed(name), -1)) for name in names), -1], dtype=np.int64)
     targets = dict(table.targets)
     present: set[int] = set()
     if "label" in targets:
@@ -161,7 +168,7 @@ def choose_classes(
         targets["labels"] = Computed(len(lists), partial(_renumbered, lists, lookup))
     unknown = sorted(names[number] for number in present if number >= 0 and lookup[number] < 0)
     if unknown := [name for name in unknown if name not in left_out]:
-        known = f"{', '.join(given)}{'' if numbers.keys() <= set(given) else ' or their numbers'}"
+        known = f"{', '.join(given)}{' or their numbers' if '0' in numbers and '0' not in given else ''}"
         found = f"{', '.join(unknown[:5])} in {source}"
         raise ValueError(f"classes: expected only {known}, found {found}; leave_out_classes leaves classes out")
     return tuple(given), replace(table, targets=targets)

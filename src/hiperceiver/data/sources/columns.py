@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hiperceiver.data.faults import composed
 from hiperceiver.data.packages import import_extra
 from hiperceiver.data.sources.kinds import KINDS
 from hiperceiver.settings.data import SourceTask, TableSettings
@@ -40,14 +41,16 @@ class Columns:
 
 def find_columns(features: Mapping[str, Any], own: TableSettings, task: SourceTask) -> Columns:
     """Columns as the user named them, or by their types and usual names; the targets of the task must be there."""
+
+    def named(argument: str, column: str | None) -> str | None:
+        return None if column is None else check_column(features, column, argument=argument)
+
+    own_label, mask = named("label_column", own.label_column), named("mask_column", own.mask_column)
     labels = dict(own.label_columns) if isinstance(own.label_columns, Mapping) else _same(own.label_columns)
+    labels = {name: check_column(features, column, argument="label_columns") for name, column in labels.items()}
     values = (own.value_columns,) if isinstance(own.value_columns, str) else own.value_columns
-    named = [("label_column", own.label_column), *(("label_columns", column) for column in labels.values())]
-    named += [*(("value_columns", column) for column in values), ("mask_column", own.mask_column)]
-    for argument, column in named:
-        if column is not None:
-            check_column(features, column, argument=argument)
-    targets = {*labels.values(), *values, own.label_column, own.mask_column}
+    values = [check_column(features, column, argument="value_columns") for column in values]
+    targets = {*labels.values(), *values, own_label, mask}
     if own.columns is None:
         modalities = _found_modalities(features, targets)
         kinds = _same(modalities)
@@ -58,7 +61,7 @@ def find_columns(features: Mapping[str, Any], own: TableSettings, task: SourceTa
     else:
         raise ValueError("columns: expected at least one modality, got none")
     others = {name: feature for name, feature in features.items() if name not in modalities.values()}
-    label = own.label_column or _find_label(others)
+    label = own_label or _find_label(others)
     if task in ("classification", "multilabel"):
         label = label or next((name for name in _LABEL_NAMES if name in others), None)
         if label is None:
@@ -70,15 +73,13 @@ def find_columns(features: Mapping[str, Any], own: TableSettings, task: SourceTa
         raise ValueError("label_columns: expected columns of labels for the task joint, got none")
     if same := [name for name in labels if name in modalities]:
         raise ValueError(f"label_columns: expected names that no modality has, got {same[0]!r}")
-    if not values and own.label_column is None:
-        values = tuple(name for name in (*_LABEL_NAMES, "value", "y") if is_value(others.get(name), "float"))[:1]
+    if not values and own_label is None:
+        values = [name for name in (*_LABEL_NAMES, "value", "y") if is_value(others.get(name), "float")][:1]
     if task == "regression" and not values:
         raise _missing("value_columns", "numbers", features)
-    mask = None
-    if task == "segmentation":
-        mask = own.mask_column or _find_signal(others, "image", _MASK_NAMES)
-        if mask is None:
-            raise _missing("mask_column", "masks", features)
+    mask = mask or _find_signal(others, "image", _MASK_NAMES) if task == "segmentation" else None
+    if task == "segmentation" and mask is None:
+        raise _missing("mask_column", "masks", features)
     return Columns(
         modalities=modalities,
         kinds=kinds,
@@ -95,12 +96,13 @@ def _same(names: str | Iterable[str]) -> dict[str, str]:
 
 
 def check_column(features: Mapping[str, Any], column: str, *, argument: str) -> str:
-    """The column's name, if the table has it."""
-    if column not in features:
+    """The column's name in the table, where accents may be written otherwise."""
+    found = [name for name in features if composed(name) == composed(column)]
+    if not found:
         close = difflib.get_close_matches(column, features, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise ValueError(f"{argument}: expected one of the columns {', '.join(features)}, got {column!r}{hint}")
-    return column
+    return column if column in found else found[0]
 
 
 def _datasets() -> Any:
@@ -164,7 +166,7 @@ def _parsed(features: Mapping[str, Any], modality: str, text: str) -> tuple[str,
     column, _, kind = text.rpartition(":")
     if column and kind in KINDS and text not in features:
         return check_column(features, column, argument="columns"), kind
-    check_column(features, text, argument="columns")
+    text = check_column(features, text, argument="columns")
     # A modality that is named like a kind is of this kind.
     found = modality if modality in KINDS else _kind_of(features[text])
     if found is None:

@@ -10,7 +10,7 @@ import io
 import math
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -18,13 +18,13 @@ from typing import NamedTuple
 import numpy as np
 
 from hiperceiver.data.encoders.text_tables import UNNAMED
-from hiperceiver.data.faults import faults_of, read_file, text_of
+from hiperceiver.data.faults import composed, faults_of, read_file, text_of
 from hiperceiver.data.record import SPLITS, TRAIN, Column, Table
 from hiperceiver.data.sources.classes import CLASSES_FILE, Known, mask_classes, read_class_names, target_columns
 from hiperceiver.data.sources.kinds import ENDINGS, ending_of, endings_of, split_kinds
-from hiperceiver.data.sources.lists import composed, example_list
+from hiperceiver.data.sources.lists import example_list
 from hiperceiver.data.sources.source import TARGETS, Source, SourceOptions, make_source
-from hiperceiver.data.sources.tree import Paths, Streams, Tree, as_paths, joined, named_as_splits
+from hiperceiver.data.sources.tree import Paths, Streams, Tree, as_paths, joined, named_as_splits, split_of
 from hiperceiver.settings.data import FolderSettings
 
 IMAGE_FOLDER = "images"
@@ -151,12 +151,7 @@ def _in_class_folders(tree: Tree, own: FolderSettings, kinds: tuple[str, ...] | 
         listing.examples += found
         used = {path for each in found for path in each.paths}
         passed_over += [path for path in paths if path not in used]
-    if "" not in parts.values():
-        known = {ending for kind in kinds for ending in endings_of(kind)}
-        files = [name for name in _files(tree, "", is_deep=False) if ending_of(name) in known]
-        for what, names in {"folders": tree.folders[""], "files": files}.items():
-            if outside := [name for name in names if name not in parts.values()]:
-                listing.warnings.append(f"{what} beside those of the splits are passed over: {example_list(outside)}")
+    listing.warnings += _beside_splits(tree, "", parts.values(), kinds)
     filled = {(each.split, each.group) for each in listing.examples}
     with_classes = {split for split, group in filled if group is not None}
     for split, folder, group in folders:
@@ -172,7 +167,7 @@ def _grouped(paths: Iterable[str], endings: Mapping[str, tuple[str, ...] | None]
     """The files of each example in a folder: one, or of several kinds those of one name; preferred endings first."""
     examples: dict[str, list[str]] = {}
     for path in paths:
-        examples.setdefault(path if len(endings) == 1 else _stem(path), []).append(path)
+        examples.setdefault(path if len(endings) == 1 else composed(_stem(path)), []).append(path)
     for together in examples.values():
         chosen: list[str | None] = []
         for known in endings.values():
@@ -184,8 +179,14 @@ def _grouped(paths: Iterable[str], endings: Mapping[str, tuple[str, ...] | None]
 
 def _pairs(tree: Tree, own: FolderSettings, is_mask_needed: bool) -> Listing | None:
     """Pictures with masks of the same name, and pictures without; None if the folder has no such layout."""
+    outer = ""
     if masks := _mask_folder(tree, ""):
-        in_images, in_masks = _split_folders(tree, IMAGE_FOLDER), _split_folders(tree, masks)
+        outer, choice = IMAGE_FOLDER, own.split_folders
+        if choice is None and named_as_splits(tree.folders[masks]) and named_as_splits(tree.folders[outer]):
+            # Folders of pictures alone are no classes.
+            beside = {name for name in tree.folders[outer] if split_of(name) is None}
+            choice = True if beside.isdisjoint(tree.folders[masks]) else None
+        in_images, in_masks = _split_folders(tree, outer, choice), _split_folders(tree, masks, choice)
         parts = {split: (in_images[split], in_masks[split]) for split in in_images if split in in_masks}
     else:
         folders = _split_folders(tree, choice=own.split_folders)
@@ -195,6 +196,8 @@ def _pairs(tree: Tree, own: FolderSettings, is_mask_needed: bool) -> Listing | N
             if (masks := _mask_folder(tree, part))
         }
     listing = Listing(kinds=("image",), splits=parts)
+    used = [image_part if outer else image_part.rpartition("/")[0] for image_part, _ in parts.values()]
+    listing.warnings += _beside_splits(tree, outer, used, ("image",))
     for split, (image_part, mask_part) in parts.items():
         masks_of = {composed(_stem(path[len(mask_part) :])): path for path in _pictures(tree, mask_part)}
         stems = {path: composed(_stem(path[len(image_part) :])) for path in _pictures(tree, image_part)}
@@ -325,6 +328,17 @@ def _split_folders(tree: Tree, folder: str = "", choice: bool | None = None) -> 
         expected = f"expected one folder per split, got {', '.join(found)}; or split_folders false, for classes"
         raise ValueError(f"{tree.root / folder}: {expected}")
     return {number: joined(folder, named[split][0]) for number, split in enumerate(SPLITS) if split in named}
+
+
+def _beside_splits(tree: Tree, outer: str, parts: Collection[str], kinds: Sequence[str]) -> Iterator[str]:
+    """What is said of folders, and files that could be read, beside those of the splits in a folder."""
+    if outer in parts:
+        return  # it is no folder of splits
+    known = {ending for kind in kinds for ending in endings_of(kind)}
+    files = [path for path in _files(tree, outer, is_deep=False) if ending_of(path) in known]
+    for what, paths in {"folders": [joined(outer, name) for name in tree.folders[outer]], "files": files}.items():
+        if outside := [path for path in paths if path not in parts]:
+            yield f"{what} beside those of the splits are passed over: {example_list(outside)}"
 
 
 def _check_inside_classes(tree: Tree, classes: Mapping[str, str], warnings: list[str]) -> None:

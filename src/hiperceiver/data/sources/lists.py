@@ -13,15 +13,6 @@ AUDIO_SUFFIXES = tuple(f".{ending}" for ending in ENDINGS["audio"])  # endings o
 VIDEO_SUFFIXES = tuple(f".{ending}" for ending in ENDINGS["video"])  # endings of files of video, with or without sound
 
 
-def composed(name: str) -> str:
-    """A name with accents in their letters (some systems write them apart, NFD), without invisible marks around it.
-
-    >>> composed("nai\u0308ve") == "na\u00efve" == composed("\ufeffna\u00efve\u200b")
-    True
-    """
-    return unicodedata.normalize("NFC", name).strip("\ufeff\u200b\u2060")
-
-
 def read_lines(path: Path) -> list[str]:
     """The lines of a list, without blanks around them and without empty ones; at least one."""
     with faults_of(path):

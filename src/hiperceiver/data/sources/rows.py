@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hiperceiver.data.example import BadExample
+from hiperceiver.data.faults import composed
 from hiperceiver.data.members import hash_content, hash_names
 from hiperceiver.data.packages import import_extra
 from hiperceiver.data.record import SPLITS, TEST, TRAIN, Column, Computed, Record, Table
 from hiperceiver.data.sources.classes import Labels, number_classes, numbers_within
 from hiperceiver.data.sources.columns import Columns, is_list, is_of_classes, is_value, media_kind
-from hiperceiver.data.sources.lists import composed
 from hiperceiver.data.sources.source import SourceOptions, left_out
 from hiperceiver.settings.base import one_line
 
@@ -45,7 +45,10 @@ def reading(fault: str) -> Iterator[Any]:
     try:
         yield datasets
     except Exception as error:
-        raise ValueError(f"{fault}: {one_line(error)[:300] or type(error).__name__}") from error
+        reason = error
+        while type(reason).__name__.startswith("DatasetGeneration") and isinstance(reason.__cause__, Exception):
+            reason = reason.__cause__  # which says what went wrong
+        raise ValueError(f"{fault}: {one_line(reason)[:300] or type(reason).__name__}") from error
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)

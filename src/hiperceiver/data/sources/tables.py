@@ -9,19 +9,19 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hiperceiver import limits
-from hiperceiver.data.faults import Fault, faults_of, open_file
+from hiperceiver.data.faults import Fault, composed, encoding_of, faults_of, open_file
 from hiperceiver.data.packages import import_extra
 from hiperceiver.data.record import SPLITS
 from hiperceiver.data.sources.classes import mask_classes, taken_by_number
 from hiperceiver.data.sources.columns import find_columns, media_types, undecoded
 from hiperceiver.data.sources.kinds import kind_of
-from hiperceiver.data.sources.lists import composed
 from hiperceiver.data.sources.rows import (
     ClassCells,
     StreamedRows,
@@ -32,7 +32,7 @@ from hiperceiver.data.sources.rows import (
     row_keys,
 )
 from hiperceiver.data.sources.source import Source, SourceOptions, make_source, make_streamed
-from hiperceiver.data.sources.tree import SPLIT_NAMES, Tree, by_split, joined, named_as_splits
+from hiperceiver.data.sources.tree import SPLIT_NAMES, Tree, by_split, joined, named_as_splits, split_of
 from hiperceiver.settings.data import TableSettings
 
 TASKS = ("classification", "multilabel", "segmentation", "regression", "joint")
@@ -139,8 +139,9 @@ def table_files(tree: Tree, *, are_columns_named: bool) -> list[str]:
 
 def _is_table(name: str) -> bool:
     path = PurePosixPath(name)
-    start = re.split("[-.]", path.stem.lower(), maxsplit=1)[0]
-    is_named = start == "metadata" or start in SPLIT_NAMES
+    words = re.split(r"[-._\s]+", path.stem.lower())
+    looked_at = words if path.suffix == ".jsonl" else words[:1]  # a CSV file may be a series
+    is_named = words[0] == "metadata" or any(word in SPLIT_NAMES for word in looked_at) or bool(split_of(path.stem))
     return path.suffix in READERS and (is_named or path.suffix in (".parquet", ".arrow"))
 
 
@@ -158,15 +159,18 @@ def read_tables(tree: Tree, own: TableSettings, warnings: list[str]) -> dict[str
         files = by_split(table_files(tree, are_columns_named=True), "tables", warnings)
         if not files:
             raise ValueError(f"expected tables ({', '.join(READERS)}), found none")
+        suffix = PurePosixPath(next(iter(files.values()))[0]).suffix
+        warnings += [] if suffix == ".csv" else tree.too_deep((suffix,))  # others may be series that it lists
         for path in chain.from_iterable(files.values()):
             if path.endswith(".parquet"):
                 _check_parquet(tree.root / path)
         first = next(iter(files.values()))[0]
         parts = {SPLITS[n]: [str(folder.absolute() / path) for path in paths] for n, paths in files.items()}
         reader = READERS[PurePosixPath(first).suffix]
+        how = {"encoding": _encoding(tree, files)} if reader in ("csv", "json") else {}
         if PurePosixPath(first).stem.lower() == "metadata":
-            return _with_files(datasets, tree, files, reader, stream, warnings)
-        return dict(datasets.load_dataset(reader, data_files=parts, streaming=stream))
+            return _with_files(datasets, tree, files, partial(datasets.load_dataset, reader, **how), stream, warnings)
+        return dict(datasets.load_dataset(reader, data_files=parts, streaming=stream, **how))
 
 
 def _check_saved(tree: Tree) -> None:
@@ -189,6 +193,18 @@ def _json(tree: Tree, path: str) -> Any:
         return json.loads(limits.read_text(tree.root / path))
 
 
+def _encoding(tree: Tree, files: Mapping[int, Sequence[str]]) -> str:
+    """The encoding of tables as text, which must be the same for all."""
+    found: dict[str, str] = {}
+    for path in chain.from_iterable(files.values()):
+        with faults_of(tree.root / path):
+            found.setdefault(encoding_of(tree.root / path), path)
+    if len(found) > 1:
+        kinds = ", ".join(f"{path} is {encoding.removesuffix('-sig')}" for encoding, path in found.items())
+        raise ValueError(f"expected tables in one encoding, got several: {kinds}; save all as UTF-8")
+    return next(iter(found))
+
+
 def _check_parquet(path: Path) -> None:
     """Refuse a Parquet file that says it becomes very much more than it is."""
     with faults_of(path), open_file(path) as file:
@@ -205,7 +221,12 @@ def _check_parquet(path: Path) -> None:
 
 
 def _with_files(
-    datasets: Any, tree: Tree, metadata: Mapping[int, Sequence[str]], reader: str, stream: bool, warnings: list[str]
+    datasets: Any,
+    tree: Tree,
+    metadata: Mapping[int, Sequence[str]],
+    load: Callable[..., Any],
+    stream: bool,
+    warnings: list[str],
 ) -> dict[str, Any]:
     """Split -> table of what `metadata` has of the files beside it; their column is named after their kind."""
     found: dict[str, Any] = {}
@@ -214,7 +235,7 @@ def _with_files(
     for number, paths in metadata.items():
         parts = []
         for path in paths:
-            table = datasets.load_dataset(reader, data_files=[str(tree.root.absolute() / path)], split="train")
+            table = load(data_files=[str(tree.root.absolute() / path)], split="train")
             if "file_name" in table.column_names:
                 files = [joined(path.rpartition("/")[0], str(name)) for name in table["file_name"][:]]
                 files = [there.get(composed(name), name) for name in files]
@@ -238,8 +259,8 @@ def named_splits(source: str, tables: dict[str, Any], warnings: list[str]) -> di
     """Tables by our names of splits, in their order; the only split of a dataset is `train`."""
     named: dict[str, Any] = {}
     by_name = {str(name): table for name, table in tables.items()}
-    for ours, names in named_as_splits(name for name in by_name if name.lower() in SPLIT_NAMES).items():
-        named[ours] = by_name[names[0]]
+    for ours, names in named_as_splits(by_name).items():
+        named[ours] = by_name[min(names, key=lambda name: name.lower() not in SPLIT_NAMES)]
     if not named:
         if len(tables) != 1:
             raise ValueError(f"{source}: expected a split named train, got {', '.join(map(str, tables))}")

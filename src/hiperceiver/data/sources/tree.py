@@ -25,9 +25,9 @@ RUN_FILES = {"members.npz", "metrics.csv", "checkpoints"}
 """One of these lies in the folder of a run, beside its settings: what a run leaves is no data."""
 
 SPLIT_NAMES = {
-    **dict.fromkeys(("train", "training", "trainset"), "train"),
+    **dict.fromkeys(("train", "training", "trainset", "trn"), "train"),
     **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
-    **dict.fromkeys(("test", "testing", "testset", "eval", "evaluation"), "test"),
+    **dict.fromkeys(("test", "testing", "testset", "tst", "eval", "evaluation"), "test"),
 }
 """Names of splits -> our names; as for `datasets`, `eval` is a test."""
 _BESIDE_SPLITS = {"", "set", "split", "data", "images", "files"}  # words beside the name of a split
@@ -156,6 +156,12 @@ class Tree:
     def near(self, suffixes: tuple[str, ...]) -> list[str]:
         """Relative paths of such files in the folder itself and in those in it."""
         return [joined(folder, name) for folder in ("", *self.folders[""]) for name in self.inside(folder, suffixes)]
+
+    def too_deep(self, suffixes: tuple[str, ...]) -> list[str]:
+        """A line that such files lie deeper than `near` looks, if some do."""
+        near = {*self.near(suffixes)}
+        deep = [path for path in self.below("", suffixes) if path not in near]
+        return [f"{len(deep)} files lie too deep and are left out, for example {deep[0]}"] if deep else []
 
     def inside(self, folder: str = "", suffixes: tuple[str, ...] = ("",)) -> list[str]:
         """Names of the files in a folder that end so (small letters), in order."""

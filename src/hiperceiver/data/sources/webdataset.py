@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from hiperceiver import limits
-from hiperceiver.data.faults import faults_of, open_file, text_of
+from hiperceiver.data.faults import composed, faults_of, open_file, text_of
 from hiperceiver.data.record import Computed, Table
 from hiperceiver.data.sources.classes import Known, read_class_names, target_columns
 from hiperceiver.data.sources.kinds import ENDINGS, KINDS, kind_of
-from hiperceiver.data.sources.lists import composed, example_list
+from hiperceiver.data.sources.lists import example_list
 from hiperceiver.data.sources.source import TARGETS, Source, SourceOptions, make_source
 from hiperceiver.data.sources.tree import Tree, by_split, is_leftover
 from hiperceiver.settings.base import one_line
@@ -64,7 +64,7 @@ def matches(tree: Tree) -> bool:
 def open_webdataset(tree: Tree, own: WebDatasetSettings, options: SourceOptions) -> Source:
     """Shards in a local folder."""
     options.check_task(tree.name, ("classification", "multilabel", "regression"))
-    root, warnings = tree.root, tree.warnings()
+    root, warnings = tree.root, [*tree.warnings(), *tree.too_deep((".tar",))]
     shards = tree.near((".tar",))
     if not shards:
         packed = [path for path in tree.inside() if path.endswith(".tgz") or ".tar." in path]
@@ -172,9 +172,10 @@ def _add(samples: list[Sample], last: dict[str, Sample], shard: str, member: tar
     ending = ending.lower()
     if not dot or not stem or any(map(is_leftover, (*folders, file))):
         return
-    key = "/".join((*folders, stem))
+    name = "/".join((*folders, stem))
+    key = composed(name)
     if key not in last or ending in last[key].files:
-        last[key] = Sample(shard, key, {})
+        last[key] = Sample(shard, name, {})
         samples.append(last[key])
     last[key].files[ending] = (member.offset_data, member.size)
 
