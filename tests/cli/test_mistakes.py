@@ -115,6 +115,13 @@ def test_finetune(arguments: list[str], message: str, pictures: Path, hip: Hip) 
     assert not any(Path.cwd().iterdir())
 
 
+def test_a_folder_that_is_called_like_an_option_keeps_its_name(pictures: Path, hip: Hip) -> None:
+    shutil.copytree(pictures / "checks", "flat")
+    outcome = hip("finetune", "--data", "flat/", *TINY)
+    check(outcome, "expected a folder of files per class")
+    assert outcome.err.startswith("hip: flat: ")
+
+
 def test_finetuning_with_what_does_not_fit(pretrained: Path, finetuned: Path, pictures: Path, hip: Hip) -> None:
     arguments = ["finetune", "--data", pictures, "--from", pretrained]
     check(hip(*arguments, "--model", "hip-nano"), "--model: not together with --from, which brings its model")

@@ -122,6 +122,8 @@ def _run(arguments: list[str], options: dict[str, str]) -> int:
     parsed = read_command(name, arguments[1:])
     if parsed is None:
         return 0
+    if (data := getattr(parsed, "data", None)) is not None:
+        options.pop(os.path.normpath(data), None)  # mistakes in a folder that is called like an option begin so too
     if isinstance(parsed, RunSettings) and is_first_process():
         check_folder(parsed)
     elif isinstance(parsed, RunSettings):

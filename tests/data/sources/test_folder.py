@@ -195,6 +195,17 @@ def test_given_encoders_say_what_files_hold(tmp_path: Path) -> None:
     refused("expected files of image .*, found only others", tmp_path / "sounds", kind="image+audio")
 
 
+def test_a_modality_is_called_as_a_trained_model_calls_it(tmp_path: Path) -> None:
+    for number in range(8):
+        write(tmp_path / "ab"[number % 2] / f"{number}.npy", npy(np.ones((6, 2)) * number))
+    encoder = open_folder(tmp_path).encoders["series"]
+    source = open_folder(tmp_path, encoders={"motion": encoder})
+    assert list(source.encoders) == ["motion"]
+    assert all(list(example.inputs) == ["motion"] for example in good(source))
+    two = {"left": encoder, "right": encoder}  # which of them is meant?
+    refused("expected one of kind series for 'series', got none", tmp_path, encoders=two)
+
+
 def test_settings_of_encoders_are_fields(tmp_path: Path) -> None:
     class_folder(tmp_path, "audio")
     refused("encoder_settings.audio: expected a mapping .*, got 7", tmp_path, encoder_settings={"audio": 7})

@@ -64,10 +64,12 @@ def open_folder(tree: Tree, own: FolderSettings, options: SourceOptions) -> Sour
     if own.kind is None and (kinds := _kinds_of_encoders(listing, options)):
         listing = list_examples(tree, replace(own, kind="+".join(kinds)))
     targets, names, is_known = _targets(tree, listing, options)
+    modalities = _modality_names(listing.kinds, options)
     raws: dict[str, Column] = {}
     for number, kind in enumerate(listing.kinds):
         paths = Paths(tree.root, [each.paths[number] for each in listing.examples], is_text=kind == "bytes")
-        raws[kind] = Streams(paths, kind, may_lack=True) if set(listing.kinds) == {"audio", "video"} else paths
+        is_of_streams = set(listing.kinds) == {"audio", "video"}
+        raws[modalities[kind]] = Streams(paths, kind, may_lack=True) if is_of_streams else paths
     table = Table(
         names=as_paths([each.name for each in listing.examples]),
         raws=raws,
@@ -83,7 +85,7 @@ def open_folder(tree: Tree, own: FolderSettings, options: SourceOptions) -> Sour
     return make_source(
         name=tree.name,
         table=table,
-        encoders={kind: kind for kind in listing.kinds},
+        encoders={modalities[kind]: kind for kind in listing.kinds},
         options=options,
         classes=classes,
         class_names=() if options.task == "segmentation" else read_class_names(tree.root),
@@ -97,6 +99,14 @@ def _kinds_of_encoders(listing: Listing, options: SourceOptions) -> tuple[str, .
     kinds = tuple(given[modality].kind for modality in options.modalities or given if modality in given)
     is_enough = set(kinds) <= set(listing.kinds) if options.modalities else not set(kinds).isdisjoint(listing.kinds)
     return () if is_enough or len(set(kinds)) < len(kinds) or "bytes" in kinds else kinds
+
+
+def _modality_names(kinds: Iterable[str], options: SourceOptions) -> dict[str, str]:
+    """Kind of file -> the name of its modality: that of the only given encoder of the kind, else the kind itself."""
+    given: dict[str, list[str]] = {}
+    for modality, encoder in (options.encoders or {}).items():
+        given.setdefault(encoder.kind, []).append(modality)
+    return {kind: given[kind][0] if len(given.get(kind, ())) == 1 else kind for kind in kinds}
 
 
 def list_examples(tree: Tree, own: FolderSettings, *, is_mask_needed: bool = False) -> Listing:
