@@ -479,6 +479,21 @@ def test_a_cut_file_with_sound_and_video_is_not_taken_for_a_short_one(
                 read(cut)
 
 
+@pytest.mark.parametrize(
+    ("name", "codecs"),
+    [("a.mkv", ("libx264", "aac")), ("a.webm", ("libvpx", "libopus")), ("a.ts", ("libx264", "aac"))],
+)
+def test_a_file_that_ends_with_zeros_is_incomplete(tmp_path: Path, name: str, codecs: tuple[str, str]) -> None:
+    """As a copy that was broken off, whose place had been kept."""
+    rate = 48000 if codecs[1] == "libopus" else 44100
+    write_media(tmp_path / name, video=CLIP, audio=sine(2.0, rate), rate=rate, codecs=codecs)
+    content = (tmp_path / name).read_bytes()
+    kept = int(len(content) * 0.6)
+    for read in (read_audio, lambda each: read_frames(each, 3)):
+        with pytest.raises(ValueError, match=r"^is incomplete: its last \d+ bytes are zeros$"):
+            read(content[:kept] + bytes(len(content) - kept))
+
+
 @pytest.mark.parametrize("suffix", ["wav", "w64", "caf", "rf64", "au", "aiff", "flac", "ogg", "mp3", "opus", "m4a"])
 def test_a_cut_recording_is_not_taken_for_a_short_one(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a.{suffix}"

@@ -12,6 +12,7 @@ _AFTER_RIFF = (b"RIFF", b"ID3", b"TAG", b"APETAGEX", b"LIST", b"id3 ", b"JUNK", 
 _W64 = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
 _EBML, _SEGMENT, _CLUSTER = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
 """How a Matroska or WebM file, its content, and a part of it begin."""
+_TAIL = 4096  # bytes at the end that are not all zero
 _MOST_PARTS = 200_000  # that are looked at
 _MP4_STARTS = (b"ftyp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp")
 _MP4_PARTS = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf")  # that have parts in them
@@ -122,7 +123,15 @@ def _mp3(file: BinaryIO, size: int, head: bytes) -> None:
         raise _cut(size, stated)
 
 
+def _check_tail(file: BinaryIO, size: int) -> None:
+    """Refuse a file that ends with zeros, whose place was kept for what never came."""
+    count = min(_TAIL, size // 8)
+    if count and not any(_read_at(file, size - count, count)):
+        raise Fault(f"is incomplete: its last {count} bytes are zeros")
+
+
 def _ogg(file: BinaryIO, size: int, head: bytes) -> None:
+    _check_tail(file, size)
     first = max(0, size - _OGG_PAGE)
     tail = _read_at(file, first, _OGG_PAGE)
     at = tail.rfind(b"OggS")
@@ -140,12 +149,16 @@ def _flv(file: BinaryIO, size: int, head: bytes) -> None:
 
 
 def _mpegts(file: BinaryIO, size: int, head: bytes) -> None:
-    if head[188:189] == b"\x47" == head[376:377] and size % 188:
+    if head[188:189] != b"\x47" or head[376:377] != b"\x47":
+        return
+    if size % 188:
         raise Fault(f"is truncated: its last packet has {size % 188} of 188 bytes")
+    _check_tail(file, size)
 
 
 def _matroska(file: BinaryIO, size: int, head: bytes) -> None:
     """Parts whose size is known are passed over; what was streamed has some of unknown size, which are gone into."""
+    _check_tail(file, size)
     file.seek(0)
     for _ in range(_MOST_PARTS):
         name = file.read(1)

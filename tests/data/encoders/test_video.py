@@ -130,6 +130,13 @@ def test_pictures_of_a_folder_are_in_the_order_of_their_numbers(tmp_path: Path) 
         assert numbers(encoder.read(folder_of(tmp_path / name[:3], CLIP, name))) == list(range(20))
 
 
+def test_what_systems_leave_in_a_folder_is_no_frame(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, CLIP[:2])
+    for name in ("Thumbs.db", "desktop.ini", ".DS_Store", "Icon\r"):
+        write(folder / name, b"no picture")
+    assert len(np.unique(numbers(VideoEncoder(size=(48, 64), frames=2).read(folder)))) == 2
+
+
 def test_pictures_of_a_folder_may_differ_in_size(tmp_path: Path) -> None:
     write(tmp_path / "0.png", encoded(Image.fromarray(CLIP[3])))
     write(tmp_path / "1.jpg", jpeg(size=(200, 100)))

@@ -17,6 +17,7 @@ from hiperceiver.data.encoders.arrays import num_present, padded
 from hiperceiver.data.encoders.encoder import Drawing
 from hiperceiver.data.encoders.image import ImageEncoder, PictureEncoder, measured_full_scale
 from hiperceiver.data.encoders.regions import Region
+from hiperceiver.data.leftovers import is_leftover
 from hiperceiver.data.media import CLIP_SUFFIXES, Media, RawFile, read_frames, times_of_frames
 from hiperceiver.modality import Modality
 from hiperceiver.settings.encoders import NUM_COLOURS, PictureSettings, VideoSettings
@@ -117,9 +118,9 @@ class VideoEncoder(VideoSettings, PictureEncoder):
 
 
 def _pictures_of(folder: Path) -> list[Path]:
-    """The files of a folder but hidden ones, in the order of their names."""
+    """The files of a folder but what systems leave there, in the order of their names."""
     try:
-        paths = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+        paths = [path for path in folder.iterdir() if path.is_file() and not is_leftover(path.name)]
     except OSError as error:
         raise ValueError(f"{folder}: {(error.strerror or 'cannot be read').lower()}") from None
     if not paths:

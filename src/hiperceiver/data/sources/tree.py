@@ -11,15 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from hiperceiver.data.leftovers import is_leftover
 from hiperceiver.data.media import Media, MediaInfo, media_info
 from hiperceiver.data.record import SPLITS, Column
-
-SYSTEM_NAMES = {
-    *("@eadir", "#recycle", "@recycle", "@tmp", "@recently-snapshot", "$recycle.bin", "recycler", "recycled"),
-    *("system volume information", "lost+found", "network trash folder", "temporary items", "thefindbycontentfolder"),
-    *("__macosx", "__pycache__", "icon\r", "thumbs.db", "ehthumbs.db", "desktop.ini", "_gsdata_"),
-}
-"""What systems leave in folders, in small letters."""
 
 RUN_FILES = {"members.npz", "metrics.csv", "checkpoints"}
 """One of these lies in the folder of a run, beside its settings: what a run leaves is no data."""
@@ -56,16 +50,6 @@ def named_as_splits(names: Iterable[str]) -> dict[str, list[str]]:
 
 def _words(name: str) -> list[str]:
     return re.split(r"[^a-z]+", name.lower())
-
-
-def is_leftover(name: str) -> bool:
-    """Whether a file or folder is hidden or was left by a system: no reader looks at it.
-
-    >>> is_leftover(".DS_Store"), is_leftover("@eaDir"), is_leftover("~$1.csv"), is_leftover("1.jpg")
-    (True, True, True, False)
-    """
-    small = name.lower()
-    return small.startswith((".", "~$")) or small in SYSTEM_NAMES or re.fullmatch(r"found\.\d{3}", small) is not None
 
 
 class Tree:

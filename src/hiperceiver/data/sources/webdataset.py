@@ -22,12 +22,13 @@ import numpy as np
 
 from hiperceiver import limits
 from hiperceiver.data.faults import composed, faults_of, open_file, text_of
+from hiperceiver.data.leftovers import is_leftover
 from hiperceiver.data.record import Computed, Table
 from hiperceiver.data.sources.classes import Known, read_class_names, target_columns
 from hiperceiver.data.sources.kinds import ENDINGS, KINDS, kind_of
 from hiperceiver.data.sources.lists import example_list
 from hiperceiver.data.sources.source import TARGETS, Source, SourceOptions, make_source
-from hiperceiver.data.sources.tree import Tree, by_split, is_leftover
+from hiperceiver.data.sources.tree import Tree, by_split
 from hiperceiver.settings.base import one_line
 from hiperceiver.settings.data import WebDatasetSettings
 
