@@ -520,3 +520,18 @@ def test_sound_behind_the_stated_end_is_said(tmp_path: Path, stated: int) -> Non
         return
     expected = f"its header states {stated} of its 8000 bytes: the rest would not be heard"
     assert refusal(with_sizes(content, len(content) - 8, stated)) == expected
+
+
+def test_sound_behind_the_stated_end_of_a_long_wav_file_is_said() -> None:
+    file = io.BytesIO()
+    soundfile.write(file, sine(1.0, 4000), 4000, format="RF64")
+    content = file.getvalue()
+    assert len(read_audio(content)[0]) == 4000
+    stated = content[:28] + (2000).to_bytes(8, "little") + content[36:]
+    assert refusal(stated) == "its header states 2000 of its 8000 bytes: the rest would not be heard"
+
+
+def test_rates_without_a_common_divisor_are_named_before_they_take_memory() -> None:
+    with pytest.raises(ValueError, match=r"^rate: expected one that can be brought to 4000, got 4999999, which"):
+        resampled(np.zeros((100, 1), dtype=np.float32), 4_999_999, 4000)
+    assert len(resampled(np.zeros((50_000, 1), dtype=np.float32), 5_000_000, 4000)) == 40

@@ -50,15 +50,16 @@ def _riff(file: BinaryIO, size: int, head: bytes) -> None:
         _check_sound(file, size)
 
 
-def _check_sound(file: BinaryIO, size: int) -> None:
-    """Refuse a WAV file whose sound goes on behind the stated end."""
+def _check_sound(file: BinaryIO, size: int, stated: int = 0) -> None:
+    """Refuse a WAV file whose sound goes on behind the stated end; of RF64 files the length is `stated` elsewhere."""
     position = 12
     while len(chunk := _read_at(file, position, 8)) == 8:
         length = _number(chunk[4:], "little")
+        length = stated if stated and chunk[:4] == b"data" else length
         end = position + 8 + length
         if chunk[:4] == b"data":
             after = [(_read_at(file, each, 8), size - each) for each in (end, end + length % 2)]
-            if 0 < length < _PLACEHOLDER and not any(_may_follow(*each) for each in after):
+            if 0 < length < (size if stated else _PLACEHOLDER) and not any(_may_follow(*each) for each in after):
                 found = f"its header states {length} of its {size - position - 8} bytes"
                 raise Fault(f"{found}: the rest would not be heard")
             return
@@ -85,8 +86,11 @@ def _au(file: BinaryIO, size: int, head: bytes) -> None:
 
 def _rf64(file: BinaryIO, size: int, head: bytes) -> None:
     stated = 8 + _number(head[20:28], "little")
-    if head[12:16] == b"ds64" and size < stated < 1 << 62:
+    if head[12:16] != b"ds64":
+        return
+    if size < stated < 1 << 62:
         raise _cut(size, stated)
+    _check_sound(file, size, _number(head[28:36], "little"))
 
 
 def _w64(file: BinaryIO, size: int, head: bytes) -> None:

@@ -31,6 +31,8 @@ _ESTIMATED = ("mp3", "aac", "ac3", "eac3", "amr", "mpeg", "mpegts", "mpegvideo",
 _PREROLL = 0.5  # seconds of sound that are decoded before the part that is wanted: codecs need a start
 _LOWEST_RATE, HIGHEST_RATE_OF_SOUND = 1000, 5_000_000  # samples per second; recorders of ultrasound reach the latter
 _MOST_TIMES = 256  # the rate of a sound that it may be given: more would take all memory
+_NUM_TAPS = 64  # of the filter of resampling, at the lower rate
+_MOST_COEFFICIENTS = 32_000_000  # of its filter: more take seconds, and hundreds of MiB
 _LONGEST_LEAD = 60.0  # seconds of silence before a sound that begins later than its file; broken time stamps say more
 
 
@@ -198,13 +200,18 @@ def resampled(samples: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
         return samples
     if new_rate > _MOST_TIMES * rate:
         raise ValueError(f"rate: expected at least {-(-new_rate // _MOST_TIMES)} for sound at {new_rate}, got {rate}")
+    if _NUM_TAPS * max(rate, new_rate) // math.gcd(rate, new_rate) > _MOST_COEFFICIENTS:
+        found = f"got {rate}, which has hardly a divisor in common with it"
+        raise ValueError(f"rate: expected one that can be brought to {new_rate}, {found}: resample the file first")
     av = import_extra("av", extra="data")
     length = max(1, round(len(samples) * new_rate / rate))
     _check_sound(length, samples.shape[1], f"at {new_rate} samples per second is sound of")
     result = np.zeros((length, samples.shape[1]), dtype=np.float32)
     for channel in range(samples.shape[1]):
         # Twice the taps of the default, which lets aliases through at -58 dB.
-        resampler = av.AudioResampler(format="fltp", layout="mono", rate=new_rate, options={"filter_size": "64"})
+        resampler = av.AudioResampler(
+            format="fltp", layout="mono", rate=new_rate, options={"filter_size": str(_NUM_TAPS)}
+        )
         mono = np.ascontiguousarray(samples[None, :, channel], dtype=np.float32)
         frame = av.AudioFrame.from_ndarray(mono, format="fltp", layout="mono")
         frame.sample_rate = rate
