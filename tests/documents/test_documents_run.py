@@ -32,9 +32,11 @@ NOT_RUN = {
     "runs/land-cover": EARTH,
     "runs/earth-map": EARTH,
     "instruments": "its notes are played first: tests/recipes",
+    "exported": EXPORT,
     "program": EXPORT,
     "sound-alone": EXPORT,
     "latents": EXPORT,
+    "--recipe": "real data: tests/recipes",
     "--devices": "starts processes: tests/training",
 }
 """A word of a command that is only parsed -> why."""
