@@ -45,7 +45,6 @@ def test_every_package_that_is_imported_is_required_or_comes_with_an_extra() -> 
 
 USES = {
     "rich": "from hiperceiver.training import train",
-    "torchmetrics": "task.make_metrics()",
     "scipy": "task.trivial_answers(1)",
 }
 

@@ -24,14 +24,14 @@ def modules_after(statement: str) -> set[str]:
 def test_import_does_not_load_torch(module: str) -> None:
     loaded = modules_after(f"import {module}; dir({module})")
     assert module in loaded
-    assert not loaded & {"torch", "lightning", "numpy", "datasets", "matplotlib"}
+    assert not loaded & {"torch", "lightning_fabric", "numpy", "datasets", "matplotlib"}
 
 
 def test_the_model_floor_trains_without_any_extra() -> None:
     """As if only torch, numpy, safetensors and huggingface_hub were installed: a step of masked auto-encoding."""
     program = """
 import sys
-for extra in ("lightning", "torchmetrics", "tensorboard", "rich", "datasets", "PIL", "matplotlib"):
+for extra in ("lightning_fabric", "tensorboard", "rich", "datasets", "PIL", "matplotlib"):
     sys.modules[extra] = None  # importing it is an ImportError
 import torch
 from hiperceiver import Batch, Modality, create_model

@@ -6,7 +6,7 @@ from types import ModuleType
 EXTRAS = {
     **dict.fromkeys(("PIL", "av", "datasets", "h5py", "kornia", "soundfile", "trimesh"), "data"),
     **dict.fromkeys(("midirenderer", "mido"), "instruments"),
-    **dict.fromkeys(("lightning", "rich", "scipy", "tensorboard", "torchmetrics", "yaml"), "train"),
+    **dict.fromkeys(("lightning_fabric", "rich", "scipy", "tensorboard", "yaml"), "train"),
     **dict.fromkeys(("onnx", "onnxruntime", "onnxscript"), "export"),
     **dict.fromkeys(("gradio", "starlette"), "serve"),
     "matplotlib": "plots",
@@ -20,8 +20,8 @@ EXTRAS = {
 def missing_package(error: ModuleNotFoundError) -> str | None:
     """What to say of a package that is missing, in one line; None if it comes with none of our extras.
 
-    >>> missing_package(ModuleNotFoundError(name="lightning.fabric"))
-    "the package 'lightning' is missing; install it with: pip install 'hiperceiver[train]'"
+    >>> missing_package(ModuleNotFoundError(name="lightning_fabric.fabric"))
+    "the package 'lightning_fabric' is missing; install it with: pip install 'hiperceiver[train]'"
     """
     package = (error.name or "").partition(".")[0]
     if package not in EXTRAS:

@@ -53,7 +53,7 @@ def in_a_bare_environment(folder: Path, *words: str) -> subprocess.CompletedProc
 def test_models_are_made_saved_and_loaded_where_little_is_installed(tmp_path: Path) -> None:
     script = f"""
 import importlib.util
-assert not any(importlib.util.find_spec(name) for name in ("huggingface_hub", "psutil", "rich", "lightning"))
+assert not any(importlib.util.find_spec(name) for name in ("huggingface_hub", "psutil", "rich", "lightning_fabric"))
 import benchmarks, hiperceiver
 model = hiperceiver.create_model("hip-nano", {{"image": hiperceiver.Modality(grid=(32, 32), channels=3)}})
 model.save_pretrained({str(tmp_path / "saved")!r})

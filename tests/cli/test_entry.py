@@ -82,7 +82,7 @@ def test_a_wrong_command(arguments: list[str], message: str, capsys: pytest.Capt
     ("package", "extra", "arguments"),
     [
         ("yaml", "train", ["info", "--help"]),
-        ("lightning", "train", ["pretrain", "--data", "earth"]),
+        ("lightning_fabric", "train", ["pretrain", "--data", "earth"]),
         ("matplotlib", "plots", ["plot", "run"]),
         ("rich", "train", ["info"]),
     ],

@@ -76,8 +76,6 @@ def test_drawing_takes_little_of_the_time(tmp_path: Path, monkeypatch: pytest.Mo
 def test_without_matplotlib_or_room_a_run_goes_on(
     pictures: Path, hip: Hip, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    import torchmetrics  # noqa: F401 - which looks for matplotlib where it is installed
-
     for name in [each for each in sys.modules if each.startswith("hiperceiver.plots")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)

@@ -33,17 +33,32 @@ def make_task(kind: str, model: str = "hip-nano", modalities: dict[str, Modality
     return task.eval()
 
 
-@pytest.mark.parametrize("kind", TASKS)
-def test_torch_export_of_every_task(kind: str, tmp_path: Path) -> None:
-    module = ExportModule(make_task(kind))
-    _, run = export_torch(module, trace(module), tmp_path)
-    for batch_size in (1, 3):
-        assert max(check(module, run, *module.random_tensors(batch_size)).differences.values()) < 1e-4
-
-
 @pytest.mark.filterwarnings("ignore")  # of the exporter, on its own code
+@pytest.mark.parametrize("kind", TASKS)
+def test_both_formats_of_every_task(kind: str, tmp_path: Path) -> None:
+    module = ExportModule(make_task(kind))
+    program = trace(module)
+    for export in (export_torch, export_onnx):
+        _, run = export(module, program, tmp_path)
+        for batch_size in (1, 3):
+            assert max(check(module, run, *module.random_tensors(batch_size)).differences.values()) < 1e-4
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_output_never_has_the_name_of_an_input(tmp_path: Path) -> None:
+    modalities = {"probabilities": Modality(grid=(48,), channels=2)}
+    module = ExportModule(make_task("classification", modalities=modalities))
+    _, run = export_onnx(module, trace(module), tmp_path)
+    tensors = module.random_tensors(3)
+    assert [*run(*tensors)] == ["label", "predicted.probabilities"]
+    assert check(module, run, *tensors).differences["predicted.probabilities"] < 1e-4
+    names = [*ExportModule(make_task("masked-autoencoding"))(*ExportModule(make_task("joint")).random_tensors())]
+    assert names == ["reconstruction.series"]
+
+
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("what", ["predictions", "encoder", "processor"])
-def test_onnx(what: str, tmp_path: Path) -> None:
+def test_absent_tokens_influence_nothing(what: str, tmp_path: Path) -> None:
     module = ExportModule(make_task("classification"), what=what)
     path, run = export_onnx(module, trace(module), tmp_path)
     assert [each.name for each in tmp_path.iterdir()] == [path.name]  # the weights are inside

@@ -126,7 +126,7 @@ def test_persistence_has_no_skill_and_a_still_series_has_no_floor(make_model):
     metrics = task.make_metrics()
     task.update(metrics, batch)
     assert metrics.compute()["skill"] == 0
-    metrics.reset()
+    metrics = task.make_metrics()
     task.update(metrics, Batch(inputs={"series": torch.ones(2, 30, 2)}))
     results = metrics.compute()
     assert results["skill"].isnan()

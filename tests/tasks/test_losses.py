@@ -135,7 +135,7 @@ def test_cross_entropy_of_nothing_is_zero_with_a_gradient() -> None:
 def test_losses_need_no_extra() -> None:
     program = """
 import sys
-for name in ("torchmetrics", "lightning", "PIL", "datasets", "matplotlib", "rich"):
+for name in ("lightning_fabric", "PIL", "datasets", "matplotlib", "rich"):
     sys.modules[name] = None  # importing it fails
 import torch
 from hiperceiver import Batch, Modality, create_model

@@ -427,7 +427,7 @@ def test_metrics_are_the_literal_ones_whatever_the_batches(make_model, two_modal
         results = {name: value.item() for name, value in metrics.compute().items()}
         scale = max(1.0, *map(abs, expected.values()))  # shares of what is explained are 1 less a ratio of sums
         assert_close(results, expected, terms=terms_of(model), scale=scale, dtype=torch.float32)
-        metrics.reset()
+        metrics = task.make_metrics()
         task.update(metrics, batch)
         again = {name: value.item() for name, value in metrics.compute().items()}
         assert_close(again, results, terms=terms_of(model), scale=scale, dtype=torch.float32)

@@ -131,7 +131,7 @@ def test_what_has_no_rank_is_no_number():
     metric = Scores(1, ranking_results)
     metric.update(scores[:, None] * torch.nan, is_member[:, None].float())
     assert all(value.isnan() for value in metric.compute().values())
-    metric.reset()
+    metric = Scores(1, ranking_results)
     metric.update(scores[:, None], is_member[:, None].float())
     assert [value.item() for value in metric.compute().values()] == [1, 1]
 

@@ -15,7 +15,7 @@ from hiperceiver.training.signals import taking_signals
 USERS_MISTAKE = 2
 INTERRUPTED = 130
 _SPIN_COUNT = "2000"  # turns that a waiting thread of GNU's OpenMP, PyTorch's on Linux, spins before it sleeps
-_TRAINING = ("lightning", "torchmetrics", "rich", "PIL")
+_TRAINING = ("lightning_fabric", "rich", "PIL")
 
 
 class Command(NamedTuple):

@@ -40,7 +40,7 @@ def export_onnx(module: ExportModule, program: ExportedProgram, folder: Path) ->
     outputs = [*module(*module.random_tensors())]
     inputs = [*module.names, *map(padding_name, module.names)]
     size = sum(each.numel() * each.element_size() for each in program.state_dict.values())
-    with warnings.catch_warnings(), _quiet("torch.onnx"), torch.no_grad():
+    with warnings.catch_warnings(), _quiet("torch.onnx"), _quiet("onnxscript"), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter's, on its own code
         torch.onnx.export(
             program,

@@ -18,7 +18,8 @@ class ExportModule(nn.Module):
     """Tokens (B, M, C) and which are absent, bool (B, M), both by modality, to tensors by name.
 
     Predictions are those of `Task.predict`, with a dot before the names inside one, such as `labels.pitch`; of a masked
-    auto-encoder the reconstruction of each modality by the model, where absent tokens are the hidden ones.
+    auto-encoder the reconstruction of each modality by the model, such as `reconstruction.image`, where absent tokens
+    are the hidden ones. An output that has the name of a modality is called `predicted.NAME`.
 
     Args:
         task: in evaluation mode.
@@ -46,10 +47,14 @@ class ExportModule(nn.Module):
 
     def forward(self, inputs: dict[str, Tensor], is_padding: dict[str, Tensor]) -> dict[str, Tensor]:
         """The outputs by name."""
+        outputs = self._outputs(inputs, is_padding)
+        return {f"predicted.{name}" if name in self.names else name: value for name, value in outputs.items()}
+
+    def _outputs(self, inputs: dict[str, Tensor], is_padding: dict[str, Tensor]) -> dict[str, Tensor]:
         model = self.task.model
         if self.what == "predictions":
             if isinstance(self.task, MaskedAutoencoding):
-                return dict(model(inputs, is_padding=is_padding).reconstruction)
+                return _flat({"reconstruction": model(inputs, is_padding=is_padding).reconstruction})
             batch = Batch(inputs=dict(inputs), is_padding=dict(is_padding))
             return _flat(self.task.predict(batch)._asdict())  # type: ignore[attr-defined]
         encoded = model.encode(inputs, is_padding=is_padding)

@@ -86,6 +86,7 @@ VARIANTS: dict[str, PerceiverConfig] = {
         896, layers=12, latents=1024, channels=896, heads=16, cross_heads=16, cross_widening=4
     ),
 }
+"""Every named model and its config; `hip info` lists them."""
 
 _MODELS: dict[type[PerceiverConfig], type[HiP]] = {HiPConfig: HiP, PerceiverIOConfig: PerceiverIO}
 """The model of each config."""

@@ -37,11 +37,10 @@ from hiperceiver.tasks.losses import (
     squared_error,
     weighted_mean,
 )
+from hiperceiver.tasks.metrics import Metrics
 from hiperceiver.tasks.task import Task, num_position_channels
 
 if TYPE_CHECKING:
-    from torchmetrics import MetricCollection
-
     from hiperceiver.tasks.trivial import TrivialAnswers
 
 _EVALUATION_SEED = 20220222  # example i of an evaluation is masked by a generator of its own, seeded with this plus i
@@ -203,13 +202,9 @@ class MaskedAutoencoding(Task):
         return shapes
 
     @torch.no_grad()
-    def update(self, metrics: MetricCollection, batch: Batch) -> None:
-        """Add a batch. Example i since the last reset is always masked the same way."""
-        from hiperceiver.tasks.metrics import Sums
-
-        metric = metrics["sums"]
-        assert isinstance(metric, Sums)
-        first = int(metric.by_name()["num_examples"])
+    def update(self, metrics: Metrics, batch: Batch) -> None:
+        """Add a batch. Example i of a set is always masked the same way."""
+        first = int(metrics.sums.by_name()["num_examples"])
         mask = self.draw_mask(batch, evaluation_generators(first, len(batch)))
         reconstruction, sums = self._reconstruct(batch, mask), {"num_examples": torch.tensor(len(batch))}
         for name, target in self.targets(batch).items():
@@ -229,7 +224,7 @@ class MaskedAutoencoding(Task):
             }
             if coding := self.byte_coding(name):
                 sums[f"right/{name}"] = (byte_values(made, coding) == byte_values(target, coding))[is_hidden].sum()
-        metrics.update(sums=sums)
+        metrics.sums.update(sums)
 
     def results(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """`loss` and `explained`, means over the modalities that were given; with several also those of each.

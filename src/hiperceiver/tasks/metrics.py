@@ -1,19 +1,38 @@
-"""Metrics that are exact over a whole set: sums and scores are gathered, never averages of batches.
-
-The only module of the tasks that needs torchmetrics when it is imported.
-"""
+"""Metrics that are exact over a whole set: sums and scores are gathered, never averages of batches."""
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
 
 
-class Sums(Metric):
-    """Metrics that are a function of sums over a set, kept in float64 and added up over batches and processes.
+class Metric(Protocol):
+    """What is gathered over a set by its own `update`."""
+
+    def compute(self) -> dict[str, Tensor]:
+        """Scalars by name."""
+        ...
+
+
+class Metrics(dict[str, Metric]):
+    """The metrics of a task over a set; `sums` are those that follow from sums."""
+
+    @property
+    def sums(self) -> "Sums":
+        """The sums of the task."""
+        sums = self["sums"]
+        assert isinstance(sums, Sums)
+        return sums
+
+    def compute(self) -> dict[str, Tensor]:
+        """Scalars by name, of all of them."""
+        return {name: value for metric in self.values() for name, value in metric.compute().items()}
+
+
+class Sums:
+    """Metrics that are a function of sums over a set, kept in float64.
 
     `shapes` has the shape of each sum; `results` gives the metrics from the sums by name.
 
@@ -24,18 +43,16 @@ class Sums(Metric):
     {'mean': tensor(3.)}
     """
 
-    full_state_update = False
-
-    sums: Tensor
-
     def __init__(
-        self, shapes: Mapping[str, tuple[int, ...]], results: Callable[[dict[str, Tensor]], dict[str, Tensor]]
+        self,
+        shapes: Mapping[str, tuple[int, ...]],
+        results: Callable[[dict[str, Tensor]], dict[str, Tensor]],
+        device: torch.device | str = "cpu",
     ):
-        super().__init__()
         self.shapes = dict(shapes)
         self.results = results
         size = sum(math.prod(shape) for shape in self.shapes.values())
-        self.add_state("sums", torch.zeros(size, dtype=torch.float64), dist_reduce_fx="sum")
+        self.sums = torch.zeros(size, dtype=torch.float64, device=device)
 
     def update(self, sums: Mapping[str, Tensor]) -> None:
         """Add the sums of a batch; a missing one is zero."""
@@ -53,29 +70,23 @@ class Sums(Metric):
         return {name: value.float() for name, value in self.results(self.by_name()).items()}
 
 
-class Scores(Metric):
+class Scores:
     """Metrics that need every score of a set, such as a ranking: `results` takes the scores and targets, (N, K)."""
 
-    full_state_update = False
-
-    scores: list[Tensor]
-    targets: list[Tensor]
-
-    def __init__(self, num_classes: int, results: Callable[[Tensor, Tensor], dict[str, Tensor]]):
-        super().__init__()
-        self.num_classes = num_classes
+    def __init__(
+        self,
+        num_classes: int,
+        results: Callable[[Tensor, Tensor], dict[str, Tensor]],
+        device: torch.device | str = "cpu",
+    ):
         self.results = results
-        # Flat: a process without any example takes part in the gathering with an empty list.
-        self.add_state("scores", [], dist_reduce_fx="cat")
-        self.add_state("targets", [], dist_reduce_fx="cat")
+        self.scores, self.targets = ([torch.zeros(0, num_classes, device=device)] for _ in range(2))
 
     def update(self, scores: Tensor, target: Tensor) -> None:
         """Add a batch: scores (B, K), target (B, K)."""
-        self.scores.append(scores.float().flatten())
-        self.targets.append(target.float().flatten())
+        self.scores.append(scores.float())
+        self.targets.append(target.float())
 
     def compute(self) -> dict[str, Tensor]:
         """Scalars by name."""
-        nothing = torch.zeros(0, device=self.device)
-        scores, targets = (dim_zero_cat(x) if len(x) else nothing for x in (self.scores, self.targets))
-        return self.results(scores.view(-1, self.num_classes), targets.view(-1, self.num_classes))
+        return self.results(torch.cat(self.scores), torch.cat(self.targets))

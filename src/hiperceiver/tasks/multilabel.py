@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,10 +11,8 @@ from hiperceiver.modality import Batch
 from hiperceiver.settings.tasks import MultilabelConfig
 from hiperceiver.tasks.label_head import Drawn, LabelsTask
 from hiperceiver.tasks.losses import LossTerm, binary_cross_entropy, count_known
+from hiperceiver.tasks.metrics import Metric, Metrics, Scores
 from hiperceiver.tasks.targets import find_label_set
-
-if TYPE_CHECKING:
-    from torchmetrics import Metric, MetricCollection
 
 
 class MultilabelPrediction(NamedTuple):
@@ -58,15 +56,16 @@ class Multilabel(LabelsTask):
 
     def more_metrics(self) -> dict[str, Metric]:
         """`map` and `auc`."""
-        from hiperceiver.tasks.metrics import Scores
-
-        return {"ranking": Scores(self.config.num_classes, ranking_results)}
+        return {"ranking": Scores(self.config.num_classes, ranking_results, self.device)}
 
     @torch.no_grad()
-    def update(self, metrics: MetricCollection, batch: Batch) -> None:
+    def update(self, metrics: Metrics, batch: Batch) -> None:
         """Add a batch."""
         logits, target = self.logits(batch).float(), self._target(batch)
-        metrics.update(sums=self._cross_entropy(logits, target).sums(), scores=logits, target=target)
+        metrics.sums.update(self._cross_entropy(logits, target).sums())
+        ranking = metrics["ranking"]
+        assert isinstance(ranking, Scores)
+        ranking.update(logits, target)
 
     @torch.no_grad()
     def probabilities(self, batch: Batch) -> Tensor:
@@ -104,7 +103,6 @@ def ranking_results(scores: Tensor, target: Tensor) -> dict[str, Tensor]:
     return {"map": torch.stack(precision).nanmean(), "auc": torch.stack(area).nanmean()}
 
 
-# torchmetrics squashes the scores of a batch if one of them lies outside 0 to 1: ranks would depend on the batches.
 def ranking_quality(scores: Tensor, is_member: Tensor) -> tuple[Tensor, Tensor]:
     """Average precision and the area under the receiver operating characteristic of one class: float32 scalars.
 

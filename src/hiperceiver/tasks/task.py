@@ -11,16 +11,14 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from hiperceiver.extras import import_part
 from hiperceiver.modality import Batch, Modality
 from hiperceiver.model import HiP
 from hiperceiver.settings.tasks import TaskConfig
 from hiperceiver.tasks.answers import Answer, DrawnTokens
 from hiperceiver.tasks.losses import LossTerm, Tensors
+from hiperceiver.tasks.metrics import Metric, Metrics, Sums
 
 if TYPE_CHECKING:
-    from torchmetrics import Metric, MetricCollection
-
     from hiperceiver.tasks.trivial import TrivialAnswers
 
 
@@ -145,21 +143,19 @@ class Task(nn.Module, ABC):
                 logs[f"loss_{name}"] = part.detach()
         return total / torch.where(weights > 0, weights, 1.0), logs if len(self.term_weights) > 1 else {}
 
-    def make_metrics(self) -> MetricCollection:
+    def make_metrics(self) -> Metrics:
         """New metrics, on the model's device; `compute()` gives scalars by name, one of them `monitor[0]`."""
-        sums = import_part("hiperceiver.tasks.metrics").Sums(self.sum_shapes(), self.results)
-        # Metrics whose states happen to agree on the first batch must not share them ever after.
-        metrics = {"sums": sums, **self.more_metrics()}
-        return import_part("torchmetrics").MetricCollection(metrics, compute_groups=False).to(self.device)
+        sums = Sums(self.sum_shapes(), self.results, self.device)
+        return Metrics({"sums": sums, **self.more_metrics()})
 
     def more_metrics(self) -> dict[str, Metric]:
         """Metrics that are no sums; `update` must then feed them."""
         return {}
 
     @torch.no_grad()
-    def update(self, metrics: MetricCollection, batch: Batch) -> None:
+    def update(self, metrics: Metrics, batch: Batch) -> None:
         """Add a batch to the metrics. What `compute()` gives does not depend on the division into batches."""
-        metrics.update(sums=self.sums(batch))
+        metrics.sums.update(self.sums(batch))
 
     def sum_shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of each of the `sums`."""

@@ -42,8 +42,6 @@ def measure(
     """
     device = task.device
     metrics = task.make_metrics()
-    for metric in metrics.values():
-        metric.distributed_available_fn = lambda: False  # one of the processes measures
     num_examples, skipped = 0, []
     with torch.inference_mode(), autocast(device, precision):
         for batch in batches:

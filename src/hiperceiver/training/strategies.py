@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
-from lightning.fabric import Fabric
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning.fabric.strategies.ddp import DDPStrategy
-from lightning.fabric.strategies.model_parallel import ModelParallelStrategy
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning_fabric.strategies.ddp import DDPStrategy
+from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 from torch import Tensor, nn
 from torch.distributed.checkpoint import state_dict as states
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -139,7 +139,7 @@ class FullySharded(Replicated):
 def quiet_fabric() -> Iterator[None]:
     """Keep Fabric's reports and needless warnings from the user, and those of threads about a full disk."""
     hook = threading.excepthook
-    loggers = [logging.getLogger(name) for name in ("lightning", "lightning.fabric", "lightning.pytorch")]
+    loggers = [logging.getLogger(name) for name in ("lightning_fabric", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
 
     def report(args: threading.ExceptHookArgs) -> None:
