@@ -37,6 +37,7 @@ MEASURED: dict[str, tuple[str, Mapping[str, Any]]] = {
     "earth-mae": ("earth", {"split": "validation", "data_settings": {"min_land": 0.02}, "modalities": ["image"]}),
     "earth-segmentation": ("earth", {"data_settings": {"min_land": 0.02}, "modalities": ["image"]}),
     "languages": ("languages", {}),
+    "spoken-digits": ("spoken-digits", {}),
     "watch": ("watch", {}),
 }
 """By name: the data, and options of `hip evaluate` that are not the usual ones."""
