@@ -22,7 +22,8 @@ def write_folders(root: Path) -> None:
         _write_classes(root / folder, classes, "jpg", _photo)
     for folder in ("tiles", "cifar10"):
         _write_classes(root / folder, ("a", "b"), "jpg", _photo)
-    _write_classes(root / "sounds", ("birds", "frogs"), "wav", lambda n: wav(200 + 50 * n))
+    for folder in ("sounds", "recordings", "fsdd"):
+        _write_classes(root / folder, ("birds", "frogs"), "wav", lambda n: wav(200 + 50 * n))
     for folder in ("sensors", "series"):
         _write_classes(root / folder, ("sitting", "walking"), "csv", _motion)
     _write_classes(root / "clouds", ("chairs", "lamps"), "off", lambda n: off(rng.normal(size=(20, 3)) * (1, 1, n)))
@@ -39,6 +40,7 @@ def write_folders(root: Path) -> None:
     for number, colour in {1: (40, 90, 200), 2: (200, 90, 40)}.items():
         write(root / "new" / f"{number}.jpg", jpeg(colour))
     write(root / "motion.csv", _motion(1))
+    write(root / "recording.wav", wav(300))
     write(root / "note.txt", b"A note of one line.\n")
     write(root / "tile.png", encoded(Image.fromarray(gradient(64, 64))))
     _write_mistakes(root)

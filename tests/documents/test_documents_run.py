@@ -19,8 +19,8 @@ from .folders import write_folders
 from .pages import ROOT, Scene, documents, in_shape, paths_of_files, story
 
 SHORT = ("--steps", "2", "--batch-size", "2")
-SMALL = {"--model": "hip-nano", "--size": "24"}
-"""What training is given instead of what a document says, so that a command takes about a second."""
+MODEL, LARGEST = "hip-nano", 24
+"""What training is given instead of a document's model, and of larger pictures: a command takes about a second."""
 
 EARTH = "its tiles take most of a minute: tests/cli/test_runs.py"
 EXPORT = "an export takes a quarter of a minute: tests/cli/test_export.py"
@@ -32,9 +32,11 @@ NOT_RUN = {
     "runs/land-cover": EARTH,
     "runs/earth-map": EARTH,
     "instruments": "its notes are played first: tests/recipes",
+    "exported": EXPORT,
     "program": EXPORT,
     "sound-alone": EXPORT,
     "latents": EXPORT,
+    "--recipe": "real data: tests/recipes",
     "--devices": "starts processes: tests/training",
 }
 """A word of a command that is only parsed -> why."""
@@ -73,9 +75,12 @@ def shortened(words: list[str]) -> list[str]:
     """A command that trains, cut short; any other as it is."""
     if words[0] not in ("pretrain", "finetune") or any(word.startswith("--print-config") for word in words):
         return words
-    has_model = {"--from", "--recipe", "--resume", "--config"} & set(words)
-    instead = [pair for pair in SMALL.items() if pair[0] in words or (pair[0] == "--model" and not has_model)]
-    return [*words, *SHORT, *(word for pair in instead for word in pair)]
+    more = list(SHORT)
+    if "--model" in words or not {"--from", "--recipe", "--resume", "--config"} & {*words}:
+        more += ["--model", MODEL]
+    if "--size" in words:
+        more += ["--size", str(min(LARGEST, int(words[words.index("--size") + 1])))]
+    return [*words, *more]
 
 
 def reason_not_to_run(scene: Scene) -> str | None:
