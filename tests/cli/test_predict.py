@@ -287,7 +287,7 @@ def test_faults_that_show_late_name_the_file_too(tmp_path: Path, hip: Hip) -> No
     encoder = SeriesEncoder(length=8, std=(1e-30,))
     model = save(tmp_path / "model", {"kind": "regression", "num_values": 1}, encoders={"series": encoder})
     np.save("large.npy", np.full(8, 1e30))
-    assert hip("predict", model, "large.npy").err.startswith("hip: large.npy: holds numbers that are too large")
+    assert hip("predict", model, "large.npy").err.startswith("hip: large.npy: holds 1e+30, which is 1e+60 standard ")
     write_wav("short.wav", np.array([0.5, -0.5, 0.25]), 8000)
     model = save(tmp_path / "forecaster", {"kind": "forecasting", "horizon": 100}, "audio")
     outcome = hip("predict", model, "short.wav")

@@ -20,7 +20,7 @@ from PIL import Image
 
 from hiperceiver.data.augment.images import Flip
 from hiperceiver.data.encoded import EncodedRecords
-from hiperceiver.data.encoders import ImageEncoder
+from hiperceiver.data.encoders import AudioEncoder, ImageEncoder
 from hiperceiver.data.example import BadExample, Example
 from hiperceiver.data.loading import eval_loader, train_loader
 from hiperceiver.data.members import drawn_by_rows
@@ -223,8 +223,9 @@ def test_encoders_are_fitted_to_training_pictures_or_given(tmp_path: Path) -> No
         root, encoders={"image": given}, encoder_settings={"*": {"size": 9, "fit": "pad"}}
     ).encoders["image"]
     assert other == ImageEncoder(size=9, colours="L", fit="pad", mean=(0.1,), std=(0.2,))
-    with pytest.raises(ValueError, match="encoders: expected one of kind image for 'image', got none"):
-        open_huggingface(root, encoders={"sound": given})
+    assert open_huggingface(root, encoders={"photo": given}).encoders == {"photo": given}
+    with pytest.raises(ValueError, match=r"expected audio \(wav, .*\), found none"):
+        open_huggingface(root, encoders={"sound": AudioEncoder(rate=8000)})
     assert open_huggingface(root).modalities["image"].grid == (224, 224)
     assert open_huggingface(root, encoder_settings={"*": {"size": 8, "colours": "L"}}).modalities["image"].channels == 1
 
