@@ -4,6 +4,8 @@ import errno
 import os
 import pickle
 import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
@@ -79,6 +81,24 @@ def test_a_run_taken_up_again_sees_the_same_batches(num_workers: int) -> None:
 def test_more_workers_than_cores_are_no_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch._utils.cpu_count", lambda: 1)
     assert taken(Numbers(11), 3, num_workers=2) == taken(Numbers(11), 3)
+
+
+def test_a_program_ends_though_it_has_not_taken_all_batches() -> None:
+    """Its own error is the last that it says."""
+    program = """
+import numpy as np
+from hiperceiver.data.encoded import EncodedRecords
+from hiperceiver.data.encoders import VectorEncoder
+from hiperceiver.data.loading import train_loader
+from hiperceiver.data.record import Table
+table = Table(names=["a", "b", "c"], raws={"x": [np.ones(4)] * 3})
+dataset = EncodedRecords(records=table, encoders={"x": VectorEncoder(features=4, split=1)}, targets=(), num_classes=0)
+batches = iter(train_loader(dataset, batch_size=2, seed=0, num_workers=2))
+print(len(next(batches)))
+raise ValueError("the last word")
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=250, check=False)
+    assert (result.stdout, result.stderr.splitlines()[-1]) == ("2\n", "ValueError: the last word")
 
 
 def test_every_epoch_holds_every_record_once() -> None:

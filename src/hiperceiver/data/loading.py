@@ -6,9 +6,11 @@ stopped change nothing: a run resumed after k batches sees what an uninterrupted
 a stream, whose epochs are shuffled by a buffer; what was seen is then read once more and thrown away.
 """
 
+import atexit
 import contextlib
 import errno
 import itertools
+import multiprocessing
 import pickle
 import re
 import signal
@@ -221,6 +223,8 @@ class ExampleLoader(DataLoader[Any]):
             raise ValueError(f"num_workers: expected a whole number >= 0, got {num_workers}")
         if num_workers:
             _allow_open_files(num_workers)
+            atexit.unregister(_end_workers)  # once, and before what multiprocessing does at the end
+            atexit.register(_end_workers)
         super().__init__(
             dataset,
             num_workers=num_workers,
@@ -278,6 +282,18 @@ def _signals_wait() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_workers() -> None:
+    """End the workers of batches that nobody will take any more.
+
+    Python sends each a SIGTERM at its end, which they outlive, and would wait for them for ever.
+    """
+    workers = [process for process in multiprocessing.active_children() if process.daemon]
+    if workers and hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's would report that they were killed
+    for process in workers:
+        process.kill()
 
 
 def _leave_signals_to_the_main_process(worker: int) -> None:
