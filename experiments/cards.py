@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from experiments import datasets
+from experiments.datasets import WORDS
 from hiperceiver.cli import main as hip
 from hiperceiver.cli.models import described
 from hiperceiver.cli.tables import metric, print_table
@@ -36,6 +37,7 @@ TOLERANCE = 0.002
 MEASURED: dict[str, tuple[str, Mapping[str, Any]]] = {
     "earth-mae": ("earth", {"split": "validation", "data_settings": {"min_land": 0.02}, "modalities": ["image"]}),
     "earth-segmentation": ("earth", {"data_settings": {"min_land": 0.02}, "modalities": ["image"]}),
+    "grid-words": ("grid", {"columns": {"audio": "file:audio"}, "data_settings": {"label_columns": list(WORDS)}}),
     "languages": ("languages", {}),
     "spoken-digits": ("spoken-digits", {}),
     "watch": ("watch", {}),
