@@ -10,7 +10,6 @@ import atexit
 import contextlib
 import errno
 import itertools
-import multiprocessing
 import pickle
 import re
 import signal
@@ -223,8 +222,6 @@ class ExampleLoader(DataLoader[Any]):
             raise ValueError(f"num_workers: expected a whole number >= 0, got {num_workers}")
         if num_workers:
             _allow_open_files(num_workers)
-            atexit.unregister(_end_workers)  # once, and before what multiprocessing does at the end
-            atexit.register(_end_workers)
         super().__init__(
             dataset,
             num_workers=num_workers,
@@ -246,6 +243,9 @@ class ExampleLoader(DataLoader[Any]):
                 batches = super().__iter__()
         except OSError as error:  # no lock can be made in shared memory, or no pipe
             raise _no_way_for_batches(error) from error
+        if isinstance(batches, _MultiProcessingDataLoaderIter):
+            # Should nobody take them all: Python sends each worker a SIGTERM, which it outlives, and waits for ever.
+            atexit.register(batches._shutdown_workers)
         try:
             while (batch := self._next(batches)) is not None:
                 if self.strict and batch.skipped:
@@ -253,7 +253,8 @@ class ExampleLoader(DataLoader[Any]):
                 yield batch
         finally:
             if isinstance(batches, _MultiProcessingDataLoaderIter):
-                batches._shutdown_workers()  # an error keeps it alive, and Python would wait for the workers at its end
+                batches._shutdown_workers()  # an error keeps it alive
+                atexit.unregister(batches._shutdown_workers)
 
     def _next(self, batches: Iterator[Batch | _Sent | ValueError]) -> Batch | None:
         """The next batch; None: there is none."""
@@ -282,18 +283,6 @@ def _signals_wait() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _end_workers() -> None:
-    """End the workers of batches that nobody will take any more.
-
-    Python sends each a SIGTERM at its end, which they outlive, and would wait for them for ever.
-    """
-    workers = [process for process in multiprocessing.active_children() if process.daemon]
-    if workers and hasattr(signal, "SIGCHLD"):
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's would report that they were killed
-    for process in workers:
-        process.kill()
 
 
 def _leave_signals_to_the_main_process(worker: int) -> None:

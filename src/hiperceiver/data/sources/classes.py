@@ -233,9 +233,8 @@ def mask_classes(train: Table, given: Sequence[str], folder: Path | None, warnin
             mask = record.targets["segmentation"]
             seen.update(np.unique(read_labels(mask)).tolist())
         except (ValueError, KeyError) as error:
-            fault = fault or (
-                str(error) if isinstance(mask, str) else f"{record.name}: {error}"
-            )  # which names the file
+            is_named = isinstance(mask, str)  # a path, which the error names
+            fault = fault or (str(error) if is_named else f"{record.name}: {error}")
     if not seen:
         raise ValueError(f"masks: expected class numbers, found none that can be read; the first: {fault or 'no mask'}")
     if seen == {0, NO_LABEL}:
