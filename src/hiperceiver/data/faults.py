@@ -79,8 +79,8 @@ def text_of(content: bytes) -> str:
         raise _no_text(content, error.start, 0) from None
 
 
-def encoding_of(path: str | os.PathLike[str]) -> str:
-    """How the text of a file of any length is encoded, as for `text_of`. `Fault`: it is not."""
+def encoding_of(path: str | os.PathLike[str], *, is_whole_read: bool) -> str:
+    """How the text of a file of any length is encoded, as for `text_of`. `Fault`: its first 4 MiB, or all, are not."""
     with open_file(path) as file:
         block = file.read(_BLOCK)
         encoding, position = _encoding(block), 0
@@ -92,7 +92,7 @@ def encoding_of(path: str | os.PathLike[str]) -> str:
             except UnicodeDecodeError as error:
                 raise _no_text(error.object, error.start, position - pending) from None
             position += len(block)
-            block = file.read(_BLOCK)
+            block = file.read(_BLOCK) if is_whole_read else b""
     return encoding
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from hiperceiver.data.encoders.arrays import num_present, padded
 from hiperceiver.data.encoders.encoder import Drawing
 from hiperceiver.data.encoders.image import ImageEncoder, PictureEncoder, measured_full_scale
+from hiperceiver.data.encoders.picture_files import open_picture
 from hiperceiver.data.encoders.regions import Region
 from hiperceiver.data.leftovers import is_leftover
 from hiperceiver.data.media import CLIP_SUFFIXES, Media, RawFile, read_frames, times_of_frames
@@ -79,8 +80,9 @@ class VideoEncoder(VideoSettings, PictureEncoder):
         chosen: list[Path | np.ndarray] = []
         if isinstance(value.raw, np.ndarray | list):
             chosen = [value.raw[index] for index in self._chosen(len(value.raw))]
-        if self.full_scale is None:  # one for the whole clip
-            settings["full_scale"] = measured_full_scale(frame for frame in chosen if isinstance(frame, Path))
+        files = [frame for frame in chosen if isinstance(frame, Path)]
+        if self.full_scale is None and files and open_picture(files[0]).is_deep:  # one for the whole clip
+            settings["full_scale"] = measured_full_scale(files)
         picture = ImageEncoder(**settings)
 
         def fitted(frame: Path | np.ndarray) -> np.ndarray:

@@ -167,7 +167,8 @@ def read_tables(tree: Tree, own: TableSettings, warnings: list[str]) -> dict[str
         first = next(iter(files.values()))[0]
         parts = {SPLITS[n]: [str(folder.absolute() / path) for path in paths] for n, paths in files.items()}
         reader = READERS[PurePosixPath(first).suffix]
-        how = {"encoding": _encoding(tree, files)} if reader in ("csv", "json") else {}
+        # A stream may be longer than anybody would wait for.
+        how = {"encoding": _encoding(tree, files, is_whole_read=not stream)} if reader in ("csv", "json") else {}
         if PurePosixPath(first).stem.lower() == "metadata":
             return _with_files(datasets, tree, files, partial(datasets.load_dataset, reader, **how), stream, warnings)
         return dict(datasets.load_dataset(reader, data_files=parts, streaming=stream, **how))
@@ -193,12 +194,12 @@ def _json(tree: Tree, path: str) -> Any:
         return json.loads(limits.read_text(tree.root / path))
 
 
-def _encoding(tree: Tree, files: Mapping[int, Sequence[str]]) -> str:
+def _encoding(tree: Tree, files: Mapping[int, Sequence[str]], *, is_whole_read: bool) -> str:
     """The encoding of tables as text, which must be the same for all."""
     found: dict[str, str] = {}
     for path in chain.from_iterable(files.values()):
         with faults_of(tree.root / path):
-            found.setdefault(encoding_of(tree.root / path), path)
+            found.setdefault(encoding_of(tree.root / path, is_whole_read=is_whole_read), path)
     if len(found) > 1:
         kinds = ", ".join(f"{path} is {encoding.removesuffix('-sig')}" for encoding, path in found.items())
         raise ValueError(f"expected tables in one encoding, got several: {kinds}; save all as UTF-8")
