@@ -101,7 +101,7 @@ def test_absent_values_change_nothing_at_the_others_and_never_count(make_model, 
     assert torch.equal(task.loss(batch)[0], loss)
     metrics = task.make_metrics()
     task.update(metrics, batch)
-    assert metrics["sums"].by_name()["members"].sum() == ((batch.targets["segmentation"] != -100) & ~is_absent).sum()
+    assert metrics.sums.by_name()["members"].sum() == ((batch.targets["segmentation"] != -100) & ~is_absent).sum()
 
 
 def test_unlabelled_tokens_give_no_gradient(make_model):

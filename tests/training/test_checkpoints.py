@@ -135,7 +135,7 @@ def test_a_damaged_state_of_a_run_is_one_line(tmp_path: Path) -> None:
     for place, value, message in [
         ((RUN_KEY, "elapsed"), "long", "elapsed: expected another kind of value"),
         ((RUN_KEY, "identity"), {"task": 3}, "task: expected 3, got {"),
-        ((RUN_KEY, "identity"), {"task": "{"}, 'task: expected "{", got {'),
+        ((RUN_KEY, "identity"), {"task": "{"}, "task: expected '{', got {"),
         ((RUN_KEY, "processes"), [], "is damaged, or is no checkpoint of this run: IndexError"),
         (("weights",), {}, "is damaged, or is no checkpoint of this run: RuntimeError"),
         (("optimizer", "state", moment), {"step": torch.ones(3)}, "step of the optimizer does not fit its weight"),

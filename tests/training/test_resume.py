@@ -253,14 +253,14 @@ def test_what_cannot_be_resumed(tmp_path: Path, straight: TrainingResult) -> Non
             resume(settings=dataclasses.replace(SETTINGS, **change))
         assert "\n" not in str(error.value)
     for task, message in [
-        (classification(dropout=DROPOUT), '^task.kind: expected "masked-autoencoding", got "classification"'),
+        (classification(dropout=DROPOUT), "^task.kind: expected 'masked-autoencoding', got 'classification'"),
         (autoencoding(dropout=0.0), "^model.dropout: expected 0.2, got 0.0"),
     ]:
         with pytest.raises(ValueError, match=message):
             resume(task)
     frozen = autoencoding(dropout=DROPOUT)
     frozen.model.positions.requires_grad_(False)
-    with pytest.raises(ValueError, match=r'^trained weights\[\d+\]: expected "model\.positions\.\w+\.table", got "'):
+    with pytest.raises(ValueError, match=r"^trained weights\[\d+\]: expected 'model\.positions\.\w+\.table', got '"):
         resume(frozen)
     with pytest.raises(ValueError, match="^number of training examples: expected 20, got 21"):
         resume(source=Source(splits={"train": Stripes(21)}))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -14,21 +15,6 @@ class Metric(Protocol):
     def compute(self) -> dict[str, Tensor]:
         """Scalars by name."""
         ...
-
-
-class Metrics(dict[str, Metric]):
-    """The metrics of a task over a set; `sums` are those that follow from sums."""
-
-    @property
-    def sums(self) -> "Sums":
-        """The sums of the task."""
-        sums = self["sums"]
-        assert isinstance(sums, Sums)
-        return sums
-
-    def compute(self) -> dict[str, Tensor]:
-        """Scalars by name, of all of them."""
-        return {name: value for metric in self.values() for name, value in metric.compute().items()}
 
 
 class Sums:
@@ -90,3 +76,18 @@ class Scores:
     def compute(self) -> dict[str, Tensor]:
         """Scalars by name."""
         return self.results(torch.cat(self.scores), torch.cat(self.targets))
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """The metrics of a task over a set: those that follow from sums, and others by name."""
+
+    sums: Sums
+    more: Mapping[str, Metric] = field(default_factory=dict)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Scalars by name, of all of them."""
+        found = self.sums.compute()
+        for metric in self.more.values():
+            found |= metric.compute()
+        return found

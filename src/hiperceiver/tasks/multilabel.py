@@ -63,7 +63,7 @@ class Multilabel(LabelsTask):
         """Add a batch."""
         logits, target = self.logits(batch).float(), self._target(batch)
         metrics.sums.update(self._cross_entropy(logits, target).sums())
-        ranking = metrics["ranking"]
+        ranking = metrics.more["ranking"]
         assert isinstance(ranking, Scores)
         ranking.update(logits, target)
 

@@ -145,8 +145,7 @@ class Task(nn.Module, ABC):
 
     def make_metrics(self) -> Metrics:
         """New metrics, on the model's device; `compute()` gives scalars by name, one of them `monitor[0]`."""
-        sums = Sums(self.sum_shapes(), self.results, self.device)
-        return Metrics({"sums": sums, **self.more_metrics()})
+        return Metrics(Sums(self.sum_shapes(), self.results, self.device), self.more_metrics())
 
     def more_metrics(self) -> dict[str, Metric]:
         """Metrics that are no sums; `update` must then feed them."""

@@ -18,6 +18,7 @@ from hiperceiver.data.sources.source import Source
 from hiperceiver.data.streamed import StreamedExamples
 from hiperceiver.modality import Batch
 from hiperceiver.model import read_model
+from hiperceiver.settings.base import shown
 from hiperceiver.settings.run import TrainingSettings
 from hiperceiver.tasks.task import Task
 from hiperceiver.training.checkpoints import RUN_KEY, faults_of_checkpoint, read_checkpoint
@@ -286,14 +287,14 @@ def _check_same(checkpoint: Path, before: Mapping[str, str], now: Mapping[str, s
     before = {name: value for name, value in before.items() if name != "devices"}  # earlier versions asked for as many
     for name in {**before, **now}:
         if before.get(name) != now.get(name):
-            inner, was, came = _first_difference(*(_read(values.get(name, "null")) for values in (before, now)))
-            shown = f"expected {_short(was)}, got {_short(came)}"
+            inner, was, came = _first_difference(*(_parsed(values.get(name, "null")) for values in (before, now)))
+            differs = f"expected {shown(was)}, got {shown(came)}"
             if name == "encoders" and re.search(r"\.(mean|std)\b", inner):
-                shown += " (measured on the training examples: some have changed or cannot be read any more)"
-            raise ValueError(f"{name}{inner}: {shown}; a run is resumed as it was begun, see {checkpoint}")
+                differs += " (measured on the training examples: some have changed or cannot be read any more)"
+            raise ValueError(f"{name}{inner}: {differs}; a run is resumed as it was begun, see {checkpoint}")
 
 
-def _read(text: str) -> Any:
+def _parsed(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:  # of a damaged checkpoint
@@ -310,12 +311,6 @@ def _first_difference(before: Any, now: Any) -> tuple[str, Any, Any]:
                 inner, was, came = _first_difference(before.get(name), now.get(name))
                 return f"{'' if name.startswith('[') else '.'}{name}{inner}", was, came
     return "", before, now
-
-
-def _short(value: Any) -> str:
-    """A value in a message."""
-    text = "none" if value is None else json.dumps(value)
-    return text if len(text) <= 200 else f"{text[:100]}..."
 
 
 def choose_num_workers(device: torch.device, launch: Launch) -> int:

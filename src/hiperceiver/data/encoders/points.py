@@ -16,7 +16,7 @@ from hiperceiver.data.encoders import arrays
 from hiperceiver.data.encoders.arrays import RawArray, read_named
 from hiperceiver.data.encoders.encoder import Drawing, Encoder, measured
 from hiperceiver.data.encoders.meshes import MESH_STARTS, check_places, points_of_mesh
-from hiperceiver.data.faults import faults_of, read_file
+from hiperceiver.data.faults import faults_of, open_file, read_file
 from hiperceiver.modality import Modality
 from hiperceiver.settings.encoders import PointsSettings
 
@@ -26,6 +26,7 @@ TABLE_ENDINGS = (".csv", ".npy", ".npz", ".pts", ".tsv", ".txt", ".xyz")
 _CURVES = {"hilbert": hilbert_code, "morton": morton_code}
 _FAR_AWAY = 100  # times a cloud's own extent: closer to the origin float32 is good enough
 _FARTHEST_POINT = 1e3
+_HEAD = 64  # bytes that a line with a number of points lies in
 _BITS = 16  # bits of a cell along each axis, whose points are then told apart by their numbers alone
 
 
@@ -201,12 +202,13 @@ def _features(raw: RawArray) -> tuple[int, tuple[str, ...]]:
 
 def _read_table(raw: RawArray) -> tuple[np.ndarray, tuple[str, ...]]:
     """As `read_named`; in the first line of a text the number of its points may stand alone, and must be right."""
-    content = read_file(raw) if isinstance(raw, str | os.PathLike) else raw
-    if not isinstance(content, bytes):
+    head = raw[:_HEAD] if isinstance(raw, bytes) else b""
+    if isinstance(raw, str | os.PathLike):
+        with open_file(raw) as file:
+            head = file.read(_HEAD)
+    if not head.lstrip().partition(b"\n")[0].strip().isdigit():
         return read_named(raw)
-    first, _, rest = content.lstrip().partition(b"\n")
-    if not first.strip().isdigit():
-        return read_named(raw)
+    first, _, rest = (raw if isinstance(raw, bytes) else read_file(raw)).lstrip().partition(b"\n")
     if not rest.strip():
         raise ValueError(f"its first line says {int(first)} points, got none")
     array, names = read_named(b"#\n" + rest)  # lines are counted from the file's first
