@@ -208,7 +208,9 @@ def _read_table(raw: RawArray) -> tuple[np.ndarray, tuple[str, ...]]:
             head = file.read(_HEAD)
     if not head.lstrip().partition(b"\n")[0].strip().isdigit():
         return read_named(raw)
-    first, _, rest = (raw if isinstance(raw, bytes) else read_file(raw)).lstrip().partition(b"\n")
+    content = read_file(raw) if isinstance(raw, str | os.PathLike) else raw
+    assert isinstance(content, bytes)  # as it has a head
+    first, _, rest = content.lstrip().partition(b"\n")
     if not rest.strip():
         raise ValueError(f"its first line says {int(first)} points, got none")
     array, names = read_named(b"#\n" + rest)  # lines are counted from the file's first
