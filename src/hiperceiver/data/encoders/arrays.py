@@ -14,7 +14,8 @@ from torch import Tensor
 
 from hiperceiver import limits
 from hiperceiver.data.encoders.text_tables import read_text_table
-from hiperceiver.data.faults import Fault, composed, faults_of, read_file, text_of
+from hiperceiver.data.faults import Fault, faults_of, read_file
+from hiperceiver.data.text import composed, text_of
 
 RawArray: TypeAlias = "np.ndarray | Tensor | Sequence[Any] | str | os.PathLike[str] | bytes"
 """What is accepted as an array: an array, a tensor, nested lists, a path, or a file's bytes."""

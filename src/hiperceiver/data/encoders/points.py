@@ -16,7 +16,7 @@ from hiperceiver.data.encoders import arrays
 from hiperceiver.data.encoders.arrays import RawArray, read_named
 from hiperceiver.data.encoders.encoder import Drawing, Encoder, measured
 from hiperceiver.data.encoders.meshes import MESH_STARTS, check_places, points_of_mesh
-from hiperceiver.data.faults import faults_of, open_file, read_file
+from hiperceiver.data.faults import faults_of, read_file
 from hiperceiver.modality import Modality
 from hiperceiver.settings.encoders import PointsSettings
 
@@ -204,8 +204,7 @@ def _read_table(raw: RawArray) -> tuple[np.ndarray, tuple[str, ...]]:
     """As `read_named`; in the first line of a text the number of its points may stand alone, and must be right."""
     head = raw[:_HEAD] if isinstance(raw, bytes) else b""
     if isinstance(raw, str | os.PathLike):
-        with open_file(raw) as file:
-            head = file.read(_HEAD)
+        head = read_file(raw, _HEAD)
     if not head.lstrip().partition(b"\n")[0].strip().isdigit():
         return read_named(raw)
     content = read_file(raw) if isinstance(raw, str | os.PathLike) else raw

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hiperceiver.data.faults import composed
+from hiperceiver.data.text import composed
 
 _MISSING = {"", "na", "n/a", "null"}
 UNNAMED = re.compile(r"(unnamed: [\d.]+)?", re.IGNORECASE)

@@ -10,9 +10,9 @@ import numpy as np
 
 from hiperceiver.data.encoded import NO_LABEL
 from hiperceiver.data.encoders.picture_files import RenumberedMask, read_labels
-from hiperceiver.data.faults import composed
 from hiperceiver.data.record import Column, Computed, Table
 from hiperceiver.data.sources.lists import example_list, read_lines
+from hiperceiver.data.text import composed
 from hiperceiver.settings.data import ReadSettings
 
 CLASSES_FILE = "classes.txt"  # in a folder: the names of the classes, one a line, in the order of their numbers

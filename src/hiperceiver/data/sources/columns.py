@@ -5,9 +5,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hiperceiver.data.faults import composed
 from hiperceiver.data.packages import import_extra
 from hiperceiver.data.sources.kinds import KINDS
+from hiperceiver.data.text import composed
 from hiperceiver.settings.data import SourceTask, TableSettings
 
 _LABEL_NAMES = ("label", "labels", "class", "target")

@@ -18,13 +18,14 @@ from typing import NamedTuple
 import numpy as np
 
 from hiperceiver.data.encoders.text_tables import UNNAMED
-from hiperceiver.data.faults import composed, faults_of, read_file, text_of
+from hiperceiver.data.faults import faults_of, read_file
 from hiperceiver.data.record import SPLITS, TRAIN, Column, Table
 from hiperceiver.data.sources.classes import CLASSES_FILE, Known, mask_classes, read_class_names, target_columns
 from hiperceiver.data.sources.kinds import ENDINGS, ending_of, endings_of, split_kinds
 from hiperceiver.data.sources.lists import example_list
 from hiperceiver.data.sources.source import TARGETS, Source, SourceOptions, make_source
 from hiperceiver.data.sources.tree import Paths, Streams, Tree, as_paths, joined, named_as_splits, split_of
+from hiperceiver.data.text import composed, text_of
 from hiperceiver.settings.data import FolderSettings
 
 IMAGE_FOLDER = "images"

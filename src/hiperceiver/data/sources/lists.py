@@ -6,8 +6,9 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
-from hiperceiver.data.faults import faults_of, read_file, text_of
+from hiperceiver.data.faults import faults_of, read_file
 from hiperceiver.data.sources.kinds import ENDINGS
+from hiperceiver.data.text import text_of
 
 AUDIO_SUFFIXES = tuple(f".{ending}" for ending in ENDINGS["audio"])  # endings of files of sound alone
 VIDEO_SUFFIXES = tuple(f".{ending}" for ending in ENDINGS["video"])  # endings of files of video, with or without sound

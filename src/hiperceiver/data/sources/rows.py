@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hiperceiver.data.example import BadExample
-from hiperceiver.data.faults import composed
 from hiperceiver.data.members import hash_content, hash_names
 from hiperceiver.data.packages import import_extra
 from hiperceiver.data.record import SPLITS, TEST, TRAIN, Column, Computed, Record, Table
 from hiperceiver.data.sources.classes import Labels, number_classes, numbers_within
 from hiperceiver.data.sources.columns import Columns, is_list, is_of_classes, is_value, media_kind
 from hiperceiver.data.sources.source import SourceOptions, left_out
+from hiperceiver.data.text import composed
 from hiperceiver.settings.base import one_line
 
 

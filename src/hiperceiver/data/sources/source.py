@@ -22,13 +22,14 @@ from hiperceiver.data.encoders.normalisation import FITTED_TO, values_apart
 from hiperceiver.data.encoders.picture_files import Picture
 from hiperceiver.data.encoders.text_tables import columns_in_words
 from hiperceiver.data.example import BadExample, ExampleDataset, WithAbsent
-from hiperceiver.data.faults import read_file, text_of
+from hiperceiver.data.faults import read_file
 from hiperceiver.data.media import read_audio
 from hiperceiver.data.members import Members, choose, draw_splits, kept_labels
 from hiperceiver.data.record import SPLITS, TEST, TRAIN, VALIDATION, Column, Computed, Record, Records, Table
 from hiperceiver.data.sources.classes import choose_classes, choose_mask_classes
 from hiperceiver.data.sources.lists import example_list, look_alike
 from hiperceiver.data.streamed import Head, HeldOut, StreamedExamples
+from hiperceiver.data.text import text_of
 from hiperceiver.modality import Modality
 from hiperceiver.settings.base import Count, printable
 from hiperceiver.settings.data import ReadSettings, SourceTask, SplitRule, TableSettings

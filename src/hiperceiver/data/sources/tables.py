@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hiperceiver import limits
-from hiperceiver.data.faults import Fault, composed, encoding_of, faults_of, open_file
+from hiperceiver.data.faults import Fault, faults_of, open_file
 from hiperceiver.data.packages import import_extra
 from hiperceiver.data.record import SPLITS
 from hiperceiver.data.sources.classes import mask_classes, taken_by_number
@@ -33,6 +33,7 @@ from hiperceiver.data.sources.rows import (
 )
 from hiperceiver.data.sources.source import Source, SourceOptions, make_source, make_streamed
 from hiperceiver.data.sources.tree import SPLIT_NAMES, Tree, by_split, joined, named_as_splits, split_of
+from hiperceiver.data.text import composed, encoding_of
 from hiperceiver.settings.data import TableSettings
 
 TASKS = ("classification", "multilabel", "segmentation", "regression", "joint")

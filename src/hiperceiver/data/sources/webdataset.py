@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from hiperceiver import limits
-from hiperceiver.data.faults import composed, faults_of, open_file, text_of
+from hiperceiver.data.faults import faults_of, open_file
 from hiperceiver.data.leftovers import is_leftover
 from hiperceiver.data.record import Computed, Table
 from hiperceiver.data.sources.classes import Known, read_class_names, target_columns
@@ -29,6 +29,7 @@ from hiperceiver.data.sources.kinds import ENDINGS, KINDS, kind_of
 from hiperceiver.data.sources.lists import example_list
 from hiperceiver.data.sources.source import TARGETS, Source, SourceOptions, make_source
 from hiperceiver.data.sources.tree import Tree, by_split
+from hiperceiver.data.text import composed, text_of
 from hiperceiver.settings.base import one_line
 from hiperceiver.settings.data import WebDatasetSettings
 
