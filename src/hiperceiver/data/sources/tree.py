@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from hiperceiver.data.leftovers import is_leftover
 from hiperceiver.data.media import Media, MediaInfo, media_info
 from hiperceiver.data.record import SPLITS, Column
+from hiperceiver.data.sources.lists import example_list
 
 _RUN_FILES = {"members.npz", "metrics.csv", "checkpoints"}
 """One of these lies in the folder of a run, beside its settings."""
@@ -97,7 +98,9 @@ class Tree:
         names = {entry.name for entry in entries}
         if made := _made_of_data(names):
             if not folder:
-                raise ValueError(f"{self.root}: expected data, got the folder of {'an' if made[0] == 'e' else 'a'} {made}")
+                raise ValueError(
+                    f"{self.root}: expected data, got the folder of {'an' if made[0] == 'e' else 'a'} {made}"
+                )
             return self._left_out(folder, f"folders of {made}s are passed over")
         files, folders = [], []
         links = {entry.name for entry in entries if entry.is_symlink()}
@@ -258,10 +261,10 @@ def by_split(paths: Sequence[str], what: str, warnings: list[str]) -> dict[int, 
     if others and splits:
         fate = "of no split are left out" if "train" in splits else "that name no split are taken for training"
         warnings.append(f"{len(others)} {what} {fate}, for example {others[0]}")
-    firsts = {words[0]: path for path in reversed(others) if any(words := [w for w in _words(PurePosixPath(path).stem) if w])}
+    firsts = {next(filter(None, _words(PurePosixPath(path).name))): path for path in reversed(others)}
     if not splits and len(firsts) > 1:
-        named = example_list([firsts[word] for word in sorted(firsts)])
-        warnings.append(f"{what} of several names are taken together ({named}): splits are told by train, validation, test")
+        remedy = "splits are found by train, validation or test in their names"
+        warnings.append(f"{what} of several names all train, {example_list([*firsts.values()][::-1])}: {remedy}")
     if "train" not in splits:
         splits["train"] = others
     return {number: splits[split] for number, split in enumerate(SPLITS) if splits.get(split)}
