@@ -1,6 +1,8 @@
 """The training order can be taken up anywhere, does not depend on the workers, and one bad record ends nothing."""
 
 import errno
+import gc
+import multiprocessing.context
 import os
 import pickle
 import signal
@@ -202,6 +204,25 @@ def test_workers_without_open_files_end_with_a_line(monkeypatch: pytest.MonkeyPa
         ValueError, match=r"^num_workers: too many open files .*; raise ulimit -n, or set num_workers to"
     ):
         list(eval_loader(Numbers(8), batch_size=2, num_workers=1))
+
+
+@pytest.mark.parametrize("num_made", range(3))
+def test_workers_that_cannot_begin_leave_nothing_behind(num_made: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No lock can be made in shared memory, the first or a later one: a line, and no error of what is thrown away."""
+    left = iter(range(num_made))
+    whole, failed = multiprocessing.context.BaseContext.Lock, []
+
+    def lock(context: Any) -> Any:
+        if next(left, None) is None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return whole(context)
+
+    monkeypatch.setattr(multiprocessing.context.BaseContext, "Lock", lock)
+    monkeypatch.setattr(sys, "unraisablehook", failed.append)
+    with pytest.raises(ValueError, match=r"^num_workers: no shared memory for a batch .*/dev/shm"):
+        list(eval_loader(Numbers(8), batch_size=2, num_workers=2))
+    gc.collect()
+    assert failed == []
 
 
 @pytest.mark.parametrize(("hard", "num_workers"), [(32, 1), (32, 2), (64, 8)])

@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 
 from hiperceiver.cli.errors import UserError
-from hiperceiver.cli.models import locate
+from hiperceiver.cli.models import locate, run_settings
 from hiperceiver.cli.predict import own_inputs, read_file
-from hiperceiver.cli.results import write_json
+from hiperceiver.cli.results import check_beside_data, write_json
 from hiperceiver.data.collate import collate
 from hiperceiver.export import ExportModule, card, check, export_onnx, export_torch, preprocessing, trace
 from hiperceiver.extras import import_part
@@ -24,6 +24,7 @@ def run(settings: ExportSettings) -> int:
     folder = Path(settings.out)
     if folder.exists():
         raise UserError(f"--out: {folder} exists already; name another folder")
+    check_beside_data(folder, run_settings(settings.checkpoint).get("data"), what="its files")
     if settings.format == "onnx":
         for package in ("onnx", "onnxscript", "onnxruntime"):
             import_part(package)

@@ -54,8 +54,11 @@ def run(settings: PredictSettings) -> int:
     if settings.out is not None and not pictures:
         raise UserError(f"--out: {settings.checkpoint} only says what it finds, it makes no pictures")
     out = Path(settings.out or "predictions")
+    folders = (run_settings(settings.checkpoint).get("data"), *settings.files)
     if pictures:
-        check_beside_data(out, run_settings(settings.checkpoint).get("data"), *settings.files)
+        check_beside_data(out, *folders)
+    if settings.json is not None and any(kind_of(settings.json, among=[each.kind]) for each in encoders.values()):
+        check_beside_data(Path(settings.json), *folders, option="--json", what="it")
     paths = _expanded(settings.files, encoders, settings.checkpoint)
     suffixes = [suffix for _, each in pictures.values() for suffix in each]
     stems = _stems(paths, out, suffixes)

@@ -32,12 +32,12 @@ def check_folder(settings: RunSettings) -> None:
         raise UserError("--resume: expected --out too, the folder of the run to go on with")
 
 
-def check_beside_data(out: Path, *data: str | None) -> None:
-    """Refuse to write pictures into a folder of data, in which they would be taken for data."""
+def check_beside_data(out: Path, *data: str | None, option: str = "--out", what: str = "pictures") -> None:
+    """Refuse to write into a folder of data, in which what is written would be taken for data."""
     for folder in data:
         if folder is not None and Path(folder).is_dir() and out.resolve().is_relative_to(Path(folder).resolve()):
-            reason = "where pictures would be taken for data; name another folder"
-            raise UserError(f"--out: {out} lies in {folder}, {reason}")
+            reason = f"where {what} would be taken for data; name another folder"
+            raise UserError(f"{option}: {out} lies in {folder}, {reason}")
 
 
 def write_json(path: str | None, values: Any) -> None:

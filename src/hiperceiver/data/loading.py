@@ -210,8 +210,14 @@ def _no_way_for_batches(error: Exception) -> ValueError:
     reason = one_line(error)[:150]
     if _has_too_many_files(error):
         return ValueError(f"num_workers: too many open files ({reason}); raise ulimit -n, or set num_workers to 0")
-    remedy = "make /dev/shm larger (docker: --shm-size), the batches smaller, or set num_workers to 0"
+    remedy = "make /dev/shm larger, or writable (docker: --shm-size), the batches smaller, or set num_workers to 0"
     return ValueError(f"num_workers: no shared memory for a batch ({reason}); {remedy}")
+
+
+class _Workers(_MultiProcessingDataLoaderIter):
+    def __del__(self) -> None:
+        with contextlib.suppress(AttributeError):  # it could not begin, and has nothing to end
+            super().__del__()
 
 
 class ExampleLoader(DataLoader[Any]):
@@ -237,13 +243,16 @@ class ExampleLoader(DataLoader[Any]):
     def check_worker_number_rationality(self) -> None:
         """No warning of more workers than cores: one that waits for a disk needs none of its own."""
 
+    def _get_iterator(self) -> Any:
+        return _Workers(self) if self.num_workers else super()._get_iterator()
+
     def __iter__(self) -> Iterator[Batch]:  # pyright: ignore[reportIncompatibleMethodOverride]
         try:
             with _signals_wait():
                 batches = super().__iter__()
         except OSError as error:  # no lock can be made in shared memory, or no pipe
             raise _no_way_for_batches(error) from error
-        if isinstance(batches, _MultiProcessingDataLoaderIter):
+        if isinstance(batches, _Workers):
             # Should nobody take them all: Python sends each worker a SIGTERM, which it outlives, and waits for ever.
             atexit.register(batches._shutdown_workers)
         try:
@@ -252,7 +261,7 @@ class ExampleLoader(DataLoader[Any]):
                     raise ValueError(batch.skipped[0])
                 yield batch
         finally:
-            if isinstance(batches, _MultiProcessingDataLoaderIter):
+            if isinstance(batches, _Workers):
                 batches._shutdown_workers()  # an error keeps it alive
                 atexit.unregister(batches._shutdown_workers)
 

@@ -539,6 +539,41 @@ def test_what_a_run_leaves_is_no_data(tmp_path: Path) -> None:
     assert after.warnings == ("2 folders of runs are passed over, for example one/run",)
 
 
+@pytest.mark.parametrize(
+    ("names", "made"),
+    [
+        (("settings.yaml", "members.npz"), "a run"),
+        (("config.json", "model.safetensors"), "a saved model"),
+        (("preprocessing.json", "model.onnx", "README.md"), "an exported model"),
+    ],
+)
+def test_what_was_made_of_data_is_none(tmp_path: Path, names: tuple[str, ...], made: str) -> None:
+    class_folder(tmp_path, "bytes")
+    before = open_folder(tmp_path, task="classification")
+    for name in names:
+        write(tmp_path / "one" / "made" / name, b"text")
+        write(tmp_path / "made" / name, b"text")
+    after = open_folder(tmp_path, task="classification")
+    assert (after.classes, sorted(map(len, after.splits.values()))) == (
+        before.classes,
+        sorted(map(len, before.splits.values())),
+    )
+    assert f"2 folders of {made.split(' ', 1)[1]}s are passed over, for example made" in after.warnings
+    with pytest.raises(ValueError, match=f"made: expected data, got the folder of {made}$"):
+        open_folder(tmp_path / "made")
+
+
+def test_a_folder_that_is_linked_to_beside_it_is_one_class(tmp_path: Path) -> None:
+    class_folder(tmp_path, "image")
+    before = open_folder(tmp_path, task="classification", **SMALL)
+    (tmp_path / "link").symlink_to(tmp_path / "one")  # it stands before it
+    after = open_folder(tmp_path, task="classification", **SMALL)
+    assert (after.classes, after.warnings) == (
+        before.classes,
+        ("1 links to folders that are read already are not followed, for example link",),
+    )
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le with a mark"])
 def test_every_list_is_read_with_one_rule(tmp_path: Path, encoding: str) -> None:
     def text(content: str) -> bytes:

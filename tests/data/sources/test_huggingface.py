@@ -943,6 +943,33 @@ def test_streams_of_validation_and_test(tmp_path: Path) -> None:
     assert sorted(number for _, number, _ in few.shuffled(seed=0, epoch=0)) == list(range(5))
 
 
+def test_classes_of_streamed_masks_are_matched_by_name(tmp_path: Path) -> None:
+    pairs = {"image": [], "mask": []}
+    for number in range(12):
+        mask = np.full((8, 8), number % 2, dtype=np.uint8)
+        mask[0] = 2
+        pairs["image"].append({"bytes": encoded(Image.fromarray(gradient(8, 8))), "path": None})
+        pairs["mask"].append({"bytes": encoded(Image.fromarray(mask)), "path": None})
+    features = datasets.Features(dict.fromkeys(pairs, datasets.Image()))
+    (tmp_path / "data").mkdir()
+    datasets.Dataset.from_dict(pairs, features=features).to_parquet(tmp_path / "data" / "train.parquet")
+    how: dict[str, Any] = {"task": "segmentation", "stream": True, "split_rule": "rows", "validation_examples": 4}
+
+    def labels(*names: str, given: tuple[str, ...] = ()) -> list[list[int]]:
+        if names:
+            write(tmp_path / "data" / "classes.txt", "\n".join(names).encode())
+        source = open_huggingface(tmp_path / "data", **how, classes=given, **SMALL)
+        return [sorted(set(each.targets["segmentation"].tolist())) for each in examples(source, "validation")]
+
+    with pytest.raises(ValueError, match=r"^classes: expected their names, as a stream .*; write them to classes.txt"):
+        labels()
+    assert labels(given=("a", "b", "c")) == [[0, 2], [1, 2]] * 2
+    assert labels("a", "b", "c") == labels("a", "b", "c", given=("a", "b", "c")) == [[0, 2], [1, 2]] * 2
+    assert labels("b", "c", "a", given=("a", "b", "c")) == [[0, 1], [0, 2]] * 2
+    with pytest.raises(ValueError, match=r"^classes: expected only a, b, c, found bus in "):
+        labels("a", "b", "bus", given=("a", "b", "c"))
+
+
 @leaves_files_open
 def test_streams_of_saved_tables_and_of_csv(tmp_path: Path) -> None:
     picture_table(30).save_to_disk(tmp_path / "saved")

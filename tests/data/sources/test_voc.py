@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from hiperceiver.data.encoders import ImageEncoder
@@ -73,6 +74,28 @@ def test_segmentation(tmp_path: Path, inside: str) -> None:
         assert (targets[absent] == -100).all()
         number = int(example.name[-6:-4])
         assert set(targets[~absent].tolist()) == {0, 1 + number % 20, -100}
+
+
+@pytest.mark.parametrize("inside", [".", "VOC2012"])
+def test_masks_with_other_classes_have_their_names(tmp_path: Path, inside: str) -> None:
+    voc(tmp_path / inside)
+    own = ("_background_", *(f"part {number}" for number in range(1, 21)))
+    write(tmp_path / "class_names.txt", "\n".join(own).encode())
+    source = open_voc(tmp_path, task="segmentation", encoder_settings=SMALL)
+    assert source.classes == ("background", *CLASSES)
+    assert "class_names.txt is not read: names of classes stand in classes.txt, one a line" in source.warnings
+    write(tmp_path / "classes.txt", "\n".join(own).encode())
+    source = open_voc(tmp_path, task="segmentation", encoder_settings=SMALL)
+    assert (source.classes, source.background_class) == (own, 0)
+    turned = own[::-1]
+    again = open_voc(tmp_path, task="segmentation", encoder_settings=SMALL, classes=turned)
+    for mine, its in zip(examples(source, "test"), examples(again, "test"), strict=True):
+        its_own = its.targets["segmentation"]
+        assert torch.equal(torch.where(its_own < 0, its_own, 20 - its_own), mine.targets["segmentation"])
+    with pytest.raises(
+        ValueError, match=r"^classes: expected only background, aeroplane, .*, found _background_, part"
+    ):
+        open_voc(tmp_path, task="segmentation", encoder_settings=SMALL, classes=("background", *CLASSES))
 
 
 def test_the_default_is_the_papers(tmp_path: Path) -> None:

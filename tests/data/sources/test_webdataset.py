@@ -136,7 +136,7 @@ def test_examples_before_a_damage_are_used(tmp_path: Path, share: float) -> None
     content = shard(tmp_path / "whole" / "train-0.tar", 20).read_bytes()
     end = content.index(b"0019.cls")
     write(tmp_path / "cut" / "train-0.tar", content[: round(share * end)])
-    samples, fault = read_shard(tmp_path / "cut", "train-0.tar")
+    samples, fault, _ = read_shard(tmp_path / "cut", "train-0.tar")
     assert fault in ("is truncated", "is truncated or damaged", "is damaged")
     assert round(share * 20) - 2 <= len(samples) <= round(share * 20)
     source = open_webdataset(tmp_path / "cut", task="classification", **SMALL)
@@ -151,7 +151,7 @@ def test_a_damaged_header_is_no_end(tmp_path: Path) -> None:
     place = content.index(b"0010.jpg")
     content[place : place + 300] = b"x" * 300
     path.write_bytes(content)
-    samples, fault = read_shard(tmp_path, path.name)
+    samples, fault, _ = read_shard(tmp_path, path.name)
     assert fault == "is damaged"
     assert len(samples) == 9
 
@@ -249,6 +249,31 @@ def test_files_that_nobody_reads_are_counted(tmp_path: Path) -> None:
     (warning,) = [each for each in source.warnings if "passed over" in each]
     assert warning.startswith("12 files in shards are passed over, for example *.00")
     assert warning.endswith(": a key ends at the first dot of a name, and no signal ends so")
+
+
+def test_files_without_an_ending_are_counted(tmp_path: Path) -> None:
+    files: dict[str, bytes] = {"README": b"x", "a/LICENSE": b"x", ".hidden": b"x"}
+    for n in range(8):
+        files |= {f"{n}.jpg": jpeg(), f"{n}.cls": str(n % 2).encode()}
+    tar(tmp_path / "0.tar", files)
+    source = open_webdataset(tmp_path, task="classification", **SMALL)
+    (warning,) = [each for each in source.warnings if "passed over" in each]
+    assert warning == "2 files in shards are passed over, because their names have no ending"
+
+
+@pytest.mark.parametrize(
+    ("names", "is_said"), [(("tr-0", "tr-1", "te-0"), True), (("a-0", "a-1"), False), (("0", "1"), False)]
+)
+def test_shards_that_are_named_by_parts_that_nobody_knows_are_said(
+    tmp_path: Path, names: tuple[str, ...], is_said: bool
+) -> None:
+    for name in names:
+        shard(tmp_path / f"{name}.tar")
+    warning = (
+        "shards of several names all train, te-0.tar, tr-0.tar: splits are found by train, validation or test in their"
+        " names"
+    )
+    assert (warning in open_webdataset(tmp_path, task="classification", **SMALL).warnings) == is_said
 
 
 def labelled(source: Source) -> dict[str, list[str]]:

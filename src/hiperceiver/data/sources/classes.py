@@ -1,6 +1,6 @@
 """Names of classes and their numbers, however a data set has them."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,8 @@ from hiperceiver.data.text import composed
 from hiperceiver.settings.data import ReadSettings
 
 CLASSES_FILE = "classes.txt"  # in a folder: the names of the classes, one a line, in the order of their numbers
+_OTHER_LISTS = ("class_names.txt", "labels.txt", "labelmap.txt", "label_colors.txt", "codes.txt")
+"""Names that other programs give to lists of the classes of masks."""
 _MOST_GAPS = 8  # as many times as many numbers as occur: masks without names of classes that hold shades instead
 _MAX_MASKS = 1000  # that are read for the number of their classes
 
@@ -197,8 +199,19 @@ def choose_mask_classes(
     source: str, names: Sequence[str], table: Table, given: Sequence[str], warnings: list[str]
 ) -> tuple[tuple[str, ...], Table]:
     """The classes of masks: as `given`, or else the data's `names`; and the table with their numbers."""
+    masks = table.targets["segmentation"]
+    classes, read = renumbered_masks(source, names, masks.__getitem__, given, warnings)
+    if read == masks.__getitem__:
+        return classes, table
+    return classes, replace(table, targets={**table.targets, "segmentation": Computed(len(masks), read)})
+
+
+def renumbered_masks(
+    source: str, names: Sequence[str], read: Callable[[Any], Any], given: Sequence[str], warnings: list[str]
+) -> tuple[tuple[str, ...], Callable[[Any], Any]]:
+    """The classes of masks, as in `choose_mask_classes`; and what `read` gives, with their numbers."""
     if not given or tuple(given) == tuple(names):
-        return tuple(names), table
+        return tuple(names), read
     numbers = numbers_within(names, given)
     if unknown := [name for name in names if name not in numbers]:
         raise ValueError(f"classes: expected only {', '.join(given)}, found {example_list(unknown, 5)} in {source}")
@@ -206,24 +219,30 @@ def choose_mask_classes(
     lookup = np.full(max(len(names), NO_LABEL + 1), -1, dtype=np.int64)
     lookup[NO_LABEL] = NO_LABEL
     lookup[: len(names)] = [numbers[name] for name in names]
-    masks = table.targets["segmentation"]
-    renumbered = Computed(len(masks), partial(_renumbered_mask, masks, lookup))
-    return tuple(given), replace(table, targets={**table.targets, "segmentation": renumbered})
+    return tuple(given), partial(_renumbered_mask, read, lookup)
 
 
-def _renumbered_mask(masks: Column, lookup: np.ndarray, row: int) -> RenumberedMask | None:
-    mask = masks[row]
+def _renumbered_mask(read: Callable[[Any], Any], lookup: np.ndarray, row: Any) -> RenumberedMask | None:
+    mask = read(row)
     return None if mask is None else RenumberedMask(mask, lookup)
 
 
-def mask_classes(train: Table, given: Sequence[str], folder: Path | None, warnings: list[str]) -> tuple[str, ...]:
-    """Names of the classes of masks: of the folder's `classes.txt`, as given, or the numbers in training masks."""
+def named_mask_classes(given: Sequence[str], folder: Path | None, warnings: list[str]) -> tuple[str, ...]:
+    """Names of the classes of masks: of the folder's `classes.txt`, or as given; none if there are none."""
     if names := folder and read_class_names(folder):
         return names
+    if folder and (other := next((name for name in _OTHER_LISTS if (folder / name).is_file()), None)):
+        warnings.append(f"{other} is not read: names of classes stand in {CLASSES_FILE}, one a line")
     if given:
         taken = [f"{number} is {name}" for number, name in enumerate(given)]
         warnings.append(f"classes of masks are taken by number: {example_list(taken, 8)} (see {CLASSES_FILE})")
-        return tuple(given)
+    return tuple(given)
+
+
+def mask_classes(train: Table, given: Sequence[str], folder: Path | None, warnings: list[str]) -> tuple[str, ...]:
+    """As `named_mask_classes`, or else the numbers in training masks."""
+    if names := named_mask_classes(given, folder, warnings):
+        return names
     count = min(_MAX_MASKS, len(train))
     seen: set[int] = set()
     fault = ""

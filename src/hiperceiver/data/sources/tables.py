@@ -10,6 +10,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -19,7 +20,13 @@ from hiperceiver import limits
 from hiperceiver.data.faults import Fault, faults_of, open_file
 from hiperceiver.data.packages import import_extra
 from hiperceiver.data.record import SPLITS
-from hiperceiver.data.sources.classes import mask_classes, taken_by_number
+from hiperceiver.data.sources.classes import (
+    CLASSES_FILE,
+    mask_classes,
+    named_mask_classes,
+    renumbered_masks,
+    taken_by_number,
+)
 from hiperceiver.data.sources.columns import find_columns, media_types, undecoded
 from hiperceiver.data.sources.kinds import kind_of
 from hiperceiver.data.sources.rows import (
@@ -93,9 +100,13 @@ def _open(
         tables[split] = table.select_columns([each for each in features if each in used])
     if own.stream:
         if options.task == "segmentation":
-            names = options.classes
+            names = named_mask_classes(options.classes, folder, warnings)
             if not names:
-                raise ValueError("classes: expected the names of the classes, for a stream is not read to find them")
+                remedy = f"write them to {CLASSES_FILE}, one a line" if folder else "read it without stream"
+                raise ValueError(f"classes: expected their names, as a stream is not read to find them; {remedy}")
+            read = reader.targets["segmentation"]
+            names, read = renumbered_masks(name, names, read, options.classes, warnings)
+            reader = replace(reader, targets={**reader.targets, "segmentation": read})
         for label in reader.targets.values():
             if isinstance(label, ClassCells):
                 warnings += taken_by_number(label.numbers, names, label.numbers)

@@ -3,10 +3,10 @@
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,10 @@ import numpy as np
 from hiperceiver.data.leftovers import is_leftover
 from hiperceiver.data.media import Media, MediaInfo, media_info
 from hiperceiver.data.record import SPLITS, Column
+from hiperceiver.data.sources.lists import example_list
 
-RUN_FILES = {"members.npz", "metrics.csv", "checkpoints"}
-"""One of these lies in the folder of a run, beside its settings: what a run leaves is no data."""
+_RUN_FILES = {"members.npz", "metrics.csv", "checkpoints"}
+"""One of these lies in the folder of a run, beside its settings."""
 
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training", "trainset", "trn"), "train"),
@@ -48,6 +49,15 @@ def named_as_splits(names: Iterable[str]) -> dict[str, list[str]]:
     return found
 
 
+def _made_of_data(names: Collection[str]) -> str:
+    """What a folder with files of these names is, if it was made of data and is none itself; else empty."""
+    if "settings.yaml" in names and not _RUN_FILES.isdisjoint(names):
+        return "run"
+    if "preprocessing.json" in names and any(name.endswith((".onnx", ".pt2")) for name in names):
+        return "exported model"
+    return "saved model" if {"config.json", "model.safetensors"} <= set(names) else ""
+
+
 def _words(name: str) -> list[str]:
     return re.split(r"[^a-z]+", name.lower())
 
@@ -76,23 +86,24 @@ class Tree:
         try:
             status = os.stat(self.root / folder)
             if (status.st_dev, status.st_ino) in seen:
-                return []
+                return self._left_out(folder, "links to folders that are read already are not followed")
             with os.scandir(self.root / folder) as found:
                 entries = sorted(found, key=lambda entry: entry.name)
         except OSError as error:
             reason = (error.strerror or "unknown").lower()
             if not folder:
                 raise ValueError(f"{self.root}: {reason}") from error
-            self.odd[f"folders cannot be listed ({reason})"].append(folder)
-            return []
+            return self._left_out(folder, f"folders cannot be listed ({reason})")
         seen.add((status.st_dev, status.st_ino))
         names = {entry.name for entry in entries}
-        if folder and "settings.yaml" in names and names & RUN_FILES:
-            parent, _, name = folder.rpartition("/")
-            self.folders[parent].remove(name)
-            self.odd["folders of runs are passed over"].append(folder)
-            return []
+        if made := _made_of_data(names):
+            if not folder:
+                raise ValueError(
+                    f"{self.root}: expected data, got the folder of {'an' if made[0] == 'e' else 'a'} {made}"
+                )
+            return self._left_out(folder, f"folders of {made}s are passed over")
         files, folders = [], []
+        links = {entry.name for entry in entries if entry.is_symlink()}
         for entry in entries:
             name = entry.name
             if is_leftover(name):
@@ -109,7 +120,14 @@ class Tree:
                 what = "broken links, pipes or other things that are no files are left out"
                 self.odd[what].append(joined(folder, name))
         self.files[folder], self.folders[folder] = files, folders
-        return [joined(folder, name) for name in folders]
+        return [joined(folder, name) for name in sorted(folders, key=lambda name: name in links)]
+
+    def _left_out(self, folder: str, reason: str) -> list[str]:
+        """Take a folder out of the one that it lies in."""
+        parent, _, name = folder.rpartition("/")
+        self.folders[parent].remove(name)
+        self.odd[reason].append(folder)
+        return []
 
     def _is_above(self, link: os.DirEntry[str]) -> bool:
         """Whether a link leads to a folder that holds the root, such as that of the whole disk."""
@@ -243,6 +261,10 @@ def by_split(paths: Sequence[str], what: str, warnings: list[str]) -> dict[int, 
     if others and splits:
         fate = "of no split are left out" if "train" in splits else "that name no split are taken for training"
         warnings.append(f"{len(others)} {what} {fate}, for example {others[0]}")
+    firsts = {next(filter(None, _words(PurePosixPath(path).name))): path for path in reversed(others)}
+    if not splits and len(firsts) > 1:
+        remedy = "splits are found by train, validation or test in their names"
+        warnings.append(f"{what} of several names all train, {example_list([*firsts.values()][::-1])}: {remedy}")
     if "train" not in splits:
         splits["train"] = others
     return {number: splits[split] for number, split in enumerate(SPLITS) if splits.get(split)}

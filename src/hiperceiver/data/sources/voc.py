@@ -14,6 +14,8 @@ FOLDER may also hold `VOCdevkit/VOC2012` or `VOC2012`, as the archives give it. 
 | `multilabel` (20 classes) | `Main/*_train.txt` | `Main/*_val.txt` |
 | `none` | all pictures that are in no `val` list | those in one; without any list none |
 
+Masks with other classes have their names in `classes.txt` in FOLDER, one a line, that of number 0 first.
+
 The real test set has no labels. Validation is 10% of training, drawn once for all pictures: one that validates in one
 task trains in none. A class that is only there as a difficult object (0) is counted as not there. Pictures are laid
 whole on 512 x 512 by default; the rest of it is absent, and ignored.
@@ -29,6 +31,7 @@ import numpy as np
 from hiperceiver.data.encoders.image import ImageEncoder
 from hiperceiver.data.members import VALIDATION_SHARE, hash_names, validates
 from hiperceiver.data.record import TEST, TRAIN, VALIDATION, Table
+from hiperceiver.data.sources.classes import named_mask_classes
 from hiperceiver.data.sources.lists import file_stem, read_lines
 from hiperceiver.data.sources.source import TARGETS, Source, SourceOptions, make_source
 from hiperceiver.data.sources.tree import Paths, Tree, joined
@@ -66,6 +69,12 @@ def open_voc(tree: Tree, own: VocSettings, options: SourceOptions) -> Source:
         lists = [base / "ImageSets" / kind / "val.txt" for kind in ("Segmentation", "Main")]
         tested = {line.split()[0] for path in lists if path.exists() for line in read_lines(path)}
         train, test = (dict.fromkeys(x for x in whole if (x in tested) == is_test) for is_test in (False, True))
+    warnings = tree.warnings()
+    classes: tuple[str, ...] = CLASSES
+    if options.task == "segmentation":
+        classes = ("background", *CLASSES)
+        for folder in dict.fromkeys((tree.root, base)):
+            classes = named_mask_classes((), folder, warnings) or classes
     splits = np.repeat(np.array([TRAIN, TEST], dtype=np.int8), [len(train), len(test)])
     paths = [f"JPEGImages/{picture}.jpg" for picture in (*train, *test)]
     seed = options.split_seed or 0
@@ -86,9 +95,9 @@ def open_voc(tree: Tree, own: VocSettings, options: SourceOptions) -> Source:
         ),
         encoders={"image": ImageEncoder(size=(512, 512), fit="pad")},
         options=options,
-        background_class=0,
-        classes=("background", *CLASSES) if options.task == "segmentation" else CLASSES,
-        warnings=tree.warnings(),
+        background_class=0 if "background" in classes[0].lower() else None,
+        classes=classes,
+        warnings=warnings,
     )
 
 

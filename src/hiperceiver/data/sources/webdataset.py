@@ -74,10 +74,11 @@ def open_webdataset(tree: Tree, own: WebDatasetSettings, options: SourceOptions)
         raise ValueError(f"{root}: expected shards (.tar), found none{hint}")
     samples: list[Sample] = []
     splits: list[int] = []
-    again = 0
+    again = num_bare = 0
     for split, paths in by_split(sorted(shards, key=lambda path: path.split("/")), "shards", warnings).items():
         for path in paths:
-            found, fault = read_shard(root, path)
+            found, fault, bare = read_shard(root, path)
+            num_bare += bare
             samples += found
             again += len(found) - len({sample.key for sample in found})
             if fault:
@@ -85,6 +86,8 @@ def open_webdataset(tree: Tree, own: WebDatasetSettings, options: SourceOptions)
         splits += [split] * (len(samples) - len(splits))
     if again:
         warnings.append(f"{again} keys stand again in their shard, with an ending that they had: other examples")
+    if num_bare:
+        warnings.append(f"{num_bare} files in shards are passed over, because their names have no ending")
     if not samples:
         why = f" ({warnings[-1]})" if warnings else ""
         raise ValueError(f"{root}: expected examples for training, found none{why}")
@@ -146,16 +149,19 @@ def _content(root: Path, samples: Sequence[Sample], endings: Sequence[str], row:
     return None if ending is None else samples[row].read(root, ending)
 
 
-def read_shard(root: Path, shard: str) -> tuple[list[Sample], str]:
-    """The examples of a tar file before any damage, by its headers alone; and what is wrong with it, or nothing."""
+def read_shard(root: Path, shard: str) -> tuple[list[Sample], str, int]:
+    """The examples of a tar file before any damage, by its headers alone; what is wrong with it, or nothing.
+
+    And how many files without an ending it has.
+    """
     path = root / shard
     samples: list[Sample] = []
     last: dict[str, Sample] = {}  # key -> its example
-    fault = ""
+    fault, num_bare = "", 0
     try:
         size = path.stat().st_size
         if size == 0:
-            return [], "is empty (0 bytes)"
+            return [], "is empty (0 bytes)", 0
         with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
             while (member := tar.next()) is not None:
                 tar.members = []  # pyright: ignore[reportAttributeAccessIssue] - it would remember each
@@ -163,7 +169,7 @@ def read_shard(root: Path, shard: str) -> tuple[list[Sample], str]:
                     fault = "is truncated"
                     break
                 if member.isfile() and not member.issparse():
-                    _add(samples, last, shard, member)
+                    num_bare += not _add(samples, last, shard, member)
             else:  # tarfile takes a damaged header for an end, too, which is blocks of zeros or that of the file
                 file.seek(tar.offset)
                 fault = "is damaged" if file.read(tarfile.BLOCKSIZE).strip(b"\0") else ""
@@ -171,22 +177,28 @@ def read_shard(root: Path, shard: str) -> tuple[list[Sample], str]:
         fault = (error.strerror or "cannot be read").lower()
     except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
         fault = "is truncated or damaged" if samples else f"is no tar file ({one_line(error)})"
-    return samples[:-1] if fault else samples, fault  # the one at the damage may lack files
+    return samples[:-1] if fault else samples, fault, num_bare  # the one at the damage may lack files
 
 
-def _add(samples: list[Sample], last: dict[str, Sample], shard: str, member: tarfile.TarInfo) -> None:
-    """Add a file to the example of its key, unless that has such a file: then, or if there is none, to a new one."""
+def _add(samples: list[Sample], last: dict[str, Sample], shard: str, member: tarfile.TarInfo) -> bool:
+    """Add a file to the example of its key, unless that has such a file: then, or if there is none, to a new one.
+
+    False: its name has no ending. Leftovers are left out.
+    """
     *folders, file = member.name.encode(errors="replace").decode().removeprefix("./").removeprefix("/").split("/")
     stem, dot, ending = file.partition(".")
     ending = ending.lower()
-    if not dot or not stem or any(map(is_leftover, (*folders, file))):
-        return
+    if not stem or any(map(is_leftover, (*folders, file))):
+        return True
+    if not dot:
+        return False
     name = "/".join((*folders, stem))
     key = composed(name)
     if key not in last or ending in last[key].files:
         last[key] = Sample(shard, name, {})
         samples.append(last[key])
     last[key].files[ending] = (member.offset_data, member.size)
+    return True
 
 
 def _signals(
