@@ -120,7 +120,7 @@ def test_the_whole_help_is_quick_and_loads_nothing_slow(tmp_path: Path) -> None:
     """The best of three: other programs may be running. Compiled code is kept, as on a user's disk."""
     program = (
         "import sys; from hiperceiver.cli import main; main(['finetune', '--help-all']); "
-        "assert not {'torch', 'numpy', 'lightning'} & set(sys.modules)"
+        "assert not {'torch', 'numpy', 'lightning_fabric'} & set(sys.modules)"
     )
 
     cached = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""}

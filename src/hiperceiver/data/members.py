@@ -176,7 +176,7 @@ class Members:
     def save(self, path: Path) -> None:
         """Write them to a file."""
         with replacing(path) as partial, partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, rule=np.array(self.rule), labels=self.labels, **self.splits)
+            np.savez(file, rule=np.array(self.rule), labels=self.labels, **self.splits)
 
 
 def read_members(path: Path) -> Members | None:

@@ -57,7 +57,7 @@ def mix(
     """
     partner, first = _pair(batch, is_labelled)
     seeds = [each.initial_seed() for each in generators or batch.generators()]
-    draws = _draw([seeds[index] for index in first.tolist()], mixup, cutmix).to(partner.device)
+    draws = _draw(seeds, first, mixup, cutmix).to(partner.device)
     is_mixed = partner != torch.arange(len(partner), device=partner.device)
     is_cut, share = draws.is_cut & is_mixed, draws.share.where(is_mixed, 1.0)
     inputs, is_padding = dict(batch.inputs), dict(batch.is_padding)
@@ -93,9 +93,10 @@ class _Draws(NamedTuple):
         return _Draws(*(x.to(device) for x in self))
 
 
-def _draw(seeds: Sequence[int], mixup: float, cutmix: float) -> _Draws:
+@torch.compiler.disable
+def _draw(seeds: Sequence[int], first: Tensor, mixup: float, cutmix: float) -> _Draws:
     draws = []
-    for rng in map(np.random.default_rng, seeds):
+    for rng in (np.random.default_rng(seeds[index]) for index in first.tolist()):
         is_cut = rng.random() < 0.5 if mixup and cutmix else not mixup
         alpha = cutmix if is_cut else mixup
         draws.append((is_cut, rng.beta(alpha, alpha), rng.random(2)))
