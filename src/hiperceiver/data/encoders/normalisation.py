@@ -20,7 +20,7 @@ _FEWEST = (
 _LEAST = 8  # others that must be there
 _FEW_ZEROS = 0.2  # share of a channel up to which isolated zeros are said
 _FAR = 1e3, 2.0**24
-"""How far from 0 a channel's middle may lie: times the spread of its values, and where float32 holds no whole numbers."""
+"""How far from 0 a channel's middle may lie: times its values' spread, and up to where float32 holds whole numbers."""
 _MOST_ALONE = 3  # different values on either side that may stand alone
 _MANY, _BEYOND_CHANCE = 16, 1e6  # files of few values: so many tell what is usual; of fewer, what is beyond any doubt
 _FARTHEST = 100.0
@@ -104,10 +104,10 @@ def channel_statistics(
     count = np.maximum(count, 1)
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 0))
-    std = np.where(std <= np.maximum(least_std, 1e-6 * np.abs(mean)), 1.0, std)
-    means, stds = ([float(f"{value:.6g}") for value in values] for values in (mean, std))
-    if notes is not None and (std == 1).all() and (squares / count - mean**2 <= 0).all() and count.max() > 1:
-        notes.append("all values that were looked at are the same: there is nothing to tell examples apart by")
+    is_constant = std <= np.maximum(least_std, 1e-6 * np.abs(mean))
+    if notes is not None and is_constant.all() and len(names) > 1:
+        notes.append("all training examples that were looked at hold the same values: there is nothing to learn")
+    means, stds = ([float(f"{value:.6g}") for value in each] for each in (mean, np.where(is_constant, 1.0, std)))
     return tuple(each + float(far) for each, far in zip(means, shift, strict=True)), tuple(stds)
 
 
