@@ -437,6 +437,5 @@ def test_netpbm_files_keep_their_levels(kind: str, most: int) -> None:
     pixels = np.repeat(levels[..., None], 3 if kind == "P6" else 1, axis=2)
     content = f"{kind}\n64 64\n{most}\n".encode() + pixels.tobytes()
     found = ImageEncoder(size=64, colours="RGB").read(content)
-    expected = levels.astype(np.float64) / most
-    found = found / 255 if most == 255 else found
-    assert_within(found, expected[..., None], 1e-4)
+    expected = np.repeat(levels[..., None], 3, axis=2).astype(np.float64) / most
+    assert_within(found / 255 if most == 255 else found, expected, 1e-4)

@@ -207,7 +207,7 @@ def test_values_that_vary_little_far_from_zero_keep_how_they_vary() -> None:
 def test_nothing_but_one_value_is_said() -> None:
     notes: list[str] = []
     channel_statistics(lambda raw: raw, [np.full((9, 2), 5.0)] * 3, notes=notes)
-    assert notes == ["all values that were looked at are the same: there is nothing to tell examples apart by"]
+    assert notes == ["all training examples that were looked at hold the same values: there is nothing to learn"]
     channel_statistics(lambda raw: raw, [np.stack([np.full(9, 5.0), np.arange(9.0)], 1)] * 3, notes=notes)
     assert len(notes) == 1
 

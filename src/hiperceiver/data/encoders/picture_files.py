@@ -30,11 +30,8 @@ _SIDEWAYS = ("TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
 _TURNS = dict(enumerate((None, "FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", *_SIDEWAYS), 1))
 _FORMATS = ("JPEG", "PNG", "GIF", "PPM", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "JPEG2000", "TGA")
 """What Pillow may take a file for. Others start programs (EPS: Ghostscript), or are seldom looked at by anybody."""
-_FFMPEG_FORMATS = {
-    "PNG": "png_pipe",
-    "TIFF": "tiff_pipe",
-    "PPM": "ppm_pipe",
-}  # formats whose 16-bit colours FFmpeg reads whole
+_FFMPEG_FORMATS = {"PNG": "png_pipe", "TIFF": "tiff_pipe", "PPM": "ppm_pipe"}
+"""Formats whose 16-bit colours FFmpeg reads whole."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
