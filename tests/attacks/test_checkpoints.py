@@ -80,6 +80,25 @@ def test_a_tensor_is_not_read_beyond_its_storage(count: int, path: Path) -> None
     assert_refused(lambda: float(read_checkpoint(path)["weights"].sum()), path)
 
 
+def test_two_parts_of_one_name_are_refused(path: Path) -> None:
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("archive/data/0", bytes(32))
+    assert_refused(lambda: read_checkpoint(path), path, "several of one")
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated:UserWarning")
+def test_quantised_tensors_are_refused(path: Path) -> None:
+    """Their strides may lead anywhere in memory."""
+    torch.save(torch.quantize_per_tensor(torch.ones(4), 0.1, 0, torch.qint8), path)
+    assert_refused(lambda: read_checkpoint(path), path, "quantised")
+
+
+def test_a_storage_is_no_function(path: Path) -> None:
+    content = b"\x80\x02ctorch\nFloatStorage\n\x8a\x06\x00\x00\x00\x00\x00\x01\x85R."  # torch.FloatStorage(2**40)
+    _rewritten(path, lambda name, whole: content if name.endswith("data.pkl") else whole)
+    assert_refused(lambda: read_checkpoint(path), path)
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -1,15 +1,16 @@
 """Checkpoint files: replaced whole or not at all; reading one executes nothing."""
 
+import io
 import os
 import pickle
 import re
 import shutil
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -55,7 +56,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the file's format; a fault raises
-            _check_stored(path)
+            _check_archive(path)
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         named = f", it calls for {found[1]}" if (found := re.search(r"GLOBAL ([\w.]+)", str(error))) else ""
@@ -86,13 +87,54 @@ def faults_of_checkpoint(path: Path) -> Iterator[None]:
         raise ValueError(f"{path}: is damaged, or is no checkpoint of this run: {reason}") from error
 
 
-def _check_stored(path: Path) -> None:
-    """Refuse an archive that is compressed: PyTorch writes none, and reads one that unpacks to any size."""
-    if not zipfile.is_zipfile(path):
-        return
+def _check_archive(path: Path) -> None:
+    """Refuse an archive that is not as PyTorch writes it: packed, or with storages of other sizes than its pickle says.
+
+    PyTorch reads one that unpacks to any size, and 2.9 what lies in memory behind a storage.
+    """
     with zipfile.ZipFile(path) as archive:
-        if packed := [each.filename for each in archive.infolist() if each.file_size != each.compress_size]:
+        parts = archive.infolist()
+        if packed := [each.filename for each in parts if each.file_size != each.compress_size]:
             raise ValueError(f"expected parts as PyTorch stores them, got {packed[0]!r:.60}, which is compressed")
+        sizes = {each.filename: each.file_size for each in parts}
+        if len(sizes) != len(parts):
+            raise ValueError("expected a part of each name, got several of one")
+        folder = parts[0].filename.partition("/")[0] if parts else ""
+        stored = {name.removeprefix(f"{folder}/data/"): size for name, size in sizes.items()}
+        _Storages(io.BytesIO(archive.read(f"{folder}/data.pkl")), stored).load()
+
+
+class _Inert:
+    """What a pickle makes, where nothing is to be made of it."""
+
+    def __new__(cls, *_: object) -> Self:
+        return super().__new__(cls)
+
+    def _ignore(self, *_: object) -> None:
+        pass
+
+    __setstate__ = __setitem__ = append = extend = add = update = _ignore
+
+
+class _Storages(pickle._Unpickler):  # not pickle.Unpickler, which allocates what a pickle promises
+    """Compares the storages that a pickle speaks of with those that are there (bytes by key); calls nothing."""
+
+    def __init__(self, file: io.BytesIO, stored: Mapping[str, int]):
+        super().__init__(file)
+        self.stored = stored
+
+    def find_class(self, module: str, name: str) -> Any:
+        if name == "_rebuild_qtensor":  # whose strides PyTorch does not check
+            raise ValueError("expected no quantised tensors")
+        if module != "torch" or not name.endswith("Storage"):
+            return _Inert
+        return 1 if name == "UntypedStorage" else getattr(torch, name).dtype.itemsize
+
+    def persistent_load(self, pid: Any) -> _Inert:
+        _, itemsize, key, _, count = pid
+        if count * itemsize != self.stored[key]:
+            raise ValueError(f"storage {key!r:.60}: expected {count * itemsize} bytes, got {self.stored[key]}")
+        return _Inert()
 
 
 @contextmanager
