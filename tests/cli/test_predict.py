@@ -258,6 +258,19 @@ def test_predictions_do_not_become_data(files: Path, tmp_path: Path, hip: Hip) -
         assert (outcome.code, outcome.err.count("\n")) == (2, 1)
         assert outcome.err.startswith(f"hip: --out: {out} lies in in, where pictures would be taken for data")
     assert hip("predict", model, "in", "--out", "in-beside").code == 0
+    texts = save(tmp_path / "texts", MASKED, "bytes")
+    (Path("in") / "a.txt").write_bytes(b"a text")
+    outcome = hip("predict", texts, "in", "--out", "texts-beside", "--json", "in/said.json")
+    said = "hip: --json: in/said.json lies in in, where it would be taken for data; name another folder\n"
+    assert (outcome.code, outcome.err) == (2, said)
+    assert hip("predict", model, "in", "--out", "again", "--json", "in/said.json").code == 0  # a picture is none
+
+
+def test_exports_do_not_become_data(finetuned: Path, pictures: Path, hip: Hip) -> None:
+    outcome = hip("export", finetuned, "--out", pictures / "exported", "--format", "torch-export")
+    assert outcome.code == 2
+    assert outcome.err.endswith("where its files would be taken for data; name another folder\n")
+    assert not (pictures / "exported").exists()
 
 
 def test_a_text_file_is_read_not_its_name(tmp_path: Path, hip: Hip) -> None:

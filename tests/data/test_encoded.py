@@ -9,8 +9,9 @@ import torch
 from closeness import assert_equal
 
 from hiperceiver.data.augment import augmentations_from_settings
+from hiperceiver.data.augment.signals import CropTime
 from hiperceiver.data.encoded import EncodedRecords
-from hiperceiver.data.encoders import ImageEncoder, SeriesEncoder
+from hiperceiver.data.encoders import AudioEncoder, ImageEncoder, SeriesEncoder
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.example import AugmentedDataset, BadExample, Example
 from hiperceiver.data.record import Record
@@ -247,3 +248,14 @@ def test_a_modality_that_is_dropped_is_absent_from_this_example() -> None:
         absent.append(tuple(name for name, padding in example.is_padding.items() if padding.all()))
         assert all(not example.inputs[name].any() for name in absent[-1])
     assert set(absent) == {(), ("image",), ("motion",)}
+
+
+def test_a_change_that_leaves_nothing_of_a_good_example_is_not_made() -> None:
+    """Half of the recording is silent: a random part of it may be."""
+    wave = np.concatenate([np.zeros(8000), np.sin(np.arange(8000) / 9)]).astype(np.float32)
+    records = [Record(name="half", raws={"audio": (wave, 8000)}), Record(name="none", raws={"audio": (0 * wave, 8000)})]
+    encoder = AudioEncoder(rate=8000, seconds=0.5)
+    dataset = EncodedRecords(records=records, encoders={"audio": encoder}, augmentations=[CropTime(share=0.3)])
+    drawn = [dataset.augmented(0, np.random.default_rng(seed)) for seed in range(20)]
+    assert all(isinstance(each, Example) for each in drawn)
+    assert str(dataset.augmented(1, np.random.default_rng(0))).startswith("none: is silent")

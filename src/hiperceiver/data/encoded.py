@@ -1,5 +1,6 @@
 """Records as examples: decoded, changed at random in training, fitted to the grid, made tokens. A bad one is named."""
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -135,7 +136,10 @@ class EncodedRecords:
         record = None
         try:
             record = self.records[index]
-            return self.encode(record, rng)
+            if rng is not None:
+                with contextlib.suppress(ValueError):  # a change may have left nothing, such as a silent part
+                    return self.encode(record, rng)
+            return self.encode(record)
         except ValueError as error:
             return _bad(record, str(error), default_name=f"record {index}")
 

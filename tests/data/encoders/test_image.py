@@ -11,7 +11,7 @@ import numpy as np
 import PIL
 import pytest
 import torch
-from closeness import assert_close, assert_digits_close
+from closeness import assert_close, assert_digits_close, assert_within
 from PIL import Image
 
 from hiperceiver.data.encoders import ENCODERS, ImageEncoder, encoder_from_dict
@@ -427,3 +427,15 @@ def test_a_jpeg_is_no_mask() -> None:
     Image.fromarray(np.eye(16, dtype=np.uint8)).save(buffer, "JPEG", exif=exif)
     with pytest.raises(ValueError, match="a mask needs exact class numbers, which JPEG does not keep; save masks as P"):
         SQUASH.decode_mask(buffer.getvalue())
+
+
+@pytest.mark.parametrize("most", [255, 4095, 65535])
+@pytest.mark.parametrize("kind", ["P5", "P6"])
+def test_netpbm_files_keep_their_levels(kind: str, most: int) -> None:
+    """Grey and coloured; Pillow would leave 8 bits of the coloured ones."""
+    levels = np.linspace(0, most, 4096).round().reshape(64, 64).astype(">u2" if most > 255 else np.uint8)
+    pixels = np.repeat(levels[..., None], 3 if kind == "P6" else 1, axis=2)
+    content = f"{kind}\n64 64\n{most}\n".encode() + pixels.tobytes()
+    found = ImageEncoder(size=64, colours="RGB").read(content)
+    expected = np.repeat(levels[..., None], 3, axis=2).astype(np.float64) / most
+    assert_within(found / 255 if most == 255 else found, expected, 1e-4)

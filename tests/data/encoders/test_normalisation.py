@@ -187,6 +187,31 @@ def test_few_values_say_nothing_of_what_is_usual() -> None:
     assert notes == []
 
 
+def test_values_that_vary_little_far_from_zero_keep_how_they_vary() -> None:
+    x = np.random.default_rng(0).normal(size=(50, 2))
+    x[:, 0] = 1e9 + 3 * x[:, 0]
+    x[7, 1] = -9999
+    notes: list[str] = []
+    (mean, other), (std, _) = channel_statistics(lambda raw: raw[None], list(x), notes=notes)
+    assert mean == pytest.approx(x[:, 0].mean(), abs=1e-4)
+    assert std == pytest.approx(x[:, 0].std(), rel=1e-5)
+    assert abs(other) < 1
+    assert notes == [
+        "-9999 in example 7 lies far from all other values (a missing one?): left out of mean and std",
+    ]
+    x[7, 0] = 0.0
+    channel_statistics(lambda raw: raw[None], list(x[:, :1]), notes=notes)
+    assert notes[1].startswith("0 in example 7 lies far from all other values (a missing one?)")
+
+
+def test_nothing_but_one_value_is_said() -> None:
+    notes: list[str] = []
+    channel_statistics(lambda raw: raw, [np.full((9, 2), 5.0)] * 3, notes=notes)
+    assert notes == ["all training examples that were looked at hold the same values: there is nothing to learn"]
+    channel_statistics(lambda raw: raw, [np.stack([np.full(9, 5.0), np.arange(9.0)], 1)] * 3, notes=notes)
+    assert len(notes) == 1
+
+
 def test_a_constant_channel_is_not_divided_by_its_rounding() -> None:
     assert channel_statistics(lambda raw: raw, [np.full((9, 1), 0.1) + 1e-9 * np.arange(9)[:, None]])[1] == (1.0,)
     quiet = AudioEncoder(rate=800, is_silence_bad=False)

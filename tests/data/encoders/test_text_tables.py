@@ -29,6 +29,8 @@ def lines(form: str) -> str:
         (",Unnamed: 0,a,b\n" + lines("{0},{1},{2},{3}"), ("a", "b")),
         ('"","a","b"\n' + lines('"{1}",{2},{3}'), ("a", "b")),  # R's write.csv
         ('"a" "b"\n' + lines('"{1}" {2} {3}'), ("a", "b")),  # R's write.table
+        ('"a","b"\n' + lines('"{1}",{2},{3}'), ("a", "b")),  # with commas
+        ("a,b\n" + lines("{1},{2},{3}"), ("a", "b")),  # without quotes
         ("\ta\tb\n" + lines("{0}\t{2}\t{3}"), ("a", "b")),
         ("a;b\n" + lines("{2};{3}"), ("a", "b")),
         ("a,b,\n" + lines("{2},{3},"), ("a", "b")),  # each line ends with a comma
@@ -78,6 +80,14 @@ def test_what_cannot_be_told_is_said(text: str, shape: tuple[int, int], words: s
         ("x;y\n2,0;3,5\n", "line 2, cell 1: expected a number, got '2,0'; write numbers with decimal points"),
         ('1,2\n2.5,"3,5"\n', "line 2, cell 2: expected a number, got '3,5'; write numbers with decimal points"),
         ("x,y\n2,0,3,5\n", "line 1: expected 4 names, one for each cell of line 2, got 2: are there decimal commas?"),
+        (
+            ",x\n0,2,0\n1,3,5\n",
+            "line 1: expected 3 names, one for each cell of line 2, got 2: are there decimal commas?",
+        ),
+        (
+            "x,y\n1,5,2\n2,7,3\n",
+            "line 1: expected 3 names, one for each cell of line 2, got 2: are there decimal commas?",
+        ),
         ("# a\nx,y,z\n2,3\n", "line 2: expected 2 names, one for each cell of line 3, got 3"),
         ("x,y\n2020-01-01,1,2\n", "line 1: expected 3 names, one for each cell of line 2, got 2"),
         ("x,y\ns,m\n1,2\n", "line 2, cell 1: expected a number, got 's'"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from closeness import assert_close, assert_digits_close, assert_equal
+from closeness import assert_close, assert_digits_close, assert_equal, assert_within
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
@@ -144,3 +144,15 @@ def test_features_of_tables_are_matched_by_name() -> None:
     assert VectorEncoder.chosen_settings([b"x\n1\n2\n3\n"], {})["feature_names"] == ()  # a vector in a column
     with pytest.raises(ValueError, match=r"^feature_names: expected 3, one for each feature, got 1"):
         VectorEncoder(features=3, split=3, feature_names=("a",))
+
+
+def test_features_far_from_zero_keep_how_they_vary(tmp_path: Path) -> None:
+    """float32 holds only every 64th whole number near 1e9."""
+    values = 1e9 + np.random.default_rng(0).integers(-9, 10, (40, 3))
+    for number, row in enumerate(values):
+        np.savetxt(tmp_path / f"{number}.csv", row[None], delimiter=",", fmt="%d")
+    paths = [tmp_path / f"{number}.csv" for number in range(40)]
+    encoder = VectorEncoder(features=3, split=3).fitted(paths)
+    expected = (values - values.mean(0)) / values.std(0)
+    found = np.concatenate([encoder.encode(path)[0].T.numpy() for path in paths])
+    assert_within(found, expected, 1e-4)  # mean and std have six digits

@@ -186,6 +186,14 @@ def test_a_clip_without_sound_may_lack_it(tmp_path: Path) -> None:
     assert absent == {"3.mp4"}
 
 
+def test_clips_of_which_none_has_sound(tmp_path: Path) -> None:
+    for n in range(4):
+        write_media(tmp_path / f"{n}.mp4", video=clip(), audio=None)
+    found = "^audio: nothing to choose its grid by: no training example"
+    refused(f"{found} has any$", tmp_path, kind="audio+video")
+    refused(f"{found} can be read, the first: .*mp4: has no sound$", tmp_path, kind="audio")
+
+
 def test_given_encoders_say_what_files_hold(tmp_path: Path) -> None:
     class_folder(tmp_path / "arrays", "series")
     encoders = open_folder(tmp_path / "arrays", kind="vector").encoders

@@ -137,14 +137,16 @@ def check_spread(value: np.ndarray) -> None:
 
 
 def normalised(values: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
-    """(value - mean) / std along the last axis: a new float32 array.
+    """(value - mean) / std along the last axis: a new float32 array, of float64 computed in float64.
 
     Results above 1000, which would ruin a training step, are refused, but of channels of std 1, perhaps not fitted.
     """
     with np.errstate(over="ignore"):
-        result = values.astype(np.float32)
-        result -= np.array(mean, dtype=np.float32)
-        result /= np.array(std, dtype=np.float32)
+        dtype = np.float64 if values.dtype == np.float64 else np.float32
+        result = values.astype(dtype)
+        result -= np.array(mean, dtype=dtype)
+        result /= np.array(std, dtype=dtype)
+        result = result.astype(np.float32, copy=False)
     size = np.where((np.asarray(std) == 1) & np.isfinite(result), 0, np.abs(result))
     if size.size and size.max() > _LARGEST_TOKEN:
         index = np.unravel_index(size.argmax(), size.shape)

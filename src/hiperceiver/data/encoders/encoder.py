@@ -169,4 +169,5 @@ def measured(raws: Iterable[Any], measure: Callable[[Any], Any]) -> Iterator[Any
         count += 1
         yield value
     if not count:
-        raise ValueError(f"nothing to choose its grid by: {fault or 'there is no training example'}")
+        found = f"no training example can be read, the first: {fault}" if fault else "no training example has any"
+        raise ValueError(f"nothing to choose its grid by: {found}")

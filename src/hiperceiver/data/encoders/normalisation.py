@@ -19,6 +19,8 @@ _FEWEST = (
 )
 _LEAST = 8  # others that must be there
 _FEW_ZEROS = 0.2  # share of a channel up to which isolated zeros are said
+_FAR = 1e3, 2.0**24
+"""How far from 0 a channel's middle may lie: times its values' spread, and up to where float32 holds whole numbers."""
 _MOST_ALONE = 3  # different values on either side that may stand alone
 _MANY, _BEYOND_CHANCE = 16, 1e6  # files of few values: so many tell what is usual; of fewer, what is beyond any doubt
 _FARTHEST = 100.0
@@ -67,8 +69,12 @@ def channel_statistics(
             isolated += _take_isolated(channels, np.full(len(channels), len(names)), usual)
         sums.append(_sums(channels))
         names.append(_name_of(raw, index))
+    shift = np.zeros(sums[0].shape[1] if sums else 0)
     if small:
         together, owners = np.concatenate([*small.values()]), np.repeat([*small], [*map(len, small.values())])
+        if len(small) == len(names):
+            shift = _far_middle(together)
+            together = together - shift
         isolated += _take_isolated(together, owners, usual)
         for file in small:
             sums[file] = _sums(together[owners == file])
@@ -81,7 +87,7 @@ def channel_statistics(
         if each.value == 0:
             continue
         if times[each.value] > 1 or each.distance > _ISOLATED_ONCE:
-            marked.setdefault(names[each.file], each.value)
+            marked.setdefault(names[each.file], each.value + shift[each.channel])
         else:
             sums[each.file][:, each.channel] += each.count * each.value ** np.arange(3)
     is_far = _are_far(np.stack(sums), usual)
@@ -98,8 +104,11 @@ def channel_statistics(
     count = np.maximum(count, 1)
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 0))
-    std = np.where(std <= np.maximum(least_std, 1e-6 * np.abs(mean)), 1.0, std)
-    return tuple(float(f"{value:.6g}") for value in mean), tuple(float(f"{value:.6g}") for value in std)
+    is_constant = std <= np.maximum(least_std, 1e-6 * np.abs(mean))
+    if notes is not None and is_constant.all() and len(names) > 1:
+        notes.append("all training examples that were looked at hold the same values: there is nothing to learn")
+    means, stds = ([float(f"{value:.6g}") for value in each] for each in (mean, np.where(is_constant, 1.0, std)))
+    return tuple(each + float(far) for each, far in zip(means, shift, strict=True)), tuple(stds)
 
 
 def values_apart(values: np.ndarray) -> set[tuple[int, float]]:
@@ -122,6 +131,16 @@ class _Isolated(NamedTuple):
     value: float
     count: int
     distance: float  # from the others, in units of their range
+
+
+def _far_middle(channels: np.ndarray) -> np.ndarray:
+    """The middle of channels (n, C) that lie so far from 0 that squares would lose how they vary; of others 0."""
+    ordered = np.sort(channels, axis=0)  # NaN last
+    rows, count = np.arange(channels.shape[1]), np.count_nonzero(~np.isnan(channels), axis=0)
+    low, middle, high = (ordered[np.maximum(count - 1, 0) * quarter // 4, rows] for quarter in (1, 2, 3))
+    with np.errstate(invalid="ignore"):
+        is_far = np.abs(middle) > np.maximum(_FAR[0] * (high - low), _FAR[1])
+    return np.where(is_far, middle, 0.0)
 
 
 def _sums(channels: np.ndarray) -> np.ndarray:

@@ -30,7 +30,8 @@ _SIDEWAYS = ("TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
 _TURNS = dict(enumerate((None, "FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", *_SIDEWAYS), 1))
 _FORMATS = ("JPEG", "PNG", "GIF", "PPM", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "JPEG2000", "TGA")
 """What Pillow may take a file for. Others start programs (EPS: Ghostscript), or are seldom looked at by anybody."""
-_FFMPEG_FORMATS = {"PNG": "png_pipe", "TIFF": "tiff_pipe"}  # formats whose 16-bit colours FFmpeg reads whole
+_FFMPEG_FORMATS = {"PNG": "png_pipe", "TIFF": "tiff_pipe", "PPM": "ppm_pipe"}
+"""Formats whose 16-bit colours FFmpeg reads whole."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -184,7 +185,8 @@ def _is_deep(picture: Image.Image) -> bool:
     """Whether a picture has more than 8 bits, of which Pillow keeps 8 where it has colours."""
     is_colour = picture.mode in ("RGB", "RGBA") and picture.format in _FFMPEG_FORMATS
     tiles = getattr(picture, "tile", ()) if is_colour else ()
-    return _is_deep_grey(picture) or any(";16" in str(tile.args) for tile in tiles)
+    are_deep = (";16" in str(each.args) or (each.codec_name == "ppm" and each.args[-1] > 255) for each in tiles)
+    return _is_deep_grey(picture) or any(are_deep)
 
 
 def _colours_of_16_bits(content: Any, file_format: str) -> np.ndarray:

@@ -53,7 +53,8 @@ def read_text_table(text: str) -> TextTable:
     if len(lines) == has_names:
         raise ValueError("has no line of numbers")
     if has_names:
-        names = [composed(name) for name in _matched(names, row, delimiter, [*lines][:2])]
+        is_quoted = [*lines.values()][1].lstrip().startswith('"')
+        names = [composed(name) for name in _matched(names, row, delimiter, [*lines][:2], is_quoted=is_quoted)]
     numbers = _numbers_of(lines, delimiter, has_names=has_names)
     rests = [line.rstrip(" ") for line in lines.values()][has_names:]
     if delimiter and (not has_names or not names[-1]) and all(line.endswith(delimiter) for line in rests):
@@ -80,15 +81,18 @@ def columns_in_words(text: str) -> str:
     return f"columns without names, the first line is {first.strip()[:40]!r}"
 
 
-def _matched(names: list[str], row: Sequence[str], delimiter: str | None, numbers: Sequence[int]) -> list[str]:
-    """Names for each cell of a row, by whose line numbers a fault is told."""
+def _matched(
+    names: list[str], row: Sequence[str], delimiter: str | None, numbers: Sequence[int], *, is_quoted: bool
+) -> list[str]:
+    """Names for each cell of a row, by whose line numbers a fault is told; `is_quoted`: the row begins with a quote."""
     if len(names) == len(row):
         return names
     if len(names) == len(row) - 1:
         if delimiter and not row[-1]:
             return [*names, ""]
-        if row[0].isdecimal():
-            return ["", *names]  # as R writes names of rows
+        # As R writes names of rows; with commas alone these may be decimal ones.
+        if row[0].isdecimal() and (delimiter != "," or is_quoted or any("." in cell for cell in row[1:])):
+            return ["", *names]
     if delimiter is None:
         return [""] * len(row)  # they may have blanks in them
     found = f"got {len(names)}: are there decimal commas? {_WITH_POINTS}" if delimiter == "," else f"got {len(names)}"

@@ -75,7 +75,10 @@ class VectorEncoder(VectorSettings, Encoder):
         return {**chosen, "feature_names": names if len(set(names)) == features else ()}
 
     def decode(self, raw: RawArray) -> np.ndarray:
-        """Vectors (n, features), or one (features,) or (features, 1), as float32 (n, features), n <= positions."""
+        """Vectors (n, features), or one (features,) or (features, 1), n <= positions.
+
+        float32 (n, features), or float64 of numbers in 64 bits: far from 0 float32 is coarse.
+        """
         with faults_of(raw):
             array, names = read_named(raw, array_name=self.array_name)
             if names and self.feature_names:
@@ -85,7 +88,8 @@ class VectorEncoder(VectorSettings, Encoder):
             if values.ndim != 2 or values.shape[1] != self.features or len(values) > self.positions:
                 count = "one vector" if self.positions == 1 else f"at most {self.positions} vectors"
                 raise ValueError(f"expected {count} of {self.features} features, got shape {array.shape}")
-            return arrays.as_float32(values)
+            single = arrays.as_float32(values)
+            return values.astype(np.float64) if values.dtype.itemsize > 4 else single
 
     def to_tokens(self, value: np.ndarray) -> tuple[Tensor, Tensor | None]:
         """float32 (n, features) as tokens (positions * split, C)."""
