@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from hiperceiver.modality import Batch, Modality
+from hiperceiver.torch_internals import without_compiler
 
 
 class Mixed(NamedTuple):
@@ -93,7 +94,7 @@ class _Draws(NamedTuple):
         return _Draws(*(x.to(device) for x in self))
 
 
-@torch.compiler.disable
+@without_compiler
 def _draw(seeds: Sequence[int], first: Tensor, mixup: float, cutmix: float) -> _Draws:
     draws = []
     for rng in (np.random.default_rng(seeds[index]) for index in first.tolist()):
