@@ -175,8 +175,9 @@ class Members:
 
     def save(self, path: Path) -> None:
         """Write them to a file."""
+        arrays: dict[str, Any] = {"rule": np.array(self.rule), "labels": self.labels, **self.splits}
         with replacing(path) as partial, partial.open("wb") as file:
-            np.savez(file, rule=np.array(self.rule), labels=self.labels, **self.splits)
+            np.savez(file, **arrays)
 
 
 def read_members(path: Path) -> Members | None:
