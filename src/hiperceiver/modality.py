@@ -99,7 +99,8 @@ class Batch:
     """Per modality with absent tokens: bool (B, M), True = absent."""
     targets: dict[str, Tensor] = field(default_factory=dict)
     """Per task: `label` int64 (B,), -100 = none; `labels` float32 (B, K), 1 where the class holds, NaN = unknown;
-    `values` float32 (B, R), NaN = none; `segmentation` int64 (B, M), -100 = ignore. Joint labels by name: int64 (B,),
+    `values` float32 (B, R), NaN = none; `segmentation` int64 (B, M), -100 = ignore. With the first three a `weight`
+    float32 (B,) may be, of each example in the loss. Joint labels by name: int64 (B,),
     -100 = none, or float32 (B,), NaN = none."""
     skipped: tuple[str, ...] = ()
     """Bad examples left out of this batch, each as `name: reason`."""

@@ -45,6 +45,20 @@ def test_means_and_deviations_of_numbers() -> None:
     assert value_statistics(dataset("age", [10.0, 30.0, NAN]), "age") == ((20.0,), (10.0,))
 
 
+def test_examples_that_weigh_more_are_as_if_repeated() -> None:
+    values, weights = [[1.0, 5.0], [4.0, NAN], [9.0, 5.0]], [3.0, 1.0, 2.0]
+    records = [
+        Record(name=str(n), raws={}, targets={"values": each, "weight": weight})
+        for n, (each, weight) in enumerate(zip(values, weights, strict=True))
+    ]
+    weighted = EncodedRecords(records=records, encoders={}, targets=("values", "weight"))
+    found = value_statistics(weighted, "values", weight="weight")
+    repeated = np.array(values).repeat([3, 1, 2], axis=0)
+    assert found[0] == pytest.approx(np.nanmean(repeated, axis=0))
+    assert found[1] == pytest.approx([np.std(repeated[:, 0]), 1.0])
+    assert value_statistics(weighted, "values")[0] == pytest.approx(np.nanmean(values, axis=0))
+
+
 def test_numbers_that_are_never_there() -> None:
     message = "^{}: expected training examples with numbers, found none$"
     with pytest.raises(ValueError, match=message.format("values")):

@@ -55,6 +55,69 @@ def test_a_classifier_learns_several_labels(as_sparse: bool, blobs: Blobs, tmp_p
     assert classifier.fit(X, y).predict(X).shape == (60,)  # of one label again
 
 
+def test_examples_with_weight_0_do_not_exist(blobs: Blobs) -> None:
+    X, y = blobs
+    rng = np.random.default_rng(0)
+    weights = rng.integers(0, 3, len(y)).astype(float)
+    is_there = weights > 0
+    nonsense = np.where(is_there, y, 7)  # a class of examples that do not exist
+    weighted = HiPClassifier(**FAST).fit(X, nonsense, sample_weight=weights)
+    without = HiPClassifier(**FAST).fit(X[is_there], y[is_there], sample_weight=weights[is_there])
+    assert weighted.classes_.tolist() == [0, 1, 2]
+    assert (weighted.predict_proba(X) == without.predict_proba(X)).all()
+    labels = np.stack([y == 0, y != 1], axis=1).astype(int)
+    several = [HiPClassifier(**FAST).fit(X, each, weights) for each in (labels, csr_matrix(labels))]
+    assert (several[0].predict_proba(X) == several[1].predict_proba(X)).all()
+    numbers = np.where(is_there, y, 1e9)
+    assert abs(HiPRegressor(**FAST).fit(X, numbers, weights).predict(X)).max() < 10
+    files = {"one": [*X], "two": [*X]}
+    assert HiPClassifier(**FAST).fit(files, nonsense, weights).classes_.tolist() == [0, 1, 2]
+
+
+def test_of_examples_that_contradict_each_other_the_heavier_are_learned(blobs: Blobs) -> None:
+    X, y = blobs
+    twice, both, weights = np.vstack([X, X]), np.hstack([y, (y + 1) % 3]), np.repeat([1.0, 20.0], len(y))
+    assert HiPClassifier(**LEARNING).fit(twice, both, weights).score(X, (y + 1) % 3) > 0.9
+    assert HiPClassifier(**LEARNING).fit(twice, both, weights[::-1]).score(X, y) > 0.9
+    regressor = HiPRegressor(**{**LEARNING, "steps": 150})
+    assert regressor.fit(twice, np.hstack([1e4 + y, 1e4 - y]), weights).score(X, 1e4 - y) > 0.6
+
+
+@pytest.mark.parametrize("sample_weight", [None, np.tile([1.0, 3.0, 2.0], 20)])
+def test_class_weights_are_weights_of_examples(sample_weight: np.ndarray | None, blobs: Blobs) -> None:
+    X, y = blobs
+    y = np.where(y == 2, 1, y)  # 20 of the first class, 40 of the other
+    names = np.array(["few", "many"])[y]
+    given = np.ones(60) if sample_weight is None else sample_weight
+    total = np.bincount(y, weights=given)
+    for class_weight, each in (("balanced", total.sum() / (2 * total)), ({"few": 5}, np.array([5.0, 1.0]))):
+        classifier = HiPClassifier(**FAST, class_weight=class_weight).fit(X, names, sample_weight)
+        same = HiPClassifier(**FAST).fit(X, names, given * each[y])
+        assert (classifier.predict_proba(X) == same.predict_proba(X)).all()
+    assert set(HiPClassifier(**FAST, class_weight={"few": 0}).fit(np.vstack([X, X]), [*"abc"] * 40).classes_) == {
+        *"abc"
+    }
+
+
+@pytest.mark.parametrize(
+    ("class_weight", "sample_weight", "message"),
+    [
+        ("even", None, "class_weight: expected 'balanced', a weight for each class or None, got 'even'"),
+        ({0: -1, 1: 1}, None, "class_weight: expected weights >= 0, not all 0, got "),
+        ({0: 1, 5: 1}, None, "The classes, .*1.* are not in class_weight"),  # scikit-learn's own
+        (None, [0.0] * 4, "sample_weight: expected one or more weights above 0, got none|Sample weights must contain"),
+        (None, [1.0] * 3, "sample_weight.shape == "),  # scikit-learn's own
+        (None, [1.0, 1, 1, -1], "Negative values in data passed to `sample_weight`"),
+        ({1: 0}, None, "y: expected at least two classes, got 1 class"),
+    ],
+)
+def test_weights_that_cannot_be(class_weight: Any, sample_weight: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{message}"):
+        HiPClassifier(**FAST, class_weight=class_weight).fit(TEN, [0, 1, 0, 1], sample_weight)
+    with pytest.raises(ValueError, match="^class_weight: expected None with several labels of an example, "):
+        HiPClassifier(**FAST, class_weight="balanced").fit(TEN, np.eye(4, dtype=int)[:, :3])
+
+
 def test_a_regressor_learns_several_numbers_in_their_units(blobs: Blobs) -> None:
     X, y = blobs
     numbers = np.stack([1e4 + y, -0.001 * y], axis=1)

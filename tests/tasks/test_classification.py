@@ -279,3 +279,32 @@ def test_wrong_targets_are_refused(make_model, targets, message):
     batch.targets = targets
     with pytest.raises(ValueError, match=message):
         make_task(make_model).loss(batch)
+
+
+@pytest.mark.parametrize("mixup", [0.0, 0.5])
+def test_an_example_that_weighs_more_counts_more(make_model, mixup):
+    task = make_task(make_model, mixup=mixup).train()
+    batch = make_batch(num_unlabelled=2)
+    batch.targets["weight"] = weight = torch.tensor([5.0, 1.0, 2.0, 0.0, 1.0, 0.5])
+    batch.seeds = torch.arange(6)
+    drawn = task.draw(batch)
+    partner = torch.arange(6) if drawn is None else drawn.mixed.partner
+    share = torch.ones(6) if drawn is None else drawn.mixed.share.float()
+    logits, target = task.drawn_logits(batch, drawn), batch.targets["label"]
+    total, count = 0.0, 0.0
+    for row in range(2, 6):
+        log_probabilities = logits[row].log_softmax(dim=0)
+        for other, part in ((row, share[row]), (partner[row], 1 - share[row])):
+            total -= part * weight[other] * log_probabilities[target[other]]
+            count += part * weight[other]
+    term = task.terms(batch, drawn)["error"]
+    assert_close(term.count, count, terms=12)
+    assert_close(task.counts(batch, drawn)["error"], count, terms=12)
+    assert_close(term.value, total / count, terms=100, scale=10)
+
+
+def test_weights_below_0_are_refused(make_model):
+    batch = make_batch()
+    batch.targets["weight"] = torch.tensor([1.0, 1, 1, 1, 1, -2])
+    with pytest.raises(ValueError, match=r"^targets: expected numbers >= 0 for 'weight', got -2$"):
+        make_task(make_model).loss(batch)

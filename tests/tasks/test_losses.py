@@ -72,6 +72,20 @@ def test_a_share_is_a_weight() -> None:
     assert_close(loss, (each[0] + 2 * each[1]) / 3, terms=2 * 4, scale=logits.abs().max().item())
 
 
+def test_weights_of_examples_weigh_their_means() -> None:
+    x, target, weight = torch.randn(3, 4), torch.rand(3, 4).round(), torch.tensor([0.5, 0.0, 2.0])
+    target[2, 1:3] = torch.nan
+    for measure in (binary_cross_entropy, number_error):
+        first, last = measure(x[:1], target[:1]), measure(x[2:], target[2:])
+        loss, count = measure(x, target, weight=weight)
+        assert count == 0.5 * 4 + 2.0 * 2
+        wanted = (0.5 * 4 * first.value + 2.0 * 2 * last.value) / count
+        assert_close(loss, wanted, terms=12, scale=x.abs().max().item() ** 2)
+        assert_close(measure(x, target, weight=torch.ones(3)).value, measure(x, target).value, terms=12)
+        nothing = measure(x, target, weight=torch.zeros(3))
+        assert nothing.value == nothing.count == 0
+
+
 @pytest.mark.parametrize(("normalisation", "axes"), [("channel", (0,)), ("example", (0, 1))])
 @pytest.mark.parametrize("has_absent", [False, True])
 def test_normalised_examples_have_zero_mean_and_unit_variance(normalisation, axes, has_absent) -> None:

@@ -22,8 +22,8 @@ class Record:
     raws: Mapping[str, Any]  # modality -> what its encoder reads. A modality may be missing.
     targets: Mapping[str, Any] = field(default_factory=dict)
     """`label`: a class number, -1 = none. `labels`: class numbers, several or none. `values`: numbers, NaN = none.
-    `segmentation`: a mask as `ImageEncoder.decode_mask` takes it. For joint labels: name -> class number (-1 = none) or
-    a number (NaN = none)."""
+    `segmentation`: a mask as `ImageEncoder.decode_mask` takes it. `weight`: of the example in the loss. For joint
+    labels: name -> class number (-1 = none) or a number (NaN = none)."""
     key: int = 0  # of a stream's record: what stands for it in draws, see `members`
 
 

@@ -23,18 +23,27 @@ def class_counts(dataset: ExampleDataset, num_classes: int) -> list[int]:
     return counts.tolist()
 
 
-def value_statistics(dataset: ExampleDataset, target: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def value_statistics(
+    dataset: ExampleDataset, target: str, *, weight: str | None = None
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each number of a target in a training set; NaN is left out.
+
+    `weight` is the target that holds each example's weight; None: all count the same.
 
     Raises:
         ValueError: no example has such a number, or they are not counted (a stream).
     """
-    rows = [targets[target].double().flatten().numpy() for targets in _targets(dataset)]
+    found = [*_targets(dataset)]
+    rows = [targets[target].double().flatten().numpy() for targets in found]
     values = np.stack(rows) if rows else np.full((1, 1), np.nan)
     if np.isnan(values).all(axis=0).any():
         raise ValueError(f"{target}: expected training examples with numbers, found none")
-    std = np.nanstd(values, axis=0)
-    return tuple(np.nanmean(values, axis=0).tolist()), tuple(np.where(std > 0, std, 1.0).tolist())
+    weights = ~np.isnan(values) * np.array([[1.0 if weight is None else float(each[weight])] for each in found])
+    share, known = weights / weights.sum(axis=0), np.nan_to_num(values)
+    mean = (share * known).sum(axis=0)
+    std = np.sqrt((share * (known - mean) ** 2).sum(axis=0))
+    varies = np.nanmax(values, axis=0) > np.nanmin(values, axis=0)
+    return tuple(mean.tolist()), tuple(np.where(varies & (std > 0), std, 1.0).tolist())
 
 
 def _targets(dataset: ExampleDataset) -> Iterator[dict[str, Tensor]]:

@@ -5,7 +5,9 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
+from itertools import compress
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -13,7 +15,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
 from torch import Tensor
 
 from hiperceiver.data.augment import augmentations_from_settings
@@ -44,7 +46,7 @@ USUAL_STEPS = 1000
 
 
 class HiPEstimator(BaseEstimator):
-    """Base of the estimators. Parameters are those of `HiPClassifier`."""
+    """Base of the estimators. Parameters are those of `HiPClassifier`, without `class_weight`."""
 
     kinds: ClassVar[tuple[str, ...]]  # of the tasks that it may hold, the usual one first
     task_: Task
@@ -93,12 +95,14 @@ class HiPEstimator(BaseEstimator):
         kind: str | None = None,
         read_targets: Callable[[int], tuple[dict[str, Any], np.ndarray]] | None = None,
         classes: tuple[str, ...] = (),
+        weights: np.ndarray | None = None,
         is_trained: bool = True,
     ) -> Self:
         """Train a task on `X`, of the usual kind or of this one.
 
-        `read_targets` takes the number of examples and gives their targets, and the class of each (all 0 if there are
-        none) by which validation examples are drawn.
+        Examples with a weight of 0 do not exist: they are left out here, and their targets before. `read_targets` takes
+        the number of the others and gives their targets, and the class of each (all 0 if there are none) by which
+        validation examples are drawn.
         """
         kind = kind or self.kinds[0]
         settings, random = self._settings(), check_random_state(self.random_state)
@@ -106,7 +110,12 @@ class HiPEstimator(BaseEstimator):
         saved = None if self.from_pretrained is None else read_model(_model_folder(self.from_pretrained))
         encoders = {} if saved is None else _encoders_of(saved.source, saved.encoders)
         taken = self._take(X, encoders, reset=True)
+        if weights is not None:
+            check_consistent_length(next(iter(taken.values())).raws, weights)
+            taken = {name: replace(each, raws=list(compress(each.raws, weights > 0))) for name, each in taken.items()}
         targets, strata = ({}, None) if read_targets is None else read_targets(len(next(iter(taken.values()))))
+        if weights is not None:
+            targets = {**targets, "weight": weights[weights > 0]}
         source = self._open(kind, taken, encoders, targets, classes, self._draw_validation(taken, strata, random))
         self.modalities_ = {name: _described(each, source.encoders[name]) for name, each in taken.items()}
         for name, text in self.modalities_.items() if self.verbose else ():
@@ -114,7 +123,7 @@ class HiPEstimator(BaseEstimator):
         for note in source.warnings:
             warnings.warn(note, UserWarning, stacklevel=3)
         with _own_random_numbers(seed):
-            task = self._make_task(kind, source, saved)
+            task = self._make_task(kind, source, saved, weight=None if weights is None else "weight")
             if saved is not None:
                 start_from(task, saved)
             if is_trained:
@@ -178,15 +187,17 @@ class HiPEstimator(BaseEstimator):
             encoder_settings={name: dict(each) for name, each in (self.encoders or {}).items()},
             augmentations=augmentations_from_settings(self.augment or {}),
             missing="absent" if len(taken) > 1 else "skip",
+            is_weighted="weight" in targets,
         )
         return open_values(taken, options, targets=targets, classes=classes, is_validation=is_validation)
 
-    def _make_task(self, kind: str, source: Source, saved: SavedModel | None) -> Task:
+    def _make_task(self, kind: str, source: Source, saved: SavedModel | None, *, weight: str | None) -> Task:
         config = variant_config(self.model) if saved is None else saved.config
         if self.model_settings:
             config = type(config).from_dict({**config.to_dict(), **self.model_settings})
         task_class = TASKS[kind]
-        info = TargetInfo(classes=source.classes, statistics=partial(value_statistics, source.splits["train"]))
+        statistics = partial(value_statistics, source.splits["train"], weight=weight)
+        info = TargetInfo(classes=source.classes, statistics=statistics)
         model = build_model(config, source.modalities)
         values = {**self._task_settings(model), **task_class.config_from_data(info), **(self.task_settings or {})}
         return task_from_settings({"kind": kind, **values}, model)
@@ -346,6 +357,16 @@ def _own_random_numbers(seed: int) -> Iterator[None]:
         yield
     finally:
         restore_random_state(before)
+
+
+def checked_weights(sample_weight: Any, y: np.ndarray) -> np.ndarray | None:
+    """The weight of each example, float64 (examples,); None where all count the same."""
+    if sample_weight is None:
+        return None
+    weights = _check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
+    if not weights.any():
+        raise ValueError("sample_weight: expected one or more weights above 0, got none: no example is left")
+    return weights
 
 
 def checked_names(names: list[Any]) -> tuple[str, ...]:

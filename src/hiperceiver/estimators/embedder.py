@@ -16,9 +16,9 @@ _FEWEST_SLOTS = 8  # of a group, of which as many are hidden in each; of fewer t
 class HiPEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, HiPEstimator):
     """A network that learns by masked auto-encoding, and gives the mean of its processor's latents as a vector.
 
-    Parameters, `X` and attributes are those of `HiPClassifier`, but: with `from_pretrained`, and neither `steps` nor
-    `max_time`, nothing is trained, and the vectors are those of the pretrained model. Where groups have few tokens,
-    any of an example are hidden, unless `task_settings` has a `mask_strategy`.
+    Parameters, `X` and attributes are those of `HiPClassifier`, without `class_weight`, but: with `from_pretrained` and
+    neither `steps` nor `max_time`, nothing is trained, and the vectors are those of the pretrained model. Where groups
+    have few tokens, any of an example are hidden, unless `task_settings` has a `mask_strategy`.
 
     >>> X = np.random.default_rng(0).normal(size=(16, 32))
     >>> HiPEmbedder(steps=2, random_state=0).fit_transform(X).shape

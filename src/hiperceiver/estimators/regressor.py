@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_array, check_consistent_length
 
-from hiperceiver.estimators.base import HiPEstimator
+from hiperceiver.estimators.base import HiPEstimator, checked_weights
 from hiperceiver.modality import Batch
 from hiperceiver.tasks import Regression, Task
 
@@ -14,7 +14,8 @@ from hiperceiver.tasks import Regression, Task
 class HiPRegressor(RegressorMixin, HiPEstimator):
     """A network that reads one or several numbers off signals of any kind.
 
-    Parameters, `X` and attributes are those of `HiPClassifier`; `y` is (examples,) or (examples, numbers).
+    Parameters, `X` and attributes are those of `HiPClassifier`, without `class_weight`; `y` is (examples,) or
+    (examples, numbers).
 
     >>> X = np.linspace(0, 1, 16)[:, None]
     >>> HiPRegressor(steps=2, random_state=0).fit(X, np.hstack([X, 1 - X])).predict(X).shape
@@ -23,8 +24,8 @@ class HiPRegressor(RegressorMixin, HiPEstimator):
 
     kinds = (Regression.kind,)
 
-    def fit(self, X: Any, y: Any) -> Self:
-        """Train anew on examples and their numbers.
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train anew on examples and their numbers; `sample_weight` is as in `HiPClassifier.fit`.
 
         Raises:
             ValueError: something is not as it should be; in one line.
@@ -35,12 +36,15 @@ class HiPRegressor(RegressorMixin, HiPEstimator):
         if numbers.ndim > 2:
             raise ValueError(f"y: expected shape (examples,) or (examples, numbers), got {numbers.shape}")
         self._has_one_number = numbers.ndim == 1
+        weights = checked_weights(sample_weight, numbers)
+        if weights is not None:
+            numbers = numbers[weights > 0]
 
         def read_targets(count: int) -> tuple[dict[str, Any], np.ndarray]:
             check_consistent_length(np.empty(count), numbers)
             return {"values": numbers.reshape(count, -1)}, np.zeros(count, dtype=np.int64)
 
-        return self._fit(X, read_targets=read_targets)
+        return self._fit(X, read_targets=read_targets, weights=weights)
 
     def predict(self, X: Any) -> np.ndarray:
         """The numbers of each example, in the units and the shape of `y`: float64."""

@@ -79,9 +79,9 @@ class OneClassTask(ClassesTask):
         probabilities = self.probabilities(batch)
         return ClassPrediction(probabilities.argmax(dim=-1), probabilities)
 
-    def _sums(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def _sums(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> dict[str, Tensor]:
         classes = class_sums(logits.argmax(dim=-1), target, self.config.num_classes)
-        return {**self._cross_entropy(logits, target).sums(), **classes}
+        return {**self._cross_entropy(logits, target, weight).sums(), **classes}
 
     def _cross_entropy(self, logits: Tensor, target: Tensor, share: Tensor | None = None) -> LossTerm:
         smoothing = self.config.label_smoothing

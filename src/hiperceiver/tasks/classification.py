@@ -10,7 +10,7 @@ from hiperceiver.settings.tasks import ClassificationConfig
 from hiperceiver.tasks.classes import ClassPrediction, OneClassTask
 from hiperceiver.tasks.label_head import Drawn, LabelsTask
 from hiperceiver.tasks.losses import LossTerm, count_labels
-from hiperceiver.tasks.targets import find_classes
+from hiperceiver.tasks.targets import find_classes, find_weights
 
 ClassificationPrediction = ClassPrediction
 _TOP = 5
@@ -19,8 +19,10 @@ _TOP = 5
 class Classification(LabelsTask, OneClassTask):
     """One label for each example; `batch.targets["label"]` is int64 (B,), -100 = no label.
 
-    Metrics: `loss`; `accuracy`; `top5_accuracy` where there are more than 5 classes; `balanced_accuracy`, the mean over
-    the classes with members of the share of members that are found.
+    With a "weight", float32 (B,), losses are means weighted by it.
+
+    Metrics: `loss`; and, in which all examples count the same, `accuracy`; `top5_accuracy` where there are more than 5
+    classes; `balanced_accuracy`, the mean over the classes with members of the share of members that are found.
 
     >>> import torch
     >>> from hiperceiver import Batch, Modality, create_model
@@ -57,7 +59,7 @@ class Classification(LabelsTask, OneClassTask):
         """Those of a batch."""
         logits, target = self.logits(batch).float(), self._target(batch)
         most_probable = logits.topk(min(_TOP, self.config.num_classes)).indices
-        return {**self._sums(logits, target), "top5": (most_probable == target[:, None]).sum()}
+        return {**self._sums(logits, target, find_weights(batch)), "top5": (most_probable == target[:, None]).sum()}
 
     def results(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """`loss`, `accuracy`, `balanced_accuracy`, and `top5_accuracy` where there are more than 5 classes."""
@@ -72,12 +74,15 @@ class Classification(LabelsTask, OneClassTask):
         return results
 
     def _targets(self, batch: Batch, drawn: Drawn | None) -> tuple[Tensor, Tensor | None]:
-        """The labels that count and their shares; of mixed examples both labels, one after the other: (2 B,)."""
-        target = self._target(batch)
+        """The labels that count and their weights; of mixed examples both labels, one after the other: (2 B,)."""
+        target, weight = self._target(batch), find_weights(batch)
         if drawn is None or drawn.mixed is None:
-            return target, None
+            return target, weight
         mixed = drawn.mixed
-        return torch.cat([target, target[mixed.partner]]), torch.cat([mixed.share, 1 - mixed.share])
+        share = torch.cat([mixed.share, 1 - mixed.share])
+        if weight is not None:
+            share = share * torch.cat([weight, weight[mixed.partner]])
+        return torch.cat([target, target[mixed.partner]]), share
 
     def _target(self, batch: Batch) -> Tensor:
         return find_classes(batch, "label", (len(batch),), self.config.num_classes)

@@ -102,37 +102,52 @@ def count_labels(target: Tensor, *, class_weights: Tensor | None = None, share: 
     return weight.masked_fill(~is_labelled, 0.0).sum()
 
 
-def count_known(target: Tensor) -> Tensor:
-    """Number of known targets: float32 scalar."""
-    return is_known(target).sum().float()
+def count_known(target: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Number of known targets (B, ...), or the sum of the weights (B,) of their examples: float32 scalar."""
+    known = is_known(target)
+    return known.sum().float() if weight is None else (known * _beside(weight, target)).sum()
 
 
 def binary_cross_entropy(
-    logits: Tensor, target: Tensor, *, class_weights: Tensor | None = None, label_smoothing: float = 0.0
+    logits: Tensor,
+    target: Tensor,
+    *,
+    class_weights: Tensor | None = None,
+    label_smoothing: float = 0.0,
+    weight: Tensor | None = None,
 ) -> LossTerm:
     """Mean binary cross-entropy of logits (B, K) over known targets (B, K), 0 to 1, NaN = unknown; and their number.
 
     Class weights (K,) are those of the members of each class; others count 1. Smoothing spreads a share of the target
-    over yes and no.
+    over yes and no. With a weight (B,) of each example the mean is weighted, and the number the sum of weights.
     """
     known = target.masked_fill(target.isnan(), 0.0) * (1 - label_smoothing) + label_smoothing / 2
     each = F.binary_cross_entropy_with_logits(logits.float(), known, pos_weight=class_weights, reduction="none")
-    return _mean_over_known(each, target)
+    return _mean_over_known(each, target, weight)
 
 
-def number_error(prediction: Tensor, target: Tensor, kind: NumberLoss = "squared") -> LossTerm:
+def number_error(
+    prediction: Tensor, target: Tensor, kind: NumberLoss = "squared", *, weight: Tensor | None = None
+) -> LossTerm:
     """Mean error of numbers (...) over known targets (...), NaN = unknown; and their number.
 
-    `huber` is half the square up to 1, beyond it the absolute error less a half.
+    `huber` is half the square up to 1, beyond it the absolute error less a half. Of targets (B, ...) with a weight (B,)
+    of each example the mean is weighted, and the number the sum of weights.
     """
     measure = {"squared": F.mse_loss, "absolute": F.l1_loss, "huber": F.huber_loss}[kind]
     known = target.float().masked_fill(target.isnan(), 0.0)
-    return _mean_over_known(measure(prediction.float(), known, reduction="none"), target)
+    return _mean_over_known(measure(prediction.float(), known, reduction="none"), target, weight)
 
 
-def _mean_over_known(each: Tensor, target: Tensor) -> LossTerm:
-    count = count_known(target)
-    return LossTerm(each.masked_fill(target.isnan(), 0.0).sum() / count.clamp(min=1), count)
+def _mean_over_known(each: Tensor, target: Tensor, weight: Tensor | None) -> LossTerm:
+    count, known = count_known(target, weight), each.masked_fill(target.isnan(), 0.0)
+    total = known.sum() if weight is None else (known * _beside(weight, target)).sum()
+    return LossTerm(total / torch.where(count > 0, count, 1.0), count)
+
+
+def _beside(weight: Tensor, target: Tensor) -> Tensor:
+    """Weights of examples (B,) in as many axes as their targets have, (B, 1, ...)."""
+    return weight.view(-1, *(1,) * (target.ndim - 1))
 
 
 def balanced_weights(counts: Sequence[float], *, power: float = 0.5) -> tuple[float, ...]:

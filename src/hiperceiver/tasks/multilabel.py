@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from hiperceiver.settings.tasks import MultilabelConfig
 from hiperceiver.tasks.label_head import Drawn, LabelsTask
 from hiperceiver.tasks.losses import LossTerm, binary_cross_entropy, count_known
 from hiperceiver.tasks.metrics import Metric, Metrics, Scores
-from hiperceiver.tasks.targets import find_label_set
+from hiperceiver.tasks.targets import find_label_set, find_weights
 
 
 class MultilabelPrediction(NamedTuple):
@@ -25,6 +25,7 @@ class Multilabel(LabelsTask):
     """Any number of labels for each example.
 
     `batch.targets["labels"]` is float32 (B, K), 1 = has it, 0 = has it not, NaN = unknown, most often a whole row.
+    With a "weight", float32 (B,), losses are means weighted by it.
 
     Metrics, over the whole set at once and without bins: `loss`; `map`, the mean over classes of average precision
     (the precision at each member, averaged; tied scores are one group), as in AudioSet's results; `auc`, the mean over
@@ -46,13 +47,13 @@ class Multilabel(LabelsTask):
 
     def counts(self, batch: Batch, drawn: Drawn | None = None) -> dict[str, Tensor]:
         """The number of known targets."""
-        return {"error": count_known(self._mixed_target(batch, drawn))}
+        return {"error": count_known(*self._targets(batch, drawn))}
 
     def terms(self, batch: Batch, drawn: Drawn | None = None) -> dict[str, LossTerm]:
         """Binary cross-entropy over known targets, mixed examples between both."""
         drawn = drawn or self.draw(batch)
         logits = self.drawn_logits(batch, drawn)
-        return {"error": self._cross_entropy(logits, self._mixed_target(batch, drawn))}
+        return {"error": self._cross_entropy(logits, *self._targets(batch, drawn))}
 
     def more_metrics(self) -> dict[str, Metric]:
         """`map` and `auc`."""
@@ -62,7 +63,7 @@ class Multilabel(LabelsTask):
     def update(self, metrics: Metrics, batch: Batch) -> None:
         """Add a batch."""
         logits, target = self.logits(batch).float(), self._target(batch)
-        metrics.sums.update(self._cross_entropy(logits, target).sums())
+        metrics.sums.update(self._cross_entropy(logits, target, find_weights(batch)).sums())
         ranking = metrics.more["ranking"]
         assert isinstance(ranking, Scores)
         ranking.update(logits, target)
@@ -79,16 +80,18 @@ class Multilabel(LabelsTask):
     def _target(self, batch: Batch) -> Tensor:
         return find_label_set(batch, "labels", (len(batch), self.config.num_classes))
 
-    def _mixed_target(self, batch: Batch, drawn: Drawn | None) -> Tensor:
-        target = self._target(batch)
+    def _targets(self, batch: Batch, drawn: Drawn | None) -> tuple[Tensor, Tensor | None]:
+        """The targets and weights of the examples, mixed like these."""
+        target, weight = self._target(batch), find_weights(batch)
         if drawn is None or drawn.mixed is None:
-            return target
-        return torch.lerp(target[drawn.mixed.partner], target, drawn.mixed.share[:, None])
+            return target, weight
+        partner, share = drawn.mixed.partner, drawn.mixed.share
+        target = torch.lerp(target[partner], target, share[:, None])
+        return target, None if weight is None else torch.lerp(weight[partner], weight, share.to(weight.dtype))
 
-    def _cross_entropy(self, logits: Tensor, target: Tensor) -> LossTerm:
-        return binary_cross_entropy(
-            logits, target, class_weights=self.class_weights, label_smoothing=self.config.label_smoothing
-        )
+    def _cross_entropy(self, logits: Tensor, target: Tensor, weight: Tensor | None) -> LossTerm:
+        how: dict[str, Any] = {"label_smoothing": self.config.label_smoothing, "weight": weight}
+        return binary_cross_entropy(logits, target, class_weights=self.class_weights, **how)
 
 
 def ranking_results(scores: Tensor, target: Tensor) -> dict[str, Tensor]:

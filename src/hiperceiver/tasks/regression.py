@@ -12,7 +12,7 @@ from hiperceiver.settings.tasks import RegressionConfig
 from hiperceiver.tasks.answers import Answer
 from hiperceiver.tasks.label_head import ExampleTask
 from hiperceiver.tasks.losses import NUMBER_SUMS, LossTerm, count_known, number_error, number_sums, sum_about_mean
-from hiperceiver.tasks.targets import find_numbers
+from hiperceiver.tasks.targets import find_numbers, find_weights
 from hiperceiver.tasks.task import TargetInfo
 
 
@@ -24,6 +24,8 @@ class RegressionPrediction(NamedTuple):
 
 class Regression(ExampleTask):
     """Numbers for each example; `batch.targets["values"]` is float32 (B, R), NaN = unknown.
+
+    With a "weight", float32 (B,), losses are means weighted by it.
 
     Metrics, over all known targets of the set: `loss`, in standard deviations as it is trained; and in the targets' own
     units, for each value and then averaged over the values, `mae`, the mean absolute error, `rmse`, the root of the
@@ -59,11 +61,11 @@ class Regression(ExampleTask):
 
     def counts(self, batch: Batch, drawn: None = None) -> dict[str, Tensor]:
         """The number of known targets."""
-        return {"error": count_known(self._target(batch))}
+        return {"error": count_known(self._target(batch), find_weights(batch))}
 
     def terms(self, batch: Batch, drawn: None = None) -> dict[str, LossTerm]:
         """The mean error over known targets, in standard deviations."""
-        return {"error": self._error(self.read(batch), self._target(batch))}
+        return {"error": self._error(self.read(batch), batch)}
 
     def sum_shapes(self) -> dict[str, tuple[int, ...]]:
         """Of the loss, and of each number."""
@@ -72,7 +74,7 @@ class Regression(ExampleTask):
     def sums(self, batch: Batch) -> dict[str, Tensor]:
         """Those of a batch."""
         read, target = self.read(batch), self._target(batch)
-        return {**self._error(read, target).sums(), **number_sums(self._in_units(read), target)}
+        return {**self._error(read, batch).sums(), **number_sums(self._in_units(read), target)}
 
     def results(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """`loss`, `mae`, `rmse` and `r2`."""
@@ -101,8 +103,9 @@ class Regression(ExampleTask):
     def _target(self, batch: Batch) -> Tensor:
         return find_numbers(batch, "values", (len(batch), self.config.num_values))
 
-    def _error(self, read: Tensor, target: Tensor) -> LossTerm:
-        return number_error(read, (target - self.target_mean) / self.target_std, self.config.loss)
+    def _error(self, read: Tensor, batch: Batch) -> LossTerm:
+        target = (self._target(batch) - self.target_mean) / self.target_std
+        return number_error(read, target, self.config.loss, weight=find_weights(batch))
 
     def _in_units(self, read: Tensor) -> Tensor:
         return read.float() * self.target_std + self.target_mean

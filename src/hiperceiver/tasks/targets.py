@@ -41,6 +41,16 @@ def find_label_set(batch: Batch, name: str, shape: tuple[int, ...]) -> Tensor:
     return target
 
 
+def find_weights(batch: Batch) -> Tensor | None:
+    """The weight of each example in the loss, float32 (B,), at least 0; None: all count the same."""
+    if "weight" not in batch.targets:
+        return None
+    weight = find_numbers(batch, "weight", (len(batch),))
+    if _can_check_values(weight) and not (weight >= 0).all():
+        raise ValueError(f"targets: expected numbers >= 0 for 'weight', got {weight.min():g}")
+    return weight
+
+
 def is_known(target: Tensor) -> Tensor:
     """Which targets are there, of a `find_*` function's: bool of the same shape."""
     return ~target.isnan() if target.is_floating_point() else target != IGNORE

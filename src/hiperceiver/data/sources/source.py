@@ -176,6 +176,8 @@ class SourceOptions(ReadSettings):
     """To use instead of fitting normalisation to the training data, for example a pretrained model's."""
     encoder_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Modality -> fields of its encoder to replace. `*`: for each encoder that has such a field."""
+    is_weighted: bool = False
+    """Whether a `weight` of each example in the loss is among its targets."""
     augmentations: tuple[Augmentation, ...] = ()
     """Random changes of training examples."""
     max_train_examples: Count | None = None
@@ -356,6 +358,7 @@ def encoded_source(
             fitted[modality] = encoder.fitted(signals.raws(modality, FITTED_TO), notes)
             warnings += [f"{modality}: {note}" for note in notes]
     targets = tuple(labels) if options.task == "joint" else TARGETS[options.task]
+    targets += ("weight",) * options.is_weighted
     splits: dict[str, ExampleDataset] = {
         split: EncodedRecords(
             records=part,
