@@ -164,6 +164,14 @@ def test_a_run_limited_by_time_ends_and_its_rate_falls(tmp_path: Path) -> None:
     assert list(column(result, "validation/loss"))[-1] == result.steps
 
 
+def test_the_last_step_is_validated_though_time_was_up_at_the_validation_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hiperceiver.training.schedule.ValidationPlan.is_due", lambda _, step: step == 2)
+    result = train(autoencoding(), Source(), TrainingSettings(steps=3, **QUICK), tmp_path / "run", show_progress=False)
+    assert list(column(result, "validation/loss")) == [2, 3]
+
+
 def test_a_step_accumulates_batches(tmp_path: Path) -> None:
     """Two batches of two make the step that one batch of four makes."""
     results = []

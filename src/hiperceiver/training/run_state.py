@@ -277,7 +277,9 @@ class Run:
 
     def decide(self) -> tuple[bool, bool]:
         """Whether a validation and a checkpoint are due: the first process's answer."""
-        is_validation_due = self.validation is not None and self.validation_plan.is_due(self.step)
+        is_validation_due = False
+        if self.validation is not None:  # time may be up between two looks at the clock
+            is_validation_due = self.validation_plan.is_due(self.step) or self.is_over
         return self.processes.broadcast((is_validation_due, self.checkpoint_plan.is_due(self.step)))
 
     def _agree(self, value: Any = None) -> list[Any]:
