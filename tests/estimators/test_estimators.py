@@ -94,6 +94,8 @@ def test_class_weights_are_weights_of_examples(sample_weight: np.ndarray | None,
         classifier = HiPClassifier(**FAST, class_weight=class_weight).fit(X, names, sample_weight)
         same = HiPClassifier(**FAST).fit(X, names, given * each[y])
         assert (classifier.predict_proba(X) == same.predict_proba(X)).all()
+    without = HiPClassifier(**FAST, class_weight={"a": 0}).fit(X, [*"abc"] * 20, sample_weight)
+    assert without.classes_.tolist() == ["b", "c"]
 
 
 @pytest.mark.parametrize(

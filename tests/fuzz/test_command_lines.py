@@ -77,7 +77,7 @@ def outcome(line: list[str], whole: Path, where: Path) -> str:
     before, out, err = contents(where), io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = entry.main(line)
-    lines = [each for each in err.getvalue().splitlines() if each.strip() and not each.startswith("hip: note: ")]
+    lines = [each for each in err.getvalue().splitlines() if not each.startswith("hip: note: ")]
     assert code in (0, 1, 2), f"exit code {code}: {lines}"
     assert "Traceback" not in err.getvalue()
     assert not any(OBEYED.search(each) for each in (*lines, *out.getvalue().splitlines())), f"cannot be shown: {lines}"

@@ -87,7 +87,7 @@ class EncodedRecords:
             raise fault
 
     def encode(self, record: Record, rng: np.random.Generator | None = None) -> Example:
-        """A record as an example, changed at random if a generator is given.
+        """A record as an example, changed at random if a generator is given; not where the changes leave nothing usable.
 
         Raises:
             ValueError: it cannot be used, in one line.
@@ -109,37 +109,40 @@ class EncodedRecords:
             values[MASK] = _decode_mask(record, mask_encoder, self.num_classes, values[modality])
             fits[MASK], kinds[MASK] = mask_encoder.fit_mask_to_grid, "mask"
 
-        def changed(values: dict[str, Any], *, is_on_grid: bool) -> dict[str, Any]:
-            for augmentation in self.augmentations:
-                if rng is not None and augmentation.is_on_grid == is_on_grid:
-                    values = augmentation(values, kinds, rng)
-            return values
+        def example(rng: np.random.Generator | None) -> Example:
+            def changed(values: dict[str, Any], *, is_on_grid: bool) -> dict[str, Any]:
+                for augmentation in self.augmentations:
+                    if rng is not None and augmentation.is_on_grid == is_on_grid:
+                        values = augmentation(values, kinds, rng)
+                return values
 
-        values = changed(values, is_on_grid=False)
-        values = changed({name: fits[name](value) for name, value in values.items()}, is_on_grid=True)
-        inputs: dict[str, Tensor] = {}
-        is_padding: dict[str, Tensor] = {}
-        for modality, encoder in self.encoders.items():
-            if modality in values:
-                inputs[modality], absent = encoder.to_tokens(values[modality])
-            else:
-                shape = encoder.modality
-                inputs[modality] = torch.zeros(shape.num_tokens, shape.channels)
-                absent = torch.ones(shape.num_tokens, dtype=torch.bool)
-            if absent is not None:
-                is_padding[modality] = absent
-        if mask_encoder is not None:
-            targets[MASK] = mask_encoder.mask_to_targets(values[MASK])
-        return Example(inputs=inputs, is_padding=is_padding, targets=targets, name=record.name)
+            fitted = {name: fits[name](value) for name, value in changed(values, is_on_grid=False).items()}
+            fitted = changed(fitted, is_on_grid=True)
+            inputs: dict[str, Tensor] = {}
+            is_padding: dict[str, Tensor] = {}
+            for modality, encoder in self.encoders.items():
+                if modality in fitted:
+                    inputs[modality], absent = encoder.to_tokens(fitted[modality])
+                else:
+                    shape = encoder.modality
+                    inputs[modality] = torch.zeros(shape.num_tokens, shape.channels)
+                    absent = torch.ones(shape.num_tokens, dtype=torch.bool)
+                if absent is not None:
+                    is_padding[modality] = absent
+            if mask_encoder is not None:
+                targets[MASK] = mask_encoder.mask_to_targets(fitted[MASK])
+            return Example(inputs=inputs, is_padding=is_padding, targets=targets, name=record.name)
+
+        if rng is not None:
+            with contextlib.suppress(ValueError):  # a change may have left nothing, such as a silent part
+                return example(rng)
+        return example(None)
 
     def _read(self, index: int, rng: np.random.Generator | None) -> Example | BadExample:
         record = None
         try:
             record = self.records[index]
-            if rng is not None:
-                with contextlib.suppress(ValueError):  # a change may have left nothing, such as a silent part
-                    return self.encode(record, rng)
-            return self.encode(record)
+            return self.encode(record, rng)
         except ValueError as error:
             return _bad(record, str(error), default_name=f"record {index}")
 

@@ -113,7 +113,7 @@ class _Inert:
     def _ignore(self, *_: object) -> None:
         pass
 
-    __setstate__ = __setitem__ = append = extend = add = update = _ignore
+    __setstate__ = __setitem__ = append = extend = add = _ignore
 
 
 class _Storages(pickle._Unpickler):  # not pickle.Unpickler, which allocates what a pickle promises

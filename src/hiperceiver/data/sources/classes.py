@@ -201,7 +201,7 @@ def choose_mask_classes(
     """The classes of masks: as `given`, or else the data's `names`; and the table with their numbers."""
     masks = table.targets["segmentation"]
     classes, read = renumbered_masks(source, names, masks.__getitem__, given, warnings)
-    if read == masks.__getitem__:
+    if classes == tuple(names):
         return classes, table
     return classes, replace(table, targets={**table.targets, "segmentation": Computed(len(masks), read)})
 
