@@ -87,7 +87,7 @@ class EncodedRecords:
             raise fault
 
     def encode(self, record: Record, rng: np.random.Generator | None = None) -> Example:
-        """A record as an example, changed at random if a generator is given; not where the changes leave nothing usable.
+        """A record as an example, changed at random if a generator is given; not where changes leave nothing usable.
 
         Raises:
             ValueError: it cannot be used, in one line.
