@@ -72,8 +72,8 @@ def open_data_for(task: Task, settings: EvaluateSettings | PlotSettings, *, with
     if with_labels and task.target_kind in ("none", "segmentation"):
         source = _open_with_labels(reading, data, encoders)
     else:
-        classes = task.classes if task.has_classes else ()
-        source = _open(reading, data, task=task.target_kind, encoders=encoders, classes=classes)
+        names = {"classes": task.classes, "label_classes": task.label_classes} if task.target_kind != "none" else {}
+        source = _open(reading, data, task=task.target_kind, encoders=encoders, **names)
     folder = run_folder(name)
     changes = Changes() if folder is None else changes_since(folder, source)
     if changes and settings.data is None:

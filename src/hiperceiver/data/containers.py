@@ -12,6 +12,10 @@ _AFTER_RIFF = (b"RIFF", b"ID3", b"TAG", b"APETAGEX", b"LIST", b"id3 ", b"JUNK", 
 _W64 = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
 _EBML, _SEGMENT, _CLUSTER = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
 """How a Matroska or WebM file, its content, and a part of it begin."""
+_ASF = b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"
+_ASF_FILE = b"\xa1\xdc\xab\x8c\x47\xa9\xcf\x11"
+"""How an ASF or WMA file begins, and in its header the object that describes the file."""
+_LONGEST_FRAMES = 4096  # bytes of two frames of an MP3 file, and more
 _TAIL = 4096  # bytes at the end that are not all zero
 _MOST_PARTS = 200_000  # that are looked at
 _MP4_STARTS = (b"ftyp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp")
@@ -23,8 +27,8 @@ _OGG_PAGE = 27 + 255 + 255 * 255  # bytes at most
 def check_size(file: BinaryIO) -> None:
     """Refuse a file whose size is not what its own headers say; afterwards it stands at its beginning.
 
-    Known are WAV, RF64, W64, AVI, AIFF, AU, CAF, MP3 with a Xing header, Ogg, Matroska and WebM, FLV and MPEG-TS. MPEG
-    program streams and NUT do not say it.
+    Known are WAV, RF64, W64, AVI, AIFF, AU, CAF, MP3 with a Xing header, Ogg, Matroska and WebM, MP4, ASF and WMA, FLV
+    and MPEG-TS. MPEG program streams and NUT do not say it.
     """
     head = file.read(512)
     size = file.seek(0, os.SEEK_END)
@@ -121,10 +125,27 @@ def _mp3(file: BinaryIO, size: int, head: bytes) -> None:
     flags = _number(frame[at + 4 : at + 8], "big")
     if at < 0 or not flags & 2:
         return
+    num_frames = _number(frame[at + 8 : at + 12], "big") if flags & 1 else 0
     at += 12 if flags & 1 else 8
-    stated = tags + _number(frame[at : at + 4], "big")
-    if size < stated - 4096:  # some count a frame or two more
-        raise _cut(size, stated)
+    length = _number(frame[at : at + 4], "big")
+    more = 2 * length // num_frames if num_frames else _LONGEST_FRAMES  # some count a frame or two more
+    if size < tags + length - min(more, _LONGEST_FRAMES):
+        raise _cut(size, tags + length)
+
+
+def _asf(file: BinaryIO, size: int, head: bytes) -> None:
+    """The header is objects, of which one states the size of the file, unless it was broadcast."""
+    position, end = 30, _number(head[16:24], "little")
+    for _ in range(_MOST_PARTS):
+        part = _read_at(file, position, 92)
+        length = _number(part[16:24], "little")
+        if position >= end or len(part) < 92 or length < 24:
+            return
+        if part.startswith(_ASF_FILE):
+            stated, is_broadcast = _number(part[40:48], "little"), part[88] & 1
+            if not is_broadcast and size < stated < 1 << 62:
+                raise _cut(size, stated)
+        position += length
 
 
 def _check_tail(file: BinaryIO, size: int) -> None:
@@ -194,7 +215,10 @@ def _ebml_size(file: BinaryIO) -> int | None:
 
 
 def _check_tables(file: BinaryIO, start: int, stop: int) -> None:
-    """Refuse an MP4 file with a table of many more frames than it has bytes: FFmpeg would make an entry for each."""
+    """Refuse an MP4 file that ends within a part, or with a table of many more frames than it has bytes.
+
+    FFmpeg would make an entry for each.
+    """
     size = file.seek(0, os.SEEK_END)
     while start + 8 <= stop:
         file.seek(start)
@@ -203,6 +227,8 @@ def _check_tables(file: BinaryIO, start: int, stop: int) -> None:
         if length == 1:
             length = int.from_bytes(head[8:16], "big")
         end = start + length if length else stop
+        if stop == size < end and kind in _MP4_STARTS:
+            raise _cut(size, end)
         if kind in _MP4_PARTS:
             _check_tables(file, start + 8, min(end, stop))
         where = {b"stsz": 16, b"trun": 12}.get(kind)  # of the number of frames
@@ -240,6 +266,7 @@ _CHECKS: tuple[tuple[bytes, Callable[[BinaryIO, int, bytes], None]], ...] = (
     (b"OggS", _ogg),
     (_EBML, _matroska),
     (b"FLV", _flv),
+    (_ASF, _asf),
     (b"\x47", _mpegts),
 )
 """How files of a format begin, and what looks at their sizes."""

@@ -96,7 +96,8 @@ class EncodedRecords:
         for modality, encoder in self.encoders.items():
             raw = record.raws.get(modality)
             if raw is not None:
-                values[modality] = encoder.decode(raw)
+                with self._faults_of(modality, record):
+                    values[modality] = encoder.decode(raw)
             elif self.missing == "skip":
                 raise ValueError(f"has no {modality}")
         if not values:
@@ -116,13 +117,17 @@ class EncodedRecords:
                         values = augmentation(values, kinds, rng)
                 return values
 
-            fitted = {name: fits[name](value) for name, value in changed(values, is_on_grid=False).items()}
+            fitted: dict[str, Any] = {}
+            for name, value in changed(values, is_on_grid=False).items():
+                with self._faults_of(name, record):
+                    fitted[name] = fits[name](value)
             fitted = changed(fitted, is_on_grid=True)
             inputs: dict[str, Tensor] = {}
             is_padding: dict[str, Tensor] = {}
             for modality, encoder in self.encoders.items():
                 if modality in fitted:
-                    inputs[modality], absent = encoder.to_tokens(fitted[modality])
+                    with self._faults_of(modality, record):
+                        inputs[modality], absent = encoder.to_tokens(fitted[modality])
                 else:
                     shape = encoder.modality
                     inputs[modality] = torch.zeros(shape.num_tokens, shape.channels)
@@ -137,6 +142,21 @@ class EncodedRecords:
             with contextlib.suppress(ValueError):  # a change may have left nothing, such as a silent part
                 return example(rng)
         return example(None)
+
+    @contextlib.contextmanager
+    def _faults_of(self, modality: str, record: Record) -> Iterator[None]:
+        """A fault inside names the modality if there are several, and its file if the record is named by another."""
+        try:
+            yield
+        except ValueError as error:
+            if len(self.encoders) == 1 or modality not in self.encoders:
+                raise
+            raw = record.raws.get(modality)
+            raw = raw.source if isinstance(raw, Media) else raw
+            path = os.fspath(raw) if isinstance(raw, str | os.PathLike) else ""
+            reason = str(error).removeprefix(f"{path}: ")
+            file = f" {os.path.basename(path)}" if reason != str(error) and not path.endswith(record.name) else ""
+            raise ValueError(f"its {modality}{file}: {reason}") from error
 
     def _read(self, index: int, rng: np.random.Generator | None) -> Example | BadExample:
         record = None

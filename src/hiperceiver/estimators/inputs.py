@@ -1,6 +1,6 @@
 """What `X` is: rows of features as scikit-learn has them, or values of one or several modalities."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,8 @@ def take_inputs(
     """The modalities of `X` and their values.
 
     Args:
-        estimator: keeps `n_features_in_` and `feature_names_in_` of rows of features, or compares with them.
+        estimator: keeps `n_features_in_` and `feature_names_in_` of rows of features, or compares with them; of a data
+            frame with other columns too `number_names_in_`, by which columns of numbers are found again.
         X: a mapping of values, a data frame, or the values of one modality.
         only: the name of the modality where `X` names none.
         kinds: modality -> kind of its encoder, where the user names it.
@@ -59,11 +60,13 @@ def take_inputs(
     """
     is_of_rows = is_rows(X)
     if reset:
-        for name in ("n_features_in_", "feature_names_in_"):
+        for name in ("n_features_in_", "feature_names_in_", "number_names_in_"):
             vars(estimator).pop(name, None)
     if is_of_rows or hasattr(estimator, "n_features_in_"):
         X = validate_data(estimator, X, reset=reset)
-    columns = _modalities(X, only)
+    columns = _modalities(X, only, getattr(estimator, "number_names_in_", None))
+    if reset and _is_frame(X):
+        estimator.number_names_in_ = _numbers_of(X)  # pyright: ignore[reportAttributeAccessIssue]
     if unknown := [name for name in kinds if name not in columns]:
         raise ValueError(f"modalities: expected names among {', '.join(columns)}, got {unknown[0]!r}")
     if encoders and (unknown := [name for name in columns if name not in encoders]):
@@ -74,18 +77,28 @@ def take_inputs(
     }
 
 
-def _modalities(X: Any, only: str) -> dict[str, Any]:
+def _modalities(X: Any, only: str, known: Sequence[Any] | None) -> dict[str, Any]:
+    """Modality -> values; `known` are the columns of numbers in their order, if they are known already."""
     if isinstance(X, Mapping):
         if not X:
             raise ValueError("X: expected one or more modalities, got an empty mapping")
         return {str(name): X[name] for name in X}
     if not _is_frame(X):
         return {only: X}
-    numbers = [name for name in X.columns if _is_of_numbers(X[name])]
+    numbers = _numbers_of(X) if known is None else list(known)
+    expected = f"X: expected the columns of numbers {', '.join(map(str, numbers)) or 'none'}"
+    if lacking := [name for name in numbers if name not in X.columns]:
+        raise ValueError(f"{expected}; got none called {lacking[0]!r}")
+    if unknown := [name for name in _numbers_of(X) if name not in numbers]:
+        raise ValueError(f"{expected}; got {unknown[0]!r}, too")
     columns = {str(name): X[name] for name in X.columns if name not in numbers}
     if numbers:
         columns[NUMBERS] = X[numbers].to_numpy(dtype=np.float64)
     return columns
+
+
+def _numbers_of(X: Any) -> list[Any]:
+    return [name for name in X.columns if _is_of_numbers(X[name])]
 
 
 def _is_frame(X: Any) -> bool:

@@ -103,6 +103,11 @@ class Joint(Task):
         return label_modalities(config.labels)
 
     @property
+    def label_classes(self) -> Mapping[str, tuple[str, ...]]:
+        """The names of each label's classes, as far as they are known."""
+        return self.config.class_names or {}
+
+    @property
     def term_weights(self) -> dict[str, float]:
         """A term for each label."""
         return {name: float((self.config.weights or {}).get(name, 1.0)) for name in self.config.labels}

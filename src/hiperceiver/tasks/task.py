@@ -72,6 +72,11 @@ class Task(nn.Module, ABC):
         self.encoders = dict(model.metadata.get("encoders", {}))
         self.classes = tuple(model.metadata.get("classes", ()))
 
+    @property
+    def label_classes(self) -> Mapping[str, tuple[str, ...]]:
+        """For joint labels: name -> names of its classes; none for a number."""
+        return {}
+
     def register_constant(self, name: str, values: Sequence[float] | None) -> None:
         """A float32 buffer that is not saved, as the config holds its values; None: none."""
         constant = None if values is None else torch.tensor(values, dtype=torch.float32)

@@ -673,3 +673,80 @@ def test_markers_of_missing_numbers_to_regress_are_said_and_left_out(tmp_path: P
     assert np.isnan(found["test/0.jpg"][0])
     said = [each for each in source.warnings if "taken for a missing one" in each]
     assert len(said) == 1 and said[0].startswith(f"age: {marker:g} of train/")
+
+
+@pytest.mark.parametrize("is_listed", [False, True])
+def test_numbers_are_named_by_the_data_before_a_model_names_them(tmp_path: Path, is_listed: bool) -> None:
+    colours = ((220, 30, 30), (30, 200, 30))
+    for n in range(12):
+        write(tmp_path / ("" if is_listed else str(n % 2)) / f"{n}.jpg", jpeg(colours[n % 2]))
+    write(tmp_path / "classes.txt", b"red\ngreen\n")
+    if is_listed:
+        lines = [f"{n}.jpg,{n % 2}" for n in range(12)]
+        write(tmp_path / "labels.csv", "\n".join(["file,label", *lines]).encode())
+    source = open_folder(tmp_path, task="classification", classes=("blue", "green", "red"), **SMALL)
+    assert source.warnings[0] == "classes are taken by number: 0 is red, 1 is green"
+    assert {(int(Path(each.name).stem) % 2, int(each.targets["label"])) for each in good(source)} == {(0, 2), (1, 1)}
+
+
+def test_numbers_to_regress_are_matched_by_name(tmp_path: Path) -> None:
+    for n in range(12):
+        write(tmp_path / f"{n}.npy", npy(np.full((4, 1), float(n))))
+    lines = [f"{n}.npy,{n},{-n}" for n in range(12)]
+    write(tmp_path / "labels.csv", "\n".join(["file,weight,height", *lines]).encode())
+    source = open_folder(tmp_path, task="regression", classes=("height", "weight"))
+    assert source.classes == ("height", "weight")
+    assert all(each.targets["values"].tolist() == [-int(each.name[:-4]), int(each.name[:-4])] for each in good(source))
+    assert open_folder(tmp_path, task="regression", classes=("height",)).classes == ("height",)
+    expected = "values: expected the numbers height, mass, found weight, height in .*; no 'mass'"
+    refused(expected, tmp_path, task="regression", classes=("height", "mass"))
+    write(tmp_path / "labels.csv", "\n".join(["file,weight", *(f"{n}.npy,{n}" for n in range(12))]).encode())
+    assert "weight is taken for mass" in open_folder(tmp_path, task="regression", classes=("mass",)).warnings
+
+
+def test_splits_by_names_that_differ_in_one_word(tmp_path: Path) -> None:
+    for split, count in {"seg_train": 6, "seg_test": 4}.items():
+        class_folder(tmp_path / split / split, "image", count)  # as some archives unpack
+    class_folder(tmp_path / "seg_pred", "image", 2)
+    source = open_folder(tmp_path, task="classification", **SMALL)
+    assert source.classes == ("one", "two")
+    assert {name.partition("/")[0] for name in (each.name for each in _all(source, "test"))} == {"seg_test"}
+    assert "splits by the names of folders: seg_train is train, seg_test is test" in source.warnings
+    assert "folders beside those of the splits are passed over: seg_pred" in source.warnings
+    assert open_folder(tmp_path, task="classification", split_folders=False, **SMALL).classes[0] == "seg_pred"
+
+
+def test_the_only_class_folder_may_be_a_wrapper(tmp_path: Path) -> None:
+    class_folder(tmp_path / "archive", "image")
+    found = "the only class folder archive holds the folders one, two: name it as the data if these are meant"
+    refused(f"found only 'archive' .*{found}", tmp_path, task="classification")
+
+
+def test_each_split_may_have_its_list_of_labels(tmp_path: Path) -> None:
+    for split, count in {"train": 8, "test": 4}.items():
+        for n in range(count):
+            write(tmp_path / split / f"{n}.npy", npy(np.full((4, 1), float(n))))
+        lines = [f"{n}.npy,{'ab'[n % 2]}" for n in range(count)]
+        write(tmp_path / split / "labels.csv", "\n".join(["file,label", *lines]).encode())
+    source = open_folder(tmp_path, task="classification")
+    assert [each.targets["label"].item() for each in _all(source, "test")] == [0, 1, 0, 1]
+    write(tmp_path / "test" / "labels.csv", b"file,age\n0.npy,1\n")
+    refused("test/labels.csv: expected the columns label, got age", tmp_path, task="classification")
+
+
+def test_masks_of_0_and_255_are_refused_whatever_their_classes_are_called(tmp_path: Path) -> None:
+    with_masks(tmp_path, ("background", "cell"), (0, 255))
+    refused("masks: expected class numbers, got only 0 and 255 .*write 1 for 255", tmp_path, task="segmentation")
+
+
+def test_a_bad_file_of_several_is_named_itself(tmp_path: Path) -> None:
+    for n in range(10):
+        write(tmp_path / f"{n}.jpg", jpeg())
+        write(tmp_path / f"{n}.wav", wav(100 + 20 * n))
+    write(tmp_path / "3.wav", b"RIFF....")
+    write(tmp_path / "4.jpg", b"no picture")
+    write(tmp_path / "5.wav", wav(100)[:60])
+    faults = bad(open_folder(tmp_path, kind="image+audio", **SMALL))
+    assert faults["3.jpg"].startswith("its audio 3.wav: is ")
+    assert faults["4.jpg"] == "its image: is not a picture in a known format"
+    assert faults["5.jpg"].startswith("its audio 5.wav: is truncated")

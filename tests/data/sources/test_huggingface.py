@@ -1018,3 +1018,114 @@ def test_bad_rows_of_a_stream_are_skipped_and_a_broken_stream_ends(tmp_path: Pat
     assert_one_line("beside those that validate, found none", short, stream=True)
     assert_one_line("buffer_size: expected a whole number >= 1", short, buffer_size=0, **settings)
     assert_one_line("validation_examples: expected", short, **{**settings, "validation_examples": 0})
+
+
+def test_words_that_pandas_takes_for_missing_are_words_in_texts(tmp_path: Path) -> None:
+    lines = [f"{('null', 'None', 'a text')[n % 3]},{('NA', 'US')[n % 2]},{('NA', '1.5')[n % 2]}" for n in range(12)]
+    write(tmp_path / "train.csv", "\n".join(["text,label,value", *lines, ",US,1"]).encode())
+    how: dict[str, Any] = {"encoder_settings": {"bytes": {"length": 8}}}
+    source = open_huggingface(tmp_path, task="classification", **how)
+    assert source.classes == ("NA", "US")
+    assert source.describe()[1] == "classes: 2; NA 6, US 7"
+    values = open_huggingface(tmp_path, task="regression", value_columns="value", **how)
+    found = [part[n] for part in values.splits.values() for n in range(len(part))]
+    numbers = [each.targets["values"].item() for each in found if isinstance(each, Example)]
+    assert (np.isnan(numbers).sum(), numbers.count(1.5)) == (6, 6)
+    stream = open_huggingface(tmp_path, task="classification", classes=("US", "NA"), stream=True, **how)
+    loader = train_loader(stream.splits["train"], batch_size=4, seed=0, num_batches=2)
+    assert {int(label) for batch in loader for label in batch.targets["label"]} == {0, 1}
+
+
+@pytest.mark.parametrize("name", ["photos [v2, small]", "a*b", "what?", "{x}"])
+def test_names_of_folders_are_no_patterns(tmp_path: Path, name: str) -> None:
+    for folder, label in {name: "cat", name.replace("*", "_"): "dog"}.items():
+        (tmp_path / folder).mkdir(exist_ok=True)
+        table(text=["a", "b"] * 5, label=[label, "bird"] * 5).to_parquet(tmp_path / folder / "train.parquet")
+    source = open_huggingface(tmp_path / name, task="classification", encoder_settings={"bytes": {"length": 8}})
+    assert source.classes == (("bird", "dog") if "*" not in name else ("bird", "cat"))
+
+
+@pytest.mark.parametrize(("ending", "line"), [("tsv", "{}\t{}"), ("ndjson", '{{"text": "{}", "label": "{}"}}')])
+def test_tables_with_tabs_and_lines_of_json(tmp_path: Path, ending: str, line: str) -> None:
+    for split, count in {"train": 8, "test": 4}.items():
+        rows = [line.format(f"{split}, {n}", "ab"[n % 2]) for n in range(count)]
+        head = ["text\tlabel"] if ending == "tsv" else []
+        write(tmp_path / f"{split}.{ending}", "\n".join([*head, *rows]).encode())
+    source = open_huggingface(tmp_path, task="classification", encoder_settings={"bytes": {"length": 8}})
+    assert (source.classes, len(source.splits["test"])) == (("a", "b"), 4)
+
+
+def test_class_numbers_may_be_whole_floats_and_blank_is_none(tmp_path: Path) -> None:
+    how: dict[str, Any] = {"task": "classification", "encoder_settings": {"bytes": {"length": 8}}}
+    labels = [None, *(float(n % 2) for n in range(11))]
+    (tmp_path / "a").mkdir()
+    table(text=[str(n) for n in range(12)], label=labels).to_parquet(tmp_path / "a" / "train.parquet")
+    source = open_huggingface(tmp_path / "a", **how)
+    assert source.describe()[1] == "classes: 2; 0 6, 1 5"
+    (tmp_path / "b").mkdir()
+    table(text=[str(n) for n in range(12)], label=["x", "y", "", " "] * 3).to_parquet(tmp_path / "b" / "train.parquet")
+    assert open_huggingface(tmp_path / "b", **how).classes == ("x", "y")
+    (tmp_path / "c").mkdir()
+    table(text=[str(n) for n in range(12)], label=[0.5, 1.0] * 6).to_parquet(tmp_path / "c" / "train.parquet")
+    assert_one_line(tmp_path / "c", "label_column: expected class names or numbers in 'label', got 0.5", **how)
+
+
+@pytest.mark.parametrize("kind", [int, float])
+def test_class_numbers_of_a_table_are_named_by_its_folder(tmp_path: Path, kind: type) -> None:
+    how: dict[str, Any] = {"task": "classification", "encoder_settings": {"bytes": {"length": 8}}}
+    table(text=[str(n) for n in range(12)], label=[kind(n % 2) for n in range(12)]).to_parquet(tmp_path / "t.parquet")
+    write(tmp_path / "classes.txt", b"cat\ndog\n")
+    assert open_huggingface(tmp_path, **how).classes == ("cat", "dog")
+    given = open_huggingface(tmp_path, classes=("dog", "bird", "cat"), **how)
+    stream = open_huggingface(tmp_path, classes=("dog", "bird", "cat"), stream=True, validation_examples=4, **how)
+    for source, split in ((given, "train"), (stream, "validation")):
+        for example in examples(source, split):
+            place = rows(source, split).records[0].name and int(example.name.rpartition(" ")[2])
+            assert example.targets["label"].item() == (2, 0)[place % 2]
+    write(tmp_path / "classes.txt", b"cat\ndog\n\n")
+    table(text=["a", "b"] * 6, label=[kind(1), kind(2)] * 6).to_parquet(tmp_path / "t.parquet")
+    found = f"label_column: expected numbers of 2 classes in 'label', from 0, got {kind(2)}"
+    assert_one_line(tmp_path, found, **how)
+
+
+def test_the_classes_of_joint_labels_are_matched_by_name(tmp_path: Path) -> None:
+    table(text=["a", "b"] * 6, colour=["red", "green"] * 6, size=["big", "small"] * 6).to_parquet(tmp_path / "t.parquet")
+    how: dict[str, Any] = {"task": "joint", "label_columns": ("colour", "size")}
+    how |= {"encoder_settings": {"bytes": {"length": 8}}}
+    given = {"colour": ("blue", "green", "red"), "size": ("big", "small")}
+    source = open_huggingface(tmp_path, label_classes=given, **how)
+    assert source.labels == given
+    found = {(int(each.inputs["bytes"][0].argmax()), int(each.targets["colour"])) for each in examples(source, "train")}
+    assert found == {(ord("a"), 2), (ord("b"), 1)}
+    stream = open_huggingface(tmp_path, label_classes=given, stream=True, validation_examples=4, **how)
+    assert {int(each.targets["colour"]) for each in examples(stream, "validation")} == {1, 2}
+    expected = f"colour: expected only blue, green, found red in {tmp_path}"
+    assert_one_line(tmp_path, expected, label_classes={"colour": ("blue", "green")}, **how)
+
+
+def test_columns_and_folders_that_name_splits_are_splits(tmp_path: Path) -> None:
+    words = ["train"] * 8 + ["test"] * 4 + ["extra"]
+    (tmp_path / "a").mkdir()
+    texts: dict[str, Any] = {"text": [str(n) for n in range(13)], "label": [n % 2 for n in range(13)]}
+    table(**texts, Split=words).to_parquet(tmp_path / "a" / "data.parquet")
+    source = open_source(tmp_path / "a", task="classification", encoder_settings={"bytes": {"length": 8}})
+    assert len(source.splits["test"]) == 4
+    assert "splits by the column 'Split': train 8, test 4; 1 of none are left out" in source.warnings
+    for split, count in {"train": 8, "test": 4}.items():
+        for n in range(count):
+            write(tmp_path / "b" / split / f"{n}.jpg", jpeg())
+    lines = [f"{split}/{n}.jpg,{n % 2}" for split, count in {"test": 4, "train": 8}.items() for n in range(count)]
+    write(tmp_path / "b" / "metadata.csv", "\n".join(["file_name,label", *lines]).encode())
+    source = open_source(tmp_path / "b", task="classification", **SMALL)
+    assert {name.partition("/")[0] for name in names(source, "test")} == {"test"}
+    assert "splits by the folders of 'image': train 8, test 4" in source.warnings
+
+
+def test_eval_beside_test_is_no_test(tmp_path: Path) -> None:
+    for n, split in enumerate(("train", "eval", "test")):
+        table(text=[f"{split} {k}" for k in range(8 + n)], label=[0, 1] * 4 + [0] * n).to_parquet(
+            tmp_path / f"{split}.parquet"
+        )
+    source = open_huggingface(tmp_path, task="classification", encoder_settings={"bytes": {"length": 8}})
+    assert len(source.splits["test"]) == 10
+    assert "1 tables of no split are left out, for example eval.parquet" in source.warnings

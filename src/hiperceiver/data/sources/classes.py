@@ -19,7 +19,7 @@ CLASSES_FILE = "classes.txt"  # in a folder: the names of the classes, one a lin
 _OTHER_LISTS = ("class_names.txt", "labels.txt", "labelmap.txt", "label_colors.txt", "codes.txt")
 """Names that other programs give to lists of the classes of masks."""
 _MOST_GAPS = 8  # as many times as many numbers as occur: masks without names of classes that hold shades instead
-_MAX_MASKS = 1000  # that are read for the number of their classes
+_MAX_MASKS, _FEW_MASKS = 1000, 64  # that are read for the number of their classes; where these are named
 
 
 class Labels:
@@ -176,6 +176,68 @@ def choose_classes(
     return tuple(given), replace(table, targets=targets)
 
 
+def choose_label_classes(
+    source: str,
+    labels: Mapping[str, Sequence[str]],
+    table: Table,
+    given: Mapping[str, Sequence[str]],
+    warnings: list[str],
+) -> tuple[dict[str, Sequence[str]], Table]:
+    """Of several labels the classes: as `given`, or else the data's; and the table with their numbers."""
+    chosen, targets = dict(labels), dict(table.targets)
+    for label, names in labels.items():
+        wanted = given.get(label, ())
+        if not names or not wanted or tuple(wanted) == tuple(names):
+            continue
+        numbers = numbers_within(names, wanted)
+        known = {composed(name): number for name, number in numbers.items()}
+        lookup = {number: known.get(composed(name)) for number, name in enumerate(names)}
+        if None in lookup.values():
+            unknown = [name for number, name in enumerate(names) if lookup[number] is None]
+            expected = f"{label}: expected only {', '.join(wanted)}"
+            raise ValueError(f"{expected}, found {example_list(unknown, 5)} in {source}")
+        warnings += [f"{label}: {note}" for note in taken_by_number(numbers, wanted, names)]
+        column, chosen[label] = targets[label], tuple(wanted)
+        targets[label] = Computed(len(column), partial(_renumbered_label, column, lookup))
+    return chosen, replace(table, targets=targets)
+
+
+def _renumbered_label(column: Column, lookup: Mapping[int, int], row: int) -> int | None:
+    number = column[row]
+    return None if number is None else lookup.get(int(number), -1)
+
+
+def choose_values(
+    source: str, names: Sequence[str], table: Table, given: Sequence[str], warnings: list[str]
+) -> tuple[tuple[str, ...], Table]:
+    """The names of the numbers of a regression: as `given`, or else the data's `names`; and the table in their order."""
+    order = value_order(source, names, given, warnings)
+    if order is None:
+        return tuple(names), table
+    values = table.targets["values"]
+    ordered = Computed(len(values), partial(_ordered, values, order))
+    return tuple(given), replace(table, targets={**table.targets, "values": ordered})
+
+
+def value_order(source: str, names: Sequence[str], given: Sequence[str], warnings: list[str]) -> list[int] | None:
+    """The place of each number of a regression among those of the data; None: all, as they are."""
+    if not given or tuple(given) == tuple(names):
+        return None
+    places = {composed(name): place for place, name in enumerate(names)}
+    if len(names) == len(given) == 1:
+        warnings.append(f"{names[0]} is taken for {given[0]}")
+        return [0]
+    if lacking := [name for name in given if composed(name) not in places]:
+        found = f"found {example_list(names, 9)} in {source}; no {lacking[0]!r}"
+        raise ValueError(f"values: expected the numbers {', '.join(given)}, {found}")
+    return [places[composed(name)] for name in given]
+
+
+def _ordered(column: Column, order: Sequence[int], row: int) -> list[float] | None:
+    values = column[row]
+    return None if values is None else [values[place] for place in order]
+
+
 def _renumbered(lists: Column, lookup: np.ndarray, row: int) -> list[int] | None:
     """A cell of class numbers as other numbers, -1 = left out."""
     cell = lists[row]
@@ -240,24 +302,14 @@ def named_mask_classes(given: Sequence[str], folder: Path | None, warnings: list
 
 
 def mask_classes(train: Table, given: Sequence[str], folder: Path | None, warnings: list[str]) -> tuple[str, ...]:
-    """As `named_mask_classes`, or else the numbers in training masks."""
+    """As `named_mask_classes`, or else the numbers in training masks; masks of nothing but 0 and 255 are refused."""
     if names := named_mask_classes(given, folder, warnings):
+        mask_numbers(train, _FEW_MASKS)
         return names
     count = min(_MAX_MASKS, len(train))
-    seen: set[int] = set()
-    fault = ""
-    for index in np.linspace(0, len(train) - 1, count).astype(np.int64):
-        record, mask = train[int(index)], None
-        try:  # a fault is found again, and named, when it is read as an example
-            mask = record.targets["segmentation"]
-            seen.update(np.unique(read_labels(mask)).tolist())
-        except (ValueError, KeyError) as error:
-            is_named = isinstance(mask, str)  # a path, which the error names
-            fault = fault or (str(error) if is_named else f"{record.name}: {error}")
+    seen, fault = mask_numbers(train, count)
     if not seen:
         raise ValueError(f"masks: expected class numbers, found none that can be read; the first: {fault or 'no mask'}")
-    if seen == {0, NO_LABEL}:
-        raise ValueError("masks: expected class numbers, got only 0 and 255 (255 means 'no class'); write 1 for 255")
     seen.discard(NO_LABEL)
     if not seen or max(seen) < 1:
         raise ValueError(f"masks: expected at least two classes, found {sorted(seen) or 'no number but 255'}")
@@ -269,3 +321,20 @@ def mask_classes(train: Table, given: Sequence[str], folder: Path | None, warnin
         f"class names are not given: numbers 0 to {max(seen)}, as in {count} training masks (see {CLASSES_FILE})"
     )
     return tuple(str(number) for number in range(int(max(seen)) + 1))
+
+
+def mask_numbers(train: Table, most: int = _FEW_MASKS) -> tuple[set[int], str]:
+    """The numbers in at most so many masks, evenly spread, and the first fault; refused if they are 0 and 255 alone."""
+    seen: set[int] = set()
+    fault = ""
+    for index in np.linspace(0, len(train) - 1, min(most, len(train))).astype(np.int64):
+        record, mask = train[int(index)], None
+        try:  # a fault is found again, and named, when it is read as an example
+            mask = record.targets["segmentation"]
+            seen.update(np.unique(read_labels(mask)).tolist())
+        except (ValueError, KeyError) as error:
+            is_named = isinstance(mask, str)  # a path, which the error names
+            fault = fault or (str(error) if is_named else f"{record.name}: {error}")
+    if seen == {0, NO_LABEL}:
+        raise ValueError("masks: expected class numbers, got only 0 and 255 (255 means 'no class'); write 1 for 255")
+    return seen, fault

@@ -55,6 +55,7 @@ class Listing:
     kinds: tuple[str, ...]  # of the files; the modalities' names
     splits: Collection[int]  # that have a folder
     examples: list[Files] = field(default_factory=list)
+    label_lists: Sequence[str] = ()  # paths of the lists of labels
     warnings: list[str] = field(default_factory=list)
 
 
@@ -155,7 +156,9 @@ def _in_class_folders(tree: Tree, own: FolderSettings, kinds: tuple[str, ...] | 
         endings: dict[str, tuple[str, ...] | None] = {kinds[0]: ENDINGS[kinds[0]]}
     else:
         endings = {kind: None if kind == "bytes" else endings_of(kind) for kind in kinds}
-    listing, what = Listing(kinds=kinds, splits=parts, warnings=warnings), "+".join(kinds)
+    lists = [path for path in (joined(part, LABEL_LIST) for part in parts.values()) if tree.has_file(path)]
+    lists = [LABEL_LIST] if tree.has_file(LABEL_LIST) else lists
+    listing, what = Listing(kinds=kinds, splits=parts, label_lists=lists, warnings=warnings), "+".join(kinds)
     passed_over: list[str] = []
     for (split, _, group), paths in zip(folders, files, strict=True):
         found = [Files(split, together, group) for together in _grouped(paths, endings)]
@@ -168,6 +171,12 @@ def _in_class_folders(tree: Tree, own: FolderSettings, kinds: tuple[str, ...] | 
     for split, folder, group in folders:
         if split in with_classes and group is not None and (split, group) not in filled:
             listing.warnings.append(f"class folder {folder} holds no {what} and is left out")
+    with_folders = [folder for _, folder, group in folders if group is not None and tree.folders[folder]]
+    if with_folders and len({group for _, _, group in folders}) == 2:  # one, and none
+        inside = example_list(tree.folders[with_folders[0]])
+        listing.warnings.append(
+            f"the only class folder {with_folders[0]} holds the folders {inside}: name it as the data if these are meant"
+        )
     if passed_over:
         example = f"for example {passed_over[0]}"
         listing.warnings.append(f"{len(passed_over)} files are passed over, because {what} is read; {example}")
@@ -244,8 +253,8 @@ def _targets(
             raise ValueError(f"task: {root} holds pictures and masks, for segmentation; got {task!r}")
         masks = [each.mask for each in examples]
         return {"segmentation": Paths(root, masks)}, {}, np.array([mask is not None for mask in masks])
-    if (root / LABEL_LIST).is_file():
-        columns, numbers, listed = _read_label_list(root / LABEL_LIST)
+    if listing.label_lists:
+        columns, numbers, listed = _read_label_lists(root, listing.label_lists)
         named = ([composed(path) for path in (*each.paths, _stem(each.name)) if path is not None] for each in examples)
         files = [next((file for file in names if file in listed), None) for names in named]
         there = set(files)
@@ -256,7 +265,8 @@ def _targets(
         names["values"] = numbers
         if task != "none" and not names.get(target := TARGETS[task][0]):
             column = "of numbers" if target == "values" else target
-            raise ValueError(f"{root / LABEL_LIST}: expected a column {column}, found {', '.join(columns)}")
+            path = root / listing.label_lists[0]
+            raise ValueError(f"{path}: expected a column {column}, found {', '.join(columns)}")
         return targets, names, np.array([file is not None for file in files])
     if task in ("multilabel", "regression"):
         raise ValueError(f"{root}: for {task} expected the file {LABEL_LIST} beside the files, found none")
@@ -271,6 +281,21 @@ def _targets(
         )
         raise ValueError(f"{folder}: {expected}{remedy}")
     return targets, names, np.array([each.group is not None for each in examples])
+
+
+def _read_label_lists(root: Path, paths: Sequence[str]) -> tuple[list[str], tuple[str, ...], dict[str, Known]]:
+    """As `_read_label_list`, of several lists of the same columns; files are relative to `root`."""
+    known: dict[str, Known] = {}
+    first: tuple[list[str], tuple[str, ...]] | None = None
+    for path in paths:
+        columns, numbers, listed = _read_label_list(root / path)
+        first = first or (columns, numbers)
+        if (columns, numbers) != first:
+            raise ValueError(f"{root / path}: expected the columns {', '.join(first[0])}, got {', '.join(columns)}")
+        folder = composed(path.rpartition("/")[0])
+        known |= {joined(folder, name): each for name, each in listed.items()}
+    assert first is not None  # as there is a list
+    return *first, known
 
 
 def _read_label_list(path: Path) -> tuple[list[str], tuple[str, ...], dict[str, Known]]:
@@ -346,7 +371,15 @@ def _split_folders(tree: Tree, folder: str = "", choice: bool | None = None) -> 
     if len(found) > len(named):
         expected = f"expected one folder per split, got {', '.join(found)}; or split_folders false, for classes"
         raise ValueError(f"{tree.root / folder}: {expected}")
-    return {number: joined(folder, named[split][0]) for number, split in enumerate(SPLITS) if split in named}
+    parts = {number: joined(folder, named[split][0]) for number, split in enumerate(SPLITS) if split in named}
+    return {number: _unwrapped(tree, part) for number, part in parts.items()}
+
+
+def _unwrapped(tree: Tree, folder: str) -> str:
+    """The folder, or the one of the same name that is all that it holds, as some archives unpack."""
+    name = folder.rpartition("/")[2]
+    is_wrapped = tree.folders[folder] == [name] and not tree.files[folder]
+    return _unwrapped(tree, joined(folder, name)) if is_wrapped else folder
 
 
 def _beside_splits(tree: Tree, outer: str, parts: Collection[str], kinds: Sequence[str]) -> Iterator[str]:
@@ -356,7 +389,7 @@ def _beside_splits(tree: Tree, outer: str, parts: Collection[str], kinds: Sequen
     known = {ending for kind in kinds for ending in endings_of(kind)}
     files = [path for path in _files(tree, outer, is_deep=False) if ending_of(path) in known]
     for what, paths in {"folders": [joined(outer, name) for name in tree.folders[outer]], "files": files}.items():
-        if outside := [path for path in paths if path not in parts]:
+        if outside := [path for path in paths if not any(f"{part}/".startswith(f"{path}/") for part in parts)]:
             yield f"{what} beside those of the splits are passed over: {example_list(outside)}"
 
 
@@ -386,7 +419,7 @@ def _files(tree: Tree, folder: str, *, is_deep: bool) -> list[str]:
     """Files in a folder, or below it, but for the lists that describe them."""
     if is_deep:
         return list(tree.below(folder))
-    return [joined(folder, name) for name in tree.inside(folder) if folder or name not in (LABEL_LIST, CLASSES_FILE)]
+    return [joined(folder, name) for name in tree.inside(folder) if name not in (LABEL_LIST, CLASSES_FILE)]
 
 
 def _pictures(tree: Tree, folder: str) -> Iterable[str]:

@@ -24,6 +24,9 @@ from hiperceiver.data.text import composed
 from hiperceiver.settings.base import one_line
 
 
+_NUMBERS = ("int", "uint", "float", "double")  # types that class numbers may have
+
+
 class Row(NamedTuple):
     """A row of a table whose media are not decoded."""
 
@@ -106,16 +109,18 @@ class ClassCells:
         return [self._word(value) for value in cells or ()]
 
     def _word(self, value: Any) -> str | None:
-        if value is None:
-            return None
-        if not isinstance(value, str | int | np.integer):
-            kind = type(value).__name__
-            raise ValueError(f"label_column: expected class names or numbers in {self.column!r}, got {kind}")
-        if self.names is not None and not isinstance(value, str):
-            return self.names[value] if 0 <= value < len(self.names) else None
         if isinstance(value, str):
-            return composed(value.strip())
-        return None if value == -1 else str(int(value))
+            return composed(value.strip()) or None
+        if value is None or value != value:  # NaN: pandas makes numbers of classes of which some are missing floats
+            return None
+        if not isinstance(value, int | float | np.number) or not float(value).is_integer():
+            raise ValueError(f"label_column: expected class names or numbers in {self.column!r}, got {value!r:.40}")
+        if self.names is None:
+            return None if value == -1 else str(int(value))
+        if value >= len(self.names):
+            expected = f"label_column: expected numbers of {len(self.names)} classes in {self.column!r}, from 0"
+            raise ValueError(f"{expected}, got {value!r:.40}")
+        return self.names[int(value)] if value >= 0 else None
 
     def number(self, cell: Any) -> Any:
         """The number of a cell's class, -1 = none; a list of them if the column holds lists, None if it is missing."""
@@ -133,18 +138,23 @@ class ClassCells:
 
 
 def class_cells(
-    feature: Any, column: str, cells: Iterable[Any] | None, classes: Sequence[str] = ()
+    feature: Any, column: str, cells: Iterable[Any] | None, classes: Sequence[str] = (), own: Sequence[str] = ()
 ) -> tuple[ClassCells, tuple[str, ...]]:
-    """How to read a column of classes, and their names: of its type, of its cells if all can be read, or as given."""
+    """How to read a column of classes, and their names: of its type, of its cells if all can be read, or as given.
+
+    `own` are the names of numbers whose type does not know them.
+    """
     leaf = feature.feature if is_list(feature) else feature
     names = tuple(leaf.names) if is_of_classes(leaf) else None
+    if names is None and own and is_value(leaf, *_NUMBERS):
+        names = tuple(own)
     reader = ClassCells(column=column, names=names, is_list=is_list(feature))
     if names is not None and not (classes and cells is None):
         found, numbers = names, {name: number for number, name in enumerate(names)}
     elif cells is not None:
         found, numbers = number_classes(word for cell in cells for word in reader.words(cell))
     elif classes:
-        words = [str(n) for n in range(len(classes))] if names is None and is_value(leaf, "int", "uint") else classes
+        words = [str(n) for n in range(len(classes))] if names is None and is_value(leaf, *_NUMBERS) else classes
         found, numbers = tuple(classes), numbers_within(words, classes)
     else:
         raise ValueError(f"classes: expected the names of the classes in {column!r}, for a stream is not read for them")
@@ -258,8 +268,12 @@ def make_reader(
     options: SourceOptions,
     root: str | None,
     are_files_outside: bool = False,
+    class_names: Sequence[str] = (),
 ) -> tuple[RowReader, tuple[str, ...], dict[str, tuple[str, ...]]]:
-    """How rows are read; names of the task's classes, and of joint labels, as in the `tables` if all can be read."""
+    """How rows are read; names of the task's classes, and of joint labels, as in the `tables` if all can be read.
+
+    `class_names` are those of labels that are numbers.
+    """
 
     def cells_of(column: str) -> Iterator[Any] | None:
         if tables is None:
@@ -272,7 +286,8 @@ def make_reader(
     if (column := columns.label) is not None:
         given = options.classes if is_labelled else ()
         try:
-            label, words = class_cells(features[column], column, cells_of(column), given)
+            own = class_names if is_labelled else ()
+            label, words = class_cells(features[column], column, cells_of(column), given, own)
             targets["labels" if label.is_list else "label"] = label
             names = names or words
         except ValueError:
@@ -292,7 +307,8 @@ def make_reader(
         elif is_list(features[column]):
             raise ValueError(f"label_columns: expected one class in each row of {column!r}, got lists")
         else:
-            targets[name], joint_names[name] = class_cells(features[column], column, cells_of(column))
+            given = options.label_classes.get(name, ())
+            targets[name], joint_names[name] = class_cells(features[column], column, cells_of(column), given)
     reader = RowReader(columns, targets, root, _find_id_column(features), are_files_outside)
     return reader, names, joint_names
 
@@ -346,6 +362,12 @@ def _numbers(row: Row, columns: Sequence[str]) -> list[float]:
     return [_number(row, column) for column in columns]
 
 
+def paths_of(table: Any, column: str) -> list[str | None]:
+    """The paths in a column of media; None where a cell has none."""
+    arrow = table.select_columns([column]).with_format("arrow")[:][column]
+    return [path for chunk in arrow.chunks for path in chunk.field("path").to_pylist()]
+
+
 _ID_COLUMNS = ("id", "file_name", "filename", "path", "file", "key", "__key__", "name", "url")
 
 
@@ -365,8 +387,7 @@ def row_keys(tables: Sequence[Any], features: Mapping[str, Any], id_column: str 
         if len(set(names)) == len(names):
             return hash_names(names)
     for name in (name for name, feature in features.items() if media_kind(feature)):
-        arrow = [table.select_columns([name]).with_format("arrow")[:][name] for table in tables]
-        paths = [path for column in arrow for chunk in column.chunks for path in chunk.field("path").to_pylist()]
+        paths = [path for table in tables for path in paths_of(table, name)]
         if all(paths) and len(set(paths)) == len(paths):
             return hash_names(paths)
     numbers = ("int", "uint", "float", "double", "bool")

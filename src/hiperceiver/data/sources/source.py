@@ -26,7 +26,12 @@ from hiperceiver.data.faults import read_file
 from hiperceiver.data.media import read_audio
 from hiperceiver.data.members import Members, choose, draw_splits, kept_labels
 from hiperceiver.data.record import SPLITS, TEST, TRAIN, VALIDATION, Column, Computed, Record, Records, Table
-from hiperceiver.data.sources.classes import choose_classes, choose_mask_classes
+from hiperceiver.data.sources.classes import (
+    choose_classes,
+    choose_label_classes,
+    choose_mask_classes,
+    choose_values,
+)
 from hiperceiver.data.sources.lists import example_list, look_alike
 from hiperceiver.data.streamed import Head, HeldOut, StreamedExamples
 from hiperceiver.data.text import text_of
@@ -183,8 +188,10 @@ class SourceOptions(ReadSettings):
     max_train_examples: Count | None = None
     """Take only so many training examples, chosen by split_seed and their names."""
     classes: tuple[str, ...] = ()
-    """Names that the classes must have, in their order, for example a trained model's; none given: the data's own.
-    Numbers in data without names of classes count them, from 0."""
+    """Names that the classes, or the numbers of a regression, must have, in their order, for example a trained model's;
+    none given: the data's own. Numbers in data without names of classes count them, from 0."""
+    label_classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """For `joint`: label -> names that its classes must have, as `classes`."""
     split_rule: SplitRule = "names"
     """What drawn splits follow from. `rows`: as in runs of releases up to 0.1."""
 
@@ -218,7 +225,7 @@ def make_source(
         encoders: for each modality that the source offers, its encoder with its defaults, or the kind of one whose
             grid follows from the signals; normalisation is fitted here.
         split_seed: used where the options name none.
-        class_names: names that the classes must have if the options have none, as in `SourceOptions.classes`.
+        class_names: the data's own names of classes that are numbers elsewhere in it, as in `SourceOptions.classes`.
         baseline: measures the baseline on the source's test split.
 
     Raises:
@@ -239,7 +246,9 @@ def make_source(
         if missing := [split for number, split in enumerate(SPLITS) if number not in present]:
             found.append(f"there is no split for {' and '.join(missing)}")
         keys = {SPLITS[number]: np.sort(table.split(number).row_keys) for number in present}
-        classes, table = _choose_classes(name, classes, table, options.classes or class_names, options, found)
+        classes, table = _choose_classes(name, classes, table, class_names, options, found)
+        if options.task == "joint":
+            labels, table = choose_label_classes(name, labels or {}, table, options.label_classes, found)
         found += [f"classes {pair} look alike: are they one?" for pair in look_alike(classes)]
         if options.task == "classification":
             table = _labelled(name, table, classes, found, may_be_one=bool(options.classes))
@@ -468,21 +477,27 @@ def _choose_classes(
     name: str,
     classes: Sequence[str],
     table: Table,
-    given: Sequence[str],
+    own: Sequence[str],
     options: SourceOptions,
     warnings: list[str],
 ) -> tuple[tuple[str, ...], Table]:
-    """The classes of the task, and the table with their numbers."""
+    """The classes of the task, and the table with their numbers; `own`: the data's names of classes."""
+    given = options.classes
     if options.task in ("classification", "multilabel"):
-        return choose_classes(name, classes, table, given, options, warnings)
+        if own and given:  # first the data's numbers become its names
+            classes, table = choose_classes(name, classes, table, own, options, warnings)
+            return choose_classes(name, classes, table, given, ReadSettings(), warnings)
+        return choose_classes(name, classes, table, given or own, options, warnings)
     if options.only_classes or options.leave_out_classes:
         if options.task != "none" or not classes:
             raise ValueError(f"only_classes, leave_out_classes: the source {name!r} has no classes for {options.task}")
         return (), choose_classes(name, classes, table, (), options, warnings)[1]
     if options.task == "segmentation":
         return choose_mask_classes(name, classes, table, given, warnings)
-    if options.classes:
-        raise ValueError(f"classes: the source {name!r} has none; got {', '.join(options.classes)}")
+    if options.task == "regression" and classes:
+        return choose_values(name, classes, table, given, warnings)
+    if given:
+        raise ValueError(f"classes: the source {name!r} has none; got {', '.join(given)}")
     return tuple(classes), table
 
 

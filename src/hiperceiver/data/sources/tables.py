@@ -5,6 +5,7 @@ The splits of a folder's tables follow from the words of their paths (`data/trai
 so that a bad file is one bad example; an empty cell is a missing modality.
 """
 
+import glob
 import json
 import os
 import re
@@ -24,10 +25,12 @@ from hiperceiver.data.sources.classes import (
     CLASSES_FILE,
     mask_classes,
     named_mask_classes,
+    read_class_names,
     renumbered_masks,
     taken_by_number,
+    value_order,
 )
-from hiperceiver.data.sources.columns import find_columns, media_types, undecoded
+from hiperceiver.data.sources.columns import Columns, find_columns, is_value, media_kind, media_types, undecoded
 from hiperceiver.data.sources.kinds import kind_of
 from hiperceiver.data.sources.rows import (
     ClassCells,
@@ -35,6 +38,7 @@ from hiperceiver.data.sources.rows import (
     class_strata,
     make_reader,
     make_table,
+    paths_of,
     reading,
     row_keys,
 )
@@ -44,8 +48,13 @@ from hiperceiver.data.text import composed, encoding_of
 from hiperceiver.settings.data import TableSettings
 
 TASKS = ("classification", "multilabel", "segmentation", "regression", "joint")
-READERS = {".parquet": "parquet", ".arrow": "arrow", ".jsonl": "json", ".csv": "csv"}
+READERS = {
+    **{".parquet": "parquet", ".arrow": "arrow", ".jsonl": "json", ".ndjson": "json"},
+    **{".csv": "csv", ".tsv": "csv"},
+}
 """Ending of a table -> what `datasets` calls its reader."""
+_MISSING_NUMBERS = ("", "NA", "N/A", "n/a", "<NA>", "#N/A", "#NA", "NULL", "null", "None", "NaN", "nan", "-NaN", "-nan")
+_SPLIT_COLUMNS = ("split", "set", "subset", "partition", "fold")  # what a column is called that names splits
 _SAVED = ("dataset_dict.json", "state.json")
 _FEW_ROWS, _MOST_ROWS = 10_000_000, 8  # rows that any file may have, and more of them for each of its bytes
 _MOST_UNPACKED = 100  # times the size of a Parquet file: of more the limit of a file holds
@@ -85,10 +94,19 @@ def _open(
     first = next(iter(named.values()))
     features = _features(name, first)
     chosen = find_columns(features, own, options.task)
+    if [*named] == ["train"] and not own.stream:
+        named = _divided(first, features, chosen, folder, warnings)
+        first = named["train"]
     root = None if folder is None else str(folder)
+    listed, class_names = None if own.stream else named, () if folder is None else read_class_names(folder)
+    if options.task == "regression":
+        order = value_order(name, chosen.values, options.classes, warnings)
+        chosen = chosen if order is None else replace(chosen, values=[chosen.values[place] for place in order])
     reader, names, label_names = make_reader(
-        chosen, features, None if own.stream else named, options, root, own.files_outside
+        chosen, features, listed, options, root, own.files_outside, class_names
     )
+    if options.task == "regression":
+        names = options.classes or names
     used = reader.columns.used
     if own.stream and reader.id_column is not None:
         used.add(reader.id_column)
@@ -128,6 +146,38 @@ def _open(
     )
 
 
+def _divided(
+    table: Any, features: Mapping[str, Any], chosen: Columns, folder: Path | None, warnings: list[str]
+) -> dict[str, Any]:
+    """Split -> its rows of the only table, by its column of splits, or the folders of its files; else all train."""
+    found = [(f"the column {name!r}", table[name][:]) for name in features if _is_of_splits(name, features, chosen)]
+    for name in chosen.modalities.values() if folder is not None else ():
+        folders = [PurePosixPath(path).parts[:-1] for path in _paths_in(table, name, features[name])]
+        words = [next(filter(split_of, parts), None) for parts in folders]
+        if words and None not in words:
+            found.append((f"the folders of {name!r}", words))
+    for where, words in found:
+        by_split = {split: {*names} for split, names in named_as_splits({str(word) for word in words}).items()}
+        if len(by_split) > 1 and "train" in by_split:
+            rows = {split: [n for n, word in enumerate(words) if str(word) in by_split[split]] for split in by_split}
+            left = len(words) - sum(map(len, rows.values()))
+            counts = ", ".join(f"{split} {len(each)}" for split, each in rows.items())
+            warnings.append(f"splits by {where}: {counts}{f'; {left} of none are left out' if left else ''}")
+            return {split: table.select(rows[split]) for split in SPLITS if split in rows}
+    return {"train": table}
+
+
+def _is_of_splits(name: str, features: Mapping[str, Any], chosen: Columns) -> bool:
+    return name.lower() in _SPLIT_COLUMNS and name not in chosen.used and is_value(features[name], "string", "large_s")
+
+
+def _paths_in(table: Any, column: str, feature: Any) -> list[str]:
+    """The paths in a column of files; none if it holds something else."""
+    if media_kind(feature):
+        return [path or "" for path in paths_of(table, column)]
+    return [cell or "" for cell in table[column][:]] if is_value(feature, "string", "large_string") else []
+
+
 def _features(name: str, table: Any) -> dict[str, Any]:
     """Column -> type. Streams of text tables do not know it: it follows from their first rows."""
     if table.features is not None:
@@ -152,7 +202,7 @@ def table_files(tree: Tree, *, are_columns_named: bool) -> list[str]:
 def _is_table(name: str) -> bool:
     path = PurePosixPath(name)
     words = re.split(r"[-._\s]+", path.stem.lower())
-    looked_at = words if path.suffix == ".jsonl" else words[:1]  # a CSV file may be a series
+    looked_at = words[:1] if READERS.get(path.suffix) == "csv" else words  # which may be a series
     is_named = words[0] == "metadata" or any(word in SPLIT_NAMES for word in looked_at) or bool(split_of(path.stem))
     return path.suffix in READERS and (is_named or path.suffix in (".parquet", ".arrow"))
 
@@ -172,18 +222,39 @@ def read_tables(tree: Tree, own: TableSettings, warnings: list[str]) -> dict[str
         if not files:
             raise ValueError(f"expected tables ({', '.join(READERS)}), found none")
         suffix = PurePosixPath(next(iter(files.values()))[0]).suffix
-        warnings += [] if suffix == ".csv" else tree.too_deep((suffix,))  # others may be series that it lists
+        warnings += [] if READERS[suffix] == "csv" else tree.too_deep((suffix,))  # others may be series that it lists
         for path in chain.from_iterable(files.values()):
             if path.endswith(".parquet"):
                 _check_parquet(tree.root / path)
         first = next(iter(files.values()))[0]
-        parts = {SPLITS[n]: [str(folder.absolute() / path) for path in paths] for n, paths in files.items()}
-        reader = READERS[PurePosixPath(first).suffix]
+        parts = {SPLITS[n]: [_path(tree, path) for path in paths] for n, paths in files.items()}
+        reader = READERS[suffix]
         # A stream may be longer than anybody would wait for.
         how = {"encoding": _encoding(tree, files, is_whole_read=not stream)} if reader in ("csv", "json") else {}
+        load = partial(datasets.load_dataset, reader, **how)
+        if reader == "csv":
+            how |= {"sep": "\t"} if suffix == ".tsv" else {}
+            load = partial(_load_csv, partial(datasets.load_dataset, reader, **how))
         if PurePosixPath(first).stem.lower() == "metadata":
-            return _with_files(datasets, tree, files, partial(datasets.load_dataset, reader, **how), stream, warnings)
-        return dict(datasets.load_dataset(reader, data_files=parts, streaming=stream, **how))
+            return _with_files(datasets, tree, files, load, stream, warnings)
+        return dict(load(data_files=parts, streaming=stream))
+
+
+def _path(tree: Tree, path: str) -> str:
+    """The path of a table as `datasets` takes it, to which brackets and stars in names are patterns."""
+    return glob.escape(str(tree.root.absolute() / path))
+
+
+def _load_csv(load: Callable[..., Any], data_files: Mapping[str, list[str]], streaming: bool) -> Any:
+    """Split -> table, in whose texts NA, null and such are words: `datasets` takes them for missing everywhere."""
+    tables = load(data_files=data_files, streaming=streaming)
+    features = _features(next(chain.from_iterable(data_files.values())), next(iter(tables.values())))
+    texts = [name for name in features if is_value(features[name], "string", "large_string")]
+    lacking = [name for name in texts if streaming or any(table.data[name].null_count for table in tables.values())]
+    if not lacking:
+        return tables
+    missing = {name: [""] if name in texts else list(_MISSING_NUMBERS) for name in features}
+    return load(data_files=data_files, streaming=streaming, keep_default_na=False, na_values=missing)
 
 
 def _check_saved(tree: Tree) -> None:
@@ -248,7 +319,7 @@ def _with_files(
     for number, paths in metadata.items():
         parts = []
         for path in paths:
-            table = load(data_files=[str(tree.root.absolute() / path)], split="train")
+            table = load(data_files={"train": [_path(tree, path)]}, streaming=False)["train"]
             if "file_name" in table.column_names:
                 files = [joined(path.rpartition("/")[0], str(name)) for name in table["file_name"][:]]
                 files = [there.get(composed(name), name) for name in files]

@@ -39,11 +39,29 @@ def split_of(name: str) -> str | None:
 
 
 def named_as_splits(names: Iterable[str]) -> dict[str, list[str]]:
-    """Split -> the names that mean it; beside one of its own, `eval` and `evaluation` mean none."""
+    """Split -> the names that mean it; beside one of its own, `eval` and `evaluation` mean none.
+
+    If none does, names that are the same but for the word of a split, training among them, mean these.
+
+    >>> named_as_splits(["seg_train", "seg_test", "seg_pred"]), named_as_splits(["acid_test", "train_station"])
+    ({'train': ['seg_train'], 'test': ['seg_test']}, {})
+    """
+    names = list(names)
     found: dict[str, list[str]] = {}
     for name in names:
         if split := split_of(name):
             found.setdefault(split, []).append(name)
+    if not found:
+        alike: dict[tuple[str, ...], dict[str, list[str]]] = {}
+        for name in names:
+            words = [word for word in _words(name) if word not in _BESIDE_SPLITS]
+            splits = [SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES]
+            if len(splits) == 1:
+                others = tuple(word for word in words if word not in SPLIT_NAMES)
+                alike.setdefault(others, {}).setdefault(splits[0], []).append(name)
+        for splits in alike.values():
+            for split, each in splits.items() if len(splits) > 1 and "train" in splits else ():
+                found.setdefault(split, []).extend(each)
     if own := [name for name in found.get("test", ()) if "eval" not in name.lower()]:
         found["test"] = own
     return found
@@ -253,10 +271,14 @@ def by_split(paths: Sequence[str], what: str, warnings: list[str]) -> dict[int, 
     >>> by_split(["0.tar"], "shards", [])
     {0: ['0.tar']}
     """
+    words = {path: next((word for word in _words(path) if word in SPLIT_NAMES), "") for path in paths}
+    evaluations = {"eval", "evaluation"}
+    # As in `named_as_splits`.
+    unused = evaluations if any(SPLIT_NAMES.get(each) == "test" for each in {*words.values()} - evaluations) else ()
     splits: dict[str, list[str]] = {}
     others: list[str] = []
-    for path in paths:
-        split = next((SPLIT_NAMES[word] for word in _words(path) if word in SPLIT_NAMES), None)
+    for path, word in words.items():
+        split = None if word in unused else SPLIT_NAMES.get(word)
         (others if split is None else splits.setdefault(split, [])).append(path)
     if others and splits:
         fate = "of no split are left out" if "train" in splits else "that name no split are taken for training"

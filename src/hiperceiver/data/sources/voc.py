@@ -31,7 +31,7 @@ import numpy as np
 from hiperceiver.data.encoders.image import ImageEncoder
 from hiperceiver.data.members import VALIDATION_SHARE, hash_names, validates
 from hiperceiver.data.record import TEST, TRAIN, VALIDATION, Table
-from hiperceiver.data.sources.classes import named_mask_classes
+from hiperceiver.data.sources.classes import mask_numbers, named_mask_classes
 from hiperceiver.data.sources.lists import file_stem, read_lines
 from hiperceiver.data.sources.source import TARGETS, Source, SourceOptions, make_source
 from hiperceiver.data.sources.tree import Paths, Tree, joined
@@ -85,14 +85,17 @@ def open_voc(tree: Tree, own: VocSettings, options: SourceOptions) -> Source:
         is_drawn = validates(hash_names(paths[: len(train)]), seed)
     if test and is_drawn.any() and not is_drawn.all():  # else too few to draw from all pictures
         splits[: len(train)][is_drawn] = VALIDATION
+    table = Table(
+        names=paths,
+        raws={"image": Paths(base, paths)},
+        targets={target: [*train.values(), *test.values()] for target in TARGETS[options.task]},
+        splits=splits,
+    )
+    if options.task == "segmentation":
+        mask_numbers(table)
     return make_source(
         name=tree.name,
-        table=Table(
-            names=paths,
-            raws={"image": Paths(base, paths)},
-            targets={target: [*train.values(), *test.values()] for target in TARGETS[options.task]},
-            splits=splits,
-        ),
+        table=table,
         encoders={"image": ImageEncoder(size=(512, 512), fit="pad")},
         options=options,
         background_class=0 if "background" in classes[0].lower() else None,

@@ -254,15 +254,15 @@ def _known(root: Path, sample: Sample, own: WebDatasetSettings) -> Known:
             if own.value_fields:
                 values = tuple(_value(fields.get(name), name) for name in own.value_fields)
         if isinstance(label, list):
-            return Known(labels=tuple(_word(each) for each in label), values=values)
-        return Known(label=None if label is None or label == -1 else _word(label), values=values)
+            return Known(labels=tuple(word for each in label if (word := _word(each))), values=values)
+        return Known(label=None if label is None or label == -1 else _word(label) or None, values=values)
     except (ValueError, RecursionError) as error:
         reason = one_line(error).removeprefix(f"{sample.name}: ")
         return Known(fault=f"its label cannot be read: {reason}")
 
 
 def _word(value: Any) -> str:
-    if not isinstance(value, str | int):
+    if not isinstance(value, str | int | float) or (isinstance(value, float) and not value.is_integer()):
         raise ValueError(f"expected the name or number of a class, got {value!r:.40}")
     return composed(value.strip()) if isinstance(value, str) else str(int(value))
 
