@@ -47,6 +47,13 @@ def predicted(hip: Hip, *files: Path, name: str = "said.json") -> list[dict[str,
     return json.loads(Path(name).read_text())
 
 
+def evaluated(hip: Hip, data: Path, *options: object) -> dict[str, Any]:
+    """What the run reaches on all of some data."""
+    Path("evaluated.json").unlink(missing_ok=True)
+    done(hip("evaluate", "run", "--data", data, "--split", "all", *options, "--json", "evaluated.json"))
+    return json.loads(Path("evaluated.json").read_text())["metrics"]
+
+
 def by_class(root: Path, ending: str, contents: list[bytes]) -> Path:
     """Files of the classes `one` and `two`, in turn."""
     for number, content in enumerate(contents):
@@ -201,6 +208,9 @@ def test_series_and_numbers(tmp_path: Path, hip: Hip) -> None:
     # In the units of the list, whatever the model has learned.
     assert 2 < values["speed"] < 5
     assert 980 < values["height"] < 1040
+    listed(tmp_path / "turned", "npy", series(), height=heights, speed=speeds)
+    metrics = [evaluated(hip, data) for data in (tmp_path / "turned", folder)]
+    assert metrics[0] == pytest.approx(metrics[1])
 
 
 # ----------------------------------------------------------------------------------------------------- texts and arrays
@@ -210,6 +220,10 @@ def test_texts_by_class(tmp_path: Path, hip: Hip) -> None:
     words = [f"{('a short text', 'ein anderer Text: für dich')[n % 2]} {n}".encode() for n in range(16)]
     measured = trained(hip, by_class(tmp_path / "texts", "txt", words), "--encoders.bytes.length", 24)
     assert measured["task"] == "classification"
+    inside = tmp_path / "texts" / "measured.json"
+    outcome = hip("evaluate", "run", "--json", inside)
+    assert (outcome.code, inside.exists()) == (2, False)
+    assert f"--json: {inside} lies in {tmp_path / 'texts'}, where it would be taken for data" in outcome.err
     done(hip("predict", "pretrained", tmp_path / "texts" / "one" / "0.txt", "--out", "said"))
     assert "a short text 0" in Path("said/0.txt").read_text(encoding="utf-8")
 
@@ -254,6 +268,13 @@ def test_a_table_with_several_labels(tmp_path: Path, hip: Hip, monkeypatch: pyte
     assert list(said) == ["mood", "letter", "size"]
     assert {each["name"] for each in said["letter"]} == {"a", "b", "c"}
     assert 0 < said["size"] < 12
+    # Of one letter alone the number is another: it is found by its name.
+    write(tmp_path / "few" / "train.csv", "\n".join(["text,mood,letter,size", *rows[1::3], ""]).encode())
+    texts = [write(tmp_path / f"{n}.txt", rows[n].partition(",")[0].encode()) for n in range(1, 24, 3)]
+    answers = [each["joint"]["letter"] for each in predicted(hip, *texts, name="few.json")]
+    surprise = [-np.log(next(each["probability"] for each in answer if each["name"] == "b")) for answer in answers]
+    measured = evaluated(hip, tmp_path / "few", *labels[:2])
+    assert measured["loss_letter"] == pytest.approx(np.mean(surprise), rel=1e-3)
 
 
 # -------------------------------------------------------------------------------------------------- shards and streams

@@ -93,7 +93,7 @@ def test_what_is_missing_is_bad_or_absent() -> None:
 
 def test_a_damaged_modality_is_bad_even_where_it_may_be_missing() -> None:
     refused(
-        r"expected a series of shape .*, got \(2, 2, 2\)",
+        r"its motion: expected a series of shape .*, got \(2, 2, 2\)",
         record(raws={"motion": np.zeros((2, 2, 2)), "image": picture()}),
         encoders=BOTH,
     )

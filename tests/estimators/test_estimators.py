@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
+from closeness import assert_equal
 from PIL import Image
 from scipy.sparse import csr_matrix
 from sklearn.base import clone
@@ -283,7 +284,16 @@ def test_data_frames(tmp_path: Path) -> None:
         "numbers": "vector",
     }
     assert not hasattr(classifier, "n_features_in_")
-    assert classifier.predict(mixed[:2]).shape == (2,)
+    expected = classifier.predict_proba(mixed)
+    assert_equal(classifier.predict_proba(mixed[["weight", "said", "height", "photo"]]), expected)
+    again = HiPClassifier.load(classifier.save(tmp_path / "saved"))
+    assert_equal(again.predict_proba(mixed[["weight", "said", "height", "photo"]]), expected)
+    with pytest.raises(
+        ValueError, match="^X: expected the columns of numbers height, weight; got none called 'height'$"
+    ):
+        again.predict(mixed.drop(columns="height"))
+    with pytest.raises(ValueError, match="^X: expected the columns of numbers height, weight; got 'age', too$"):
+        again.predict(mixed.assign(age=1.0))
 
 
 def test_validation_chooses_the_weights(blobs: Blobs) -> None:

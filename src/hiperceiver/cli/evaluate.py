@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from hiperceiver.cli.data import choose_split, open_data_for, print_data
+from hiperceiver.cli.data import choose_split, open_data_for, own_encoders, print_data
 from hiperceiver.cli.errors import UserError
-from hiperceiver.cli.models import locate
+from hiperceiver.cli.models import locate, run_settings
+from hiperceiver.cli.predict import check_json_beside_data
 from hiperceiver.cli.results import check_new, write_json
 from hiperceiver.cli.tables import print_metrics
 from hiperceiver.data.example import ExampleDataset, WithAbsent
@@ -23,6 +24,8 @@ def run(settings: EvaluateSettings) -> int:
     """Measure, print a table, and write the numbers to `--json`."""
     check_new(settings.json, "--json")
     task = load_task(locate(settings.checkpoint))
+    encoders = own_encoders(task.encoders, settings.checkpoint) or {}
+    check_json_beside_data(settings.json, encoders, settings.data or run_settings(settings.checkpoint).get("data"))
     source = open_data_for(task, settings)
     if settings.each_modality and len(source.encoders) < 2:
         raise UserError(f"--each-modality: expected several modalities, got {', '.join(source.encoders)} alone")

@@ -29,7 +29,7 @@ from hiperceiver.settings.base import one_line, printable
 from hiperceiver.settings.commands import PlotSettings
 from hiperceiver.tasks import Segmentation, Task, load_task
 from hiperceiver.training.evaluation import measure
-from hiperceiver.training.logs import split_compared
+from hiperceiver.training.logs import in_digits, split_compared
 
 _TRIED = 16
 """Examples with labelled pixels that are looked at for each that is drawn: many show a single class."""
@@ -152,8 +152,9 @@ def _reached(task: Task, batch: Batch) -> dict[str, str]:
         parts = []
         for base in (f"explained{suffix}", f"accuracy{suffix}"):
             if base in compared:
-                others = ", ".join(f"{other.replace('_', ' ')} {value:.2f}" for other, value in compared[base].items())
-                parts.append(f"{base.removesuffix(suffix)} {own[base]:.2f} ({others})")
+                others = compared[base].items()
+                behind = ", ".join(f"{other.replace('_', ' ')} {in_digits(value, '.2f')}" for other, value in others)
+                parts.append(f"{base.removesuffix(suffix)} {in_digits(own[base], '.2f')} ({behind})")
         if parts:
             lines[name] = "of what is drawn: " + ", ".join(parts)
     return lines

@@ -20,6 +20,7 @@ from hiperceiver.data.encoders.picture_files import Picture as OpenedPicture
 from hiperceiver.data.example import Example
 from hiperceiver.data.faults import faults_of
 from hiperceiver.data.sources.kinds import kind_of
+from hiperceiver.data.sources.tables import READERS
 from hiperceiver.data.sources.tree import Tree
 from hiperceiver.settings.base import printable
 from hiperceiver.settings.commands import PredictSettings
@@ -57,8 +58,7 @@ def run(settings: PredictSettings) -> int:
     folders = (run_settings(settings.checkpoint).get("data"), *settings.files)
     if pictures:
         check_beside_data(out, *folders)
-    if settings.json is not None and any(kind_of(settings.json, among=[each.kind]) for each in encoders.values()):
-        check_beside_data(Path(settings.json), *folders, option="--json", what="it")
+    check_json_beside_data(settings.json, encoders, *folders)
     paths = _expanded(settings.files, encoders, settings.checkpoint)
     suffixes = [suffix for _, each in pictures.values() for suffix in each]
     stems = _stems(paths, out, suffixes)
@@ -86,6 +86,14 @@ def run(settings: PredictSettings) -> int:
     if num_failed:
         print(f"hip: {num_failed} of {len(paths)} files could not be read", file=sys.stderr)
     return 1 if num_failed else 0
+
+
+def check_json_beside_data(path: str | None, encoders: Mapping[str, Encoder], *data: str | None) -> None:
+    """Refuse to write JSON into a folder of data that would read it as a text or a table."""
+    if path is not None and (
+        Path(path).suffix in READERS or any(kind_of(path, among=[each.kind]) for each in encoders.values())
+    ):
+        check_beside_data(Path(path), *data, option="--json", what="it")
 
 
 def own_inputs(task: Task, checkpoint: str) -> dict[str, Encoder]:

@@ -279,7 +279,14 @@ class HiPEstimator(BaseEstimator):
             raise ValueError(f"{source}: expected a {type(self).__name__}, got {values.get('estimator')!r:.60}")
         names = self._get_param_names()
         vars(self).update({name: values[name] for name in names if name in values})
-        for name in ("modalities_", "n_steps_", "validation_metrics_", "n_features_in_", "number_names_in_", "_has_one_number"):
+        for name in (
+            "modalities_",
+            "n_steps_",
+            "validation_metrics_",
+            "n_features_in_",
+            "number_names_in_",
+            "_has_one_number",
+        ):
             if name in values:
                 setattr(self, name, values[name])
         for name in ("classes_", "feature_names_in_"):

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -122,17 +123,25 @@ def split_compared(metrics: Mapping[str, float]) -> tuple[dict[str, float], dict
 
 
 def in_words(metrics: Mapping[str, float]) -> str:
-    """Metrics in a line, each with what is reached otherwise behind it.
+    """Metrics in a line, each with what is reached otherwise behind it; `-` where one is not defined.
 
     >>> in_words({"loss": 0.5, "explained": 0.8, "explained_by_most_frequent": 0.7})
     'loss 0.5, explained 0.8 (most frequent 0.7)'
+    >>> in_words({"explained": math.nan})
+    'explained -'
     """
     own, compared = split_compared(metrics)
     parts = []
     for name, value in own.items():
-        others = ", ".join(f"{other.replace('_', ' ')} {each:.4g}" for other, each in compared.get(name, {}).items())
-        parts.append(f"{name} {value:.4g} ({others})" if others else f"{name} {value:.4g}")
+        others = compared.get(name, {}).items()
+        behind = ", ".join(f"{other.replace('_', ' ')} {in_digits(each)}" for other, each in others)
+        parts.append(f"{name} {in_digits(value)}{f' ({behind})' if behind else ''}")
     return ", ".join(parts)
+
+
+def in_digits(value: float, digits: str = ".4g") -> str:
+    """A number as text; `-` where it is not defined."""
+    return "-" if math.isnan(value) else format(value, digits)
 
 
 class LossWindow:

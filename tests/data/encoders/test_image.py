@@ -439,3 +439,52 @@ def test_netpbm_files_keep_their_levels(kind: str, most: int) -> None:
     found = ImageEncoder(size=64, colours="RGB").read(content)
     expected = np.repeat(levels[..., None], 3, axis=2).astype(np.float64) / most
     assert_within(found / 255 if most == 255 else found, expected, 1e-4)
+
+
+def tiff(pixels: np.ndarray, *, is_planar: bool = False, photometric: int | None = None) -> bytes:
+    """A TIFF file of 16 bits without compression: (H, W), or (H, W, 3) whose channels may lie one after the other."""
+    height, width = pixels.shape[:2]
+    channels = pixels.shape[2] if pixels.ndim == 3 else 1
+    planes = np.moveaxis(pixels, 2, 0) if is_planar else pixels[None]
+    data = b"".join(plane.astype("<u2").tobytes() for plane in planes)
+    length = len(data) // len(planes)
+    photometric = photometric if photometric is not None else 1 + (channels > 1)
+    after = 8 + 2 + 12 * 10 + 4  # header, and ten entries
+    lists = {258: [16] * channels, 273: [after + 64 + n * length for n in range(len(planes))]}
+    lists[279] = [length] * len(planes)
+    entries, extra = [], b""
+    values = {256: [width], 257: [height], 259: [1], 262: [photometric], 277: [channels], 278: [height]}
+    for tag, numbers in sorted({**values, **lists, 284: [2 if is_planar else 1]}.items()):
+        content = b"".join(number.to_bytes(4, "little") for number in numbers)
+        where = content if len(numbers) == 1 else (after + len(extra)).to_bytes(4, "little")
+        extra += content if len(numbers) > 1 else b""
+        kind, count = (4).to_bytes(2, "little"), len(numbers).to_bytes(4, "little")
+        entries.append(tag.to_bytes(2, "little") + kind + count + where)
+    start = b"II*\0" + (8).to_bytes(4, "little") + len(entries).to_bytes(2, "little")
+    return start + b"".join(entries) + bytes(4) + extra.ljust(64, b"\0") + data
+
+
+@pytest.mark.parametrize("is_planar", [False, True])
+def test_colours_of_16_bits_may_lie_one_after_the_other(is_planar: bool) -> None:
+    pixels = np.random.default_rng(0).integers(0, 65536, (8, 8, 3), dtype=np.uint16)
+    found = ImageEncoder(size=8, colours="RGB").read(tiff(pixels, is_planar=is_planar))
+    assert_within(found, pixels / 65535, 1e-4)
+
+
+def test_zero_may_be_white_at_16_bits() -> None:
+    pixels = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
+    for photometric, expected in ((1, pixels), (0, 65535 - pixels)):
+        found = ImageEncoder(size=8, colours="L", full_scale=65535).read(tiff(pixels, photometric=photometric))
+        assert_within(found[..., 0], expected / 65535, 1e-4)
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "GIF", "WEBP", "PNG"])
+def test_files_of_several_pictures_are_said(kind: str, tmp_path: Path) -> None:
+    first, second = (Image.fromarray(np.full((8, 8, 3), level, dtype=np.uint8)) for level in (0, 255))
+    several = write(tmp_path / "several", encoded(first, kind, save_all=True, append_images=[second]))
+    single = write(tmp_path / "single", encoded(second, kind))
+    notes: list[str] = []
+    ImageEncoder(size=8).fitted([single, several], notes)
+    found = f"1 of 2 files hold several pictures, of which the first is read, for example {several}"
+    assert notes == [found]
+    assert shown(several, size=8).max() == 0

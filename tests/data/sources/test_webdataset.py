@@ -364,3 +364,14 @@ def test_several_signals_of_one_kind_are_said(tmp_path: Path) -> None:
     source = open_webdataset(tmp_path, task="classification", **SMALL)
     assert (len(read(source)), bad(source)) == (10, {})
     assert source.warnings == ("10 files are passed over, because image has several (*.jpg and *.png of 0.tar/0)",)
+
+
+def test_class_numbers_may_be_whole_floats_and_blank_is_none(tmp_path: Path) -> None:
+    files: dict[str, bytes] = {}
+    for n in range(20):
+        files[f"{n}.jpg"] = jpeg()
+        files[f"{n}.json"] = json.dumps({"label": (1.0, 0.0, None, "", " ")[n % 5]}).encode()
+    tar(tmp_path / "a.tar", files)
+    source = open_webdataset(tmp_path, task="classification", **SMALL)
+    assert source.describe()[1] == "classes: 2; 0 4, 1 4"
+    assert not bad(source)

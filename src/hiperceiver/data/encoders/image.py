@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,8 +16,15 @@ from torch import Tensor
 from hiperceiver.data.encoders import picture_files
 from hiperceiver.data.encoders.arrays import padded
 from hiperceiver.data.encoders.encoder import Drawing, Encoder
-from hiperceiver.data.encoders.normalisation import FITTED_TO
-from hiperceiver.data.encoders.picture_files import Picture, RawImage, is_pixels, one_line_faults, open_picture
+from hiperceiver.data.encoders.normalisation import FITTED_TO, name_of
+from hiperceiver.data.encoders.picture_files import (
+    Picture,
+    RawImage,
+    has_pages,
+    is_pixels,
+    one_line_faults,
+    open_picture,
+)
 from hiperceiver.data.encoders.regions import GridFit, Region, fit_to_grid
 from hiperceiver.data.packages import import_extra
 from hiperceiver.modality import Modality
@@ -108,6 +116,18 @@ class ImageEncoder(ImageSettings, PictureEncoder):
     def modality(self) -> Modality:
         """One token per pixel."""
         return Modality(grid=self.size, channels=NUM_COLOURS[self.colours])
+
+    def fitted(self, raws: Iterable[Any], notes: list[str] | None = None) -> Self:
+        """As of all pictures; files of several pages or frames are said."""
+        raws = list(islice(raws, FITTED_TO))
+        several = []
+        for index, raw in enumerate(raws if notes is not None else ()):
+            with contextlib.suppress(ValueError):  # named when it is read
+                several += [name_of(raw, index)] * has_pages(raw)
+        if several and notes is not None:
+            which = f"{len(several)} of {len(raws)} files hold several pictures, of which the first is read"
+            notes.append(f"{which}, for example {several[0]}")
+        return super().fitted(raws, notes)
 
     @classmethod
     def chosen_settings(cls, raws: Iterable[Any], given: Mapping[str, Any]) -> dict[str, Any]:

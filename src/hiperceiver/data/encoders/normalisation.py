@@ -68,7 +68,7 @@ def channel_statistics(
         else:
             isolated += _take_isolated(channels, np.full(len(channels), len(names)), usual)
         sums.append(_sums(channels))
-        names.append(_name_of(raw, index))
+        names.append(name_of(raw, index))
     shift = np.zeros(sums[0].shape[1] if sums else 0)
     if small:
         together, owners = np.concatenate([*small.values()]), np.repeat([*small], [*map(len, small.values())])
@@ -239,6 +239,7 @@ def _notes(marked: dict[str, float], far: Sequence[str], num_files: int) -> Iter
         yield f"{', '.join(far[:3])}{more}: values far larger than the others': left out of mean and std"
 
 
-def _name_of(raw: Any, index: int) -> str:
+def name_of(raw: Any, index: int) -> str:
+    """A raw value for people: its path, or its number among the examples that are looked at."""
     raw = raw.source if isinstance(raw, Media) else raw
     return os.fspath(raw) if isinstance(raw, str | os.PathLike) else f"example {index}"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 RawImage: TypeAlias = "Image.Image | str | os.PathLike[str] | bytes | np.ndarray"
 """What is accepted as a picture: a Pillow picture, a path, a file's bytes, or uint8 (H, W) or (H, W, 1, 3 or 4)."""
 
+_BITS, _PHOTOMETRIC = 258, 262  # tags of TIFF: of a channel; what 0 is
 _ORIENTATION = 0x0112  # EXIF tag: how the camera was held; below by its value
 _SIDEWAYS = ("TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
 _TURNS = dict(enumerate((None, "FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", *_SIDEWAYS), 1))
@@ -62,11 +63,12 @@ class Picture:
         with one_line_faults(self.raw):
             picture = _identify(self.content)
             turn = _turn(picture)
-            if _is_deep_grey(picture):
+            if _is_deep_grey(picture) and not _is_white_zero(picture):
                 picture.load()
                 turn, pixels = _turn(picture), np.asarray(picture)[..., None]  # Pillow turns a TIFF when it loads it
             else:
                 pixels = _colours_of_16_bits(self.content, _FFMPEG_FORMATS[str(picture.format)])
+                pixels = pixels[..., :1] if _is_deep_grey(picture) else pixels
             pixels = np.ascontiguousarray(np.moveaxis(pixels, 2, 0), dtype=np.float32)
             bands = [image.fromarray(band) for band in pixels]
             return bands if turn is None else [band.transpose(image.Transpose[turn]) for band in bands]
@@ -82,9 +84,20 @@ def open_picture(raw: RawImage) -> Picture:
         is_deep, is_float = _is_deep(picture), picture.mode == "F"
         is_sideways = _turn(picture) in _SIDEWAYS and picture.format != "TIFF"  # Pillow turns the size of these itself
         size = (picture.width, picture.height) if is_sideways else (picture.height, picture.width)
-        if picture.format != "JPEG" and (_is_deep_grey(picture) or not is_deep):
+        is_decoded_by_pillow = not is_deep or (_is_deep_grey(picture) and not _is_white_zero(picture))
+        if picture.format != "JPEG" and is_decoded_by_pillow:
             content = picture  # it may be decoded by now, as PNG files are to find their orientation
         return Picture(raw=raw, content=content, size=size, is_deep=is_deep, is_float=is_float)
+
+
+def has_pages(raw: RawImage) -> bool:
+    """Whether a file holds several pictures, as pages or frames, beside the first, which is read."""
+    if not isinstance(raw, str | os.PathLike | bytes):
+        return False
+    with one_line_faults(raw):
+        picture = _identify(raw if isinstance(raw, bytes) else read_file(raw))
+        # What phones add to a JPEG are no further pictures.
+        return picture.format not in ("JPEG", "MPO") and getattr(picture, "n_frames", 1) > 1
 
 
 class RenumberedMask(NamedTuple):
@@ -186,7 +199,14 @@ def _is_deep(picture: Image.Image) -> bool:
     is_colour = picture.mode in ("RGB", "RGBA") and picture.format in _FFMPEG_FORMATS
     tiles = getattr(picture, "tile", ()) if is_colour else ()
     are_deep = (";16" in str(each.args) or (each.codec_name == "ppm" and each.args[-1] > 255) for each in tiles)
-    return _is_deep_grey(picture) or any(are_deep)
+    # Of a TIFF whose channels lie one after the other the tiles do not say it.
+    bits = getattr(picture, "tag_v2", {}).get(_BITS, ()) if is_colour else ()
+    return _is_deep_grey(picture) or any(are_deep) or max(bits, default=8) > 8
+
+
+def _is_white_zero(picture: Image.Image) -> bool:
+    """Whether 0 is white in a TIFF file, which Pillow knows of 8 bits alone."""
+    return picture.mode.startswith("I;16") and getattr(picture, "tag_v2", {}).get(_PHOTOMETRIC) == 0
 
 
 def _colours_of_16_bits(content: Any, file_format: str) -> np.ndarray:

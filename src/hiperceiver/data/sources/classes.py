@@ -191,11 +191,10 @@ def choose_label_classes(
             continue
         numbers = numbers_within(names, wanted)
         known = {composed(name): number for name, number in numbers.items()}
-        lookup = {number: known.get(composed(name)) for number, name in enumerate(names)}
-        if None in lookup.values():
-            unknown = [name for number, name in enumerate(names) if lookup[number] is None]
+        if unknown := [name for name in names if composed(name) not in known]:
             expected = f"{label}: expected only {', '.join(wanted)}"
             raise ValueError(f"{expected}, found {example_list(unknown, 5)} in {source}")
+        lookup = {number: known[composed(name)] for number, name in enumerate(names)}
         warnings += [f"{label}: {note}" for note in taken_by_number(numbers, wanted, names)]
         column, chosen[label] = targets[label], tuple(wanted)
         targets[label] = Computed(len(column), partial(_renumbered_label, column, lookup))
@@ -210,7 +209,7 @@ def _renumbered_label(column: Column, lookup: Mapping[int, int], row: int) -> in
 def choose_values(
     source: str, names: Sequence[str], table: Table, given: Sequence[str], warnings: list[str]
 ) -> tuple[tuple[str, ...], Table]:
-    """The names of the numbers of a regression: as `given`, or else the data's `names`; and the table in their order."""
+    """The names of numbers to regress: as `given`, or else the data's `names`; and the table in their order."""
     order = value_order(source, names, given, warnings)
     if order is None:
         return tuple(names), table

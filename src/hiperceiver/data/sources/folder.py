@@ -174,9 +174,8 @@ def _in_class_folders(tree: Tree, own: FolderSettings, kinds: tuple[str, ...] | 
     with_folders = [folder for _, folder, group in folders if group is not None and tree.folders[folder]]
     if with_folders and len({group for _, _, group in folders}) == 2:  # one, and none
         inside = example_list(tree.folders[with_folders[0]])
-        listing.warnings.append(
-            f"the only class folder {with_folders[0]} holds the folders {inside}: name it as the data if these are meant"
-        )
+        only = f"the only class folder {with_folders[0]} holds the folders {inside}"
+        listing.warnings.append(f"{only}: name it as the data if these are meant")
     if passed_over:
         example = f"for example {passed_over[0]}"
         listing.warnings.append(f"{len(passed_over)} files are passed over, because {what} is read; {example}")

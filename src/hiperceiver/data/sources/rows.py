@@ -23,7 +23,6 @@ from hiperceiver.data.sources.source import SourceOptions, left_out
 from hiperceiver.data.text import composed
 from hiperceiver.settings.base import one_line
 
-
 _NUMBERS = ("int", "uint", "float", "double")  # types that class numbers may have
 
 

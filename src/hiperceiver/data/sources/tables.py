@@ -49,8 +49,12 @@ from hiperceiver.settings.data import TableSettings
 
 TASKS = ("classification", "multilabel", "segmentation", "regression", "joint")
 READERS = {
-    **{".parquet": "parquet", ".arrow": "arrow", ".jsonl": "json", ".ndjson": "json"},
-    **{".csv": "csv", ".tsv": "csv"},
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".csv": "csv",
+    ".tsv": "csv",
 }
 """Ending of a table -> what `datasets` calls its reader."""
 _MISSING_NUMBERS = ("", "NA", "N/A", "n/a", "<NA>", "#N/A", "#NA", "NULL", "null", "None", "NaN", "nan", "-NaN", "-nan")
@@ -102,9 +106,7 @@ def _open(
     if options.task == "regression":
         order = value_order(name, chosen.values, options.classes, warnings)
         chosen = chosen if order is None else replace(chosen, values=[chosen.values[place] for place in order])
-    reader, names, label_names = make_reader(
-        chosen, features, listed, options, root, own.files_outside, class_names
-    )
+    reader, names, label_names = make_reader(chosen, features, listed, options, root, own.files_outside, class_names)
     if options.task == "regression":
         names = options.classes or names
     used = reader.columns.used
@@ -125,9 +127,9 @@ def _open(
             read = reader.targets["segmentation"]
             names, read = renumbered_masks(name, names, read, options.classes, warnings)
             reader = replace(reader, targets={**reader.targets, "segmentation": read})
-        for label in reader.targets.values():
+        for target, label in reader.targets.items():
             if isinstance(label, ClassCells):
-                warnings += taken_by_number(label.numbers, names, label.numbers)
+                warnings += taken_by_number(label.numbers, label_names.get(target, names), label.numbers)
         streams = {split: StreamedRows(table, reader, split) for split, table in tables.items()}
         return make_streamed(name, streams, chosen.kinds, own, options, names, label_names, warnings)
     keys = row_keys([*whole.values()], features, reader.id_column)
