@@ -1,5 +1,6 @@
 """Folders and tables of pictures as strangers have them: every layout, and every fault a line."""
 
+import gc
 import json
 import os
 import pickle
@@ -1036,6 +1037,8 @@ def test_words_that_pandas_takes_for_missing_are_words_in_texts(tmp_path: Path) 
     stream = open_huggingface(tmp_path, task="classification", **how)
     loader = train_loader(stream.splits["train"], batch_size=4, seed=0, num_batches=2)
     assert {int(label) for batch in loader for label in batch.targets["label"]} == {0, 1}
+    del source, values, stream, loader
+    gc.collect()
 
 
 @pytest.mark.parametrize("name", ["photos [v2, small]", "a*b", "what?", "{x}"])
