@@ -31,6 +31,7 @@ def _labels(what: str, start: str, tokens: str = "1,024") -> dict[str, str]:
 
 
 def cells() -> Iterator[Cell]:
+    yield Cell(name="baseline", labels=_labels("baseline: nearest neighbour", "–"), runs=(common.baseline("cifar-10"),))
     for side, times in _SIDES.items():
         for name in _TABLES:
             each = POSITIONS[name]

@@ -14,7 +14,7 @@ from hiperceiver.cli.entry import read_command
 from hiperceiver.cli.models import with_settings
 from hiperceiver.model import variant_config
 
-NAMES = ("positions", "masking", "hierarchy", "two_senses", "peers", "recipes", "records", "starts")
+NAMES = ("positions", "masking", "hierarchy", "two_senses", "peers", "recipes", "records", "starts", "optimizers")
 TABLES: dict[str, Table] = {name: import_module(f"experiments.{name}").TABLE for name in NAMES}
 
 
@@ -32,6 +32,8 @@ def checked(run: Run) -> None:
     if run.command == "experiments.peer":
         assert words[0] == "--peer" and words[1] in ("cnn", "vit", "fasttext")
         words = words[2:]
+    if run.command == "experiments.schedule_free":
+        assert {"--optimizer", "--steps"} <= set(words)
     if run.command == "experiments.scaled":
         assert words[0] == "--part" and words[1] in PARTS and words[2] == "--factor"
         words = words[4:]
