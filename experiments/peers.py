@@ -10,6 +10,7 @@ from experiments import common
 from experiments.cells import Cell, Run, Table
 from experiments.common import SETS
 from experiments.harness import main
+from hiperceiver.recipes import read_recipe
 
 RATES = (1e-3, 3e-3)
 """Each model is trained with both; the better one by validation is in the table."""
@@ -37,6 +38,7 @@ _PUBLISHED = {
 _NAMES = {
     "hip": "HiP",
     "hip-mae": "HiP, half of the time masked auto-encoding",
+    "hip-groups": "HiP, groups of bytes, as in the recipe `languages`",
     "perceiver-io": "Perceiver IO",
     "cnn": "CNN",
     "vit": "ViT, patches",
@@ -45,6 +47,11 @@ _ONE_SAMPLE = {
     name: {"audio": {**SETS[name]["encoders"]["audio"], "samples_per_token": 1}} for name in ("spoken-digits", "esc-10")
 }
 """Peers have a stride or patches of their own."""
+_LANGUAGES = read_recipe("languages", "finetune")
+_GROUPS = {name: _LANGUAGES[name] for name in ("model_settings", "task_settings", "position_rate")}
+_GROUPS["encoders"] = {
+    "bytes": {**_LANGUAGES["encoders"]["text"], "length": SETS["imdb"]["encoders"]["bytes"]["length"]}
+}
 
 
 def _runs(model: str, data: str, rate: float) -> tuple[Run, ...]:
@@ -57,6 +64,8 @@ def _runs(model: str, data: str, rate: float) -> tuple[Run, ...]:
         return (Run(command="experiments.peer", settings={**settings, "learning_rate": rate}, minutes=minutes),)
     if model == "hip":
         return (common.finetune(data, 0, **own),)
+    if model == "hip-groups":
+        return (common.finetune(data, 0, **own, **_GROUPS),)
     if model == "perceiver-io":
         return (common.finetune(data, 0, **own, model="perceiver-io-mini"),)
     half = {"max_time": f"{minutes * 30}s", "minutes": minutes / 2}
@@ -69,6 +78,8 @@ def cells() -> Iterator[Cell]:
         part = f"{title} ({_PUBLISHED[data]})" if data in _PUBLISHED else title
         yield Cell(name=f"{data}-baseline", labels={"set": part, "model": "baseline"}, runs=(common.baseline(data),))
         for model, words in _NAMES.items():
+            if model == "hip-groups" and data != "imdb":
+                continue
             runs = tuple(run for rate in RATES for run in _runs(model, data, rate))
             words = "U-Net" if (data, model) == ("camvid", "cnn") else words
             yield Cell(name=f"{data}-{model}", labels={"set": part, "model": words}, runs=runs, is_best_of=True)
@@ -81,7 +92,8 @@ TABLE = Table(
 Each model has {_MINUTES} minutes of one thread (for the sets of few or short series: {_MINUTES_SMALL}) for each of two
 learning rates ({RATES[0]:g} and {RATES[1]:g}); the one that is better in validation is tested. Same splits, same random
 changes of the training examples, same batches of {common.BATCH}. HiP is `hip-nano`, Perceiver IO `perceiver-io-mini`,
-both as they are for every set, trained by `hip finetune`. The CNN (a ResNet-10) and the U-Net are monai's, the ViT is
+both as they are for every set, trained by `hip finetune`; for texts a row has the model and encoder of the recipe
+`languages`. The CNN (a ResNet-10) and the U-Net are monai's, the ViT is
 that of transformers, in sizes for such inputs (`experiments/peer_models.py`), with AdamW; they are told what is near in
 a signal, HiP is not. One seed.
 """,
