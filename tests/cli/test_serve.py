@@ -194,6 +194,16 @@ def test_attention_of_a_place(pretrained: Path, tmp_path: Path) -> None:
             model.attention(Question(example=0, place=place))
 
 
+def test_attention_of_a_point(tmp_path: Path) -> None:
+    np.savetxt(tmp_path / "cloud.xyz", np.random.default_rng(0).normal(size=(60, 3)))
+    model, asked = opened(save(tmp_path / "model", MASKED, "points"), tmp_path), {"points": str(tmp_path / "cloud.xyz")}
+    assert model.about.place == "point" and model.about.clicked is None
+    first, middle = (model.attention(Question(files=asked, place=place)) for place in ("0", None))
+    assert first[0].tobytes() == middle[0].tobytes() and first[1].tobytes() != middle[1].tobytes()
+    with pytest.raises(Refused, match=r"^expected the number of a point of 'points', from 0 to 59, got '60'$"):
+        model.attention(Question(files=asked, place="60"))
+
+
 def test_positions_are_shown_where_there_are_some(tmp_path: Path) -> None:
     shown = opened(save(tmp_path / "a", TWO, "image", classes=("a", "b")), tmp_path).positions()
     assert len(shown) == 2 and all(min(each.size) > 100 for each in shown)

@@ -93,7 +93,7 @@ class AnsweringModel:
     @property
     def about(self) -> About:
         """What can be asked."""
-        task, attended = self.task, [each for each in self.encoders.values() if _kind(each) != "points"]
+        task = self.task
         labels: tuple[str, ...] = (_CLASSES,)
         if isinstance(task, Joint):
             labels = tuple(name for name, count in task.config.labels.items() if count)
@@ -103,8 +103,8 @@ class AnsweringModel:
             Input(name=name, kind=each.kind, endings=each.suffixes or each.other_suffixes, is_text=each.is_text_raw)
             for name, each in self.encoders.items()
         ]
-        axes = {1: "step", 2: "row,column", 3: "frame,row,column"}
-        shown = self.encoders[self.clicked] if self.clicked else attended[0] if attended else None
+        first = self.encoders[self.clicked or next(iter(self.encoders))]
+        axes = {1: "point" if _kind(first) == "points" else "step", 2: "row,column", 3: "frame,row,column"}
         return About(
             title=self.name,
             subtitle=f"{task.kind} with {', '.join(f'{each.name} ({each.kind})' for each in inputs)}",
@@ -116,7 +116,7 @@ class AnsweringModel:
             is_overlaid=LabelledTokens in task.drawings.values(),
             mask_ratio=task.config.mask_ratio if isinstance(task, MaskedAutoencoding) else None,
             examples=tuple(f"{number + 1}: {printable(each.name)}" for number, each in enumerate(self.examples)),
-            place="" if shown is None else axes.get(len(shown.modality.grid), ""),
+            place=axes.get(len(first.modality.grid), ""),
         )
 
     def answer(self, question: Question) -> Reply:

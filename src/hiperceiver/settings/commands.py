@@ -290,7 +290,8 @@ class PlotSettings(SourceSettings):
     spread over the split; where pixels have labels, each is the one of 16 with the most classes."""
     position: str | None = field(default=None, metadata={"value": "PLACE"})
     """For attention: the output position of which is drawn which latents it is read from, by the places of its tokens
-    counted from 0: row,column of a picture, frame,row,column of a clip, one number in a sound. None: the middle."""
+    counted from 0: row,column of a picture, frame,row,column of a clip, one number in a sound or of a point. None: the
+    middle."""
     out: str | None = field(default=None, metadata={"value": "FOLDER"})
     """Folder for the pictures. None: pictures/ in the run's or model's folder."""
 
