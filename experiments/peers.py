@@ -51,7 +51,7 @@ _ONE_SAMPLE = {
 }
 """Peers have a stride or patches of their own."""
 _LANGUAGES = read_recipe("languages", "finetune")
-_GROUPS = {name: _LANGUAGES[name] for name in ("model_settings", "task_settings", "position_rate")}
+_GROUPS = {name: _LANGUAGES[name] for name in ("model", "task_settings", "position_rate")}
 _GROUPS["encoders"] = {
     "bytes": {**_LANGUAGES["encoders"]["text"], "length": SETS["imdb"]["encoders"]["bytes"]["length"]}
 }

@@ -23,19 +23,11 @@ Naive Bayes on the same texts: groups of 3 72.5%, of 2 to 4 74.6%, of 1 to 5 75.
 32,768 buckets 73.4%: more is there to be had.
 """
 
-OUTER = {"num_groups": 1, "num_latents": 8, "num_channels": 64, "num_self_attention_heads": 2}
-"""As in hip-text. One group, so that a group of bytes is learnt once, wherever it stands; few latents: many steps fit
-into the time."""
-PROCESSOR = {"num_groups": 1, "num_latents": 8, "num_channels": 128, "num_self_attention_heads": 4}
 FINETUNE = {
     "data": "languages",
     "task": "classification",
     "task_settings": {"token_dropout": 0.5},
-    "model": "hip-nano",
-    "model_settings": {
-        "embedding_channels": 32,
-        "blocks": [{**each, "num_self_attention_layers": 0} for each in (OUTER, PROCESSOR, OUTER)],
-    },
+    "model": "hip-text",
     "encoders": {"text": {"length": 64, "coding": "numbers", "ngrams": [2, 3, 4, 5], "buckets": 131_072}},
     "steps": 800,
     "batch_size": 256,
