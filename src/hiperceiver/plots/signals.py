@@ -87,7 +87,8 @@ def draw_signals(
         "hidden": Patch(facecolor=_SHADE),
     }
     entries = entries if has_hidden else {"input": entries["input"]}
-    style.add_legend(figure, entries, note="; ".join(notes))
+    if has_hidden or notes:
+        style.add_legend(figure, entries, note="; ".join(notes))
     return figure
 
 

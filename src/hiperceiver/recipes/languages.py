@@ -24,7 +24,8 @@ Naive Bayes on the same texts: groups of 3 72.5%, of 2 to 4 74.6%, of 1 to 5 75.
 """
 
 OUTER = {"num_groups": 1, "num_latents": 8, "num_channels": 64, "num_self_attention_heads": 2}
-"""One group, so that a group of bytes is learnt once, wherever it stands; few latents: many steps fit into the time."""
+"""As in hip-text. One group, so that a group of bytes is learnt once, wherever it stands; few latents: many steps fit
+into the time."""
 PROCESSOR = {"num_groups": 1, "num_latents": 8, "num_channels": 128, "num_self_attention_heads": 4}
 FINETUNE = {
     "data": "languages",

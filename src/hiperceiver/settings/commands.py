@@ -171,7 +171,7 @@ class FinetuneSettings(DataSettings, ModelSettings, RunSettings, TrainingSetting
     everything, train all but the positions. frozen-backbone: take everything, train the new head only (a linear
     probe)."""
     model: str | None = None
-    """Name of the model where none is pretrained; `hip info` lists them. None: hip-micro."""
+    """Name of the model where none is pretrained; `hip info` lists them. None: hip-micro, or hip-text for texts."""
     task_settings: Annotated[Mapping[str, Any], PartOf(LEARNED)] = field(default_factory=dict)
     """Fields of the task's config to change: '{"label_smoothing": 0.1}' or --task-settings.readout label."""
     balance: Share = 0.0
