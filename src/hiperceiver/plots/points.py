@@ -32,7 +32,8 @@ def draw_points(
     All three from the same side, at the same scale along each axis, z up. Points without features are blue where they
     were visible and orange where they are reconstructed. With features they have their colours: three are taken for
     red, green and blue, of any other number the mean is shown; each from the least to the greatest of the inputs.
-    Reconstructed points far from the input are not drawn; the caption gives their share.
+    Reconstructed points far from the input are not drawn; the caption gives their share. Where nothing is hidden, the
+    input is drawn alone.
 
     Of each example, `inputs` and `reconstructions` are (N, 3 + features), and `is_masked` is bool (N,), True = hidden;
     N may differ. At most `MOST_CLOUDS` examples are drawn.
@@ -47,10 +48,11 @@ def draw_points(
     clouds = [(cloud.astype(float), made.astype(float), hidden) for cloud, made, hidden in examples[:MOST_CLOUDS]]
     names = style.legend_texts(names[:MOST_CLOUDS], longest=30)
 
-    is_alone = len(clouds) == 1
-    note = "error: root mean square over hidden values"
+    is_alone, has_hidden = len(clouds) == 1, any(hidden.any() for _, _, hidden in clouds)
+    note = "error: root mean square over hidden values" if has_hidden else ""
     has_features = any(cloud.shape[1] > 3 for cloud, _, _ in clouds)
-    figure, axes = cloud_axes(3, len(clouds), title=title, note=f"{note}; colours: features" if has_features else "")
+    below = "; ".join(filter(None, (note, "colours: features"))) if has_features else ""
+    figure, axes = cloud_axes(3 if has_hidden else 1, len(clouds), title=title, note=below)
     for column, (cloud, made, hidden) in enumerate(clouds):
         some = thinned(cloud)
         text = caption(float(hidden.mean()), hidden_error(cloud, made, hidden), " · ")
@@ -66,13 +68,13 @@ def draw_points(
             "visible": [(cloud[visible], colours[visible])],
             "output": [(cloud[visible], colours[visible]), (pasted[lost], made_colours[lost])],
         }
-        for row, (label, parts) in enumerate(layers.items()):
+        for row, (label, parts) in enumerate(list(layers.items())[: len(axes)]):
             above, beside = style.headings(row, column, label, names, is_turned=is_alone)
             below = text if row == 2 else ""
             for points, shades in parts:
                 show_points(axes[row, column], points, shades)
             frame_cloud(axes[row, column], (middle, half), above=above, beside=beside, below=below)
-    if not has_features:
+    if has_hidden and not has_features:
         colours = {"input": _VISIBLE, "reconstruction of hidden points": _MADE}
         dot = {"marker": "o", "markersize": 4, "linestyle": ""}
         style.add_legend(figure, {name: Line2D([], [], color=x, **dot) for name, x in colours.items()}, note=note)
