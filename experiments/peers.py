@@ -10,9 +10,11 @@ from experiments import common
 from experiments.cells import Cell, Run, Table
 from experiments.common import SETS
 from experiments.harness import main
+from hiperceiver.recipes import read_recipe
 
 RATES = (1e-3, 3e-3)
 """Each model is trained with both; the better one by validation is in the table."""
+FASTTEXT_RATES = (1e-2, 3e-2)
 _MINUTES = 4
 _MINUTES_SMALL = 2
 _SMALL = ("watch", "JapaneseVowels", "OSULeaf", "BasicMotions")
@@ -37,26 +39,38 @@ _PUBLISHED = {
 _NAMES = {
     "hip": "HiP",
     "hip-mae": "HiP, half of the time masked auto-encoding",
+    "hip-groups": "HiP, groups of bytes, as in the recipe `languages`",
     "perceiver-io": "Perceiver IO",
     "cnn": "CNN",
     "vit": "ViT, patches",
+    "fasttext": "fastText, the same groups of bytes",
 }
+_OF_TEXTS = ("hip-groups", "fasttext")
 _ONE_SAMPLE = {
     name: {"audio": {**SETS[name]["encoders"]["audio"], "samples_per_token": 1}} for name in ("spoken-digits", "esc-10")
 }
 """Peers have a stride or patches of their own."""
+_LANGUAGES = read_recipe("languages", "finetune")
+_GROUPS = {name: _LANGUAGES[name] for name in ("model", "task_settings", "position_rate")}
+_GROUPS["encoders"] = {
+    "bytes": {**_LANGUAGES["encoders"]["text"], "length": SETS["imdb"]["encoders"]["bytes"]["length"]}
+}
 
 
 def _runs(model: str, data: str, rate: float) -> tuple[Run, ...]:
     """Training with one rate."""
     minutes = _MINUTES_SMALL if data in _SMALL else _MINUTES
     own: dict[str, Any] = {"learning_rate": rate, "steps": None, "minutes": minutes, "max_time": f"{minutes}m"}
-    if model in ("cnn", "vit"):
+    if model in ("cnn", "vit", "fasttext"):
         encoders = {"encoders": _ONE_SAMPLE[data]} if data in _ONE_SAMPLE else {}
+        if model == "fasttext":
+            encoders = {name: _GROUPS[name] for name in ("encoders", "task_settings")}
         settings = {"peer": model, **SETS[data], **encoders, "batch_size": common.BATCH, "max_time": f"{minutes}m"}
         return (Run(command="experiments.peer", settings={**settings, "learning_rate": rate}, minutes=minutes),)
     if model == "hip":
         return (common.finetune(data, 0, **own),)
+    if model == "hip-groups":
+        return (common.finetune(data, 0, **own, **_GROUPS),)
     if model == "perceiver-io":
         return (common.finetune(data, 0, **own, model="perceiver-io-mini"),)
     half = {"max_time": f"{minutes * 30}s", "minutes": minutes / 2}
@@ -69,7 +83,10 @@ def cells() -> Iterator[Cell]:
         part = f"{title} ({_PUBLISHED[data]})" if data in _PUBLISHED else title
         yield Cell(name=f"{data}-baseline", labels={"set": part, "model": "baseline"}, runs=(common.baseline(data),))
         for model, words in _NAMES.items():
-            runs = tuple(run for rate in RATES for run in _runs(model, data, rate))
+            if model in _OF_TEXTS and data != "imdb":
+                continue
+            rates = FASTTEXT_RATES if model == "fasttext" else RATES
+            runs = tuple(run for rate in rates for run in _runs(model, data, rate))
             words = "U-Net" if (data, model) == ("camvid", "cnn") else words
             yield Cell(name=f"{data}-{model}", labels={"set": part, "model": words}, runs=runs, is_best_of=True)
 
@@ -83,7 +100,8 @@ learning rates ({RATES[0]:g} and {RATES[1]:g}); the one that is better in valida
 changes of the training examples, same batches of {common.BATCH}. HiP is `hip-nano`, Perceiver IO `perceiver-io-mini`,
 both as they are for every set, trained by `hip finetune`. The CNN (a ResNet-10) and the U-Net are monai's, the ViT is
 that of transformers, in sizes for such inputs (`experiments/peer_models.py`), with AdamW; they are told what is near in
-a signal, HiP is not. One seed.
+a signal, HiP is not. Of texts HiP also has a row with the model and encoder of the recipe `languages`, and fastText's
+model (learning rates {FASTTEXT_RATES[0]:g} and {FASTTEXT_RATES[1]:g}) one with the same encoder. One seed.
 """,
     cells=tuple(cells()),
     columns={

@@ -8,7 +8,7 @@ from typing import Any
 
 from experiments.cells import Cell, Run, Table, TimeOf, by_seed
 from experiments.harness import main
-from experiments.peers import RATES
+from experiments.peers import FASTTEXT_RATES, RATES
 from hiperceiver.recipes import read_recipe, recipe_commands
 
 SETS: dict[str, tuple[str, dict[str, float]]] = {
@@ -22,7 +22,7 @@ SETS: dict[str, tuple[str, dict[str, float]]] = {
 PEERS = {
     **dict.fromkeys(SETS, ("cnn", "CNN", RATES)),
     "earth": ("cnn", "U-Net", RATES),
-    "languages": ("fasttext", "fastText", (1e-2, 3e-2)),
+    "languages": ("fasttext", "fastText", FASTTEXT_RATES),
 }
 """Recipe -> the peer, in words, and its learning rates."""
 _FINER = {"instruments": {"encoders": {"sound": {"samples_per_token": 1}}}}

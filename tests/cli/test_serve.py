@@ -18,8 +18,11 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+from closeness import assert_within
 
+from hiperceiver.cli import answering
 from hiperceiver.cli.answering import AnsweringModel, open_model
+from hiperceiver.data.encoders import SeriesEncoder, VectorEncoder
 from hiperceiver.data.encoders.audio import write_wav
 from hiperceiver.serve.answers import Question, Refused
 from hiperceiver.settings.commands import ServeSettings
@@ -144,6 +147,82 @@ def test_sound_is_given_back_and_text_can_be_typed(tmp_path: Path) -> None:
     assert typed.labels == model.answer(Question(files={"bytes": str(tmp_path / "t.txt")})).labels
 
 
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replies have figures for pictures."""
+    monkeypatch.setattr(answering, "picture_of", lambda figure: figure)
+
+
+@pytest.mark.usefixtures("figures")
+def test_what_is_read_of_signals_is_resampled_and_cut(tmp_path: Path) -> None:
+    """Of a second at 16 kHz the middle quarter at 8 kHz; of 100 steps the middle 64, in their own units."""
+    time = np.arange(16_000) / 16_000
+    write_wav(tmp_path / "a.wav", np.sin(2 * np.pi * 440 * time) * np.linspace(0, 1, 16_000), 16_000)
+    model = opened(save(tmp_path / "audio", TWO, "audio", classes=("a", "b")), tmp_path)
+    reply = model.answer(Question(files={"audio": str(tmp_path / "a.wav")}))
+    (curve,) = [line for line in reply.read["audio"].axes[0].lines if np.isfinite(line.get_ydata()).sum() > 2]
+    seconds, heights = map(np.asarray, curve.get_data())
+    assert len(seconds) == 2000 and seconds[-1] - seconds[0] == pytest.approx(1999 / 8000)
+    whole = 0.375 + seconds
+    expected = np.sin(2 * np.pi * 440 * whole) * whole
+    assert np.abs(heights - expected).max() < 0.05  # a filter's
+    assert reply.read["audio"].axes[0].get_xlabel() == "seconds"
+
+    values = np.stack([np.arange(100.0), 1000 - np.arange(100.0)], axis=1)
+    np.savetxt(tmp_path / "s.csv", values, delimiter=",", header="up,down", comments="")
+    encoder = SeriesEncoder(length=64, channels=2, channel_names=("up", "down"), mean=(50, 950), std=(20, 20))
+    model = opened(save(tmp_path / "s", TWO, encoders={"series": encoder}, classes=("a", "b")), tmp_path)
+    (ax,) = model.answer(Question(files={"series": str(tmp_path / "s.csv")})).read["series"].axes
+    assert ax.get_xlim() == (-0.5, 63.5)
+    assert [label.get_text().partition("\n")[0] for label in ax.get_yticklabels()] == ["up", "down"]
+    low, high = map(float, ax.get_yticklabels()[0].get_text().partition("\n")[2].split(" to "))
+    assert (low + high) / 2 == pytest.approx(49.5, abs=0.5) and high - low == pytest.approx(63 * 1.24, abs=1)
+
+
+@pytest.mark.usefixtures("figures")
+def test_what_is_read_of_clouds_and_clips(tmp_path: Path) -> None:
+    cloud = np.random.default_rng(0).normal(size=(60, 3)) * 40 + 7
+    np.savetxt(tmp_path / "cloud.xyz", cloud)
+    model = opened(save(tmp_path / "points", TWO, "points", classes=("a", "b")), tmp_path)
+    (ax,) = model.answer(Question(files={"points": str(tmp_path / "cloud.xyz")})).read["points"].axes
+    (dots,) = ax.collections
+    cloud -= cloud.mean(axis=0)
+    cloud /= np.linalg.norm(cloud, axis=1).max()
+    shown = np.stack(dots._offsets3d, axis=1)
+    assert_within(shown[shown[:, 0].argsort()], cloud[cloud[:, 0].argsort()], 1e-5)  # written with few digits
+    write_clip(tmp_path / "clip.mp4", has_sound=False)
+    model = opened(save(tmp_path / "video", TWO, "video", classes=("a", "b")), tmp_path)
+    frames = model.answer(Question(files={"video": str(tmp_path / "clip.mp4")})).read["video"].axes
+    assert [ax.get_title() for ax in frames] == ["0.00 s", "0.50 s", "1.00 s", "1.50 s"][: len(frames)]
+    assert all(ax.images[0].get_array().shape == (8, 8, 3) for ax in frames)
+
+
+def test_what_is_read_of_texts_and_rows_of_tables(tmp_path: Path) -> None:
+    model = opened(save(tmp_path / "bytes", TWO, "bytes", classes=("a", "b")), tmp_path)
+    text = "süß <b>\n" * 20
+    assert model.about.inputs[0].read_as == "text"
+    read = model.answer(Question(texts={"bytes": text})).read["bytes"]
+    assert read == text.encode()[:64].decode(errors="replace")
+    names = tuple(f"feature {number}" for number in range(12))
+    encoder = VectorEncoder(features=12, split=12, feature_names=names, mean=(3.0,) * 12, std=(2.0,) * 12)
+    model = opened(save(tmp_path / "row", TWO, encoders={"row": encoder}, classes=("a", "b")), tmp_path)
+    assert model.about.inputs[0].read_as == "table"
+    values = np.arange(12) * 1.5
+    np.savetxt(tmp_path / "row.csv", values[None, ::-1], delimiter=",", header=",".join(names[::-1]), comments="")
+    read = model.answer(Question(files={"row": str(tmp_path / "row.csv")})).read["row"]
+    assert read == [[name, f"{value:g}"] for name, value in zip(names, values, strict=True)]
+
+
+def test_what_is_read_is_not_shown_twice(finetuned: Path, pictures: Path, tmp_path: Path) -> None:
+    """A reconstruction and a forecast have it, and so has the picture that can be clicked."""
+    assert not opened(finetuned, tmp_path).answer(Question(files={"image": str(pictures / "checks" / "3.jpg")})).read
+    np.savetxt(tmp_path / "s.csv", series(80), delimiter=",", header="a,b", comments="")
+    for name, task in {"m": MASKED, "f": {"kind": "forecasting", "horizon": 16}}.items():
+        model = opened(save(tmp_path / name, task, "series"), tmp_path)
+        reply = model.answer(Question(files={"series": str(tmp_path / "s.csv")}))
+        assert list(reply.drawn) == ["series"] and not reply.read
+
+
 def test_each_modality_has_its_file_and_a_clip_brings_its_sound(tmp_path: Path) -> None:
     model = opened(save(tmp_path / "model", TWO, "video", "audio", classes=("a", "b")), tmp_path)
     assert [each.name for each in model.about.inputs] == ["video", "audio"]
@@ -192,6 +271,16 @@ def test_attention_of_a_place(pretrained: Path, tmp_path: Path) -> None:
     for place in ("99,0", "1,2,3", "<b>", "1e9"):
         with pytest.raises(Refused, match="expected a place"):
             model.attention(Question(example=0, place=place))
+
+
+def test_attention_of_a_point(tmp_path: Path) -> None:
+    np.savetxt(tmp_path / "cloud.xyz", np.random.default_rng(0).normal(size=(60, 3)))
+    model, asked = opened(save(tmp_path / "model", MASKED, "points"), tmp_path), {"points": str(tmp_path / "cloud.xyz")}
+    assert model.about.place == "point" and model.about.clicked is None
+    first, middle = (model.attention(Question(files=asked, place=place)) for place in ("0", None))
+    assert first[0].tobytes() == middle[0].tobytes() and first[1].tobytes() != middle[1].tobytes()
+    with pytest.raises(Refused, match=r"^expected the number of a point of 'points', from 0 to 59, got '60'$"):
+        model.attention(Question(files=asked, place="60"))
 
 
 def test_positions_are_shown_where_there_are_some(tmp_path: Path) -> None:
@@ -340,3 +429,17 @@ def test_a_masked_autoencoder_in_the_browser(browser: Any, pretrained: Path, pic
         place.fill("999,1")
         place.press("Enter")
         reader.line("expected a place on the grid")
+
+
+def test_what_it_reads_in_the_browser(browser: Any, tmp_path: Path) -> None:
+    write_wav(tmp_path / "a.wav", np.sin(np.arange(4000) / 5) / 2, 8000)
+    (tmp_path / "t.txt").write_text("To be, or not to be: " * 9)
+    with served(save(tmp_path / "model", TWO, "audio", "bytes", classes=("a", "b"))) as address:
+        reader = Reader(browser, address)
+        reader.drop(tmp_path / "a.wav")
+        reader.page.wait_for_function("document.querySelectorAll('.drawn img').length == 1")
+        text = reader.page.get_by_label("what it reads of bytes")
+        assert not text.is_visible()
+        reader.drop(tmp_path / "t.txt")
+        text.wait_for()
+        assert text.input_value() == ("To be, or not to be: " * 9)[:64]

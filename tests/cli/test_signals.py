@@ -16,7 +16,7 @@ from closeness import assert_close, terms_of
 from torch import equal
 
 from hiperceiver.data.streamed import StreamedExamples
-from hiperceiver.model import read_model
+from hiperceiver.model import VARIANTS, read_model
 from hiperceiver.tasks import load_task
 
 from ..data.media import clip, sine, write_media
@@ -226,6 +226,19 @@ def test_texts_by_class(tmp_path: Path, hip: Hip) -> None:
     assert f"--json: {inside} lies in {tmp_path / 'texts'}, where it would be taken for data" in outcome.err
     done(hip("predict", "pretrained", tmp_path / "texts" / "one" / "0.txt", "--out", "said"))
     assert "a short text 0" in Path("said/0.txt").read_text(encoding="utf-8")
+
+
+def test_labels_of_texts_are_learned_from_groups_of_bytes(tmp_path: Path, hip: Hip) -> None:
+    words = [f"{('a short text', 'ein anderer Text')[n % 2]} {n}".encode() for n in range(16)]
+    texts = by_class(tmp_path / "texts", "txt", words)
+    outcome = done(hip("finetune", "--data", texts, *SHORT, "--out", "run"))
+    assert "finetune hip-text on" in outcome.out
+    saved = read_model("run/model")
+    assert (saved.config, saved.modalities["bytes"].channels) == (VARIANTS["hip-text"], 5)
+    assert {each["labels"][0]["name"] for each in predicted(hip, texts)} <= {"one", "two"}
+    done(hip("finetune", "--data", texts, *SHORT, "--encoders.bytes.coding", "onehot", "--out", "bare"))
+    saved = read_model("bare/model")
+    assert (saved.config, saved.modalities["bytes"].channels) == (VARIANTS["hip-micro"], 256)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from sklearn.preprocessing import StandardScaler
 
 from hiperceiver.cli import main
 from hiperceiver.estimators import HiPClassifier, HiPEmbedder, HiPRegressor
-from hiperceiver.model import load_model
+from hiperceiver.model import VARIANTS, load_model
 
 from .smallest import FAST
 
@@ -218,7 +218,7 @@ def test_files_of_every_kind(tmp_path: Path) -> None:
         "png": "image, tokens 12 x 12 x 3, from files",
         "wav": "audio, tokens 800 x 1, from files",
         "xyz": "points, tokens 2048 x 3, from files",
-        "md": "bytes, tokens 6 x 256, from files",
+        "md": "bytes, tokens 6 x 5, from files",
     }
     for ending, paths in _files(tmp_path).items():
         classifier = HiPClassifier(**FAST).fit(paths, [0, 1, 0, 1])
@@ -236,8 +236,8 @@ def test_files_of_every_kind(tmp_path: Path) -> None:
         (np.stack([_pictures()] * 8), "video, tokens 8 x 6 x 8 x 3, from uint8 arrays of"),
         ([np.arange(5.0 + n) for n in range(8)], "series, tokens 12 x 1, from float64 arrays of several shapes"),
         ([[1, n] for n in range(8)], "vector, tokens 2 x 1, from int64 arrays of"),
-        ([f"text {n}" for n in range(8)], "bytes, tokens 6 x 256, from strings, taken for texts"),
-        (np.array([f"text {n}" for n in range(8)]), "bytes, tokens 6 x 256, from strings"),
+        ([f"text {n}" for n in range(8)], "bytes, tokens 6 x 5, from strings, taken for texts"),
+        (np.array([f"text {n}" for n in range(8)]), "bytes, tokens 6 x 5, from strings"),
         ([(np.sin(np.arange(400) * n), 4000) for n in range(1, 9)], "audio, tokens 400 x 1, from sounds"),
         ([Image.fromarray(each) for each in _pictures()], "image, tokens 6 x 8 x 3, from pictures"),
     ],
@@ -246,6 +246,18 @@ def test_values_are_taken_for_what_they_are(X: Any, wanted: str) -> None:
     classifier = HiPClassifier(**FAST).fit(X, [0, 1] * 4)
     assert classifier.modalities_["x"].startswith(wanted)
     assert (classifier.predict_proba(X)[:3] == classifier.predict_proba(X[:3])).shape == (3, 2)
+
+
+def test_labels_of_texts_are_learned_from_groups_of_bytes_and_no_others() -> None:
+    texts = [f"text {n}" for n in range(8)]
+    model = HiPClassifier(steps=1).fit(texts, [0, 1] * 4).task_.model
+    assert (model.config, model.modalities["x"].num_categories) == (VARIANTS["hip-text"], 256 + 131_072)
+    two = HiPClassifier(steps=1).fit({"title": texts, "text": texts}, [0, 1] * 4).task_.model
+    assert two.config == VARIANTS["hip-nano"]  # hip-text has one group, which is one modality's
+    bare = HiPClassifier(steps=1, encoders={"x": {"coding": "onehot"}}).fit(texts, [0, 1] * 4).task_.model
+    assert (bare.config, bare.modalities["x"].channels) == (VARIANTS["hip-nano"], 256)
+    hidden = HiPEmbedder(steps=1).fit(texts).task_.model
+    assert (hidden.config, hidden.modalities["x"].channels) == (VARIANTS["hip-nano"], 256)
 
 
 def test_the_kind_by_its_name_and_settings() -> None:

@@ -9,11 +9,12 @@ from experiments.cells import Cell, Data, Run, Table, TimeOf
 from experiments.datasets import SETS
 from experiments.recipes import PEERS
 from experiments.records import CLASSES, is_record
+from experiments.scaled import PARTS
 from hiperceiver.cli.entry import read_command
 from hiperceiver.cli.models import with_settings
 from hiperceiver.model import variant_config
 
-NAMES = ("positions", "masking", "hierarchy", "two_senses", "peers", "recipes", "records")
+NAMES = ("positions", "masking", "hierarchy", "two_senses", "peers", "recipes", "records", "starts", "optimizers")
 TABLES: dict[str, Table] = {name: import_module(f"experiments.{name}").TABLE for name in NAMES}
 
 
@@ -31,6 +32,11 @@ def checked(run: Run) -> None:
     if run.command == "experiments.peer":
         assert words[0] == "--peer" and words[1] in ("cnn", "vit", "fasttext")
         words = words[2:]
+    if run.command == "experiments.schedule_free":
+        assert {"--optimizer", "--steps"} <= set(words)
+    if run.command == "experiments.scaled":
+        assert words[0] == "--part" and words[1] in PARTS and words[2] == "--factor"
+        words = words[4:]
     settings = read_command(run.command if "." not in run.command else "finetune", words)
     assert settings.seed in range(3) if hasattr(settings, "seed") else True
     if run.command in ("pretrain", "finetune"):

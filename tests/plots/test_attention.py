@@ -4,8 +4,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from closeness import assert_equal
+from matplotlib import colormaps
+from matplotlib.collections import PathCollection
+from matplotlib.colors import to_rgb
 
-from hiperceiver.plots.attention import draw_attention, draw_attention_along, draw_reading, draw_reading_along
+from hiperceiver.plots import style
+from hiperceiver.plots.attention import (
+    draw_attention,
+    draw_attention_along,
+    draw_attention_on_points,
+    draw_reading,
+    draw_reading_along,
+    draw_reading_of_point,
+)
 from hiperceiver.plots.style import save_picture
 
 RNG = np.random.default_rng(0)
@@ -57,6 +69,38 @@ def test_bars_are_the_weights(tmp_path: Path) -> None:
     save_picture(figure, tmp_path / "b.png")
 
 
+def test_points_have_the_colours_of_their_attention() -> None:
+    """On the scale of pictures: up to a quarter of equal attention is the first colour, and the most is the last."""
+    clouds = [RNG.normal(size=(count, 3)) for count in (6, 4)]
+    values = [np.array([np.nan, 0.1, 0.25, 1.0, 4.0, np.nan]), np.array([8.0, np.nan, 2.0, 1.0])]
+    figure = draw_attention_on_points(clouds, [{"latent 0": x} for x in values], names=["a", "b"])
+    first, last = np.log(0.25), np.log(np.nanquantile(np.concatenate(values), 0.999))
+    for ax, cloud, each in zip(figure.axes[2:4], clouds, values, strict=True):
+        (dots,) = ax.collections
+        colours, sizes = PathCollection.get_facecolor(dots)[:, :3], dots._sizes3d  # not sorted by depth
+        is_there = np.isfinite(each)
+        assert_equal(np.stack(dots._offsets3d, axis=1), cloud)
+        assert_equal(colours[~is_there], np.tile(to_rgb(style.FAINT), ((~is_there).sum(), 1)))
+        shares = np.clip((np.log(each[is_there]) - first) / (last - first), 0.0, 1.0)
+        assert_equal(colours[is_there], colormaps["inferno"](np.minimum((shares * 256).astype(int), 255))[:, :3])
+        assert sizes[is_there].min() > sizes[~is_there].max()
+    assert [ax.get_title() for ax in figure.axes[:4]] == ["a", "b", "", ""]
+
+
+def test_the_point_that_is_read_at_is_ringed(tmp_path: Path) -> None:
+    clouds = [RNG.normal(size=(count, 4)) for count in (30, 20)]
+    weights = np.array([[0.1, 0.6, 0.3], [0.5, 0.25, 0.25]])
+    figure = draw_reading_of_point(clouds, weights, [RNG.random(len(x)) for x in clouds], 7)
+    assert [[bar.get_height() for bar in ax.patches] for ax in figure.axes if ax.patches] == weights.tolist()
+    rings = {
+        tuple(float(x[0]) for x in line.get_data_3d()) for ax in figure.axes for line in ax.lines if ax.name == "3d"
+    }
+    assert rings == {tuple(cloud[7, :3].tolist()) for cloud in clouds}
+    save_picture(figure, tmp_path / "a.png")
+
+
 def test_other_shapes_are_refused() -> None:
+    with pytest.raises(ValueError, match="latent 0: expected one for each of 5 points, got 4"):
+        draw_attention_on_points([np.zeros((5, 3))], [{"latent 0": np.zeros(4)}])
     with pytest.raises(ValueError, match=r"latent 0: expected shape \(2, 4, 4\), got \(2, 4, 5\)"):
         draw_attention(np.zeros((2, 4, 4, 3)), {"latent 0": np.zeros((2, 4, 5))})

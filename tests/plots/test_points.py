@@ -39,6 +39,12 @@ def test_one_cloud_lies_in_a_row_at_one_scale() -> None:
         assert (room.get_xlabel(), room.get_ylabel(), room.get_zlabel()) == ("x", "y", "z")
 
 
+def test_where_nothing_is_hidden_the_input_stands_alone() -> None:
+    figure = draw_points([CLOUD], [CLOUD], [np.zeros(200, bool)])
+    assert counts(figure) == [[200]] and not figure.legends
+    assert figure.axes[0].get_title() == "input"
+
+
 def test_features_are_colours() -> None:
     cloud = np.concatenate([CLOUD, np.zeros((200, 3))], axis=1)
     cloud[0, 3:] = 2.0

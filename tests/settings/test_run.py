@@ -48,6 +48,7 @@ def test_format_duration(seconds: float, text: str) -> None:
         ("weight_decay", -1),
         ("position_rate", 0),
         ("position_decay", -1),
+        ("embedding_rate", 0),
         ("gradient_clip", 0),
         ("non_finite", "ignore"),
         ("ema", 1.0),

@@ -7,7 +7,7 @@ from closeness import assert_close
 from torch import nn
 
 from hiperceiver.modality import Modality
-from hiperceiver.model import HiP, HiPConfig
+from hiperceiver.model import HiP, HiPConfig, create_model
 from hiperceiver.settings.run import OptimizerName, TrainingSettings
 from hiperceiver.training.optimizer import (
     MuonAdamW,
@@ -33,6 +33,7 @@ def test_groups_by_name() -> None:
     rest = set(groups.rest) - latents
     assert latents < set(groups.rest)
     assert groups.tables == ("model.positions.image.table",)
+    assert groups.categories == ()
     assert all(name.endswith(".bias") or re.search(r"norm\.weight$", name) for name in rest)
     assert {"head.output.weight", "model.embedding.image.weight", "model.unembedding.image.weight"} < set(
         groups.matrices
@@ -87,6 +88,19 @@ def test_position_tables_have_a_rate_and_a_decay_of_their_own() -> None:
     set_learning_rate(optimizer, 0.01)
     optimizer.step()
     assert_close(table, before[0] * (1 - 0.05 * 0.2) - 0.05)  # AdamW's first move is the rate
+    assert_close(other, before[1] - 0.01)
+
+
+def test_vectors_of_categories_have_a_rate_of_their_own() -> None:
+    model = create_model("hip-text", {"text": Modality(grid=(4,), channels=2, num_categories=8)})
+    assert group_weights(model).categories == ("embedding.text.weight",)
+    optimizer = make_optimizer(model, TrainingSettings(learning_rate=0.1, embedding_rate=3.0))
+    vectors, other = (model.get_parameter(name) for name in ("embedding.text.weight", "blocks.0.latents"))
+    before = vectors.detach().clone(), other.detach().clone()
+    vectors.grad, other.grad = torch.ones_like(vectors), torch.ones_like(other)
+    set_learning_rate(optimizer, 0.01)
+    optimizer.step()
+    assert_close(vectors, before[0] - 0.03)  # AdamW's first move is the rate; they do not decay
     assert_close(other, before[1] - 0.01)
 
 

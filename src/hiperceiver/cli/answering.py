@@ -17,13 +17,14 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from hiperceiver.cli.data import open_data_for
-from hiperceiver.cli.drawing import PICTURES
+from hiperceiver.cli.drawing import PICTURES, Tokens, decoded, figures_of
 from hiperceiver.cli.errors import describe
 from hiperceiver.cli.inside import Shown, attention_pictures
 from hiperceiver.cli.models import locate, run_folder
 from hiperceiver.cli.plot import NothingToDraw, drawn_split, position_pictures, spread_examples
 from hiperceiver.cli.predict import InputFile, own_inputs, pictures_of, read_file, write_answer
 from hiperceiver.data.collate import collate
+from hiperceiver.data.encoders import VectorEncoder
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.example import Example
 from hiperceiver.plots.segmentation import palette
@@ -93,18 +94,24 @@ class AnsweringModel:
     @property
     def about(self) -> About:
         """What can be asked."""
-        task, attended = self.task, [each for each in self.encoders.values() if _kind(each) != "points"]
+        task = self.task
         labels: tuple[str, ...] = (_CLASSES,)
         if isinstance(task, Joint):
             labels = tuple(name for name, count in task.config.labels.items() if count)
         elif task.drawings or isinstance(task, Regression):
             labels = ()
         inputs = [
-            Input(name=name, kind=each.kind, endings=each.suffixes or each.other_suffixes, is_text=each.is_text_raw)
+            Input(
+                name=name,
+                kind=each.kind,
+                endings=each.suffixes or each.other_suffixes,
+                is_text=each.is_text_raw,
+                read_as="text" if _kind(each) == "text" else "table" if _feature_names(each) else "picture",
+            )
             for name, each in self.encoders.items()
         ]
-        axes = {1: "step", 2: "row,column", 3: "frame,row,column"}
-        shown = self.encoders[self.clicked] if self.clicked else attended[0] if attended else None
+        first = self.encoders[self.clicked or next(iter(self.encoders))]
+        axes = {1: "point" if _kind(first) == "points" else "step", 2: "row,column", 3: "frame,row,column"}
         return About(
             title=self.name,
             subtitle=f"{task.kind} with {', '.join(f'{each.name} ({each.kind})' for each in inputs)}",
@@ -116,7 +123,7 @@ class AnsweringModel:
             is_overlaid=LabelledTokens in task.drawings.values(),
             mask_ratio=task.config.mask_ratio if isinstance(task, MaskedAutoencoding) else None,
             examples=tuple(f"{number + 1}: {printable(each.name)}" for number, each in enumerate(self.examples)),
-            place="" if shown is None else axes.get(len(shown.modality.grid), ""),
+            place=axes.get(len(first.modality.grid), ""),
         )
 
     def answer(self, question: Question) -> Reply:
@@ -225,6 +232,7 @@ class AnsweringModel:
             numbers=numbers,
             drawn=drawn,
             seen=seen,
+            read=self._read_of(file.example),
             segments=segments,
             sounds=sounds,
             files=files,
@@ -248,6 +256,26 @@ class AnsweringModel:
             return None
         shown = Shown(self.clicked, self.encoders[self.clicked], [example])
         return _as_rgb(shown.pictures[0]) if shown.values else None
+
+    def _read_of(self, example: Example) -> dict[str, Any]:
+        """What the model reads of each modality that is there, but for the one that is clicked and those drawn."""
+        read: dict[str, Any] = {}
+        for name, encoder in self.encoders.items():
+            if name == self.clicked or name in self.task.drawings:
+                continue
+            x, is_padding = example.inputs[name], example.is_padding.get(name)
+            if is_padding is not None and bool(is_padding.all()):
+                continue
+            tokens = Tokens(x, x, torch.zeros(len(x), dtype=torch.bool), is_padding)
+            if _kind(encoder) == "text":
+                read[name] = decoded(encoder, tokens).inputs.tobytes().decode(errors="replace")
+            elif names := _feature_names(encoder):
+                rows = zip(names, decoded(encoder, tokens).inputs[0], strict=True)
+                read[name] = [[printable(feature), f"{value:.5g}"] for feature, value in rows]
+            else:
+                (figure,) = figures_of(encoder, [tokens])
+                read[name] = picture_of(figure)
+        return read
 
     def _segments(self, answer: Answer) -> list[Segment]:
         for each in answer.drawn:
@@ -300,6 +328,11 @@ def _opened(path: str) -> Image.Image:
 
 def _kind(encoder: Encoder) -> str:
     return "" if encoder.drawing is None else encoder.drawing.kind
+
+
+def _feature_names(encoder: Encoder) -> tuple[str, ...]:
+    """The columns of a table's row; none of what is no such row."""
+    return encoder.feature_names if isinstance(encoder, VectorEncoder) and encoder.positions == 1 else ()
 
 
 def _as_rgb(picture: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from hiperceiver.cli.tables import quantity
 from hiperceiver.data.sources.source import Source
 from hiperceiver.data.streamed import StreamedExamples
 from hiperceiver.data.targets import class_counts, value_statistics
-from hiperceiver.model import PerceiverConfig, build_model, read_model, variant_config
+from hiperceiver.model import PerceiverConfig, build_model, read_model, usual_variant, variant_config
 from hiperceiver.settings.base import is_required
 from hiperceiver.settings.commands import FinetuneSettings
 from hiperceiver.tasks import TASKS, TargetInfo, Task, task_config_from_settings, task_from_settings
@@ -43,7 +43,8 @@ def run(settings: FinetuneSettings) -> int:
         print(f"hip: note: the splits are not those of {settings.pretrained}: {changes}{remedy}", file=sys.stderr)
     source = with_train_share(source, settings.train_share, seed=settings.split_seed or 0)
     seed_everything(settings.seed)
-    config = variant_config(settings.model or DEFAULT_MODEL) if saved is None else saved.config
+    model = settings.model or usual_variant(source.modalities, DEFAULT_MODEL)
+    config = variant_config(model) if saved is None else saved.config
     task = _make_task(kind, settings, source, with_settings(config, settings.model_settings))
     if saved is not None:
         report = start_from(task, saved, mode=settings.mode)
@@ -53,7 +54,7 @@ def run(settings: FinetuneSettings) -> int:
     trained = quantity(sum(weight.numel() for weight in task.parameters() if weight.requires_grad))
     everything = quantity(sum(weight.numel() for weight in task.parameters()))
     print(f"training {trained} of {everything} parameters on {_described(source, task)}", flush=True)
-    name = settings.model or (DEFAULT_MODEL if settings.pretrained is None else _short(settings.pretrained))
+    name = model if settings.pretrained is None else settings.model or _short(settings.pretrained)
     code, folder = train_and_report(task, source, settings, command="finetune", model=name)
     if settings.test and code == 0:
         print()

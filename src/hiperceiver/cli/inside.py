@@ -20,7 +20,14 @@ from hiperceiver.modality import Batch
 from hiperceiver.model import GroupPlan
 from hiperceiver.model.attended import attended_tokens, group_and_slot, on_tokens, read_latents
 from hiperceiver.plots.arrays import spread_indices
-from hiperceiver.plots.attention import draw_attention, draw_attention_along, draw_reading, draw_reading_along
+from hiperceiver.plots.attention import (
+    draw_attention,
+    draw_attention_along,
+    draw_attention_on_points,
+    draw_reading,
+    draw_reading_along,
+    draw_reading_of_point,
+)
 from hiperceiver.plots.features import draw_features, draw_token_features
 from hiperceiver.plots.reconstructions import MOST_COLUMNS
 from hiperceiver.tasks import Segmentation, Task
@@ -59,6 +66,8 @@ class Shown:
         self.scale = 1.0 if drawing is None or not drawing.rate else 1.0 / drawing.rate
         self.unit = "step" if drawing is None else "seconds" if drawing.rate else drawing.step
         self.unit = "byte" if self.kind == "text" else self.unit
+        # Extents of the places that all examples have: clouds differ in their points.
+        self.places = (min(self.num_tokens),) if self.kind == "points" and self.num_tokens else self.grid
 
     @property
     def names(self) -> list[str]:
@@ -69,6 +78,11 @@ class Shown:
     def pictures(self) -> np.ndarray:
         """(K, h, w, C)."""
         return np.stack([value.inputs for value in self.values])
+
+    @property
+    def clouds(self) -> list[np.ndarray]:
+        """(N, 3 + features) of each example."""
+        return [value.inputs for value in self.values]
 
     @property
     def signals(self) -> list[np.ndarray]:
@@ -90,17 +104,13 @@ def attention_pictures(
     inputs, is_padding = task.input_tensors(batch)
     plan = model.plan({name: x.shape[1] for name, x in inputs.items()})
     shown = {name: Shown(name, encoder, examples) for name, encoder in encoders.items() if name in plan.spans}
-    shown = {name: each for name, each in shown.items() if each.values and each.kind != "points"}
+    shown = {name: each for name, each in shown.items() if each.values}
     if not shown:
-        raise UserError(
-            "--kind: attention is drawn of pictures, frames, signals and texts, of which there are none here"
-        )
-    places = {name: place for name, each in shown.items() if (place := _place(position, each.grid)) is not None}
+        raise UserError("--kind: attention is drawn on what examples hold, and these hold nothing")
+    places = {name: place for name, each in shown.items() if (place := _place(position, each.places)) is not None}
     if position is not None and not places:
-        grids = ", ".join(f"{each.grid} of {name!r}" for name, each in shown.items())
-        raise UserError(
-            f"--position: expected a place on the grid {grids}, as 3,4 for row 3, column 4, got {position!r}"
-        )
+        expected = " or ".join(map(_places_in_words, shown.values()))
+        raise UserError(f"--position: expected {expected}, got {position!r}")
     is_read = bool(task.drawings)  # else the decoder is not trained
     if position is not None and not is_read:
         raise UserError(f"--position: {task.kind} reads no positions, got {position!r}")
@@ -156,6 +166,13 @@ def _place(position: str | None, grid: tuple[int, ...]) -> tuple[int, ...] | Non
     return place if all(k < extent for k, extent in zip(place, grid, strict=True)) else None
 
 
+def _places_in_words(shown: Shown) -> str:
+    if shown.kind == "points":
+        return f"the number of a point of {shown.name!r}, from 0 to {shown.places[0] - 1}"
+    example = ", as 3,4 for row 3, column 4" if len(shown.grid) == 2 else ""
+    return f"a place on the grid {shown.grid} of {shown.name!r}{example}"
+
+
 def _attention(shown: Shown, maps: dict[str, np.ndarray], title: str) -> Pictures:
     how: dict[str, Any] = {"title": f"{title}: where latents of the first block attend to"}
     name = f"attention-{shown.name}"
@@ -171,13 +188,18 @@ def _attention(shown: Shown, maps: dict[str, np.ndarray], title: str) -> Picture
             how = {"title": f"{title} · {value.name}:\nwhere latents of the first block attend to"}
             drawn = draw_attention(value.inputs[frames], some, names=labels, **how)
             yield name if len(shown.values) == 1 else f"{name}-{number + 1}", drawn
+    elif shown.kind == "points":
+        yield name, draw_attention_on_points(shown.clouds, _of_each(shown, maps), names=shown.names, **how)
     else:
-        curves = [
-            {label.replace("\n", " "): values[number][:count] for label, values in maps.items()}
-            for number, count in enumerate(shown.num_tokens)
-        ]
+        curves = [{label.replace("\n", " "): x for label, x in each.items()} for each in _of_each(shown, maps)]
         along: dict[str, Any] = {"scale": shown.scale, "unit": shown.unit, "names": shown.names[:MOST_SIGNALS]}
         yield name, draw_attention_along(shown.signals[:MOST_SIGNALS], curves[:MOST_SIGNALS], **along, **how)
+
+
+def _of_each(shown: Shown, maps: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
+    """Attention to the tokens that are there, (N,), of each example."""
+    counts = enumerate(shown.num_tokens)
+    return [{label: values[number][:count] for label, values in maps.items()} for number, count in counts]
 
 
 def _attended_frames(maps: Sequence[np.ndarray], num_frames: int) -> list[int]:
@@ -189,7 +211,8 @@ def _attended_frames(maps: Sequence[np.ndarray], num_frames: int) -> list[int]:
 
 def _reading(shown: Shown, place: tuple[int, ...], weights: np.ndarray, readers: np.ndarray, title: str) -> Pictures:
     name, where = f"reads-{shown.name}", ", ".join(map(str, place))
-    title = f"{title}: latents of the last block that position {where} is read from"
+    what = "point" if shown.kind == "points" else "position"
+    title = f"{title}: latents of the last block that {what} {where} is read from"
     if shown.kind == "pictures":
         maps = readers.reshape(-1, *shown.grid)
         yield name, draw_reading(shown.pictures, weights, maps, place, names=shown.names, title=title)
@@ -197,6 +220,9 @@ def _reading(shown: Shown, place: tuple[int, ...], weights: np.ndarray, readers:
         frames = np.stack([value.inputs[min(place[0], len(value.inputs) - 1)] for value in shown.values])
         maps = readers.reshape(-1, *shown.grid)[:, place[0]]
         yield name, draw_reading(frames, weights, maps, place[1:], names=shown.names, title=title)
+    elif shown.kind == "points":
+        maps = [each[:count] for each, count in zip(readers, shown.num_tokens, strict=True)]
+        yield name, draw_reading_of_point(shown.clouds, weights, maps, place[0], names=shown.names, title=title)
     else:
         signals, count = shown.signals[:MOST_SIGNALS], shown.grid[0]
         step = (place[0] + 0.5) * len(signals[0]) / min(shown.num_tokens[0], count)

@@ -241,6 +241,11 @@ class Changes:
         return "; ".join(parts)
 
 
+def _is_in(keys: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Which keys are among others. By sorting: the table that NumPy 2.0 takes else cannot count up to 2**64."""
+    return np.isin(keys, others, kind="sort")
+
+
 def what_changed(before: Members, now: Members) -> Changes:
     """How the examples of now differ from those before; nothing where one of the two is not known.
 
@@ -253,16 +258,16 @@ def what_changed(before: Members, now: Members) -> Changes:
         return Changes()
 
     def in_both(keys: np.ndarray, split: str) -> int:
-        return int(np.isin(keys, before.splits.get(split, ())).sum())
+        return int(_is_in(keys, before.splits.get(split, np.empty(0, np.uint64))).sum())
 
     old, new = (np.concatenate([*each.splits.values()]) for each in (before, now))
-    added = int((~np.isin(new, old)).sum())
+    added = int((~_is_in(new, old)).sum())
     stayed = sum(in_both(keys, split) for split, keys in now.splits.items())
     _, then, today = np.intersect1d(before.labels[:, 0], now.labels[:, 0], return_indices=True)
     leaked = {split: in_both(keys, "train") for split, keys in now.splits.items() if split != "train"}
     return Changes(
         added=added,
-        removed=int((~np.isin(old, new)).sum()),
+        removed=int((~_is_in(old, new)).sum()),
         moved=len(new) - added - stayed,
         relabelled=int((before.labels[then, 1] != now.labels[today, 1]).sum()),
         leaked={split: count for split, count in leaked.items() if count},

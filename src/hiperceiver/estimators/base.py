@@ -27,7 +27,7 @@ from hiperceiver.data.sources.values import Taken, encoded_values, open_values
 from hiperceiver.data.targets import value_statistics
 from hiperceiver.estimators.inputs import ONLY, take_inputs
 from hiperceiver.modality import Batch
-from hiperceiver.model import HiP, build_model, read_model, variant_config
+from hiperceiver.model import HiP, build_model, read_model, usual_variant, variant_config
 from hiperceiver.model.files import CONFIG_FILE, WEIGHTS_FILE, SavedModel
 from hiperceiver.settings.base import shown
 from hiperceiver.settings.run import TrainingSettings
@@ -41,6 +41,8 @@ from hiperceiver.training.run import train
 
 ESTIMATOR_FILE = "estimator.json"
 """Beside a saved model: the estimator's parameters, and its classes as they were given."""
+USUAL_MODEL = "hip-nano"
+"""Where `model` is not given; for texts it is hip-text."""
 USUAL_STEPS = 1000
 """Optimizer steps of a fit for which neither `steps` nor `max_time` is given."""
 
@@ -54,7 +56,7 @@ class HiPEstimator(BaseEstimator):
     def __init__(
         self,
         *,
-        model: str = "hip-nano",
+        model: str | None = None,
         from_pretrained: str | Path | None = None,
         modalities: Mapping[str, str] | str | None = None,
         encoders: Mapping[str, Mapping[str, Any]] | None = None,
@@ -192,7 +194,11 @@ class HiPEstimator(BaseEstimator):
         return open_values(taken, options, targets=targets, classes=classes, is_validation=is_validation)
 
     def _make_task(self, kind: str, source: Source, saved: SavedModel | None, *, weight: str | None) -> Task:
-        config = variant_config(self.model) if saved is None else saved.config
+        config = (
+            variant_config(self.model or usual_variant(source.modalities, USUAL_MODEL))
+            if saved is None
+            else saved.config
+        )
         if self.model_settings:
             config = type(config).from_dict({**config.to_dict(), **self.model_settings})
         task_class = TASKS[kind]

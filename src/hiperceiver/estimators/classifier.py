@@ -27,7 +27,7 @@ class HiPClassifier(ClassifierMixin, HiPEstimator):
     matrix of 0 and 1, (examples, labels), dense or sparse.
 
     Args:
-        model: a name in `hip info`; it is not used with `from_pretrained`.
+        model: a name in `hip info`; it is not used with `from_pretrained`. None: hip-nano, or hip-text for texts.
         from_pretrained: a model to start from: a run folder, a saved model's folder, a name of `hip models` or a hub
             id. Its encoders read `X`.
         modalities: the kind of each modality, such as {"x": "audio"}, or of the only one, where it shall not be found;
@@ -68,7 +68,7 @@ class HiPClassifier(ClassifierMixin, HiPEstimator):
     def __init__(
         self,
         *,
-        model: str = "hip-nano",
+        model: str | None = None,
         from_pretrained: str | Path | None = None,
         modalities: Mapping[str, str] | str | None = None,
         encoders: Mapping[str, Mapping[str, Any]] | None = None,

@@ -5,7 +5,7 @@ from hiperceiver.model.grouping import GroupPlan
 from hiperceiver.model.hip import HiP, HiPOutput
 from hiperceiver.model.perceiver_io import PerceiverIO
 from hiperceiver.model.transfer import TransferReport, transfer_weights
-from hiperceiver.model.variants import VARIANTS, build_model, create_model, load_model, variant_config
+from hiperceiver.model.variants import VARIANTS, build_model, create_model, load_model, usual_variant, variant_config
 from hiperceiver.settings.model import BlockConfig, HiPConfig, PerceiverConfig, PerceiverIOConfig
 
 __all__ = [
@@ -26,5 +26,6 @@ __all__ = [
     "read_model",
     "save_model",
     "transfer_weights",
+    "usual_variant",
     "variant_config",
 ]

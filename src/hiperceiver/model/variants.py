@@ -55,6 +55,11 @@ VARIANTS: dict[str, PerceiverConfig] = {
         channels=(64, 128, 256, 128, 64),
         heads=(2, 4, 8, 4, 2),
     ),
+    # Ours, for labels of texts: one group, so that a word is learnt once, wherever it stands, and few latents without
+    # self-attention: many steps in a minute. `experiments.peers` and `experiments.recipes` have what it reaches.
+    "hip-text": _hip(
+        32, groups=(1, 1, 1), layers=(0, 0, 0), latents=(8, 8, 8), channels=(64, 128, 64), heads=(2, 4, 2)
+    ),
     # Published.
     "hip-mini": _hip(
         32, groups=(16, 1, 16), layers=(2, 1, 1), latents=(128, 64, 128), channels=(128, 1024, 128), heads=(4, 32, 4)
@@ -106,6 +111,11 @@ def variant_config(name: str, **overrides: Any) -> PerceiverConfig:
         if field not in known:
             raise ValueError(f"{field}: not a setting of {name}; known: {', '.join(known)}")
     return dataclasses.replace(config, **overrides)
+
+
+def usual_variant(modalities: Mapping[str, Modality], otherwise: str) -> str:
+    """The variant for labels of these inputs: `hip-text` where they are numbers of categories alone, as texts are."""
+    return "hip-text" if [bool(each.num_categories) for each in modalities.values()] == [True] else otherwise
 
 
 def create_model(name: str, modalities: Mapping[str, Modality], **overrides: Any) -> HiP:

@@ -1,4 +1,4 @@
-"""Where latents attend to in pictures, frames and signals, and which latents a position reads."""
+"""Where latents attend to in pictures, frames, signals and clouds, and which latents a position reads."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,11 +6,22 @@ from typing import Any
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
+from matplotlib.colors import LogNorm, to_rgb
 from matplotlib.figure import Figure
 
 from hiperceiver.plots import style
 from hiperceiver.plots.arrays import as_array, check_names, envelope
+from hiperceiver.plots.points import (
+    DOT,
+    MOST_CLOUDS,
+    check_cloud,
+    cloud_axes,
+    cube_around,
+    frame_cloud,
+    point_colours,
+    show_points,
+    thinned,
+)
 from hiperceiver.plots.reconstructions import MOST_COLUMNS, shown_colours
 
 _CMAP = "inferno"
@@ -87,6 +98,39 @@ def draw_attention_along(
     return figure
 
 
+def draw_attention_on_points(
+    inputs: Sequence[Any], attention: Sequence[Mapping[str, Any]], *, names: Sequence[str] = (), title: str = ""
+) -> Figure:
+    """Where latents attend to in clouds: a row for each latent, a column for each cloud, in the colours of pictures.
+
+    Points of other groups, which the latent cannot attend to, are pale.
+
+    Of each example, `inputs` are (N, 3 + features), and `attention` has, by the names of the latents, float (N,), NaN
+    where the latent cannot attend to. At most `MOST_CLOUDS` examples are drawn.
+
+    >>> rng = np.random.default_rng(0)
+    >>> figure = draw_attention_on_points([rng.normal(size=(50, 3))], [{"latent 0": rng.random(50)}])
+    """
+    check_names(names, len(inputs))
+    clouds = [check_cloud(x, f"inputs, example {k}") for k, x in enumerate(inputs[:MOST_CLOUDS])]
+    maps = [
+        {name: _checked_values(values, name, cloud) for name, values in each.items()}
+        for cloud, each in zip(clouds, attention, strict=False)
+    ]
+    names = style.legend_texts(names[:MOST_CLOUDS], longest=30)
+    norm = _norm(values for each in maps for values in each.values())
+    is_alone = len(clouds) == 1
+    figure, axes = cloud_axes(1 + len(maps[0]), len(clouds), title=title, note=_SCALE)
+    for column, (cloud, each) in enumerate(zip(clouds, maps, strict=True)):
+        for row, (label, values) in enumerate({"input": None, **each}.items()):
+            above, beside = style.headings(row, column, label, names, is_turned=is_alone)
+            _show_attended(axes[row, column], cloud, values, norm)
+            frame_cloud(axes[row, column], cube_around(cloud), above=above, beside=beside)
+    shape = {"aspect": 14, "shrink": 0.8} if is_alone else {"aspect": 30, "shrink": 0.4}
+    style.add_colour_bar(figure, axes, _ticks(norm), norm=norm, cmap=_CMAP, **shape)
+    return figure
+
+
 def draw_reading(
     inputs: Any,
     weights: Any,
@@ -129,12 +173,12 @@ def draw_reading(
         style.show_picture(
             axes[0, column], picture, column=names[column] if names else "", row="" if column else "read at"
         )
-        _ring(axes[0, column], place)
+        _ring(axes[0, column], *place[::-1])
         _bars(axes[1, column], values, "" if column else "attention")
         shown = _over(pictures[column : column + 1], maps[column : column + 1], norm)[0]
         beside = "" if column else "latent's\nreaders"
         style.show_picture(axes[2, column], shown, row=beside, caption=f"of latent {first}")
-        _ring(axes[2, column], place)
+        _ring(axes[2, column], *place[::-1])
     style.add_colour_bar(figure, axes[2], _ticks(norm), norm=norm, cmap=_CMAP, aspect=14)
     return figure
 
@@ -168,6 +212,56 @@ def draw_reading_along(
         if names:
             left.set_title(style.legend_texts([names[number]], longest=40)[0], loc="left", pad=3, **style.CAPTION)
         _bars(right, values, "attention", is_last=number == len(signals) - 1)
+    return figure
+
+
+def draw_reading_of_point(
+    inputs: Sequence[Any],
+    weights: Any,
+    maps: Sequence[Any],
+    point: int,
+    *,
+    names: Sequence[str] = (),
+    title: str = "",
+) -> Figure:
+    """What a point of clouds is read from, as `draw_reading` has it of pictures.
+
+    Of each example, `inputs` are (N, 3 + features) and `maps` float (N,), NaN where a point is of another group;
+    `weights` are float (K, latents), and `point` is the number of the point. At most `MOST_CLOUDS` are drawn.
+
+    >>> rng = np.random.default_rng(0)
+    >>> figure = draw_reading_of_point([rng.normal(size=(50, 3))], np.full((1, 16), 1 / 16), [rng.random(50)], 7)
+    """
+    check_names(names, len(inputs))
+    clouds = [check_cloud(x, f"inputs, example {k}") for k, x in enumerate(inputs[:MOST_CLOUDS])]
+    weights = as_array(weights, "weights", ndim=2, legend="(K, latents)")
+    shares = [_checked_values(x, f"maps, example {k}", clouds[k]) for k, x in enumerate(maps[: len(clouds)])]
+    readers = [x * weights.shape[1] for x in shares]
+    names = style.legend_texts(names[:MOST_CLOUDS], longest=30)
+    norm = _norm(readers)
+    figure, axes = style.new_figure(
+        max(3.0 * len(clouds) + 1.2, 5.0),
+        8.2,
+        rows=3,
+        columns=len(clouds),
+        title=title,
+        note=f"in colours: {_SCALE.replace('tokens', 'latents')}",
+        gridspec_kw={"height_ratios": [3.0, 1.2, 3.0]},
+    )
+    for column, (cloud, values, multiples) in enumerate(zip(clouds, weights, readers, strict=False)):
+        place, first = cloud[point, :3], int(values.argmax())
+        at = ", ".join(f"{axis} {x:.2g}" for axis, x in zip("xyz", place, strict=True))
+        above, below = axes[[0, 2], column] = [_in_space(figure, ax) for ax in axes[[0, 2], column]]
+        _show_attended(above, cloud)
+        _show_attended(below, cloud, multiples, norm)
+        heading, beside = style.headings(0, column, "read at", names)
+        frame_cloud(above, cube_around(cloud), above=heading, beside=beside, below=at)
+        beside = "" if column else "latent's\nreaders"
+        frame_cloud(below, cube_around(cloud), beside=beside, below=f"of latent {first}")
+        for ax in (above, below):
+            _ring(ax, *place)
+        _bars(axes[1, column], values, "" if column else "attention")
+    style.add_colour_bar(figure, axes[2], _ticks(norm), norm=norm, cmap=_CMAP, aspect=14)
     return figure
 
 
@@ -206,6 +300,13 @@ def _checked_map(values: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
     return array
 
 
+def _checked_values(values: Any, name: str, cloud: np.ndarray) -> np.ndarray:
+    array = as_array(values, name, ndim=1, legend="(N,)").astype(np.float64)
+    if len(array) != len(cloud):
+        raise ValueError(f"{name}: expected one for each of {len(cloud)} points, got {len(array)}")
+    return array
+
+
 def _norm(maps: Any) -> LogNorm:
     """From a quarter of equal attention, or less, to four times, or the very most but for outliers."""
     values = np.concatenate([x[np.isfinite(x)] for x in maps] or [np.ones(1)])
@@ -223,16 +324,40 @@ def _over(pictures: np.ndarray, maps: np.ndarray, norm: LogNorm) -> np.ndarray:
     grey = pictures.mean(axis=-1, keepdims=True)
     low, high = grey.min(axis=(1, 2), keepdims=True), grey.max(axis=(1, 2), keepdims=True)
     grey = (grey - low) / np.maximum(high - low, 0.05)  # of a dark picture, too, one sees what it shows
-    values = np.nan_to_num(np.maximum(maps, _LOWEST), nan=1.0)
-    colours = colormaps[_CMAP](norm(values.ravel())).reshape(*maps.shape, -1)[..., :3]
     pale = 1.0 - _OUTSIDE * (1.0 - grey)
-    return np.where(np.isfinite(maps)[..., None], 0.85 * colours + 0.15 * grey, pale)
+    return np.where(np.isfinite(maps)[..., None], 0.85 * _shades(maps, norm) + 0.15 * grey, pale)
 
 
-def _ring(ax: Axes, place: Sequence[int]) -> None:
+def _shades(maps: np.ndarray, norm: LogNorm) -> np.ndarray:
+    """RGB (..., 3) of attention (...), any where it is NaN."""
+    values = np.nan_to_num(np.maximum(maps, _LOWEST), nan=1.0)
+    return colormaps[_CMAP](norm(values.ravel())).reshape(*maps.shape, -1)[..., :3]
+
+
+def _show_attended(ax: Any, cloud: np.ndarray, values: np.ndarray | None = None, norm: LogNorm | None = None) -> None:
+    """The points of a cloud, with attention (N,) to them: large where it is, pale elsewhere."""
+    some = thinned(cloud)
+    if values is None or norm is None:
+        show_points(ax, cloud[some], point_colours(cloud, cloud)[some])
+        return
+    is_there = np.isfinite(values)[some]
+    colours = np.where(is_there[:, None], _shades(values, norm)[some], to_rgb(style.FAINT))
+    edges = {"linewidths": np.where(is_there, 0.3, 0.0), "edgecolors": style.INK}  # the brightest are nearly white
+    show_points(ax, cloud[some], colours, s=np.where(is_there, 4 * DOT, DOT), alpha=1.0, **edges)
+
+
+def _in_space(figure: Figure, ax: Axes) -> Any:
+    """Axes with x, y and z in the place of others."""
+    place = ax.get_subplotspec()
+    assert place is not None
+    ax.remove()
+    return figure.add_subplot(place, projection="3d")
+
+
+def _ring(ax: Any, *place: float) -> None:
     for colour, thickness in (("white", 2.4), (style.LINES[1], 1.2)):
         ring = {"markerfacecolor": "none", "markeredgecolor": colour, "markeredgewidth": thickness}
-        ax.plot(place[1], place[0], "o", markersize=8, **ring)
+        ax.plot(*([x] for x in place), "o", markersize=8, zorder=99, **ring)  # in space, else behind the points
 
 
 def _bars(ax: Axes, values: np.ndarray, label: str, *, is_last: bool = True) -> None:

@@ -34,7 +34,7 @@ def draw_reconstructions(
     The number of grid axes says how it is drawn: two are a picture, three a video or a volume, of whose first example
     some frames or slices are shown, evenly spread. Hidden pixels are flat grey, and the output has the visible ones
     pasted in. Under each picture stand the share that was hidden and the root mean square error over the hidden values,
-    on the scale where black is 0 and white is 1.
+    on the scale where black is 0 and white is 1. Where nothing is hidden, the input is drawn alone.
 
     uint8 pictures are shown from 0 to 255, floats from 0 to 1 if the input lies in there and from its least to its
     greatest value otherwise. One channel is grey, three are colours, and of any other number the mean is shown. Values
@@ -84,12 +84,18 @@ def draw_reconstructions(
 
     num_examples, num_rows, num_columns, num_channels = inputs.shape
     is_alone = num_examples == 1  # then its pictures stand beside, not below each other
+    has_hidden = bool(is_masked.any())
     width, height = style.panel_size(2 if is_alone else num_examples, num_rows, num_columns)
-    across, down = (4, 1) if is_alone else (num_examples, 4)
+    num_views = 4 if has_hidden else 1
+    across, down = (num_views, 1) if is_alone else (num_examples, num_views)
     shape = {"rows": down, "columns": across, "layout": "compressed"}
-    note = _scale_note(num_channels, low, high)
+    note = _scale_note(num_channels, low, high, has_hidden=has_hidden)
     figure, axes = style.new_figure(width * across + 1.0, down * (height + 0.1) + 1.0, title=title, note=note, **shape)
     axes = axes.T if is_alone else axes
+    if not has_hidden:
+        how = {"captions": [""] * num_examples, "is_turned": is_alone}
+        style.show_rows(axes, {"input": _as_colours(shown)}, names=names, **how)
+        return figure
     rows = {"input": shown, "masked": visible, "output": pasted(shown, made, is_masked)}
     rows = {label: _as_colours(pictures) for label, pictures in rows.items()} | {"error": error}
     colours = {"cmap": "magma_r", "norm": Normalize(0.0, most)}
@@ -114,13 +120,13 @@ def _shown_range(inputs: np.ndarray) -> tuple[float, float]:
     return (0.0, 1.0) if low >= 0.0 and high <= 1.0 else (low, high)
 
 
-def _scale_note(num_channels: int, low: float, high: float) -> str:
-    note = "error: root mean square over hidden pixels, black to white = 1"
+def _scale_note(num_channels: int, low: float, high: float, *, has_hidden: bool) -> str:
+    notes = ["error: root mean square over hidden pixels, black to white = 1"] if has_hidden else []
     if (low, high) not in {(0.0, 1.0), (0.0, 255.0)}:
-        note += f"; values from {low:.3g} (black) to {high:.3g} (white)"
+        notes.append(f"values from {low:.3g} (black) to {high:.3g} (white)")
     if num_channels not in {1, 3}:
-        note += f"; mean of {num_channels} channels"
-    return note
+        notes.append(f"mean of {num_channels} channels")
+    return "; ".join(notes)
 
 
 def _as_colours(pictures: np.ndarray) -> np.ndarray:

@@ -33,7 +33,7 @@ def draw_signals(
 
     A long signal is drawn whole, and beside it enlarged where it varies most, so that single steps show. Channels lie
     above each other, each scaled to its own values, which stand at its side. The reconstruction is drawn where the
-    signal was hidden, cut off where it leaves its lane.
+    signal was hidden, cut off where it leaves its lane. Where nothing is hidden, the input is drawn alone.
 
     Of each example, `inputs` and `reconstructions` are (T, C) in its own units, and `is_masked` is bool (T,) or (T, C),
     True = hidden; T may differ. The axis counts steps, called `step`, or seconds where `rate` gives the steps in one.
@@ -51,7 +51,7 @@ def draw_signals(
     labels = [channels[k] if channels else f"channel {k}" for k in range(lanes)]
     rows = [_Row(*each, labels, 1.0 / (rate or 1.0)) for each in examples[: MOST_LANES_IN_ALL // lanes]]
 
-    is_long = any(row.is_long for row in rows)
+    is_long, has_hidden = any(row.is_long for row in rows), any(row.is_masked.any() for row in rows)
     height = (1.25 if lanes == 1 else 0.7 + 0.36 * lanes) * len(rows) + 1.0 + (0.3 if title else 0.0)
     shape = {"rows": len(rows), "columns": 1 + is_long, "gridspec_kw": {"width_ratios": [1.5, 1][: 1 + is_long]}}
     figure, axes = style.new_figure(11.0 if is_long else 9.0, height, title=title, **shape)
@@ -72,9 +72,10 @@ def draw_signals(
             pair[1].set_axis_off()
         row.draw(pair[0], slice(0, len(row.inputs)))
         name = style.legend_texts(names[number : number + 1], longest=50)
-        text = caption(float(row.is_masked.mean()), hidden_error(row.inputs, row.made, row.is_masked), " · ")
-        pair[0].set_title(" · ".join([*name, text]), **caption_style)
-    notes = ["error: root mean square over hidden values"]
+        if has_hidden:
+            name.append(caption(float(row.is_masked.mean()), hidden_error(row.inputs, row.made, row.is_masked), " · "))
+        pair[0].set_title(" · ".join(name), **caption_style)
+    notes = ["error: root mean square over hidden values"] if has_hidden else []
     if num_channels > lanes:
         notes.append(f"the first {lanes} of {num_channels} channels are drawn")
     if len(rows) < len(inputs):
@@ -85,7 +86,9 @@ def draw_signals(
         "reconstruction": Line2D([], [], color=_MADE, linewidth=1.2),
         "hidden": Patch(facecolor=_SHADE),
     }
-    style.add_legend(figure, entries, note="; ".join(notes))
+    entries = entries if has_hidden else {"input": entries["input"]}
+    if has_hidden or notes:
+        style.add_legend(figure, entries, note="; ".join(notes))
     return figure
 
 
@@ -126,7 +129,7 @@ class _Row:
                 steps = (part.start + np.arange(part.stop - part.start)) * scale
                 lone = _is_lone(hidden[:, lane])  # a line through one point does not show
                 ax.plot(steps[lone], made[lone], ".", color=_MADE, markersize=2.5)
-                visible = ~hidden[:, lane]
+                visible = ~hidden[:, lane] & self.is_masked.any()  # marked only beside hidden ones
                 ax.plot(steps[visible], true[visible], ".", color=_VISIBLE, markersize=3.5)
         ax.set_xlim(begin, end)
         ax.set_ylim(bottom, top)

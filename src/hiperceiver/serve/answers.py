@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -15,6 +15,7 @@ class Input:
     kind: str  # `image`, `audio`, ...
     endings: tuple[str, ...] = ()  # of its files, the usual ones
     is_text: bool = False  # whether it may be typed
+    read_as: Literal["picture", "text", "table"] = "picture"  # how it is shown what the model reads of it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,9 @@ class Reply:
     numbers: Sequence[tuple[str, str]] = ()
     drawn: Mapping[str, Any] = field(default_factory=dict)  # modality -> Pillow picture
     seen: np.ndarray | None = None  # what the model sees of `About.clicked`, uint8 (h, w, 3)
+    read: Mapping[str, Any] = field(default_factory=dict)
+    """What the model reads of other modalities, unless `drawn` shows it: a Pillow picture, a text, or a table's rows of
+    names and values, as `Input.read_as` says."""
     segments: Sequence[Segment] = ()
     sounds: Sequence[str] = ()  # paths
     files: Sequence[str] = ()  # paths

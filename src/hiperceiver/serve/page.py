@@ -68,6 +68,7 @@ class _Page:
         self.labels = {name: gr.Label(label=name, visible=False) for name in about.labels}
         self.numbers = gr.Dataframe(headers=["name", "value"], interactive=False, visible=False)
         self.overlay = gr.AnnotatedImage(show_label=False, format="png", visible=False, elem_classes="seen")
+        self.read = {each.name: _reading(each) for each in about.inputs if each.name != about.clicked}
         self.drawn = {
             name: _image(label=name, show_label=len(about.drawn) > 1, visible=False, elem_classes="drawn")
             for name in about.drawn
@@ -94,8 +95,8 @@ class _Page:
 
     @property
     def _shown(self) -> list[Any]:
-        own = [self.line, self.seen, *self.labels.values(), self.numbers, self.overlay, *self.drawn.values()]
-        return [*own, self.sound, self.written, self.scale]
+        own = [self.line, self.seen, *self.labels.values(), self.numbers, self.overlay, *self.read.values()]
+        return [*own, *self.drawn.values(), self.sound, self.written, self.scale]
 
     def _connect(self) -> None:
         show: dict[str, Any] = {"fn": self._answer, "inputs": self._asked, "outputs": self._shown}
@@ -150,6 +151,7 @@ class _Page:
             *(gr.Label(value=dict(reply.labels.get(name, {})), visible=name in reply.labels) for name in self.labels),
             gr.Dataframe(value=[list(row) for row in reply.numbers], visible=bool(reply.numbers)),
             gr.AnnotatedImage(**overlay),
+            *(gr.update(value=reply.read.get(name), visible=name in reply.read) for name in self.read),
             *(gr.Image(value=reply.drawn.get(name), visible=name in reply.drawn) for name in self.drawn),
             gr.Audio(value=next(iter(reply.sounds), None), visible=bool(reply.sounds)),
             gr.File(value=list(reply.files) or None, visible=bool(reply.files)),
@@ -193,6 +195,16 @@ def _without_fault(ask: Callable[[], Any]) -> tuple[Any, str]:
 
 def _image(**arguments: Any) -> gr.Image:
     return gr.Image(interactive=False, format="png", buttons=["fullscreen"], **arguments)
+
+
+def _reading(each: Input) -> gr.Image | gr.Textbox | gr.Dataframe:
+    """Where it is shown what the model reads of a modality."""
+    label = f"what it reads of {each.name}"
+    if each.read_as == "text":
+        return gr.Textbox(label=label, interactive=False, visible=False, max_lines=12)
+    if each.read_as == "table":
+        return gr.Dataframe(headers=["name", "value"], label=label, interactive=False, visible=False)
+    return _image(label=label, visible=False, elem_classes="drawn")
 
 
 def _file_label(each: Input) -> str:

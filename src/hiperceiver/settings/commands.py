@@ -171,7 +171,7 @@ class FinetuneSettings(DataSettings, ModelSettings, RunSettings, TrainingSetting
     everything, train all but the positions. frozen-backbone: take everything, train the new head only (a linear
     probe)."""
     model: str | None = None
-    """Name of the model where none is pretrained; `hip info` lists them. None: hip-micro."""
+    """Name of the model where none is pretrained; `hip info` lists them. None: hip-micro, or hip-text for texts."""
     task_settings: Annotated[Mapping[str, Any], PartOf(LEARNED)] = field(default_factory=dict)
     """Fields of the task's config to change: '{"label_smoothing": 0.1}' or --task-settings.readout label."""
     balance: Share = 0.0
@@ -290,7 +290,8 @@ class PlotSettings(SourceSettings):
     spread over the split; where pixels have labels, each is the one of 16 with the most classes."""
     position: str | None = field(default=None, metadata={"value": "PLACE"})
     """For attention: the output position of which is drawn which latents it is read from, by the places of its tokens
-    counted from 0: row,column of a picture, frame,row,column of a clip, one number in a sound. None: the middle."""
+    counted from 0: row,column of a picture, frame,row,column of a clip, one number in a sound or of a point. None: the
+    middle."""
     out: str | None = field(default=None, metadata={"value": "FOLDER"})
     """Folder for the pictures. None: pictures/ in the run's or model's folder."""
 

@@ -208,7 +208,9 @@ class BytesSettings(EncoderSettings):
     """Bytes of the grid."""
     coding: Literal["onehot", "bits", "numbers"] = "onehot"
     """`onehot`: 256 channels, the byte's own is 16 (a mean square of 1), others 0. `bits`: 8 of -1 or 1, high first.
-    `numbers`: the byte as the number of a category, and a number more for each of `ngrams`; many times as quick."""
+    `numbers`: the byte as the number of a category, and a number more for each of `ngrams`; many times as quick. Where
+    labels are learned, and neither this nor `ngrams` nor `buckets` is given: `numbers` with groups of 2 to 5 bytes in
+    131,072 buckets."""
     keep: Literal["start", "middle"] = "start"
     """Of a longer value: its first bytes, where texts and files say what they are, or its middle."""
     ngrams: tuple[Annotated[int, Ge(2)], ...] = ()

@@ -102,6 +102,9 @@ class TrainingSettings(ComputeSettings):
     """Learning rate of learned position tables, as a multiple of `learning_rate`."""
     position_decay: NonNegative = 0.0
     """Decay of learned position tables."""
+    embedding_rate: Positive = 8.0
+    """Learning rate of the vectors of categories, such as groups of bytes, as a multiple of `learning_rate`: most
+    categories come in few examples."""
     gradient_clip: Positive | None = 1.0
     """Longest gradient (L2 norm over all weights) that is not shortened; None: never shortened."""
     non_finite: NonFinite = "stop"

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from hiperceiver.model.initialisation import CategoryEmbedding
 from hiperceiver.model.positions import LearnedPositions, Positions
 from hiperceiver.settings.run import OptimizerName, TrainingSettings
 
@@ -20,6 +21,7 @@ class WeightGroups(NamedTuple):
 
     matrices: tuple[str, ...]  # of linear layers, without those of position encodings
     tables: tuple[str, ...]  # of learned positions
+    categories: tuple[str, ...]  # their vectors
     rest: tuple[str, ...]
 
 
@@ -27,22 +29,24 @@ def group_weights(module: nn.Module) -> WeightGroups:
     """Sort a module's trainable weights.
 
     >>> group_weights(nn.Sequential(nn.LayerNorm(4), nn.Linear(4, 2)))
-    WeightGroups(matrices=('1.weight',), tables=(), rest=('0.weight', '0.bias', '1.bias'))
+    WeightGroups(matrices=('1.weight',), tables=(), categories=(), rest=('0.weight', '0.bias', '1.bias'))
     """
     parts = dict(module.named_modules())
     positions = tuple(f"{name}." for name, part in parts.items() if isinstance(part, Positions))
-    matrices, tables, rest = [], [], []
+    matrices, tables, categories, rest = [], [], [], []
     for name, weight in module.named_parameters():
         owner, _, own_name = name.rpartition(".")
         if not weight.requires_grad:
             continue
         if isinstance(parts[owner], LearnedPositions) and own_name == "table":
             tables.append(name)
+        elif isinstance(parts[owner], CategoryEmbedding):
+            categories.append(name)
         elif isinstance(parts[owner], nn.Linear) and own_name == "weight" and not name.startswith(positions):
             matrices.append(name)
         else:
             rest.append(name)
-    return WeightGroups(tuple(matrices), tuple(tables), tuple(rest))
+    return WeightGroups(tuple(matrices), tuple(tables), tuple(categories), tuple(rest))
 
 
 def make_optimizer(module: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
@@ -51,12 +55,15 @@ def make_optimizer(module: nn.Module, settings: TrainingSettings) -> torch.optim
     Raises:
         ValueError: all weights are frozen, or the optimizer's package is not installed.
     """
-    matrices, tables, rest = ([module.get_parameter(name) for name in names] for names in group_weights(module))
-    if not (matrices or tables or rest):
+    matrices, tables, categories, rest = (
+        [module.get_parameter(name) for name in names] for names in group_weights(module)
+    )
+    if not (matrices or tables or categories or rest):
         raise ValueError("task: expected weights to train, got none that is not frozen")
     groups = [
         {"params": matrices, "weight_decay": settings.weight_decay, "rate": 1.0, "use_muon": True},
         {"params": tables, "weight_decay": settings.position_decay, "rate": settings.position_rate, "use_muon": False},
+        {"params": categories, "weight_decay": 0.0, "rate": settings.embedding_rate, "use_muon": False},
         {"params": rest, "weight_decay": 0.0, "rate": 1.0, "use_muon": False},
     ]
     optimizer = OPTIMIZERS[settings.optimizer]([group for group in groups if group["params"]])

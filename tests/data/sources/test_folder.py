@@ -80,7 +80,7 @@ def class_folder(root: Path, kind: str, count: int = 10) -> Path:
         ("video", Modality(grid=(8, 8, 8), channels=3)),
         ("points", Modality(grid=(2048,), channels=3, num_coordinates=3)),
         ("series", Modality(grid=(29,), channels=3)),
-        ("bytes", Modality(grid=(13,), channels=256)),
+        ("bytes", Modality(grid=(13,), channels=5, num_categories=256 + 131_072)),
     ],
 )
 def test_the_kind_follows_from_the_endings(tmp_path: Path, kind: str, expected: Modality) -> None:

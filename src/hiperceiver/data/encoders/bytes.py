@@ -47,6 +47,7 @@ class BytesEncoder(BytesSettings, Encoder):
     is_text_raw: ClassVar[bool] = True
     written_suffix: ClassVar[str] = ".txt"
     drawing = Drawing(kind="text")
+    for_labels: ClassVar[Mapping[str, Any]] = {"coding": "numbers", "ngrams": (2, 3, 4, 5), "buckets": 131_072}
 
     @property
     def modality(self) -> Modality:

@@ -70,6 +70,8 @@ class Encoder(EncoderSettings, ABC):
     """The ending, with its dot, of the files that `write` writes; empty: values are only drawn."""
     drawing: ClassVar[Drawing | None] = None
     """How values are drawn, or a property that says it; None: they are not, but their tokens can be."""
+    for_labels: ClassVar[Mapping[str, Any]] = {}
+    """Settings that are chosen where labels are learned, unless one of them is given."""
 
     @property
     @abstractmethod

@@ -35,7 +35,11 @@ class SeriesEncoder(SeriesSettings, Encoder):
     suffixes: ClassVar[tuple[str, ...]] = ("npy", "npz", "csv", "tsv")
     other_suffixes: ClassVar[tuple[str, ...]] = ("txt",)
     is_sequence: ClassVar[bool] = True
-    drawing = Drawing(kind="signals")
+
+    @property
+    def drawing(self) -> Drawing:
+        """A curve for each channel."""
+        return Drawing(kind="signals", names=self.channel_names)
 
     @property
     def modality(self) -> Modality:

@@ -1,0 +1,63 @@
+"""Optimizers, rates and schedules: what the labels of CIFAR-10 give in as many steps."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from experiments import common
+from experiments.cells import Cell, Table
+from experiments.harness import main
+
+_STEPS = 1000
+_FLAT = {"flat": 0.7}
+_COSINE = "warm-up, cosine"
+_FREE = "schedule-free"
+_ROWS: tuple[tuple[str, str, float, dict[str, Any]], ...] = (
+    ("muon", _COSINE, 1e-3, {}),
+    ("muon", _COSINE, 2e-3, {}),
+    ("muon", _COSINE, 4e-3, {}),
+    ("muon", "warm-up, flat for 0.7, cosine", 2e-3, _FLAT),
+    ("muon", "warm-up, cosine; moving average 0.99", 2e-3, {"ema": 0.99}),
+    ("muon", _FREE, 2e-3, {}),
+    ("muon", _FREE, 4e-3, {}),
+    ("adamw", _COSINE, 7e-4, {}),
+    ("adamw", _COSINE, 2e-3, {}),
+    ("adamw", _FREE, 2e-3, {}),
+    ("adamw", _FREE, 5e-3, {}),
+    ("lamb", _COSINE, 4e-3, {}),
+    ("lamb", _COSINE, 1e-2, {}),
+    ("lamb", "warm-up, flat for 0.7, cosine", 1e-2, _FLAT),
+)
+"""Optimizer, schedule, highest learning rate, and what else is set."""
+_WORDS = {"muon": "Muon, AdamW", "adamw": "AdamW", "lamb": "LAMB"}
+
+
+def cells() -> Iterator[Cell]:
+    labels = {"optimizer": "baseline: nearest neighbour", "schedule": "–", "rate": "–"}
+    yield Cell(name="baseline", labels=labels, runs=(common.baseline("cifar-10"),))
+    for optimizer, schedule, rate, more in _ROWS:
+        run = common.finetune("cifar-10", 0, steps=_STEPS, **{"optimizer": optimizer, "learning_rate": rate, **more})
+        if schedule == _FREE:
+            run = replace(run, command="experiments.schedule_free")
+        kind = "free" if schedule == _FREE else next(iter(more), "cosine")
+        labels = {"optimizer": _WORDS[optimizer], "schedule": schedule, "rate": f"{rate:g}"}
+        yield Cell(name=f"{optimizer}-{kind}-{rate:g}", labels=labels, runs=(run,))
+
+
+TABLE = Table(
+    name="optimizers",
+    title="Optimizers and schedules",
+    about=f"""
+CIFAR-10 with labels, `hip-nano`, {_STEPS:,} steps of 32, one seed, so that a point or two are noise. Muon moves the
+matrices of linear layers and AdamW all else. Schedule-free optimizers are those of arXiv 2405.15682
+(`experiments/schedule_free.py`): they need no end, at which the rate would have fallen.
+""",
+    cells=tuple(cells()),
+    columns={"test accuracy": "test.accuracy", "core-seconds": "labels_core_seconds"},
+)
+
+if __name__ == "__main__":
+    sys.exit(main(TABLE))
