@@ -23,10 +23,13 @@ from hiperceiver.data.sources.source import Source
 from hiperceiver.data.streamed import StreamedExamples
 from hiperceiver.settings.base import one_line, printable
 from hiperceiver.settings.commands import DataSettings, EvaluateSettings, PlotSettings, SourceSettings
+from hiperceiver.settings.data import TableSettings
 from hiperceiver.tasks import Task
 from hiperceiver.training.folder import RunFolder
 
 SPLIT = ("split_seed", "split_rule")  # settings of a run that go along with its model
+COLUMNS, OWN_COLUMNS = ("columns", "label_column", "mask_column"), ("label_columns", "value_columns")
+"""Settings that name columns of tables; those of tables themselves."""
 
 
 def find_data(settings: DataSettings) -> Found:
@@ -73,7 +76,8 @@ def open_data_for(task: Task, settings: EvaluateSettings | PlotSettings, *, with
         source = _open_with_labels(reading, data, encoders)
     else:
         names = {"classes": task.classes, "label_classes": task.label_classes} if task.target_kind != "none" else {}
-        source = _open(reading, data, task=task.target_kind, encoders=encoders, **names)
+        own = run if settings.data else {}
+        source = _open_with_columns(reading, own, data, task=task.target_kind, encoders=encoders, **names)
     folder = run_folder(name)
     changes = Changes() if folder is None else changes_since(folder, source)
     if changes and settings.data is None:
@@ -85,6 +89,23 @@ def open_data_for(task: Task, settings: EvaluateSettings | PlotSettings, *, with
         if task.model.modalities.get(each) != modality:
             raise UserError(f"--data: {source.name} gives {each!r} as {shape(modality)}, which {name} does not take")
     return _with_absent(source, task)
+
+
+def _open_with_columns(settings: SourceSettings, run: Mapping[str, Any], data: str, **options: Any) -> Source:
+    """Data that are read by the columns that a run named, if they are tables with these and the user names none."""
+    own = {name: value for name, value in (run.get("data_settings") or {}).items() if name in OWN_COLUMNS}
+    named = {name: run[name] for name in COLUMNS if run.get(name)}
+    if (own or named) and not settings.are_columns_named:
+        with renamed({"source": "--data"}):
+            found = find_source(data, settings.layout, are_columns_named=True)
+        if found.settings is TableSettings:
+            other = {"layout": None, **named, "data_settings": {**own, **settings.data_settings}}
+            try:
+                return _open(type(settings).from_dict({**settings.to_dict(), **other}), found, **options)
+            except ValueError as error:
+                if "expected one of the columns" not in str(error):
+                    raise
+    return _open(settings, data, **options)
 
 
 def _open_with_labels(settings: SourceSettings, data: str, encoders: Mapping[str, Encoder]) -> Source:

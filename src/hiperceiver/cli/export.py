@@ -45,8 +45,10 @@ def run(settings: ExportSettings) -> int:
             values = preprocessing(module, module(inputs, is_padding), path)
         write_json(str(folder / "preprocessing.json"), values)
         write_text(folder / "README.md", card(values))
-    except BaseException:  # half an export, or one that says something else, is none
+    except BaseException as error:  # half an export, or one that says something else, is none
         shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, OSError) and error.filename is None:  # a failed write does not know its file
+            raise OSError(error.errno, error.strerror, str(folder)) from None
         raise
     count = len(next(iter(inputs.values())))
     kind = "files" if settings.examples else "random examples (name files with --examples)"

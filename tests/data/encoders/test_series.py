@@ -195,3 +195,12 @@ def test_channels_that_come_first_are_refused_until_they_are_said(shape: tuple[i
         SeriesEncoder.chosen_settings([np.zeros(shape)], {})
     assert SeriesEncoder.chosen_settings([np.zeros(shape)], {"channels": shape[1]})["length"] == shape[0]
     assert SeriesEncoder.chosen_settings([np.zeros(shape[::-1])], {})["channels"] == shape[0]
+
+
+@pytest.mark.parametrize(("shape", "is_said"), [((24, 51), True), ((51, 24), False), ((24, 24), False)])
+def test_more_channels_than_steps_are_said(shape: tuple[int, int], is_said: bool) -> None:
+    arrays = [np.random.default_rng(n).normal(size=shape) for n in range(3)]
+    notes: list[str] = []
+    SeriesEncoder(length=shape[0], channels=shape[1]).fitted(arrays, notes)
+    found = "24 steps of 51 channels: is it the other way round? Steps come first, and not as with sktime and aeon"
+    assert notes == [found] * is_said

@@ -750,3 +750,18 @@ def test_a_bad_file_of_several_is_named_itself(tmp_path: Path) -> None:
     assert faults["3.jpg"].startswith("its audio 3.wav: is ")
     assert faults["4.jpg"] == "its image: is not a picture in a known format"
     assert faults["5.jpg"].startswith("its audio 5.wav: is truncated")
+
+
+def test_what_is_there_instead_is_said(tmp_path: Path) -> None:
+    for name in ("a.h5", "b/c.h5", "b/d.mat", "b/e"):
+        write(tmp_path / name, b"x")
+    refused(r"found none, only \*\.h5 \(2\), \*\.mat \(1\), files without an ending \(1\)$", tmp_path)
+
+
+def test_names_of_classes_may_lie_in_each_split(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        with_masks(tmp_path / split, ("sky", "sea", "sand"))
+        (tmp_path / split / "classes.txt").write_text("# by number\nsky\nsea\nsand\n", encoding="utf-8")
+    assert open_folder(tmp_path, task="segmentation", **SMALL).classes == ("sky", "sea", "sand")
+    (tmp_path / "test" / "classes.txt").write_text("sky\nsand\nsea\n", encoding="utf-8")
+    refused("expected the same names in .*test/classes.txt and .*train/classes.txt", tmp_path, task="segmentation")

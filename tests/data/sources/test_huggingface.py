@@ -1,5 +1,6 @@
 """Folders and tables of pictures as strangers have them: every layout, and every fault a line."""
 
+import errno
 import gc
 import json
 import os
@@ -1097,7 +1098,7 @@ def test_the_classes_of_joint_labels_are_matched_by_name(tmp_path: Path) -> None
         tmp_path / "t.parquet"
     )
     how: dict[str, Any] = {"task": "joint", "label_columns": ("colour", "size")}
-    how |= {"encoder_settings": {"bytes": {"length": 8}}}
+    how |= {"encoder_settings": {"bytes": {"length": 8, "coding": "onehot"}}}
     given = {"colour": ("blue", "green", "red"), "size": ("big", "small")}
     source = open_huggingface(tmp_path, label_classes=given, **how)
     assert source.labels == given
@@ -1135,3 +1136,24 @@ def test_eval_beside_test_is_no_test(tmp_path: Path) -> None:
     source = open_huggingface(tmp_path, task="classification", encoder_settings={"bytes": {"length": 8}})
     assert len(source.splits["test"]) == 10
     assert "1 tables of no split are left out, for example eval.parquet" in source.warnings
+
+
+def test_zeros_before_the_numbers_of_classes_stay(tmp_path: Path) -> None:
+    for split, count in {"train": 8, "test": 4}.items():
+        lines = [f"a text {n},{('007', '042')[n % 2]},{('NA', '1.5')[n % 2]}" for n in range(count)]
+        write(tmp_path / f"{split}.csv", "\n".join(["text,label,value", *lines]).encode())
+    how: dict[str, Any] = {"encoder_settings": {"bytes": {"length": 8}}}
+    source = open_huggingface(tmp_path, task="classification", **how)
+    assert (source.classes, len(source.splits["test"])) == (("007", "042"), 4)
+    values = open_huggingface(tmp_path, task="regression", value_columns="value", **how)
+    assert [each.targets["values"].item() for each in examples(values, "test")][1::2] == [1.5, 1.5]
+
+
+def test_a_full_cache_of_datasets_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(*arguments: Any, **settings: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    table(text=["a", "b"] * 5, label=[0, 1] * 5).to_parquet(tmp_path / "train.parquet")
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    where = f"what it keeps lies in {tmp_path / 'cache'}; HF_DATASETS_CACHE names another folder"
+    assert_one_line(f"No space left on device .{where}.$", tmp_path)

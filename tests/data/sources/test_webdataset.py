@@ -258,7 +258,8 @@ def test_files_without_an_ending_are_counted(tmp_path: Path) -> None:
     tar(tmp_path / "0.tar", files)
     source = open_webdataset(tmp_path, task="classification", **SMALL)
     (warning,) = [each for each in source.warnings if "passed over" in each]
-    assert warning == "2 files in shards are passed over, because their names have no ending"
+    why = "because their names have no ending or they are no plain files"
+    assert warning == f"2 files in shards are passed over, {why}"
 
 
 @pytest.mark.parametrize(
@@ -375,3 +376,16 @@ def test_class_numbers_may_be_whole_floats_and_blank_is_none(tmp_path: Path) -> 
     source = open_webdataset(tmp_path, task="classification", **SMALL)
     assert source.describe()[1] == "classes: 2; 0 4, 1 4"
     assert not bad(source)
+
+
+def test_packed_shards_and_links_are_said(tmp_path: Path) -> None:
+    shard(tmp_path / "train-0.tar")
+    write(tmp_path / "train-1.tgz", b"packed")
+    with tarfile.open(tmp_path / "train-0.tar", "a") as archive:
+        link = tarfile.TarInfo("0100.jpg")
+        link.type, link.linkname = tarfile.LNKTYPE, "0001.jpg"
+        archive.addfile(link)
+    warnings = open_webdataset(tmp_path, **SMALL).warnings
+    assert "1 packed shards are passed over, unpack them to .tar: train-1.tgz" in warnings
+    why = "because their names have no ending or they are no plain files"
+    assert f"1 files in shards are passed over, {why}" in warnings

@@ -1,7 +1,7 @@
 """Series of numbers that were measured together, step by step: a token is a step, and its channels are its readings."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from torch import Tensor
@@ -70,6 +70,13 @@ class SeriesEncoder(SeriesSettings, Encoder):
         if channels >= _LEAST_TURNED * shape[0]:
             raise ValueError(arrays.turned_axes("series", "(steps, channels)", shape, channels))
         return {**chosen, "channels": channels, "channel_names": names if len(set(names)) == channels else ()}
+
+    def fitted(self, raws: Iterable[Any], notes: list[str] | None = None) -> Self:
+        """As `Encoder.fitted`; series of more channels than steps are said."""
+        if notes is not None and not self.channel_names and self.length < self.channels < _LEAST_TURNED * self.length:
+            found = f"{self.length} steps of {self.channels} channels"
+            notes.append(f"{found}: is it the other way round? Steps come first, and not as with sktime and aeon")
+        return super().fitted(raws, notes)
 
     def decode(self, raw: RawArray) -> np.ndarray:
         """A series of any length, (steps, channels) or (steps,) of one channel: float32 (steps, channels), no NaN."""

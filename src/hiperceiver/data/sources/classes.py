@@ -12,6 +12,7 @@ from hiperceiver.data.encoded import NO_LABEL
 from hiperceiver.data.encoders.picture_files import RenumberedMask, read_labels
 from hiperceiver.data.record import Column, Computed, Table
 from hiperceiver.data.sources.lists import example_list, read_lines
+from hiperceiver.data.sources.tree import named_as_splits
 from hiperceiver.data.text import composed
 from hiperceiver.settings.data import ReadSettings
 
@@ -244,11 +245,24 @@ def _renumbered(lists: Column, lookup: np.ndarray, row: int) -> list[int] | None
 
 
 def read_class_names(folder: Path) -> tuple[str, ...]:
-    """The names in a folder's `classes.txt`; none without such a file."""
-    file = folder / CLASSES_FILE
-    if not file.is_file():
-        return ()
-    names = [composed(name) for name in read_lines(file)]
+    """The names in a folder's `classes.txt`, but for lines that begin with "# "; none without such a file.
+
+    Where the folder has none, folders of splits in it may, which must be equal.
+    """
+    files = [folder / CLASSES_FILE] if (folder / CLASSES_FILE).is_file() else _class_files_of_splits(folder)
+    found = {_read_class_names(file): file for file in files}
+    if len(found) > 1:
+        raise ValueError(f"expected the same names in {' and '.join(map(str, found.values()))}, got others")
+    return next(iter(found), ())
+
+
+def _class_files_of_splits(folder: Path) -> list[Path]:
+    inside = sorted(path.parent.name for path in folder.glob(f"*/{CLASSES_FILE}")) if folder.is_dir() else []
+    return [folder / name / CLASSES_FILE for names in named_as_splits(inside).values() for name in names]
+
+
+def _read_class_names(file: Path) -> tuple[str, ...]:
+    names = [composed(name) for name in read_lines(file) if not name.startswith("# ")]
     if len(names) < 2:
         raise ValueError(f"{file}: expected the name of a class on each of two or more lines, got {len(names)}")
     if len(set(names)) < len(names):

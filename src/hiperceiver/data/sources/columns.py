@@ -10,7 +10,7 @@ from hiperceiver.data.sources.kinds import KINDS
 from hiperceiver.data.text import composed
 from hiperceiver.settings.data import SourceTask, TableSettings
 
-_LABEL_NAMES = ("label", "labels", "class", "target")
+LABEL_NAMES = ("label", "labels", "class", "target")
 _USUAL_NAMES = {
     "image": ("image", "img", "picture", "pixels"),
     "audio": ("audio", "sound"),
@@ -63,7 +63,7 @@ def find_columns(features: Mapping[str, Any], own: TableSettings, task: SourceTa
     others = {name: feature for name, feature in features.items() if name not in modalities.values()}
     label = own_label or _find_label(others)
     if task in ("classification", "multilabel"):
-        label = label or next((name for name in _LABEL_NAMES if name in others), None)
+        label = label or next((name for name in LABEL_NAMES if name in others), None)
         if label is None:
             raise _missing("label_column", "classes", features)
         if is_list(features[label]) != (task == "multilabel"):
@@ -74,7 +74,7 @@ def find_columns(features: Mapping[str, Any], own: TableSettings, task: SourceTa
     if same := [name for name in labels if name in modalities]:
         raise ValueError(f"label_columns: expected names that no modality has, got {same[0]!r}")
     if not values and own_label is None:
-        values = [name for name in (*_LABEL_NAMES, "value", "y") if is_value(others.get(name), "float")][:1]
+        values = [name for name in (*LABEL_NAMES, "value", "y") if is_value(others.get(name), "float")][:1]
     if task == "regression" and not values:
         raise _missing("value_columns", "numbers", features)
     mask = mask or _find_signal(others, "image", _MASK_NAMES) if task == "segmentation" else None
@@ -206,7 +206,7 @@ def _find_label(features: Mapping[str, Any]) -> str | None:
     """The only column of the kind `ClassLabel`, or one of a usual name that holds classes."""
     found = [name for name, feature in features.items() if is_of_classes(feature)]
     if len(found) != 1:
-        found = [name for name in _LABEL_NAMES if name in features and _may_be_label(features[name])]
+        found = [name for name in LABEL_NAMES if name in features and _may_be_label(features[name])]
     return found[0] if found else None
 
 

@@ -127,7 +127,10 @@ def list_examples(tree: Tree, own: FolderSettings, *, is_mask_needed: bool = Fal
     if not listing.examples:
         endings = [ending for each in kinds or ENDINGS for ending in ENDINGS.get(each) or endings_of(each)]
         what = f"{own.kind or 'pictures, sounds, clips, clouds, series or texts'} ({', '.join(endings)})"
-        raise ValueError(f"{tree.root}: expected {what}, found none")
+        there = Counter(map(ending_of, tree.below())).most_common()
+        others = [f"{f'*.{ending}' if ending else 'files without an ending'} ({count})" for ending, count in there]
+        only = f", only {example_list(others, 5)}" if others else ""
+        raise ValueError(f"{tree.root}: expected {what}, found none{only}")
     for number, kind in enumerate(listing.kinds):
         if not any(each.paths[number] for each in listing.examples):
             expected = f"files of {kind} ({', '.join(endings_of(kind))})"

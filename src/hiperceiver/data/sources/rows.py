@@ -1,6 +1,7 @@
 """The rows of tables, listed or streamed, and how they become raw values, targets and names."""
 
 import contextlib
+import errno
 import logging
 import math
 import os
@@ -50,7 +51,11 @@ def reading(fault: str) -> Iterator[Any]:
         reason = error
         while type(reason).__name__.startswith("DatasetGeneration") and isinstance(reason.__cause__, Exception):
             reason = reason.__cause__  # which says what went wrong
-        raise ValueError(f"{fault}: {one_line(reason)[:300] or type(reason).__name__}") from error
+        text = one_line(reason)[:300] or type(reason).__name__
+        if isinstance(reason, OSError) and reason.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            kept = f"what it keeps lies in {datasets.config.HF_DATASETS_CACHE}; HF_DATASETS_CACHE names another folder"
+            text = f"{text} ({kept})"
+        raise ValueError(f"{fault}: {text}") from error
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)

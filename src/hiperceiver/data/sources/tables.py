@@ -30,7 +30,15 @@ from hiperceiver.data.sources.classes import (
     taken_by_number,
     value_order,
 )
-from hiperceiver.data.sources.columns import Columns, find_columns, is_value, media_kind, media_types, undecoded
+from hiperceiver.data.sources.columns import (
+    LABEL_NAMES,
+    Columns,
+    find_columns,
+    is_value,
+    media_kind,
+    media_types,
+    undecoded,
+)
 from hiperceiver.data.sources.kinds import kind_of
 from hiperceiver.data.sources.rows import (
     ClassCells,
@@ -159,13 +167,14 @@ def _divided(
         if words and None not in words:
             found.append((f"the folders of {name!r}", words))
     for where, words in found:
-        by_split = {split: {*names} for split, names in named_as_splits({str(word) for word in words}).items()}
+        named = named_as_splits(dict.fromkeys(map(str, words)))
+        by_split = {split: {*named[split]} for split in SPLITS if split in named}
         if len(by_split) > 1 and "train" in by_split:
             rows = {split: [n for n, word in enumerate(words) if str(word) in by_split[split]] for split in by_split}
             left = len(words) - sum(map(len, rows.values()))
             counts = ", ".join(f"{split} {len(each)}" for split, each in rows.items())
             warnings.append(f"splits by {where}: {counts}{f'; {left} of none are left out' if left else ''}")
-            return {split: table.select(rows[split]) for split in SPLITS if split in rows}
+            return {split: table.select(each) for split, each in rows.items()}
     return {"train": table}
 
 
@@ -233,10 +242,11 @@ def read_tables(tree: Tree, own: TableSettings, warnings: list[str]) -> dict[str
         reader = READERS[suffix]
         # A stream may be longer than anybody would wait for.
         how = {"encoding": _encoding(tree, files, is_whole_read=not stream)} if reader in ("csv", "json") else {}
+        how |= {"sep": "\t"} if suffix == ".tsv" else {}
         load = partial(datasets.load_dataset, reader, **how)
         if reader == "csv":
-            how |= {"sep": "\t"} if suffix == ".tsv" else {}
-            load = partial(_load_csv, partial(datasets.load_dataset, reader, **how))
+            paths = [tree.root / path for path in chain.from_iterable(files.values())]
+            load = partial(_load_csv, load, partial(_with_zeros, paths, own, how))
         if PurePosixPath(first).stem.lower() == "metadata":
             return _with_files(datasets, tree, files, load, stream, warnings)
         return dict(load(data_files=parts, streaming=stream))
@@ -247,16 +257,44 @@ def _path(tree: Tree, path: str) -> str:
     return glob.escape(str(tree.root.absolute() / path))
 
 
-def _load_csv(load: Callable[..., Any], data_files: Mapping[str, list[str]], streaming: bool) -> Any:
-    """Split -> table, in whose texts NA, null and such are words: `datasets` takes them for missing everywhere."""
+def _load_csv(
+    load: Callable[..., Any],
+    with_zeros: Callable[[Mapping[str, Any]], Sequence[str]],
+    data_files: Mapping[str, list[str]],
+    streaming: bool,
+) -> Any:
+    """Split -> table, in whose texts NA, null and such are words, and in whose classes zeros at the front stay.
+
+    `datasets` takes the words for missing, and 007 for 7.
+    """
     tables = load(data_files=data_files, streaming=streaming)
     features = _features(next(chain.from_iterable(data_files.values())), next(iter(tables.values())))
     texts = [name for name in features if is_value(features[name], "string", "large_string")]
     lacking = [name for name in texts if streaming or any(table.data[name].null_count for table in tables.values())]
-    if not lacking:
-        return tables
-    missing = {name: [""] if name in texts else list(_MISSING_NUMBERS) for name in features}
-    return load(data_files=data_files, streaming=streaming, keep_default_na=False, na_values=missing)
+    how: dict[str, Any] = {}
+    if not streaming and (numbered := with_zeros(features)):
+        datasets = import_extra("datasets", extra="data")
+        how["features"] = datasets.Features({**features, **dict.fromkeys(numbered, datasets.Value("string"))})
+        texts += numbered
+    if lacking or how:
+        missing = {name: [""] if name in texts else list(_MISSING_NUMBERS) for name in features}
+        how |= {"keep_default_na": False, "na_values": missing}
+    return load(data_files=data_files, streaming=streaming, **how) if how else tables
+
+
+def _with_zeros(
+    paths: Sequence[Path], own: TableSettings, how: Mapping[str, Any], features: Mapping[str, Any]
+) -> list[str]:
+    """The columns of classes whose numbers begin with zeros in some table as text."""
+    pandas = import_extra("pandas", extra="data")
+    named = own.label_columns.values() if isinstance(own.label_columns, Mapping) else own.label_columns
+    labels = {*LABEL_NAMES, own.label_column, *([named] if isinstance(named, str) else named)}
+    found = []
+    for name in (name for name in features if name in labels and is_value(features[name], "int")):
+        cells = (pandas.read_csv(path, usecols=[name], dtype=str, **how)[name] for path in paths)
+        if any(each.str.match(r"\s*0\d").any() for each in cells):
+            found.append(name)
+    return found
 
 
 def _check_saved(tree: Tree) -> None:

@@ -68,8 +68,10 @@ def open_webdataset(tree: Tree, own: WebDatasetSettings, options: SourceOptions)
     options.check_task(tree.name, ("classification", "multilabel", "regression"))
     root, warnings = tree.root, [*tree.warnings(), *tree.too_deep((".tar",))]
     shards = tree.near((".tar",))
+    packed = [path for path in tree.near(("",)) if path.endswith(".tgz") or ".tar." in path]
+    if packed and shards:
+        warnings.append(f"{len(packed)} packed shards are passed over, unpack them to .tar: {example_list(packed)}")
     if not shards:
-        packed = [path for path in tree.inside() if path.endswith(".tgz") or ".tar." in path]
         hint = f", only {packed[0]}, which must be unpacked to a .tar first" if packed else ""
         raise ValueError(f"{root}: expected shards (.tar), found none{hint}")
     samples: list[Sample] = []
@@ -87,7 +89,8 @@ def open_webdataset(tree: Tree, own: WebDatasetSettings, options: SourceOptions)
     if again:
         warnings.append(f"{again} keys stand again in their shard, with an ending that they had: other examples")
     if num_bare:
-        warnings.append(f"{num_bare} files in shards are passed over, because their names have no ending")
+        why = "because their names have no ending or they are no plain files"
+        warnings.append(f"{num_bare} files in shards are passed over, {why}")
     if not samples:
         why = f" ({warnings[-1]})" if warnings else ""
         raise ValueError(f"{root}: expected examples for training, found none{why}")
@@ -152,7 +155,7 @@ def _content(root: Path, samples: Sequence[Sample], endings: Sequence[str], row:
 def read_shard(root: Path, shard: str) -> tuple[list[Sample], str, int]:
     """The examples of a tar file before any damage, by its headers alone; what is wrong with it, or nothing.
 
-    And how many files without an ending it has.
+    And how many files it has that are not plain or have no ending.
     """
     path = root / shard
     samples: list[Sample] = []
@@ -170,6 +173,8 @@ def read_shard(root: Path, shard: str) -> tuple[list[Sample], str, int]:
                     break
                 if member.isfile() and not member.issparse():
                     num_bare += not _add(samples, last, shard, member)
+                elif not member.isdir():  # a link, a device
+                    num_bare += 1
             else:  # tarfile takes a damaged header for an end, too, which is blocks of zeros or that of the file
                 file.seek(tar.offset)
                 fault = "is damaged" if file.read(tarfile.BLOCKSIZE).strip(b"\0") else ""
