@@ -12,7 +12,7 @@ from hiperceiver.data.encoded import NO_LABEL
 from hiperceiver.data.encoders.picture_files import RenumberedMask, read_labels
 from hiperceiver.data.record import Column, Computed, Table
 from hiperceiver.data.sources.lists import example_list, read_lines
-from hiperceiver.data.sources.tree import named_as_splits
+from hiperceiver.data.sources.tree import SPLIT_NAMES
 from hiperceiver.data.text import composed
 from hiperceiver.settings.data import ReadSettings
 
@@ -249,7 +249,7 @@ def read_class_names(folder: Path) -> tuple[str, ...]:
 
     Where the folder has none, folders of splits in it may, which must be equal.
     """
-    files = [folder / CLASSES_FILE] if (folder / CLASSES_FILE).is_file() else _class_files_of_splits(folder)
+    files = [file] if (file := folder / CLASSES_FILE).is_file() else _class_files_of_splits(folder)
     found = {_read_class_names(file): file for file in files}
     if len(found) > 1:
         raise ValueError(f"expected the same names in {' and '.join(map(str, found.values()))}, got others")
@@ -257,8 +257,7 @@ def read_class_names(folder: Path) -> tuple[str, ...]:
 
 
 def _class_files_of_splits(folder: Path) -> list[Path]:
-    inside = sorted(path.parent.name for path in folder.glob(f"*/{CLASSES_FILE}")) if folder.is_dir() else []
-    return [folder / name / CLASSES_FILE for names in named_as_splits(inside).values() for name in names]
+    return [file for name in sorted(SPLIT_NAMES) if (file := folder / name / CLASSES_FILE).is_file()]
 
 
 def _read_class_names(file: Path) -> tuple[str, ...]:
