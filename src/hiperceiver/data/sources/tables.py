@@ -161,11 +161,12 @@ def _divided(
     for where, words in found:
         by_split = {split: {*names} for split, names in named_as_splits({str(word) for word in words}).items()}
         if len(by_split) > 1 and "train" in by_split:
-            rows = {split: [n for n, word in enumerate(words) if str(word) in by_split[split]] for split in by_split}
+            of_split = {split: by_split[split] for split in SPLITS if split in by_split}
+            rows = {split: [n for n, word in enumerate(words) if str(word) in of_split[split]] for split in of_split}
             left = len(words) - sum(map(len, rows.values()))
             counts = ", ".join(f"{split} {len(each)}" for split, each in rows.items())
             warnings.append(f"splits by {where}: {counts}{f'; {left} of none are left out' if left else ''}")
-            return {split: table.select(rows[split]) for split in SPLITS if split in rows}
+            return {split: table.select(rows[split]) for split in rows}
     return {"train": table}
 
 
