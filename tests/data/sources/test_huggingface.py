@@ -1098,7 +1098,7 @@ def test_the_classes_of_joint_labels_are_matched_by_name(tmp_path: Path) -> None
         tmp_path / "t.parquet"
     )
     how: dict[str, Any] = {"task": "joint", "label_columns": ("colour", "size")}
-    how |= {"encoder_settings": {"bytes": {"length": 8, "coding": "onehot"}}}
+    how |= {"encoder_settings": {"bytes": {"length": 8}}}
     given = {"colour": ("blue", "green", "red"), "size": ("big", "small")}
     source = open_huggingface(tmp_path, label_classes=given, **how)
     assert source.labels == given
