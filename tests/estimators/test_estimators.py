@@ -308,6 +308,26 @@ def test_data_frames(tmp_path: Path) -> None:
         again.predict(mixed.assign(age=1.0))
 
 
+def test_series_as_data_frames_are_read_by_their_columns(tmp_path: Path) -> None:
+    X = [pd.DataFrame({"x": [n, n + 1.0, n], "y": [-n, 2.0, n]}) for n in range(6)]
+    classifier = HiPClassifier(**FAST).fit(X, [0, 1] * 3)
+    again = HiPClassifier.load(classifier.save(tmp_path / "saved"))
+    assert_equal(again.predict_proba([frame[["y", "x"]] for frame in X]), classifier.predict_proba(X))
+    assert_equal(again.predict_proba([frame.to_numpy() for frame in X]), classifier.predict_proba(X))
+    with pytest.raises(ValueError, match="^x: expected the columns x, y, got x; no 'y'$"):
+        again.predict([frame[["x"]] for frame in X])
+
+
+def test_markers_of_missing_numbers_are_said_and_left_out() -> None:
+    X, y = np.random.default_rng(0).normal(size=(20, 3)), np.linspace(0, 1, 20)
+    y[3] = -9999
+    given = y.copy()
+    with pytest.warns(UserWarning, match="^y: -9999 lies far from all others: taken for a missing one$"):
+        regressor = HiPRegressor(**FAST).fit(X, y)
+    assert regressor.task_.config.target_mean[0] == pytest.approx(np.delete(y, 3).mean())  # pyright: ignore
+    assert_equal(y, given)
+
+
 def test_validation_chooses_the_weights(blobs: Blobs) -> None:
     X, y = blobs
     classifier = HiPClassifier(**FAST, validation_share=0.2).fit(X, y)

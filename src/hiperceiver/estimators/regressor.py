@@ -1,11 +1,13 @@
 """A regressor of any signal."""
 
+import warnings
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_array, check_consistent_length
 
+from hiperceiver.data.encoders.normalisation import values_apart
 from hiperceiver.estimators.base import HiPEstimator, checked_weights
 from hiperceiver.modality import Batch
 from hiperceiver.tasks import Regression, Task
@@ -39,10 +41,14 @@ class HiPRegressor(RegressorMixin, HiPEstimator):
         weights = checked_weights(sample_weight, numbers)
         if weights is not None:
             numbers = numbers[weights > 0]
+        rows = numbers.reshape(len(numbers), -1).copy()
+        for column, value in sorted(values_apart(rows)):
+            warnings.warn(f"y: {value:g} lies far from all others: taken for a missing one", UserWarning, stacklevel=2)
+            rows[rows[:, column] == value, column] = np.nan
 
         def read_targets(count: int) -> tuple[dict[str, Any], np.ndarray]:
             check_consistent_length(np.empty(count), numbers)
-            return {"values": numbers.reshape(count, -1)}, np.zeros(count, dtype=np.int64)
+            return {"values": rows}, np.zeros(count, dtype=np.int64)
 
         return self._fit(X, read_targets=read_targets, weights=weights)
 

@@ -85,8 +85,10 @@ def take_values(
     if form in ("strings", "paths"):
         return _files_or_texts(name, raws, kind, is_path=form == "paths")
     if form == "arrays":
+        raws, names = _by_columns(name, raws, encoder)
         raws = [None if raw is None else _array(name, raw) for raw in raws]
-        return _arrays(name, raws, kind, encoder, rate)
+        taken = _arrays(name, raws, kind, encoder, rate)
+        return replace(taken, settings={**taken.settings, "channel_names": names}) if taken.kind == "series" else taken
     usual = {"bytes": "bytes", "pictures": "image", "sounds": "audio"}[form]
     settings = _picture_settings(present) if (kind or usual) == "image" else {}
     return Taken(kind=kind or usual, raws=raws, settings=settings, found=form)
@@ -160,6 +162,23 @@ def _listed(name: str, values: Any) -> list[Any]:
             raise ValueError(f"{name}: expected one axis for objects and strings, got shape {values.shape}")
         return list(values) if values.dtype.kind not in "UT" else values.tolist()
     return list(values)
+
+
+def _by_columns(name: str, raws: list[Any], encoder: Encoder | None) -> tuple[list[Any], tuple[str, ...]]:
+    """Data frames with their columns in one order, that of the encoder or of the first, and their names."""
+    frames = [raw for raw in raws if hasattr(raw, "columns") and hasattr(raw, "iloc")]
+    first = map(str, frames[0].columns) if frames and encoder is None else ()
+    names = tuple(getattr(encoder, "channel_names", first))
+    if not frames or not names or len({*names}) < len(names):
+        return raws, ()
+    ordered: list[Any] = []
+    for raw in raws:
+        columns = {str(column): column for column in getattr(raw, "columns", ())}
+        if columns and (lacking := [column for column in names if column not in columns]):
+            found = f"got {', '.join(columns)}; no {lacking[0]!r}"
+            raise ValueError(f"{name}: expected the columns {', '.join(names)}, {found}")
+        ordered.append(raw[[columns[column] for column in names]] if columns else raw)
+    return ordered, names
 
 
 def _is_missing(value: Any) -> bool:
