@@ -246,6 +246,11 @@ def test_a_command_that_resumes_begins_goes_on_and_remembers_its_length(pictures
     assert (again.code, "begins" in again.err, "1 steps in" in again.out) == (0, False, True)
     refused = hip("pretrain", "--out", "run", "--resume", "--steps", 3, "--learning-rate", 0.5)
     assert (refused.code, yaml.safe_load(Path("run/settings.yaml").read_text())["steps"]) == (2, 1)
+    for option, value, found in (
+        ("--augment.flip", "true", "--augment.flip: expected None, got {'probability': 0.5}"),
+        ("--missing", "absent", "--missing: expected 'skip', got 'absent'"),
+    ):
+        assert found in hip("pretrain", "--out", "run", "--resume", "--steps", 3, option, value).err
     longer = hip("pretrain", "--out", "run", "--resume", "--steps", 2)
     assert "step 1: the run has another length now, and its learning rate goes from " in longer.err
     assert "2 steps in" in hip("pretrain", "--out", "run", "--resume").out

@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from hiperceiver.data.augment import names_of
+from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.example import ExampleDataset
 from hiperceiver.data.loading import train_loader
 from hiperceiver.data.sources.source import Source
@@ -44,6 +46,10 @@ _MAY_CHANGE = (
 )
 """Settings that a resumed run may have otherwise: they do not alter what a training step computes. (The learning rate
 follows the new length of the run, if that is changed.)"""
+
+
+_ADDED = ("augment", "missing")
+"""Of what must be the same: what earlier checkpoints of this format do not have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,6 +284,9 @@ def _identity(
         values["buffer_size, held_out and max_examples of the training stream"] = numbers
     else:
         values["number of training examples"] = len(training_set)
+    encoded = training_set.encoded if isinstance(training_set, StreamedExamples) else training_set
+    if isinstance(encoded, EncodedRecords):
+        values |= {"augment": names_of(encoded.augmentations), "missing": encoded.missing}
     values["trained weights"] = [name for name, weight in task.named_parameters() if weight.requires_grad]
     values |= {name: value for name, value in dataclasses.asdict(settings).items() if name not in _MAY_CHANGE}
     return {name: json.dumps(value, default=str) for name, value in values.items()}
@@ -286,7 +295,7 @@ def _identity(
 def _check_same(checkpoint: Path, before: Mapping[str, str], now: Mapping[str, str]) -> None:
     before = {name: value for name, value in before.items() if name != "devices"}  # earlier versions asked for as many
     for name in {**before, **now}:
-        if before.get(name) != now.get(name):
+        if before.get(name) != now.get(name) and not (name in _ADDED and name not in before):
             inner, was, came = _first_difference(*(_parsed(values.get(name, "null")) for values in (before, now)))
             differs = f"expected {shown(was)}, got {shown(came)}"
             if name == "encoders" and re.search(r"\.(mean|std)\b", inner):

@@ -35,7 +35,7 @@ AUGMENTATIONS: dict[str, type[Augmentation]] = {
 """A name in the settings -> its class. They are applied in this order: first those of decoded values, then (from `flip`
 on) those of values that lie on the grid."""
 
-__all__ = ["AUGMENTATIONS", "MASK", "Augmentation", "augmentations_from_settings", "check_augmentations"]
+__all__ = ["AUGMENTATIONS", "MASK", "Augmentation", "augmentations_from_settings", "check_augmentations", "names_of"]
 
 
 def augmentations_from_settings(settings: Mapping[str, Any] | AugmentSettings) -> tuple[Augmentation, ...]:
@@ -51,13 +51,24 @@ def augmentations_from_settings(settings: Mapping[str, Any] | AugmentSettings) -
     return tuple(AUGMENTATIONS[name](**values) for name, values in chosen.items())
 
 
+def names_of(augmentations: Iterable[Augmentation]) -> dict[str, dict[str, Any]]:
+    """The settings that give these augmentations.
+
+    >>> names_of(augmentations_from_settings({"flip": True}))
+    {'flip': {'probability': 0.5}}
+    """
+    names = {augmentation: name for name, augmentation in AUGMENTATIONS.items()}
+    return {names.get(type(each), type(each).__name__): each.to_dict() for each in augmentations}
+
+
 def check_augmentations(augmentations: Iterable[Augmentation], kinds: Mapping[str, str]) -> None:
     """Refuse an augmentation that would change nothing; `kinds` is as that of `Augmentation`."""
     inputs = {name: kind for name, kind in kinds.items() if kind != MASK}
     found = ", ".join(f"{name} ({kind})" for name, kind in inputs.items()) or "none"
-    names = {augmentation: name for name, augmentation in AUGMENTATIONS.items()}
     for augmentation in augmentations:
         if sum(kind in augmentation.kinds for kind in inputs.values()) < augmentation.fewest:
             needed = "a modality" if augmentation.fewest == 1 else f"{augmentation.fewest} modalities"
             choices = " or ".join(kind for kind in augmentation.kinds if kind != MASK)
-            raise ValueError(f"{names[type(augmentation)]}: expected {needed} of kind {choices}, got {found}")
+            raise ValueError(
+                f"{next(iter(names_of([augmentation])))}: expected {needed} of kind {choices}, got {found}"
+            )
