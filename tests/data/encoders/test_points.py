@@ -595,3 +595,19 @@ def test_meshes_in_single_precision_far_from_the_origin_are_refused(tmp_path: Pa
     exact = tmp_path / "a.off"  # text has all digits
     exact.write_bytes(file_of(trimesh.creation.icosphere().apply_translation((3.5e6, 5.8e6, 100.0)), "off"))
     PointsEncoder().encode(exact)
+
+
+@pytest.mark.parametrize("shift", [0.0, 5.0])
+def test_points_that_were_not_seen_are_refused(shift: float) -> None:
+    cloud = np.random.default_rng(0).uniform(-1, 1, (100, 3)) + (0, 0, shift)
+    cloud[40:] = 0
+    for normalise in ("sphere", "none"):
+        encoder = PointsEncoder(num_points=64, normalise=normalise, mean=(0,) * 3 * (normalise == "none"))
+        if shift:
+            with pytest.raises(
+                ValueError, match="^has 60 of 100 points at 0, 0, 0, beside all others: leave them out$"
+            ):
+                encoder.encode(cloud)
+            encoder.encode(cloud[:41])  # one may be a place
+        else:
+            encoder.encode(cloud)

@@ -26,6 +26,7 @@ TABLE_ENDINGS = (".csv", ".npy", ".npz", ".pts", ".tsv", ".txt", ".xyz")
 _CURVES = {"hilbert": hilbert_code, "morton": morton_code}
 _FAR_AWAY = 100  # times a cloud's own extent: closer to the origin float32 is good enough
 _FARTHEST_POINT = 1e3
+_FEW_POINTS, _FEW_AT_0 = 30, 0.01  # of a cloud, which say little; share of them that may lie at 0
 _HEAD = 64  # bytes that a line with a number of points lies in
 _BITS = 16  # bits of a cell along each axis, whose points are then told apart by their numbers alone
 
@@ -84,6 +85,7 @@ class PointsEncoder(PointsSettings, Encoder):
             points = arrays.as_float32(array if self.normalise == "none" else _near_the_origin(array))
             if (points[:, :3] == points[0, :3]).all():
                 raise ValueError(f"expected points in different places, got {len(points)} in one")
+            _check_origin(np.asarray(array)[:, :3])
             if self.normalise != "none":
                 _check_spread(points[:, :3])
             return points
@@ -172,8 +174,22 @@ def _check_spread(coordinates: np.ndarray) -> None:
     """Refuse a cloud whose farthest point would shrink the rest to nothing when the cloud is brought to one size."""
     distances = np.abs(coordinates - np.median(coordinates, 0)).max(1)
     most, usual = float(distances.max()), float(np.median(distances))
-    if len(coordinates) > 30 and most > _FARTHEST_POINT * usual > 0:  # half of a few points say little
+    if len(coordinates) > _FEW_POINTS and most > _FARTHEST_POINT * usual > 0:  # half of a few points say little
         raise ValueError(f"has a point {most / usual:.3g} times as far from the middle as half of the points")
+
+
+def _check_origin(coordinates: np.ndarray) -> None:
+    """Refuse a cloud of which many points lie at 0, 0, 0, as depth cameras write what they did not see, apart from it.
+
+    It would be brought to one size with them.
+    """
+    is_zero = ~coordinates.any(axis=1)
+    count = int(is_zero.sum())
+    if len(coordinates) <= _FEW_POINTS or not max(1, _FEW_AT_0 * len(coordinates)) < count < len(coordinates):
+        return
+    others = coordinates[~is_zero]
+    if ((others.min(0) > 0) | (others.max(0) < 0)).any():
+        raise ValueError(f"has {count} of {len(coordinates)} points at 0, 0, 0, beside all others: leave them out")
 
 
 def _ending_of(raw: Any) -> str:
