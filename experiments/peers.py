@@ -55,6 +55,7 @@ _GROUPS = {name: _LANGUAGES[name] for name in ("model", "task_settings", "positi
 _GROUPS["encoders"] = {
     "bytes": {**_LANGUAGES["encoders"]["text"], "length": SETS["imdb"]["encoders"]["bytes"]["length"]}
 }
+"""What texts take from the recipe `languages`."""
 
 
 def _runs(model: str, data: str, rate: float) -> tuple[Run, ...]:

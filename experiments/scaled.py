@@ -40,7 +40,7 @@ def scale(task: Task, part: str, factor: float) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--part", required=True, choices=PARTS)
     parser.add_argument("--factor", type=float, required=True)
     given, options = parser.parse_known_args()

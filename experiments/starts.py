@@ -18,7 +18,7 @@ _STEPS = 400
 _TABLES = ("none", "learned-reference", "learned-ours", "learned-unit")
 _LONGER = 1000
 _PARTS = {
-    "latents": ("latents (1 / sqrt(channels))", (0.2, 5.0)),
+    "latents": ("latents (1 / sqrt(latents))", (0.2, 5.0)),
     "embedding": ("embedding (1 / sqrt(fan-in))", (0.2, 5.0)),
     "query": ("query of the head (1)", (0.03, 0.2, 5.0)),
     "output": ("output of the head (0); times 1 / sqrt(fan-in)", (0.2, 1.0)),

@@ -272,6 +272,17 @@ def test_what_cannot_be_resumed(tmp_path: Path, straight: TrainingResult) -> Non
     assert read_checkpoint(RunFolder(straight.run_folder).last_checkpoint)[RUN_KEY]["step"] == before
 
 
+def test_a_setting_that_an_earlier_version_did_not_have(tmp_path: Path) -> None:
+    settings = dataclasses.replace(SETTINGS, steps=2)
+    train(autoencoding(), Source(), settings, tmp_path / "run", show_progress=False)
+    path = RunFolder(tmp_path / "run").last_checkpoint
+    checkpoint = read_checkpoint(path)
+    del checkpoint[RUN_KEY]["identity"]["embedding_rate"]
+    write_checkpoint(path, checkpoint)
+    with pytest.raises(ValueError, match=r"^embedding_rate: an earlier version, .* go on in a new run, with --from, "):
+        train(autoencoding(), Source(), settings, tmp_path / "run", resume=True, show_progress=False)
+
+
 @pytest.mark.parametrize("number", [torch.nan, -torch.inf])
 def test_a_checkpoint_that_diverged_is_not_resumed(tmp_path: Path, number: float) -> None:
     """Of an earlier release: what is written now is finite."""

@@ -194,11 +194,8 @@ class HiPEstimator(BaseEstimator):
         return open_values(taken, options, targets=targets, classes=classes, is_validation=is_validation)
 
     def _make_task(self, kind: str, source: Source, saved: SavedModel | None, *, weight: str | None) -> Task:
-        config = (
-            variant_config(self.model or usual_variant(source.modalities, USUAL_MODEL))
-            if saved is None
-            else saved.config
-        )
+        name = self.model or usual_variant(source.modalities, USUAL_MODEL)
+        config = variant_config(name) if saved is None else saved.config
         if self.model_settings:
             config = type(config).from_dict({**config.to_dict(), **self.model_settings})
         task_class = TASKS[kind]

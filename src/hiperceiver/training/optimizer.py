@@ -21,7 +21,7 @@ class WeightGroups(NamedTuple):
 
     matrices: tuple[str, ...]  # of linear layers, without those of position encodings
     tables: tuple[str, ...]  # of learned positions
-    categories: tuple[str, ...]  # their vectors
+    categories: tuple[str, ...]  # vectors of these
     rest: tuple[str, ...]
 
 

@@ -294,7 +294,11 @@ def _identity(
 
 def _check_same(checkpoint: Path, before: Mapping[str, str], now: Mapping[str, str]) -> None:
     before = {name: value for name, value in before.items() if name != "devices"}  # earlier versions asked for as many
+    settings = {each.name for each in dataclasses.fields(TrainingSettings)}
     for name in {**before, **now}:
+        if name in settings and name not in before:
+            older = "an earlier version, without this setting, began the run"
+            raise ValueError(f"{name}: {older}; go on in a new run, with --from, see {checkpoint}")
         if before.get(name) != now.get(name) and not (name in _ADDED and name not in before):
             inner, was, came = _first_difference(*(_parsed(values.get(name, "null")) for values in (before, now)))
             differs = f"expected {shown(was)}, got {shown(came)}"
