@@ -599,7 +599,7 @@ def test_meshes_in_single_precision_far_from_the_origin_are_refused(tmp_path: Pa
 
 @pytest.mark.parametrize("shift", [0.0, 5.0])
 def test_points_that_were_not_seen_are_refused(shift: float) -> None:
-    cloud = np.random.default_rng(0).uniform(-1, 1, (100, 3)) + (0, 0, shift)
+    cloud = np.random.default_rng(0).uniform(-1, 1, (100, 3)) + np.array([0, 0, shift])
     cloud[40:] = 0
     for normalise in ("sphere", "none"):
         encoder = PointsEncoder(num_points=64, normalise=normalise, mean=(0,) * 3 * (normalise == "none"))
