@@ -132,13 +132,15 @@ class AudioSettings(NormalisedSettings):
 
 
 class SeriesSettings(ArraySettings):
-    """Series of numbers measured together: a token is a step, and its channels are its readings."""
+    """Series of numbers measured together: a token is a step, or a few in a row; its channels are its readings."""
 
     kind: ClassVar[str] = "series"
     length: Count
     """Steps of the grid."""
     channels: Count = 1
     """Readings of each step."""
+    steps_per_token: Count = 1
+    """How many steps in a row are the channels of one token; must divide `length`."""
     channel_names: tuple[str, ...] = ()
     """Columns of tables that have names, in the order of the channels; none: all of them, in theirs."""
     normalise: NormaliseBy = "dataset"
@@ -149,6 +151,9 @@ class SeriesSettings(ArraySettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_names("channel_names", self.channel_names, self.channels, "channel")
+        if self.length % self.steps_per_token:
+            expected = f"a divisor of the length {self.length}"
+            raise ValueError(f"steps_per_token: expected {expected}, got {self.steps_per_token}")
         channels = 0 if self.normalise == "example" else self.channels
         self.check_statistics(channels, unused="with normalise='example'")
 

@@ -27,6 +27,29 @@ def test_tokens_are_steps() -> None:
     assert_close(tokens[3], (RAMP[3] - [1, 2]) / [2, 4], terms=2)
 
 
+@pytest.mark.parametrize("steps", [1, 2, 4, 12])
+def test_a_token_may_be_several_steps(steps: int) -> None:
+    encoder = SeriesEncoder(length=12, channels=2, steps_per_token=steps, mean=(1, 2), std=(2, 4))
+    assert encoder.modality == Modality(grid=(12 // steps,), channels=2 * steps)
+    tokens, is_padding = encoder.encode(RAMP)
+    filled = np.concatenate([(RAMP - [1, 2]) / [2, 4], np.zeros((2, 2))])
+    assert_close(tokens, filled.reshape(-1, 2 * steps), terms=2)
+    num_present = -(-len(RAMP) // steps)
+    expected = [k >= num_present for k in range(12 // steps)]
+    assert is_padding is None if num_present == 12 // steps else is_padding.tolist() == expected  # pyright: ignore
+    value = encoder.to_value(tokens, is_padding)
+    assert_close(value[:10], RAMP, terms=4)
+    assert_equal(value[10:], np.full((num_present * steps - 10, 2), [1, 2]))
+    marks = encoder.to_value_mask(np.arange(12 // steps) == 0, value, np.array(expected))
+    assert marks.tolist() == [k < steps for k in range(len(value))]
+
+
+def test_the_length_is_whole_tokens() -> None:
+    assert SeriesEncoder.chosen_settings([RAMP], {"steps_per_token": 4})["length"] == 12
+    with pytest.raises(ValueError, match="^steps_per_token: expected a divisor of the length 10, got 4$"):
+        SeriesEncoder(length=10, steps_per_token=4)
+
+
 def test_the_middle_of_a_longer_series_is_kept() -> None:
     tokens, is_padding = SeriesEncoder(length=4, channels=2).encode(RAMP)
     assert is_padding is None
@@ -47,14 +70,15 @@ def test_a_shorter_series_has_absent_tokens_at_its_end() -> None:
 def test_decode_is_the_inverse(series: np.ndarray, data: st.DataObject) -> None:
     channels = series.shape[1]
     encoder = SeriesEncoder(
-        length=data.draw(st.integers(len(series), 12)),
+        length=data.draw(st.integers(len(series), 12)) * 2,
         channels=channels,
+        steps_per_token=data.draw(st.sampled_from([1, 2])),
         mean=data.draw(st.tuples(*[st.floats(-100, 100)] * channels)),
         std=data.draw(st.tuples(*[st.floats(2.5, 100)] * channels)),
     )
     assert encoder_from_dict(json.loads(json.dumps(encoder.to_dict()))) == encoder
     scale = max(1e-30, float(np.abs(series).max()) + max(map(abs, encoder.mean)))  # next to nothing underflows
-    assert_close(encoder.to_value(*encoder.encode(series)), series, terms=4, scale=scale)
+    assert_close(encoder.to_value(*encoder.encode(series))[: len(series)], series, terms=4, scale=scale)
 
 
 def test_every_way_in_gives_the_same_tokens(tmp_path: Path) -> None:

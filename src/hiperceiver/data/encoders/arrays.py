@@ -182,6 +182,12 @@ def padded(
     return torch.from_numpy(tokens.reshape(-1, channels)), torch.from_numpy(is_padding.ravel())
 
 
+def in_rows(values: np.ndarray, length: int) -> np.ndarray:
+    """Values (n, C), `length` of them in a row: (ceil(n / length), length * C), filled up with zeros."""
+    filled = np.pad(values, ((0, -len(values) % length), (0, 0)))
+    return filled.reshape(len(filled) // length, length * values.shape[1])
+
+
 def num_present(is_padding: Tensor | None, length: int) -> int:
     """How many of `length` positions are left when the absent ones at the end are cut off."""
     if is_padding is None:

@@ -1,7 +1,6 @@
 """Sound to tokens and back: a token is a sample of the wave, or a few samples in a row."""
 
 import io
-import math
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 from torch import Tensor
 
-from hiperceiver.data.encoders.arrays import check_spread, middle, normalised, num_present, padded, physical
+from hiperceiver.data.encoders.arrays import check_spread, in_rows, middle, normalised, num_present, padded, physical
 from hiperceiver.data.encoders.encoder import Drawing, Encoder, measured
 from hiperceiver.data.faults import faults_of
 from hiperceiver.data.media import (
@@ -75,10 +74,6 @@ class AudioEncoder(AudioSettings, Encoder):
         """A curve for each channel."""
         return Drawing(kind="signals", rate=self.rate, step="sample")
 
-    def to_value_mask(self, is_marked: np.ndarray, value: np.ndarray, is_padding: np.ndarray) -> np.ndarray:
-        """Marks of samples, bool (samples,)."""
-        return np.repeat(is_marked, self.samples_per_token)[: len(value)]
-
     def write(self, path: str | os.PathLike[str], value: np.ndarray) -> None:
         """Write sound as a WAV file; see `write_wav`."""
         write_wav(path, value, self.rate)
@@ -111,10 +106,7 @@ class AudioEncoder(AudioSettings, Encoder):
                 check_spread(value)
             mean = value.mean(0)
             std = (np.maximum((value - mean).std(), np.float32(SILENT)),)
-        num_tokens = math.ceil(len(value) / self.samples_per_token)
-        wave = np.zeros((num_tokens * self.samples_per_token, self.channels), dtype=np.float32)
-        wave[: len(value)] = normalised(value, mean, std)
-        return padded(wave.reshape(num_tokens, -1), self.modality.grid)
+        return padded(in_rows(normalised(value, mean, std), self.samples_per_token), self.modality.grid)
 
     def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
         """Tokens as a wave that `write_wav` can write: float32 (samples, channels). Absent tokens in it become 0."""

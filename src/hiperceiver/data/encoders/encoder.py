@@ -132,7 +132,8 @@ class Encoder(EncoderSettings, ABC):
     def to_value_mask(self, is_marked: np.ndarray, value: np.ndarray, is_padding: np.ndarray) -> np.ndarray:
         """Marks of tokens, bool (M,), as marks of what `to_value` gave: bool, of its shape without channels."""
         grid = self.modality.grid
-        return is_marked.reshape(grid)[tuple(slice(0, length) for length in value.shape[: len(grid)])]
+        steps = np.repeat(is_marked.reshape(grid), self.steps_per_token, axis=0)
+        return steps[tuple(slice(0, length) for length in value.shape[: len(grid)])]
 
     @property
     def steps_per_token(self) -> int:

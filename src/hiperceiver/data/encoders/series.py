@@ -1,5 +1,6 @@
-"""Series of numbers that were measured together, step by step: a token is a step, and its channels are its readings."""
+"""Series of numbers that were measured together, step by step: a token is a step, or a few steps in a row."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Self
 
@@ -18,7 +19,7 @@ LONGEST_SERIES = 4096  # grids are not chosen longer than this: of longer series
 
 
 class SeriesEncoder(SeriesSettings, Encoder):
-    """Series of any length as (length, channels) tokens, and back.
+    """Series of any length as (length / steps_per_token, steps_per_token * channels) tokens, and back.
 
     Of a longer series the middle is kept; a shorter one has absent tokens at its end. Each channel is normalised.
 
@@ -43,8 +44,9 @@ class SeriesEncoder(SeriesSettings, Encoder):
 
     @property
     def modality(self) -> Modality:
-        """Grid (length,) and channels of the tokens."""
-        return Modality(grid=(self.length,), channels=self.channels)
+        """One token per `steps_per_token` steps; its channels are these steps, all readings of each."""
+        grid = (self.length // self.steps_per_token,)
+        return Modality(grid=grid, channels=self.steps_per_token * self.channels)
 
     def in_units_of(self, values: np.ndarray, past: np.ndarray) -> np.ndarray:
         """With normalise="example" the level and size of `past` are given back."""
@@ -55,14 +57,15 @@ class SeriesEncoder(SeriesSettings, Encoder):
 
     @classmethod
     def chosen_settings(cls, raws: Iterable[Any], given: Mapping[str, Any]) -> dict[str, Any]:
-        """The length of the longest, at most 4096 steps; the channels of the first, and their names if it has some."""
+        """The length of the longest in whole tokens, at most 4096 steps; the channels of the first, and their names."""
         if {"length", "channels"} <= given.keys():
             return {}
         name = given.get("array_name", "")
         shapes = list(measured(raws, lambda raw: arrays.named_shape_of(raw, 1, 2, array_name=name)))
         shape, names = shapes[0]
         channels = shape[1] if len(shape) == 2 else 1
-        chosen = {"length": min(max(shape[0] for shape, _ in shapes), LONGEST_SERIES)}
+        steps, longest = given.get("steps_per_token", 1), min(max(shape[0] for shape, _ in shapes), LONGEST_SERIES)
+        chosen = {"length": math.ceil(longest / steps) * steps}
         if "channel_names" in given:
             return {**chosen, "channels": len(given["channel_names"]) or channels}
         if "channels" in given:
@@ -93,19 +96,20 @@ class SeriesEncoder(SeriesSettings, Encoder):
         return value[arrays.middle(len(value), self.length)]
 
     def to_tokens(self, value: np.ndarray) -> tuple[Tensor, Tensor | None]:
-        """float32 (n, channels) as tokens (length, channels)."""
+        """float32 (n, channels) as tokens (M, C); the last one may be filled up with zeros."""
         mean, std = self.mean, self.std
         if self.normalise == "example":
             arrays.check_spread(value)
             own_mean, own_std = value.mean(0, dtype=np.float64), value.std(0, dtype=np.float64)
             own_std[own_std <= 1e-6 * np.abs(own_mean)] = 1.0  # a constant channel is not blown up
             mean, std = own_mean.tolist(), own_std.tolist()
-        return arrays.padded(arrays.normalised(value, mean, std), (self.length,))
+        steps = arrays.normalised(value, mean, std)
+        return arrays.padded(arrays.in_rows(steps, self.steps_per_token), self.modality.grid)
 
     def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
         """Tokens as float32 (steps, channels), in the units of the raw series if it was normalised by the data set."""
         self.check_tokens(tokens)
-        present = tokens[: arrays.num_present(is_padding, self.length)]
+        present = tokens[: arrays.num_present(is_padding, len(tokens))].reshape(-1, self.channels)
         return arrays.physical(present, self.mean or (0.0,), self.std or (1.0,))
 
     def measured_channels(self, raw: RawArray) -> np.ndarray:
