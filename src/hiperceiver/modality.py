@@ -42,6 +42,9 @@ class Modality(Settings):
     num_coordinates: CountOrZero = 0
     """The first channels of a token that are its coordinates, such as 3 for a point's x, y and z; about -1 to 1. Only
     `positions="coordinate"` reads them as such; to everything else they are channels as any."""
+    is_overlapping: bool = False
+    """Whether a token shows some of its neighbours' values, too. By these hidden tokens would be seen, so that no task
+    hides some to reconstruct them."""
 
     def __post_init__(self) -> None:
         if isinstance(self.grid, int):

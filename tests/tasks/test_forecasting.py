@@ -186,6 +186,12 @@ def test_categories_are_not_forecast(make_model):
         make_task(make_model, {"series": Modality(grid=(30,), channels=1, num_categories=9)})
 
 
+def test_tokens_that_show_the_future_are_refused(make_model):
+    seen = "tokens that show nothing of their neighbours, by which hidden ones would be seen"
+    with pytest.raises(ValueError, match=f"^context: expected 0 for 'series', {seen}$"):
+        make_task(make_model, {"series": Modality(grid=(30,), channels=6, is_overlapping=True)})
+
+
 def test_a_future_whose_places_are_its_own_values_is_refused():
     cloud = Modality(grid=(30,), channels=5, num_coordinates=3)
     model = create_model("hip-nano", modalities={"cloud": cloud}, positions="coordinate")

@@ -617,6 +617,14 @@ def test_categories_are_reconstructed_as_their_channels_would_be(make_model):
 # --------------------------------------------------------------------------------------------------------------- errors
 
 
+def test_tokens_that_show_hidden_ones_are_refused(make_model):
+    model = make_model(
+        image=Modality(grid=(4, 4), channels=3), sound=Modality(grid=(20,), channels=3, is_overlapping=True)
+    )
+    with pytest.raises(ValueError, match=r"^context: expected 0 for 'sound', tokens that show nothing"):
+        MaskedAutoencoding(model)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -109,6 +109,9 @@ class AudioSettings(NormalisedSettings):
     """1: channels of a recording are averaged. Others: it must have as many, or one, which is repeated."""
     samples_per_token: Count = 1
     """How many samples in a row are the channels of one token; must divide the samples of the window."""
+    context: CountOrZero = 0
+    """Samples before its own, and as many after them, that a token shows as well. By them hidden ones would be seen:
+    for labels alone."""
     normalise: NormaliseBy = "dataset"
     """`dataset`: by `mean` and `std`. `example`: by those of the window, all channels together; loudness is lost."""
     is_silence_bad: bool = True
@@ -141,6 +144,9 @@ class SeriesSettings(ArraySettings):
     """Readings of each step."""
     steps_per_token: Count = 1
     """How many steps in a row are the channels of one token; must divide `length`."""
+    context: CountOrZero = 0
+    """Steps before its own, and as many after them, that a token shows as well. By them hidden ones would be seen: for
+    labels alone."""
     channel_names: tuple[str, ...] = ()
     """Columns of tables that have names, in the order of the channels; none: all of them, in theirs."""
     normalise: NormaliseBy = "dataset"

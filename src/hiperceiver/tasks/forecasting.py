@@ -13,7 +13,7 @@ from hiperceiver.model import HiP
 from hiperceiver.settings.tasks import ForecastingConfig
 from hiperceiver.tasks.answers import Answer, DrawnTokens, ForecastTokens
 from hiperceiver.tasks.losses import LossTerm, squared_error, sum_about_mean
-from hiperceiver.tasks.task import Task, find_input_modality, num_position_channels
+from hiperceiver.tasks.task import Task, check_hidden, find_input_modality, num_position_channels
 
 
 class ForecastingPrediction(NamedTuple):
@@ -49,6 +49,7 @@ class Forecasting(Task):
     def __init__(self, model: HiP, config: ForecastingConfig):
         super().__init__(model, config)
         self.input_modality = name = find_input_modality(model, config.input_modality)
+        check_hidden(model, name)
         self.horizon = config.horizon
         if num_position_channels(model, name):
             raise ValueError(f"input_modality: expected one whose positions are not its own coordinates, got {name!r}")

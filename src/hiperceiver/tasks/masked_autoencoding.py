@@ -38,7 +38,7 @@ from hiperceiver.tasks.losses import (
     weighted_mean,
 )
 from hiperceiver.tasks.metrics import Metrics
-from hiperceiver.tasks.task import Task, num_position_channels
+from hiperceiver.tasks.task import Task, check_hidden, num_position_channels
 
 if TYPE_CHECKING:
     from hiperceiver.tasks.trivial import TrivialAnswers
@@ -98,6 +98,8 @@ class MaskedAutoencoding(Task):
                 raise ValueError(f"modality_weights: expected names among {', '.join(model.input_names)}, got {name!r}")
         if not any(self.term_weights.values()):
             raise ValueError("modality_weights: expected at least one above 0, got none")
+        for name in model.input_names:
+            check_hidden(model, name)
         self.num_position_channels = {name: num_position_channels(model, name) for name in model.input_names}
         for name, count in self.num_position_channels.items():
             if count == model.modalities[name].channels:

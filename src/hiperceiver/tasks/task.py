@@ -227,6 +227,13 @@ def find_input_modality(model: HiP, name: str | None) -> str:
     return name
 
 
+def check_hidden(model: HiP, name: str) -> None:
+    """Refuse a modality whose hidden tokens would be seen in others."""
+    if model.modalities[name].is_overlapping:
+        expected = "tokens that show nothing of their neighbours, by which hidden ones would be seen"
+        raise ValueError(f"context: expected 0 for {name!r}, {expected}")
+
+
 def num_position_channels(model: HiP, name: str) -> int:
     """Number of a modality's leading channels that are its positions; they stay visible when a token is masked."""
     return model.modalities[name].num_coordinates if model.config.positions == "coordinate" else 0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from closeness import assert_close, assert_digits_close, assert_within
+from closeness import assert_close, assert_digits_close, assert_equal, assert_within
 
 from hiperceiver.data.encoders import ENCODERS, AudioEncoder, encoder_from_dict
 from hiperceiver.data.encoders.audio import write_wav
@@ -47,6 +47,19 @@ def test_tokens_are_samples_in_a_row(samples_per_token: int, channels: int) -> N
     expected = (samples - np.array([0.1, 0.2])[:channels]) / np.array([0.5, 0.25])[:channels]
     assert_close(tokens.numpy().ravel(), expected.ravel(), terms=2)
     assert_close(encoder.to_value(tokens), samples, terms=4, scale=1)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_token_may_show_samples_of_its_neighbours(channels: int) -> None:
+    encoder = AudioEncoder(rate=8000, seconds=0.5, channels=channels, samples_per_token=8, context=3)
+    assert encoder.modality == Modality(grid=(500,), channels=14 * channels, is_overlapping=True)
+    samples = sine(0.5, 8000, channels=channels)[:3001]
+    tokens, is_padding = encoder.encode((samples, 8000))
+    shown = tokens.numpy().reshape(500, 14, channels)
+    assert_equal(shown[1], samples[5:19])
+    assert_equal(shown[0], np.concatenate([np.zeros((3, channels), dtype=np.float32), samples[:11]]))
+    assert_equal(shown[375], np.concatenate([samples[2997:3001], np.zeros((10, channels), dtype=np.float32)]))
+    assert_equal(encoder.to_value(tokens, is_padding)[:3001], samples)
 
 
 def test_the_window_of_the_paper() -> None:

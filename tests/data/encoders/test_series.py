@@ -44,6 +44,20 @@ def test_a_token_may_be_several_steps(steps: int) -> None:
     assert marks.tolist() == [k < steps for k in range(len(value))]
 
 
+@pytest.mark.parametrize(("steps", "context"), [(1, 1), (2, 3), (4, 2), (4, 20)])
+def test_a_token_may_show_its_neighbours(steps: int, context: int) -> None:
+    encoder = SeriesEncoder(length=12, channels=2, steps_per_token=steps, context=context, mean=(1, 2), std=(2, 4))
+    width = steps + 2 * context
+    assert encoder.modality == Modality(grid=(12 // steps,), channels=2 * width, is_overlapping=True)
+    tokens, is_padding = encoder.encode(RAMP)
+    present = tokens if is_padding is None else tokens[~is_padding]
+    for token, shown in enumerate(present.reshape(len(present), width, 2)):
+        for place, reading in enumerate(shown):
+            step = token * steps - context + place
+            assert_close(reading, (RAMP[step] - [1, 2]) / [2, 4] if 0 <= step < 10 else [0, 0], terms=2)
+    assert_close(encoder.to_value(tokens, is_padding)[:10], RAMP, terms=4)
+
+
 def test_the_length_is_whole_tokens() -> None:
     assert SeriesEncoder.chosen_settings([RAMP], {"steps_per_token": 4})["length"] == 12
     with pytest.raises(ValueError, match="^steps_per_token: expected a divisor of the length 10, got 4$"):
@@ -73,6 +87,7 @@ def test_decode_is_the_inverse(series: np.ndarray, data: st.DataObject) -> None:
         length=data.draw(st.integers(len(series), 12)) * 2,
         channels=channels,
         steps_per_token=data.draw(st.sampled_from([1, 2])),
+        context=data.draw(st.integers(0, 3)),
         mean=data.draw(st.tuples(*[st.floats(-100, 100)] * channels)),
         std=data.draw(st.tuples(*[st.floats(2.5, 100)] * channels)),
     )

@@ -182,10 +182,24 @@ def padded(
     return torch.from_numpy(tokens.reshape(-1, channels)), torch.from_numpy(is_padding.ravel())
 
 
-def in_rows(values: np.ndarray, length: int) -> np.ndarray:
-    """Values (n, C), `length` of them in a row: (ceil(n / length), length * C), filled up with zeros."""
-    filled = np.pad(values, ((0, -len(values) % length), (0, 0)))
-    return filled.reshape(len(filled) // length, length * values.shape[1])
+def in_rows(values: np.ndarray, length: int, context: int = 0) -> np.ndarray:
+    """Values (n, C), `length` in a row between `context` neighbours each side: (ceil(n / length), (c + l + c) * C).
+
+    Beyond the ends are zeros.
+
+    >>> in_rows(np.array([[1], [2], [3]]), 2, context=1)
+    array([[0, 1, 2, 3],
+           [2, 3, 0, 0]])
+    """
+    filled = np.pad(values, ((context, -len(values) % length + context), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(filled, length + 2 * context, axis=0)[::length]
+    return windows.swapaxes(1, 2).reshape(len(windows), -1)
+
+
+def from_rows(rows: Tensor, channels: int, context: int = 0) -> Tensor:
+    """Rows (M, (c + l + c) * C) of `in_rows` without their neighbours: (M, l, C)."""
+    steps = rows.reshape(len(rows), -1, channels)
+    return steps[:, context : steps.shape[1] - context]
 
 
 def num_present(is_padding: Tensor | None, length: int) -> int:

@@ -9,7 +9,16 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 from torch import Tensor
 
-from hiperceiver.data.encoders.arrays import check_spread, in_rows, middle, normalised, num_present, padded, physical
+from hiperceiver.data.encoders.arrays import (
+    check_spread,
+    from_rows,
+    in_rows,
+    middle,
+    normalised,
+    num_present,
+    padded,
+    physical,
+)
 from hiperceiver.data.encoders.encoder import Drawing, Encoder, measured
 from hiperceiver.data.faults import faults_of
 from hiperceiver.data.media import (
@@ -42,7 +51,7 @@ class AudioEncoder(AudioSettings, Encoder):
     """Raw waves of any rate, as (samples / samples_per_token, samples_per_token * channels) tokens, and back.
 
     A recording is brought to `rate` and `channels`; one that has both already is not altered. A longer one gives its
-    middle, a shorter one absent tokens at the end.
+    middle, a shorter one absent tokens at the end. With `context` a token shows samples of its neighbours, too.
 
     >>> encoder = AudioEncoder(rate=16000, seconds=0.5, samples_per_token=4)
     >>> wave = np.sin(np.arange(16000) / 20)
@@ -60,9 +69,9 @@ class AudioEncoder(AudioSettings, Encoder):
 
     @property
     def modality(self) -> Modality:
-        """One token per `samples_per_token` samples; its channels are these samples, all audio channels of each."""
-        grid = (self.num_samples // self.samples_per_token,)
-        return Modality(grid=grid, channels=self.samples_per_token * self.channels)
+        """One token per `samples_per_token` samples; its channels are what it shows, all audio channels of each."""
+        grid, width = (self.num_samples // self.samples_per_token,), self.samples_per_token + 2 * self.context
+        return Modality(grid=grid, channels=width * self.channels, is_overlapping=self.context > 0)
 
     @property
     def steps_per_token(self) -> int:
@@ -106,12 +115,12 @@ class AudioEncoder(AudioSettings, Encoder):
                 check_spread(value)
             mean = value.mean(0)
             std = (np.maximum((value - mean).std(), np.float32(SILENT)),)
-        return padded(in_rows(normalised(value, mean, std), self.samples_per_token), self.modality.grid)
+        return padded(in_rows(normalised(value, mean, std), self.samples_per_token, self.context), self.modality.grid)
 
     def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
         """Tokens as a wave that `write_wav` can write: float32 (samples, channels). Absent tokens in it become 0."""
         self.check_tokens(tokens)
-        samples = tokens.reshape(len(tokens), -1, self.channels)
+        samples = from_rows(tokens, self.channels, self.context)
         wave = physical(samples, self.mean or (0.0,), self.std or (_SHOWN_LOUDNESS,))
         if is_padding is not None:
             wave[is_padding.cpu().numpy()] = 0

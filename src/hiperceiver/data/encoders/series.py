@@ -21,7 +21,8 @@ LONGEST_SERIES = 4096  # grids are not chosen longer than this: of longer series
 class SeriesEncoder(SeriesSettings, Encoder):
     """Series of any length as (length / steps_per_token, steps_per_token * channels) tokens, and back.
 
-    Of a longer series the middle is kept; a shorter one has absent tokens at its end. Each channel is normalised.
+    Of a longer series the middle is kept; a shorter one has absent tokens at its end. Each channel is normalised. With
+    `context` a token shows steps of its neighbours, too.
 
     >>> encoder = SeriesEncoder(length=4, channels=2, mean=(1.0, 0.0), std=(2.0, 1.0))
     >>> tokens, is_padding = encoder.encode([[1, 5], [3, 6], [5, 7]])
@@ -44,9 +45,9 @@ class SeriesEncoder(SeriesSettings, Encoder):
 
     @property
     def modality(self) -> Modality:
-        """One token per `steps_per_token` steps; its channels are these steps, all readings of each."""
-        grid = (self.length // self.steps_per_token,)
-        return Modality(grid=grid, channels=self.steps_per_token * self.channels)
+        """One token per `steps_per_token` steps; its channels are what it shows, all readings of each step."""
+        grid, width = (self.length // self.steps_per_token,), self.steps_per_token + 2 * self.context
+        return Modality(grid=grid, channels=width * self.channels, is_overlapping=self.context > 0)
 
     def in_units_of(self, values: np.ndarray, past: np.ndarray) -> np.ndarray:
         """With normalise="example" the level and size of `past` are given back."""
@@ -104,13 +105,14 @@ class SeriesEncoder(SeriesSettings, Encoder):
             own_std[own_std <= 1e-6 * np.abs(own_mean)] = 1.0  # a constant channel is not blown up
             mean, std = own_mean.tolist(), own_std.tolist()
         steps = arrays.normalised(value, mean, std)
-        return arrays.padded(arrays.in_rows(steps, self.steps_per_token), self.modality.grid)
+        return arrays.padded(arrays.in_rows(steps, self.steps_per_token, self.context), self.modality.grid)
 
     def to_value(self, tokens: Tensor, is_padding: Tensor | None = None) -> np.ndarray:
         """Tokens as float32 (steps, channels), in the units of the raw series if it was normalised by the data set."""
         self.check_tokens(tokens)
-        present = tokens[: arrays.num_present(is_padding, len(tokens))].reshape(-1, self.channels)
-        return arrays.physical(present, self.mean or (0.0,), self.std or (1.0,))
+        present = tokens[: arrays.num_present(is_padding, len(tokens))]
+        steps = arrays.from_rows(present, self.channels, self.context).flatten(0, 1)
+        return arrays.physical(steps, self.mean or (0.0,), self.std or (1.0,))
 
     def measured_channels(self, raw: RawArray) -> np.ndarray:
         """As `decode`, with NaN where a reading is missing."""
