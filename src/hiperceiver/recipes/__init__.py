@@ -1,7 +1,7 @@
 """Documented runs: each module has its commands, their cost and their results.
 
 A recipe is a module with settings by option name: `PRETRAIN` of `hip pretrain`, `FINETUNE` of `hip finetune`, `BOTH` of
-the two. They hold unless the user gives others. `hip pretrain --recipe watch`, then `hip finetune --recipe watch`. One
+the two. They hold unless the user gives others. `hip pretrain --recipe earth`, then `hip finetune --recipe earth`. One
 of the two may be missing: then nothing is learned from labels, or all from scratch.
 """
 
@@ -41,7 +41,7 @@ def read_recipe(name: str, command: str) -> dict[str, Any]:
     Raises:
         ValueError: there is no such recipe, or it has nothing for the command.
 
-    >>> read_recipe("watch", "pretrain")["data"]
+    >>> read_recipe("watch", "finetune")["data"]
     'watch'
     """
     if name not in RECIPES:

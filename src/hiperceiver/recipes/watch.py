@@ -23,7 +23,7 @@ tokens left out 80.4%, with mixup of 0.4 81.7%, with half the rate and the table
 OUTER = {"num_groups": 8, "num_latents": 4, "num_channels": 64, "num_self_attention_heads": 2}
 """Half of the groups of hip-nano and few latents: steps are quicker, and more of them fit into the time."""
 PROCESSOR = {"num_groups": 1, "num_latents": 16, "num_channels": 96, "num_self_attention_heads": 3}
-BOTH = {
+FINETUNE = {
     "data": "watch",
     "augment": {
         "speed": {"factors": [0.6, 1.7]},
@@ -32,26 +32,21 @@ BOTH = {
         "mirror": True,
         "gain": {"decibels": 3},
     },
-    "batch_size": 32,
-    "learning_rate": 2e-3,
-    "position_rate": 1.0,
-}
-PRETRAIN = {
+    "task": "classification",
+    "task_settings": {"label_smoothing": 0.1},
+    "encoders": {"motion": {"steps_per_token": 4, "context": 6}},
     "model": "hip-nano",
     "model_settings": {
+        "drop_path": 0.1,
         "blocks": [
             {**OUTER, "num_self_attention_layers": 1},
             {**PROCESSOR, "num_self_attention_layers": 2},
             {**OUTER, "num_self_attention_layers": 1},
         ],
     },
-    "mask_ratio": 0.5,
-    "steps": 1000,
-}
-FINETUNE = {
-    "task": "classification",
-    "task_settings": {"label_smoothing": 0.1},
-    "model_settings": {"drop_path": 0.1},
+    "batch_size": 32,
+    "learning_rate": 2e-3,
+    "position_rate": 1.0,
     "steps": 2000,
     "validate_every": 2000,
     "ema": 0.99,
