@@ -58,6 +58,12 @@ def test_a_token_may_show_its_neighbours(steps: int, context: int) -> None:
     assert_close(encoder.to_value(tokens, is_padding)[:10], RAMP, terms=4)
 
 
+def test_tokens_share_no_memory() -> None:
+    tokens, _ = SeriesEncoder(length=10, channels=2, steps_per_token=2, context=1).encode(RAMP)
+    tokens[0] = -1
+    assert_equal(tokens[1], RAMP[1:5].ravel())
+
+
 def test_the_length_is_whole_tokens() -> None:
     assert SeriesEncoder.chosen_settings([RAMP], {"steps_per_token": 4})["length"] == 12
     with pytest.raises(ValueError, match="^steps_per_token: expected a divisor of the length 10, got 4$"):

@@ -193,7 +193,8 @@ def in_rows(values: np.ndarray, length: int, context: int = 0) -> np.ndarray:
     """
     filled = np.pad(values, ((context, -len(values) % length + context), (0, 0)))
     windows = np.lib.stride_tricks.sliding_window_view(filled, length + 2 * context, axis=0)[::length]
-    return windows.swapaxes(1, 2).reshape(len(windows), -1)
+    rows = np.array(windows.swapaxes(1, 2), order="C")  # each has its own memory
+    return rows.reshape(len(rows), -1)
 
 
 def from_rows(rows: Tensor, channels: int, context: int = 0) -> Tensor:
