@@ -1,6 +1,7 @@
 """Series of any length come in; tokens of one length go out; what cannot be read says so in one line."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -204,3 +205,28 @@ def test_more_channels_than_steps_are_said(shape: tuple[int, int], is_said: bool
     SeriesEncoder(length=shape[0], channels=shape[1]).fitted(arrays, notes)
     found = "24 steps of 51 channels: is it the other way round? Steps come first, and not as with sktime and aeon"
     assert notes == [found] * is_said
+
+
+def test_times_that_repeat_or_go_back_are_said(tmp_path: Path) -> None:
+    def table(times: Sequence[float]) -> Path:
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.csv"
+        path.write_text("Time (s),level\n" + "".join(f"{time},{number % 3}\n" for number, time in enumerate(times)))
+        return path
+
+    def notes(*paths: Path) -> list[str]:
+        encoder = SeriesEncoder(**SeriesEncoder.chosen_settings(paths, {}))
+        encoder.fitted(paths, found := [])
+        return found
+
+    good, back, twice = table([0, 0.5, 1.5]), table([0, 2, 1]), table([0, 0, 1])
+    assert notes(good, good) == []
+    expected = "'Time (s)' does not grow from step to step in 2 of 3 files, for example"
+    assert notes(good, back, twice) == [f"{expected} {back}: steps are read as they stand in the file"]
+
+
+def test_a_column_that_is_too_fine_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("level,timestamp\n" + "".join(f"{number % 3},{1_700_000_000 + number}\n" for number in range(9)))
+    encoder = SeriesEncoder(**SeriesEncoder.chosen_settings([path], {}))
+    with pytest.raises(ValueError, match="numbers from 1700000000 to 1700000008 in channel 1, timestamp; subtract"):
+        encoder.encode(path)
