@@ -178,7 +178,7 @@ def test_a_shuffled_cloud_gives_the_same_bits(order: Any, normalise: Any, count:
         assert absent is None or int(absent.sum()) == 64 - count
 
 
-PLACES = st.floats(-1e3, 1e3, width=32, allow_subnormal=False)
+PLACES = st.integers(-1000, 1000).map(lambda number: number * 0.37)  # none so near to another that 1e4 is absurd
 
 
 @given(st.lists(st.tuples(*[PLACES] * 3), min_size=2, max_size=30), st.randoms())
@@ -611,3 +611,29 @@ def test_points_that_were_not_seen_are_refused(shift: float) -> None:
             encoder.encode(cloud[:41])  # one may be a place
         else:
             encoder.encode(cloud)
+
+
+def test_copies_of_a_point_take_no_places() -> None:
+    """Data sets fill clouds up to one size with copies."""
+    cloud = np.random.default_rng(0).random((200, 3)).astype(np.float32)
+    filled = np.concatenate([cloud, np.repeat(cloud[:1], 2000, 0)])
+    encoder = PointsEncoder(num_points=64)
+    assert torch.equal(encoder.encode(filled)[0], encoder.encode(cloud)[0])
+    tokens, is_padding = encoder.encode(np.repeat(cloud[:10], 20, 0))
+    assert is_padding is not None
+    assert is_padding.tolist() == [False] * 10 + [True] * 54
+    assert len(torch.unique(tokens[:10], dim=0)) == 10
+
+
+def test_one_far_point_of_a_few_is_refused() -> None:
+    cloud = np.random.default_rng(0).random((20, 3))
+    PointsEncoder(num_points=32).encode(np.concatenate([cloud, [[1e4, 0, 0]]]))
+    assert "has a point 2" in fault(PointsEncoder(num_points=32), np.concatenate([cloud, [[1e7, 0, 0]]]))
+
+
+def test_faces_of_vertices_below_zero_are_refused() -> None:
+    """Python would count these from the end."""
+    head = "ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nproperty float y\nproperty float z\n"
+    head += "element face 1\nproperty list uchar int vertex_indices\nend_header\n0 0 0\n1 0 0\n0 1 0\n"
+    assert PointsEncoder(num_points=8).decode((head + "3 0 1 2\n").encode()).shape == (8, 3)
+    assert fault(PointsEncoder(), (head + "3 0 1 -1\n").encode()) == "expected faces of vertices 0 and more, got -1"

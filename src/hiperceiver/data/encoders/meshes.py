@@ -34,6 +34,8 @@ def points_of_mesh(content: bytes, ending: str, count: int) -> np.ndarray:
     else:
         parts = _read_with_trimesh(content, ending)
         surfaces = [part.triangles for part in parts if len(getattr(part, "faces", ()))]
+        if (least := min((int(part.faces.min()) for part in parts if len(getattr(part, "faces", ()))), default=0)) < 0:
+            raise ValueError(f"expected faces of vertices 0 and more, got {least}")
         clouds = [np.asarray(part.vertices) for part in parts if len(getattr(part, "vertices", ()))]
     vertices = np.concatenate([*clouds, np.zeros((0, 3))])
     with np.errstate(over="ignore"):
