@@ -2,6 +2,7 @@
 
 import io
 import re
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from hiperceiver import Modality, create_model
 from hiperceiver.data.encoders import ENCODERS, PointsEncoder, encoder_from_dict
-from hiperceiver.data.encoders.meshes import MESH_STARTS, sample_surface
+from hiperceiver.data.encoders.meshes import MESH_STARTS, points_of_mesh, sample_surface
 from hiperceiver.data.encoders.points import TABLE_ENDINGS
 
 trimesh: Any = pytest.importorskip("trimesh")
@@ -637,3 +638,38 @@ def test_faces_of_vertices_below_zero_are_refused() -> None:
     head += "element face 1\nproperty list uchar int vertex_indices\nend_header\n0 0 0\n1 0 0\n0 1 0\n"
     assert PointsEncoder(num_points=8).decode((head + "3 0 1 2\n").encode()).shape == (8, 3)
     assert fault(PointsEncoder(), (head + "3 0 1 -1\n").encode()) == "expected faces of vertices 0 and more, got -1"
+
+
+def test_faces_of_the_last_vertices_so_far_are_where_they_are() -> None:
+    """As some programs write OBJ files: each part with its vertices and their numbers from behind."""
+    part = "v {0} 0 0\nv {1} 0 0\nv {0} 1 0\nvn 0 0 1\nf {2}\n"
+    from_behind = "".join(part.format(x, x + 1, "-3//-1 -2//-1 -1//-1") for x in (0, 5))
+    from_the_start = "".join(part.format(x, x + 1, f"{n}//1 {n + 1}//1 {n + 2}//1") for x, n in ((0, 1), (5, 4)))
+    cloud, again = (points_of_mesh(text.encode(), ".obj", 100) for text in (from_behind, from_the_start))
+    np.testing.assert_array_equal(cloud, again)
+    assert cloud[:, 0].min() < 1 and cloud[:, 0].max() > 5
+
+
+def test_more_lines_than_an_off_file_states_are_refused() -> None:
+    text = "OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n{}3 0 1 2\n"
+    assert PointsEncoder(num_points=8).decode(text.format("").encode()).shape == (8, 3)
+    expected = "is damaged: expected 3 vertices and 1 faces, got 5 lines of them"
+    assert fault(PointsEncoder(), text.format("0 0 1\n").encode()) == expected
+
+
+@pytest.mark.parametrize("order", ["little", "big"])
+def test_binary_ply_files_may_mix_polygons(order: str) -> None:
+    """As modelling programs write them."""
+    corners, polygons = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], [3, 0, 0]]), [(0, 1, 2, 3), (1, 4, 2)]
+    head = f"ply\nformat binary_{order}_endian 1.0\nelement vertex 5\n"
+    head += "property uchar red\n" + "".join(f"property float {axis}\n" for axis in "xyz")
+    head += "element face 2\nproperty uchar flags\nproperty list uchar int vertex_indices\nend_header\n"
+    sign = ">" if order == "big" else "<"
+    rows = [struct.pack(f"{sign}B3f", 7, *corner) for corner in corners]
+    rows += [struct.pack(f"{sign}BB{len(each)}i", 0, len(each), *each) for each in polygons]
+    content = head.encode() + b"".join(rows)
+    expected = sample_surface(corners[[[0, 1, 2], [0, 2, 3], [1, 4, 2]]], 50)
+    np.testing.assert_array_equal(points_of_mesh(content, ".ply", 50), expected)
+    assert fault(PointsEncoder(), content + b"xy").startswith("is damaged: expected ")
+    with pytest.raises(ValueError, match=r"."):
+        PointsEncoder().decode(content[:-3])
