@@ -577,6 +577,17 @@ def test_a_cut_program_stream_is_not_taken_for_a_short_one(tmp_path: Path, kind:
             read_frames(content[:kept] + rest, 4)
 
 
+def test_a_cut_gif_is_not_taken_for_a_short_one() -> None:
+    frames = [Image.fromarray(frame) for frame in CLIP[:6]]
+    content = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=100)
+    whole = read_frames(content, 6)
+    assert np.array_equal(read_frames(content + bytes(99), 6), whole)
+    assert np.array_equal(read_frames(content[:-1], 6), whole)  # nothing is missing but the mark of the end
+    for share in (0.3, 0.6, 0.9):
+        with pytest.raises(ValueError, match="^is truncated: it ends within a picture$"):
+            read_frames(content[: int(len(content) * share)], 6)
+
+
 def test_a_film_whose_rest_is_zeros_is_incomplete(tmp_path: Path) -> None:
     path = tmp_path / "a.avi"
     write_media(path, video=CLIP, audio=sine(2.0), codecs=("mpeg4", "mp3"))

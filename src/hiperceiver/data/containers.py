@@ -20,6 +20,7 @@ _ASF_FILE = b"\xa1\xdc\xab\x8c\x47\xa9\xcf\x11"
 _LONGEST_FRAMES = 4096  # bytes of two frames of an MP3 file, and more
 _PACK, _LAST_PACK = b"\x00\x00\x01\xba", 0xB9
 """How a pack of an MPEG program stream begins, and the fourth byte of what ends one."""
+_GIF_EXTENSION, _GIF_PICTURE = b"!", b","
 _FEW_PACKS = 1 << 18  # bytes at the end
 _TAIL = 4096  # bytes at the end that are not all zero
 _MOST_PARTS = 200_000  # that are looked at
@@ -33,7 +34,7 @@ def check_size(file: BinaryIO) -> None:
     """Refuse a file whose size is not what its own headers say; afterwards it stands at its beginning.
 
     Known are WAV, RF64, W64, AVI, AIFF, AU, CAF, MP3 with a Xing header, Ogg, Matroska and WebM, MP4, ASF and WMA, FLV,
-    MPEG-TS and MPEG program streams. NUT does not say it.
+    MPEG-TS, MPEG program streams and GIF. NUT does not say it.
     """
     head = file.read(512)
     size = file.seek(0, os.SEEK_END)
@@ -220,6 +221,28 @@ def _mpegps(file: BinaryIO, size: int, head: bytes) -> None:
             raise _cut(size, position)
 
 
+def _gif(file: BinaryIO, size: int, head: bytes) -> None:
+    """Blocks, each of which ends with an empty part; extensions begin with 2 bytes, pictures with 10 and a palette."""
+    position = 13 + _palette(head[10])
+    for _ in range(_MOST_PARTS):
+        block = _read_at(file, position, 10)
+        if block[:1] not in (_GIF_EXTENSION, _GIF_PICTURE):  # the end, or unknown
+            return
+        is_picture = block[:1] == _GIF_PICTURE
+        position += 11 + _palette(block[9]) if is_picture and len(block) == 10 else 2
+        while part := _read_at(file, position, 1):
+            position += 1 + part[0]
+            if not part[0]:
+                break
+        if not part or position > size:
+            raise Fault("is truncated: it ends within a picture")
+
+
+def _palette(flags: int) -> int:
+    """Bytes of a palette of a GIF file, if there is one."""
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
+
+
 def _matroska(file: BinaryIO, size: int, head: bytes) -> None:
     """Parts whose size is known are passed over; what was streamed has some of unknown size, which are gone into."""
     _check_tail(file, size)
@@ -308,5 +331,6 @@ _CHECKS: tuple[tuple[bytes, Callable[[BinaryIO, int, bytes], None]], ...] = (
     (_ASF, _asf),
     (b"\x47", _mpegts),
     (_PACK, _mpegps),
+    (b"GIF8", _gif),
 )
 """How files of a format begin, and what looks at their sizes."""
