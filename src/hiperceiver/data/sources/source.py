@@ -266,7 +266,7 @@ def make_source(
         in_files = [
             (column.paths if isinstance(column, Streams) else column, chosen[modality].is_path)
             for modality, column in sorted(table.raws.items())
-            if not isinstance(column, Computed)
+            if modality in chosen and not isinstance(column, Computed)
         ]
         members = Members(splits=keys, rule=options.split_rule, contents=kept_contents(table, in_files))
         if options.task == "joint":
