@@ -424,3 +424,8 @@ def test_a_column_that_is_there_twice_is_named() -> None:
     frame = pd.DataFrame(np.ones((4, 3)), columns=["a", "b", "a"])
     with pytest.raises(ValueError, match=r"^X: expected each column once, got 'a' twice$"):
         HiPEmbedder(steps=1).fit(frame)
+
+
+def test_dates_are_no_numbers() -> None:
+    with pytest.raises(ValueError, match=r"^y: expected numbers, got datetime64"):
+        HiPRegressor(steps=1).fit(np.ones((3, 2)), pd.date_range("2020", periods=3))

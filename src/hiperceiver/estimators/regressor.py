@@ -35,7 +35,10 @@ class HiPRegressor(RegressorMixin, HiPEstimator):
         """
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
-        numbers = check_array(plain(y), ensure_2d=False, dtype="float64", input_name="y")
+        y = plain(y)
+        if np.asarray(y).dtype.kind in "mM":
+            raise ValueError(f"y: expected numbers, got {np.asarray(y).dtype}")
+        numbers = check_array(y, ensure_2d=False, dtype="float64", input_name="y")
         if numbers.ndim > 2:
             raise ValueError(f"y: expected shape (examples,) or (examples, numbers), got {numbers.shape}")
         self._has_one_number = numbers.ndim == 1
