@@ -230,3 +230,22 @@ def test_a_column_that_is_too_fine_is_named(tmp_path: Path) -> None:
     encoder = SeriesEncoder(**SeriesEncoder.chosen_settings([path], {}))
     with pytest.raises(ValueError, match="numbers from 1700000000 to 1700000008 in channel 1, timestamp; subtract"):
         encoder.encode(path)
+
+
+def test_columns_that_are_named_may_lie_beside_dates(tmp_path: Path) -> None:
+    """The grid is chosen, and all is read, without the columns that hold texts."""
+    rows = "".join(f"2026-01-01 00:00:{number:02},{number % 3},on,{number}\n" for number in range(20))
+    (path := tmp_path / "a.csv").write_text(f"time,level,state,count\n{rows}")
+    given = {"channel_names": ("count", "level")}
+    encoder = SeriesEncoder(**SeriesEncoder.chosen_settings([path], given), **given)
+    assert (encoder.length, encoder.channels) == (20, 2)
+    assert encoder.decode(path).tolist() == [[number, number % 3] for number in range(20)]
+    for names, reason in (
+        (("level", "state"), "line 2, cell 3: expected a number, got 'on'"),
+        (("level", "other"), "line 2, cell 1: expected a number, got '2026-01-01 00:00:00'"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            SeriesEncoder(length=20, channels=2, channel_names=names).decode(path)
+    path.write_text(f"time,level,state,count\n{rows}2026-01-02,1,on\n")
+    with pytest.raises(ValueError, match="line 22: expected 4 cells, as in line 2, got 3"):
+        encoder.decode(path)

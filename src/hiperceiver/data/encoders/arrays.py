@@ -40,13 +40,15 @@ def read_array(raw: RawArray, *, array_name: str = "") -> np.ndarray:
     return read_named(raw, array_name=array_name)[0]
 
 
-def read_named(raw: RawArray, *, array_name: str = "") -> tuple[np.ndarray, tuple[str, ...]]:
-    """As `read_array`, and the names of the columns of a table, if it has some."""
+def read_named(
+    raw: RawArray, *, array_name: str = "", columns: Sequence[str] = ()
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """As `read_array`, and the names of the columns of a table, if it has some; see `read_text_table`."""
     names: tuple[str, ...] = ()
     if isinstance(raw, str | os.PathLike | bytes):
         is_path = not isinstance(raw, bytes)
         content, ending = (read_file(raw), Path(raw).suffix.lower()) if is_path else (raw, "")
-        array, names = _from_bytes(content, ending, array_name)
+        array, names = _from_bytes(content, ending, array_name, columns)
     elif isinstance(raw, list | tuple):
         array = _from_lists(raw)
     elif hasattr(raw, "__array__"):
@@ -79,10 +81,12 @@ def shape_of(raw: RawArray, *dimensions: int, array_name: str = "") -> tuple[int
     return named_shape_of(raw, *dimensions, array_name=array_name)[0]
 
 
-def named_shape_of(raw: RawArray, *dimensions: int, array_name: str = "") -> tuple[tuple[int, ...], tuple[str, ...]]:
+def named_shape_of(
+    raw: RawArray, *dimensions: int, array_name: str = "", columns: Sequence[str] = ()
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """As `shape_of`, and the names of a table's columns."""
     with faults_of(raw):
-        array, names = read_named(raw, array_name=array_name)
+        array, names = read_named(raw, array_name=array_name, columns=columns)
         if len(array.shape) not in dimensions:
             raise ValueError(f"expected {' or '.join(map(str, dimensions))} dimensions, got shape {array.shape}")
     return array.shape, names
@@ -132,10 +136,12 @@ def _check_resolution(values: np.ndarray, names: Sequence[str]) -> None:
     if is_lost.any():
         channel = int(is_lost.argmax())
         found = f"numbers from {low[channel]:.10g} to {high[channel]:.10g} in channel {channel}"
-        found += f", {names[channel]}" if names else ""
-        raise ValueError(
-            f"expected numbers that float32 can tell apart, got {found}; subtract an offset, or scale them"
-        )
+        remedy = "subtract an offset, or scale them"
+        if len(names) > 1:
+            found += f", {names[channel]}"
+            others = ", ".join(name for name in names if name != names[channel])
+            remedy += f", or read the others alone (--encoders.series.channel_names '[{others}]')"
+        raise ValueError(f"expected numbers that float32 can tell apart, got {found}; {remedy}")
 
 
 def check_spread(value: np.ndarray) -> None:
@@ -211,7 +217,9 @@ def _from_lists(lists: Sequence[Any]) -> np.ndarray:
         raise ValueError("expected lists of numbers of one length each") from None
 
 
-def _from_bytes(content: bytes, ending: str, array_name: str) -> tuple[np.ndarray, tuple[str, ...]]:
+def _from_bytes(
+    content: bytes, ending: str, array_name: str, columns: Sequence[str]
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """An array from a file's bytes, of a kind given by the path's ending or its first bytes; names of its columns."""
     if not content:
         raise ValueError("is empty (0 bytes)")
@@ -228,7 +236,7 @@ def _from_bytes(content: bytes, ending: str, array_name: str) -> tuple[np.ndarra
         if ending in (".csv", ".tsv", ".txt", ".xyz", ".pts"):
             raise
         raise ValueError("expected an .npy or .npz file or a table as text (UTF-8)") from None
-    names, numbers = read_text_table(text)
+    names, numbers = read_text_table(text, columns)
     return numbers, names
 
 

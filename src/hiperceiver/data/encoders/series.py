@@ -64,8 +64,8 @@ class SeriesEncoder(SeriesSettings, Encoder):
         """The length of the longest, at most 4096 steps; the channels of the first, and their names if it has some."""
         if {"length", "channels"} <= given.keys():
             return {}
-        name = given.get("array_name", "")
-        shapes = list(measured(raws, lambda raw: arrays.named_shape_of(raw, 1, 2, array_name=name)))
+        how = {"array_name": given.get("array_name", ""), "columns": given.get("channel_names", ())}
+        shapes = list(measured(raws, lambda raw: arrays.named_shape_of(raw, 1, 2, **how)))
         shape, names = shapes[0]
         channels = shape[1] if len(shape) == 2 else 1
         chosen = {"length": min(max(shape[0] for shape, _ in shapes), LONGEST_SERIES)}
@@ -93,7 +93,7 @@ class SeriesEncoder(SeriesSettings, Encoder):
     def _is_out_of_order(self, raw: RawArray, name: str) -> bool:
         """Whether times of a table repeat or go back."""
         with contextlib.suppress(ValueError), faults_of(raw):  # what cannot be read is named when it is
-            array, names = read_named(raw, array_name=self.array_name)
+            array, names = read_named(raw, array_name=self.array_name, columns=self.channel_names)
             return bool(names) and bool((np.diff(arrays.columns_of(array, names, (name,))[:, 0]) <= 0).any())
         return False
 
@@ -130,7 +130,7 @@ class SeriesEncoder(SeriesSettings, Encoder):
     def measured_channels(self, raw: RawArray) -> np.ndarray:
         """As `decode`, with NaN where a reading is missing."""
         with faults_of(raw):
-            array, names = read_named(raw, array_name=self.array_name)
+            array, names = read_named(raw, array_name=self.array_name, columns=self.channel_names)
             if names and self.channel_names:
                 array = arrays.columns_of(array, names, self.channel_names)
             values = array[:, None] if array.ndim == 1 and self.channels == 1 else array
