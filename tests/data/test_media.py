@@ -4,7 +4,9 @@ import gc
 import io
 import multiprocessing
 import os
+import struct
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -536,3 +538,90 @@ def test_rates_without_a_common_divisor_are_named_before_they_take_memory() -> N
     with pytest.raises(ValueError, match=r"^rate: expected one that can be brought to 4000, got 4999999, which"):
         resampled(np.zeros((100, 1), dtype=np.float32), 4_999_999, 4000)
     assert len(resampled(np.zeros((50_000, 1), dtype=np.float32), 5_000_000, 4000)) == 40
+
+
+@pytest.mark.parametrize(
+    ("matrix", "expected"),
+    [
+        ((-1, 0, 0, 1), lambda frame: frame[:, ::-1]),
+        ((1, 0, 0, -1), lambda frame: frame[::-1]),
+        ((0, 1, 1, 0), lambda frame: frame.swapaxes(0, 1)),
+        ((0, -1, -1, 0), lambda frame: frame.swapaxes(0, 1)[::-1, ::-1]),
+    ],
+)
+def test_mirrored_video_is_mirrored_back(
+    tmp_path: Path, matrix: tuple[int, ...], expected: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    """Front cameras of phones write so. The matrix stands in the header of the track."""
+    write_media(tmp_path / "a.mp4", video=CLIP, options={"crf": "1"})
+    content = (tmp_path / "a.mp4").read_bytes()
+    numbers = {True: (1, 0, 0, 1), False: matrix}
+    stored = {
+        key: struct.pack(">9i", *(65536 * n for n in (*v[:2], 0, *v[2:], 0, 0, 0, 16384))) for key, v in numbers.items()
+    }
+    at = content.index(stored[True], content.index(b"tkhd"))
+    turned = read_frames(content[:at] + stored[False] + content[at + 36 :], 3)
+    assert_within(turned, np.stack([expected(frame) for frame in read_frames(content, 3)]).astype(float), 3)
+
+
+@pytest.mark.parametrize(("kind", "codec"), [("mpeg", "mpeg1video"), ("svcd", "mpeg2video")])
+def test_a_cut_program_stream_is_not_taken_for_a_short_one(tmp_path: Path, kind: str, codec: str) -> None:
+    path = tmp_path / "a.mpg"
+    write_media(path, video=np.tile(CLIP, (4, 1, 1, 1)), fps=25, codecs=(codec, ""), kind=kind)
+    content = path.read_bytes()
+    assert len(read_frames(content, 80)) == 80
+    assert len(read_frames(content + b"\x00\x00\x01\xb9", 80)) == 80  # some have an end
+    kept = len(content) // 2 + 100
+    for rest, reason in ((b"", r"is truncated: it has \d+ of \d+ bytes"), (bytes(8 * kept), "is incomplete: .*zeros")):
+        with pytest.raises(ValueError, match=f"^{reason}$"):
+            read_frames(content[:kept] + rest, 4)
+
+
+def test_a_cut_gif_is_not_taken_for_a_short_one() -> None:
+    frames = [Image.fromarray(frame) for frame in CLIP[:6]]
+    content = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=100)
+    whole = read_frames(content, 6)
+    assert np.array_equal(read_frames(content + bytes(99), 6), whole)
+    assert np.array_equal(read_frames(content[:-1], 6), whole)  # nothing is missing but the mark of the end
+    for share in (0.3, 0.6, 0.9):
+        with pytest.raises(ValueError, match="^is truncated: it ends within a picture$"):
+            read_frames(content[: int(len(content) * share)], 6)
+
+
+def test_a_film_whose_rest_is_zeros_is_incomplete(tmp_path: Path) -> None:
+    path = tmp_path / "a.avi"
+    write_media(path, video=CLIP, audio=sine(2.0), codecs=("mpeg4", "mp3"))
+    content = path.read_bytes()
+    assert len(read_audio(content + bytes(9000))[0]) == pytest.approx(88200, abs=2000)  # zeros behind the file
+    kept = len(content) // 2
+    assert refusal(content[:kept] + bytes(len(content) - kept)).startswith("is incomplete: its last ")
+
+
+def test_a_header_whose_samples_have_two_sizes_is_refused() -> None:
+    file = io.BytesIO()
+    soundfile.write(file, sine(1.0, 4000, channels=2), 4000, format="WAV", subtype="PCM_24")
+    content = bytearray(file.getvalue())
+    assert len(read_audio(bytes(content))[0]) == 4000
+    at = content.index(b"fmt ") + 8
+    content[at + 2] = 1
+    assert refusal(bytes(content)) == "its header contradicts itself: 1 x 24 bits a sample, in 6 bytes"
+    content[at + 2], content[at + 14] = 2, 16
+    assert refusal(bytes(content)) == "its header contradicts itself: 2 x 16 bits a sample, in 6 bytes"
+
+
+def test_files_joined_to_one_are_not_heard_in_part() -> None:
+    file = io.BytesIO()
+    soundfile.write(file, sine(1.0, 4000), 4000, format="WAV", subtype="PCM_16")
+    content = file.getvalue()
+    assert refusal(2 * content) == "its header states 8044 of its 16088 bytes: the rest would not be heard"
+
+
+def test_speech_as_the_nist_stores_it_is_read(tmp_path: Path) -> None:
+    """TIMIT's files have the ending .wav, and the cut ones are noticed."""
+    path = tmp_path / "a.wav"
+    soundfile.write(path, sine(1.0, 16000), 16000, format="NIST", subtype="PCM_16")
+    samples, rate = read_audio(path)
+    assert rate == 16000
+    assert_within(samples, sine(1.0, 16000), 1e-4)
+    with pytest.raises(ValueError, match="is truncated: it ends after 0.49 of 1.00 seconds"):
+        read_audio(path.read_bytes()[: 1024 + 15_800])

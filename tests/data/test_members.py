@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Callable
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import datasets
 import numpy as np
 import pytest
+import soundfile
 from closeness import assert_within
 
 from hiperceiver.data.encoded import EncodedRecords
@@ -28,6 +30,7 @@ from hiperceiver.data.record import SPLITS, Table
 from hiperceiver.data.sources import Source, open_source
 from hiperceiver.data.streamed import StreamedExamples
 
+from .media import sine
 from .pictures import jpeg, write
 from .signals import tar
 
@@ -221,6 +224,31 @@ def test_the_folder_may_be_copied_and_named_in_any_way(tmp_path: Path, monkeypat
 
 
 # ---- what a run keeps
+
+
+@pytest.mark.parametrize("ending", ["txt", "png", "wav"])
+def test_files_that_were_rewritten_are_seen(tmp_path: Path, ending: str) -> None:
+    """Under the same name, and of the same size."""
+
+    def content(number: int) -> bytes:
+        if ending == "wav":
+            soundfile.write(file := BytesIO(), sine(0.1, 8000) / (number + 1), 8000, format="WAV")
+            return file.getvalue()
+        return jpeg((number, 0, 0)) if ending == "png" else b"a" * 9000 + b"%2d" % number
+
+    for n in range(20):
+        write(tmp_path / "x" / f"{n}.{ending}", content(n))
+    size = {"size": 8} if ending == "png" else {}
+    before = open_source(tmp_path / "x", **size).members
+    before.save(tmp_path / "members.npz")
+    kept = read_members(tmp_path / "members.npz")
+    assert kept is not None and len(kept.contents) == 20
+    assert not what_changed(kept, before)
+    write(tmp_path / "x" / f"3.{ending}", content(4))
+    write(tmp_path / "x" / f"4.{ending}", content(3))
+    (tmp_path / "x" / f"5.{ending}").unlink()
+    now = open_source(tmp_path / "x", **size).members
+    assert str(what_changed(kept, now)) == "0 examples added, 1 removed, 0 in another split; 2 with other content"
 
 
 def test_members_are_kept_and_compared(tmp_path: Path) -> None:

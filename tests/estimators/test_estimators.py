@@ -402,3 +402,30 @@ def test_classes_must_be_two_and_have_names_of_their_own() -> None:
         HiPClassifier(**FAST).fit(TEN, [1, 0, 1])
     with pytest.raises(ValueError, match="^X: expected modalities among x, got 'z'"):
         HiPClassifier(**FAST).fit([*TEN[:, :, None]], [1, 0, 1, 0]).predict({"z": [*TEN]})
+
+
+def test_masked_numbers_are_no_data() -> None:
+    rows = np.random.default_rng(0).normal(size=(8, 3))
+    masked = np.ma.masked_greater(rows, 1.0)
+    with pytest.raises(ValueError, match="contains NaN"):
+        HiPEmbedder(steps=1).fit(masked)
+    with pytest.raises(ValueError, match="y contains NaN"):
+        HiPRegressor(steps=1).fit(rows, np.ma.masked_less(np.arange(8.0), 1))
+
+
+def test_tensors_of_any_kind_are_read() -> None:
+    series = torch.randn(4, 6, 2, generator=torch.Generator().manual_seed(0))
+    for X in ([each.bfloat16() for each in series], series.clone().requires_grad_()):
+        embedder = HiPEmbedder(steps=1, random_state=0).fit(X)
+        assert embedder.modalities_ == {"x": "series, tokens 6 x 2, from float32 arrays of shape (6, 2)"}
+
+
+def test_a_column_that_is_there_twice_is_named() -> None:
+    frame = pd.DataFrame(np.ones((4, 3)), columns=["a", "b", "a"])
+    with pytest.raises(ValueError, match=r"^X: expected each column once, got 'a' twice$"):
+        HiPEmbedder(steps=1).fit(frame)
+
+
+def test_dates_are_no_numbers() -> None:
+    with pytest.raises(ValueError, match=r"^y: expected numbers, got datetime64"):
+        HiPRegressor(steps=1).fit(np.ones((3, 2)), pd.date_range("2020", periods=3))

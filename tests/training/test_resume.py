@@ -1,5 +1,6 @@
 import dataclasses
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -214,6 +215,19 @@ def test_a_finished_run_can_be_made_longer(tmp_path: Path, capsys: pytest.Captur
     assert column(result, "learning_rate")[3] == pytest.approx(0.000344, abs=1e-6)
     assert result.steps == 4
     assert list(column(result, "train/loss")) == [2, 3, 4]
+
+
+@pytest.mark.parametrize("steps", [12, 14])
+def test_a_run_whose_model_is_gone_saves_one(
+    tmp_path: Path, straight: TrainingResult, capsys: pytest.CaptureFixture[str], steps: int
+) -> None:
+    shutil.copytree(straight.run_folder, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "model")
+    settings = dataclasses.replace(SETTINGS, steps=steps)
+    result = train(autoencoding(dropout=DROPOUT), Source(), settings, tmp_path / "run", resume=True)
+    assert load_task(result.model_folder).state_dict().keys() == load_task(straight.model_folder).state_dict().keys()
+    assert result.best_step == (None if steps == 12 else 14)
+    assert f"model is gone, with the weights of step {straight.best_step}: later ones" in capsys.readouterr().err
 
 
 def test_time_of_all_parts_counts(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from hiperceiver.data.faults import Fault
 _PLACEHOLDER = 0x7FFFF000  # bytes; what is written to a pipe states as many or more, or none
 _AFTER_RIFF = (b"RIFF", b"ID3", b"TAG", b"APETAGEX", b"LIST", b"id3 ", b"JUNK", b"bext", b"_PMX", b"iXML")
 """How a part begins that may follow the stated size: of a long AVI file, or tags."""
+_WHOLE, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
+"""Numbers of WAV files whose samples are whole numbers, floats, or what stands further on."""
 _W64 = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
 _EBML, _SEGMENT, _CLUSTER = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
 """How a Matroska or WebM file, its content, and a part of it begin."""
@@ -16,6 +18,10 @@ _ASF = b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"
 _ASF_FILE = b"\xa1\xdc\xab\x8c\x47\xa9\xcf\x11"
 """How an ASF or WMA file begins, and in its header the object that describes the file."""
 _LONGEST_FRAMES = 4096  # bytes of two frames of an MP3 file, and more
+_PACK, _LAST_PACK = b"\x00\x00\x01\xba", 0xB9
+"""How a pack of an MPEG program stream begins, and the fourth byte of what ends one."""
+_GIF_EXTENSION, _GIF_PICTURE = b"!", b","
+_FEW_PACKS = 1 << 18  # bytes at the end
 _TAIL = 4096  # bytes at the end that are not all zero
 _MOST_PARTS = 200_000  # that are looked at
 _MP4_STARTS = (b"ftyp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp")
@@ -27,8 +33,8 @@ _OGG_PAGE = 27 + 255 + 255 * 255  # bytes at most
 def check_size(file: BinaryIO) -> None:
     """Refuse a file whose size is not what its own headers say; afterwards it stands at its beginning.
 
-    Known are WAV, RF64, W64, AVI, AIFF, AU, CAF, MP3 with a Xing header, Ogg, Matroska and WebM, MP4, ASF and WMA, FLV
-    and MPEG-TS. MPEG program streams and NUT do not say it.
+    Known are WAV, RF64, W64, AVI, AIFF, AU, CAF, MP3 with a Xing header, Ogg, Matroska and WebM, MP4, ASF and WMA, FLV,
+    MPEG-TS, MPEG program streams and GIF. NUT does not say it.
     """
     head = file.read(512)
     size = file.seek(0, os.SEEK_END)
@@ -48,10 +54,13 @@ def _riff(file: BinaryIO, size: int, head: bytes) -> None:
         if stated > size + 8:
             raise _cut(size, stated)
         rest = _read_at(file, stated + stated % 2, 8)
-        if len(rest) == 8 and any(rest) and not rest.startswith(_AFTER_RIFF):
+        is_joined = head[8:12] == b"WAVE" and rest.startswith(b"RIFF")  # long AVI files have several such parts
+        if len(rest) == 8 and any(rest) and (is_joined or not rest.startswith(_AFTER_RIFF)):
             raise Fault(f"its header states {stated} of its {size} bytes: the rest would not be heard")
     if head[8:12] == b"WAVE":
         _check_sound(file, size)
+    elif head[8:12] == b"AVI ":
+        _check_tail(file, min(size, stated) if stated > 8 else size)
 
 
 def _check_sound(file: BinaryIO, size: int, stated: int = 0) -> None:
@@ -61,6 +70,8 @@ def _check_sound(file: BinaryIO, size: int, stated: int = 0) -> None:
         length = _number(chunk[4:], "little")
         length = stated if stated and chunk[:4] == b"data" else length
         end = position + 8 + length
+        if chunk[:4] == b"fmt ":
+            _check_format(_read_at(file, position + 8, 26))
         if chunk[:4] == b"data":
             after = [(_read_at(file, each, 8), size - each) for each in (end, end + length % 2)]
             if 0 < length < (size if stated else _PLACEHOLDER) and not any(_may_follow(*each) for each in after):
@@ -68,6 +79,15 @@ def _check_sound(file: BinaryIO, size: int, stated: int = 0) -> None:
                 raise Fault(f"{found}: the rest would not be heard")
             return
         position = end + length % 2
+
+
+def _check_format(chunk: bytes) -> None:
+    """Refuse a WAV header whose samples are larger or smaller than its channels of so many bits."""
+    kind, channels, block, bits = (_number(chunk[at : at + 2], "little") for at in (0, 2, 12, 14))
+    kind = _number(chunk[24:26], "little") if kind == _EXTENSIBLE else kind
+    size = channels * -(-bits // 8)
+    if kind in (_WHOLE, _FLOAT) and size and block > 1 and block != size:
+        raise Fault(f"its header contradicts itself: {channels} x {bits} bits a sample, in {block} bytes")
 
 
 def _may_follow(chunk: bytes, left: int) -> bool:
@@ -181,6 +201,48 @@ def _mpegts(file: BinaryIO, size: int, head: bytes) -> None:
     _check_tail(file, size)
 
 
+def _mpegps(file: BinaryIO, size: int, head: bytes) -> None:
+    """From the first pack near the end on: packs and packets state their lengths."""
+    _check_tail(file, size)
+    first = max(0, size - _FEW_PACKS)
+    found = _read_at(file, first, _FEW_PACKS).find(_PACK)
+    position = first + found if found >= 0 else size
+    for _ in range(_MOST_PARTS):
+        part = _read_at(file, position, 14)
+        if len(part) < 14 or not part.startswith(_PACK[:3]) or part[3] == _LAST_PACK:
+            return
+        if part.startswith(_PACK):  # of MPEG-1 it has 12 bytes
+            position += 12 if part[4] >> 4 == 2 else 14 + (part[13] & 7)
+        elif length := _number(part[4:6], "big"):
+            position += 6 + length
+        else:
+            return
+        if position > size:
+            raise _cut(size, position)
+
+
+def _gif(file: BinaryIO, size: int, head: bytes) -> None:
+    """Blocks, each of which ends with an empty part; extensions begin with 2 bytes, pictures with 10 and a palette."""
+    position = 13 + _palette(head[10])
+    for _ in range(_MOST_PARTS):
+        block = _read_at(file, position, 10)
+        if block[:1] not in (_GIF_EXTENSION, _GIF_PICTURE):  # the end, or unknown
+            return
+        is_picture = block[:1] == _GIF_PICTURE
+        position += 11 + _palette(block[9]) if is_picture and len(block) == 10 else 2
+        while part := _read_at(file, position, 1):
+            position += 1 + part[0]
+            if not part[0]:
+                break
+        if not part or position > size:
+            raise Fault("is truncated: it ends within a picture")
+
+
+def _palette(flags: int) -> int:
+    """Bytes of a palette of a GIF file, if there is one."""
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
+
+
 def _matroska(file: BinaryIO, size: int, head: bytes) -> None:
     """Parts whose size is known are passed over; what was streamed has some of unknown size, which are gone into."""
     _check_tail(file, size)
@@ -268,5 +330,7 @@ _CHECKS: tuple[tuple[bytes, Callable[[BinaryIO, int, bytes], None]], ...] = (
     (b"FLV", _flv),
     (_ASF, _asf),
     (b"\x47", _mpegts),
+    (_PACK, _mpegps),
+    (b"GIF8", _gif),
 )
 """How files of a format begin, and what looks at their sizes."""

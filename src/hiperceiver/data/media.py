@@ -24,7 +24,7 @@ CLIP_SUFFIXES = ("mp4", "mkv", "webm", "avi", "mov", "m4v", "mpg", "mpeg")
 """Endings of files of video, which may have sound too, without the dot."""
 FORMATS = (
     "3gp aac ac3 aiff amr ape asf au avi caf dv eac3 flac flv gif ivf m4v matroska mov mp3 mp4 mpeg mpegts mpegvideo "
-    "nut ogg tta w64 wav webm wv yuv4mpegpipe"
+    "nistsphere nut ogg tta w64 wav webm wv yuv4mpegpipe"
 )
 """What FFmpeg may take a file for. Its other formats are pictures, texts, lists of other files and addresses."""
 _ESTIMATED = ("mp3", "aac", "ac3", "eac3", "amr", "mpeg", "mpegts", "mpegvideo", "m4v")  # FFmpeg guesses their length
@@ -420,4 +420,11 @@ def _pixels(frame: Any) -> np.ndarray:
         raise Fault("cannot be decoded: a frame is corrupt")
     has_alpha = any(component.is_alpha for component in frame.format.components)
     pixels = frame.reformat(format="rgba" if has_alpha else "rgb24", threads=1).to_ndarray()
-    return np.rot90(pixels, round(frame.rotation / 90)) if round(frame.rotation / 90) % 4 else pixels
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return pixels
+    # It shows a pixel (x, y) at (a x + c y, b x + d y), and may mirror the frame, as cameras of phones do.
+    a, b, _, c, d = np.frombuffer(bytes(matrix), dtype=np.int32)[:5].astype(np.int64)
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        pixels, a, d = pixels.swapaxes(0, 1), c, b
+    return np.ascontiguousarray(pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])

@@ -9,23 +9,24 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hiperceiver.limits import open_file
 from hiperceiver.settings.data import SplitRule
 from hiperceiver.writing import replacing
 
 if TYPE_CHECKING:
-    from hiperceiver.data.record import Table
+    from hiperceiver.data.record import Column, Table
 
 TEST_SHARE, VALIDATION_SHARE = 0.2, 0.1
 """Shares of what is drawn: numbers below 0.2 are for test, below 0.3 for validation."""
 _END = 4096
-_MOST_LABELS = 4096  # that are kept; which, follows from the names
+_MOST_LABELS, _MOST_CONTENTS = 4096, 1024  # that are kept; which, follows from the names
 
 
 def hash_names(names: Any) -> np.ndarray:
@@ -163,6 +164,9 @@ def drawn_by_rows(strata: np.ndarray, seed: int, test_share: float = TEST_SHARE)
     return splits
 
 
+_KEPT = ("labels", "contents")  # of `Members`, beside its splits
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Members:
     """Which examples are in which split: what a run keeps of its data, 8 bytes an example."""
@@ -172,10 +176,13 @@ class Members:
     rule: SplitRule = "names"  # what drawn splits followed from
     labels: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.uint64))
     """Of some examples the key and the hash of the label, sorted by key, uint64 (examples, 2)."""
+    contents: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.uint64))
+    """Of some examples in files the key and the hash of these, sorted by key, uint64 (examples, 2)."""
 
     def save(self, path: Path) -> None:
         """Write them to a file."""
-        arrays: dict[str, Any] = {"rule": np.array(self.rule), "labels": self.labels, **self.splits}
+        arrays: dict[str, Any] = {"rule": np.array(self.rule), **{name: getattr(self, name) for name in _KEPT}}
+        arrays |= self.splits
         with replacing(path) as partial, partial.open("wb") as file:
             np.savez(file, **arrays)
 
@@ -187,14 +194,42 @@ def read_members(path: Path) -> Members | None:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             rule = "rows" if str(arrays["rule"]) == "rows" else "names"
-            splits = {split: arrays[split] for split in arrays.files if split not in ("rule", "labels")}
-            labels = arrays["labels"] if "labels" in arrays.files else Members().labels  # earlier versions kept none
-            shapes = [(keys.dtype, keys.shape[1:]) for keys in splits.values()]
-            if (labels.dtype, labels.shape[1:]) == ("uint64", (2,)) and all(each == ("uint64", ()) for each in shapes):
-                return Members(splits=splits, rule=rule, labels=labels)
+            splits = {split: arrays[split] for split in arrays.files if split not in ("rule", *_KEPT)}
+            kept = {name: arrays[name] for name in _KEPT if name in arrays.files}  # earlier versions kept fewer
+            pairs, keys = ([(each.dtype, each.shape[1:]) for each in group.values()] for group in (kept, splits))
+            if all(each == ("uint64", (2,)) for each in pairs) and all(each == ("uint64", ()) for each in keys):
+                return Members(splits=splits, rule=rule, **kept)
     except Exception:  # a damaged file makes the reader fail in many ways
         pass
     return None
+
+
+def kept_contents(table: Table, columns: Sequence[tuple[Column, Callable[[Any], bool]]]) -> np.ndarray:
+    """Of some of a table's examples that lie in files, the key and the hash of their sizes and ends.
+
+    Args:
+        table: says which.
+        columns: those that may hold paths, each with what tells whether a cell is one.
+    """
+    keys = table.row_keys
+    chosen = np.flatnonzero(choose(keys, 0, count=_MOST_CONTENTS))
+    found = {int(keys[index]): _files(columns, int(table.rows[index])) for index in chosen}
+    rows = [(key, int.from_bytes(hash_content(files), "little")) for key, files in sorted(found.items()) if files]
+    return np.array(rows, dtype=np.uint64).reshape(-1, 2)
+
+
+def _files(columns: Sequence[tuple[Column, Callable[[Any], bool]]], row: int) -> list[Any]:
+    """Size and ends of each file of an example; nothing of one that cannot be read."""
+    contents: list[Any] = []
+    for column, is_path in columns:
+        with contextlib.suppress(ValueError, OSError):
+            raw = column[row]
+            if is_path(raw):
+                with open_file(raw) as file:
+                    size = file.seek(0, os.SEEK_END)
+                    ends = [file.read(_END) for at in (0, max(0, size - _END)) if file.seek(at) == at]
+                contents += [size, *ends]
+    return contents
 
 
 def kept_labels(table: Table, targets: Mapping[str, Sequence[str]]) -> np.ndarray:
@@ -226,17 +261,20 @@ class Changes:
     removed: int = 0
     moved: int = 0  # examples that are in another split
     relabelled: int = 0  # examples whose label is another one, of those whose labels were kept
+    rewritten: int = 0  # examples whose files have other content, of those whose content was kept
     leaked: Mapping[str, int] = field(default_factory=dict)
     """Split -> examples of it that were trained on; of these splits that have some."""
 
     def __bool__(self) -> bool:
-        return bool(self.added or self.removed or self.moved or self.relabelled)
+        return bool(self.added or self.removed or self.moved or self.relabelled or self.rewritten)
 
     def __str__(self) -> str:
         examples = "example" if self.added == 1 else "examples"
         parts = [f"{self.added} {examples} added, {self.removed} removed, {self.moved} in another split"]
         if self.relabelled:
             parts.append(f"{self.relabelled} with {'another label' if self.relabelled == 1 else 'other labels'}")
+        if self.rewritten:
+            parts.append(f"{self.rewritten} with other content")
         parts += [f"{n} of {split} {'was' if n == 1 else 'were'} trained on" for split, n in self.leaked.items()]
         return "; ".join(parts)
 
@@ -263,12 +301,17 @@ def what_changed(before: Members, now: Members) -> Changes:
     old, new = (np.concatenate([*each.splits.values()]) for each in (before, now))
     added = int((~_is_in(new, old)).sum())
     stayed = sum(in_both(keys, split) for split, keys in now.splits.items())
-    _, then, today = np.intersect1d(before.labels[:, 0], now.labels[:, 0], return_indices=True)
+
+    def differ(a: np.ndarray, b: np.ndarray) -> int:
+        _, then, today = np.intersect1d(a[:, 0], b[:, 0], return_indices=True)
+        return int((a[then, 1] != b[today, 1]).sum())
+
     leaked = {split: in_both(keys, "train") for split, keys in now.splits.items() if split != "train"}
     return Changes(
         added=added,
         removed=int((~_is_in(old, new)).sum()),
         moved=len(new) - added - stayed,
-        relabelled=int((before.labels[then, 1] != now.labels[today, 1]).sum()),
+        relabelled=differ(before.labels, now.labels),
+        rewritten=differ(before.contents, now.contents),
         leaked={split: count for split, count in leaked.items() if count},
     )

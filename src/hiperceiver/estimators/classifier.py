@@ -136,7 +136,7 @@ class HiPClassifier(ClassifierMixin, HiPEstimator):
             self.classes_, strata = np.unique(_kept(y, weights), return_inverse=True)
             kind, targets = Classification.kind, {"label": strata.tolist()}
         if len(self.classes_) < 2:
-            raise ValueError(f"y: expected at least two classes, got 1 class, {self.classes_[0]!r}")
+            raise ValueError(f"y: expected at least two classes, got 1 class, {self.classes_.tolist()[0]!r}")
 
         def read_targets(count: int) -> tuple[dict[str, Any], np.ndarray]:
             check_consistent_length(np.empty(count), strata)

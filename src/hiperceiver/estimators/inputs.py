@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
+from hiperceiver.data.encoders.arrays import plain
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.sources.values import Taken, take_values
 
@@ -58,6 +59,9 @@ def take_inputs(
     Raises:
         ValueError: `X` cannot be read; in one line.
     """
+    X = [plain(each) for each in X] if isinstance(X, list) else plain(X)
+    if _is_frame(X) and not X.columns.is_unique:
+        raise ValueError(f"X: expected each column once, got {X.columns[X.columns.duplicated()][0]!r} twice")
     is_of_rows = is_rows(X)
     if reset:
         for name in ("n_features_in_", "feature_names_in_", "number_names_in_"):

@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_array, check_consistent_length
 
+from hiperceiver.data.encoders.arrays import plain
 from hiperceiver.data.encoders.normalisation import values_apart
 from hiperceiver.estimators.base import HiPEstimator, checked_weights
 from hiperceiver.modality import Batch
@@ -34,6 +35,9 @@ class HiPRegressor(RegressorMixin, HiPEstimator):
         """
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
+        y = plain(y)
+        if np.asarray(y).dtype.kind in "mM":
+            raise ValueError(f"y: expected numbers, got {np.asarray(y).dtype}")
         numbers = check_array(y, ensure_2d=False, dtype="float64", input_name="y")
         if numbers.ndim > 2:
             raise ValueError(f"y: expected shape (examples,) or (examples, numbers), got {numbers.shape}")

@@ -13,6 +13,7 @@ from hiperceiver.data.example import ExampleDataset
 from hiperceiver.data.loading import eval_loader, train_loader
 from hiperceiver.data.streamed import StreamedExamples
 from hiperceiver.modality import Batch
+from hiperceiver.model.files import WEIGHTS_FILE
 from hiperceiver.settings.run import TrainingSettings
 from hiperceiver.tasks import save_task
 from hiperceiver.tasks.task import Task
@@ -148,6 +149,9 @@ class Run:
             self.logs.append(CsvLog(folder.metrics, last_step=last_step, redo_validation=is_validation_due))
             self.logs.append(BoardLog(folder.tensorboard, last_step=last_step))
 
+        if self.best_step is not None and not (folder.model / WEIGHTS_FILE).is_file():
+            display.say(f"{folder.model} is gone, with the weights of step {self.best_step}: later ones are saved")
+            self.best_step, self.best_metrics, self.best_observed = None, {}, {}
         if is_resumed:
             self.saved_step = self.step
             with faults_of_checkpoint(folder.last_checkpoint):

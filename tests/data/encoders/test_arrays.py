@@ -329,3 +329,20 @@ def test_numbers_that_float32_cannot_tell_apart_are_refused(values: object) -> N
 )
 def test_other_numbers_are_not(values: object) -> None:
     as_float32(np.asarray(values), may_miss=True)
+
+
+def test_bytes_behind_an_array_are_refused() -> None:
+    """As `np.save` leaves them that was called twice with one file."""
+    file = BytesIO()
+    np.save(file, np.ones((4, 2)))
+    np.save(file, np.zeros((4, 2)))
+    with pytest.raises(
+        ValueError, match=r"^has 192 bytes behind its array of shape \(4, 2\): several arrays belong into"
+    ):
+        read_array(file.getvalue())
+
+
+def test_masked_numbers_are_missing() -> None:
+    masked = np.ma.masked_equal(np.array([[1, -9999], [3, 4]]), -9999)
+    np.testing.assert_array_equal(read_array(masked), [[1, np.nan], [3, 4]])
+    assert read_array(np.ma.masked_equal(np.array([1, 2], np.uint8), 9)).dtype == np.uint8  # nothing is masked

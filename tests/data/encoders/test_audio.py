@@ -184,6 +184,22 @@ def test_what_is_no_sound_is_one_line(raw: object, reason: str) -> None:
         ENCODER.encode(raw)
 
 
+def test_channels_that_cancel_each_other_are_said() -> None:
+    stereo = np.stack([TONE.ravel(), -TONE.ravel()], 1)
+    remedy = r"--encoders\.audio\.channels 2 keeps them"
+    with pytest.raises(
+        ValueError, match=rf"^is silent: its 2 channels cancel each other when they are mixed; {remedy}$"
+    ):
+        ENCODER.encode((stereo, 8000))
+    assert AudioEncoder(rate=8000, seconds=1.0, channels=2).read((stereo, 8000)).shape == (len(TONE), 2)
+
+
+def test_one_recording_of_another_rate_does_not_decide() -> None:
+    raws = [(np.ones(1000 * rate // 1000), rate) for rate in (1000, 8000, 8000, 48000, 8000)]
+    assert AudioEncoder.chosen_settings(raws, {}) == {"rate": 8000, "seconds": 1.0}
+    assert AudioEncoder.chosen_settings([(np.ones(96000), 96000)], {}) == {"rate": 16000, "seconds": 1.0}
+
+
 def test_a_bad_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "some sound.wav"
     for samples, reason in [

@@ -6,6 +6,7 @@ import os
 import warnings
 from io import BytesIO
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import PIL
@@ -111,6 +112,28 @@ def test_one_bit_picture_is_black_and_white() -> None:
     bits = np.zeros((24, 36), dtype=bool)
     bits[:12] = True
     assert shown(encoded(Image.fromarray(bits), "PNG"))[..., 0].mean(1).tolist() == [255] * 12 + [0] * 12
+
+
+@pytest.mark.parametrize(("mode", "key"), [("RGB", (255, 0, 0)), ("L", 255)])
+def test_a_colour_that_is_transparent_is_laid_on_white(mode: Literal["RGB", "L"], key: Any) -> None:
+    """Also where the file has the colours of the grid already."""
+    pixels = np.full((4, 4, 3) if mode == "RGB" else (4, 4), 7, np.uint8)
+    pixels[0] = 255 if mode == "L" else key
+    encoder = ImageEncoder(size=4, colours=mode, mean=(0.0,) * len(mode), std=(1.0,) * len(mode))
+    for colour in (key, 0 if mode == "L" else (0, 0, 0)):
+        read = encoder.read(encoded(Image.fromarray(pixels), transparency=colour))
+        assert (read[1:] == 7).all()
+        assert np.array_equal(read[0], np.broadcast_to(255 if colour == key else key, (4, len(mode))))
+
+
+def test_a_jpeg_whose_rest_is_zeros_is_incomplete() -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    content = encoded(Image.fromarray(noise), "JPEG")
+    whole = ImageEncoder(size=64).read(content)
+    assert np.array_equal(ImageEncoder(size=64).read(content + bytes(500)), whole)  # as some cameras fill files up
+    kept = len(content) // 2
+    with pytest.raises(ValueError, match=rf"^is incomplete: its last {len(content) - kept} bytes are zeros$"):
+        ImageEncoder(size=64).encode(content[:kept] + bytes(len(content) - kept))
 
 
 def test_transparent_pixels_are_laid_on_white() -> None:

@@ -291,7 +291,7 @@ def high(length: int) -> np.ndarray:
 )
 def test_silence_is_noticed_after_mixing_resampling_and_cutting(samples: np.ndarray, rate: int, where: str) -> None:
     encoder = AudioEncoder(rate=1000 if rate == 8000 and samples.ndim == 1 else rate, seconds=0.5)
-    with pytest.raises(ValueError, match=f"^is silent{where}: (its loudest sample is|of a loudness of)"):
+    with pytest.raises(ValueError, match=f"^is silent{where}: (its loudest|of a loudness of|its 2 channels cancel)"):
         encoder.encode((samples, rate))
     AudioEncoder(rate=encoder.rate, seconds=0.5, is_silence_bad=False).encode((samples, rate))
 
@@ -299,8 +299,8 @@ def test_silence_is_noticed_after_mixing_resampling_and_cutting(samples: np.ndar
 @pytest.mark.parametrize(
     ("samples", "rate", "reason"),
     [
-        (high(8000)[:6000], 8000, "of a loudness of 0.28 only .* is left with 1 channels at 1000 samples per second"),
-        (anti_phase(8000) * (1, 0.998), 1000, "of a loudness of 0.28 only 0.00028 is left with 1 channels at 1000"),
+        (high(8000)[:6000], 8000, "of a loudness of 0.28 only .* is left at 1000 samples per second"),
+        (anti_phase(8000) * (1, 0.998), 1000, "its 2 channels cancel each other when they are mixed; "),
         (np.full(8000, 0.3), 1000, "it stays at 0.3"),
         (np.full((8000, 2), (0.3, -0.1)), 8000, "it stays at 0.1"),
     ],

@@ -2,6 +2,7 @@
 
 import io
 import re
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from hiperceiver import Modality, create_model
 from hiperceiver.data.encoders import ENCODERS, PointsEncoder, encoder_from_dict
-from hiperceiver.data.encoders.meshes import MESH_STARTS, sample_surface
+from hiperceiver.data.encoders.meshes import MESH_STARTS, points_of_mesh, sample_surface
 from hiperceiver.data.encoders.points import TABLE_ENDINGS
 
 trimesh: Any = pytest.importorskip("trimesh")
@@ -178,7 +179,7 @@ def test_a_shuffled_cloud_gives_the_same_bits(order: Any, normalise: Any, count:
         assert absent is None or int(absent.sum()) == 64 - count
 
 
-PLACES = st.floats(-1e3, 1e3, width=32, allow_subnormal=False)
+PLACES = st.integers(-1000, 1000).map(lambda number: number * 0.37)  # none so near to another that 1e4 is absurd
 
 
 @given(st.lists(st.tuples(*[PLACES] * 3), min_size=2, max_size=30), st.randoms())
@@ -611,3 +612,64 @@ def test_points_that_were_not_seen_are_refused(shift: float) -> None:
             encoder.encode(cloud[:41])  # one may be a place
         else:
             encoder.encode(cloud)
+
+
+def test_copies_of_a_point_take_no_places() -> None:
+    """Data sets fill clouds up to one size with copies."""
+    cloud = np.random.default_rng(0).random((200, 3)).astype(np.float32)
+    filled = np.concatenate([cloud, np.repeat(cloud[:1], 2000, 0)])
+    encoder = PointsEncoder(num_points=64)
+    assert torch.equal(encoder.encode(filled)[0], encoder.encode(cloud)[0])
+    tokens, is_padding = encoder.encode(np.repeat(cloud[:10], 20, 0))
+    assert is_padding is not None
+    assert is_padding.tolist() == [False] * 10 + [True] * 54
+    assert len(torch.unique(tokens[:10], dim=0)) == 10
+
+
+def test_one_far_point_of_a_few_is_refused() -> None:
+    cloud = np.random.default_rng(0).random((20, 3))
+    PointsEncoder(num_points=32).encode(np.concatenate([cloud, [[1e4, 0, 0]]]))
+    assert "has a point 2" in fault(PointsEncoder(num_points=32), np.concatenate([cloud, [[1e7, 0, 0]]]))
+
+
+def test_faces_of_vertices_below_zero_are_refused() -> None:
+    """Python would count these from the end."""
+    head = "ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nproperty float y\nproperty float z\n"
+    head += "element face 1\nproperty list uchar int vertex_indices\nend_header\n0 0 0\n1 0 0\n0 1 0\n"
+    assert PointsEncoder(num_points=8).decode((head + "3 0 1 2\n").encode()).shape == (8, 3)
+    assert fault(PointsEncoder(), (head + "3 0 1 -1\n").encode()) == "expected faces of vertices 0 and more, got -1"
+
+
+def test_faces_of_the_last_vertices_so_far_are_where_they_are() -> None:
+    """As some programs write OBJ files: each part with its vertices and their numbers from behind."""
+    part = "v {0} 0 0\nv {1} 0 0\nv {0} 1 0\nvn 0 0 1\nf {2}\n"
+    from_behind = "".join(part.format(x, x + 1, "-3//-1 -2//-1 -1//-1") for x in (0, 5))
+    from_the_start = "".join(part.format(x, x + 1, f"{n}//1 {n + 1}//1 {n + 2}//1") for x, n in ((0, 1), (5, 4)))
+    cloud, again = (points_of_mesh(text.encode(), ".obj", 100) for text in (from_behind, from_the_start))
+    np.testing.assert_array_equal(cloud, again)
+    assert cloud[:, 0].min() < 1 and cloud[:, 0].max() > 5
+
+
+def test_more_lines_than_an_off_file_states_are_refused() -> None:
+    text = "OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n{}3 0 1 2\n"
+    assert PointsEncoder(num_points=8).decode(text.format("").encode()).shape == (8, 3)
+    expected = "is damaged: expected 3 vertices and 1 faces, got 5 lines of them"
+    assert fault(PointsEncoder(), text.format("0 0 1\n").encode()) == expected
+
+
+@pytest.mark.parametrize("order", ["little", "big"])
+def test_binary_ply_files_may_mix_polygons(order: str) -> None:
+    """As modelling programs write them."""
+    corners, polygons = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], [3, 0, 0]]), [(0, 1, 2, 3), (1, 4, 2)]
+    head = f"ply\nformat binary_{order}_endian 1.0\nelement vertex 5\n"
+    head += "property uchar red\n" + "".join(f"property float {axis}\n" for axis in "xyz")
+    head += "element face 2\nproperty uchar flags\nproperty list uchar int vertex_indices\nend_header\n"
+    sign = ">" if order == "big" else "<"
+    rows = [struct.pack(f"{sign}B3f", 7, *corner) for corner in corners]
+    rows += [struct.pack(f"{sign}BB{len(each)}i", 0, len(each), *each) for each in polygons]
+    content = head.encode() + b"".join(rows)
+    expected = sample_surface(corners[[[0, 1, 2], [0, 2, 3], [1, 4, 2]]], 50)
+    np.testing.assert_array_equal(points_of_mesh(content, ".ply", 50), expected)
+    assert fault(PointsEncoder(), content + b"xy").startswith("is damaged: expected ")
+    with pytest.raises(ValueError, match=r"."):
+        PointsEncoder().decode(content[:-3])

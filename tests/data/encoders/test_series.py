@@ -1,6 +1,7 @@
 """Series of any length come in; tokens of one length go out; what cannot be read says so in one line."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -249,3 +250,47 @@ def test_more_channels_than_steps_are_said(shape: tuple[int, int], is_said: bool
     SeriesEncoder(length=shape[0], channels=shape[1]).fitted(arrays, notes)
     found = "24 steps of 51 channels: is it the other way round? Steps come first, and not as with sktime and aeon"
     assert notes == [found] * is_said
+
+
+def test_times_that_repeat_or_go_back_are_said(tmp_path: Path) -> None:
+    def table(times: Sequence[float]) -> Path:
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.csv"
+        path.write_text("Time (s),level\n" + "".join(f"{time},{number % 3}\n" for number, time in enumerate(times)))
+        return path
+
+    def notes(*paths: Path) -> list[str]:
+        encoder = SeriesEncoder(**SeriesEncoder.chosen_settings(paths, {}))
+        encoder.fitted(paths, found := [])
+        return found
+
+    good, back, twice = table([0, 0.5, 1.5]), table([0, 2, 1]), table([0, 0, 1])
+    assert notes(good, good) == []
+    expected = "'Time (s)' does not grow from step to step in 2 of 3 files, for example"
+    assert notes(good, back, twice) == [f"{expected} {back}: steps are read as they stand in the file"]
+
+
+def test_a_column_that_is_too_fine_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("level,timestamp\n" + "".join(f"{number % 3},{1_700_000_000 + number}\n" for number in range(9)))
+    encoder = SeriesEncoder(**SeriesEncoder.chosen_settings([path], {}))
+    with pytest.raises(ValueError, match="numbers from 1700000000 to 1700000008 in channel 1, timestamp; subtract"):
+        encoder.encode(path)
+
+
+def test_columns_that_are_named_may_lie_beside_dates(tmp_path: Path) -> None:
+    """The grid is chosen, and all is read, without the columns that hold texts."""
+    rows = "".join(f"2026-01-01 00:00:{number:02},{number % 3},on,{number}\n" for number in range(20))
+    (path := tmp_path / "a.csv").write_text(f"time,level,state,count\n{rows}")
+    given = {"channel_names": ("count", "level")}
+    encoder = SeriesEncoder(**SeriesEncoder.chosen_settings([path], given), **given)
+    assert (encoder.length, encoder.channels) == (20, 2)
+    assert encoder.decode(path).tolist() == [[number, number % 3] for number in range(20)]
+    for names, reason in (
+        (("level", "state"), "line 2, cell 3: expected a number, got 'on'"),
+        (("level", "other"), "line 2, cell 1: expected a number, got '2026-01-01 00:00:00'"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            SeriesEncoder(length=20, channels=2, channel_names=names).decode(path)
+    path.write_text(f"time,level,state,count\n{rows}2026-01-02,1,on\n")
+    with pytest.raises(ValueError, match="line 22: expected 4 cells, as in line 2, got 3"):
+        encoder.decode(path)

@@ -130,6 +130,24 @@ def test_pictures_of_a_folder_are_in_the_order_of_their_numbers(tmp_path: Path) 
         assert numbers(encoder.read(folder_of(tmp_path / name[:3], CLIP, name))) == list(range(20))
 
 
+def test_capital_letters_do_not_come_first(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, CLIP[::2], "frame_{}0.png")
+    for number, frame in enumerate(CLIP[1::2]):
+        write(folder / f"FRAME_{number}5.PNG", encoded(Image.fromarray(frame)))
+    assert numbers(VideoEncoder(size=(48, 64), frames=20).read(folder)) == list(range(20))
+
+
+def test_texts_beside_pictures_are_no_frames(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, CLIP[:4])
+    for name in ("0.txt", "meta.json", "README"):
+        write(folder / name, b"no picture")
+    assert numbers(VideoEncoder(size=(48, 64), frames=4).read(folder)) == [0, 1, 2, 3]
+    for path in folder.glob("*.png"):
+        path.rename(path.with_suffix(".frame"))  # where none is a picture by its ending, all files are frames
+    with pytest.raises(ValueError, match="is not a picture in a known format"):
+        VideoEncoder(size=(48, 64), frames=7).read(folder)
+
+
 def test_what_systems_leave_in_a_folder_is_no_frame(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, CLIP[:2])
     for name in ("Thumbs.db", "desktop.ini", ".DS_Store", "Icon\r"):

@@ -40,20 +40,19 @@ def read_array(raw: RawArray, *, array_name: str = "") -> np.ndarray:
     return read_named(raw, array_name=array_name)[0]
 
 
-def read_named(raw: RawArray, *, array_name: str = "") -> tuple[np.ndarray, tuple[str, ...]]:
-    """As `read_array`, and the names of the columns of a table, if it has some."""
+def read_named(
+    raw: RawArray, *, array_name: str = "", columns: Sequence[str] = ()
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """As `read_array`, and the names of the columns of a table, if it has some; see `read_text_table`."""
     names: tuple[str, ...] = ()
     if isinstance(raw, str | os.PathLike | bytes):
         is_path = not isinstance(raw, bytes)
         content, ending = (read_file(raw), Path(raw).suffix.lower()) if is_path else (raw, "")
-        array, names = _from_bytes(content, ending, array_name)
-    elif isinstance(raw, Tensor):
-        array = raw.detach().cpu()
-        array = (array.float() if array.dtype == torch.bfloat16 else array).numpy()
+        array, names = _from_bytes(content, ending, array_name, columns)
     elif isinstance(raw, list | tuple):
         array = _from_lists(raw)
     elif hasattr(raw, "__array__"):
-        array = np.asarray(raw)
+        array = np.asarray(plain(raw))
     else:
         raise ValueError(f"expected an array, lists of numbers, a path or bytes, got {type(raw).__name__}")
     if array.dtype.kind not in "biuf":
@@ -63,15 +62,31 @@ def read_named(raw: RawArray, *, array_name: str = "") -> tuple[np.ndarray, tupl
     return array, names
 
 
+def plain(values: Any) -> Any:
+    """A tensor as an array, and a masked array with NaN where numbers are masked; anything else as it is.
+
+    >>> plain(np.ma.masked_equal([1, -9999, 3], -9999))
+    array([ 1., nan,  3.])
+    """
+    if isinstance(values, Tensor):
+        values = values.detach().cpu()
+        return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
+    if not np.ma.is_masked(values) or values.dtype.kind not in "biuf":
+        return values
+    return values.astype(np.float64).filled(np.nan)
+
+
 def shape_of(raw: RawArray, *dimensions: int, array_name: str = "") -> tuple[int, ...]:
     """The shape of an array that may have so many dimensions."""
     return named_shape_of(raw, *dimensions, array_name=array_name)[0]
 
 
-def named_shape_of(raw: RawArray, *dimensions: int, array_name: str = "") -> tuple[tuple[int, ...], tuple[str, ...]]:
+def named_shape_of(
+    raw: RawArray, *dimensions: int, array_name: str = "", columns: Sequence[str] = ()
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """As `shape_of`, and the names of a table's columns."""
     with faults_of(raw):
-        array, names = read_named(raw, array_name=array_name)
+        array, names = read_named(raw, array_name=array_name, columns=columns)
         if len(array.shape) not in dimensions:
             raise ValueError(f"expected {' or '.join(map(str, dimensions))} dimensions, got shape {array.shape}")
     return array.shape, names
@@ -95,7 +110,7 @@ def turned_axes(kind: str, expected: str, shape: tuple[int, ...], channels: int)
     return f"channels: expected {expected}, got {shape}, which looks as if channels came first; {remedy}"
 
 
-def as_float32(array: np.ndarray, *, may_miss: bool = False) -> np.ndarray:
+def as_float32(array: np.ndarray, *, may_miss: bool = False, names: Sequence[str] = ()) -> np.ndarray:
     """Finite numbers as float32, channels last; with `may_miss` some, but not all, may be NaN.
 
     Numbers that float32 cannot tell apart, such as seconds since 1970, are refused.
@@ -109,21 +124,24 @@ def as_float32(array: np.ndarray, *, may_miss: bool = False) -> np.ndarray:
     if may_miss and np.isnan(values).all():
         raise ValueError("holds no number, only NaN")
     if array.dtype.itemsize > 2 and array.dtype != np.float32:
-        _check_resolution(array.reshape(-1, array.shape[-1] if array.ndim > 1 else 1))
+        _check_resolution(array.reshape(-1, array.shape[-1] if array.ndim > 1 else 1), names)
     return values
 
 
-def _check_resolution(values: np.ndarray) -> None:
-    """Refuse channels whose numbers (n, C) differ by less than float32 holds of them."""
+def _check_resolution(values: np.ndarray, names: Sequence[str]) -> None:
+    """Refuse channels (n, C), perhaps with names, whose numbers differ by less than float32 holds of them."""
     low, high = (reduce(values, axis=0).astype(np.float64) for reduce in (np.fmin.reduce, np.fmax.reduce))
     largest = np.maximum(np.abs(low), np.abs(high))
     is_lost = (high > low) & ((largest * 2.0**-24 > _COARSEST * (high - low)) | (largest < _SMALLEST))
     if is_lost.any():
         channel = int(is_lost.argmax())
         found = f"numbers from {low[channel]:.10g} to {high[channel]:.10g} in channel {channel}"
-        raise ValueError(
-            f"expected numbers that float32 can tell apart, got {found}; subtract an offset, or scale them"
-        )
+        remedy = "subtract an offset, or scale them"
+        if len(names) > 1:
+            found += f", {names[channel]}"
+            others = ", ".join(name for name in names if name != names[channel])
+            remedy += f", or read the others alone (--encoders.series.channel_names '[{others}]')"
+        raise ValueError(f"expected numbers that float32 can tell apart, got {found}; {remedy}")
 
 
 def check_spread(value: np.ndarray) -> None:
@@ -220,7 +238,9 @@ def _from_lists(lists: Sequence[Any]) -> np.ndarray:
         raise ValueError("expected lists of numbers of one length each") from None
 
 
-def _from_bytes(content: bytes, ending: str, array_name: str) -> tuple[np.ndarray, tuple[str, ...]]:
+def _from_bytes(
+    content: bytes, ending: str, array_name: str, columns: Sequence[str]
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """An array from a file's bytes, of a kind given by the path's ending or its first bytes; names of its columns."""
     if not content:
         raise ValueError("is empty (0 bytes)")
@@ -237,7 +257,7 @@ def _from_bytes(content: bytes, ending: str, array_name: str) -> tuple[np.ndarra
         if ending in (".csv", ".tsv", ".txt", ".xyz", ".pts"):
             raise
         raise ValueError("expected an .npy or .npz file or a table as text (UTF-8)") from None
-    names, numbers = read_text_table(text)
+    names, numbers = read_text_table(text, columns)
     return numbers, names
 
 
@@ -274,5 +294,7 @@ def _from_npy(content: bytes) -> np.ndarray:
     count, length = math.prod(shape), len(content) - file.tell()
     if min(shape, default=1) < 0 or count * dtype.itemsize > length:
         raise ValueError(f"is cut off: expected {dtype} of shape {shape}, got {length} bytes of it")
+    if rest := length - count * dtype.itemsize:
+        raise ValueError(f"has {rest} bytes behind its array of shape {shape}: several arrays belong into an .npz file")
     array = np.frombuffer(content, dtype=dtype, count=count, offset=file.tell())
     return array.reshape(shape, order="F" if is_fortran else "C")

@@ -60,7 +60,7 @@ class AudioEncoder(AudioSettings, Encoder):
     (torch.Size([2000, 4]), (8000, 1))
     """
 
-    suffixes = ("wav", "flac", "mp3", "ogg", "oga", "opus", "m4a", "aac", "aif", "aiff", "wma")
+    suffixes = ("wav", "flac", "mp3", "ogg", "oga", "opus", "m4a", "aac", "aif", "aiff", "aifc", "au", "caf", "wma")
     other_suffixes: ClassVar[tuple[str, ...]] = CLIP_SUFFIXES
     is_sequence: ClassVar[bool] = True
     least_std: ClassVar[float] = SILENT
@@ -89,12 +89,13 @@ class AudioEncoder(AudioSettings, Encoder):
 
     @classmethod
     def chosen_settings(cls, raws: Iterable[Any], given: Mapping[str, Any]) -> dict[str, Any]:
-        """The rate of the first one, at most 16 kHz; their median length in tenths of a second, at most 10."""
+        """Their median rate, at most 16 kHz; their median length in tenths of a second, at most 10."""
         if {"rate", "seconds"} <= given.keys():
             return {}
         found = list(measured(raws, _rate_and_seconds))
         seconds = round(float(np.median([length for _, length in found])), 1)
-        return {"rate": min(found[0][0], HIGHEST_RATE), "seconds": min(max(seconds, 0.1), LONGEST_SOUND)}
+        rate = sorted(rate for rate, _ in found)[len(found) // 2]  # of a recording, and no mean of two
+        return {"rate": min(rate, HIGHEST_RATE), "seconds": min(max(seconds, 0.1), LONGEST_SOUND)}
 
     def decode(self, raw: RawAudio) -> np.ndarray:
         """A whole recording, neither empty nor silent, at the encoder's rate: float32 (samples, channels)."""
@@ -136,17 +137,21 @@ class AudioEncoder(AudioSettings, Encoder):
         if peak > LOUDEST:
             raise ValueError(f"has a sample of {peak:.3g}, where 1 is the loudest that can be played")
         before = _loudness(samples)
+        count = samples.shape[1]
         if self.channels == 1:
-            samples = samples.mean(1, keepdims=True) if samples.shape[1] > 1 else samples
-        elif samples.shape[1] == 1:
+            samples = samples.mean(1, keepdims=True) if count > 1 else samples
+        elif count == 1:
             samples = np.repeat(samples, self.channels, axis=1)
-        elif samples.shape[1] != self.channels:
-            raise ValueError(f"channels: expected 1 or {self.channels}, got {samples.shape[1]}")
-        samples = self._heard(resampled(samples, rate, self.rate))
+        elif count != self.channels:
+            raise ValueError(f"channels: expected 1 or {self.channels}, got {count}")
+        if self.is_silence_bad and _loudness(samples) < _MOST_LOST * before:
+            remedy = f"--encoders.audio.channels {count} keeps them"
+            raise ValueError(f"is silent: its {count} channels cancel each other when they are mixed; {remedy}")
+        samples = resampled(samples, rate, self.rate)
         if self.is_silence_bad and (after := _loudness(samples)) < _MOST_LOST * before:
-            left = f"of a loudness of {before:.2g} only {after:.2g} is left with {self.channels} channels"
+            left = f"of a loudness of {before:.2g} only {after:.2g} is left"
             raise ValueError(f"is silent: {left} at {self.rate} samples per second")
-        return samples
+        return self._heard(samples)
 
     def _heard(self, samples: np.ndarray, where: str = "") -> np.ndarray:
         """The samples, unless they are silent and that is bad."""

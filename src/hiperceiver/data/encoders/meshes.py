@@ -2,9 +2,10 @@
 
 import json
 import logging
+import re
 import zlib
 from io import BytesIO
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -15,15 +16,18 @@ from hiperceiver.data.packages import import_extra
 MESH_STARTS = {".glb": b"glTF", ".obj": None, ".off": b"OFF", ".ply": b"ply", ".stl": None}
 """Endings of files of meshes -> how such a file begins, where that tells it from others."""
 
+_LAST_SO_FAR = re.compile(r"^\s*[flp]\s.*-\d", re.MULTILINE)
 _COARSEST = 0.01  # what float32 may round a place by, as a share of the cloud's extent
 _QUIET = logging.NullHandler()
-_PLY_SIZES = {
-    **dict.fromkeys((b"char", b"uchar", b"int8", b"uint8"), 1),
-    **dict.fromkeys((b"short", b"ushort", b"int16", b"uint16"), 2),
-    **dict.fromkeys((b"int", b"uint", b"int32", b"uint32", b"float", b"float32"), 4),
-    **dict.fromkeys((b"double", b"float64"), 8),
+_PLY_TYPES = {
+    name.encode(): kind
+    for names, kind in (
+        *(("char int8", "i1"), ("uchar uint8", "u1"), ("short int16", "i2"), ("ushort uint16", "u2")),
+        *(("int int32", "i4"), ("uint uint32", "u4"), ("float float32", "f4"), ("double float64", "f8")),
+    )
+    for name in names.split()
 }
-"""Bytes of a number in a PLY file."""
+"""Numbers in a PLY file, as NumPy calls them."""
 
 
 def points_of_mesh(content: bytes, ending: str, count: int) -> np.ndarray:
@@ -34,6 +38,8 @@ def points_of_mesh(content: bytes, ending: str, count: int) -> np.ndarray:
     else:
         parts = _read_with_trimesh(content, ending)
         surfaces = [part.triangles for part in parts if len(getattr(part, "faces", ()))]
+        if (least := min((int(part.faces.min()) for part in parts if len(getattr(part, "faces", ()))), default=0)) < 0:
+            raise ValueError(f"expected faces of vertices 0 and more, got {least}")
         clouds = [np.asarray(part.vertices) for part in parts if len(getattr(part, "vertices", ()))]
     vertices = np.concatenate([*clouds, np.zeros((0, 3))])
     with np.errstate(over="ignore"):
@@ -83,7 +89,7 @@ def _read_with_trimesh(content: bytes, ending: str) -> list[Any]:
     trimesh = import_extra("trimesh", extra="data")
     logging.getLogger("trimesh").addHandler(_QUIET)  # its warnings would be printed where nobody set up logging
     if ending == ".obj":
-        content = content.decode("utf-8", errors="replace").encode()  # comments may be in any encoding
+        content = _counted_from_the_start(content.decode("utf-8", errors="replace")).encode()  # comments: any encoding
     if ending == ".ply":
         _check_ply(content)
     if ending == ".glb":
@@ -94,8 +100,64 @@ def _read_with_trimesh(content: bytes, ending: str) -> list[Any]:
         sizes = (72 * len(getattr(part, "faces", ())) + 24 * len(getattr(part, "vertices", ())) for part in shown)
         limits.FILE.check(sum(sizes), "its scene shows")  # a mesh may be in it any number of times
         return scene.dump()
+    except ValueError as error:
+        if ending == ".ply" and "unexpected length" in str(error):
+            return [trimesh.Trimesh(*_read_mixed_ply(content), process=False)]
+        raise
     except (ImportError, MemoryError):  # of a package that guesses the encoding of text; of a size that is damaged
         raise ValueError(f"is damaged, or is no {ending} file") from None
+
+
+def _read_mixed_ply(content: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices (V, 3) and triangles (T, 3) of a binary PLY file whose faces have several numbers of corners.
+
+    trimesh does not read it.
+    """
+    header, _, body = content.partition(b"end_header")
+    order, at = ">" if b"binary_big_endian" in header else "<", body.index(b"\n") + 1
+    elements: list[tuple[bytes, int, list[list[bytes]]]] = []
+    for words in map(bytes.split, header.splitlines()):
+        if words[:1] == [b"element"]:
+            elements.append((words[1], int(words[2]), []))
+        elif words[:1] == [b"property"]:
+            elements[-1][2].append(words[1:])
+    vertices, triangles = np.zeros((0, 3)), []
+    for name, count, properties in elements:
+        if not any(each[0] == b"list" for each in properties):
+            dtype = np.dtype([(each[1].decode(), order + _PLY_TYPES[each[0]]) for each in properties])
+            rows = np.frombuffer(body, dtype, count, at)
+            at += rows.nbytes
+            if name == b"vertex":
+                vertices = np.stack([rows[axis] for axis in "xyz"], 1).astype(np.float64)
+            continue
+        for _, each in product(range(count), properties):
+            length = 1
+            if each[0] == b"list":
+                (length,) = lengths = np.frombuffer(body, order + _PLY_TYPES[each[1]], 1, at)
+                at += lengths.nbytes
+            corners = np.frombuffer(body, order + _PLY_TYPES[each[-2]], length, at)
+            at += corners.nbytes
+            if name == b"face" and each[-1] in (b"vertex_indices", b"vertex_index"):
+                triangles += [(corners[0], b, c) for b, c in pairwise(corners[1:])]
+    if at != len(body):
+        raise ValueError(f"is damaged: expected {at} bytes after its header, got {len(body)}")
+    return vertices, np.array(triangles, dtype=np.int64).reshape(-1, 3)
+
+
+def _counted_from_the_start(text: str) -> str:
+    """An OBJ file without faces of the last vertices so far, -1 and so on, which trimesh takes for the file's last."""
+    if not _LAST_SO_FAR.search(text):
+        return text
+    counts, lines = {"v": 0, "vt": 0, "vn": 0}, text.splitlines()
+    for number, line in enumerate(lines):
+        kind, *corners = line.split() or [""]
+        if kind in counts:
+            counts[kind] += 1
+        elif kind in ("f", "l", "p") and "-" in line:
+            parts = [zip(corner.split("/"), counts.values(), strict=False) for corner in corners]
+            places = [[str(int(p) + count + 1) if p.startswith("-") else p for p, count in each] for each in parts]
+            lines[number] = " ".join([kind, *map("/".join, places)])
+    return "\n".join(lines)
 
 
 def _read_off(content: bytes) -> tuple[np.ndarray, np.ndarray]:
@@ -112,9 +174,12 @@ def _read_off(content: bytes) -> tuple[np.ndarray, np.ndarray]:
     if not is_off or len(sizes) < 2:
         raise ValueError("is damaged, or is no .off file: expected OFF and the numbers of vertices and faces")
     num_vertices, num_faces = sizes
-    if len(lines) < num_vertices + num_faces:
+    if len(lines) != num_vertices + num_faces:
+        is_cut = len(lines) < num_vertices + num_faces
         expected = f"{num_vertices} vertices and {num_faces} faces"
-        raise ValueError(f"is cut off: expected {expected}, got {len(lines)} lines of them")
+        raise ValueError(
+            f"is {'cut off' if is_cut else 'damaged'}: expected {expected}, got {len(lines)} lines of them"
+        )
     vertices = _columns(lines[:num_vertices], (0, 1, 2), np.float64, "vertices")
     faces = _triangles(lines[num_vertices : num_vertices + num_faces])
     if len(faces) and (faces.min() < 0 or faces.max() >= num_vertices):
@@ -163,7 +228,8 @@ def _check_ply(content: bytes) -> None:
             counts.append(int(line[2]))
             sizes.append(0)
         elif line[:1] == [b"property"] and len(line) > 2 and sizes:
-            sizes[-1] += _PLY_SIZES.get(line[2 if line[1] == b"list" else 1], 1)  # of a list at least its length
+            kind = line[2 if line[1] == b"list" else 1]  # of a list at least its length
+            sizes[-1] += np.dtype(_PLY_TYPES.get(kind, "u1")).itemsize
     if [b"format", b"ascii", b"1.0"] in words:
         num_lines = len([line for line in body.splitlines() if line.strip()])
         if num_lines != sum(counts):

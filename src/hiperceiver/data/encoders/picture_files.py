@@ -29,6 +29,7 @@ _BITS, _PHOTOMETRIC = 258, 262  # tags of TIFF: of a channel; what 0 is
 _ORIENTATION = 0x0112  # EXIF tag: how the camera was held; below by its value
 _SIDEWAYS = ("TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
 _TURNS = dict(enumerate((None, "FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", *_SIDEWAYS), 1))
+_ZEROS, _END = bytes(64), b"\xff\xd9"  # bytes at the end that are said if they are zeros; the end of a JPEG
 _FORMATS = ("JPEG", "PNG", "GIF", "PPM", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "JPEG2000", "TGA")
 """What Pillow may take a file for. Others start programs (EPS: Ghostscript), or are seldom looked at by anybody."""
 _FFMPEG_FORMATS = {"PNG": "png_pipe", "TIFF": "tiff_pipe", "PPM": "ppm_pipe"}
@@ -138,9 +139,9 @@ def is_pixels(raw: RawImage) -> TypeGuard[np.ndarray]:
 def in_colours(picture: Image.Image, colours: Colours) -> Image.Image:
     """A picture of 8 bits in other colours."""
     image = import_extra("PIL.Image", extra="data")
-    if picture.mode == colours:
-        return picture
     has_alpha = picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info
+    if picture.mode == colours and (colours == "RGBA" or not has_alpha):
+        return picture
     try:
         if has_alpha and colours != "RGBA":
             # Colours under transparent pixels are arbitrary: without this they would show.
@@ -227,6 +228,7 @@ def _identify(content: Image.Image | bytes | np.ndarray) -> Image.Image:
         image.preinit()  # else all formats would be loaded for the first, in most of a second
         picture = image.open(BytesIO(content), formats=_FORMATS)
         _check_scans(picture, content)
+        _check_end(picture, content)
         return picture
     if isinstance(content, np.ndarray):
         if not is_pixels(content):
@@ -243,6 +245,13 @@ def _check_scans(picture: Image.Image, content: bytes) -> None:
     pixels, num_scans = picture.width * picture.height, content.count(b"\xff\xda")
     if picture.format in ("JPEG", "MPO") and num_scans > 1 and num_scans * pixels > limits.SCANS * limits.PIXELS.most:
         raise Fault(f"has {num_scans} scans of {pixels / 1e6:.3g} million pixels, which would take very long")
+
+
+def _check_end(picture: Image.Image, content: bytes) -> None:
+    """Refuse a JPEG whose rest is zeros, whose place was kept for what never came: it would be decoded as grey."""
+    kept = content.rstrip(b"\x00") if content.endswith(_ZEROS) and picture.format in ("JPEG", "MPO") else _END
+    if not kept.endswith(_END):
+        raise Fault(f"is incomplete: its last {len(content) - len(kept)} bytes are zeros")
 
 
 def _turn(picture: Image.Image) -> str | None:

@@ -25,8 +25,12 @@ TABLE_ENDINGS = (".csv", ".npy", ".npz", ".pts", ".tsv", ".txt", ".xyz")
 
 _CURVES = {"hilbert": hilbert_code, "morton": morton_code}
 _FAR_AWAY = 100  # times a cloud's own extent: closer to the origin float32 is good enough
-_FARTHEST_POINT = 1e3
-_FEW_POINTS, _FEW_AT_0 = 30, 0.01  # of a cloud, which say little; share of them that may lie at 0
+_FARTHEST_POINT, _FARTHEST_OF_FEW = 1e3, 1e6  # times as far as half of the points
+_FEWEST_POINTS, _FEW_POINTS, _FEW_AT_0 = (
+    8,
+    30,
+    0.01,
+)  # of a cloud, of which half say nothing, or little; share of them that may lie at 0
 _HEAD = 64  # bytes that a line with a number of points lies in
 _BITS = 16  # bits of a cell along each axis, whose points are then told apart by their numbers alone
 
@@ -35,7 +39,8 @@ class PointsEncoder(PointsSettings, Encoder):
     """Clouds of any number of points, and meshes, as (num_points, 3 + num_features) tokens, and back.
 
     Of more points some are kept, evenly spaced in the chosen order; fewer have absent tokens at the end. A mesh is
-    sampled evenly over its surface. With `hilbert` and `morton` a shuffled cloud gives the same tokens, bit for bit.
+    sampled evenly over its surface. With `hilbert` and `morton` a shuffled cloud gives the same tokens, bit for bit,
+    and where there are too many points copies of one are left out.
 
     >>> rng = np.random.default_rng(0)
     >>> cloud = rng.normal(size=(1000, 3))
@@ -93,6 +98,8 @@ class PointsEncoder(PointsSettings, Encoder):
     def fit_to_grid(self, value: np.ndarray) -> np.ndarray:
         """At most num_points of the points, evenly spaced in the chosen order."""
         points = self._ordered(value.astype(np.float32) + np.float32(0))  # -0 becomes 0: they compare equal
+        if len(points) > self.num_points and self.order != "index":  # copies, as files are filled up with, say nothing
+            points = points[np.append(True, (points[1:] != points[:-1]).any(1))]
         if len(points) > self.num_points:
             points = points[np.arange(self.num_points) * len(points) // self.num_points]
         return points
@@ -174,7 +181,8 @@ def _check_spread(coordinates: np.ndarray) -> None:
     """Refuse a cloud whose farthest point would shrink the rest to nothing when the cloud is brought to one size."""
     distances = np.abs(coordinates - np.median(coordinates, 0)).max(1)
     most, usual = float(distances.max()), float(np.median(distances))
-    if len(coordinates) > _FEW_POINTS and most > _FARTHEST_POINT * usual > 0:  # half of a few points say little
+    farthest = _FARTHEST_POINT if len(coordinates) > _FEW_POINTS else _FARTHEST_OF_FEW
+    if len(coordinates) >= _FEWEST_POINTS and most > farthest * usual > 0:
         raise ValueError(f"has a point {most / usual:.3g} times as far from the middle as half of the points")
 
 

@@ -1,7 +1,10 @@
 """Series of numbers that were measured together, step by step: a token is a step, or a few steps in a row."""
 
+import contextlib
 import math
+import re
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -10,11 +13,14 @@ from torch import Tensor
 from hiperceiver.data.encoders import arrays
 from hiperceiver.data.encoders.arrays import RawArray, read_named
 from hiperceiver.data.encoders.encoder import Drawing, Encoder, measured
+from hiperceiver.data.encoders.normalisation import FITTED_TO, name_of
 from hiperceiver.data.faults import faults_of
 from hiperceiver.modality import Modality
 from hiperceiver.settings.encoders import SeriesSettings
 
 _LEAST_TURNED = 4  # as many times as many channels as steps: the axes are probably the other way round
+_TIME = re.compile(r"(t|times?|time_?stamps?|date_?time|seconds)(\W.*|_m?s)?", re.IGNORECASE)
+"""Names of columns that hold the time of each step."""
 LONGEST_SERIES = 4096  # grids are not chosen longer than this: of longer series the middle is kept
 
 
@@ -61,8 +67,8 @@ class SeriesEncoder(SeriesSettings, Encoder):
         """The length of the longest in whole tokens, at most 4096 steps; the channels of the first, and their names."""
         if {"length", "channels"} <= given.keys():
             return {}
-        name = given.get("array_name", "")
-        shapes = list(measured(raws, lambda raw: arrays.named_shape_of(raw, 1, 2, array_name=name)))
+        how = {"array_name": given.get("array_name", ""), "columns": given.get("channel_names", ())}
+        shapes = list(measured(raws, lambda raw: arrays.named_shape_of(raw, 1, 2, **how)))
         shape, names = shapes[0]
         channels = shape[1] if len(shape) == 2 else 1
         steps, longest = given.get("steps_per_token", 1), min(max(shape[0] for shape, _ in shapes), LONGEST_SERIES)
@@ -80,7 +86,20 @@ class SeriesEncoder(SeriesSettings, Encoder):
         if notes is not None and not self.channel_names and self.length < self.channels < _LEAST_TURNED * self.length:
             found = f"{self.length} steps of {self.channels} channels"
             notes.append(f"{found}: is it the other way round? Steps come first, and not as with sktime and aeon")
+        time = next(filter(_TIME.fullmatch, self.channel_names), None)
+        if notes is not None and time is not None:
+            raws = list(islice(raws, FITTED_TO))
+            if out := [name_of(raw, index) for index, raw in enumerate(raws) if self._is_out_of_order(raw, time)]:
+                found = f"{time!r} does not grow from step to step in {len(out)} of {len(raws)} files"
+                notes.append(f"{found}, for example {out[0]}: steps are read as they stand in the file")
         return super().fitted(raws, notes)
+
+    def _is_out_of_order(self, raw: RawArray, name: str) -> bool:
+        """Whether times of a table repeat or go back."""
+        with contextlib.suppress(ValueError), faults_of(raw):  # what cannot be read is named when it is
+            array, names = read_named(raw, array_name=self.array_name, columns=self.channel_names)
+            return bool(names) and bool((np.diff(arrays.columns_of(array, names, (name,))[:, 0]) <= 0).any())
+        return False
 
     def decode(self, raw: RawArray) -> np.ndarray:
         """A series of any length, (steps, channels) or (steps,) of one channel: float32 (steps, channels), no NaN."""
@@ -117,10 +136,10 @@ class SeriesEncoder(SeriesSettings, Encoder):
     def measured_channels(self, raw: RawArray) -> np.ndarray:
         """As `decode`, with NaN where a reading is missing."""
         with faults_of(raw):
-            array, names = read_named(raw, array_name=self.array_name)
+            array, names = read_named(raw, array_name=self.array_name, columns=self.channel_names)
             if names and self.channel_names:
                 array = arrays.columns_of(array, names, self.channel_names)
             values = array[:, None] if array.ndim == 1 and self.channels == 1 else array
             if values.ndim != 2 or values.shape[1] != self.channels:
                 raise ValueError(f"expected a series of shape (steps, {self.channels}), got {array.shape}")
-            return arrays.as_float32(values, may_miss=self.missing == "mean")
+            return arrays.as_float32(values, may_miss=self.missing == "mean", names=self.channel_names)

@@ -28,13 +28,14 @@ class TextTable(NamedTuple):
     numbers: np.ndarray  # float64 (rows, columns)
 
 
-def read_text_table(text: str) -> TextTable:
+def read_text_table(text: str, columns: Sequence[str] = ()) -> TextTable:
     r"""A table with or without a line of names; its cells are parted by tabs, semicolons, commas or blanks.
 
     It is the first of these that is in the first line. Empty cells and NA are NaN; lines that start with # are left
     out. Names may be whole numbers at equal distances, such as 0, 1 or 2020, 2021, over cells that all have decimal
     points. Left out are a first column without a name whose whole numbers are all different, which names the rows (as
-    pandas and R write it), and an empty last one.
+    pandas and R write it), and an empty last one. Where there are texts in other columns, such as dates, `columns` that
+    are there are read alone.
 
     >>> read_text_table("time;level\n0;1.5\n1;NA\n")
     TextTable(names=('time', 'level'), numbers=array([[0. , 1.5],
@@ -55,7 +56,14 @@ def read_text_table(text: str) -> TextTable:
     if has_names:
         is_quoted = [*lines.values()][1].lstrip().startswith('"')
         names = [composed(name) for name in _matched(names, row, delimiter, [*lines][:2], is_quoted=is_quoted)]
-    numbers = _numbers_of(lines, delimiter, has_names=has_names)
+    try:
+        numbers = _numbers_of(lines, delimiter, has_names=has_names)
+    except ValueError:
+        wanted = [composed(name) for name in columns]
+        if not wanted or not has_names or any(names.count(name) != 1 for name in wanted):
+            raise
+        kept = [names.index(name) for name in wanted]
+        return TextTable(tuple(wanted), _numbers_of(lines, delimiter, has_names=True, kept=kept))
     rests = [line.rstrip(" ") for line in lines.values()][has_names:]
     if delimiter and (not has_names or not names[-1]) and all(line.endswith(delimiter) for line in rests):
         numbers, names = numbers[:, :-1], names[:-1]
@@ -135,19 +143,23 @@ def _check_decimal_points(lines: dict[int, str], numbers: np.ndarray) -> None:
         raise ValueError(f"line {number}: got {line.strip()[:40]!r}, {reason}; {_WITH_POINTS}")
 
 
-def _numbers_of(lines: dict[int, str], delimiter: str | None, *, has_names: bool) -> np.ndarray:
-    with contextlib.suppress(ValueError):  # by far the fastest, if no cell is missing
-        return np.loadtxt([*lines.values()][has_names:], delimiter=delimiter, comments=None, quotechar='"', ndmin=2)
+def _numbers_of(
+    lines: dict[int, str], delimiter: str | None, *, has_names: bool, kept: Sequence[int] | None = None
+) -> np.ndarray:
+    if kept is None:
+        with contextlib.suppress(ValueError):  # by far the fastest, if no cell is missing
+            return np.loadtxt([*lines.values()][has_names:], delimiter=delimiter, comments=None, quotechar='"', ndmin=2)
     # A quoted cell over several lines leaves fewer rows than lines.
     rows = [*zip(lines, _cells(lines.values(), delimiter), strict=False)][has_names:]
     (first_number, first_row), table = rows[0], []
+    kept = range(len(first_row)) if kept is None else kept
     for number, row in rows:
         if len(row) != len(first_row):
             expected = f"{len(first_row)} cells, as in line {first_number}"
             raise ValueError(f"line {number}: expected {expected}, got {len(row)}")
-        values = [_number(cell) for cell in row]
+        values = [_number(row[column]) for column in kept]
         if None in values:
-            cell = row[column := values.index(None)]
+            cell = row[column := kept[values.index(None)]]
             remedy = f"; {_WITH_POINTS}" if _DECIMAL_COMMA.fullmatch(cell.strip()) else ""
             if _numbers_in(cell) > 1 and not remedy:
                 remedy = f"; cells are parted by {_DELIMITERS[delimiter]}, as in line {next(iter(lines))}"

@@ -63,8 +63,8 @@ class VectorEncoder(VectorSettings, Encoder):
         """Features of the first, in 128 tokens, and their names if it has some; positions of the largest."""
         if {"features", "positions", "split"} <= given.keys():
             return {}
-        name = given.get("array_name", "")
-        found = list(measured(raws, lambda raw: arrays.named_shape_of(raw, 1, 2, array_name=name)))
+        how = {"array_name": given.get("array_name", ""), "columns": given.get("feature_names", ())}
+        found = list(measured(raws, lambda raw: arrays.named_shape_of(raw, 1, 2, **how)))
         shapes, names = [shape for shape, _ in found], given.get("feature_names", found[0][1])
         is_column = len(shapes[0]) == 2 and shapes[0][1] == 1
         features = shapes[0][0] if len(shapes[0]) == 1 or is_column else shapes[0][1]
@@ -80,7 +80,7 @@ class VectorEncoder(VectorSettings, Encoder):
         float32 (n, features), or float64 of numbers in 64 bits: far from 0 float32 is coarse.
         """
         with faults_of(raw):
-            array, names = read_named(raw, array_name=self.array_name)
+            array, names = read_named(raw, array_name=self.array_name, columns=self.feature_names)
             if names and self.feature_names:
                 array = arrays.columns_of(array, names, self.feature_names)
             is_one = array.shape in [(self.features,), (self.features, 1)]

@@ -120,12 +120,14 @@ class VideoEncoder(VideoSettings, PictureEncoder):
 
 
 def _pictures_of(folder: Path) -> list[Path]:
-    """The files of a folder but what systems leave there, in the order of their names."""
+    """The pictures in a folder, by their endings if some have such, in the order of their names."""
     try:
         paths = [path for path in folder.iterdir() if path.is_file() and not is_leftover(path.name)]
     except OSError as error:
         raise ValueError(f"{folder}: {(error.strerror or 'cannot be read').lower()}") from None
     if not paths:
         raise ValueError(f"{folder}: has no pictures")
+    paths = [path for path in paths if path.suffix[1:].lower() in ImageEncoder.suffixes] or paths
     # Text and numbers stand at alternate places, so that only like is compared with like.
-    return sorted(paths, key=lambda path: [int(t) if t.isdecimal() else t for t in re.split(r"(\d+)", path.name)])
+    parts = {path: re.split(r"(\d+)", path.name.lower()) for path in paths}
+    return sorted(paths, key=lambda path: ([int(t) if t.isdecimal() else t for t in parts[path]], path.name))

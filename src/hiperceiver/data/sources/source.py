@@ -24,7 +24,7 @@ from hiperceiver.data.encoders.text_tables import columns_in_words
 from hiperceiver.data.example import BadExample, ExampleDataset, WithAbsent
 from hiperceiver.data.faults import read_file
 from hiperceiver.data.media import read_audio
-from hiperceiver.data.members import Members, choose, draw_splits, kept_labels
+from hiperceiver.data.members import Members, choose, draw_splits, kept_contents, kept_labels
 from hiperceiver.data.record import SPLITS, TEST, TRAIN, VALIDATION, Column, Computed, Record, Records, Table
 from hiperceiver.data.sources.classes import (
     choose_classes,
@@ -33,6 +33,7 @@ from hiperceiver.data.sources.classes import (
     choose_values,
 )
 from hiperceiver.data.sources.lists import example_list, look_alike
+from hiperceiver.data.sources.tree import Streams
 from hiperceiver.data.streamed import Head, HeldOut, StreamedExamples
 from hiperceiver.data.text import text_of
 from hiperceiver.modality import Modality
@@ -262,7 +263,12 @@ def make_source(
         if options.max_train_examples is not None and "train" in splits:
             train = splits["train"]
             splits["train"] = train.take(choose(train.row_keys, seed, count=options.max_train_examples))
-        members = Members(splits=keys, rule=options.split_rule)
+        in_files = [
+            (column.paths if isinstance(column, Streams) else column, chosen[modality].is_path)
+            for modality, column in sorted(table.raws.items())
+            if modality in chosen and not isinstance(column, Computed)
+        ]
+        members = Members(splits=keys, rule=options.split_rule, contents=kept_contents(table, in_files))
         if options.task == "joint":
             members = dataclasses.replace(members, labels=kept_labels(table, labels or {}))
         elif options.task not in ("none", "segmentation"):  # masks would have to be read

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from hiperceiver.data.encoded import EncodedRecords
+from hiperceiver.data.encoders.arrays import plain
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.encoders.picture_files import open_picture
 from hiperceiver.data.encoders.volume import VolumeEncoder
@@ -157,7 +158,7 @@ def _listed(name: str, values: Any) -> list[Any]:
     if hasattr(values, "iloc"):  # of a data frame
         return list(values.to_list())
     if hasattr(values, "__array__") and not isinstance(values, list | tuple):
-        values = np.asarray(values)
+        values = np.asarray(plain(values))
         if values.dtype.kind in "OUST" and values.ndim > 1:
             raise ValueError(f"{name}: expected one axis for objects and strings, got shape {values.shape}")
         return list(values) if values.dtype.kind not in "UT" else values.tolist()
@@ -204,7 +205,7 @@ def _form(name: str, value: Any) -> str:
 
 def _array(name: str, value: Any) -> np.ndarray:
     try:
-        array = np.asarray(value)
+        array = np.asarray(plain(value))
     except ValueError:  # lists of several lengths
         raise ValueError(f"{name}: expected lists of numbers of one length each, got several lengths") from None
     if array.dtype.kind not in "biuf":
