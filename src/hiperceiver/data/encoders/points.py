@@ -26,11 +26,8 @@ TABLE_ENDINGS = (".csv", ".npy", ".npz", ".pts", ".tsv", ".txt", ".xyz")
 _CURVES = {"hilbert": hilbert_code, "morton": morton_code}
 _FAR_AWAY = 100  # times a cloud's own extent: closer to the origin float32 is good enough
 _FARTHEST_POINT, _FARTHEST_OF_FEW = 1e3, 1e6  # times as far as half of the points
-_FEWEST_POINTS, _FEW_POINTS, _FEW_AT_0 = (
-    8,
-    30,
-    0.01,
-)  # of a cloud, of which half say nothing, or little; share of them that may lie at 0
+_FEWEST_POINTS, _FEW_POINTS = 8, 30  # of a cloud: half of fewer say nothing; half of fewer say little
+_FEW_AT_0 = 0.01  # share of the points that may lie at 0
 _HEAD = 64  # bytes that a line with a number of points lies in
 _BITS = 16  # bits of a cell along each axis, whose points are then told apart by their numbers alone
 
