@@ -146,7 +146,8 @@ class SeriesSettings(ArraySettings):
     """How many steps in a row are the channels of one token; must divide `length`."""
     context: CountOrZero = 0
     """Steps before its own, and as many after them, that a token shows as well. By them hidden ones would be seen: for
-    labels alone."""
+    labels alone. Where labels are learned, and neither this nor `steps_per_token` is given: a sixteenth of the length,
+    24 at most, and fewer where a token would have more than 256 values."""
     channel_names: tuple[str, ...] = ()
     """Columns of tables that have names, in the order of the channels; none: all of them, in theirs."""
     normalise: NormaliseBy = "dataset"

@@ -294,3 +294,20 @@ def test_columns_that_are_named_may_lie_beside_dates(tmp_path: Path) -> None:
     path.write_text(f"time,level,state,count\n{rows}2026-01-02,1,on\n")
     with pytest.raises(ValueError, match="line 22: expected 4 cells, as in line 2, got 3"):
         encoder.decode(path)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "context"),
+    [
+        ({"length": 128, "channels": 6}, 8),
+        ({"length": 4096, "channels": 1}, 24),
+        ({"length": 4096, "channels": 12}, 10),
+        ({"length": 15, "channels": 1}, 0),
+        ({"length": 4096, "channels": 300}, 0),
+    ],
+)
+def test_what_is_chosen_for_labels(chosen: dict[str, int], context: int) -> None:
+    assert SeriesEncoder.for_labels(chosen) == {"context": context}
+    assert SeriesEncoder(**chosen, context=context).modality.channels <= max(256, chosen["channels"])
+    for own in ({"context": 3}, {"steps_per_token": 2}):
+        assert SeriesEncoder.for_labels({**chosen, **own}) == {}

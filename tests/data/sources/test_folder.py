@@ -135,6 +135,17 @@ def test_settings_that_were_told_are_not_chosen(tmp_path: Path) -> None:
     assert named.modalities["series"] == Modality(grid=(30,), channels=3)
 
 
+def test_series_show_their_neighbours_where_labels_are_learned(tmp_path: Path) -> None:
+    class_folder(tmp_path, "series")
+    told: dict[str, Any] = {"series": {"length": 32}}
+    assert open_folder(tmp_path, task="classification", encoder_settings=told).modalities["series"] == Modality(
+        grid=(32,), channels=15, is_overlapping=True
+    )
+    assert not open_folder(tmp_path, encoder_settings=told).modalities["series"].is_overlapping
+    told["series"]["context"] = 0
+    assert not open_folder(tmp_path, task="classification", encoder_settings=told).modalities["series"].is_overlapping
+
+
 def test_csv_files_are_series(tmp_path: Path) -> None:
     for n in range(6):
         write(tmp_path / ("up", "down")[n % 2] / f"{n}.csv", f"x,y\n1,{n}\n2,3\n".encode())

@@ -47,7 +47,6 @@ class BytesEncoder(BytesSettings, Encoder):
     is_text_raw: ClassVar[bool] = True
     written_suffix: ClassVar[str] = ".txt"
     drawing = Drawing(kind="text")
-    for_labels: ClassVar[Mapping[str, Any]] = {"coding": "numbers", "ngrams": (2, 3, 4, 5), "buckets": 131_072}
 
     @property
     def modality(self) -> Modality:
@@ -65,6 +64,12 @@ class BytesEncoder(BytesSettings, Encoder):
     def write(self, path: str | os.PathLike[str], value: np.ndarray) -> None:
         """Write the bytes as they are."""
         Path(path).write_bytes(value.tobytes())
+
+    @classmethod
+    def for_labels(cls, chosen: Mapping[str, Any]) -> dict[str, Any]:
+        """Groups of bytes as numbers, unless something is said of the coding."""
+        groups = {"coding": "numbers", "ngrams": (2, 3, 4, 5), "buckets": 131_072}
+        return {} if groups.keys() & chosen.keys() else groups
 
     @classmethod
     def chosen_settings(cls, raws: Iterable[Any], given: Mapping[str, Any]) -> dict[str, Any]:

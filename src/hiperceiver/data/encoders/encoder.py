@@ -70,8 +70,6 @@ class Encoder(EncoderSettings, ABC):
     """The ending, with its dot, of the files that `write` writes; empty: values are only drawn."""
     drawing: ClassVar[Drawing | None] = None
     """How values are drawn, or a property that says it; None: they are not, but their tokens can be."""
-    for_labels: ClassVar[Mapping[str, Any]] = {}
-    """Settings that are chosen where labels are learned, unless one of them is given."""
 
     @property
     @abstractmethod
@@ -151,6 +149,11 @@ class Encoder(EncoderSettings, ABC):
     @classmethod
     def chosen_settings(cls, raws: Iterable[Any], given: Mapping[str, Any]) -> dict[str, Any]:
         """The settings beside those `given` of an encoder for these training signals, without normalisation."""
+        return {}
+
+    @classmethod
+    def for_labels(cls, chosen: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings beside those `chosen` of an encoder for learning labels."""
         return {}
 
     def check_tokens(self, tokens: Tensor) -> None:

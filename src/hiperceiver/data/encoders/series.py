@@ -21,6 +21,7 @@ from hiperceiver.settings.encoders import SeriesSettings
 _LEAST_TURNED = 4  # as many times as many channels as steps: the axes are probably the other way round
 _TIME = re.compile(r"(t|times?|time_?stamps?|date_?time|seconds)(\W.*|_m?s)?", re.IGNORECASE)
 """Names of columns that hold the time of each step."""
+_LONGEST_CONTEXT, _WIDEST_TOKEN = 24, 256  # of what is chosen: steps; values of a token
 LONGEST_SERIES = 4096  # grids are not chosen longer than this: of longer series the middle is kept
 
 
@@ -80,6 +81,14 @@ class SeriesEncoder(SeriesSettings, Encoder):
         if channels >= _LEAST_TURNED * shape[0]:
             raise ValueError(arrays.turned_axes("series", "(steps, channels)", shape, channels))
         return {**chosen, "channels": channels, "channel_names": names if len(set(names)) == channels else ()}
+
+    @classmethod
+    def for_labels(cls, chosen: Mapping[str, Any]) -> dict[str, Any]:
+        """A sixteenth of the length as context, as far as tokens stay small, unless something is said of tokens."""
+        if {"context", "steps_per_token"} & chosen.keys():
+            return {}
+        widest = (_WIDEST_TOKEN // chosen["channels"] - 1) // 2
+        return {"context": max(0, min(chosen["length"] // 16, _LONGEST_CONTEXT, widest))}
 
     def fitted(self, raws: Iterable[Any], notes: list[str] | None = None) -> Self:
         """As `Encoder.fitted`; series of more channels than steps are said."""

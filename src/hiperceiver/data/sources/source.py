@@ -436,10 +436,9 @@ def choose_encoders(
         elif isinstance(encoder, str):
             of_grid = {key: value for key, value in settings.items() if key in fields - {"mean", "std"}}
             try:
-                measured = ENCODERS[kind].chosen_settings(signals.raws(modality, LOOKED_AT), of_grid)
-                for_labels = {} if options.task == "none" else ENCODERS[kind].for_labels
-                usual = {} if for_labels.keys() & of_grid.keys() else for_labels
-                encoder = ENCODERS[kind].from_dict({**usual, **measured, **of_grid})
+                found = {**ENCODERS[kind].chosen_settings(signals.raws(modality, LOOKED_AT), of_grid), **of_grid}
+                usual = {} if options.task == "none" else ENCODERS[kind].for_labels(found)
+                encoder = ENCODERS[kind].from_dict({**usual, **found})
             except ValueError as error:
                 raise ValueError(f"{modality}: {error}") from error
         if settings:
