@@ -164,6 +164,11 @@ def main(arguments: list[str]) -> int:
     found = find_data(settings)
     task = settings.task or found.task
     source = open_data(settings, found, task=TASKS[task].target_kind)
+    if shown := [name for name, modality in source.modalities.items() if modality.is_overlapping]:
+        # Peers see neighbours by themselves.
+        alone = {name: {**settings.encoders.get(name, {}), "context": 0} for name in shown}
+        settings = dataclasses.replace(settings, encoders={**settings.encoders, **alone})
+        source = open_data(settings, found, task=TASKS[task].target_kind)
     try:
         run = PeerRun(own.peer, settings, source, task)
     except ValueError as error:  # such as a library that is not installed

@@ -14,7 +14,7 @@ from hiperceiver.recipes import read_recipe, recipe_commands
 SETS: dict[str, tuple[str, dict[str, float]]] = {
     "earth": ("Land cover of every pixel: target mIoU 0.35, baseline 0.286", {"pretrain": 3, "finetune": 8}),
     "earth-classes": ("Land cover of tiles: target 66%, baseline 59.4%", {"pretrain": 2, "finetune": 2}),
-    "watch": ("Exercises by a watch: target 91%, baseline 87.3%", {"pretrain": 1, "finetune": 2}),
+    "watch": ("Exercises by a watch: target 91%, baseline 87.3%", {"finetune": 3}),
     "instruments": ("Families of instruments: target 30%, baseline 24.4%", {"pretrain": 2, "finetune": 3}),
     "languages": ("Languages of short texts: target 76%, baseline 72.9%", {"finetune": 2}),
 }
@@ -25,7 +25,10 @@ PEERS = {
     "languages": ("fasttext", "fastText", FASTTEXT_RATES),
 }
 """Recipe -> the peer, in words, and its learning rates."""
-_FINER = {"instruments": {"encoders": {"sound": {"samples_per_token": 1}}}}
+_FINER = {
+    "instruments": {"encoders": {"sound": {"samples_per_token": 1}}},
+    "watch": {"encoders": {"motion": {"steps_per_token": 1, "context": 0}}},
+}
 """What peers read otherwise, as they have strides of their own."""
 _READING = ("data", "data_settings", "task", "size", "modalities", "encoders")
 _TRAINING = ("augment", "batch_size", "balance", "task_settings")

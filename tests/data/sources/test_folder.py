@@ -79,7 +79,7 @@ def class_folder(root: Path, kind: str, count: int = 10) -> Path:
         ("audio", Modality(grid=(1600,), channels=1)),
         ("video", Modality(grid=(8, 8, 8), channels=3)),
         ("points", Modality(grid=(2048,), channels=3, num_coordinates=3)),
-        ("series", Modality(grid=(29,), channels=3)),
+        ("series", Modality(grid=(29,), channels=9, is_overlapping=True)),
         ("bytes", Modality(grid=(13,), channels=5, num_categories=256 + 131_072)),
     ],
 )
