@@ -229,7 +229,7 @@ def test_files_of_every_kind(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("X", "wanted"),
     [
-        (np.zeros((8, 20, 2)) + np.arange(8.0)[:, None, None], "series, tokens 20 x 2, from float64 arrays of"),
+        (np.zeros((8, 20, 2)) + np.arange(8.0)[:, None, None], "series, tokens 20 x 6, from float64 arrays of"),
         (np.arange(8 * 48.0).reshape(8, 4, 4, 3), "volume, tokens 1 x 4 x 4 x 3, from float64 arrays of"),
         (_pictures(), "image, tokens 6 x 8 x 3, from uint8 arrays of"),
         (_pictures()[..., 0], "image, tokens 6 x 8 x 1, from uint8 arrays of"),
@@ -270,7 +270,7 @@ def test_the_kind_by_its_name_and_settings() -> None:
     )
     assert volume.modalities_["x"].startswith("volume, tokens 3 x 4 x 4 x 1")
     series = HiPClassifier(**FAST, modalities={"x": "series"}).fit(X, [0, 1, 0, 1])
-    assert series.modalities_["x"].startswith("series, tokens 400 x 1")
+    assert series.modalities_["x"].startswith("series, tokens 400 x 49")
 
 
 def test_several_modalities_of_which_some_are_missing() -> None:

@@ -43,7 +43,7 @@ def label_modalities(labels: Mapping[str, int]) -> dict[str, Modality]:
     `labels` gives each label's number of classes; 0 = it is a number.
 
     >>> label_modalities({"pitch": 12, "loudness": 0})["pitch"]
-    Modality(grid=(1,), channels=12, num_categories=0, role='label', num_coordinates=0)
+    Modality(grid=(1,), channels=12, num_categories=0, role='label', num_coordinates=0, is_overlapping=False)
     """
     if not labels:
         raise ValueError("labels: expected at least one, got none")
