@@ -58,13 +58,13 @@ def test_peers(root: Path, tmp_path: Path) -> None:
 
 def test_recipes(tmp_path: Path) -> None:
     """A recipe's two commands, and a peer for as long as both took."""
-    only = ["watch-hip", "watch-cnn"]
-    options = ["--root", str(tmp_path), "--scale", "0.002", "--seeds", "0", "--only", *only]
+    only = ["earth-classes-hip", "earth-classes-cnn"]
+    options = ["--root", str(tmp_path), "--scale", "0.004", "--seeds", "0", "--only", *only]
     assert main(recipes.TABLE, options, tmp_path) == 0
-    places = tmp_path / "runs" / "experiments" / "scale-0.002" / "results" / "recipes"
+    places = tmp_path / "runs" / "experiments" / "scale-0.004" / "results" / "recipes"
     hip, cnn = (json.loads((places / f"{name}-seed0.json").read_text()) for name in only)
     assert (hip["pretraining"]["steps"], hip["steps"]) == (2, 4)
-    assert 0 <= hip["test"]["accuracy"] <= 1 and hip["floor"]["name"] == "ridge on spectra"
+    assert 0 <= hip["test"]["accuracy"] <= 1 and hip["floor"]["name"] == "nearest neighbour"
     both = hip["pretraining"]["seconds"] + hip["train_seconds"]
     times = [float(re.findall(r"--max-time (\S+)s", command)[0]) for command in cnn["commands"][-2:]]
     assert_within(times, both, 0.11)  # each has one decimal

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 from strategies import examples, settings_of
 
-from hiperceiver.data.encoders import ENCODERS, Encoder, encoder_from_dict
+from hiperceiver.data.encoders import ENCODERS, Encoder, PointsEncoder, encoder_from_dict
 
 
 def numbers(*shape: st.SearchStrategy[int] | int) -> st.SearchStrategy[np.ndarray]:
@@ -103,7 +103,10 @@ def test_every_kind_is_tried() -> None:
 def test_tokens_lead_to_a_value_that_has_the_same_tokens(kind: str, data: st.DataObject) -> None:
     """And so does the encoder's saved form. What lies on the grid comes back, whatever was lost on the way there."""
     encoder = data.draw(encoders(kind))
-    tokens, is_padding = encoded(encoder, data.draw(RAWS[kind](encoder)))
+    raw = data.draw(RAWS[kind](encoder))
+    if isinstance(encoder, PointsEncoder):  # where some are left out, the rest may have another extent and order
+        raw = raw[: encoder.num_points]
+    tokens, is_padding = encoded(encoder, raw)
     again = encoder_from_dict(json.loads(json.dumps(encoder.to_dict())))
     assert again == encoder
     value = again.to_value(tokens, is_padding if is_padding.any() else None)
