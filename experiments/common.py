@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments.cells import Data, Run
+from experiments.datasets import SERIES
 
 MODEL = "hip-nano"
 """The model of all tables that are not about its shape."""
@@ -32,7 +33,7 @@ SETS: dict[str, dict[str, Any]] = {
     "imdb": {"encoders": {"bytes": {"length": 1024}}, "leave_out_classes": ["unsup"], "augment": {"crop_time": True}},
     "camvid": {"task": "segmentation", "encoders": {"image": {"size": [90, 120]}}, "augment": {"flip": True}},
     "earth": {"task": "segmentation", "size": 64, "augment": {"flip": True, "turn": True}},
-    **{name: {"augment": _LOUDNESS} for name in ("JapaneseVowels", "OSULeaf", "BasicMotions")},
+    **{name: {"augment": _LOUDNESS} for name in SERIES},
 }
 """How each set is read, in pretraining and in fine-tuning."""
 SETS = {name: {"data": Data(name), **settings} for name, settings in SETS.items()}

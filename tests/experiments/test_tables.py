@@ -14,7 +14,18 @@ from hiperceiver.cli.entry import read_command
 from hiperceiver.cli.models import with_settings
 from hiperceiver.model import variant_config
 
-NAMES = ("positions", "masking", "hierarchy", "two_senses", "peers", "recipes", "records", "starts", "optimizers")
+NAMES = (
+    "positions",
+    "masking",
+    "hierarchy",
+    "two_senses",
+    "peers",
+    "recipes",
+    "records",
+    "starts",
+    "optimizers",
+    "context",
+)
 TABLES: dict[str, Table] = {name: import_module(f"experiments.{name}").TABLE for name in NAMES}
 
 

@@ -187,8 +187,8 @@ def test_categories_are_not_forecast(make_model):
 
 
 def test_tokens_that_show_the_future_are_refused(make_model):
-    seen = "tokens that show nothing of their neighbours, by which hidden ones would be seen"
-    with pytest.raises(ValueError, match=f"^context: expected 0 for 'series', {seen}$"):
+    seen = "expected 0, as neighbours would show what is hidden"
+    with pytest.raises(ValueError, match=f"^encoders.series.context: {seen}$"):
         make_task(make_model, {"series": Modality(grid=(30,), channels=6, is_overlapping=True)})
 
 

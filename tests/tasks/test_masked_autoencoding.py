@@ -621,7 +621,7 @@ def test_tokens_that_show_hidden_ones_are_refused(make_model):
     model = make_model(
         image=Modality(grid=(4, 4), channels=3), sound=Modality(grid=(20,), channels=3, is_overlapping=True)
     )
-    with pytest.raises(ValueError, match=r"^context: expected 0 for 'sound', tokens that show nothing"):
+    with pytest.raises(ValueError, match=r"^encoders\.sound\.context: expected 0, as neighbours"):
         MaskedAutoencoding(model)
 
 

@@ -209,23 +209,33 @@ def kept_contents(table: Table, columns: Sequence[tuple[Column, Callable[[Any], 
 
     Args:
         table: says which.
-        columns: those that may hold paths, each with what tells whether a cell is one.
+        columns: those that may hold paths, each with what tells whether its cells are such.
     """
     keys = table.row_keys
     chosen = np.flatnonzero(choose(keys, 0, count=_MOST_CONTENTS))
-    found = {int(keys[index]): _files(columns, int(table.rows[index])) for index in chosen}
-    rows = [(key, int.from_bytes(hash_content(files), "little")) for key, files in sorted(found.items()) if files]
-    return np.array(rows, dtype=np.uint64).reshape(-1, 2)
+    rows = [int(table.rows[index]) for index in chosen]
+    of_files = [column for column, is_path in columns if _holds_paths(column, is_path, rows)]
+    found = {int(keys[index]): _files(of_files, row) for index, row in zip(chosen, rows, strict=True)}
+    pairs = [(key, int.from_bytes(hash_content(files), "little")) for key, files in sorted(found.items()) if files]
+    return np.array(pairs, dtype=np.uint64).reshape(-1, 2)
 
 
-def _files(columns: Sequence[tuple[Column, Callable[[Any], bool]]], row: int) -> list[Any]:
+def _holds_paths(column: Column, is_path: Callable[[Any], bool], rows: Sequence[int]) -> bool:
+    """Whether a column's first cell that is there is a path; others may be large."""
+    for row in rows:
+        with contextlib.suppress(ValueError, OSError):
+            if (raw := column[row]) is not None:
+                return is_path(raw)
+    return False
+
+
+def _files(columns: Sequence[Column], row: int) -> list[Any]:
     """Size and ends of each file of an example; nothing of one that cannot be read."""
     contents: list[Any] = []
-    for column, is_path in columns:
+    for column in columns:
         with contextlib.suppress(ValueError, OSError):
-            raw = column[row]
-            if is_path(raw):
-                with open_file(raw) as file:
+            if (path := column[row]) is not None:
+                with open_file(path) as file:
                     size = file.seek(0, os.SEEK_END)
                     ends = [file.read(_END) for at in (0, max(0, size - _END)) if file.seek(at) == at]
                 contents += [size, *ends]

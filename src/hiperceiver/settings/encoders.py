@@ -41,6 +41,12 @@ def check_names(field: str, names: tuple[str, ...], count: int, what: str) -> No
         raise ValueError(f"{field}: expected {count}, one for each {what}, got {len(names)}: {shown(names)}")
 
 
+def check_context(context: int, length: int) -> None:
+    """Refuse tokens that would show more beyond the ends of what they are taken from than of it."""
+    if context > length:
+        raise ValueError(f"context: expected at most the length, {length}, got {context}")
+
+
 class NormalisedSettings(EncoderSettings):
     """Base of the settings of numbers that are normalised with mean and deviation of the training data."""
 
@@ -130,6 +136,7 @@ class AudioSettings(NormalisedSettings):
         if self.num_samples % self.samples_per_token:
             expected = f"a divisor of the window's {self.num_samples} samples"
             raise ValueError(f"samples_per_token: expected {expected}, got {self.samples_per_token}")
+        check_context(self.context, self.num_samples)
         channels = 0 if self.normalise == "example" else self.channels
         self.check_statistics(channels, unused="with normalise='example'")
 
@@ -161,6 +168,7 @@ class SeriesSettings(ArraySettings):
         if self.length % self.steps_per_token:
             expected = f"a divisor of the length {self.length}"
             raise ValueError(f"steps_per_token: expected {expected}, got {self.steps_per_token}")
+        check_context(self.context, self.length)
         channels = 0 if self.normalise == "example" else self.channels
         self.check_statistics(channels, unused="with normalise='example'")
 

@@ -178,7 +178,7 @@ class ForecastingConfig(TaskConfig):
     kind: ClassVar[str] = "forecasting"
 
     horizon: Count
-    """Steps at the end of the grid's first axis that are forecast, h."""
+    """Steps at the end of the grid's first axis that are forecast, h: tokens, where these are several steps."""
     input_modality: str | None = None
     """The modality that is forecast. None: the only one."""
 

@@ -31,7 +31,7 @@ class Forecasting(Task):
     Metrics, over all present tokens of the horizon, in the units of the input (which encoders normalise): `loss`, the
     mean squared error; `mae`; `rmse`; `explained`, 1 - (squared error) / (squared distance of each channel from its
     mean over the set); and `skill`, 1 - (squared error) / (squared error of persistence, which repeats the last
-    visible step): above 0 is better than that baseline.
+    visible step, or token of several): above 0 is better than that baseline.
 
     >>> from hiperceiver import Batch, Modality, create_model
     >>> model = create_model("hip-nano", modalities={"series": Modality(grid=(128,), channels=3)})

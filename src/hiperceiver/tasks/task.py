@@ -230,8 +230,7 @@ def find_input_modality(model: HiP, name: str | None) -> str:
 def check_hidden(model: HiP, name: str) -> None:
     """Refuse a modality whose hidden tokens would be seen in others."""
     if model.modalities[name].is_overlapping:
-        expected = "tokens that show nothing of their neighbours, by which hidden ones would be seen"
-        raise ValueError(f"context: expected 0 for {name!r}, {expected}")
+        raise ValueError(f"encoders.{name}.context: expected 0, as neighbours would show what is hidden")
 
 
 def num_position_channels(model: HiP, name: str) -> int:

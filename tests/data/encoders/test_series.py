@@ -45,7 +45,7 @@ def test_a_token_may_be_several_steps(steps: int) -> None:
     assert marks.tolist() == [k < steps for k in range(len(value))]
 
 
-@pytest.mark.parametrize(("steps", "context"), [(1, 1), (2, 3), (4, 2), (4, 20)])
+@pytest.mark.parametrize(("steps", "context"), [(1, 1), (2, 3), (4, 2), (4, 12)])
 def test_a_token_may_show_its_neighbours(steps: int, context: int) -> None:
     encoder = SeriesEncoder(length=12, channels=2, steps_per_token=steps, context=context, mean=(1, 2), std=(2, 4))
     width = steps + 2 * context
@@ -57,6 +57,18 @@ def test_a_token_may_show_its_neighbours(steps: int, context: int) -> None:
             step = token * steps - context + place
             assert_close(reading, (RAMP[step] - [1, 2]) / [2, 4] if 0 <= step < 10 else [0, 0], terms=2)
     assert_close(encoder.to_value(tokens, is_padding)[:10], RAMP, terms=4)
+
+
+@pytest.mark.parametrize("context", [0, 2])
+def test_of_absent_tokens_no_step_is_left(context: int) -> None:
+    encoder = SeriesEncoder(length=8, channels=2, steps_per_token=2, context=context)
+    tokens = torch.zeros(4, 4 + 4 * context)
+    assert encoder.to_value(tokens, torch.ones(4, dtype=torch.bool)).shape == (0, 2)
+
+
+def test_context_beyond_the_length_is_refused() -> None:
+    with pytest.raises(ValueError, match="^context: expected at most the length, 8, got 9$"):
+        SeriesEncoder(length=8, context=9)
 
 
 def test_tokens_share_no_memory() -> None:

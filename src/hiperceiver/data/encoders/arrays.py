@@ -209,15 +209,18 @@ def in_rows(values: np.ndarray, length: int, context: int = 0) -> np.ndarray:
     array([[0, 1, 2, 3],
            [2, 3, 0, 0]])
     """
-    filled = np.pad(values, ((context, -len(values) % length + context), (0, 0)))
-    windows = np.lib.stride_tricks.sliding_window_view(filled, length + 2 * context, axis=0)[::length]
-    rows = np.array(windows.swapaxes(1, 2), order="C")  # each has its own memory
-    return rows.reshape(len(rows), -1)
+    channels, num_rows = values.shape[1], math.ceil(len(values) / length)
+    filled = np.zeros((num_rows * length + 2 * context, channels), dtype=values.dtype)
+    filled[context : context + len(values)] = values
+    if not context:
+        return filled.reshape(num_rows, length * channels)
+    windows = np.lib.stride_tricks.sliding_window_view(filled.ravel(), (length + 2 * context) * channels)
+    return windows[:: length * channels].copy()
 
 
 def from_rows(rows: Tensor, channels: int, context: int = 0) -> Tensor:
     """Rows (M, (c + l + c) * C) of `in_rows` without their neighbours: (M, l, C)."""
-    steps = rows.reshape(len(rows), -1, channels)
+    steps = rows.unflatten(1, (rows.shape[1] // channels, channels))
     return steps[:, context : steps.shape[1] - context]
 
 
