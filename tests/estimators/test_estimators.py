@@ -260,6 +260,21 @@ def test_labels_of_texts_are_learned_from_groups_of_bytes_and_no_others() -> Non
     assert (hidden.config, hidden.modalities["x"].channels) == (VARIANTS["hip-nano"], 256)
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"steps_per_token": 0}, "steps_per_token: expected a whole number >= 1, got 0"),
+        ({"steps_per_token": "x"}, "steps_per_token: expected a whole number >= 1, got 'x'"),
+        ({"channels": 0}, "channels: expected a whole number >= 1, got 0"),
+        ({"context": 21}, "context: expected at most the length, 20, got 21"),
+    ],
+)
+def test_settings_of_encoders_that_do_not_fit(settings: dict[str, Any], message: str) -> None:
+    X = np.random.default_rng(0).normal(size=(8, 20, 2))
+    with pytest.raises(ValueError, match=f"^x: {message}$"):
+        HiPClassifier(**FAST, encoders={"x": settings}).fit(X, [0, 1] * 4)
+
+
 def test_the_kind_by_its_name_and_settings() -> None:
     X = np.random.default_rng(0).normal(size=(4, 400))
     sound = HiPClassifier(**FAST, modalities="audio", encoders={"x": {"rate": 4000, "seconds": 0.05}})

@@ -21,7 +21,8 @@ from hiperceiver.settings.encoders import SeriesSettings
 _LEAST_TURNED = 4  # as many times as many channels as steps: the axes are probably the other way round
 _TIME = re.compile(r"(t|times?|time_?stamps?|date_?time|seconds)(\W.*|_m?s)?", re.IGNORECASE)
 """Names of columns that hold the time of each step."""
-_LONGEST_CONTEXT, _WIDEST_TOKEN = 24, 256  # of what is chosen: steps; values of a token
+_LONGEST_CONTEXT, _WIDEST_TOKEN = 24, 256
+"""Of what is chosen: steps, and values of a token. More can be better, at the cost of memory."""
 LONGEST_SERIES = 4096  # grids are not chosen longer than this: of longer series the middle is kept
 
 

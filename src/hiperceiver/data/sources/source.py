@@ -37,7 +37,7 @@ from hiperceiver.data.sources.tree import Streams
 from hiperceiver.data.streamed import Head, HeldOut, StreamedExamples
 from hiperceiver.data.text import text_of
 from hiperceiver.modality import Modality
-from hiperceiver.settings.base import Count, printable
+from hiperceiver.settings.base import Count, checked, field_types, printable
 from hiperceiver.settings.data import ReadSettings, SourceTask, SplitRule, TableSettings
 
 _MOST_TARGETS = 10_000  # numbers to regress that are looked at for markers of missing ones
@@ -434,8 +434,9 @@ def choose_encoders(
                 raise ValueError(f"encoders: expected one of kind {kind} for {modality!r}, got {found}")
             encoder = given
         elif isinstance(encoder, str):
-            of_grid = {key: value for key, value in settings.items() if key in fields - {"mean", "std"}}
+            types, named = field_types(ENCODERS[kind]), settings.keys() & fields - {"mean", "std"}
             try:
+                of_grid = {key: checked(key, settings[key], types[key]) for key in settings if key in named}
                 found = {**ENCODERS[kind].chosen_settings(signals.raws(modality, LOOKED_AT), of_grid), **of_grid}
                 usual = {} if options.task == "none" else ENCODERS[kind].for_labels(found)
                 encoder = ENCODERS[kind].from_dict({**usual, **found})
