@@ -59,6 +59,7 @@ def test_mistakes(settings: dict[str, Any], message: str) -> None:
 def test_plain_values_and_back() -> None:
     modality = Modality(grid=(4, 5), channels=3, role="label")
     plain = {"grid": [4, 5], "channels": 3, "num_categories": 0, "role": "label", "num_coordinates": 0}
+    plain["is_overlapping"] = False
     assert modality.to_dict() == plain
     assert Modality.from_dict(modality.to_dict()) == modality
     assert Modality.from_dict({"grid": [2], "channels": 1}) == Modality(grid=(2,), channels=1)  # of an older version

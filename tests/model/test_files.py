@@ -108,6 +108,7 @@ def test_the_config_is_plain_and_complete(saved: Path) -> None:
         "num_categories": 0,
         "role": "label",
         "num_coordinates": 0,
+        "is_overlapping": False,
     }
     assert values["config"]["blocks"][1]["num_latents"] == 8
     assert sorted(path.name for path in saved.iterdir()) == ["config.json", "model.safetensors"]
