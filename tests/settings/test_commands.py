@@ -117,7 +117,7 @@ def test_paths_hold_in_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_whole_help_is_quick_and_loads_nothing_slow(tmp_path: Path) -> None:
-    """The best of three: other programs may be running. Compiled code is kept, as on a user's disk."""
+    """In a quarter of the computing that importing PyTorch takes beside it; the best of three, with compiled code kept."""
     program = (
         "import sys; from hiperceiver.cli import main; main(['finetune', '--help-all']); "
         "assert not {'torch', 'numpy', 'lightning_fabric'} & set(sys.modules)"
@@ -125,10 +125,11 @@ def test_the_whole_help_is_quick_and_loads_nothing_slow(tmp_path: Path) -> None:
 
     cached = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""}
 
-    def seconds() -> float:
+    def seconds(program: str) -> float:
         before = os.times()
         subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL, env=cached)
         after = os.times()
         return after.children_user + after.children_system - before.children_user - before.children_system
 
-    assert min(seconds() for _ in range(3)) < 0.4
+    taken, for_torch = (min(times) for times in zip(*((seconds(program), seconds("import torch")) for _ in range(3))))
+    assert taken < for_torch / 4
