@@ -7,6 +7,7 @@ from typing import Any
 
 from experiments.cells import Data, Run
 from experiments.datasets import SERIES
+from hiperceiver.recipes import read_recipe
 
 MODEL = "hip-nano"
 """The model of all tables that are not about its shape."""
@@ -37,6 +38,12 @@ SETS: dict[str, dict[str, Any]] = {
 }
 """How each set is read, in pretraining and in fine-tuning."""
 SETS = {name: {"data": Data(name), **settings} for name, settings in SETS.items()}
+_LANGUAGES = read_recipe("languages", "finetune")
+GROUPS_OF_BYTES: dict[str, Any] = {
+    **{name: _LANGUAGES[name] for name in ("model", "task_settings", "position_rate")},
+    "encoders": {"bytes": {**_LANGUAGES["encoders"]["text"], "length": SETS["imdb"]["encoders"]["bytes"]["length"]}},
+}
+"""What IMDB takes from the recipe `languages`."""
 _OF_THE_MODEL = ("model", "encoders", "size")  # what a run takes from the model that it starts from
 
 

@@ -8,9 +8,8 @@ from typing import Any
 
 from experiments import common
 from experiments.cells import Cell, Run, Table
-from experiments.common import SETS
+from experiments.common import GROUPS_OF_BYTES, SETS
 from experiments.harness import main
-from hiperceiver.recipes import read_recipe
 
 RATES = (1e-3, 3e-3)
 """Each model is trained with both; the better one by validation is in the table."""
@@ -50,12 +49,6 @@ _ONE_SAMPLE = {
     name: {"audio": {**SETS[name]["encoders"]["audio"], "samples_per_token": 1}} for name in ("spoken-digits", "esc-10")
 }
 """Peers have a stride or patches of their own."""
-_LANGUAGES = read_recipe("languages", "finetune")
-_GROUPS = {name: _LANGUAGES[name] for name in ("model", "task_settings", "position_rate")}
-_GROUPS["encoders"] = {
-    "bytes": {**_LANGUAGES["encoders"]["text"], "length": SETS["imdb"]["encoders"]["bytes"]["length"]}
-}
-"""What texts take from the recipe `languages`."""
 
 
 def _runs(model: str, data: str, rate: float) -> tuple[Run, ...]:
@@ -65,13 +58,13 @@ def _runs(model: str, data: str, rate: float) -> tuple[Run, ...]:
     if model in ("cnn", "vit", "fasttext"):
         encoders = {"encoders": _ONE_SAMPLE[data]} if data in _ONE_SAMPLE else {}
         if model == "fasttext":
-            encoders = {name: _GROUPS[name] for name in ("encoders", "task_settings")}
+            encoders = {name: GROUPS_OF_BYTES[name] for name in ("encoders", "task_settings")}
         settings = {"peer": model, **SETS[data], **encoders, "batch_size": common.BATCH, "max_time": f"{minutes}m"}
         return (Run(command="experiments.peer", settings={**settings, "learning_rate": rate}, minutes=minutes),)
     if model == "hip":
         return (common.finetune(data, 0, **own),)
     if model == "hip-groups":
-        return (common.finetune(data, 0, **own, **_GROUPS),)
+        return (common.finetune(data, 0, **own, **GROUPS_OF_BYTES),)
     if model == "perceiver-io":
         return (common.finetune(data, 0, **own, model="perceiver-io-mini"),)
     half = {"max_time": f"{minutes * 30}s", "minutes": minutes / 2}

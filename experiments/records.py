@@ -80,7 +80,14 @@ def _of_earth(command: str) -> dict[str, Any]:
     return {name: value for name, value in _EARTH[command].items() if name not in _NOT_OURS}
 
 
-_DIGITS = {"augment": {"speed": True, "gain": True, "shift": True}}
+_DIGITS = {"augment": {"speed": True, "gain": True, "shift": True}, "model_settings": {"positions": "none"}}
+_CONTEXT = {
+    "encoders": {"audio": {**common.SETS["esc-10"]["encoders"]["audio"], "samples_per_token": 64, "context": 224}}
+}
+_TEXTS = {
+    **common.GROUPS_OF_BYTES,
+    "encoders": {"bytes": {**common.GROUPS_OF_BYTES["encoders"]["bytes"], "length": 2048}},
+}
 
 CLASSES: dict[str, Class] = {
     "cifar20": Class(
@@ -102,16 +109,19 @@ CLASSES: dict[str, Class] = {
         title="Spoken digits, speaker `theo` held out, 10 minutes",
         data="spoken-digits",
         minutes=10,
-        entries=(Entry(what="labels alone, other speeds", labels=10, own=_DIGITS),),
+        entries=(Entry(what="labels alone, other speeds, no positions", labels=10, own=_DIGITS),),
     ),
     "esc10": Class(
-        title="ESC-10, fold 1, 10 minutes", data="esc-10", minutes=10, entries=(Entry(what="labels alone", labels=10),)
+        title="ESC-10, fold 1, 10 minutes",
+        data="esc-10",
+        minutes=10,
+        entries=(Entry(what="labels alone, tokens of 64 samples that show 224 on each side", labels=10, own=_CONTEXT),),
     ),
     "imdb": Class(
         title="IMDB, bytes, 20 minutes",
         data="imdb",
         minutes=20,
-        entries=(Entry(what="labels alone, 1,024 bytes", labels=20),),
+        entries=(Entry(what="labels alone, groups of bytes, 2,048 bytes", labels=20, own=_TEXTS),),
     ),
     "earth": Class(
         title="earth, segmentation, 5 minutes",

@@ -29,7 +29,7 @@ from hiperceiver.settings.commands import ServeSettings
 from hiperceiver.tasks import label_modalities
 
 from .conftest import Hip
-from .saved_models import save
+from .saved_models import ENCODERS, save
 from .test_predict import MASKED, series, write_clip
 
 TWO = {"kind": "classification", "num_classes": 2}
@@ -102,6 +102,32 @@ def test_segments_lie_over_what_is_seen(segmenter: Path, masks: Path, tmp_path: 
         covered = np.sum([each.is_part for each in reply.segments], axis=0)
         assert covered.shape == reply.seen.shape[:2] and (covered == 1).all()
         assert all(re.fullmatch(r"#[0-9a-f]{6}", each.colour) for each in reply.segments)
+
+
+@pytest.mark.parametrize("kind", ["points", "series", "audio", "volume", "video"])
+def test_segments_of_what_is_no_plane_are_an_array(kind: str, tmp_path: Path, hip: Hip) -> None:
+    """As of a task that was trained in Python; what was read is shown beside it."""
+    model, rng = (
+        save(tmp_path / "m", {"kind": "segmentation", "num_classes": 2}, kind, classes=("a", "b")),
+        np.random.default_rng(0),
+    )
+    shapes = {"points": (100, 3), "series": (40, 2), "volume": (4, 8, 8)}
+    file = tmp_path / f"x.{ {'audio': 'wav', 'video': 'mp4'}.get(kind, 'npy') }"
+    if kind == "audio":
+        write_wav(file, 0.1 * rng.normal(size=8000), 8000)
+    elif kind == "video":
+        write_clip(file, has_sound=False)
+    else:
+        np.save(file, rng.normal(size=shapes[kind]))
+    said = hip("predict", model, file, "--out", tmp_path / "said").out
+    labels = np.load(tmp_path / "said" / "x.npy")
+    assert labels.shape == ENCODERS[kind].modality.grid
+    shares = {name: np.mean(labels[labels >= 0] == number) for number, name in enumerate("ab")}
+    assert all(f"{name} {share:.1%}" in said for name, share in shares.items() if share)
+    reply = opened(model, tmp_path).answer(Question(files={kind: str(file)}))
+    assert list(reply.read) == [kind] and not reply.drawn and not reply.segments
+    assert np.array_equal(np.load(reply.files[0]), labels)
+    assert labels[labels < 0].size == {"points": 28, "series": 24}.get(kind, 0)
 
 
 def test_numbers_and_several_labels(tmp_path: Path) -> None:

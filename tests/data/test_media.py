@@ -7,6 +7,7 @@ import os
 import struct
 import time
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -562,6 +563,19 @@ def test_mirrored_video_is_mirrored_back(
     at = content.index(stored[True], content.index(b"tkhd"))
     turned = read_frames(content[:at] + stored[False] + content[at + 36 :], 3)
     assert_within(turned, np.stack([expected(frame) for frame in read_frames(content, 3)]).astype(float), 3)
+
+
+@pytest.mark.parametrize(("name", "aspect"), [("a.mp4", "2:1"), ("a.mkv", "64:45"), ("a.mp4", "8:9"), ("a.avi", "2:1")])
+def test_pixels_that_are_not_square_become_square(tmp_path: Path, name: str, aspect: str) -> None:
+    """As of DVD and DV tapes, whose wide pictures are stored narrow."""
+    path, share = tmp_path / name, Fraction(*map(int, aspect.split(":")))
+    write_media(tmp_path / f"square-{name}", video=CLIP, options={"crf": "1"})
+    write_media(path, video=CLIP, options={"crf": "1", "aspect": aspect})
+    plain, frames = read_frames(tmp_path / f"square-{name}", 3), read_frames(path, 3)
+    height, width = plain.shape[1:3]
+    assert frames.shape == (3, height, round(width * share), 3)
+    middles = ((np.arange(frames.shape[2]) + 0.5) / share).astype(int)
+    assert np.abs(frames.astype(float) - plain[:, :, middles]).mean() < 8
 
 
 @pytest.mark.parametrize(("kind", "codec"), [("mpeg", "mpeg1video"), ("svcd", "mpeg2video")])

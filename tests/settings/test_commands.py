@@ -117,7 +117,7 @@ def test_paths_hold_in_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_whole_help_is_quick_and_loads_nothing_slow(tmp_path: Path) -> None:
-    """In a quarter of the computing that importing PyTorch takes beside it; the best of three, with compiled code kept."""
+    """In a quarter of what importing PyTorch takes beside it; the best of three, with compiled code kept."""
     program = (
         "import sys; from hiperceiver.cli import main; main(['finetune', '--help-all']); "
         "assert not {'torch', 'numpy', 'lightning_fabric'} & set(sys.modules)"
@@ -131,5 +131,6 @@ def test_the_whole_help_is_quick_and_loads_nothing_slow(tmp_path: Path) -> None:
         after = os.times()
         return after.children_user + after.children_system - before.children_user - before.children_system
 
-    taken, for_torch = (min(times) for times in zip(*((seconds(program), seconds("import torch")) for _ in range(3))))
-    assert taken < for_torch / 4
+    pairs = [(seconds(program), seconds("import torch")) for _ in range(3)]
+    taken, with_torch = map(min, zip(*pairs, strict=True))
+    assert taken < with_torch / 4

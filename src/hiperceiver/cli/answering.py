@@ -88,6 +88,7 @@ class AnsweringModel:
         self.folder, self.name, self.top = folder, name, top
         self.maps: list[Image.Image] = []
         self._pictures = pictures_of(task, encoders)
+        self._drawn_names = [name for name, (_, ends) in self._pictures.items() if any(".png" in end for end in ends)]
         self._lock, self._count = threading.Lock(), 0
         self.clicked = next((each for each, encoder in encoders.items() if _kind(encoder) == "pictures"), None)
 
@@ -118,9 +119,9 @@ class AnsweringModel:
             inputs=tuple(inputs),
             labels=labels,
             has_numbers=isinstance(task, Joint | Regression),
-            drawn=tuple(task.drawings),
+            drawn=tuple(self._drawn_names),
             clicked=self.clicked,
-            is_overlaid=LabelledTokens in task.drawings.values(),
+            is_overlaid=task.drawings.get(self.clicked or "") is LabelledTokens,
             mask_ratio=task.config.mask_ratio if isinstance(task, MaskedAutoencoding) else None,
             examples=tuple(f"{number + 1}: {printable(each.name)}" for number, each in enumerate(self.examples)),
             place=axes.get(len(first.modality.grid), ""),
@@ -217,7 +218,8 @@ class AnsweringModel:
             written = [str(path) for path in values.pop("written", [])]
             text = text.removeprefix(f"{', '.join(written)}: ")
             drawn = {}
-            for each, name in zip((x for x in written if x.endswith(".png")), self._drawn_names(file), strict=True):
+            names = (name for name in self._drawn_names if name not in file.absent)
+            for each, name in zip((x for x in written if x.endswith(".png")), names, strict=True):
                 drawn[name] = _opened(each)
             sounds = [each for each in written if each.endswith(".wav")]
             files = [each for each in written if not each.endswith((".png", ".wav"))]
@@ -238,16 +240,14 @@ class AnsweringModel:
             files=files,
         )
 
-    def _drawn_names(self, file: InputFile) -> list[str]:
-        return [name for name in self.task.drawings if name not in file.absent]
-
     def _drawn(self, example: Example, answer: Answer) -> dict[str, Image.Image]:
         """Pictures of an answer about an example of the data, beside what is known of it."""
         pictures = {}
         for each in answer.drawn:
-            picture = PICTURES[type(each)](self.encoders[each.modality])
-            for figure in picture.draw([example], [each], ""):
-                pictures[each.modality] = picture_of(figure)
+            if each.modality in self._drawn_names:
+                picture = PICTURES[type(each)](self.encoders[each.modality])
+                for figure in picture.draw([example], [each], ""):
+                    pictures[each.modality] = picture_of(figure)
         return pictures
 
     def _seen(self, example: Example) -> np.ndarray | None:
@@ -261,7 +261,7 @@ class AnsweringModel:
         """What the model reads of each modality that is there, but for the one that is clicked and those drawn."""
         read: dict[str, Any] = {}
         for name, encoder in self.encoders.items():
-            if name == self.clicked or name in self.task.drawings:
+            if name == self.clicked or name in self._drawn_names:
                 continue
             x, is_padding = example.inputs[name], example.is_padding.get(name)
             if is_padding is not None and bool(is_padding.all()):

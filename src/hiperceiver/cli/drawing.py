@@ -169,6 +169,15 @@ class _Reconstruction(Picture):
 class _Segmentation(Picture):
     file_name = "segmentations"
 
+    @property
+    def suffixes(self) -> list[str]:
+        """A picture, or where tokens lie on no plane an array: the number of each one's class, -100 of absent ones."""
+        return [".png"] if self._is_plane else [".npy"]
+
+    @property
+    def _is_plane(self) -> bool:
+        return len(self.encoder.modality.grid) == 2
+
     def draw(self, examples: Sequence[Example], drawn: Sequence[LabelledTokens], title: str) -> list[Figure]:
         grid = self.encoder.modality.grid
         inputs = np.stack([self.encoder.to_value(each.inputs[drawn[0].modality]) for each in examples])
@@ -177,8 +186,11 @@ class _Segmentation(Picture):
         return [draw_segmentation(inputs, predictions, drawn[0].classes, labels=labels, title=title)]
 
     def write(self, example: Example, drawn: LabelledTokens, original: Any, paths: Sequence[str]) -> None:
-        """A picture with a palette, as large as the original."""
+        """A picture with a palette, as large as the original; or an array, in the shape of the grid."""
         labels = drawn.label.view(self.encoder.modality.grid).numpy()
+        if not self._is_plane:
+            np.save(paths[0], labels)
+            return
         if isinstance(original, OpenedPicture) and isinstance(self.encoder, ImageEncoder):
             labels = self.encoder.mask_on_picture(labels, original)
         segmentation_picture(labels, drawn.classes).save(paths[0])

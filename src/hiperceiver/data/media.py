@@ -380,7 +380,7 @@ def _packets(stream: Any, stop: float) -> list[Any]:
 
 def _decoded(stream: Any, packets: list[Any], wanted: set[int]) -> Iterator[tuple[int, np.ndarray]]:
     """Wanted frames by time stamp, each decoded from the last key frame on, without what nothing depends on."""
-    codec = stream.codec_context
+    codec, width = stream.codec_context, float(stream.sample_aspect_ratio or 1)
     position = {packet.pts: index for index, packet in enumerate(packets)}
     keys = [index for index, packet in enumerate(packets) if packet.is_keyframe] or [0]
     groups: dict[int, list[int]] = {}
@@ -392,16 +392,16 @@ def _decoded(stream: Any, packets: list[Any], wanted: set[int]) -> Iterator[tupl
         shown = None
         for frame in _frames(codec, packets[key : last + 1], wanted):
             while stamps and shown is not None and frame.pts > stamps[0]:  # a packet that shows nothing of its own
-                yield stamps.pop(0), _pixels(shown)
+                yield stamps.pop(0), _pixels(shown, width)
             shown = frame
             if stamps and frame.pts == stamps[0]:
-                yield stamps.pop(0), _pixels(frame)
+                yield stamps.pop(0), _pixels(frame, width)
             if not stamps:
                 break
         if stamps and shown is None:
             raise Fault("cannot be decoded: there is no frame")
         for stamp in stamps:
-            yield stamp, _pixels(shown)
+            yield stamp, _pixels(shown, width)
         codec.flush_buffers()
 
 
@@ -413,13 +413,19 @@ def _frames(codec: Any, packets: list[Any], wanted: set[int]) -> Iterator[Any]:
     yield from (frame for frame in codec.decode(None) if frame.pts is not None)
 
 
-def _pixels(frame: Any) -> np.ndarray:
-    """An upright frame: uint8 (h, w, 3), or (h, w, 4) where it has transparent pixels."""
-    limits.PIXELS.check(frame.width * frame.height, "has frames of")
+def _pixels(frame: Any, width: float = 1.0) -> np.ndarray:
+    """An upright frame of square pixels: uint8 (h, w, 3), or (h, w, 4) where it has transparent pixels.
+
+    Args:
+        frame: as it is stored.
+        width: of a stored pixel, in heights.
+    """
+    columns = max(1, round(frame.width * width))
+    limits.PIXELS.check(max(frame.width, columns) * frame.height, "has frames of")
     if frame.is_corrupt:
         raise Fault("cannot be decoded: a frame is corrupt")
     has_alpha = any(component.is_alpha for component in frame.format.components)
-    pixels = frame.reformat(format="rgba" if has_alpha else "rgb24", threads=1).to_ndarray()
+    pixels = frame.reformat(columns, format="rgba" if has_alpha else "rgb24", threads=1).to_ndarray()
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return pixels

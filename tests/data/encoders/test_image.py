@@ -126,6 +126,22 @@ def test_a_colour_that_is_transparent_is_laid_on_white(mode: Literal["RGB", "L"]
         assert np.array_equal(read[0], np.broadcast_to(255 if colour == key else key, (4, len(mode))))
 
 
+@pytest.mark.parametrize("colours", ["RGB", "L", "RGBA"])
+def test_a_level_of_16_bits_that_is_transparent_is_laid_on_white(colours: Literal["RGB", "L", "RGBA"]) -> None:
+    pixels = np.full((4, 4), 40_000, np.uint16)
+    pixels[0], pixels[3] = 5_000, 65_535
+    encoder = ImageEncoder(size=4, colours=colours, mean=(0.0,) * len(colours), std=(1.0,) * len(colours))
+    read = encoder.read(encoded(Image.fromarray(pixels), "PNG", transparency=5_000))
+    opaque = encoder.read(encoded(Image.fromarray(pixels), "PNG"))
+    assert np.array_equal(read[1:], opaque[1:])
+    assert_close(opaque[0, :, 0], np.full(4, 5_000 / 65_535))
+    if colours == "RGBA":
+        assert np.array_equal(read[0, :, 3], np.zeros(4))
+        assert np.array_equal(read[1:, :, 3], np.ones((3, 4)))
+    else:
+        assert (read[0] == 1).all()
+
+
 def test_a_jpeg_whose_rest_is_zeros_is_incomplete() -> None:
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     content = encoded(Image.fromarray(noise), "JPEG")

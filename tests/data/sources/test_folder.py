@@ -776,3 +776,27 @@ def test_names_of_classes_may_lie_in_each_split(tmp_path: Path) -> None:
     assert open_folder(tmp_path, task="segmentation", **SMALL).classes == ("sky", "sea", "sand")
     (tmp_path / "test" / "classes.txt").write_text("sky\nsand\nsea\n", encoding="utf-8")
     refused("expected the same names in .*test/classes.txt and .*train/classes.txt", tmp_path, task="segmentation")
+
+
+@pytest.mark.parametrize("splits", [(), ("train",), ("train", "test"), ("train", "validation"), ("test",)])
+def test_frames_of_a_clip_that_are_drawn_one_by_one_are_said(tmp_path: Path, splits: tuple[str, ...]) -> None:
+    for split in splits or ("",):
+        for word in ("run", "walk"):
+            for number in range(8):
+                write(tmp_path / split / word / f"{word}{number // 4}" / f"{number % 4}.jpg", jpeg())
+    found = [each for each in open_folder(tmp_path, **SMALL).warnings if "belong together" in each]
+    if "validation" in splits or "train" not in (splits or ("train",)):
+        assert found == []
+    else:
+        folder = "/".join([*splits[:1], "run", "run0"])
+        assert found == [
+            f"files of one folder, such as the 4 of {folder}, are drawn into splits one by one: "
+            "if they belong together, as frames of a clip do, make folders train and validation"
+        ]
+
+
+def test_one_folder_more_around_the_files_of_a_class_is_no_group(tmp_path: Path) -> None:
+    for word in ("run", "walk"):
+        for number in range(4):
+            write(tmp_path / word / "images" / f"{number}.jpg", jpeg())
+    assert not [each for each in open_folder(tmp_path, **SMALL).warnings if "belong together" in each]

@@ -67,6 +67,8 @@ class Picture:
             if _is_deep_grey(picture) and not _is_white_zero(picture):
                 picture.load()
                 turn, pixels = _turn(picture), np.asarray(picture)[..., None]  # Pillow turns a TIFF when it loads it
+                if isinstance(level := picture.info.get("transparency"), int):
+                    pixels = np.concatenate([pixels, pixels, pixels, np.where(pixels == level, 0, 65535)], axis=2)
             else:
                 pixels = _colours_of_16_bits(self.content, _FFMPEG_FORMATS[str(picture.format)])
                 pixels = pixels[..., :1] if _is_deep_grey(picture) else pixels

@@ -19,7 +19,7 @@ import numpy as np
 
 from hiperceiver.data.encoders.text_tables import UNNAMED
 from hiperceiver.data.faults import faults_of, read_file
-from hiperceiver.data.record import SPLITS, TRAIN, Column, Table
+from hiperceiver.data.record import SPLITS, TRAIN, VALIDATION, Column, Table
 from hiperceiver.data.sources.classes import CLASSES_FILE, Known, mask_classes, read_class_names, target_columns
 from hiperceiver.data.sources.kinds import ENDINGS, ending_of, endings_of, split_kinds
 from hiperceiver.data.sources.lists import example_list
@@ -179,10 +179,21 @@ def _in_class_folders(tree: Tree, own: FolderSettings, kinds: tuple[str, ...] | 
         inside = example_list(tree.folders[with_folders[0]])
         only = f"the only class folder {with_folders[0]} holds the folders {inside}"
         listing.warnings.append(f"{only}: name it as the data if these are meant")
+    if TRAIN in parts and VALIDATION not in parts:
+        listing.warnings += _parted(listing.examples)
     if passed_over:
         example = f"for example {passed_over[0]}"
         listing.warnings.append(f"{len(passed_over)} files are passed over, because {what} is read; {example}")
     return listing
+
+
+def _parted(examples: Iterable[Files]) -> Iterator[str]:
+    """What is said where files that lie together below a class will be drawn into different splits."""
+    counts = Counter((each.group, PurePosixPath(each.name).parent) for each in examples if each.group is not None)
+    folders = [(group, folder) for (group, folder), count in counts.items() if count > 1 and folder.name != group]
+    if len(folders) > len({group for group, _ in folders}):  # several of one class
+        which = f"files of one folder, such as the {counts[folders[0]]} of {folders[0][1]}, are drawn into splits"
+        yield f"{which} one by one: if they belong together, as frames of a clip do, make folders train and validation"
 
 
 def _grouped(paths: Iterable[str], endings: Mapping[str, tuple[str, ...] | None]) -> Iterator[tuple[str | None, ...]]:
