@@ -11,6 +11,7 @@ from experiments.harness import main
 
 _STEPS = 300
 _SERIES = {
+    "JapaneseVowels": (0, 1),
     "GunPoint": (0, 9),
     "ArrowHead": (0, 15),
     "PickupGestureWiimoteZ": (0, 22),

@@ -49,6 +49,8 @@ _ONE_SAMPLE = {
     name: {"audio": {**SETS[name]["encoders"]["audio"], "samples_per_token": 1}} for name in ("spoken-digits", "esc-10")
 }
 """Peers have a stride or patches of their own."""
+_SINGLE_BYTES = {"encoders": {"bytes": {**SETS["imdb"]["encoders"]["bytes"], "coding": "onehot"}}}
+"""What HiP and Perceiver IO read of texts; without it they would read groups of bytes."""
 
 
 def _runs(model: str, data: str, rate: float) -> tuple[Run, ...]:
@@ -61,12 +63,13 @@ def _runs(model: str, data: str, rate: float) -> tuple[Run, ...]:
             encoders = {name: GROUPS_OF_BYTES[name] for name in ("encoders", "task_settings")}
         settings = {"peer": model, **SETS[data], **encoders, "batch_size": common.BATCH, "max_time": f"{minutes}m"}
         return (Run(command="experiments.peer", settings={**settings, "learning_rate": rate}, minutes=minutes),)
+    single = _SINGLE_BYTES if data == "imdb" else {}
     if model == "hip":
-        return (common.finetune(data, 0, **own),)
+        return (common.finetune(data, 0, **own, **single),)
     if model == "hip-groups":
         return (common.finetune(data, 0, **own, **GROUPS_OF_BYTES),)
     if model == "perceiver-io":
-        return (common.finetune(data, 0, **own, model="perceiver-io-mini"),)
+        return (common.finetune(data, 0, **own, **single, model="perceiver-io-mini"),)
     half = {"max_time": f"{minutes * 30}s", "minutes": minutes / 2}
     before = common.pretrain(data, 0, steps=None, learning_rate=rate, **half)
     return (common.finetune(data, 0, start=before, **own | half),)
