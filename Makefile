@@ -7,6 +7,7 @@ unexport PYTHONDONTWRITEBYTECODE
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BROWSER := $(VENV)/.browser
 PYTHONS := $(or $(PYTHON),python3.11 python3.12 python3.13 python3.14 python3)
 PYTEST_FLAGS ?= -n auto --maxprocesses 8
 PIP := python -m pip install -qq --no-compile --disable-pip-version-check
@@ -46,10 +47,10 @@ docs: $(READY)
 	$(BIN)/python -m tools.settings_page
 	$(BIN)/zensical build --strict --clean
 
-test: $(READY)
+test: $(READY) $(BROWSER)
 	$(BIN)/pytest $(PYTEST_FLAGS)
 
-check: $(READY)
+check: $(READY) $(BROWSER)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright --warnings
@@ -91,6 +92,15 @@ $(READY): pyproject.toml constraints.txt weights/pyproject.toml
 	$(call make_venv,$(VENV))
 	@$(BIN)/$(PIP) -c constraints.txt -e '.[all,serve,bench,dev]' -e ./weights
 	@touch $@
+
+# Chromium, in which the page of `hip serve` is tested: the machine's own, else Playwright's, else, for root, Debian's.
+# Where none can be had, those tests are skipped and say so.
+$(BROWSER): $(READY)
+	@for name in chromium chromium-browser google-chrome; do command -v $$name > /dev/null && found=yes; done; \
+	[ -n "$$found" ] || echo "Installing Chromium, for the tests of the page"; \
+	{ [ -n "$$found" ] || $(BIN)/playwright install chromium || { [ "$$(id -u)" = 0 ] && apt-get update -qq \
+		&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium; }; } > /dev/null 2>&1 && touch $@ \
+		|| echo "Chromium cannot be installed: the tests of the page will be skipped"
 
 $(MINIMAL)/.ready: pyproject.toml constraints.txt
 	$(call make_venv,$(MINIMAL))
