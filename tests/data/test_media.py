@@ -535,6 +535,28 @@ def test_sound_behind_the_stated_end_of_a_long_wav_file_is_said() -> None:
     assert refusal(stated) == "its header states 2000 of its 8000 bytes: the rest would not be heard"
 
 
+def test_a_w64_header_that_states_too_few_or_too_many_bytes() -> None:
+    file = io.BytesIO()
+    soundfile.write(file, sine(1.0, 4000), 4000, format="W64")
+    content = file.getvalue()
+    at = content.index(b"data\xf3\xac\xd3\x11") + 16
+    size = len(content) - at + 16
+
+    def stating(length: int) -> bytes:
+        return content[:at] + length.to_bytes(8, "little") + content[at + 8 :]
+
+    assert stating(size) == content
+    for whole in (
+        content,
+        content + bytes(64),
+        stating(2**62),
+        content + b"list" + bytes(12) + bytes([32]) + bytes(15),
+    ):
+        assert len(read_audio(whole)[0]) == 4000
+    assert refusal(stating(2024)) == "its header states 2000 of its 8000 bytes: the rest would not be heard"
+    assert refusal(stating(9_000_000)).startswith(f"is truncated: it has {len(content)} of 90000")
+
+
 def test_rates_without_a_common_divisor_are_named_before_they_take_memory() -> None:
     with pytest.raises(ValueError, match=r"^rate: expected one that can be brought to 4000, got 4999999, which"):
         resampled(np.zeros((100, 1), dtype=np.float32), 4_999_999, 4000)

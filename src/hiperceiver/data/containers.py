@@ -17,6 +17,8 @@ _EBML, _SEGMENT, _CLUSTER = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", b"\x1f\x43
 _ASF = b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"
 _ASF_FILE = b"\xa1\xdc\xab\x8c\x47\xa9\xcf\x11"
 """How an ASF or WMA file begins, and in its header the object that describes the file."""
+_NEVER = 1 << 62
+"""Bytes; where sizes have eight bytes, more stand for one that was not known."""
 _LONGEST_FRAMES = 4096  # bytes of two frames of an MP3 file, and more
 _PACK, _LAST_PACK = b"\x00\x00\x01\xba", 0xB9
 """How a pack of an MPEG program stream begins, and the fourth byte of what ends one."""
@@ -112,15 +114,34 @@ def _rf64(file: BinaryIO, size: int, head: bytes) -> None:
     stated = 8 + _number(head[20:28], "little")
     if head[12:16] != b"ds64":
         return
-    if size < stated < 1 << 62:
+    if size < stated < _NEVER:
         raise _cut(size, stated)
     _check_sound(file, size, _number(head[28:36], "little"))
 
 
 def _w64(file: BinaryIO, size: int, head: bytes) -> None:
+    """Names of 16 bytes, and sizes that count their own header; parts begin at multiples of 8."""
     stated = _number(head[16:24], "little")
-    if size < stated < 1 << 62:
+    if size < stated < _NEVER:
         raise _cut(size, stated)
+    position = 40
+    for _ in range(_MOST_PARTS):
+        chunk = _read_at(file, position, 24)
+        length = _number(chunk[16:], "little")
+        if len(chunk) < 24 or length < 24:
+            return
+        end = position + length
+        if end > size:
+            if chunk.startswith(b"data") and end < _NEVER:
+                raise _cut(size, end)
+            return
+        if chunk.startswith(b"data"):
+            after = _read_at(file, end + -end % 8, 24)
+            if any(after) and not (after[:4].isalnum() and _number(after[16:], "little") <= size - end):
+                found = f"its header states {length - 24} of its {size - position - 24} bytes"
+                raise Fault(f"{found}: the rest would not be heard")
+            return
+        position = end + -end % 8
 
 
 def _caf(file: BinaryIO, size: int, head: bytes) -> None:
@@ -163,7 +184,7 @@ def _asf(file: BinaryIO, size: int, head: bytes) -> None:
             return
         if part.startswith(_ASF_FILE):
             stated, is_broadcast = _number(part[40:48], "little"), part[88] & 1
-            if not is_broadcast and size < stated < 1 << 62:
+            if not is_broadcast and size < stated < _NEVER:
                 raise _cut(size, stated)
         position += length
 
