@@ -49,7 +49,7 @@ _ONE_SAMPLE = {
     name: {"audio": {**SETS[name]["encoders"]["audio"], "samples_per_token": 1}} for name in ("spoken-digits", "esc-10")
 }
 """Peers have a stride or patches of their own."""
-_SINGLE_BYTES = {"encoders": {"bytes": {**SETS["imdb"]["encoders"]["bytes"], "coding": "onehot"}}}
+_SINGLE_BYTES: dict[str, Any] = {"encoders": {"bytes": {**SETS["imdb"]["encoders"]["bytes"], "coding": "onehot"}}}
 """What HiP and Perceiver IO read of texts; without it they would read groups of bytes."""
 
 
@@ -63,7 +63,7 @@ def _runs(model: str, data: str, rate: float) -> tuple[Run, ...]:
             encoders = {name: GROUPS_OF_BYTES[name] for name in ("encoders", "task_settings")}
         settings = {"peer": model, **SETS[data], **encoders, "batch_size": common.BATCH, "max_time": f"{minutes}m"}
         return (Run(command="experiments.peer", settings={**settings, "learning_rate": rate}, minutes=minutes),)
-    single = _SINGLE_BYTES if data == "imdb" else {}
+    single: dict[str, Any] = _SINGLE_BYTES if data == "imdb" else {}
     if model == "hip":
         return (common.finetune(data, 0, **own, **single),)
     if model == "hip-groups":

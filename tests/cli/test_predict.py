@@ -234,6 +234,26 @@ def test_each_modality_has_its_picture(files: Path, tmp_path: Path, hip: Hip) ->
 # --------------------------------------------------------------------------------------------------- files and mistakes
 
 
+def test_clips_may_be_folders_of_pictures(tmp_path: Path, hip: Hip) -> None:
+    for word, step in (("rise", 20), ("fall", -20)):
+        for clip in range(6):
+            for number in range(6):
+                file = tmp_path / "data" / word / f"take{clip}" / f"{number}.png"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                Image.new("RGB", (16, 16), (128 + step * (number - 3) + clip,) * 3).save(file)
+    run, data = tmp_path / "run", tmp_path / "data"
+    small = ("--encoders.video.size", 8, "--encoders.video.frames", 4, "--batch-size", 4, "--steps", 2)
+    made = hip("finetune", "--data", data, "--data-settings.kind", "video", "--model", "hip-nano", *small, "--out", run)
+    assert made.code == 0 and "clips are folders of pictures" in made.err, made.err
+    whole = hip("predict", run, data, "--json", tmp_path / "all.json")
+    found = [each["file"] for each in json.loads((tmp_path / "all.json").read_text())]
+    assert sorted(found) == sorted(str(path) for path in data.glob("*/*")) and whole.code == 0
+    alone = hip("predict", run, data / "rise" / "take0")
+    assert alone.out.startswith(f"{data / 'rise' / 'take0'}: ") and alone.out in whole.out
+    evaluated = hip("evaluate", run)
+    assert evaluated.code == 0, evaluated.err
+
+
 def test_folders_are_searched_for_what_the_model_takes(files: Path, tmp_path: Path, hip: Hip) -> None:
     model = save(tmp_path / "model", {"kind": "regression", "num_values": 1}, "points")
     Path("in/deep").mkdir(parents=True)

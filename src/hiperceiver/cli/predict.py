@@ -19,7 +19,7 @@ from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.encoders.picture_files import Picture as OpenedPicture
 from hiperceiver.data.example import Example
 from hiperceiver.data.faults import faults_of
-from hiperceiver.data.sources.kinds import kind_of
+from hiperceiver.data.sources.kinds import ENDINGS, ending_of, kind_of
 from hiperceiver.data.sources.tables import READERS
 from hiperceiver.data.sources.tree import Tree
 from hiperceiver.settings.base import printable
@@ -109,7 +109,10 @@ def own_inputs(task: Task, checkpoint: str) -> dict[str, Encoder]:
 
 
 def _expanded(names: Sequence[str], encoders: Mapping[str, Encoder], checkpoint: str) -> list[Path]:
-    """Files as they are, folders as the files in them that the model may take; each once."""
+    """Files as they are, folders as what is in them that the model may take; each once.
+
+    These are files; of video, where there are none, folders of pictures.
+    """
     kinds = list(dict.fromkeys(encoder.kind for encoder in encoders.values()))
     files: dict[Path, None] = {}
     for name in names:
@@ -117,7 +120,10 @@ def _expanded(names: Sequence[str], encoders: Mapping[str, Encoder], checkpoint:
         if not path.is_dir():
             files[path] = None
             continue
-        inside = sorted(path / each for each in Tree(name).below() if kind_of(Path(each).name, among=kinds) is not None)
+        below = list(Tree(name).below())
+        inside = sorted(path / each for each in below if kind_of(Path(each).name, among=kinds) is not None)
+        if not inside and "video" in kinds:
+            inside = sorted({(path / each).parent for each in below if ending_of(each) in ENDINGS["image"]})
         if not inside:
             suffixes = (suffix for each in encoders.values() for suffix in (*each.suffixes, *each.other_suffixes))
             known = ", ".join(dict.fromkeys(suffix for suffix in suffixes if suffix != "*"))

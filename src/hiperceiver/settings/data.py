@@ -140,7 +140,7 @@ class FolderSettings(Settings):
 
     kind: str | None = None
     """What the files hold, as `audio`, `volume`, `audio+video` or `image+audio`. None: the kind of most of them, or
-    what given encoders read."""
+    what given encoders read. `video`: where there are pictures instead, each folder of them below a class is a clip."""
     split_folders: bool | None = None
     """Whether folders named train, validation, test and such are splits, or classes. None: splits if there are no
     others beside them, or if they hold folders themselves."""

@@ -784,14 +784,14 @@ def test_frames_of_a_clip_that_are_drawn_one_by_one_are_said(tmp_path: Path, spl
         for word in ("run", "walk"):
             for number in range(8):
                 write(tmp_path / split / word / f"{word}{number // 4}" / f"{number % 4}.jpg", jpeg())
-    found = [each for each in open_folder(tmp_path, **SMALL).warnings if "belong together" in each]
+    found = [each for each in open_folder(tmp_path, **SMALL).warnings if "one by one" in each]
     if "validation" in splits or "train" not in (splits or ("train",)):
         assert found == []
     else:
         folder = "/".join([*splits[:1], "run", "run0"])
         assert found == [
             f"files of one folder, such as the 4 of {folder}, are drawn into splits one by one: "
-            "if they belong together, as frames of a clip do, make folders train and validation"
+            "if they are frames of a clip, kind video reads each as a clip; else make folders train and validation"
         ]
 
 
@@ -799,4 +799,57 @@ def test_one_folder_more_around_the_files_of_a_class_is_no_group(tmp_path: Path)
     for word in ("run", "walk"):
         for number in range(4):
             write(tmp_path / word / "images" / f"{number}.jpg", jpeg())
-    assert not [each for each in open_folder(tmp_path, **SMALL).warnings if "belong together" in each]
+    assert not [each for each in open_folder(tmp_path, **SMALL).warnings if "one by one" in each]
+
+
+def frames(folder: Path, count: int, shade: int) -> None:
+    for number in range(count):
+        write(folder / f"frame{number}.png", encoded(Image.new("L", (12, 10), shade + number), "PNG"))
+
+
+@pytest.mark.parametrize("names", [("a", "b", "c"), ("a.avi", "b.avi", "c.avi"), ("1", "2", "10")])
+def test_folders_of_pictures_are_clips_where_video_is_asked_for(tmp_path: Path, names: tuple[str, ...]) -> None:
+    shades = {}
+    for split in ("train", "test"):
+        for number, word in enumerate(("run", "walk")):
+            for index, name in enumerate(names):
+                shades[f"{split}/{word}/{name}"] = shade = 40 * index + 20 * number
+                frames(tmp_path / split / word / name, 12, shade)
+    plain = {"size": 8, "frames": 4, "colours": "L", "mean": (0.0,), "std": (1.0,)}
+    source = open_folder(tmp_path, task="classification", kind="video", encoder_settings={"video": plain})
+    assert source.classes == ("run", "walk")
+    assert f"clips are folders of pictures, such as {min(shades)}: 12" in source.warnings
+    examples = good(source)
+    assert {each.name for each in examples} == set(shades)
+    for each in examples:
+        shown = each.inputs["video"].reshape(4, -1).mean(1) * 255
+        expected = shades[each.name] + np.array([1, 4, 7, 10])  # in the order of their numbers
+        assert np.abs(shown.numpy() - expected).max() < 0.1
+        assert int(each.targets["label"]) == ("/walk/" in each.name)
+    assert not [each for each in source.warnings if "one by one" in each]
+
+
+def test_folders_of_pictures_with_their_sound(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        frames(tmp_path / "run" / name, 4, 0)
+        write(tmp_path / "run" / f"{name}.wav", wav())
+    source = open_folder(tmp_path, kind="audio+video", **SMALL)
+    assert sorted(source.encoders) == ["audio", "video"]
+    assert all(set(each.inputs) == {"audio", "video"} for each in good(source))
+    assert sum(map(len, source.splits.values())) == 3
+
+
+def test_where_there_is_video_pictures_are_no_clips(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "run").mkdir(exist_ok=True)
+        write_media(tmp_path / "run" / f"{name}.mp4", video=clip())
+        frames(tmp_path / "run" / name, 4, 0)
+    source = open_folder(tmp_path, kind="video", **SMALL)
+    assert sorted(each.name for each in good(source)) == ["run/a.mp4", "run/b.mp4"]
+    assert any("8 files are passed over" in each for each in source.warnings)
+    refused(r"expected video .*, found none, only \*\.csv", layout_of_tables(tmp_path / "other"), kind="video")
+
+
+def layout_of_tables(folder: Path) -> Path:
+    write(folder / "run" / "a" / "1.csv", b"1,2")
+    return folder

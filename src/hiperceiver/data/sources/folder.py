@@ -56,6 +56,7 @@ class Listing:
     splits: Collection[int]  # that have a folder
     examples: list[Files] = field(default_factory=list)
     label_lists: Sequence[str] = ()  # paths of the lists of labels
+    is_of_frames: bool = False  # clips are folders of pictures
     warnings: list[str] = field(default_factory=list)
 
 
@@ -70,7 +71,7 @@ def open_folder(tree: Tree, own: FolderSettings, options: SourceOptions) -> Sour
     raws: dict[str, Column] = {}
     for number, kind in enumerate(listing.kinds):
         paths = Paths(tree.root, [each.paths[number] for each in listing.examples], is_text=kind == "bytes")
-        is_of_streams = set(listing.kinds) == {"audio", "video"}
+        is_of_streams = set(listing.kinds) == {"audio", "video"} and not listing.is_of_frames
         raws[modalities[kind]] = Streams(paths, kind, may_lack=True) if is_of_streams else paths
     table = Table(
         names=as_paths([each.name for each in listing.examples]),
@@ -134,6 +135,7 @@ def list_examples(tree: Tree, own: FolderSettings, *, is_mask_needed: bool = Fal
     for number, kind in enumerate(listing.kinds):
         if not any(each.paths[number] for each in listing.examples):
             expected = f"files of {kind} ({', '.join(endings_of(kind))})"
+            expected += " or a folder of pictures for each clip" if kind == "video" else ""
             raise ValueError(f"{tree.root}: expected {expected}, found only others")
     return listing
 
@@ -159,12 +161,20 @@ def _in_class_folders(tree: Tree, own: FolderSettings, kinds: tuple[str, ...] | 
         endings: dict[str, tuple[str, ...] | None] = {kinds[0]: ENDINGS[kinds[0]]}
     else:
         endings = {kind: None if kind == "bytes" else endings_of(kind) for kind in kinds}
+    clips: set[str] = set()
+    if "video" in kinds and not any(ending_of(path) in endings_of("video") for paths in files for path in paths):
+        files = [
+            _with_clips(paths, clips) if group else paths for paths, (*_, group) in zip(files, folders, strict=True)
+        ]
     lists = [path for path in (joined(part, LABEL_LIST) for part in parts.values()) if tree.has_file(path)]
     lists = [LABEL_LIST] if tree.has_file(LABEL_LIST) else lists
-    listing, what = Listing(kinds=kinds, splits=parts, label_lists=lists, warnings=warnings), "+".join(kinds)
+    listing = Listing(kinds=kinds, splits=parts, label_lists=lists, is_of_frames=bool(clips), warnings=warnings)
+    what = "+".join(kinds)
+    if clips:
+        listing.warnings.append(f"clips are folders of pictures, such as {min(clips)}: {len(clips)}")
     passed_over: list[str] = []
     for (split, _, group), paths in zip(folders, files, strict=True):
-        found = [Files(split, together, group) for together in _grouped(paths, endings)]
+        found = [Files(split, together, group) for together in _grouped(paths, endings, clips)]
         listing.examples += found
         used = {path for each in found for path in each.paths}
         passed_over += [path for path in paths if path not in used]
@@ -193,17 +203,40 @@ def _parted(examples: Iterable[Files]) -> Iterator[str]:
     folders = [(group, folder) for (group, folder), count in counts.items() if count > 1 and folder.name != group]
     if len(folders) > len({group for group, _ in folders}):  # several of one class
         which = f"files of one folder, such as the {counts[folders[0]]} of {folders[0][1]}, are drawn into splits"
-        yield f"{which} one by one: if they belong together, as frames of a clip do, make folders train and validation"
+        remedy = "kind video reads each as a clip; else make folders train and validation"
+        yield f"{which} one by one: if they are frames of a clip, {remedy}"
 
 
-def _grouped(paths: Iterable[str], endings: Mapping[str, tuple[str, ...] | None]) -> Iterator[tuple[str | None, ...]]:
-    """The files of each example in a folder: one, or of several kinds those of one name; preferred endings first."""
+def _with_clips(paths: Iterable[str], clips: set[str]) -> list[str]:
+    """Files below a folder of a class, and in place of pictures their folders, which become some of `clips`."""
+    found: dict[str, None] = {}
+    for path in paths:
+        if ending_of(path) in ENDINGS["image"]:
+            path = path.rpartition("/")[0]
+            clips.add(path)
+        found[path] = None
+    return list(found)
+
+
+def _grouped(
+    paths: Iterable[str], endings: Mapping[str, tuple[str, ...] | None], clips: Collection[str] = ()
+) -> Iterator[tuple[str | None, ...]]:
+    """The files of each example in a folder: one, or of several kinds those of one name; preferred endings first.
+
+    Args:
+        paths: of files, and of the folders that are clips.
+        endings: of each kind, those of its files.
+        clips: folders of pictures.
+    """
     examples: dict[str, list[str]] = {}
     for path in paths:
         examples.setdefault(path if len(endings) == 1 else composed(_stem(path)), []).append(path)
     for together in examples.values():
         chosen: list[str | None] = []
-        for known in endings.values():
+        for kind, known in endings.items():
+            if kind == "video" and clips:
+                chosen.append(next((path for path in together if path in clips), None))
+                continue
             fitting = [path for path in together if known is None or ending_of(path) in known]
             chosen.append(min(fitting, key=lambda path: known.index(ending_of(path)) if known else 0, default=None))
         if any(chosen):
