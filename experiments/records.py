@@ -1,4 +1,4 @@
-"""The best known way to a result within a fixed time on two cores; writes `docs/records.md`.
+"""The best known way to a result within a fixed time on two cores.
 
 To enter the table, add an `Entry` behind those of its class and run the command: an entry is a record if its mean over
 three seeds is above the last record's by more than the larger spread of the two.
@@ -21,12 +21,11 @@ from hiperceiver.recipes import read_recipe
 
 _SEEDS = 3
 _CORES = 2
-_FILES = "../experiments/results/records"
 _ABOUT = """The time is that of training on two cores, a process each (`--devices 2`), validations included; the last
 validation of a run and the test come on top. The test split decides what is a record, as is usual; validation chooses
 the weights. No convolution, patch or 2-D order is in the model; flips and shifts of the training pictures are allowed.
-A seed is a link to its result, with the commands. `python -m experiments.records --root FOLDER` runs what has not been
-run."""
+The results of a cell, with its commands, lie in `experiments/results/records`, a file a seed.
+`python -m experiments.records --root FOLDER` runs what has not been run, and writes this page."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,13 +177,13 @@ def write_records(results: Results) -> None:
                 best = values if is_record(values, best) else best
             elif those:
                 what = f"baseline: {those[0]['floor']['name']}"
-            files = [f"[{row['seed']}]({_FILES}/{stem}-seed{row['seed']}.json)" for row in those]
+            seeds = ", ".join(str(row["seed"]) for row in those)
             code = each_once(row["revision"] for row in those) or "–"
             reached = shown(values, each.metric)
-            rows.append(f"| {number} | {what} | {reached} | {said} | {code} | {', '.join(files) or '–'} |")
+            rows.append(f"| {number} | {what} | {reached} | {said} | {code} | `{stem}` | {seeds or '–'} |")
         metric = each.metric.removeprefix("test.")
-        lines += ["", f"## {each.title}", "", f"| | what is new | {metric} | | code | seeds |"]
-        lines += ["| ---: | --- | ---: | --- | --- | --- |", *reversed(rows)]
+        lines += ["", f"## {each.title}", "", f"| | what is new | {metric} | | code | cell | seeds |"]
+        lines += ["| ---: | --- | ---: | --- | --- | --- | --- |", *reversed(rows)]
     path = results.places.docs / "records.md"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")

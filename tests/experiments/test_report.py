@@ -129,7 +129,7 @@ def test_records_say_which_entries_were_some(tmp_path: Path) -> None:
             give(results, each, test={"accuracy": 0.35}, floor={"name": "nearest neighbour"})
     write_report(results)
     text = (tmp_path / "docs" / "records.md").read_text()
-    assert "| 0 | baseline: nearest neighbour | 35.0% |  | abc | [0](" in text
-    assert "| 58.5 ± 0.5% | **record** | abc | [0](../experiments/results/records/cifar20-1-seed0.json)" in text
+    assert "| 0 | baseline: nearest neighbour | 35.0% |  | abc | `cifar20-baseline` | 0 |" in text
+    assert "| 58.5 ± 0.5% | **record** | abc | `cifar20-1` | 0, 1, 2 |" in text
     assert "| 60.0 ± 2.0% | not above the record by more than the spread |" in text
     assert "not run with three seeds yet" in text
