@@ -137,7 +137,8 @@ def _w64(file: BinaryIO, size: int, head: bytes) -> None:
             return
         if chunk.startswith(b"data"):
             after = _read_at(file, end + -end % 8, 24)
-            if any(after) and not (after[:4].isalnum() and _number(after[16:], "little") <= size - end):
+            is_part = len(after) < 24 or (after[:4].isalnum() and _number(after[16:], "little") <= size - end)
+            if any(after) and not is_part:
                 found = f"its header states {length - 24} of its {size - position - 24} bytes"
                 raise Fault(f"{found}: the rest would not be heard")
             return
