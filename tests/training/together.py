@@ -155,7 +155,7 @@ Run = tuple[Callable[[], Task], Callable[[], Source], dict[str, Any]]
 
 RUNS: dict[str, Run] = {
     "classes": (classification, Source, {"accumulate": 2, "gradient_clip": 0.1, "validate_every": 3}),
-    "average": (classification, Source, {"ema": 0.9}),
+    "average": (classification, Source, {"ema": 0.9, "optimizer": "adamw"}),
     "bad": (
         autoencoding,
         bad,
