@@ -132,8 +132,9 @@ def read_frames(
 ) -> np.ndarray:
     """Some frames of the first video track, upright, each as it is on screen at its time (see `times_of_frames`).
 
-    They are uint8 (T, h, w, 3), or (T, h, w, 4) where there are transparent pixels, T <= num. `change` is done to each
-    as soon as it is decoded, so that many large frames need not be kept; the compressed video is held in memory.
+    They have square pixels: uint8 (T, h, w, 3), or (T, h, w, 4) where some are transparent, T <= num. `change` is done
+    to each as soon as it is decoded, so that many large frames need not be kept; the compressed video is held in
+    memory.
 
     Raises:
         ValueError: it cannot be read, has no video or none in this part.
@@ -413,7 +414,7 @@ def _frames(codec: Any, packets: list[Any], wanted: set[int]) -> Iterator[Any]:
     yield from (frame for frame in codec.decode(None) if frame.pts is not None)
 
 
-def _pixels(frame: Any, width: float = 1.0) -> np.ndarray:
+def _pixels(frame: Any, width: float) -> np.ndarray:
     """An upright frame of square pixels: uint8 (h, w, 3), or (h, w, 4) where it has transparent pixels.
 
     Args:
