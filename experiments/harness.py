@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import fcntl
 import os
 import re
@@ -39,6 +40,7 @@ from hiperceiver.training.signals import STOP_SIGNALS
 
 _SECONDS_BETWEEN_LINES = 60.0
 _SECONDS_BETWEEN_LOOKS = 0.3
+_PR_SET_CHILD_SUBREAPER = 36  # of <linux/prctl.h>
 _PROGRESS = re.compile(rb"(\d+)%\s+(step [^\r\n]*)")
 
 
@@ -52,6 +54,25 @@ class Process:
     started: float
     cost: dict[str, float]
     log: Path
+    core_seconds: float = 0.0
+    peak_bytes: int = 0
+
+    def has_ended(self) -> bool:
+        """Whether every process of the run has ended, such as the second of two that train together.
+
+        Counts what they took. Those that outlive their parent come to us, which `_adopt_orphans` asks for.
+        """
+        while True:
+            try:
+                pid, status, usage = os.wait4(-self.popen.pid, os.WNOHANG)  # any of its process group
+            except ChildProcessError:
+                return True
+            if not pid:
+                return False
+            self.core_seconds += usage.ru_utime + usage.ru_stime
+            self.peak_bytes = max(self.peak_bytes, usage.ru_maxrss * 1024)
+            if pid == self.popen.pid:
+                self.popen.returncode = os.waitstatus_to_exitcode(status)
 
     def send(self, number: int) -> None:
         """Send it a signal. (`Popen` would first look whether it has ended, and lose what it cost.)"""
@@ -65,6 +86,12 @@ class Process:
             file.seek(max(0, self.log.stat().st_size - 4000))
             found = _PROGRESS.findall(file.read())
         return (int(found[-1][0]) / 100, found[-1][1].decode(errors="replace").strip()) if found else (0.0, "")
+
+
+def _adopt_orphans(is_on: bool) -> None:
+    """Whether processes whose parent has ended become our children, to be waited for; where Linux can."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, int(is_on), 0, 0, 0)
 
 
 class Harness:
@@ -85,6 +112,7 @@ class Harness:
         is_main = threading.current_thread() is threading.main_thread()
         earlier = {each: signal.signal(each, self._stop) for each in (STOP_SIGNALS if is_main else ())}
         shown = 0.0
+        _adopt_orphans(True)
         try:
             while self.active or (self.waiting and not self.is_stopping):
                 self._reap()
@@ -97,6 +125,7 @@ class Harness:
         finally:
             for each in self.active:  # only an error of ours leaves any
                 each.send(signal.SIGTERM)
+            _adopt_orphans(False)
             for number, handler in earlier.items():
                 signal.signal(number, handler)
         if self.is_stopping:
@@ -200,16 +229,15 @@ class Harness:
     def _reap(self) -> None:
         """Count what finished runs have cost."""
         for each in list(self.active):
-            pid, status, usage = os.wait4(each.popen.pid, os.WNOHANG)
-            if not pid:
+            if not each.has_ended():
                 continue
-            each.popen.returncode = code = os.waitstatus_to_exitcode(status)
+            code = each.popen.returncode
             self.active.remove(each)
             path = self.places.of(each.run, ".json")
             cost = read_json(path)
-            cost["core_seconds"] = each.cost.get("core_seconds", 0.0) + usage.ru_utime + usage.ru_stime
+            cost["core_seconds"] = each.cost.get("core_seconds", 0.0) + each.core_seconds
             cost["wall_seconds"] = each.cost.get("wall_seconds", 0.0) + time.monotonic() - each.started
-            cost["peak_bytes"] = max(each.cost.get("peak_bytes", 0), usage.ru_maxrss * 1024)
+            cost["peak_bytes"] = max(each.cost.get("peak_bytes", 0), each.peak_bytes)
             write_json(path, {**cost, "is_counted": True, "is_done": code == 0})
             each.lock.close()
             if code != 0 and not self.is_stopping:

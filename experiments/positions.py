@@ -115,6 +115,10 @@ def _more() -> Iterator[Cell]:
     chain = (before, training(ours, 0, start=before), measures(before))
     yield Cell(name=f"{ours}-mae-no-flips", labels=row, runs=chain)
     for name in (ours, "fourier"):
+        before = pretraining(name, 0, model={"skips": False})
+        row = of_set | labels(name, "yes", "pretrained without skips")
+        yield Cell(name=f"{name}-mae-no-skips", labels=row, runs=(before, training(name, 0, start=before)))
+    for name in (ours, "fourier"):
         before, run = pretraining(name, 0), training(name, 0, steps=_STEPS_OF_BOTH)
         row = of_set | labels(name, "no", f"{_STEPS_OF_BOTH:,} steps with labels")
         yield Cell(name=f"{name}-long", labels=row, runs=(run,))

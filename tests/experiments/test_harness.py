@@ -196,6 +196,12 @@ def test_a_run_that_ends_as_a_signal_comes_is_counted(tmp_path: Path) -> None:
     assert not harness.active and cost["is_done"] and cost["core_seconds"] > 0
 
 
+def test_processes_that_outlive_the_first_are_waited_for_and_counted(tmp_path: Path) -> None:
+    cell = Cell(name="plain", runs=(fake(devices=2),))
+    assert main(table(cell), ["--root", str(tmp_path)], tmp_path) == 0
+    assert results(tmp_path)["plain-seed0"]["core_seconds"] > 1
+
+
 def test_what_nobody_counted_costs_what_it_trained(tmp_path: Path) -> None:
     """The call that began it was killed, and the process went on to its end."""
     cell = Cell(name="plain", runs=(fake(),))
