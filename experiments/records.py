@@ -81,6 +81,14 @@ def _of_earth(command: str) -> dict[str, Any]:
 
 _PICTURES = {"precision": "bf16", "batch_size": 64}  # as many pictures a process as elsewhere
 _NO_SKIPS = {"model_settings": {"skips": False}}
+_FEW = [  # hip-nano with half of its latents, and one layer in the processor
+    {"num_groups": 16, "num_latents": 8, "num_channels": 64, "num_self_attention_layers": 1},
+    {"num_groups": 1, "num_latents": 32, "num_channels": 128, "num_self_attention_layers": 1},
+    {"num_groups": 16, "num_latents": 8, "num_channels": 64, "num_self_attention_layers": 1},
+]
+_FEW_LATENTS = {
+    "model_settings": {"blocks": [{**each, "num_self_attention_heads": each["num_channels"] // 32} for each in _FEW]}
+}
 _DIGITS = {"augment": {"speed": True, "gain": True, "shift": True}, "model_settings": {"positions": "none"}}
 _CONTEXT = {
     "encoders": {"audio": {**common.SETS["esc-10"]["encoders"]["audio"], "samples_per_token": 64, "context": 224}}
@@ -103,6 +111,12 @@ CLASSES: dict[str, Class] = {
                 pretraining=8,
                 both=_PICTURES,
                 pre=_NO_SKIPS,
+            ),
+            Entry(
+                what="half of the latents, one layer in the processor; labels alone, bfloat16, batches of 64",
+                labels=20,
+                both=_PICTURES,
+                own=_FEW_LATENTS,
             ),
         ),
     ),

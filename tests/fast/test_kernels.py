@@ -323,9 +323,22 @@ def test_operations_are_counted(calls: list[str]) -> None:
     assert counter.get_total_flops() == 2 * b * g * p * (6 * n * e + 3 * e * e + 4 * r * e)
 
 
-@pytest.mark.parametrize(
-    "what", ["double", "autocast", "input gradient", "gelu", "switched off", "plain", "no compiler"]
-)
+@pytest.mark.parametrize("positions", ["learned", "fourier"])
+def test_under_autocast_they_compute_in_float32(positions: str, calls: list[str]) -> None:
+    model = awake(hip({"image": IMAGE}, positions=positions))
+    inputs = random_inputs(model.modalities)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = outputs_and_gradients(model, inputs)
+    assert calls == ["embed_and_attend", "read_tokens", "read_tokens_backward", "embed_and_attend_backward"]
+    assert found[0]["image"].dtype == torch.float32  # of which the plain path's last layer would make bfloat16
+    with fast.plain():
+        expected = outputs_and_gradients(model, inputs)
+    for name, theirs in expected[0].items():
+        assert_close(found[0][name], theirs, terms=terms_of(model), dtype=torch.bfloat16, name=name)
+    assert_gradients_close(found[1], expected[1], terms=gradient_terms_of(model, batch=2), dtype=torch.bfloat16)
+
+
+@pytest.mark.parametrize("what", ["double", "input gradient", "gelu", "switched off", "plain", "no compiler"])
 def test_where_it_does_not_fit_the_plain_path_is_taken(
     what: str, calls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -342,7 +355,7 @@ def test_where_it_does_not_fit_the_plain_path_is_taken(
     if what == "input gradient":
         inputs["image"].requires_grad_()
     plain = fast.plain() if what == "plain" else nullcontext()
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=what == "autocast"), plain:
+    with plain:
         model(inputs)
     # A readout without squared ReLU is plain; attending has no activation. Reading does not see the inputs.
     assert calls == {"gelu": ["embed_and_attend"], "input gradient": ["read_tokens"]}.get(what, [])

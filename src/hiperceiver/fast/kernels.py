@@ -1,4 +1,4 @@
-"""The work at every token as one pass over the memory: kernels in C for float32 on the CPU.
+"""The work at every token as one pass over the memory: kernels in C for float32 on the CPU, autocast or not.
 
 PyTorch's own operations on a few channels pass over the memory about thirty times at each token. `kernels.c` does the
 same in tiles that stay in the cache, and keeps nothing for the backward pass but its arguments. Where it cannot be
@@ -57,18 +57,20 @@ def embed_and_attend(
         and not x.requires_grad
         and _suits(
             "embed_and_attend",
-            *(x, positions, queries),
+            x,
             num_values=num_values,
             num_channels=max(positions.shape[3], raw_channels),
             num_queries=layer.num_heads * queries.shape[2],
         )
     ):
         return None
-    absorbed = (absorb_keys(layer, queries) * layer.scale).expand(batch, -1, -1, -1)
-    attended, logsumexp = attend_to_embedded(
-        x, positions, embedding.weight, embedding.bias, absorbed, key_mask, visible
-    )
-    return layer.finish(queries, project_values(layer, attended, logsumexp.isinf()))
+    with torch.autocast("cpu", enabled=False):
+        absorbed = (absorb_keys(layer, queries.float()) * layer.scale).expand(batch, -1, -1, -1)
+        attended, logsumexp = attend_to_embedded(
+            x, positions.float(), embedding.weight, embedding.bias, absorbed, key_mask, visible
+        )
+        attended = project_values(layer, attended, logsumexp.isinf())
+    return layer.finish(queries, attended)
 
 
 def read_tokens(
@@ -86,7 +88,7 @@ def read_tokens(
         and layer.feed_forward.activation_name == "squared_relu"
         and _suits(
             "read_tokens",
-            *(positions, latents),
+            layer.query.weight,
             num_values=batch * groups * num_slots * channels,
             num_channels=max(channels, head.out_features),
             num_queries=num_latents,
@@ -95,27 +97,29 @@ def read_tokens(
         return None
     # The last layers are linear in what was read, x, and in the feed-forward's hidden layer h:
     #     head (x + W h + b) = (head x) + (head W) h + head b.
-    keys, constants, values = absorb_queries(layer, latents)
     norm, hidden, output = layer.feed_forward_norm, layer.feed_forward.hidden, layer.feed_forward.output
-    return read(
-        positions,
-        keys * layer.scale,
-        constants * layer.scale,
-        values,
-        layer.output.bias,
-        hidden.weight * norm.weight,
-        hidden(norm.bias),
-        head.weight,
-        head.weight @ output.weight,
-        head(output.bias),
-        slots=slots,
-    )
+    with torch.autocast("cpu", enabled=False):
+        keys, constants, values = absorb_queries(layer, latents.float())
+        return read(
+            positions.float(),
+            keys * layer.scale,
+            constants * layer.scale,
+            values,
+            layer.output.bias,
+            hidden.weight * norm.weight,
+            hidden(norm.bias),
+            head.weight,
+            head.weight @ output.weight,
+            head(output.bias),
+            slots=slots,
+        )
 
 
-def _suits(kernel: str, *tensors: Tensor, num_values: int, num_channels: int, num_queries: int) -> bool:
+def _suits(kernel: str, like: Tensor, *, num_values: int, num_channels: int, num_queries: int) -> bool:
     """Whether a kernel computes this, and is worth it.
 
-    `num_values` are those of an activation, B g K E; `num_queries` the queries or latents of a group, of all heads.
+    `like` has the type and the device of the layer's tensors outside of autocast. `num_values` are those of an
+    activation, B g K E; `num_queries` the queries or latents of a group, of all heads.
     """
     return (
         is_on()
@@ -123,8 +127,8 @@ def _suits(kernel: str, *tensors: Tensor, num_values: int, num_channels: int, nu
         and num_channels <= _MOST_CHANNELS
         and num_queries <= _MOST_QUERIES
         and not torch.compiler.is_compiling()
-        and not torch.is_autocast_enabled("cpu")
-        and all(x.device.type == "cpu" and x.dtype == torch.float32 for x in tensors)
+        and like.device.type == "cpu"
+        and like.dtype == torch.float32
         and kernels() is not None
     )
 
