@@ -57,10 +57,10 @@ class Process:
     core_seconds: float = 0.0
     peak_bytes: int = 0
 
-    def has_ended(self) -> bool:
-        """Whether every process of the run has ended, such as the second of two that train together.
+    def reap(self) -> bool:
+        """Count what its processes took that have ended; whether all have, also the second of two that train together.
 
-        Counts what they took. Those that outlive their parent come to us, which `_adopt_orphans` asks for.
+        Those that outlive their parent come to us, which `_adopt_orphans` asks for.
         """
         while True:
             try:
@@ -75,9 +75,14 @@ class Process:
                 self.popen.returncode = os.waitstatus_to_exitcode(status)
 
     def send(self, number: int) -> None:
-        """Send it a signal. (`Popen` would first look whether it has ended, and lose what it cost.)"""
-        if self.popen.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
+        """Send its first process a signal, SIGKILL all of them, though the first may have ended.
+
+        (`Popen` would first look whether it has ended, and lose what it cost.)
+        """
+        with contextlib.suppress(ProcessLookupError):
+            if number == signal.SIGKILL:
+                os.killpg(self.popen.pid, number)
+            elif self.popen.returncode is None:
                 os.kill(self.popen.pid, number)
 
     def progress(self) -> tuple[float, str]:
@@ -229,7 +234,7 @@ class Harness:
     def _reap(self) -> None:
         """Count what finished runs have cost."""
         for each in list(self.active):
-            if not each.has_ended():
+            if not each.reap():
                 continue
             code = each.popen.returncode
             self.active.remove(each)

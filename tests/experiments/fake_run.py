@@ -1,7 +1,7 @@
 """A run that takes a second or so: it counts, keeps its count in a checkpoint, and ends with a test.
 
-It ends early at Ctrl-C, and the first time that it reaches `--break-at`. With `--devices`, a second process outlives
-it.
+It ends early at Ctrl-C, and the first time that it reaches `--break-at`. With `--devices 2`, a second process
+outlives it.
 """
 
 import argparse
@@ -16,13 +16,13 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--steps", type=int, default=10)
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--break-at", type=int, default=-1)
-parser.add_argument("--devices")
+parser.add_argument("--devices", type=int, default=1)
 parser.add_argument("--start")
 parser.add_argument("--data")
 parser.add_argument("--out", type=Path, required=True)
 given = parser.parse_args()
 began = time.time()
-if given.devices:  # it computes for another second and a half when this process has ended
+if given.devices > 1:  # it computes for another second and a half when this process has ended
     code = "import os, time\nwhile os.getppid() == {}: time.sleep(0.01)\nwhile time.process_time() < 1.5: pass"
     subprocess.Popen([sys.executable, "-c", code.format(os.getpid())])
 

@@ -4,14 +4,16 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from experiments.cells import Cell, Data, Run, Table, TimeOf
-from experiments.harness import Harness, main
+from experiments.harness import Harness, Process, main
 from experiments.results import Places, write_json
 
 FAKE = "tests.experiments.fake_run"
@@ -200,6 +202,31 @@ def test_processes_that_outlive_the_first_are_waited_for_and_counted(tmp_path: P
     cell = Cell(name="plain", runs=(fake(devices=2),))
     assert main(table(cell), ["--root", str(tmp_path)], tmp_path) == 0
     assert results(tmp_path)["plain-seed0"]["core_seconds"] > 1
+
+
+def test_killing_a_run_reaches_processes_that_outlive_the_first(tmp_path: Path) -> None:
+    with (tmp_path / "lock").open("w") as lock:
+        popen = subprocess.Popen(["sh", "-c", "sleep 1000 & echo $!"], stdout=subprocess.PIPE, start_new_session=True)
+        assert popen.stdout is not None
+        second = int(popen.stdout.readline())
+        popen.stdout.close()
+        run = Process(fake(), popen, lock, 0.0, {}, tmp_path / "log")
+        os.waitid(os.P_PID, popen.pid, os.WEXITED | os.WNOWAIT)
+        run.reap()
+        assert popen.returncode == 0
+        run.send(signal.SIGINT)  # is for the first
+        os.kill(second, 0)
+        run.send(signal.SIGKILL)
+        while not has_ended(second):
+            time.sleep(0.01)
+        run.send(signal.SIGKILL)  # nobody is left
+
+
+def has_ended(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
 
 
 def test_what_nobody_counted_costs_what_it_trained(tmp_path: Path) -> None:
