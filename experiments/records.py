@@ -115,7 +115,9 @@ CLASSES: dict[str, Class] = {
                 both=_PICTURES,
                 own=_FEW_LATENTS,
             ),
-            Entry(what="the same; pictures move by an eighth", labels=20, both=_PICTURES, own={**_FEW_LATENTS, **_MOVED}),
+            Entry(
+                what="the same; pictures move by an eighth", labels=20, both=_PICTURES, own={**_FEW_LATENTS, **_MOVED}
+            ),
             Entry(
                 what="the same; masked auto-encoding without skips first, 8 of the 20 minutes",
                 labels=12,

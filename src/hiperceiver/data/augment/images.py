@@ -1,4 +1,4 @@
-"""Pictures and clips mirrored, turned, moved and cropped: all of an example alike, all frames of a clip, and the mask."""
+"""Pictures and clips mirrored, turned, moved and cropped: all of an example alike, all of a clip, and the mask."""
 
 import math
 from dataclasses import replace
@@ -53,7 +53,7 @@ class Rotate90(TurnSettings, Augmentation):
 class Translate(TranslateSettings, Augmentation):
     """A move up or down and left or right, all of an example by the same shares of their height and width.
 
-    What comes in at an edge is what lies behind it, mirrored, as are its labels: no pixel is made up, and none is empty.
+    What comes in at an edge is what lies behind it, mirrored, as are its labels: no pixel is made up or empty.
 
     >>> picture = np.arange(5, dtype=np.uint8).reshape(1, 5, 1)
     >>> Translate(share=0.5)({"image": picture}, {"image": "image"}, np.random.default_rng(0))["image"].ravel().tolist()
