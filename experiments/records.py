@@ -85,6 +85,7 @@ _LAYER = {"num_self_attention_layers": 1}
 _OUTER = {"num_groups": 16, "num_latents": 8, "num_channels": 64, **_LAYER, "num_self_attention_heads": 2}
 _PROCESSOR = {"num_groups": 1, "num_latents": 32, "num_channels": 128, **_LAYER, "num_self_attention_heads": 4}
 _FEW_LATENTS = {"model_settings": {"blocks": [_OUTER, _PROCESSOR, _OUTER]}}  # half of those of hip-nano
+_MOVED = {"augment": {"flip": True, "translate": True}}
 _DIGITS = {"augment": {"speed": True, "gain": True, "shift": True}, "model_settings": {"positions": "none"}}
 _CONTEXT = {
     "encoders": {"audio": {**common.SETS["esc-10"]["encoders"]["audio"], "samples_per_token": 64, "context": 224}}
@@ -113,6 +114,16 @@ CLASSES: dict[str, Class] = {
                 labels=20,
                 both=_PICTURES,
                 own=_FEW_LATENTS,
+            ),
+            Entry(
+                what="the same; pictures move by an eighth", labels=20, both=_PICTURES, own={**_FEW_LATENTS, **_MOVED}
+            ),
+            Entry(
+                what="the same; masked auto-encoding without skips first, 8 of the 20 minutes",
+                labels=12,
+                pretraining=8,
+                both={**_PICTURES, **_MOVED, **_FEW_LATENTS},
+                pre={"model_settings": {**_NO_SKIPS["model_settings"], **_FEW_LATENTS["model_settings"]}},
             ),
         ),
     ),

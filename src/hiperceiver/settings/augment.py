@@ -130,6 +130,13 @@ class TurnSettings(Settings):
     """Pictures, clips, volumes and masks: turned by 0, 90, 180 or 270 degrees."""
 
 
+class TranslateSettings(Settings):
+    """Pictures, clips, volumes and masks: moved up or down, and left or right; what comes in at an edge is mirrored."""
+
+    share: Share = 0.125
+    """The largest move either way, as a share of the height and of the width; how much is drawn evenly."""
+
+
 class RandAugmentSettings(Settings):
     """Pictures and clips: some operations in a row, drawn from fifteen (the Perceiver's recipe)."""
 
@@ -173,5 +180,6 @@ class AugmentSettings(Settings):
     jitter: JitterSettings | bool = False
     flip: FlipSettings | bool = False
     turn: TurnSettings | bool = False
+    translate: TranslateSettings | bool = False
     randaugment: RandAugmentSettings | bool = False
     colour: ColourSettings | bool = False

@@ -7,7 +7,7 @@ import pytest
 from closeness import assert_within
 from PIL import Image
 
-from hiperceiver.data.augment.images import Crop, Flip, Rotate90
+from hiperceiver.data.augment.images import Crop, Flip, Rotate90, Translate
 from hiperceiver.data.encoders import ImageEncoder, VideoEncoder
 from hiperceiver.data.encoders.image import Mask
 
@@ -63,6 +63,44 @@ def test_turn_takes_all_four_ways_equally_and_needs_a_square() -> None:
     assert all(abs(corners.count(corner) / 400 - 0.25) < 0.07 for corner in [(0, 0), (0, 7), (7, 0), (7, 7)])
     with pytest.raises(ValueError, match="photo: expected a square picture to turn, got 2x8"):
         Rotate90()({"photo": numbered(2, 8)}, KINDS, np.random.default_rng(0))
+
+
+# ------------------------------------------------------------------------------------------------------------ translate
+
+
+def test_all_pictures_and_the_mask_move_alike_and_as_far_as_it_says() -> None:
+    moves = set()
+    for seed in range(400):
+        changed = Translate(share=0.25)(scene(), KINDS, np.random.default_rng(seed))
+        assert_alike(changed)
+        photo = scene()["photo"]
+        seen = [
+            (down, right)
+            for down in range(-2, 3)
+            for right in range(-2, 3)
+            if np.array_equal(changed["photo"], moved(photo, down, right))
+        ]
+        assert len(seen) == 1
+        moves.add(seen[0])
+    assert len(moves) == 25
+
+
+def moved(photo: np.ndarray, down: int, right: int) -> np.ndarray:
+    """With NumPy's own mirrored edges."""
+    height, width = photo.shape[:2]
+    padded = np.pad(photo, [(height - 1, height - 1), (width - 1, width - 1), (0, 0)], mode="reflect")
+    top, left = height - 1 - down, width - 1 - right
+    return padded[top : top + height, left : left + width]
+
+
+def test_pictures_of_other_sizes_move_by_the_same_share() -> None:
+    """A picture of half the size moves by half as many pixels."""
+    for seed in range(24):
+        changed = Translate(share=0.5)(
+            {"photo": numbered(16, 16), "small": numbered(8, 8)}, KINDS, np.random.default_rng(seed)
+        )
+        large, small = (changed[name][0, 0].astype(int) for name in ("photo", "small"))
+        assert abs(large - 2 * small).max() <= 2
 
 
 # ----------------------------------------------------------------------------------------------------------------- crop
@@ -207,7 +245,7 @@ def test_any_shape_is_cropped(shape: tuple[int, int], fit: str) -> None:
 
 
 def test_smallest_pictures() -> None:
-    for augmentation in (Flip(probability=1), Rotate90()):
+    for augmentation in (Flip(probability=1), Rotate90(), Translate(share=1)):
         one = {"photo": np.full((1, 1, 3), 7, np.uint8), "segmentation": np.full((1, 1), -100)}
         changed = augmentation(one, KINDS, np.random.default_rng(0))
         assert changed["photo"].tolist() == [[[7, 7, 7]]]

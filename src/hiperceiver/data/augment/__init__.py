@@ -8,7 +8,7 @@ from typing import Any
 
 from hiperceiver.data.augment.augmentation import MASK, Augmentation, ModalityDropout
 from hiperceiver.data.augment.colours import ColorJitter, RandAugment
-from hiperceiver.data.augment.images import Crop, Flip, Rotate90
+from hiperceiver.data.augment.images import Crop, Flip, Rotate90, Translate
 from hiperceiver.data.augment.points import DropPoints, Jitter, Rotate, Scale
 from hiperceiver.data.augment.signals import CropTime, Gain, MirrorBody, Noise, RotateSensor, Speed, TimeShift
 from hiperceiver.settings.augment import AugmentSettings
@@ -29,6 +29,7 @@ AUGMENTATIONS: dict[str, type[Augmentation]] = {
     "jitter": Jitter,
     "flip": Flip,
     "turn": Rotate90,
+    "translate": Translate,
     "randaugment": RandAugment,
     "colour": ColorJitter,
 }

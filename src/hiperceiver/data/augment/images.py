@@ -1,4 +1,4 @@
-"""Pictures and clips mirrored, turned and cropped: all of an example alike, all frames of a clip, and the mask."""
+"""Pictures and clips mirrored, turned, moved and cropped: all of an example alike, all of a clip, and the mask."""
 
 import math
 from dataclasses import replace
@@ -8,7 +8,7 @@ import numpy as np
 
 from hiperceiver.data.augment.augmentation import MASK, Augmentation
 from hiperceiver.data.encoders.regions import Region
-from hiperceiver.settings.augment import CropSettings, FlipSettings, TurnSettings
+from hiperceiver.settings.augment import CropSettings, FlipSettings, TranslateSettings, TurnSettings
 
 
 class Flip(FlipSettings, Augmentation):
@@ -48,6 +48,31 @@ class Rotate90(TurnSettings, Augmentation):
         if height != width:
             raise ValueError(f"expected a square picture to turn, got {height}x{width}")
         return np.ascontiguousarray(np.rot90(value, draw, _axes(kind)))
+
+
+class Translate(TranslateSettings, Augmentation):
+    """A move up or down and left or right, all of an example by the same shares of their height and width.
+
+    What comes in at an edge is what lies behind it, mirrored, as are its labels: no pixel is made up or empty.
+
+    >>> picture = np.arange(5, dtype=np.uint8).reshape(1, 5, 1)
+    >>> Translate(share=0.5)({"image": picture}, {"image": "image"}, np.random.default_rng(0))["image"].ravel().tolist()
+    [1, 2, 3, 4, 3]
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("image", "video", "volume", MASK)
+    is_on_grid: ClassVar[bool] = True
+
+    def _draw(self, rng: np.random.Generator) -> np.ndarray:
+        return rng.uniform(-self.share, self.share, size=2)
+
+    def _change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
+        for axis, share in zip(_axes(kind), draw, strict=True):
+            size = value.shape[axis]
+            period = max(1, 2 * (size - 1))
+            source = (np.arange(size) - round(share * size)) % period
+            value = value.take(np.minimum(source, period - source), axis)
+        return value
 
 
 class Crop(CropSettings, Augmentation):
