@@ -86,6 +86,8 @@ _OUTER = {"num_groups": 16, "num_latents": 8, "num_channels": 64, **_LAYER, "num
 _PROCESSOR = {"num_groups": 1, "num_latents": 32, "num_channels": 128, **_LAYER, "num_self_attention_heads": 4}
 _FEW_LATENTS = {"model_settings": {"blocks": [_OUTER, _PROCESSOR, _OUTER]}}  # half of those of hip-nano
 _MOVED = {"augment": {"flip": True, "translate": True}}
+_FAST = {**_PICTURES, **_MOVED, **_FEW_LATENTS}
+_FAST_NO_SKIPS = {"model_settings": {**_NO_SKIPS["model_settings"], **_FEW_LATENTS["model_settings"]}}
 _DIGITS = {"augment": {"speed": True, "gain": True, "shift": True}, "model_settings": {"positions": "none"}}
 _CONTEXT = {
     "encoders": {"audio": {**common.SETS["esc-10"]["encoders"]["audio"], "samples_per_token": 64, "context": 224}}
@@ -122,8 +124,8 @@ CLASSES: dict[str, Class] = {
                 what="the same; masked auto-encoding without skips first, 8 of the 20 minutes",
                 labels=12,
                 pretraining=8,
-                both={**_PICTURES, **_MOVED, **_FEW_LATENTS},
-                pre={"model_settings": {**_NO_SKIPS["model_settings"], **_FEW_LATENTS["model_settings"]}},
+                both=_FAST,
+                pre=_FAST_NO_SKIPS,
             ),
         ),
     ),
@@ -133,11 +135,11 @@ CLASSES: dict[str, Class] = {
         minutes=60,
         entries=(
             Entry(
-                what="masked auto-encoding without skips first, 24 of the 60 minutes",
-                labels=36,
-                pretraining=24,
-                both=_PICTURES,
-                pre=_NO_SKIPS,
+                what="as the last of 20 minutes; masked auto-encoding for 30 of the 60 minutes",
+                labels=30,
+                pretraining=30,
+                both=_FAST,
+                pre=_FAST_NO_SKIPS,
             ),
         ),
     ),
