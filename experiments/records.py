@@ -127,6 +127,13 @@ CLASSES: dict[str, Class] = {
                 both=_FAST,
                 pre=_FAST_NO_SKIPS,
             ),
+            Entry(
+                what="the same; masked auto-encoding for 12 of the 20 minutes",
+                labels=8,
+                pretraining=12,
+                both=_FAST,
+                pre=_FAST_NO_SKIPS,
+            ),
         ),
     ),
     "cifar60": Class(
