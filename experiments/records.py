@@ -85,7 +85,7 @@ _LAYER = {"num_self_attention_layers": 1}
 _OUTER = {"num_groups": 16, "num_latents": 8, "num_channels": 64, **_LAYER, "num_self_attention_heads": 2}
 _PROCESSOR = {"num_groups": 1, "num_latents": 32, "num_channels": 128, **_LAYER, "num_self_attention_heads": 4}
 _FEW_LATENTS = {"model_settings": {"blocks": [_OUTER, _PROCESSOR, _OUTER]}}  # half of those of hip-nano
-_MOVED = {"augment": {"flip": True, "translate": True}}
+_MOVED = {"augment": {**common.SETS["cifar-10"]["augment"], "translate": True}}
 _FAST = {**_PICTURES, **_MOVED, **_FEW_LATENTS}
 _FAST_NO_SKIPS = {"model_settings": {**_NO_SKIPS["model_settings"], **_FEW_LATENTS["model_settings"]}}
 _DIGITS = {"augment": {"speed": True, "gain": True, "shift": True}, "model_settings": {"positions": "none"}}
@@ -117,18 +117,16 @@ CLASSES: dict[str, Class] = {
                 both=_PICTURES,
                 own=_FEW_LATENTS,
             ),
+            Entry(what="as 3; pictures move by an eighth at most", labels=20, both=_FAST),
             Entry(
-                what="the same; pictures move by an eighth", labels=20, both=_PICTURES, own={**_FEW_LATENTS, **_MOVED}
-            ),
-            Entry(
-                what="the same; masked auto-encoding without skips first, 8 of the 20 minutes",
+                what="as 4; masked auto-encoding without skips first, 8 of the 20 minutes",
                 labels=12,
                 pretraining=8,
                 both=_FAST,
                 pre=_FAST_NO_SKIPS,
             ),
             Entry(
-                what="the same; masked auto-encoding for 12 of the 20 minutes",
+                what="as 5; masked auto-encoding for 12 of the 20 minutes",
                 labels=8,
                 pretraining=12,
                 both=_FAST,
@@ -142,7 +140,7 @@ CLASSES: dict[str, Class] = {
         minutes=60,
         entries=(
             Entry(
-                what="as the last of 20 minutes; masked auto-encoding for 30 of the 60 minutes",
+                what="as `cifar20-5`; masked auto-encoding for 30 of the 60 minutes",
                 labels=30,
                 pretraining=30,
                 both=_FAST,

@@ -69,9 +69,9 @@ class Translate(TranslateSettings, Augmentation):
     def _change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
         for axis, share in zip(_axes(kind), draw, strict=True):
             size = value.shape[axis]
-            period = max(1, 2 * (size - 1))
-            source = (np.arange(size) - round(share * size)) % period
-            value = value.take(np.minimum(source, period - source), axis)
+            by = round(share * size)
+            places = np.pad(np.arange(size), abs(by), mode="reflect")
+            value = value.take(places[abs(by) - by :][:size], axis)
         return value
 
 
