@@ -402,7 +402,7 @@ def test_a_classifier_in_the_browser(browser: Any, finetuned: Path, pictures: Pa
         reader.drop(pictures / "checks" / "3.jpg")
         assert re.fullmatch(r"3\.jpg: (checks|stripes) [\d.]+%, (checks|stripes) [\d.]+%", reader.line("%"))
         assert reader.page.locator("[data-testid=label-output-value]").inner_text().strip() in ("checks", "stripes")
-        assert reader.page.locator(".seen img").first.is_visible()
+        reader.page.locator(".seen img").first.wait_for()  # the picture comes after the words
 
         hostile = [
             (bomb(tmp_path / "bomb.png"), r"bomb\.png: .*million pixels"),
