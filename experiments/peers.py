@@ -102,8 +102,8 @@ model (learning rates {FASTTEXT_RATES[0]:g} and {FASTTEXT_RATES[1]:g}) one with 
 """,
     cells=tuple(cells()),
     columns={
+        "mIoU": "test.miou",  # first: of a part that has it, it is drawn
         "test accuracy": "test.accuracy",
-        "mIoU": "test.miou",
         "validation": "validation.accuracy",
         "steps": "steps",
         "parameters": "parameters",
