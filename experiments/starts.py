@@ -58,6 +58,11 @@ CIFAR-10 with labels, `hip-nano`, batches of 32, one seed, so that a point or tw
 pictures of 32 x 32 pixels and enlarged to 128 x 128 and 224 x 224, {_STEPS} steps: the reference starts a table at a
 standard deviation of 1 / sqrt(tokens), 0.03, 0.008 and 0.004. Below, what else starts at learned vectors, smaller or
 larger than it does, {_LONGER:,} steps at 32 x 32.
+
+**What came out**: a table that starts as the reference's is worth no more than none at any size; one that learns five
+times as fast gains two points, from a start of 1 two to four. Of all else only an embedding of five times its start is
+clearly worse (43.4%). The others reach 45.0% to 47.7% where the starts as they are reach 47.1%, in no order, which one
+seed does not tell apart: the same command gave 46.2% when sums were rounded otherwise. So they stay.
 """,
     cells=tuple(cells()),
     columns={"test accuracy": "test.accuracy", "steps": "steps"},
