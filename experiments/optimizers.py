@@ -23,10 +23,12 @@ _ROWS: tuple[tuple[str, str, float, dict[str, Any]], ...] = (
     ("muon", "warm-up, cosine; moving average 0.99", 2e-3, {"ema": 0.99}),
     ("muon", _FREE, 2e-3, {}),
     ("muon", _FREE, 4e-3, {}),
+    ("adamw", _COSINE, 3e-4, {}),
     ("adamw", _COSINE, 7e-4, {}),
     ("adamw", _COSINE, 2e-3, {}),
     ("adamw", _FREE, 2e-3, {}),
     ("adamw", _FREE, 5e-3, {}),
+    ("lamb", _COSINE, 1e-3, {}),
     ("lamb", _COSINE, 4e-3, {}),
     ("lamb", _COSINE, 1e-2, {}),
     ("lamb", "warm-up, flat for 0.7, cosine", 1e-2, _FLAT),
@@ -54,6 +56,10 @@ TABLE = Table(
 CIFAR-10 with labels, `hip-nano`, {_STEPS:,} steps of 32, one seed, so that a point or two are noise. Muon moves the
 matrices of linear layers and AdamW all else. Schedule-free optimizers are those of arXiv 2405.15682
 (`experiments/schedule_free.py`): they need no end, at which the rate would have fallen.
+
+**What came out**: Muon is more than ten points above the best of AdamW here, for a tenth more time. At 0.002 cosine,
+flat + cosine and a moving average are alike (47.1%, 47.2% and 47.1%); schedule-free at twice the rate reaches 48.1%, at
+the same rate 44.6%. AdamW and LAMB want lower rates than most of those tried; LAMB at 0.01 stays at chance.
 """,
     cells=tuple(cells()),
     columns={"test accuracy": "test.accuracy", "core-seconds": "labels_core_seconds"},
