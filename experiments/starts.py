@@ -62,7 +62,7 @@ larger than it does, {_LONGER:,} steps at 32 x 32.
 **What came out**: a table that starts as the reference's is worth no more than none at any size; one that learns five
 times as fast gains two points, from a start of 1 two to four. Of all else only an embedding of five times its start is
 clearly worse (43.4%). The others reach 45.0% to 47.7% where the starts as they are reach 47.1%, in no order, which one
-seed does not tell apart: the same command gave 46.2% when sums were rounded otherwise. So they stay.
+seed does not tell apart: with an earlier version of the code the same command gave 46.2%. So they stay.
 """,
     cells=tuple(cells()),
     columns={"test accuracy": "test.accuracy", "steps": "steps"},
