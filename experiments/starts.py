@@ -26,7 +26,7 @@ _PARTS = {
 """Of `experiments.scaled`: in words, with the start, and the factors."""
 
 
-def _labels(what: str, start: str, tokens: str = "1,024") -> dict[str, str]:
+def _labels(what: str, start: str, tokens: str = "1,024 tokens") -> dict[str, str]:
     return {"what": what, "tokens": tokens, "start": start}
 
 
@@ -37,7 +37,7 @@ def cells() -> Iterator[Cell]:
             each = POSITIONS[name]
             settings: dict[str, Any] = {"size": side, "steps": _STEPS, "model_settings": each.model, **each.training}
             run = common.finetune("cifar-10", 0, **settings)
-            labels = _labels(f"{_STEPS} steps: positions", each.words, f"{side**2:,}")
+            labels = _labels(f"{_STEPS} steps: positions", each.words, f"{side**2:,} tokens")
             yield Cell(name=f"{name}-{side}", labels=labels, runs=(replace(run, minutes=run.minutes * times),))
     as_it_is = common.finetune("cifar-10", 0, steps=_LONGER)
     labels = _labels(f"{_LONGER:,} steps: as it is", "x 1")
