@@ -317,7 +317,11 @@ def main(table: Table, arguments: Sequence[str] | None = None, base: Path = ROOT
     if not cells:
         parser.error(f"--only, --seeds: expected some of {', '.join(dict.fromkeys(c.name for c in table.cells))}")
     if given.list:
-        list_cells(cells, results)
+        try:
+            list_cells(cells, results)
+            sys.stdout.flush()
+        except BrokenPipeError:  # who read it has seen enough (`--list | head`); nothing may be flushed at exit either
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     code = 0 if given.report else Harness(table, cells, places, jobs=given.jobs).do()
     print(write_report(results))

@@ -145,6 +145,14 @@ CLASSES: dict[str, Class] = {
                 both=_FAST,
                 pre=_FAST_NO_SKIPS,
             ),
+            Entry(
+                what="as 1; each picture is seen without half of its pixels in the part with labels",
+                labels=30,
+                pretraining=30,
+                both=_FAST,
+                own={"task_settings": {"token_dropout": 0.5}},
+                pre=_FAST_NO_SKIPS,
+            ),
         ),
     ),
     "digits": Class(

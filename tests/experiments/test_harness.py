@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 from experiments.cells import Cell, Data, Run, Table, TimeOf
 from experiments.harness import Harness, Process, main
-from experiments.results import Places, write_json
+from experiments.results import ROOT, Places, write_json
 
 FAKE = "tests.experiments.fake_run"
 _CORES = (("one", 1), ("two", 2), ("last", 1))
@@ -73,6 +74,15 @@ def test_what_is_done_is_not_done_again_unless_its_settings_changed(
     assert "outdated" in capsys.readouterr().out
     main(changed, [], tmp_path)
     assert results(tmp_path)["plain-seed0"]["test"] == {"accuracy": 0.59}
+
+
+def test_who_reads_the_list_may_stop_early() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "experiments.masking", "--list"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, cwd=ROOT, timeout=300, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_a_run_that_broke_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
