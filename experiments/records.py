@@ -165,7 +165,14 @@ CLASSES: dict[str, Class] = {
         title="ESC-10, fold 1, 10 minutes",
         data="esc-10",
         minutes=10,
-        entries=(Entry(what="labels alone, tokens of 64 samples that show 224 on each side", labels=10, own=_CONTEXT),),
+        entries=(
+            Entry(what="labels alone, tokens of 64 samples that show 224 on each side", labels=10, own=_CONTEXT),
+            Entry(
+                what="as 1; no positions, other speeds, moved by up to half",
+                labels=10,
+                own={**_CONTEXT, **_DIGITS, "augment": {**_DIGITS["augment"], "shift": {"share": 0.5}}},
+            ),
+        ),
     ),
     "imdb": Class(
         title="IMDB, bytes, 20 minutes",
