@@ -35,6 +35,7 @@ from experiments.results import (
     value_at,
     write_json,
 )
+from hiperceiver.cli.entry import drop_output
 from hiperceiver.settings.run import format_duration
 from hiperceiver.training.signals import STOP_SIGNALS
 
@@ -320,8 +321,8 @@ def main(table: Table, arguments: Sequence[str] | None = None, base: Path = ROOT
         try:
             list_cells(cells, results)
             sys.stdout.flush()
-        except BrokenPipeError:  # who read it has seen enough (`--list | head`); nothing may be flushed at exit either
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except BrokenPipeError:
+            drop_output()
         return 0
     code = 0 if given.report else Harness(table, cells, places, jobs=given.jobs).do()
     print(write_report(results))

@@ -88,7 +88,7 @@ _FEW_LATENTS = {"model_settings": {"blocks": [_OUTER, _PROCESSOR, _OUTER]}}  # h
 _MOVED = {"augment": {**common.SETS["cifar-10"]["augment"], "translate": True}}
 _FAST = {**_PICTURES, **_MOVED, **_FEW_LATENTS}
 _FAST_NO_SKIPS = {"model_settings": {**_NO_SKIPS["model_settings"], **_FEW_LATENTS["model_settings"]}}
-_DIGITS = {"augment": {"speed": True, "gain": True, "shift": True}, "model_settings": {"positions": "none"}}
+_ANYWHERE = {"augment": {"speed": True, "gain": True, "shift": True}, "model_settings": {"positions": "none"}}
 _CONTEXT = {
     "encoders": {"audio": {**common.SETS["esc-10"]["encoders"]["audio"], "samples_per_token": 64, "context": 224}}
 }
@@ -159,7 +159,7 @@ CLASSES: dict[str, Class] = {
         title="Spoken digits, speaker `theo` held out, 10 minutes",
         data="spoken-digits",
         minutes=10,
-        entries=(Entry(what="labels alone, other speeds, no positions", labels=10, own=_DIGITS),),
+        entries=(Entry(what="labels alone, other speeds, no positions", labels=10, own=_ANYWHERE),),
     ),
     "esc10": Class(
         title="ESC-10, fold 1, 10 minutes",
@@ -170,7 +170,7 @@ CLASSES: dict[str, Class] = {
             Entry(
                 what="as 1; no positions, other speeds, moved by up to half",
                 labels=10,
-                own={**_CONTEXT, **_DIGITS, "augment": {**_DIGITS["augment"], "shift": {"share": 0.5}}},
+                own={**_CONTEXT, **_ANYWHERE, "augment": {**_ANYWHERE["augment"], "shift": {"share": 0.5}}},
             ),
         ),
     ),

@@ -75,8 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("hip: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # Who read our output has seen enough (`hip info | head`). Nothing may be flushed to them at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         return 0
     except Exception as error:
         message = describe(error, options)
@@ -84,6 +83,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"hip: {message}", file=sys.stderr)
         return USERS_MISTAKE
+
+
+def drop_output() -> None:
+    """For a BrokenPipeError: who read our output has seen enough (`| head`), so nothing is flushed to them at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _interrupt(number: int, frame: object) -> None:
