@@ -51,9 +51,10 @@ TABLE = Table(
     title="Tokens that show their neighbours",
     about=f"""
 `hip-nano` from scratch, {_STEPS} steps of 32 with labels, one seed or three. A token has steps or samples of its own,
-and shows some on each side of them (`context`). Of series, the second row of each set is what `hip finetune` chooses by
-itself: a sixteenth of the length, 24 at most. UCR and UEA sets with their own splits; `watch`, people who are not in
-training; ESC-10, fold 1; digits of a speaker who is not in training.
+and shows some on each side of them (`context`). Of a user's series `hip finetune` chooses a sixteenth of the length by
+itself, 24 at most: the second row of each set (OSULeaf: the third). The built-in set `watch` has none unless asked. UCR
+and UEA sets with their own splits; `watch`, people who are not in training; ESC-10, fold 1; digits of a speaker who is
+not in training. Some of the sets have a handful of examples for validation.
 """,
     cells=tuple(cells()),
     columns={"test accuracy": "test.accuracy", "parameters": "parameters"},

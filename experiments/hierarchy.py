@@ -49,7 +49,9 @@ TABLE = Table(
 CIFAR-10 (1,024 tokens), 1,500 steps of masked auto-encoding (75% hidden) and 1,000 with labels, 32 examples each.
 `hip-nano` with its 256 outer latents shared out among 1 to 64 groups, with and without skip connections, and a
 Perceiver IO with as many latents and layers. Skips act in pretraining alone: a classifier has no decoder. Memory is the
-most that a process of the row held, data and libraries included.
+most that a process of the row held, data and libraries included. One seed, so that a point or two are noise. Perceiver
+IO was computed on another machine (AMD EPYC, of which it had a third of a core) than the others (Intel Xeon): there HiP
+with 16 groups takes 687 core-seconds in all ([masking](#what-is-hidden)), Perceiver IO six times as many.
 """,
     cells=by_seed(cells()),
     columns={

@@ -126,24 +126,29 @@ class PeerRun:
     def validate(self) -> dict[str, float]:
         """Keep the weights if they are the best so far."""
         measured, name = self.measure("validation"), "miou" if self.is_dense else "accuracy"
-        if measured[name] >= self.state["best"].get(name, 0.0):
+        best = self.state["best"]
+        if not best or (measured[name], -measured["loss"]) > (best[name], -best["loss"]):
             self.state["best"] = {**measured, "step": self.state["step"]}
             self.best_weights = copy.deepcopy(self.model.state_dict())
         return measured
 
     @torch.no_grad()
     def measure(self, split: str) -> dict[str, float]:
-        """Accuracy, or mIoU, on a split."""
+        """Accuracy, mean loss, and mIoU of pixels on a split."""
         self.model.eval()
+        loss, count = 0.0, 0
         confusion = torch.zeros(self.num_classes, self.num_classes, dtype=torch.int64)
         for batch in eval_loader(self.source.splits[split], batch_size=64):
             scores, target = self.scores(batch)
             known = target != _IGNORE
+            loss += float(F.cross_entropy(scores, target, ignore_index=_IGNORE, reduction="sum"))
+            count += int(known.sum())
             pairs = target[known] * self.num_classes + scores.argmax(1)[known]
             confusion += pairs.bincount(minlength=self.num_classes**2).view_as(confusion)
         accuracy = float(confusion.diagonal().sum() / confusion.sum())
         return {
             "accuracy": accuracy,
+            "loss": loss / count,
             **({"miou": segmentation_scores(confusion.numpy()).mean_iou} if self.is_dense else {}),
         }
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from benchmarks.session import about_machine
@@ -95,20 +96,24 @@ class Places:
 
 
 def trained(folder: Path) -> dict[str, Any]:
-    """Steps, seconds and the best validation of a training run, from its log."""
+    """Steps, seconds, and the log of a training run: each validation, and the mean training loss since the last."""
     path = folder / "metrics.csv"
     rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())) if path.exists() else []
-    validations = [
-        {"step": int(row["step"]), **{n[11:]: float(x) for n, x in row.items() if n.startswith("validation/") and x}}
-        for row in rows
-    ]
-    goodness = _goodness if not any("explained" in each for each in validations) else lambda each: -each["loss"]
-    best = max((each for each in validations if len(each) > 1), key=goodness, default={})
+    log: list[dict[str, float]] = []
+    losses: list[float] = []
+    for row in rows:
+        losses += [float(row["train/loss"])] if row.get("train/loss") else []
+        if found := {name[11:]: float(x) for name, x in row.items() if name.startswith("validation/") and x}:
+            log.append({"step": int(row["step"]), **({"training_loss": mean(losses)} if losses else {}), **found})
+            losses = []
+    is_unlabelled = any("explained" in each for each in log)
+    ranked = [(-each["loss"] if is_unlabelled else _goodness(each), -each.get("loss", 0.0)) for each in log]
+    best = log[ranked.index(max(ranked))] if log else {}
     seconds = max((float(row["seconds"]) for row in rows if row.get("seconds")), default=0.0)
     steps = max((int(row["step"]) for row in rows), default=0)
     speeds = [float(row["examples_per_second"]) for row in rows if row.get("examples_per_second")]
     speed = len(speeds) / sum(1 / each for each in speeds) if speeds else 0.0  # without validations
-    return {"steps": steps, "seconds": seconds, "examples_per_second": speed, "validation": best}
+    return {"steps": steps, "seconds": seconds, "examples_per_second": speed, "validation": best, "log": log}
 
 
 def _goodness(validation: Mapping[str, float]) -> float:
@@ -216,6 +221,7 @@ def result_of(cell: Cell, table: Table, places: Places) -> dict[str, Any]:
         "test": test.get("metrics", {}),
         "alone": test.get("alone", {}),
         "validation": validations[measured],
+        "log": training["log"],
         "floor": test.get("floor"),
         "measures": measures,
     }

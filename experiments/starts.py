@@ -10,12 +10,13 @@ from typing import Any
 from experiments import common
 from experiments.cells import Cell, Run, Table
 from experiments.harness import main
-from experiments.positions import POSITIONS
+from experiments.positions import POSITIONS, Positions
 
 _SIDES = {32: 1.0, 128: 5.0, 224: 14.0}
 """Sides of the pictures, and how many times as long a step takes, roughly."""
 _STEPS = 400
-_TABLES = ("none", "learned-reference", "learned-ours", "learned-unit")
+_DECAY = 0.5
+"""Of a table, beside the 0 that is the default."""
 _LONGER = 1000
 _PARTS = {
     "latents": ("latents (1 / sqrt(latents))", (0.2, 5.0)),
@@ -30,11 +31,20 @@ def _labels(what: str, start: str, tokens: str = "1,024 tokens") -> dict[str, st
     return {"what": what, "tokens": tokens, "start": start}
 
 
+def _tables(side: int) -> Iterator[tuple[str, Positions]]:
+    """The kinds of positions, and where steps are cheap another rate and a decay."""
+    yield from POSITIONS.items()
+    if side == min(_SIDES):
+        ours = POSITIONS["learned-ours"]
+        for words, what in (("rate x 20", {"position_rate": 20.0}), (f"decay {_DECAY:g}", {"position_decay": _DECAY})):
+            new = ours._replace(words=f"{ours.words}, {words}" if "decay" in words else f"learned, {words}")
+            yield f"learned-{words.replace(' x ', '').replace(' ', '')}", new._replace(training=ours.training | what)
+
+
 def cells() -> Iterator[Cell]:
     yield Cell(name="baseline", labels=_labels("baseline: nearest neighbour", "–"), runs=(common.baseline("cifar-10"),))
     for side, times in _SIDES.items():
-        for name in _TABLES:
-            each = POSITIONS[name]
+        for name, each in _tables(side):
             settings: dict[str, Any] = {"size": side, "steps": _STEPS, "model_settings": each.model, **each.training}
             run = common.finetune("cifar-10", 0, **settings)
             labels = _labels(f"{_STEPS} steps: positions", each.words, f"{side**2:,} tokens")

@@ -140,5 +140,7 @@ def test_a_record_is_above_the_last_by_more_than_the_spread() -> None:
     entry = records.Entry(what="another", labels=20)
     last = (0.58, 0.59, 0.585)
     assert records.verdict(entry, (0.61, 0.60, 0.62), last) == "**record**"
-    assert records.verdict(entry, (0.60, 0.58, 0.62), last) == "not above the record by more than the spread"
+    assert records.verdict(entry, (0.60, 0.58, 0.62), last) == "not above the best so far by more than the spread"
     assert records.verdict(entry, (0.61, 0.60), last) == "not run with three seeds yet"
+    assert records.verdict(entry, (0.61, 0.60, 0.62), (0.59,)) == "**record**"
+    assert records.verdict(entry, (0.61, 0.60, 0.62), (0.605,)) == "not above the best so far by more than the spread"

@@ -131,6 +131,19 @@ def test_a_resumed_run_ends_exactly_as_an_undisturbed_one(
     assert_same(train(task, Source(), SETTINGS, run_folder, resume=True, show_progress=False), straight)
 
 
+@pytest.mark.parametrize(
+    "change", [{"optimizer": "adamw"}, {"optimizer": "lamb"}, {"precision": "bf16"}, {"flat": 0.5}]
+)
+def test_so_does_one_with_another_optimizer_precision_or_schedule(tmp_path: Path, change: dict) -> None:
+    settings = dataclasses.replace(SETTINGS, **change)
+    expected, run_folder = tmp_path / "straight", tmp_path / "run"
+    straight = train(autoencoding(dropout=DROPOUT), Source(), settings, expected, show_progress=False)
+    with pytest.raises(PowerCut):
+        train(autoencoding(dropout=DROPOUT), failing(8), settings, run_folder, show_progress=False)
+    task = autoencoding(dropout=DROPOUT, seed=99)
+    assert_same(train(task, Source(), settings, run_folder, resume=True, show_progress=False), straight)
+
+
 @pytest.mark.parametrize("step", [5, 12])
 def test_a_run_that_died_while_validating_validates_first(tmp_path: Path, straight: TrainingResult, step: int) -> None:
     """At the end the checkpoint is from right before the validation; in between it may be older."""

@@ -220,7 +220,13 @@ def test_gradients_are_clipped(tmp_path: Path) -> None:
     assert 0 < steps[1e-9] < 0.5 * steps[None]
 
 
-@pytest.mark.parametrize("change", [{"precision": "bf16"}, {"ema": 0.5}, {"weight_decay": 1.0}, {"warmup": 0.9}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"precision": "bf16"}, {"ema": 0.5}, {"weight_decay": 1.0}, {"warmup": 0.9}),
+        *({"flat": 0.5}, {"final_learning_rate": 1.0}, {"optimizer": "adamw"}, {"optimizer": "lamb"}),
+    ],
+)
 def test_settings_have_an_effect(tmp_path: Path, change: dict) -> None:
     weights = []
     for number, each in enumerate(({}, change)):

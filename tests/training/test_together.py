@@ -22,6 +22,9 @@ TOGETHER = [
     "classes-ddp",
     "classes-fsdp",
     "average-ddp",
+    "adamw-ddp",
+    "adamw-fsdp",
+    "lamb-ddp",
     "bad-ddp",
     "bad-fsdp",
     "modalities-ddp",
@@ -29,11 +32,14 @@ TOGETHER = [
     "blinding-ddp",
     "mixed-ddp",
     "pixels-ddp",
-    "straight-ddp",
-    "stopped-ddp",
     "timed-ddp",
 ]
-ALONE = ("classes", "average", "bad", "modalities", "blinding", "pixels", "masked", "mixed", "streamed")
+RESUMED = ["straight-ddp", "straight-fsdp", "half-ddp", "half-fsdp", "labelled-fsdp"]
+TOGETHER += [name for each in RESUMED for name in (each, each.replace("-", "-resumed-"))]
+ALONE = (
+    *("classes", "average", "adamw", "lamb", "bad", "modalities", "blinding", "pixels"),
+    *("masked", "mixed", "streamed", "labelled"),
+)
 AT_ONCE = "pixels-at-once"
 
 
@@ -134,17 +140,17 @@ def test_unreadable_examples_of_all_processes_are_named(runs: Path) -> None:
     assert sorted(names) == [f"{index}.jpg: is empty (0 bytes)" for index in range(4)]
 
 
-def test_each_process_draws_its_own_numbers_and_a_resumed_run_goes_on_with_them(runs: Path) -> None:
+@pytest.mark.parametrize("name", RESUMED)
+def test_each_process_draws_its_own_numbers_and_a_resumed_run_goes_on_with_them(runs: Path, name: str) -> None:
     """The second process was told to stop: both did, and the run was resumed in both."""
-    straight, stopped = (
-        read_checkpoint(RunFolder(runs / name).last_checkpoint) for name in ("straight-ddp", "stopped-ddp")
-    )
+    resumed = name.replace("-", "-resumed-")
+    straight, stopped = (read_checkpoint(RunFolder(runs / each).last_checkpoint) for each in (name, resumed))
     for checkpoint in (straight, stopped):
         first, second = (each["random"]["torch"] for each in checkpoint[RUN_KEY]["processes"])
         assert not torch.equal(first, second)
-    for name, weight in straight["weights"].items():
-        assert torch.equal(weight, stopped["weights"][name]), name
-    assert rows(runs / "straight-ddp") == rows(runs / "stopped-ddp")
+    for weight, values in straight["weights"].items():
+        assert torch.equal(values, stopped["weights"][weight]), weight
+    assert rows(runs / name) == rows(runs / resumed)
 
 
 def test_time_is_agreed_on(runs: Path) -> None:
@@ -153,26 +159,30 @@ def test_time_is_agreed_on(runs: Path) -> None:
     assert state["is_validated"]
 
 
-@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1), (2, 4)])
-def test_a_run_goes_on_with_another_number_of_processes(
-    tmp_path: Path, alone: dict[str, TrainingResult], before: int, after: int
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("1", "2-ddp"), ("2-ddp", "1"), ("2-ddp", "4-ddp"), ("1", "2-fsdp"), ("2-fsdp", "1"), ("2-fsdp", "2-ddp")],
+)
+def test_a_run_goes_on_with_another_number_of_processes_or_strategy(
+    tmp_path: Path, alone: dict[str, TrainingResult], before: str, after: str
 ) -> None:
     """Masks, mixing, token dropout and the order of a stream are those of one process that was never stopped."""
-    kinds = ("masked", "mixed", "streamed")
-    for number, ending in ((before, "-stopped"), (after, "")):
-        if number == 1:
+    kinds = ("masked", "mixed", "streamed", "labelled")
+    for how, ending in ((before, "-stopped"), (after, "")):
+        number, _, strategy = how.partition("-")
+        if number == "1":
             for kind in kinds:
                 folder = tmp_path / f"{kind}-stopped"
                 result = run(kind + ending, folder, resume=not ending)
                 assert result.is_interrupted == bool(ending)
             continue
-        names = [f"{kind}{ending}-ddp" for kind in kinds]
+        names = [f"{kind}{ending}-{strategy}" for kind in kinds]
         resumed = [] if ending else ["--resumed=-stopped"]
         done = in_processes(PROGRAM, str(tmp_path), *names, f"--devices={number}", *resumed)
         assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout.count("was interrupted") == (len(kinds) * number if ending else 0)
+        assert done.stdout.count("was interrupted") == (len(kinds) * int(number) if ending else 0)
         for kind in kinds if ending else ():
-            (tmp_path / f"{kind}-stopped-ddp").rename(tmp_path / f"{kind}-stopped")
+            (tmp_path / f"{kind}-stopped-{strategy}").rename(tmp_path / f"{kind}-stopped")
     for kind in kinds:
         folder, expected = tmp_path / f"{kind}-stopped", alone[kind].run_folder
         for row, other in zip(rows(folder), rows(expected), strict=True):

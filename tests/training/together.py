@@ -156,6 +156,8 @@ Run = tuple[Callable[[], Task], Callable[[], Source], dict[str, Any]]
 RUNS: dict[str, Run] = {
     "classes": (classification, Source, {"accumulate": 2, "gradient_clip": 0.1, "validate_every": 3}),
     "average": (classification, Source, {"ema": 0.9, "optimizer": "adamw"}),
+    "adamw": (autoencoding, Source, {"optimizer": "adamw", "flat": 0.5}),
+    "lamb": (classification, Source, {"optimizer": "lamb", "accumulate": 2}),
     "bad": (
         autoencoding,
         bad,
@@ -172,11 +174,24 @@ RUNS: dict[str, Run] = {
         lambda: disturbed(told_to_stop, is_first=True),
         {"validate_every": 2, "batch_size": 8},
     ),
+    "labelled": (classification, Source, {"validate_every": 2, "learning_rate": 1e-3}),
+    "labelled-stopped": (
+        classification,
+        lambda: disturbed(told_to_stop, is_first=True),
+        {"validate_every": 2, "learning_rate": 1e-3},
+    ),
     "streamed": (autoencoding, streamed, {"validate_every": 2}),
     "streamed-stopped": (autoencoding, lambda: streamed(14), {"validate_every": 2}),
     "blinding": (autoencoding, blinding, {"non_finite": "skip", "log_every": 1, "steps": 10, "ema": 0.5}),
     "straight": (dropout, Source, {"validate_every": 2}),
-    "stopped": (dropout, lambda: disturbed(told_to_stop), {"validate_every": 2}),
+    "straight-resumed": (dropout, lambda: disturbed(told_to_stop), {"validate_every": 2}),
+    "half": (dropout, Source, {"precision": "bf16", "optimizer": "adamw"}),
+    "half-resumed": (dropout, lambda: disturbed(told_to_stop), {"precision": "bf16", "optimizer": "adamw"}),
+    "labelled-resumed": (
+        classification,
+        lambda: disturbed(told_to_stop),
+        {"validate_every": 2, "learning_rate": 1e-3},
+    ),
     "timed": (dropout, Source, {"steps": None, "max_time": "1s"}),
     "failing": (dropout, lambda: disturbed(fail), {}),
 }
@@ -201,8 +216,8 @@ def main(folder: Path, names: list[str], *, devices: int = 2, resumed: str = "")
         result = run(run_name, folder / name, **how)
         if result.is_interrupted:
             print(f"{name} was interrupted after {result.steps} steps", flush=True)
-        if result.is_interrupted and run_name == "stopped":
-            run("straight", folder / name, resume=True, **how)
+        if result.is_interrupted and run_name.endswith("-resumed"):
+            run(run_name.removesuffix("-resumed"), folder / name, resume=True, **how)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from hiperceiver.modality import Batch
 from hiperceiver.settings.run import TrainingSettings
 from hiperceiver.tasks.task import Task
 from hiperceiver.training.launch import Launch
-from hiperceiver.training.optimizer import make_optimizer
+from hiperceiver.training.optimizer import divided_as, make_optimizer, whole
 
 
 class Replicated:
@@ -41,12 +41,12 @@ class Replicated:
         # DDP waits for the gradient of every weight that is trained when it is made, but classification never runs the
         # decoder.
         unused = [] if stand_in is None else find_unused(task, stand_in)
-        for weight in unused:
-            weight.requires_grad_(False)
+        for name in unused:
+            task.get_parameter(name).requires_grad_(False)
         self.model = fabric.setup_module(cast(nn.Module, torch.compile(task)) if settings.compile else task)
         """The task as it is called: gives its terms."""
-        for weight in unused:  # so that checkpoints are those of one process
-            weight.requires_grad_(True)
+        for name in unused:  # so that checkpoints are those of one process; FSDP2 has put other weights in their places
+            task.get_parameter(name).requires_grad_(True)
         self.optimizer = make_optimizer(task, settings)
         self.average = average_weights(task, settings.ema) if settings.ema else None
         """The moving average of the weights."""
@@ -61,18 +61,24 @@ class Replicated:
         return getattr(norm, "full_tensor", lambda: norm)()  # of FSDP2: put together from its parts
 
     def state(self) -> dict[str, Any]:
-        """Whole weights and optimizer, for a checkpoint; called by all processes, the first has everything."""
+        """Whole weights and optimizer, for a checkpoint; called by all processes, the first has everything.
+
+        It is the same for all strategies, and so a run may go on with another.
+        """
         state = {"weights": self.task.state_dict(), "optimizer": self.optimizer.state_dict()}
         return state if self.average is None else {**state, "average": self.average.state_dict()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """The inverse of `state`."""
         self.task.load_state_dict(state["weights"])
-        groups = [{**group} for group in self.optimizer.param_groups]
-        self.optimizer.load_state_dict(state["optimizer"])
-        _check_optimizer(self.optimizer, groups)
+        self._restore_optimizer(state["optimizer"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
+
+    def _restore_optimizer(self, state: dict[str, Any]) -> None:
+        groups = [{**group} for group in self.optimizer.param_groups]
+        self.optimizer.load_state_dict(state)
+        _check_optimizer(self.optimizer, groups)
 
     @contextmanager
     def whole(self) -> Iterator[Task | None]:
@@ -112,13 +118,27 @@ class FullySharded(Replicated):
     def state(self) -> dict[str, Any]:
         """As of the base class."""
         weights = states.get_model_state_dict(self.task, options=self._options)
-        optimizer = states.get_optimizer_state_dict(self.task, self.optimizer, options=self._options)
+        optimizer = self.optimizer.state_dict()
+        optimizer["state"] = {
+            number: {name: whole(value).cpu() if isinstance(value, Tensor) else value for name, value in values.items()}
+            for number, values in optimizer["state"].items()
+        }
         return {"weights": weights, "optimizer": optimizer}
 
     def restore(self, state: dict[str, Any]) -> None:
         """As of the base class."""
         states.set_model_state_dict(self.task, state["weights"], options=self._options)
-        states.set_optimizer_state_dict(self.task, self.optimizer, state["optimizer"], options=self._options)
+        weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
+
+        def divided(number: int, value: Any) -> Any:
+            is_like = isinstance(value, Tensor) and value.shape == weights[number].shape
+            return divided_as(weights[number], value) if is_like else value
+
+        values = {
+            number: {name: divided(number, value) for name, value in values.items()}
+            for number, values in state["optimizer"]["state"].items()
+        }
+        self._restore_optimizer({**state["optimizer"], "state": values})
 
     @contextmanager
     def whole(self) -> Iterator[Task | None]:
@@ -185,12 +205,12 @@ def make_environment(launch: Launch) -> LightningEnvironment | SLURMEnvironment 
         raise ValueError(f"devices: {error}") from None
 
 
-def find_unused(task: Task, batch: Batch) -> list[nn.Parameter]:
-    """The trained weights to which a task's loss gives no gradient."""
-    weights = [weight for weight in task.parameters() if weight.requires_grad]
+def find_unused(task: Task, batch: Batch) -> list[str]:
+    """The names of the trained weights to which a task's loss gives no gradient."""
+    weights = {name: weight for name, weight in task.named_parameters() if weight.requires_grad}
     task.loss(batch)[0].backward()
-    unused = [weight for weight in weights if weight.grad is None]
-    for weight in weights:
+    unused = [name for name, weight in weights.items() if weight.grad is None]
+    for weight in weights.values():
         weight.grad = None
     return unused
 

@@ -8,8 +8,10 @@ are left out.
 
 **The split is by programmes**: of each family's eight, one is for validation and two are for test, drawn by
 `split_seed` (0 by default). Neighbouring notes of one programme come from the same recording, so that a split of notes
-would test little that is new. With `target="programme"` the classes are the 128 programmes themselves, which no
-split can hold out: then three of the 13 notes are for test and two for validation.
+would test little that is new. Programmes of a soundfont share recordings, too: with seed 0, 15 of the 32 for test play
+some that a programme in training plays, eight of them one of the same family. With `target="programme"` the classes are
+the 128 programmes themselves, which no split can hold out: then three of the 13 notes are for test and two for
+validation.
 
 | target | train / validation / test clips |
 | --- | --- |
@@ -57,7 +59,7 @@ MIDDLE_C = 60
 RATE, SECONDS = 16000, 1.0
 SHAPE = (PROGRAMMES, len(NOTES), round(RATE * SECONDS))
 _HELD, _ENDS, _NEXT = 700, 1000, 1050  # milliseconds: a note is let go, is cut off, is followed by the next one
-NOTE = "The sounds are notes of one soundfont; those for test are of programmes that training has not heard."
+NOTE = "Notes of one soundfont; for test are programmes that training has not heard, though some share recordings."
 NOTE_OF_PROGRAMMES = "The sounds are notes of one soundfont; training has heard each programme play other notes."
 
 
