@@ -20,7 +20,7 @@ from hiperceiver.writing import write_text
 _HEAD = """# Results
 
 Real data, our own command line, a process of one thread a run (records: two). How to rerun a table or a cell and how
-to add one stands in [CONTRIBUTING.md](../CONTRIBUTING.md#experiments). ± is the standard deviation over the seeds,
+to add one stands in `CONTRIBUTING.md` under "Experiments". ± is the standard deviation over the seeds,
 `–` what has not been done or has no such number; core time is that of all runs behind one seed of a row. Each seed of
 a row is a file of `experiments/results/`, with its commands, versions and all its numbers.
 """
