@@ -89,6 +89,33 @@ def test_the_central_table_has_what_it_must() -> None:
             assert run.settings["steps"] >= 5000
 
 
+SHOWN = {
+    "positions": {
+        *("learned-ours-mae-table", "learned-ours-mae-all-but-table"),
+        *("learned-ours-shuffled", "learned-ours-shuffled-mae", "fourier-shuffled"),
+        *(f"{row}{mae}-{part}pc" for row in ("fourier", "learned-ours") for mae in ("", "-mae") for part in (1, 5, 25)),
+        *("fourier-long", "learned-ours-long", "digits-none", "digits-fourier-mae", "digits-learned-ours-mae"),
+    },
+    "masking": {
+        *(f"{how}-{ratio}" for how in ("group-wise", "uniform") for ratio in (0.25, 0.5, 0.75, 0.9)),
+        *(f"{order}-block{size}" for order in ("raster", "hilbert") for size in (4, 16)),
+    },
+    "hierarchy": {"perceiver-io", *(f"groups{n}{skips}" for n in (1, 4, 16, 64) for skips in ("", "-no-skips"))},
+    "peers": {
+        f"{data}-{model}"
+        for data in ("cifar-10", "esc-10", "spoken-digits", "watch", "imdb", "JapaneseVowels", "OSULeaf", "camvid")
+        for model in ("baseline", "hip", "hip-mae", "perceiver-io", "cnn", "vit")
+    },
+    "starts": {f"{row}-{side}" for row in ("none", "fourier", "learned-reference") for side in (32, 128, 224)},
+}
+"""Rows that the documents speak of."""
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_tables_have_the_rows_that_documents_speak_of(name: str) -> None:
+    assert {cell.name for cell in TABLES[name].cells} >= SHOWN[name]
+
+
 def test_peers_of_recipes_read_and_take_what_the_recipes_do() -> None:
     cells = {cell.file: cell for cell in TABLES["recipes"].cells}
     for name, (peer, *_) in PEERS.items():

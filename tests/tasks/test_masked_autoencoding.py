@@ -1,5 +1,6 @@
 """Masked auto-encoding: nothing hidden leaks, nothing hidden is paid for, and the loss is what it says."""
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
@@ -17,7 +18,7 @@ from hiperceiver import create_model
 from hiperceiver.fast import switch
 from hiperceiver.masking import num_visible, sample_masked_slots
 from hiperceiver.modality import Batch, Modality
-from hiperceiver.model import GroupPlan
+from hiperceiver.model import GroupPlan, HiP
 from hiperceiver.tasks import MaskedAutoencoding, MaskedAutoencodingConfig
 from hiperceiver.tasks.masked_autoencoding import evaluation_generators
 
@@ -663,6 +664,18 @@ def test_neighbours_are_hidden_together(make_model, strategy):
     blocks = is_masked.unflatten(1, (-1, 4)).sum(dim=2)
     assert set(blocks.flatten().tolist()) == {0, 4}
     assert len({tuple(row) for row in blocks.tolist()}) > 1
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_neighbours_along_a_curve_are_hidden_together(make_model, strategy):
+    """Along a Morton curve four tokens are a square of 2 x 2 pixels."""
+    model = make_model()
+    model = HiP(dataclasses.replace(model.config, token_order="morton"), model.modalities)
+    task = MaskedAutoencoding(model, MaskedAutoencodingConfig(mask_ratio=0.75, mask_strategy=strategy, mask_block=4))
+    (is_masked,) = task.draw_mask(make_batch(model)).is_masked.values()
+    squares = is_masked.unflatten(1, (4, 2, 4, 2)).sum(dim=(2, 4))
+    assert set(squares.flatten().tolist()) == {0, 4}
+    assert len({tuple(row) for row in squares.flatten(1).tolist()}) > 1
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

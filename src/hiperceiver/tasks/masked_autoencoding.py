@@ -343,7 +343,8 @@ class MaskedAutoencoding(Task):
         drawn = uniform_is_masked(batch_size, sum(sizes), self.config.mask_ratio, **where)
         hidden = {}
         for (name, span), part in zip(plan.spans.items(), drawn.split(sizes, dim=1), strict=True):
-            hidden[name] = ~span.to_groups(~part)  # padding counts as hidden
+            tokens = part if span.order is None else span.order.restore(part)  # blocks lie along its curve
+            hidden[name] = ~span.to_groups(~tokens)  # padding counts as hidden
         if plan.is_pooled:
             return {name: mask_to_slots(part) for name, part in hidden.items()}
         return plan.split(mask_to_slots(plan.concat(hidden)))  # as many slots in each group of each modality
