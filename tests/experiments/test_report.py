@@ -121,7 +121,7 @@ def test_results_of_other_settings_do_not_count(tmp_path: Path) -> None:
 
 def test_records_say_which_entries_were_some(tmp_path: Path) -> None:
     results = Results(records.TABLE, Places(root=tmp_path, base=tmp_path))
-    accuracies = {"cifar20-1": (0.58, 0.59, 0.585), "cifar20-2": (0.60, 0.58, 0.62)}
+    accuracies = {"cifar20-1": (0.58,), "cifar20-4": (0.60, 0.58, 0.62)}
     for each in records.TABLE.cells:
         if each.name in accuracies:
             give(results, each, test={"accuracy": accuracies[each.name][each.seed]})
@@ -130,6 +130,15 @@ def test_records_say_which_entries_were_some(tmp_path: Path) -> None:
     write_report(results)
     text = (tmp_path / "docs" / "records.md").read_text()
     assert "| 0 | baseline: nearest neighbour | 35.0% |  | abc | `cifar20-baseline` | 0 |" in text
-    assert "| 58.5 ± 0.5% | **record** | abc | `cifar20-1` | 0, 1, 2 |" in text
-    assert "| 60.0 ± 2.0% | not above the record by more than the spread |" in text
-    assert "not run with three seeds yet" in text
+    assert "| 58.0% | tried with one seed | abc | `cifar20-1` | 0 |" in text
+    assert "| – | not run yet | – | `cifar20-2` | – |" in text
+    assert "| 60.0 ± 2.0% | **record** | abc | `cifar20-4` | 0, 1, 2 |" in text
+    assert "| – | not run with three seeds yet | – | `digits-1` | – |" in text
+
+
+def test_a_record_is_above_the_last_by_more_than_the_spread() -> None:
+    entry = records.Entry(what="another", labels=20)
+    last = (0.58, 0.59, 0.585)
+    assert records.verdict(entry, (0.61, 0.60, 0.62), last) == "**record**"
+    assert records.verdict(entry, (0.60, 0.58, 0.62), last) == "not above the record by more than the spread"
+    assert records.verdict(entry, (0.61, 0.60), last) == "not run with three seeds yet"
