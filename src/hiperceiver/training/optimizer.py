@@ -114,7 +114,7 @@ class MuonAdamW(torch.optim.AdamW):
             for some in (weights[first : first + count] for first in range(0, len(weights), count)):
                 moves = torch.zeros(len(some), *size, device=some[0].device)
                 for move, weight in zip(moves, some, strict=True):
-                    _part(move, weight.shape).copy_(whole(self._momentum(weight)))
+                    _part(move, weight.shape).copy_(put_together(self._momentum(weight)))
                 for move, weight in zip(orthogonal(moves), some, strict=True):
                     length = 0.2 * max(weight.shape) ** 0.5
                     weight.mul_(1 - group["lr"] * group["weight_decay"])
@@ -172,7 +172,7 @@ def orthogonal(matrices: Tensor) -> Tensor:
     return x.mT if is_tall else x
 
 
-def whole(x: Tensor) -> Tensor:
+def put_together(x: Tensor) -> Tensor:
     """A tensor whose parts several processes hold (FSDP2), put together; any other as it is."""
     return x.full_tensor() if isinstance(x, DTensor) else x
 

@@ -27,7 +27,7 @@ from hiperceiver.modality import Batch
 from hiperceiver.settings.run import TrainingSettings
 from hiperceiver.tasks.task import Task
 from hiperceiver.training.launch import Launch
-from hiperceiver.training.optimizer import divided_as, make_optimizer, whole
+from hiperceiver.training.optimizer import divided_as, make_optimizer, put_together
 
 
 class Replicated:
@@ -118,12 +118,12 @@ class FullySharded(Replicated):
     def state(self) -> dict[str, Any]:
         """As of the base class."""
         weights = states.get_model_state_dict(self.task, options=self._options)
-        optimizer = self.optimizer.state_dict()
-        optimizer["state"] = {
-            number: {name: whole(value).cpu() if isinstance(value, Tensor) else value for name, value in values.items()}
-            for number, values in optimizer["state"].items()
-        }
-        return {"weights": weights, "optimizer": optimizer}
+        optimizer, gathered = self.optimizer.state_dict(), {}
+        for number, values in optimizer["state"].items():
+            own = {name: put_together(value) if isinstance(value, Tensor) else value for name, value in values.items()}
+            if self.fabric.global_rank == 0:  # the device holds one weight's at a time
+                gathered[number] = {name: x.cpu() if isinstance(x, Tensor) else x for name, x in own.items()}
+        return {"weights": weights, "optimizer": {**optimizer, "state": gathered}}
 
     def restore(self, state: dict[str, Any]) -> None:
         """As of the base class."""
