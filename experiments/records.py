@@ -91,6 +91,7 @@ _LAYER = {"num_self_attention_layers": 1}
 _OUTER = {"num_groups": 16, "num_latents": 8, "num_channels": 64, **_LAYER, "num_self_attention_heads": 2}
 _PROCESSOR = {"num_groups": 1, "num_latents": 32, "num_channels": 128, **_LAYER, "num_self_attention_heads": 4}
 _FEW_LATENTS = {"model_settings": {"blocks": [_OUTER, _PROCESSOR, _OUTER]}}  # half of those of hip-nano
+_DEEP = {"blocks": [_OUTER, {**_PROCESSOR, "num_self_attention_layers": 3}, _OUTER]}
 _MOVED = {"augment": {**common.SETS["cifar-10"]["augment"], "translate": True}}
 _FAST = {**_PICTURES, **_MOVED, **_FEW_LATENTS}
 _FAST_NO_SKIPS = {"model_settings": {**_NO_SKIPS["model_settings"], **_FEW_LATENTS["model_settings"]}}
@@ -163,6 +164,13 @@ CLASSES: dict[str, Class] = {
                 own={"task_settings": {"token_dropout": 0.5}},
                 pre=_FAST_NO_SKIPS,
                 seeds=1,
+            ),
+            Entry(
+                what="as 1; three layers in the processor",
+                labels=30,
+                pretraining=30,
+                both={**_FAST, "model_settings": _DEEP},
+                pre={"model_settings": {**_DEEP, "skips": False}},
             ),
         ),
     ),
