@@ -122,6 +122,14 @@ def test_a_folder_that_is_called_like_an_option_keeps_its_name(pictures: Path, h
     assert outcome.err.startswith("hip: flat: ")
 
 
+def test_a_test_without_a_split_for_it_is_refused_before_training(pictures: Path, hip: Hip) -> None:
+    for split in ("train", "validation"):
+        shutil.copytree(pictures, f"parts/{split}")
+    outcome = hip("finetune", "--data", "parts", "--test", "--out", "run", *TINY, "--steps", "1")
+    check(outcome, "--test: parts has no test split, only train, validation; --test false trains without it")
+    assert not Path("run").exists()
+
+
 def test_finetuning_with_what_does_not_fit(pretrained: Path, finetuned: Path, pictures: Path, hip: Hip) -> None:
     arguments = ["finetune", "--data", pictures, "--from", pretrained]
     check(hip(*arguments, "--model", "hip-nano"), "--model: not together with --from, which brings its model")
