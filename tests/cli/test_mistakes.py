@@ -134,7 +134,8 @@ def test_a_refused_run_leaves_what_was_in_its_folder(pictures: Path, hip: Hip) -
     Path("mine").mkdir()
     Path("mine/settings.yaml").write_text("batch_size: 3\n")
     outcome = hip("pretrain", "--data", pictures, "--config", "mine/settings.yaml", "--devices", "2", "--out", "mine")
-    check(outcome, "--batch-size: expected a multiple of 2, the processes, got 3")
+    line = "hip: --batch-size: expected a multiple of 2, the processes, got 3"
+    assert (outcome.code, outcome.err.splitlines()[-1]) == (2, line)
     assert [each.name for each in Path("mine").iterdir()] == ["settings.yaml"]
     assert Path("mine/settings.yaml").read_text() == "batch_size: 3\n"
 
