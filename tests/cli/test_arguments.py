@@ -98,6 +98,15 @@ def test_nothing_but_what_is_required() -> None:
     assert read() == Example(model="m", data="d")
 
 
+def test_texts_are_taken_as_they_stand() -> None:
+    """To YAML " #" would begin a comment; quotes say that something is a text."""
+    assert read("--from", "run #1").start == "run #1"
+    assert read("--from", " a ").start == " a "
+    assert read("--tag", "a #b", "--tag", "c: d #e").tag == ("a #b", "c: d #e")
+    assert read("--from", "null").start is None
+    assert read("--from", '"null"').start == "null"
+
+
 @pytest.mark.parametrize("spelled", ["--max-time", "--max_time"])
 @pytest.mark.parametrize("joined", [True, False])
 def test_dashes_and_underscores_are_the_same(spelled: str, joined: bool) -> None:

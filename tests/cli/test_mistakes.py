@@ -122,6 +122,23 @@ def test_a_folder_that_is_called_like_an_option_keeps_its_name(pictures: Path, h
     assert outcome.err.startswith("hip: flat: ")
 
 
+def test_a_test_without_a_split_for_it_is_refused_before_training(pictures: Path, hip: Hip) -> None:
+    for split in ("train", "validation"):
+        shutil.copytree(pictures, f"parts/{split}")
+    outcome = hip("finetune", "--data", "parts", "--test", "--out", "run", *TINY, "--steps", "1")
+    check(outcome, "--test: parts has no test split, only train, validation; --test false trains without it")
+    assert not Path("run").exists()
+
+
+def test_a_refused_run_leaves_what_was_in_its_folder(pictures: Path, hip: Hip) -> None:
+    Path("mine").mkdir()
+    Path("mine/settings.yaml").write_text("batch_size: 3\n")
+    outcome = hip("pretrain", "--data", pictures, "--config", "mine/settings.yaml", "--devices", "2", "--out", "mine")
+    check(outcome, "--batch-size: expected a multiple of 2, the processes, got 3")
+    assert [each.name for each in Path("mine").iterdir()] == ["settings.yaml"]
+    assert Path("mine/settings.yaml").read_text() == "batch_size: 3\n"
+
+
 def test_finetuning_with_what_does_not_fit(pretrained: Path, finetuned: Path, pictures: Path, hip: Hip) -> None:
     arguments = ["finetune", "--data", pictures, "--from", pretrained]
     check(hip(*arguments, "--model", "hip-nano"), "--model: not together with --from, which brings its model")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hiperceiver.cli.plot import spread_examples
+from hiperceiver.cli.plot import _target, spread_examples
 from hiperceiver.data.encoders import PointsEncoder
 from hiperceiver.data.encoders.audio import write_wav
 from hiperceiver.data.example import BadExample, Example
@@ -133,3 +133,10 @@ def test_of_labelled_pixels_those_with_the_most_classes_are_drawn() -> None:
     source = Source(name="stripes", task="segmentation", encoders={}, splits={"test": Striped()})
     chosen = spread_examples(source.splits["test"], source, PlotSettings(checkpoint="a", num_examples=2))
     assert [example.name for example in chosen] == ["5", "37"]
+
+
+def test_pictures_of_a_named_model_are_not_written_into_the_package(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert _target(PlotSettings(checkpoint="watch"), None) == Path("pictures/watch")
+    (tmp_path / "mine").mkdir()
+    assert _target(PlotSettings(checkpoint="mine"), None) == Path("mine/pictures")

@@ -70,3 +70,18 @@ def test_a_wide_table_is_whole_when_piped(capsys: pytest.CaptureFixture[str], mo
     assert lines[0] == "T" * 100
     assert any(line.startswith(name) and line.count("123.456") == 8 for line in lines)
     assert lines[-1].split() == ["sum", *["9"] * 8]
+
+
+def test_texts_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    """No markup, no emoji, and nothing that a terminal obeys."""
+    rows = [("rate [/s]", "1"), ("weight [kg]", ":x:"), ("[red]s\x1b[31mnd", "2")]
+    print_table(("name [bold]", "value"), rows, title="[i]title", footer=("[b]", "3"))
+    found = capsys.readouterr().out
+    assert [line.rstrip() for line in found.splitlines() if "─" not in line] == [
+        "[i]title",
+        "name [bold]          value",
+        "rate [/s]                1",
+        "weight [kg]            :x:",
+        "[red]s\\x1b[31mnd        2",
+        "[b]                      3",
+    ]

@@ -250,6 +250,19 @@ def test_a_modality_that_is_dropped_is_absent_from_this_example() -> None:
     assert set(absent) == {(), ("image",), ("motion",)}
 
 
+def test_what_an_augmentation_cannot_change_is_named_and_no_other_change_is_lost_in_silence() -> None:
+    """Seven channels are no vectors: the noise is not left out with the tilt."""
+    changes = augmentations_from_settings({"noise": True, "tilt": True})
+    records = [record(raws={"motion": np.zeros((4, 7), dtype=np.float32)})]
+    dataset = EncodedRecords(
+        records=records, encoders={"motion": SeriesEncoder(length=4, channels=7)}, augmentations=changes
+    )
+    assert isinstance(dataset[0], Example)
+    found = dataset.augmented(0, np.random.default_rng(0))
+    assert isinstance(found, BadExample)
+    assert str(found).endswith("motion: expected channels in threes for tilt, got 7")
+
+
 def test_a_change_that_leaves_nothing_of_a_good_example_is_not_made() -> None:
     """Half of the recording is silent: a random part of it may be."""
     wave = np.concatenate([np.zeros(8000), np.sin(np.arange(8000) / 9)]).astype(np.float32)

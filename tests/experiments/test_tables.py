@@ -119,7 +119,9 @@ def test_tables_have_the_rows_that_documents_speak_of(name: str) -> None:
 def test_peers_of_recipes_read_and_take_what_the_recipes_do() -> None:
     cells = {cell.file: cell for cell in TABLES["recipes"].cells}
     for name, (peer, *_) in PEERS.items():
-        for seed in range(3):
+        seeds = [each.seed for each in cells.values() if each.name == f"{name}-{peer}"]
+        assert seeds[:1] == [0]
+        for seed in seeds:
             *_, tuned = recipe = cells[f"{name}-hip-seed{seed}"].runs
             for run in cells[f"{name}-{peer}-seed{seed}"].runs:
                 assert run.settings["max_time"].runs == recipe

@@ -509,6 +509,9 @@ def test_models_that_the_reference_cannot_compute() -> None:
         to_haiku(HiP(OURS, modalities))
     with pytest.raises(ValueError, match=r"^model: the reference has no PerceiverIO with labels, got label$"):
         to_haiku(PerceiverIO(OURS_IO, label))
+    text = {"text": Modality(grid=(64,), channels=1, num_categories=256)}
+    with pytest.raises(ValueError, match=r"^model: the reference has no vectors of categories, got some for 'text'$"):
+        to_haiku(HiP(dataclasses.replace(OURS, mask_padding=False), text))
     model = HiP(dataclasses.replace(OURS, mask_padding=False), label)
     with pytest.raises(
         ValueError, match=r"^model_class: expected one of HiPClassBottleneck for this model, got 'HiP'$"

@@ -106,6 +106,10 @@ def test_a_group_does_not_see_another_before_they_merge() -> None:
             "own, got 4 and 5",
         ),
         (
+            {"blocks": (block(), block(num_groups=1, num_latents=8), block(num_latents=5)), "skips": False},
+            "blocks: expected block 2 to have the 4 groups and 3 latents of block 0, which it mirrors, got 4 and 5",
+        ),
+        (
             {"blocks": (block(), block(num_groups=1, num_latents=6), block())},
             "blocks: expected the 1 x 6 latents of block 1 to divide into the 4 groups of block 2",
         ),

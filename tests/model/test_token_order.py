@@ -310,6 +310,9 @@ def test_it_goes_along_to_another_grid_and_device(kind: TokenOrderKind) -> None:
     for name in model.input_names:
         assert torch.equal(places_of(model, name), places_of(new, name))
     assert model(random_inputs(model.modalities)).reconstruction["image"].shape == (2, 48, 3)
+    with pytest.raises(ValueError, match="grid: expected 3 axes as in"):
+        model.resize_positions({"image": (4, 4), "video": (4,)})
+    assert model(random_inputs(model.modalities)).reconstruction["image"].shape == (2, 48, 3)  # nothing has moved
     model.resize_positions({"image": (1, 6)})
     assert ("image" in model.orders) == (kind == "shuffled")
     assert model.to("meta").orders["video"].places.device.type == "meta"

@@ -40,6 +40,19 @@ def test_save_names_the_path_that_it_cannot_write(figure: Figure, tmp_path: Path
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["$_$", "from $5 to $10_", "loss"])
+def test_names_are_no_mathematics(figure: Figure, tmp_path: Path, name: str) -> None:
+    axes = figure.axes[0]
+    axes.set_title(name)
+    axes.plot([1, 2], [1, 1000], label=name)
+    axes.set_xticks([1], [name])
+    axes.set_yscale("log")
+    axes.legend()
+    assert style.save_picture(figure, tmp_path / "names.png").stat().st_size > 0
+    assert all(not text.get_parse_math() for text in (axes.title, *axes.get_legend().get_texts()))
+    assert axes.get_yticklabels()[0].get_parse_math()  # a power of ten
+
+
 def test_a_figure_belongs_to_no_window(figure: Figure) -> None:
     assert type(figure.canvas).__name__ == "FigureCanvasAgg"
     assert figure.canvas.manager is None

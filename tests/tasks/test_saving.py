@@ -88,6 +88,8 @@ def test_a_saved_task_comes_back_and_says_the_same(tmp_path: Path, model, batch,
     assert load_task(tmp_path / "again").classes == ("a", "b", "c", "d")
     assert (tmp_path / "again/config.json").read_text() == (tmp_path / "model/config.json").read_text()
     assert HiP.from_pretrained(tmp_path / "model").metadata["encoders"] == encoders
+    new = task_from_settings({"kind": "classification", "num_classes": 2}, loaded.model)
+    assert new.classes == ()  # those of another task say nothing of a new one's
 
 
 def test_settings_of_a_task_are_plain_values_that_build_it(model) -> None:

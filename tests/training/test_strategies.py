@@ -5,10 +5,13 @@ import torch
 from closeness import assert_close
 
 from hiperceiver.data.collate import collate
+from hiperceiver.modality import Modality
+from hiperceiver.model import HiP
+from hiperceiver.tasks import Joint, JointConfig
 from hiperceiver.training import TrainingSettings, train
 from hiperceiver.training.strategies import average_weights, find_unused
 
-from .synthetic import Source, Stripes, autoencoding, classification
+from .synthetic import Source, Stripes, autoencoding, classification, make_model
 
 
 def test_weights_without_a_gradient_are_found() -> None:
@@ -23,6 +26,20 @@ def test_weights_without_a_gradient_are_found() -> None:
     task.loss(batch)[0].backward()
     for name, weight in task.named_parameters():
         assert (weight.grad is None) == (name in names)
+
+
+def test_what_a_loaded_joint_task_trains_is_used() -> None:
+    """In evaluation mode no label is shown to the model, in training some are."""
+    config = JointConfig(labels={"kind": 2})
+    modalities = {**make_model().modalities, "kind": Modality(grid=(1,), channels=2, role="label")}
+    task, batch = Joint(HiP(make_model().config, modalities), config), collate([Stripes(1)[0]])
+    batch.targets["kind"] = batch.targets.pop("label")
+    assert find_unused(task.eval(), batch) == find_unused(task.train(), batch)
+
+
+def test_one_device_shares_with_nobody(tmp_path: Path) -> None:
+    settings = TrainingSettings(accelerator="cpu", steps=1, batch_size=4, strategy="ddp")
+    assert train(autoencoding(), Source(), settings, tmp_path / "run", show_progress=False).steps == 1
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from hiperceiver.data.encoders import VectorEncoder
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.example import Example
 from hiperceiver.plots.segmentation import palette
+from hiperceiver.plots.style import write_figure
 from hiperceiver.serve.answers import About, Input, Question, Refused, Reply, Segment
 from hiperceiver.settings.base import one_line, printable
 from hiperceiver.settings.commands import PlotSettings, ServeSettings
@@ -316,7 +317,7 @@ def _refusing() -> Iterator[None]:
 def picture_of(figure: Figure) -> Image.Image:
     """A figure as a picture."""
     buffer = BytesIO()
-    figure.savefig(buffer, format="png", bbox_inches="tight", pad_inches=0.12)
+    write_figure(figure, buffer, format="png")
     return Image.open(buffer)
 
 

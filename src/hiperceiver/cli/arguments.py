@@ -241,6 +241,8 @@ def _value(name: str, text: str, hints: Sequence[Any]) -> Any:
         with suppress(ValueError, RecursionError, yaml.YAMLError):
             value = read(text)
             break
+    if isinstance(value, str) and not _is_quoted(text):
+        value = text  # as it stands: to YAML " #" begins a comment
     if any(bool in parts_of(hint) for hint in hints):
         value = _BOOLEANS.get(text.lower(), value)
     for candidate, hint in product((value, text), hints):
@@ -248,6 +250,11 @@ def _value(name: str, text: str, hints: Sequence[Any]) -> Any:
             checked(name, candidate, hint)
             return candidate
     return checked(name, value, hints[0])
+
+
+def _is_quoted(text: str) -> bool:
+    """Whether quotes around a text say that it is one: "null" is no nothing then."""
+    return len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
 
 
 def _items(hints: Sequence[Any]) -> list[Any]:

@@ -41,6 +41,9 @@ def run(settings: FinetuneSettings) -> int:
     source = open_data(settings, found, task=TASKS[kind].target_kind, encoders=encoders)
     if pretraining is not None and (changes := changes_since(pretraining, source)).moved:
         print(f"hip: note: the splits are not those of {settings.pretrained}: {changes}{remedy}", file=sys.stderr)
+    if settings.test and "test" not in source.splits:
+        found = ", ".join(source.splits)
+        raise UserError(f"--test: {settings.data} has no test split, only {found}; --test false trains without it")
     source = with_train_share(source, settings.train_share, seed=settings.split_seed or 0)
     seed_everything(settings.seed)
     model = settings.model or usual_variant(source.modalities, DEFAULT_MODEL)

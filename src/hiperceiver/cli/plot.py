@@ -78,8 +78,8 @@ def _target(settings: PlotSettings, folder: Path | None) -> Path:
         return Path(settings.out)
     if folder is not None:
         return folder / "pictures"
-    located = Path(locate(settings.checkpoint))
-    return located / "pictures" if located.is_dir() else Path("pictures", located.name)
+    given = Path(settings.checkpoint)  # or the name of a model that is installed, or on a hub
+    return given / "pictures" if given.is_dir() else Path("pictures", Path(locate(settings.checkpoint)).name)
 
 
 def _curves(settings: PlotSettings, folder: Path | None) -> Pictures:

@@ -11,8 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
-
 from hiperceiver import limits
 from hiperceiver.cli.arguments import read_config
 from hiperceiver.cli.errors import UserError
@@ -75,7 +73,7 @@ def run(settings: RunsSettings) -> int:
     runs = [summarise_run(each, folder) for each in sorted(find_runs(folder), key=_changed)]
     print_table(
         ("run", "command", "data", "model", "best", "steps", "time", "cost", "state"),
-        [tuple(map(escape, _row(each))) for each in runs],
+        [_row(each) for each in runs],
         title=f"{len(runs)} {'run' if len(runs) == 1 else 'runs'} below {_word(str(folder), 200)}",
     )
     for each in runs:

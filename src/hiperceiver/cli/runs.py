@@ -142,14 +142,17 @@ def _recorded(settings: AnySettings, folder: Path, source: Source, *, command: s
     try:
         yield
     except BaseException as error:
-        if before is not None and isinstance(error, ValueError) and not isinstance(error, TrainingError):
+        there = {each.name for each in folder.iterdir()} if folder.is_dir() else set()
+        is_unused = is_new and there <= {path.name, kept.name}
+        is_refused = isinstance(error, ValueError) and not isinstance(error, TrainingError)
+        if before is not None and (is_unused or is_refused):
             with suppress(OSError):
                 write_text(path, before)  # it did not go on with these settings
-        there = {each.name for each in folder.iterdir()} if folder.is_dir() else set()
-        if is_new and there and there <= {path.name, kept.name}:
-            for each in (path, kept):
-                each.unlink(missing_ok=True)
-            folder.rmdir()
+        if is_unused and there:
+            kept.unlink(missing_ok=True)
+            if before is None:
+                path.unlink(missing_ok=True)
+                folder.rmdir()
         elif there:
             error.add_note(f"The files of the run are in {folder}.")
         raise

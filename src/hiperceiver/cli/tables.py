@@ -3,12 +3,15 @@
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from hiperceiver.modality import Modality
+from hiperceiver.settings.base import printable
 from hiperceiver.training.logs import split_compared
 
 PIPED_WIDTH = 1000  # columns where there is no terminal: nothing is broken or cut
@@ -17,17 +20,23 @@ PIPED_WIDTH = 1000  # columns where there is no terminal: nothing is broken or c
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "", footer: Sequence[str] = ()
 ) -> None:
-    """Print a table: the first column is left-aligned, the others are numbers."""
+    """Print a table: the first column is left-aligned, the others are numbers. Texts are shown as they are."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_footer=bool(footer), show_edge=False)
     for name, below in zip(columns, footer or [""] * len(columns), strict=True):
         is_first = not table.columns
-        table.add_column(name, below, justify="left" if is_first else "right", no_wrap=not is_first, overflow="fold")
+        how: dict[str, Any] = {"justify": "left" if is_first else "right", "no_wrap": not is_first, "overflow": "fold"}
+        table.add_column(_plain(name), _plain(below), **how)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(_plain, row))
     output = Console(file=sys.stdout, width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
     if title:
-        output.print(title, style="bold", markup=False, soft_wrap=True)
+        output.print(_plain(title), style="bold", soft_wrap=True)
     output.print(table)
+
+
+def _plain(text: str) -> Text:
+    """A text without markup, in which a terminal obeys nothing but the ends of lines."""
+    return Text("\n".join(map(printable, text.split("\n"))))
 
 
 def print_metrics(columns: Mapping[str, Mapping[str, float]], *, title: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hiperceiver.data.augment import Augmentation
+from hiperceiver.data.augment import Augmentation, ChangeFault
 from hiperceiver.data.encoders.encoder import Encoder
 from hiperceiver.data.encoders.image import IGNORE, ImageEncoder, Mask
 from hiperceiver.data.encoders.picture_files import Picture, open_picture
@@ -139,8 +139,12 @@ class EncodedRecords:
             return Example(inputs=inputs, is_padding=is_padding, targets=targets, name=record.name)
 
         if rng is not None:
-            with contextlib.suppress(ValueError):  # a change may have left nothing, such as a silent part
+            try:
                 return example(rng)
+            except ChangeFault:
+                raise
+            except ValueError:  # the change left nothing, such as a silent part
+                pass
         return example(None)
 
     @contextlib.contextmanager

@@ -267,8 +267,12 @@ class HiP(SavedInFolder):
     def resize_positions(self, grids: Mapping[str, tuple[int, ...]]) -> None:
         """Move modalities to other grids, in place: tables are interpolated, Fourier features recomputed."""
         check_names("grids", grids, self.modalities)
-        for name, grid in grids.items():
-            modality = dataclasses.replace(self.modalities[name], grid=tuple(grid))
+        moved = {name: dataclasses.replace(self.modalities[name], grid=tuple(grid)) for name, grid in grids.items()}
+        for name, modality in moved.items():  # nothing moves where one cannot
+            if len(modality.grid) != len(old := self.modalities[name].grid):
+                raise ValueError(f"grid: expected {len(old)} axes as in {old}, got {modality.grid}")
+        orders = make_orders(self.config, {**self.modalities, **moved}).to(next(self.parameters()).device)
+        for name, modality in moved.items():
             self.positions[name].resize(modality.grid)  # type: ignore[operator]
             self.modalities[name] = modality
-        self.orders = make_orders(self.config, self.modalities).to(next(self.parameters()).device)
+        self.orders = orders

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal, cast
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 INK = "#1f2430"  # titles and values
 SOFT = "#667085"  # captions, tick labels
@@ -157,6 +158,15 @@ def legend_texts(names: Sequence[str], *, longest: int = 34) -> list[str]:
     return [name if len(name) <= longest else f"{name[:half]}…{name[-half:]}" for name in names]
 
 
+def write_figure(figure: Figure, to: Path | IO[bytes], **options: Any) -> None:
+    """Write a figure without its margins; names of files and classes in it are no mathematics, whatever has a `$`."""
+    axes = [axis for each in figure.axes for axis in (each.xaxis, each.yaxis)]
+    powers = {label for axis in axes if axis.get_scale() == "log" for label in axis.get_ticklabels(which="both")}
+    for text in set(figure.findobj(Text)) - powers:
+        cast(Text, text).set_parse_math(False)
+    figure.savefig(to, bbox_inches="tight", pad_inches=0.12, **options)
+
+
 def save_picture(figure: Figure, path: str | Path) -> Path:
     """Write the figure in the format of the path's ending (of another: ValueError), make folders, return the path."""
     path = Path(path)
@@ -165,7 +175,7 @@ def save_picture(figure: Figure, path: str | Path) -> Path:
         raise ValueError(f"path: expected a file ending in one of {', '.join(sorted(formats))}, got {str(path)!r}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, bbox_inches="tight", pad_inches=0.12)
+        write_figure(figure, path)
     except OSError as error:
         raise OSError(error.errno, f"cannot write the picture: {error.strerror or error}", str(path)) from error
     return path

@@ -127,7 +127,7 @@ class FlipSettings(Settings):
 
 
 class TurnSettings(Settings):
-    """Pictures, clips, volumes and masks: turned by 0, 90, 180 or 270 degrees."""
+    """Pictures, clips, volumes and masks: turned by 0, 90, 180 or 270 degrees; where one is not square, by 0 or 180."""
 
 
 class TranslateSettings(Settings):

@@ -144,9 +144,10 @@ class HiPConfig(PerceiverConfig):
             groups, latents = blocks[partner].num_groups, blocks[partner].num_latents
             own = blocks[index].num_groups, blocks[index].num_latents
             if own != (groups, latents):
+                why = "whose latents are added to its own" if self.skips else "which it mirrors"
                 raise ValueError(
                     f"blocks: expected block {index} to have the {groups} groups and {latents} latents of block "
-                    f"{partner}, whose latents are added to its own, got {own[0]} and {own[1]}"
+                    f"{partner}, {why}, got {own[0]} and {own[1]}"
                 )
         for index, (before, block) in enumerate(pairwise(blocks)):
             for latents in {before.num_latents, before.num_train_latents or before.num_latents}:

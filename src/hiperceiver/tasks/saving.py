@@ -81,4 +81,5 @@ def load_task(folder_or_id: str | Path, **download: Any) -> Task:
     check_weights(saved.source, saved.head, expected, prefix=HEAD_PREFIX)
     task = task_from_settings(saved.task, model)
     task.head.load_state_dict(saved.head)
+    task.classes = tuple(saved.classes)
     return task.eval()

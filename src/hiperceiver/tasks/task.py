@@ -70,7 +70,7 @@ class Task(nn.Module, ABC):
             raise ValueError(f"{name}: required to build {type(self).__name__}, got {getattr(config, name)!r}")
         self.config, self.model, self.head = config, model, nn.Identity()
         self.encoders = dict(model.metadata.get("encoders", {}))
-        self.classes = tuple(model.metadata.get("classes", ()))
+        self.classes = ()  # not the model's, which are those of the task that it was saved with
 
     @property
     def label_classes(self) -> Mapping[str, tuple[str, ...]]:

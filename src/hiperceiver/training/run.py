@@ -209,8 +209,8 @@ def train(
 def _check_together(task: Task, settings: TrainingSettings, launch: Launch, device: torch.device) -> None:
     """Refuse what processes, or batches of one step, cannot do together."""
     count = launch.num_ranks
-    if count == 1 and settings.strategy != "auto":
-        raise ValueError(f"devices: expected several for the strategy {settings.strategy}, got 1")
+    if count == 1 and settings.strategy == "fsdp":
+        raise ValueError("devices: expected several for the strategy fsdp, got 1")
     if settings.batch_size % count:
         raise ValueError(f"batch_size: expected a multiple of {count}, the processes, got {settings.batch_size}")
     if settings.strategy == "fsdp" and settings.ema:

@@ -182,6 +182,7 @@ class Run:
         windows = [each["window"] for each in states[rank::num_ranks]]
         self._window = LossWindow.restored(*windows, device=self.fabric.device)
         self._window.num_steps = states[0]["window"]["counts"][0]  # the same in all
+        self._window.num_examples = self._window.num_tokens = 0  # speeds are those of this part of the run
 
     def _say_length(self, before: list[Any] | None) -> None:
         """Say what a new length does to the learning rate, which follows it at once."""

@@ -208,6 +208,7 @@ def make_environment(launch: Launch) -> LightningEnvironment | SLURMEnvironment 
 def find_unused(task: Task, batch: Batch) -> list[str]:
     """The names of the trained weights to which a task's loss gives no gradient."""
     weights = {name: weight for name, weight in task.named_parameters() if weight.requires_grad}
+    task.train()  # one that was loaded is not, and may leave out what it uses in training
     task.loss(batch)[0].backward()
     unused = [name for name, weight in weights.items() if weight.grad is None]
     for weight in weights.values():

@@ -2,13 +2,14 @@
 
 import dataclasses
 import pickle
+import sys
 
 import numpy as np
 import pytest
 import torch
 
 from hiperceiver.data.augment import AUGMENTATIONS, MASK, augmentations_from_settings, check_augmentations
-from hiperceiver.data.encoders import ENCODERS, encoder
+from hiperceiver.data.encoders import ENCODERS, AudioEncoder, Encoder, ImageEncoder, SeriesEncoder, encoder
 
 from .examples import KINDS, changed_by, example, same
 
@@ -155,11 +156,13 @@ def test_mistakes_are_named_in_one_line(settings: dict[str, object], message: st
 
 
 def test_an_augmentation_needs_a_modality_that_it_changes() -> None:
+    made: dict[str, Encoder] = {"audio": AudioEncoder(rate=8000, seconds=1.0), "image": ImageEncoder(size=(8, 8))}
+
     def check(name: str, **kinds: str) -> None:
-        check_augmentations([AUGMENTATIONS[name]()], kinds)
+        check_augmentations([AUGMENTATIONS[name]()], {modality: made[kind] for modality, kind in kinds.items()})
 
     check("noise", sound="audio", photo="image")
-    check("flip", photo="image", segmentation="mask")
+    check("flip", photo="image")
     check("modality_dropout", left="image", right="image")
     check_augmentations([], {})
     with pytest.raises(
@@ -167,6 +170,21 @@ def test_an_augmentation_needs_a_modality_that_it_changes() -> None:
     ):
         check("jitter", sound="audio", photo="image")
     with pytest.raises(ValueError, match="flip: expected a modality of kind image or video or volume, got none$"):
-        check("flip", segmentation="mask")
+        check("flip")
     with pytest.raises(ValueError, match="modality_dropout: expected 2 modalities of kind .*, got photo .image.$"):
-        check("modality_dropout", photo="image", segmentation="mask")
+        check("modality_dropout", photo="image")
+
+
+@pytest.mark.parametrize("name", ["tilt", "mirror"])
+def test_vectors_need_channels_in_threes(name: str) -> None:
+    changes = [AUGMENTATIONS[name]()]
+    check_augmentations(changes, {"motion": SeriesEncoder(length=4, channels=6)})
+    with pytest.raises(ValueError, match=f"^{name}: motion: expected channels in threes, got 7; name the sensor's"):
+        check_augmentations(changes, {"motion": SeriesEncoder(length=4, channels=7)})
+
+
+@pytest.mark.parametrize("name", ["randaugment", "colour"])
+def test_a_missing_package_is_said_at_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "kornia", None)
+    with pytest.raises(ValueError, match=f"^{name}: photo: the package 'kornia' is missing: pip install"):
+        check_augmentations([AUGMENTATIONS[name]()], {"photo": ImageEncoder(size=(8, 8))})

@@ -58,11 +58,16 @@ def test_flip_swaps_left_and_right_as_often_as_it_says() -> None:
         assert abs(np.mean(flipped) - probability) < 0.07
 
 
-def test_turn_takes_all_four_ways_equally_and_needs_a_square() -> None:
+def test_turn_takes_all_four_ways_equally_and_two_where_one_is_not_square() -> None:
     corners = [tuple(Rotate90()(scene(), KINDS, np.random.default_rng(seed))["photo"][0, 0, :2]) for seed in range(400)]
     assert all(abs(corners.count(corner) / 400 - 0.25) < 0.07 for corner in [(0, 0), (0, 7), (7, 0), (7, 7)])
-    with pytest.raises(ValueError, match="photo: expected a square picture to turn, got 2x8"):
-        Rotate90()({"photo": numbered(2, 8)}, KINDS, np.random.default_rng(0))
+    values = {**scene(), "photo": numbered(2, 8)}
+    turned = [Rotate90()(values, KINDS, np.random.default_rng(seed)) for seed in range(400)]
+    corners = [tuple(each["photo"][0, 0, :2]) for each in turned]
+    assert all(each["photo"].shape == (2, 8, 3) for each in turned)
+    assert all(abs(corners.count(corner) / 400 - 0.5) < 0.07 for corner in [(0, 0), (1, 7)])
+    for corner, each in zip(corners, turned, strict=True):  # what is square turns with it
+        assert np.array_equal(each["segmentation"], np.rot90(values["segmentation"], 2 * (corner != (0, 0))))
 
 
 # ------------------------------------------------------------------------------------------------------------ translate

@@ -255,6 +255,12 @@ def test_a_list_of_labels(tmp_path: Path) -> None:
         age, size = example.targets["values"].tolist()
         assert age == n
         assert np.isnan(size) if n % 5 == 0 else size == n / 2
+    # Each list of names has numbers of its own: what is left out of one is looked for in that alone.
+    assert len(good(open_folder(tmp_path, task="classification", leave_out_classes=("cat",), classes=("dog",)))) == 7
+    dogs_first = open_folder(tmp_path, task="classification", classes=("dog", "cat"))
+    assert {int(Path(each.name).stem) % 3: int(each.targets["label"]) for each in good(dogs_first)} == {0: 1, 1: 0}
+    no_red = open_folder(tmp_path, task="multilabel", leave_out_classes=("red",))
+    assert (no_red.classes, len(good(no_red))) == (("old",), len(good(several)))
     plain = open_folder(tmp_path)
     assert len(read(plain)) == 21
     for split in ("validation", "test"):

@@ -10,6 +10,7 @@ import midirenderer
 import numpy as np
 import pytest
 
+from hiperceiver.data.augment import augmentations_from_settings
 from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.example import Example
 from hiperceiver.data.record import Record
@@ -85,6 +86,9 @@ def test_targets() -> None:
             )
     assert open_instruments(task="regression").classes == ("pitch",)
     assert open_instruments(task="joint").labels == {"family": FAMILIES, "pitch": ()}
+    for task in ("regression", "joint"):
+        with pytest.raises(ValueError, match="^speed: makes notes higher or lower, which the pitch would not follow"):
+            open_instruments(task=task, augmentations=augmentations_from_settings({"speed": True}))
 
 
 def test_programmes_as_classes_are_split_by_notes() -> None:

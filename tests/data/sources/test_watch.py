@@ -5,6 +5,7 @@ import pytest
 import torch
 from closeness import assert_close, assert_within
 
+from hiperceiver.data.augment import augmentations_from_settings
 from hiperceiver.data.encoded import EncodedRecords
 from hiperceiver.data.example import Example
 from hiperceiver.data.sources import watch
@@ -107,6 +108,10 @@ def test_the_baseline_is_that_of_the_docstring() -> None:
         (
             {"test_people": tuple(range(1, 10)), "validation_people": (10,)},
             "test_people: .* left for training, got all",
+        ),
+        (
+            {"task": "joint", "augmentations": augmentations_from_settings({"mirror": True})},
+            "mirror: puts the watch on the other arm, and the label 'side' would not follow; leave it out",
         ),
         ({"task": "regression"}, "task: the source 'watch' has targets for classification, joint; got 'regression'"),
     ],

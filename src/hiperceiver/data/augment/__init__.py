@@ -6,11 +6,12 @@ Those that choose a part, and those of signals and points, change what was decod
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from hiperceiver.data.augment.augmentation import MASK, Augmentation, ModalityDropout
+from hiperceiver.data.augment.augmentation import MASK, Augmentation, ChangeFault, ModalityDropout
 from hiperceiver.data.augment.colours import ColorJitter, RandAugment
 from hiperceiver.data.augment.images import Crop, Flip, Rotate90, Translate
 from hiperceiver.data.augment.points import DropPoints, Jitter, Rotate, Scale
 from hiperceiver.data.augment.signals import CropTime, Gain, MirrorBody, Noise, RotateSensor, Speed, TimeShift
+from hiperceiver.data.encoders import Encoder
 from hiperceiver.settings.augment import AugmentSettings
 
 AUGMENTATIONS: dict[str, type[Augmentation]] = {
@@ -36,7 +37,15 @@ AUGMENTATIONS: dict[str, type[Augmentation]] = {
 """A name in the settings -> its class. They are applied in this order: first those of decoded values, then (from `flip`
 on) those of values that lie on the grid."""
 
-__all__ = ["AUGMENTATIONS", "MASK", "Augmentation", "augmentations_from_settings", "check_augmentations", "names_of"]
+__all__ = [
+    "AUGMENTATIONS",
+    "MASK",
+    "Augmentation",
+    "ChangeFault",
+    "augmentations_from_settings",
+    "check_augmentations",
+    "names_of",
+]
 
 
 def augmentations_from_settings(settings: Mapping[str, Any] | AugmentSettings) -> tuple[Augmentation, ...]:
@@ -62,14 +71,18 @@ def names_of(augmentations: Iterable[Augmentation]) -> dict[str, dict[str, Any]]
     return {names.get(type(each), type(each).__name__): each.to_dict() for each in augmentations}
 
 
-def check_augmentations(augmentations: Iterable[Augmentation], kinds: Mapping[str, str]) -> None:
-    """Refuse an augmentation that would change nothing; `kinds` is as that of `Augmentation`."""
-    inputs = {name: kind for name, kind in kinds.items() if kind != MASK}
-    found = ", ".join(f"{name} ({kind})" for name, kind in inputs.items()) or "none"
+def check_augmentations(augmentations: Iterable[Augmentation], encoders: Mapping[str, Encoder]) -> None:
+    """Refuse an augmentation that could not change what these encoders read."""
+    found = ", ".join(f"{modality} ({encoder.kind})" for modality, encoder in encoders.items()) or "none"
     for augmentation in augmentations:
-        if sum(kind in augmentation.kinds for kind in inputs.values()) < augmentation.fewest:
+        name = next(iter(names_of([augmentation])))
+        changed = {modality: each for modality, each in encoders.items() if each.kind in augmentation.kinds}
+        if len(changed) < augmentation.fewest:
             needed = "a modality" if augmentation.fewest == 1 else f"{augmentation.fewest} modalities"
             choices = " or ".join(kind for kind in augmentation.kinds if kind != MASK)
-            raise ValueError(
-                f"{next(iter(names_of([augmentation])))}: expected {needed} of kind {choices}, got {found}"
-            )
+            raise ValueError(f"{name}: expected {needed} of kind {choices}, got {found}")
+        for modality, encoder in changed.items():
+            try:
+                augmentation.check(encoder)
+            except ValueError as error:
+                raise ValueError(f"{name}: {modality}: {error}") from None

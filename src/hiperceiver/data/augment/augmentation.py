@@ -6,11 +6,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from hiperceiver.data.encoders import ENCODERS
+from hiperceiver.data.encoders import ENCODERS, Encoder
 from hiperceiver.settings.augment import ModalityDropoutSettings
 from hiperceiver.settings.base import Settings
 
 MASK = "mask"  # the kind of a segmentation mask, -100 = no label: it lies over the pictures and moves with them
+
+
+class ChangeFault(ValueError):
+    """What an augmentation cannot change: a fault of the example, or of how it is read."""
 
 
 class Augmentation(Settings):
@@ -36,8 +40,11 @@ class Augmentation(Settings):
             try:
                 changed[name] = self._change(values[name], kinds[name], draw, rng)
             except ValueError as error:
-                raise ValueError(f"{name}: {error}") from None
+                raise ChangeFault(f"{name}: {error}") from None
         return changed
+
+    def check(self, encoder: Encoder) -> None:
+        """Refuse (`ValueError`) an encoder of these kinds, none of whose values it could change."""
 
     def _draw(self, rng: np.random.Generator) -> Any:
         """What is drawn once for an example, so that all of its values change alike."""

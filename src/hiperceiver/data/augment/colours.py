@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from hiperceiver.data.augment.augmentation import MASK, Augmentation
+from hiperceiver.data.encoders import Encoder
 from hiperceiver.data.encoders.image import IGNORE
 from hiperceiver.data.packages import import_extra
 from hiperceiver.settings.augment import ColourSettings, RandAugmentSettings
@@ -27,6 +28,10 @@ class ColorJitter(ColourSettings, Augmentation):
 
     kinds: ClassVar[tuple[str, ...]] = ("image", "video")
     is_on_grid: ClassVar[bool] = True
+
+    def check(self, encoder: Encoder) -> None:
+        """Find kornia."""
+        _kornia()
 
     def _draw(self, rng: np.random.Generator) -> tuple[float, ...]:
         spans = (self.brightness, self.contrast, self.saturation)
@@ -61,6 +66,10 @@ class RandAugment(RandAugmentSettings, Augmentation):
 
     kinds: ClassVar[tuple[str, ...]] = ("image", "video", MASK)
     is_on_grid: ClassVar[bool] = True
+
+    def check(self, encoder: Encoder) -> None:
+        """Find kornia."""
+        _kornia()
 
     def _draw(self, rng: np.random.Generator) -> list[tuple[str, float]]:
         names = [*COLOUR_OPERATIONS, *MOVES]
@@ -139,7 +148,7 @@ COLOUR_OPERATIONS: dict[str, Callable[[Tensor, float], Tensor]] = {
     "colour": lambda x, level: _saturation(x, _factor(level)),
     "contrast": lambda x, level: _contrast(x, _factor(level)),
     "brightness": lambda x, level: x * _factor(level),
-    "sharpness": lambda x, level: _kornia().enhance.sharpness(x, _factor(level)),
+    "sharpness": lambda x, level: x if min(x.shape[-2:]) < 3 else _kornia().enhance.sharpness(x, _factor(level)),
 }
 """What RandAugment does to colours: name -> function of colours in 0..1 (T, C, h, w) and a level in 0..1."""
 

@@ -1,6 +1,7 @@
 """Pictures and clips mirrored, turned, moved and cropped: all of an example alike, all of a clip, and the mask."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -32,6 +33,8 @@ class Flip(FlipSettings, Augmentation):
 class Rotate90(TurnSettings, Augmentation):
     """A turn by 0, 90, 180 or 270 degrees, all equally likely: for pictures without up and down.
 
+    All of an example turn alike; by 0 or 180 degrees if one of them is not square.
+
     >>> picture = np.arange(4, dtype=np.uint8).reshape(2, 2, 1)
     >>> Rotate90()({"image": picture}, {"image": "image"}, np.random.default_rng(0))["image"].ravel().tolist()
     [2, 0, 3, 1]
@@ -40,14 +43,13 @@ class Rotate90(TurnSettings, Augmentation):
     kinds: ClassVar[tuple[str, ...]] = ("image", "video", "volume", MASK)
     is_on_grid: ClassVar[bool] = True
 
-    def _draw(self, rng: np.random.Generator) -> int:
-        return int(rng.integers(4))
-
-    def _change(self, value: Any, kind: str, draw: Any, rng: np.random.Generator) -> Any:
-        height, width = (value.shape[axis] for axis in _axes(kind))
-        if height != width:
-            raise ValueError(f"expected a square picture to turn, got {height}x{width}")
-        return np.ascontiguousarray(np.rot90(value, draw, _axes(kind)))
+    def __call__(self, values: dict[str, Any], kinds: Mapping[str, str], rng: np.random.Generator) -> dict[str, Any]:
+        """As of the base class."""
+        axes = {name: _axes(kinds[name]) for name in self.names(values, kinds)}
+        sides = ([values[name].shape[axis] for axis in each] for name, each in axes.items())
+        quarters = int(rng.integers(4)) if all(height == width for height, width in sides) else 2 * int(rng.integers(2))
+        turned = {name: np.rot90(values[name], quarters, each) for name, each in axes.items()}
+        return {**values, **{name: np.ascontiguousarray(value) for name, value in turned.items()}}
 
 
 class Translate(TranslateSettings, Augmentation):

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from hiperceiver.data.augment.augmentation import Augmentation, rotation_about
+from hiperceiver.data.encoders import Encoder, SeriesEncoder
 from hiperceiver.settings import augment as settings
 
 
@@ -118,6 +119,10 @@ class RotateSensor(settings.TiltSettings, Augmentation):
 
     kinds: ClassVar[tuple[str, ...]] = ("series",)
 
+    def check(self, encoder: Encoder) -> None:
+        """Refuse channels that are not in threes."""
+        _check_threes(encoder)
+
     def _draw(self, rng: np.random.Generator) -> np.ndarray:
         return rotation_about(rng.standard_normal(3), rng.uniform(0, self.degrees))
 
@@ -140,6 +145,10 @@ class MirrorBody(settings.MirrorSettings, Augmentation):
 
     kinds: ClassVar[tuple[str, ...]] = ("series",)
 
+    def check(self, encoder: Encoder) -> None:
+        """Refuse channels that are not in threes."""
+        _check_threes(encoder)
+
     def _draw(self, rng: np.random.Generator) -> bool:
         return rng.random() < self.probability
 
@@ -150,6 +159,13 @@ class MirrorBody(settings.MirrorSettings, Augmentation):
         signs = np.where(np.arange(3) == "xyz".index(self.axis), -1, 1).astype(value.dtype)
         is_turning = np.isin(np.arange(threes.shape[1]) + 1, self.turning)[:, None]
         return (threes * np.where(is_turning, -signs, signs)).reshape(value.shape)
+
+
+def _check_threes(encoder: Encoder) -> None:
+    if isinstance(encoder, SeriesEncoder) and encoder.channels % 3:
+        raise ValueError(
+            f"expected channels in threes, got {encoder.channels}; name the sensor's alone in channel_names"
+        )
 
 
 def _in_threes(value: np.ndarray, name: str) -> np.ndarray:

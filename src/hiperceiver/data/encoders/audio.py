@@ -176,8 +176,9 @@ def write_wav(path: str | os.PathLike[str], value: np.ndarray, rate: int) -> Non
 
 
 def _rate_and_seconds(raw: RawAudio) -> tuple[int, float]:
-    if isinstance(raw, tuple):  # samples and their rate
-        return int(raw[1]), len(raw[0]) / raw[1]
+    if isinstance(raw, tuple):
+        samples, rate = _samples_of(raw)
+        return rate, len(samples) / rate
     info = media_info(raw.source if isinstance(raw, Media) else raw)
     if info.rate is not None and info.duration is not None:
         return info.rate, info.duration

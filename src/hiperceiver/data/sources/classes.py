@@ -137,8 +137,13 @@ def choose_classes(
     given: Sequence[str],
     options: ReadSettings,
     warnings: list[str],
+    *,
+    target: str,
 ) -> tuple[tuple[str, ...], Table]:
-    """The classes: as `given`, or else the data's `names`; and the table with their numbers, without those left out."""
+    """The classes: as `given`, or else the data's `names`; and the table with their numbers, without those left out.
+
+    `names` are those of the column `target`, `label` or `labels`; another one has a numbering of its own, and stays.
+    """
     spelled = {composed(name): name for name in names}  # accents may be written otherwise
     listed = {
         option: [name if name in names else spelled.get(composed(name), name) for name in getattr(options, option)]
@@ -149,7 +154,7 @@ def choose_classes(
             raise ValueError(f"{option}: expected some of {example_list(names, 9)}, got {unknown[0]!r}")
     wanted = listed["only_classes"] or names
     left_out = [name for name in names if name not in wanted or name in listed["leave_out_classes"]]
-    if left_out and "label" in table.targets:
+    if left_out and target == "label":
         is_out = np.isin(table.cells("label"), [number for number, name in enumerate(names) if name in left_out])
         table = table.take(~is_out)
     given = given or (left_out and [name for name in names if name not in left_out])
@@ -161,11 +166,11 @@ def choose_classes(
     lookup = np.array([*(numbers.get(name, numbers.get(composed(name), -1)) for name in names), -1], dtype=np.int64)
     targets = dict(table.targets)
     present: set[int] = set()
-    if "label" in targets:
+    if target == "label":
         present.update(np.unique(table.cells("label")).tolist())
         column = targets["label"]
         targets["label"] = Labels(lookup[np.asarray(column)], getattr(column, "faults", None))
-    if "labels" in targets:
+    if target == "labels":
         present.update(number for row in table.rows for number in targets["labels"][int(row)] or ())
         lists = targets["labels"]
         targets["labels"] = Computed(len(lists), partial(_renumbered, lists, lookup))

@@ -40,6 +40,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hiperceiver.data.augment.signals import Speed
 from hiperceiver.data.baselines import nearest_sound_baseline
 from hiperceiver.data.encoders.audio import SILENT, AudioEncoder
 from hiperceiver.data.media import resampled, to_floats
@@ -133,6 +134,8 @@ def open_instruments(own: InstrumentsSettings, options: SourceOptions) -> Source
     `split_seed` draws the programmes (or notes) for test.
     """
     options.check_task("instruments", ("classification", "regression", "joint"))
+    if options.task in ("regression", "joint") and any(isinstance(each, Speed) for each in options.augmentations):
+        raise ValueError("speed: makes notes higher or lower, which the pitch would not follow; leave it out")
     is_family = own.target == "family"
     if not is_family and options.task in ("regression", "joint"):
         raise ValueError(f"target: 'programme' is for the task classification, got the task {options.task}")

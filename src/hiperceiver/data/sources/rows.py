@@ -322,7 +322,7 @@ def _raw(row: Row, column: str, kind: str, root: str | None, may_leave: bool) ->
     cell = row.cells[column]
     if isinstance(cell, Mapping):
         if cell.get("array") is not None:
-            return np.asarray(cell["array"]), int(cell["sampling_rate"])
+            return np.asarray(cell["array"]), cell.get("sampling_rate")
         cell = cell["bytes"] if cell.get("bytes") is not None else cell.get("path")
         if isinstance(cell, str):
             return Path(_whole_path(cell, root, may_leave))

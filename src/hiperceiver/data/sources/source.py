@@ -364,7 +364,7 @@ def encoded_source(
     **more: Any,
 ) -> Source:
     """A source of records by split, to whose first one the encoders are fitted; `more` are other fields of it."""
-    check_augmentations(options.augmentations, {modality: each.kind for modality, each in encoders.items()})
+    check_augmentations(options.augmentations, encoders)
     signals = EncodedRecords(records=next(iter(records.values())), encoders={})
     fitted = dict(encoders)
     for modality, encoder in encoders.items():
@@ -491,15 +491,16 @@ def _choose_classes(
 ) -> tuple[tuple[str, ...], Table]:
     """The classes of the task, and the table with their numbers; `own`: the data's names of classes."""
     given = options.classes
+    target = "label" if "label" in table.targets and options.task != "multilabel" else "labels"
     if options.task in ("classification", "multilabel"):
         if own and given:  # first the data's numbers become its names
-            classes, table = choose_classes(name, classes, table, own, options, warnings)
-            return choose_classes(name, classes, table, given, ReadSettings(), warnings)
-        return choose_classes(name, classes, table, given or own, options, warnings)
+            classes, table = choose_classes(name, classes, table, own, options, warnings, target=target)
+            return choose_classes(name, classes, table, given, ReadSettings(), warnings, target=target)
+        return choose_classes(name, classes, table, given or own, options, warnings, target=target)
     if options.only_classes or options.leave_out_classes:
         if options.task != "none" or not classes:
             raise ValueError(f"only_classes, leave_out_classes: the source {name!r} has no classes for {options.task}")
-        return (), choose_classes(name, classes, table, (), options, warnings)[1]
+        return (), choose_classes(name, classes, table, (), options, warnings, target=target)[1]
     if options.task == "segmentation":
         return choose_mask_classes(name, classes, table, given, warnings)
     if options.task == "regression" and classes:

@@ -28,6 +28,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hiperceiver.data.augment.signals import MirrorBody
 from hiperceiver.data.baselines import ridge_baseline
 from hiperceiver.data.encoders.series import SeriesEncoder
 from hiperceiver.data.faults import faults_of
@@ -72,6 +73,8 @@ def open_watch(own: WatchSettings, options: SourceOptions) -> Source:
     The split is by people: `split_seed` only chooses the examples of `max_train_examples`.
     """
     options.check_task("watch", ("classification", "joint"))
+    if options.task == "joint" and any(isinstance(each, MirrorBody) for each in options.augmentations):
+        raise ValueError("mirror: puts the watch on the other arm, and the label 'side' would not follow; leave it out")
     recordings = read_recordings()
     people = np.unique(recordings.person).tolist()
     tested = _people("test_people", own.test_people, people)
