@@ -171,6 +171,7 @@ CLASSES: dict[str, Class] = {
                 pretraining=30,
                 both={**_FAST, "model_settings": _DEEP},
                 pre={"model_settings": {**_DEEP, "skips": False}},
+                seeds=1,
             ),
         ),
     ),
