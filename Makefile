@@ -27,7 +27,7 @@ MINIMAL_TESTS := -m "not needs_extras" $(addprefix tests/, model fast interop sh
 .PHONY: help demo bench docs test check check-oldest check-minimal format clean
 
 help:
-	@echo "make demo    what pretraining is worth with few labels, on pictures of the Earth; 7 to 12 minutes on 2 cores"
+	@echo "make demo    what pretraining is worth with few labels, on pictures of the Earth; 4 to 12 minutes on 2 cores"
 	@echo "make bench   ours beside its peers; WHAT='tokens --rounds 1' chooses, docs/benchmarks.md explains"
 	@echo "make docs    the documentation site, in build/site; a warning is an error"
 	@echo "make test    the tests"
