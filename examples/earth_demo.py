@@ -155,12 +155,7 @@ def run_demo(settings: DemoSettings, out: Path) -> dict[str, Any]:
     report = {
         "settings": asdict(settings),
         "accuracy": results,
-        "positions": {
-            "near_cosine": locality.near_cosine,
-            "far_cosine": locality.far_cosine,
-            "neighbour_share": locality.neighbour_share,
-            "chance": locality.chance,
-        },
+        "positions": locality._asdict(),
         "seconds": time.monotonic() - started,
         "versions": {
             "hiperceiver": version("hiperceiver"),

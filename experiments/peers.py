@@ -46,12 +46,16 @@ _NAMES = {
     "fasttext": "fastText, the same groups of bytes",
 }
 _OF_TEXTS = ("hip-groups", "fasttext")
-_ONE_SAMPLE = {
-    name: {"audio": {**SETS[name]["encoders"]["audio"], "samples_per_token": 1}} for name in ("spoken-digits", "esc-10")
-}
-"""Peers have a stride or patches of their own."""
 _SINGLE_BYTES: dict[str, Any] = {"encoders": {"bytes": {**SETS["imdb"]["encoders"]["bytes"], "coding": "onehot"}}}
 """What is read of texts, unless a row says groups: by itself `hip finetune` would read those."""
+_OF_PEERS: dict[str, dict[str, Any]] = {
+    "imdb": _SINGLE_BYTES,
+    **{
+        name: {"encoders": {"audio": {**SETS[name]["encoders"]["audio"], "samples_per_token": 1}}}
+        for name in ("spoken-digits", "esc-10")
+    },
+}
+"""How peers read a set: of sound single samples, as they have a stride or patches of their own."""
 
 
 def _runs(model: str, data: str, rate: float) -> tuple[Run, ...]:
@@ -59,12 +63,10 @@ def _runs(model: str, data: str, rate: float) -> tuple[Run, ...]:
     minutes = _MINUTES_SMALL if data in _SMALL else _MINUTES
     own: dict[str, Any] = {"learning_rate": rate, "steps": None, "minutes": minutes, "max_time": f"{minutes}m"}
     if model in ("cnn", "vit", "fasttext"):
-        encoders: dict[str, Any] = {"encoders": _ONE_SAMPLE[data]} if data in _ONE_SAMPLE else {}
-        if data == "imdb":
-            encoders = _SINGLE_BYTES
+        reading = _OF_PEERS.get(data, {})
         if model == "fasttext":
-            encoders = {name: GROUPS_OF_BYTES[name] for name in ("encoders", "task_settings")}
-        settings = {"peer": model, **SETS[data], **encoders, "batch_size": common.BATCH, "max_time": f"{minutes}m"}
+            reading = {name: GROUPS_OF_BYTES[name] for name in ("encoders", "task_settings")}
+        settings = {"peer": model, **SETS[data], **reading, "batch_size": common.BATCH, "max_time": f"{minutes}m"}
         return (Run(command="experiments.peer", settings={**settings, "learning_rate": rate}, minutes=minutes),)
     single: dict[str, Any] = _SINGLE_BYTES if data == "imdb" else {}
     if model == "hip":

@@ -27,7 +27,7 @@ PEERS = {
 """Recipe -> the peer, in words, and its learning rates."""
 _SEEDS = 3
 _SEEDS_OF_PEERS = {"earth": 1, "instruments": 1}
-"""Where the first seed of the peer is farther from HiP's three than seeds differ; of others as many."""
+"""Of peers whose first seed is farther from HiP's three than seeds differ; others have as many as HiP."""
 _FINER = {
     "instruments": {"encoders": {"sound": {"samples_per_token": 1}}},
     "watch": {"encoders": {"motion": {"steps_per_token": 1, "context": 0}}},

@@ -271,7 +271,7 @@ def write_records(results: Results) -> None:
                 what, said = entry.what, verdict(entry, values, best)
             elif those:
                 what = f"baseline: {those[0]['floor']['name']}"
-            best = max(best, values, key=lambda each: mean(each) if each else 0.0)
+            best = max(best, values, key=lambda those: mean(those) if those else 0.0)
             seeds = ", ".join(str(row["seed"]) for row in those)
             code = each_once(row["revision"] for row in those) or "–"
             reached = shown(values, each.metric)

@@ -2,6 +2,7 @@ import dataclasses
 import os
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,23 @@ def test_so_does_one_with_another_optimizer_precision_or_schedule(tmp_path: Path
         train(autoencoding(dropout=DROPOUT), failing(8), settings, run_folder, show_progress=False)
     task = autoencoding(dropout=DROPOUT, seed=99)
     assert_same(train(task, Source(), settings, run_folder, resume=True, show_progress=False), straight)
+
+
+class Slow(Stripes):
+    """At most 200 examples a second."""
+
+    def __getitem__(self, index: int) -> Example | BadExample:
+        time.sleep(0.005)
+        return super().__getitem__(index)
+
+
+def test_speeds_are_those_of_the_resumed_part(tmp_path: Path) -> None:
+    settings = dataclasses.replace(SETTINGS, log_every=12, checkpoint_every=10)
+    with pytest.raises(PowerCut):
+        train(autoencoding(), failing(10), settings, tmp_path, show_progress=False)
+    source = Source(splits={"train": Slow(20)})
+    result = train(autoencoding(), source, settings, tmp_path, resume=True, show_progress=False)
+    assert 0 < column(result, "examples_per_second")[12] < 2 * 200  # a batch is read ahead
 
 
 @pytest.mark.parametrize("step", [5, 12])

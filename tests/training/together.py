@@ -151,6 +151,9 @@ def disturbed(what: Callable[[], None], *, is_first: bool = False) -> Source:
     return Source(splits={"train": Disturbed(20, at=6, what=what, is_first=is_first), "validation": Stripes(6, seed=1)})
 
 
+GENTLE: dict[str, Any] = {"validate_every": 2, "learning_rate": 1e-3}
+HALF: dict[str, Any] = {"precision": "bf16", "optimizer": "adamw"}
+
 Run = tuple[Callable[[], Task], Callable[[], Source], dict[str, Any]]
 
 RUNS: dict[str, Run] = {
@@ -174,23 +177,23 @@ RUNS: dict[str, Run] = {
         lambda: disturbed(told_to_stop, is_first=True),
         {"validate_every": 2, "batch_size": 8},
     ),
-    "labelled": (classification, Source, {"validate_every": 2, "learning_rate": 1e-3}),
+    "labelled": (classification, Source, GENTLE),
     "labelled-stopped": (
         classification,
         lambda: disturbed(told_to_stop, is_first=True),
-        {"validate_every": 2, "learning_rate": 1e-3},
+        GENTLE,
     ),
     "streamed": (autoencoding, streamed, {"validate_every": 2}),
     "streamed-stopped": (autoencoding, lambda: streamed(14), {"validate_every": 2}),
     "blinding": (autoencoding, blinding, {"non_finite": "skip", "log_every": 1, "steps": 10, "ema": 0.5}),
     "straight": (dropout, Source, {"validate_every": 2}),
     "straight-resumed": (dropout, lambda: disturbed(told_to_stop), {"validate_every": 2}),
-    "half": (dropout, Source, {"precision": "bf16", "optimizer": "adamw"}),
-    "half-resumed": (dropout, lambda: disturbed(told_to_stop), {"precision": "bf16", "optimizer": "adamw"}),
+    "half": (dropout, Source, HALF),
+    "half-resumed": (dropout, lambda: disturbed(told_to_stop), HALF),
     "labelled-resumed": (
         classification,
         lambda: disturbed(told_to_stop),
-        {"validate_every": 2, "learning_rate": 1e-3},
+        GENTLE,
     ),
     "timed": (dropout, Source, {"steps": None, "max_time": "1s"}),
     "failing": (dropout, lambda: disturbed(fail), {}),

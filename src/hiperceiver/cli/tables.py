@@ -3,7 +3,6 @@
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -24,8 +23,8 @@ def print_table(
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_footer=bool(footer), show_edge=False)
     for name, below in zip(columns, footer or [""] * len(columns), strict=True):
         is_first = not table.columns
-        how: dict[str, Any] = {"justify": "left" if is_first else "right", "no_wrap": not is_first, "overflow": "fold"}
-        table.add_column(_plain(name), _plain(below), **how)
+        justify = "left" if is_first else "right"
+        table.add_column(_plain(name), _plain(below), justify=justify, no_wrap=not is_first, overflow="fold")
     for row in rows:
         table.add_row(*map(_plain, row))
     output = Console(file=sys.stdout, width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)

@@ -144,8 +144,8 @@ def to_haiku(
         raise ValueError(f"model: the reference groups tokens in row-major order, got token_order={order!r}")
     if model.config.positions == "coordinate":
         raise ValueError("model: the reference has no positions from coordinates, got positions='coordinate'")
-    if name_of := next((each for each, modality in model.modalities.items() if modality.num_categories), ""):
-        raise ValueError(f"model: the reference has no vectors of categories, got some for {name_of!r}")
+    if looked_up := [each for each, modality in model.modalities.items() if modality.num_categories]:
+        raise ValueError(f"model: the reference has no vectors of categories, got some for {looked_up[0]!r}")
     parameters = model.state_dict() | {f"positions.{each}.table": model.positions[each]() for each in model.modalities}
     if values is None:
         values = parameters

@@ -58,7 +58,7 @@ class Replicated:
             norm = torch.nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
         else:
             norm = torch.nn.utils.clip_grad_norm_(weights, longest)
-        return getattr(norm, "full_tensor", lambda: norm)()  # of FSDP2: put together from its parts
+        return put_together(norm)
 
     def state(self) -> dict[str, Any]:
         """Whole weights and optimizer, for a checkpoint; called by all processes, the first has everything.
@@ -120,9 +120,9 @@ class FullySharded(Replicated):
         weights = states.get_model_state_dict(self.task, options=self._options)
         optimizer, gathered = self.optimizer.state_dict(), {}
         for number, values in optimizer["state"].items():
-            own = {name: put_together(value) if isinstance(value, Tensor) else value for name, value in values.items()}
+            own = {name: put_together(value) for name, value in values.items()}
             if self.fabric.global_rank == 0:  # the device holds one weight's at a time
-                gathered[number] = {name: x.cpu() if isinstance(x, Tensor) else x for name, x in own.items()}
+                gathered[number] = {name: value.cpu() for name, value in own.items()}
         return {"weights": weights, "optimizer": {**optimizer, "state": gathered}}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -130,9 +130,8 @@ class FullySharded(Replicated):
         states.set_model_state_dict(self.task, state["weights"], options=self._options)
         weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
 
-        def divided(number: int, value: Any) -> Any:
-            is_like = isinstance(value, Tensor) and value.shape == weights[number].shape
-            return divided_as(weights[number], value) if is_like else value
+        def divided(number: int, value: Tensor) -> Tensor:  # all but the count of steps
+            return divided_as(weights[number], value) if value.shape == weights[number].shape else value
 
         values = {
             number: {name: divided(number, value) for name, value in values.items()}
